@@ -1,0 +1,252 @@
+//! What a user may set, with defaults that are safe to leave alone.
+
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use crate::error::ConfigError;
+use crate::handle::{MessageId, RecvFlowHandle};
+use crate::params;
+use crate::time::Instant;
+
+/// Settings of an endpoint. Fields are plain data; [`validate`](Self::validate) is called by
+/// [`Endpoint::new`](crate::Endpoint::new).
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct EndpointConfig {
+    /// The most sessions at once, opening and lingering ones included. Default 65,536.
+    pub max_sessions: usize,
+    /// The most sessions that are opening from this end at once. Default 1,024.
+    pub max_opening: usize,
+    /// The most candidate addresses of one opening session. Default and most 24 (RFC 7016 §3.5.1.1.1).
+    pub max_candidates: usize,
+    /// Startup replies (RHello, Redirect, cookie change) a second to unproved addresses, all together; more hellos
+    /// than this are dropped. Default 10,000.
+    pub max_hello_replies_per_second: u32,
+    /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
+    pub max_keyings_per_second: u32,
+    /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
+    pub open_timeout: Duration,
+    /// Whether hellos and keyings from peers are answered at all. Default true; a mere client may say false.
+    pub accept: bool,
+    /// Settings for new sessions, whichever end begins them.
+    pub session: SessionConfig,
+}
+
+/// Settings of a session.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct SessionConfig {
+    /// A ping is sent when nothing was heard from the far end for this long. Default 15 s, which keeps common NAT
+    /// mappings open; at least 1 s. The end that was responder waits a little longer, so that only one end pings.
+    pub keepalive: Duration,
+    /// With data or a ping unanswered for this long the session is closed. Default 60 s, at least 1 s.
+    pub retransmit_limit: Duration,
+    /// Without any flow in either direction for this long the session is closed in order. Default 300 s, at
+    /// least 1 s.
+    pub idle_limit: Duration,
+    /// The largest datagram (UDP payload, bytes) that is sent. Default 1,200, at least 576 and at most 65,507.
+    pub max_datagram: usize,
+    /// The most sending flows, lingering ones included. Default 4,096.
+    pub max_send_flows: usize,
+    /// The most receiving flows, lingering ones included; data of further flows is not acknowledged. Default 1,024.
+    pub max_recv_flows: usize,
+    /// Receive buffer of a new receiving flow in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY). Default 262,144.
+    pub recv_buffer: usize,
+    /// Bytes of received messages and fragments held by all flows together; what comes beyond is not
+    /// acknowledged. Default 16 MiB.
+    pub max_recv_bytes: usize,
+    /// Send buffer of a new sending flow in bytes. Default 262,144.
+    pub send_buffer: usize,
+    /// For peers of the Mona family, which close a session on a buffer probe or on a window of zero: send no
+    /// probes, and never advertise zero. Default false.
+    pub no_buffer_probes: bool,
+    /// Whether data packets are sent ECT(0) and congestion marks are reported and answered. Default true.
+    pub ecn: bool,
+}
+
+/// Sending priority of a flow (RFC 7016 §3.6.1.2): strict between levels, fair within one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+#[repr(u8)]
+pub enum Priority {
+    /// Yields to everything.
+    Background = 0,
+    /// Bulk transfer.
+    Bulk = 1,
+    /// Below routine.
+    Low = 2,
+    /// The default.
+    #[default]
+    Routine = 3,
+    /// Above routine.
+    Elevated = 4,
+    /// Interactive.
+    High = 5,
+    /// Real-time media.
+    Immediate = 6,
+    /// Before all else.
+    Urgent = 7,
+}
+
+impl Priority {
+    /// How many levels there are.
+    pub const LEVELS: usize = 8;
+
+    /// The level as a number, 0 the lowest.
+    #[must_use]
+    pub const fn level(self) -> usize {
+        self as usize
+    }
+}
+
+/// What a new sending flow is to be like (RFC 7016 §3.6.2.1).
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct FlowOptions {
+    /// The flow's name, at most 512 bytes (RFC 7016 §2.3.11.1.1).
+    pub metadata: Bytes,
+    /// The receiving flow that this one answers (RFC 7016 §2.3.11.1.2).
+    pub association: Option<RecvFlowHandle>,
+    /// Sending priority; can be changed at any time.
+    pub priority: Priority,
+    /// Whether its packets are marked time critical (RFC 7016 §2.2.4, §3.5.2.1).
+    pub time_critical: bool,
+    /// Bytes of messages that may be buffered; `None` takes the session's setting. One message of any size is
+    /// always taken while the buffer is empty.
+    pub send_buffer: Option<usize>,
+}
+
+impl FlowOptions {
+    /// A routine flow of this name.
+    #[must_use]
+    pub fn new(metadata: impl Into<Bytes>) -> Self {
+        Self { metadata: metadata.into(), ..Self::default() }
+    }
+
+    /// The same, in answer to a receiving flow (RFC 7016 §2.3.11.1.2).
+    #[must_use]
+    pub fn in_return_to(mut self, flow: RecvFlowHandle) -> Self {
+        self.association = Some(flow);
+        self
+    }
+
+    /// The same, at this priority.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// The same, marked time critical (RFC 7016 §3.5.2.1).
+    #[must_use]
+    pub fn time_critical(mut self) -> Self {
+        self.time_critical = true;
+        self
+    }
+
+    /// The same, with a send buffer of this many bytes.
+    #[must_use]
+    pub fn send_buffer(mut self, bytes: usize) -> Self {
+        self.send_buffer = Some(bytes);
+        self
+    }
+}
+
+/// How one message is to be sent (RFC 7016 §3.6.1.2, §3.6.2.7). The default is full reliability.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct SendOptions {
+    /// Abandon the message if no part of it was sent by then.
+    pub start_by: Option<Instant>,
+    /// Abandon the message if it is not delivered by then.
+    pub finish_by: Option<Instant>,
+    /// Whether lost fragments are sent again; if not, a loss abandons the message.
+    pub retransmit: bool,
+    /// Abandon the message if that earlier one of the same flow is abandoned, as a predicted frame depends on its
+    /// reference.
+    pub after: Option<MessageId>,
+    /// Report the outcome in [`MessageDone`](crate::Event::MessageDone).
+    pub receipt: bool,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self { start_by: None, finish_by: None, retransmit: true, after: None, receipt: false }
+    }
+}
+
+/// The order in which a receiving flow delivers messages (RFC 7016 §3.6.3.3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum ReceiveOrder {
+    /// The order in which they were written.
+    #[default]
+    Queuing,
+    /// The order in which they are completed by the network.
+    Network,
+}
+
+impl Default for EndpointConfig {
+    fn default() -> Self {
+        Self {
+            max_sessions: 65_536,
+            max_opening: 1_024,
+            max_candidates: params::REDIRECT_THRESHOLD,
+            max_hello_replies_per_second: 10_000,
+            max_keyings_per_second: 1_000,
+            open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
+            accept: true,
+            session: SessionConfig::default(),
+        }
+    }
+}
+
+impl Default for SessionConfig {
+    fn default() -> Self {
+        Self {
+            keepalive: Duration::from_secs(15),
+            retransmit_limit: Duration::from_secs(60),
+            idle_limit: Duration::from_secs(300),
+            max_datagram: params::DATAGRAM_BASE,
+            max_send_flows: 4_096,
+            max_recv_flows: 1_024,
+            recv_buffer: 262_144,
+            max_recv_bytes: 16 * 1_024 * 1_024,
+            send_buffer: 262_144,
+            no_buffer_probes: false,
+            ecn: true,
+        }
+    }
+}
+
+impl EndpointConfig {
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range, and its rule.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rule = |ok: bool, field, rule| if ok { Ok(()) } else { Err(ConfigError { field, rule }) };
+        rule((1..=1 << 24).contains(&self.max_sessions), "max_sessions", "must be 1 to 16,777,216")?;
+        rule(self.max_opening >= 1, "max_opening", "must be at least 1")?;
+        rule((1..=params::REDIRECT_THRESHOLD).contains(&self.max_candidates), "max_candidates", "must be 1 to 24")?;
+        rule(self.open_timeout >= Duration::from_secs(1), "open_timeout", "must be at least 1 s")?;
+        self.session.validate()
+    }
+}
+
+impl SessionConfig {
+    /// Checks every field against its range.
+    ///
+    /// # Errors
+    /// Names the first field that is out of range, and its rule.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let rule = |ok: bool, field, rule| if ok { Ok(()) } else { Err(ConfigError { field, rule }) };
+        let second = Duration::from_secs(1);
+        rule(self.keepalive >= second, "keepalive", "must be at least 1 s")?;
+        rule(self.retransmit_limit >= second, "retransmit_limit", "must be at least 1 s")?;
+        rule(self.idle_limit >= second, "idle_limit", "must be at least 1 s")?;
+        rule((576..=65_507).contains(&self.max_datagram), "max_datagram", "must be 576 to 65,507")?;
+        rule((1..=1 << 20).contains(&self.max_send_flows), "max_send_flows", "must be 1 to 1,048,576")?;
+        rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
+        rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")
+    }
+}

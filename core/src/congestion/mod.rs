@@ -1,0 +1,48 @@
+//! Congestion control behind one small trait: facts in, a window out (RFC 7016 §3.5.2).
+
+mod rfc7016;
+
+use core::fmt::Debug;
+
+/// What one received packet told about data in flight, after all its chunks (RFC 7016 appendix A.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct PacketFacts {
+    /// S_OUTSTANDING_BYTES before any acknowledgement of the packet was processed.
+    pub(crate) pre_ack_outstanding: u64,
+    /// Bytes that the packet acknowledged.
+    pub(crate) acked_bytes: u64,
+    /// The packet held an acknowledgement chunk.
+    pub(crate) any_acks: bool,
+    /// A negative acknowledgement was detected.
+    pub(crate) any_naks: bool,
+    /// A fragment was found lost (or a congestion mark reported).
+    pub(crate) any_loss: bool,
+    /// Bytes found lost.
+    pub(crate) lost_bytes: u64,
+    /// Bytes in flight after the packet.
+    pub(crate) outstanding: u64,
+}
+
+/// The time critical state that growth depends on (RFC 7016 §3.5.2.1, appendix A.2).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TimeCritical {
+    /// TC_SENT: a time critical packet was sent in this session within the last 800 ms.
+    pub(crate) sent_here: bool,
+    /// FASTGROW_ALLOWED: no reverse notification was received in this session, and no time critical packet sent in
+    /// any, within the last 800 ms.
+    pub(crate) fast_grow: bool,
+}
+
+/// A congestion controller: decides the transmission budget of one session.
+pub(crate) trait Controller: Debug + Send {
+    /// A packet of the far end was processed.
+    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical);
+    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
+    fn on_timeout(&mut self, was_loss: bool);
+    /// The path changed: what was learned of the old one says nothing of the new.
+    fn on_path_change(&mut self);
+    /// The congestion window in bytes: data may be sent while less than this is outstanding.
+    fn window(&self) -> u64;
+    /// The slow start threshold in bytes, `u64::MAX` while unset.
+    fn ssthresh(&self) -> u64;
+}

@@ -1,0 +1,1 @@
+//! RFC 7016 appendix A.

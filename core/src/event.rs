@@ -1,0 +1,165 @@
+//! What an endpoint tells its user, and the queue it waits in.
+
+use alloc::collections::VecDeque;
+
+use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::transmit::Path;
+
+/// Something that happened, from [`poll_event`](crate::Endpoint::poll_event). Events are edges: each tells of a
+/// change, and what can be asked for (message data, metadata, certificates) is asked for by handle.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// The session reached S_OPEN (RFC 7016 §3.5). For a session that a peer began this is its first event.
+    SessionOpened {
+        /// The session.
+        session: SessionHandle,
+    },
+    /// A session begun here did not open. Nothing more comes about it.
+    SessionFailed {
+        /// The session.
+        session: SessionHandle,
+        /// Why.
+        reason: OpenFailure,
+    },
+    /// An open session ended, with all its flows. Nothing more comes about it.
+    SessionClosed {
+        /// The session.
+        session: SessionHandle,
+        /// Why.
+        reason: CloseReason,
+    },
+    /// The far end was proved to be at another address (RFC 7016 §3.5.3).
+    PathChanged {
+        /// The session.
+        session: SessionHandle,
+        /// Where its packets go now.
+        path: Path,
+    },
+    /// The far end began a flow (RFC 7016 §3.6.3.1). It is accepted unless rejected.
+    FlowOpened {
+        /// The flow.
+        flow: RecvFlowHandle,
+    },
+    /// A flow that had no message to read has one. Comes again only after a read has returned nothing.
+    FlowReadable {
+        /// The flow.
+        flow: RecvFlowHandle,
+    },
+    /// A receiving flow ended: nothing can be read from it any more.
+    FlowFinished {
+        /// The flow.
+        flow: RecvFlowHandle,
+        /// How.
+        end: FlowEnd,
+    },
+    /// A flow that refused a write has room again.
+    FlowWritable {
+        /// The flow.
+        flow: SendFlowHandle,
+    },
+    /// The receiver rejected the flow (RFC 7016 §3.6.2.10). It is closed, and what it held is abandoned.
+    FlowRejected {
+        /// The flow.
+        flow: SendFlowHandle,
+        /// The exception code, which is the application's own unless it is 0.
+        code: u64,
+    },
+    /// A closed sending flow is complete: the receiver has acknowledged its end (RFC 7016 §3.6.2.11).
+    FlowCompleted {
+        /// The flow.
+        flow: SendFlowHandle,
+    },
+    /// What became of a message written with a receipt asked for.
+    MessageDone {
+        /// The flow.
+        flow: SendFlowHandle,
+        /// The message.
+        message: MessageId,
+        /// What became of it.
+        outcome: MessageOutcome,
+    },
+}
+
+/// Why a session did not open.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum OpenFailure {
+    /// Nobody answered within the ultimate open timeout (RFC 7016 §3.5.1.1.1).
+    TimedOut,
+    /// Closed by the user before it opened.
+    Cancelled,
+    /// The same endpoint is reached by another session already (RFC 7016 §3.5.1.1.1, step 1).
+    Duplicate {
+        /// The session to use instead.
+        existing: SessionHandle,
+    },
+    /// The far end prevailed in glare, and its session takes the place of this one (RFC 7016 §3.5.1.3).
+    Glare,
+    /// The two ends have no key agreement in common, or a required protection was not offered.
+    KeyAgreement,
+}
+
+/// Why an open session ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// Closed by the user of this end.
+    Near,
+    /// Closed by the far end, in order or abruptly.
+    Far,
+    /// The far end answered nothing for the retransmit limit.
+    TimedOut,
+    /// It had no flows for the idle limit.
+    Idle,
+    /// The same identity opened a new session in its place (RFC 7016 §3.5.1.1.2).
+    Overridden,
+    /// The far end broke the protocol in a way that can be no accident (RFC 7016 §5).
+    PeerAtFault,
+}
+
+/// How a receiving flow ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum FlowEnd {
+    /// Every message that the sender did not abandon was read.
+    Complete,
+    /// It was rejected at this end, by the user or for a fault (RFC 7016 §3.6.3.7).
+    Rejected,
+    /// Its session ended first.
+    SessionEnded,
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum MessageOutcome {
+    /// The receiver acknowledged every fragment.
+    Delivered,
+    /// It was abandoned: by the user, a deadline, a chain, a rejection, or the end of its session. The receiver
+    /// may have got it all the same.
+    Abandoned,
+}
+
+/// Events waiting for the user.
+///
+/// Its length is bounded by what it tells of, not by a cap: each flow and session reports an edge once until the
+/// user has acted on it, so the limits on sessions, flows and buffered messages bound it.
+#[derive(Debug, Default)]
+pub(crate) struct EventQueue {
+    events: VecDeque<Event>,
+}
+
+impl EventQueue {
+    pub(crate) fn push(&mut self, event: Event) {
+        self.events.push_back(event);
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.events.len()
+    }
+}

@@ -1,0 +1,76 @@
+//! Handles: small, `Copy`, generational names for what an endpoint owns.
+//!
+//! A handle is not the session ID or flow ID of the RFC: those are wire values, chosen anew and reused. A handle
+//! of something that has gone never names anything else.
+
+use core::fmt;
+
+/// Names a session of one endpoint, from [`open`](crate::Endpoint::open) or
+/// [`SessionOpened`](crate::Event::SessionOpened) until its end is reported.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionHandle {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Names a sending flow (RFC 7016 §3.6.2) of one session of one endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SendFlowHandle {
+    pub(crate) session: SessionHandle,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Names a receiving flow (RFC 7016 §3.6.3) of one session of one endpoint.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RecvFlowHandle {
+    pub(crate) session: SessionHandle,
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// Names a message within the sending flow it was written to: the first written is 0, the next 1, and so on.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct MessageId(pub(crate) u64);
+
+impl SendFlowHandle {
+    /// The session that this flow belongs to.
+    #[must_use]
+    pub const fn session(self) -> SessionHandle {
+        self.session
+    }
+}
+
+impl RecvFlowHandle {
+    /// The session that this flow belongs to.
+    #[must_use]
+    pub const fn session(self) -> SessionHandle {
+        self.session
+    }
+}
+
+impl MessageId {
+    /// The message's place in the order of writing, from 0.
+    #[must_use]
+    pub const fn index(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Debug for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "session {}.{}", self.slot, self.generation)
+    }
+}
+
+impl fmt::Debug for SendFlowHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} send flow {}.{}", self.session, self.slot, self.generation)
+    }
+}
+
+impl fmt::Debug for RecvFlowHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} receive flow {}.{}", self.session, self.slot, self.generation)
+    }
+}

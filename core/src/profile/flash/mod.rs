@@ -1,0 +1,1 @@
+//! The Flash profile (RFC 7425 §4).

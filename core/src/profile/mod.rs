@@ -1,0 +1,164 @@
+//! The border to cryptography: what RFC 7016 §3.2 asks of a Cryptography Profile, and nothing that belongs to one
+//! profile alone.
+//!
+//! # The shape of a sealed packet
+//!
+//! A datagram is the scrambled session ID (four bytes, not the profile's business) and the encrypted packet. While
+//! it is built, the encrypted packet stands in the transmit buffer as `[front][plain packet][back]`: the profile says
+//! how long the front is (a sequence number, a checksum), the packetizer writes the plain packet right behind it,
+//! and [`SessionKeys::seal`] fills in front and back, pads, and encrypts in place, several packets at a time.
+
+pub mod flash;
+pub mod plain;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::ops::Range;
+
+use rand_core::CryptoRng;
+
+use crate::error::DropReason;
+use crate::transmit::Span;
+
+/// The duties of a Cryptography Profile towards one near identity (RFC 7016 §3.2). All are deterministic but for
+/// the randomness they are given.
+pub trait CryptoProfile: Debug + Send + Sync {
+    /// The near certificate, as sent in RHello and IIKeying.
+    fn certificate(&self) -> &[u8];
+
+    /// Whether a certificate is authentic.
+    fn is_authentic(&self, certificate: &[u8]) -> bool;
+
+    /// Whether an Endpoint Discriminator selects a certificate.
+    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool;
+
+    /// Whether an Endpoint Discriminator selects the near identity.
+    fn selects_near(&self, discriminator: &[u8]) -> bool {
+        self.selects(discriminator, self.certificate())
+    }
+
+    /// The Canonical Endpoint Discriminator of a certificate.
+    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8>;
+
+    /// Signs the concatenation of `message` as the near identity, for IIKeying or RIKeying.
+    fn sign(&self, message: &[&[u8]]) -> Vec<u8>;
+
+    /// Whether `signature` is the certificate's owner's over the concatenation of `message`.
+    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool;
+
+    /// Whether the near end prevails as initiator in glare with the owner of `far_certificate` (§3.5.1.3).
+    fn prevails(&self, far_certificate: &[u8]) -> bool;
+
+    /// Whether a new session from the owner of `new` takes the place of one with the owner of `existing`.
+    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool;
+
+    /// The Default Session Key (§2.2.3): keys for startup packets, without sequence numbers.
+    fn default_keys(&self) -> Box<dyn SessionKeys>;
+
+    /// Begins a key agreement as initiator with the owner of `far_certificate`. May take milliseconds.
+    ///
+    /// # Errors
+    /// [`KeyingError`] if the two have nothing in common.
+    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError>;
+
+    /// Answers an initiator's keying component: a pure function of its arguments, which may take milliseconds.
+    ///
+    /// # Errors
+    /// [`KeyingError`] if the component is not acceptable, or lacks a protection that is required here.
+    fn respond(
+        &self,
+        far_certificate: &[u8],
+        initiator_component: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Response, KeyingError>;
+}
+
+/// An initiator's half of a key agreement.
+#[derive(Debug)]
+pub struct Initiation {
+    /// The Session Key Initiator Component, for IIKeying.
+    pub component: Vec<u8>,
+    /// What is kept until the responder's component arrives.
+    pub pending: Box<dyn PendingKeying>,
+}
+
+/// A responder's whole key agreement.
+#[derive(Debug)]
+pub struct Response {
+    /// The Session Key Responder Component, for RIKeying.
+    pub component: Vec<u8>,
+    /// The keys of the session.
+    pub keys: Box<dyn SessionKeys>,
+}
+
+/// An initiator's secret state between IIKeying and RIKeying.
+pub trait PendingKeying: Debug + Send {
+    /// Combines both components into the keys of the session. May take milliseconds, and may be called again after
+    /// an error, so that a forged RIKeying spoils nothing.
+    ///
+    /// # Errors
+    /// [`KeyingError`] if the component is not acceptable, or lacks a protection that is required here.
+    fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError>;
+}
+
+/// The keys of one end of one session, or the Default Session Key.
+pub trait SessionKeys: Debug + Send {
+    /// Bytes to leave in front of the plain packet of the packet sealed `ahead` packets from now (0: the next).
+    fn front_len(&self, ahead: usize) -> usize;
+
+    /// Length of the encrypted packet for a plain packet of `plain` bytes behind a front of `front` bytes.
+    fn sealed_len(&self, front: usize, plain: usize) -> usize;
+
+    /// The longest plain packet whose encrypted packet, behind a front of `front` bytes, fits in `room` bytes; 0 if
+    /// none does.
+    fn plain_capacity(&self, front: usize, room: usize) -> usize;
+
+    /// Seals packets in place, in order. Each span's plain packet has been written, its front was made as long as
+    /// [`front_len`](Self::front_len) said, and `bytes` reaches at least to `start + sealed`.
+    fn seal(&mut self, bytes: &mut [u8], packets: &[Span]);
+
+    /// Opens an encrypted packet in place and tells where in it the plain packet (with padding) stands.
+    ///
+    /// # Errors
+    /// [`DropReason::NotAuthentic`], [`DropReason::Replayed`] or [`DropReason::TooShort`]; nothing has changed then
+    /// but the bytes of the packet.
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason>;
+
+    /// A secret known only to the two ends, which the far end knows as its far nonce. Empty if there is none.
+    fn near_nonce(&self) -> &[u8];
+
+    /// The far end's near nonce. Empty if there is none.
+    fn far_nonce(&self) -> &[u8];
+
+    /// Whether received packets are authenticated by a secret of the two ends. Without that, a change of address
+    /// must not be followed (RFC 7016 §5).
+    fn authenticates(&self) -> bool;
+}
+
+/// Why a key agreement failed.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum KeyingError {
+    /// A certificate or keying component did not follow the syntax.
+    Malformed,
+    /// The two ends support no group or key kind in common.
+    NothingInCommon,
+    /// A public key that must not be used (RFC 7425 §4.6.2).
+    BadPublicKey,
+    /// A protection that is required here was not offered.
+    ProtectionRefused,
+}
+
+impl core::error::Error for KeyingError {}
+
+impl core::fmt::Display for KeyingError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "a certificate or keying component is malformed",
+            Self::NothingInCommon => "the two ends have no key agreement in common",
+            Self::BadPublicKey => "the far end's public key must not be used",
+            Self::ProtectionRefused => "the far end does not offer a protection that is required here",
+        })
+    }
+}

@@ -1,0 +1,1 @@
+//! A profile without security, for tests and fuzzing.

@@ -1,0 +1,85 @@
+//! Counters, as plain data.
+
+use core::time::Duration;
+
+/// Counters of an endpoint since it was made.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct EndpointStats {
+    /// Datagrams handed in.
+    pub datagrams_received: u64,
+    /// Datagrams given out.
+    pub datagrams_sent: u64,
+    /// Bytes handed in, UDP payload.
+    pub bytes_received: u64,
+    /// Bytes given out, UDP payload.
+    pub bytes_sent: u64,
+    /// Dropped: shorter than any packet.
+    pub dropped_too_short: u64,
+    /// Dropped: for no session here.
+    pub dropped_unknown_session: u64,
+    /// Dropped: failed the integrity test.
+    pub dropped_not_authentic: u64,
+    /// Dropped: received before.
+    pub dropped_replayed: u64,
+    /// Dropped: forbidden or wrong packet mode.
+    pub dropped_wrong_mode: u64,
+    /// Packets or chunks that did not follow the syntax.
+    pub malformed: u64,
+    /// Packets or chunks that the state had no use for.
+    pub unexpected: u64,
+    /// Packets or chunks over a limit.
+    pub over_limit: u64,
+    /// Sessions that reached S_OPEN.
+    pub sessions_opened: u64,
+    /// Sessions begun here that failed to open.
+    pub sessions_failed: u64,
+}
+
+/// Counters and measurements of a session.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct SessionStats {
+    /// Packets received and authentic.
+    pub packets_received: u64,
+    /// Packets sent.
+    pub packets_sent: u64,
+    /// Bytes of datagrams received.
+    pub bytes_received: u64,
+    /// Bytes of datagrams sent.
+    pub bytes_sent: u64,
+    /// Fragments found lost by negative acknowledgement.
+    pub fragments_lost: u64,
+    /// Retransmission timeouts that found something lost.
+    pub timeouts: u64,
+    /// Smoothed round-trip time, once measured (RFC 7016 §3.5.2.2).
+    pub srtt: Option<Duration>,
+    /// Round-trip time variance.
+    pub rttvar: Duration,
+    /// Effective retransmission timeout.
+    pub erto: Duration,
+    /// Congestion window in bytes.
+    pub cwnd: u64,
+    /// Slow start threshold in bytes; `u64::MAX` while unset.
+    pub ssthresh: u64,
+    /// User data in flight in bytes (RFC 7016 §3.5, S_OUTSTANDING_BYTES).
+    pub outstanding: u64,
+    /// Packets received with a Congestion Experienced mark.
+    pub ecn_ce_received: u64,
+}
+
+/// Counters of a flow.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct FlowStats {
+    /// Messages written, or delivered to the reader.
+    pub messages: u64,
+    /// Bytes of those messages.
+    pub bytes: u64,
+    /// Fragments sent again, or received again.
+    pub repeated: u64,
+    /// Messages abandoned, or gaps told to the reader.
+    pub abandoned: u64,
+    /// Bytes buffered now.
+    pub buffered: usize,
+}

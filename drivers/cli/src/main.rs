@@ -1,0 +1,3 @@
+//! The `rtmfp` program.
+
+fn main() {}
