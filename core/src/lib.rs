@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+mod app;
 pub mod config;
 mod congestion;
 mod endpoint;
@@ -27,6 +28,7 @@ pub mod wire;
 pub use bytes::Bytes;
 pub use rand_core;
 
+pub use app::App;
 pub use config::{EndpointConfig, FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
 pub use endpoint::{Endpoint, RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef, Target};
 pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure};

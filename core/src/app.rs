@@ -1,0 +1,35 @@
+//! What an application does with an endpoint, as a state machine that any driver and the simulator can run.
+//!
+//! Architecture in one line: a driver moves bytes and time, the endpoint speaks the protocol, the application
+//! decides. Written against this trait, one application runs unchanged over real sockets and in virtual time.
+
+use crate::endpoint::Endpoint;
+use crate::event::Event;
+use crate::time::Instant;
+
+/// An application of an [`Endpoint`], without input or output of its own over the network.
+///
+/// Whoever runs it keeps to this order: [`on_wake`](Self::on_wake) once at the start; then, after every input to the
+/// endpoint (datagrams, time), [`on_event`](Self::on_event) for each event until there are none left; and `on_wake`
+/// again whenever [`next_timeout`](Self::next_timeout) is reached or the application asked from outside to be woken.
+/// After each such round everything that the endpoint has to send is sent. When [`is_done`](Self::is_done) tells true
+/// the endpoint is run no more, once what it had left to send is sent.
+pub trait App {
+    /// Something happened to the endpoint. Commands may be given to it at once.
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event);
+
+    /// The start, a deadline of [`next_timeout`](Self::next_timeout), or a wake-up from outside. A call with nothing
+    /// to do must change nothing.
+    fn on_wake(&mut self, _now: Instant, _endpoint: &mut Endpoint) {}
+
+    /// When to call [`on_wake`](Self::on_wake) again; `None` for never. After `on_wake(now)` this must be later than
+    /// `now`.
+    fn next_timeout(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Whether the application wants the endpoint to stop being run.
+    fn is_done(&self) -> bool {
+        false
+    }
+}
