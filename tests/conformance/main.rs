@@ -1,1 +1,81 @@
 //! The statements of RFC 7016 and RFC 7425 §4, checked against the code and the tests that they name.
+//!
+//! `rfc7016.txt` and `rfc7425.txt` hold a section a paragraph and a statement a line, in our own words:
+//!
+//! ```text
+//! = 2.1.2
+//! 1 SHOULD A VLU up to 2^64 - 1 is handled.
+//!   code core/src/wire/vlu.rs::read_vlu
+//!   test core/src/wire/vlu.rs::the_largest_value
+//! 2-3 SHOULD,MUST_NOT One statement behind the second and third keyword of the section.
+//!   reason why there is no code for it
+//! n1 NUMBER A statement without a keyword that carries a number.
+//! ```
+//!
+//! The ordinals are those of the section's keywords, and reach the numbers in `counts/`, which `count.py` makes from
+//! the RFCs. A statement has code and a test (each may be several), or a reason; with neither it is pending.
+#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed, as it should")]
+
+mod check;
+mod list;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use check::{named_places, reach_the_counts, unfinished};
+use list::{Statement, parse, parse_counts};
+
+/// Statements that have neither code and test nor a reason. To be lowered as they are filled in, never raised.
+const PENDING_AT_MOST: usize = 288;
+
+/// Which sections of each RFC are listed: all of RFC 7016, the profile (section 4) of RFC 7425.
+const LISTED: [(&str, &str); 2] = [("rfc7016", ""), ("rfc7425", "4.")];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the tree").to_path_buf()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join("tests/conformance").join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+fn statements(rfc: &str) -> Vec<Statement> {
+    parse(&read(&format!("{rfc}.txt"))).unwrap_or_else(|e| panic!("{rfc}.txt: {e}"))
+}
+
+#[test]
+fn every_keyword_is_listed_once() {
+    for (rfc, prefix) in LISTED {
+        let mut counts = parse_counts(&read(&format!("counts/{rfc}.txt"))).unwrap_or_else(|e| panic!("{rfc}: {e}"));
+        counts.retain(|(section, _), _| section.starts_with(prefix));
+        assert!(counts.len() > 20, "{rfc}: the counts were not read");
+        let found = reach_the_counts(&statements(rfc), &counts);
+        assert!(found.is_empty(), "{rfc}: {found:#?}");
+    }
+}
+
+#[test]
+fn what_is_named_exists() {
+    for (rfc, _) in LISTED {
+        let load = |path: &str| fs::read_to_string(root().join(path)).ok();
+        let found = named_places(&statements(rfc), &load);
+        assert!(found.is_empty(), "{rfc}: {found:#?}");
+    }
+}
+
+#[test]
+fn every_statement_is_accounted_for() {
+    let mut pending = 0;
+    for (rfc, _) in LISTED {
+        let list = statements(rfc);
+        let half: Vec<String> = list.iter().filter_map(Statement::half_done).collect();
+        assert!(half.is_empty(), "{rfc}: code without a test, or a test without code: {half:#?}");
+        for statement in unfinished(&list) {
+            println!("pending: {rfc} {statement}");
+            pending += 1;
+        }
+        let done = list.iter().filter(|statement| !statement.tests.is_empty()).count();
+        println!("{rfc}: {} statements, {done} with code and test", list.len());
+    }
+    assert!(pending <= PENDING_AT_MOST, "{pending} statements are pending, at most {PENDING_AT_MOST} may be");
+}
