@@ -83,3 +83,21 @@ pub struct FlowStats {
     /// Bytes buffered now.
     pub buffered: usize,
 }
+
+impl EndpointStats {
+    /// Counts a packet or chunk that was not used.
+    pub(crate) fn count(&mut self, reason: crate::error::DropReason) {
+        use crate::error::DropReason;
+        let counter = match reason {
+            DropReason::TooShort => &mut self.dropped_too_short,
+            DropReason::UnknownSession => &mut self.dropped_unknown_session,
+            DropReason::NotAuthentic => &mut self.dropped_not_authentic,
+            DropReason::Replayed => &mut self.dropped_replayed,
+            DropReason::WrongMode => &mut self.dropped_wrong_mode,
+            DropReason::Malformed => &mut self.malformed,
+            DropReason::Unexpected => &mut self.unexpected,
+            DropReason::OverLimit => &mut self.over_limit,
+        };
+        *counter += 1;
+    }
+}

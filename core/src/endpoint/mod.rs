@@ -1,236 +1,415 @@
 //! The endpoint: owns sessions, knows who a datagram is for, and starts sessions (RFC 7016 §3.5.1).
-//!
-//! SKELETON: the public signatures are the contract with drivers and applications.
-#![allow(dead_code, unused_variables, missing_docs, clippy::todo)]
+
+mod cookie;
+mod demux;
+mod glare;
+mod ids;
+mod initiator;
+mod limits;
+mod responder;
+mod schedule;
+mod slots;
+mod startup;
+mod views;
 
 use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
-use rand_core::CryptoRng;
+use chacha20::ChaCha20Rng;
+use rand_core::{CryptoRng, Rng as _, SeedableRng as _};
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
-use crate::config::{EndpointConfig, FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
-use crate::error::{ConfigError, OpenError, OpenFlowError, WriteError};
-use crate::event::Event;
-use crate::flow::Message;
-use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
-use crate::profile::CryptoProfile;
-use crate::session::{CloseMode, Role, SessionState};
-use crate::stats::{EndpointStats, FlowStats, SessionStats};
+pub use views::{RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef};
+
+use crate::config::EndpointConfig;
+use crate::error::{ConfigError, DropReason, OpenError};
+use crate::event::{Event, EventQueue};
+use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::params::TAG_LEN;
+use crate::profile::{CryptoProfile, SessionKeys};
+use crate::session::{CloseMode, Context, ReceivedForward, Session, SessionState, TimeCriticalClock};
+use crate::stats::EndpointStats;
 use crate::time::Instant;
-use crate::transmit::{Disposition, Path, RecvMeta, Transmit, TransmitBuf};
+use crate::transmit::{Path, Transmit, TransmitBuf};
+use cookie::Cookies;
+use ids::SessionIds;
+use initiator::Opening;
+use limits::Bucket;
+use schedule::{Deadlines, ReadyRing};
+use slots::{Occupant, Slots};
+use startup::StartupQueue;
 
 /// Whom to open a session to: an Endpoint Discriminator and where to try (RFC 7016 §3.5.1.1.1).
 #[derive(Clone, Debug)]
 pub struct Target {
-    /// Names the endpoint (§3.2), in the profile's syntax.
+    /// Names the endpoint (RFC 7016 §3.2), in the profile's syntax. 1 to 1,024 bytes.
     pub discriminator: Bytes,
-    /// Addresses to send hellos to, each with a wait before its first hello.
+    /// Addresses to send hellos to, each with a wait before its first hello. The first
+    /// [`max_candidates`](EndpointConfig::max_candidates) distinct ones are used.
     pub candidates: Vec<(Path, Duration)>,
 }
 
-/// An RTMFP endpoint: all its sessions and flows.
+impl Target {
+    /// One address, tried at once.
+    #[must_use]
+    pub fn new(discriminator: impl Into<Bytes>, path: Path) -> Self {
+        Self { discriminator: discriminator.into(), candidates: alloc::vec![(path, Duration::ZERO)] }
+    }
+}
+
+/// An RTMFP endpoint: one identity, all its sessions and all their flows.
+///
+/// # Driving it
+/// Hand in what happens ([`handle_datagram`](Self::handle_datagram), [`handle_timeout`](Self::handle_timeout) once
+/// [`poll_timeout`](Self::poll_timeout) has come), give commands, and empty what comes out:
+/// [`poll_transmit`](Self::poll_transmit) until it gives `None`, [`poll_event`](Self::poll_event) until it gives
+/// `None`. Any order and any number of calls is right; a call with nothing to do changes nothing. Time never runs
+/// backward: an earlier `now` counts as the latest one seen.
 #[derive(Debug)]
-pub struct Endpoint {}
+pub struct Endpoint {
+    config: EndpointConfig,
+    profile: Arc<dyn CryptoProfile>,
+    /// The Default Session Key (§2.2.3).
+    default_keys: Box<dyn SessionKeys>,
+    /// Values that others see: tags, session IDs.
+    public_rng: ChaCha20Rng,
+    /// Secrets: cookies' keys, key agreement.
+    private_rng: ChaCha20Rng,
+    now: Instant,
+    slots: Slots,
+    ids: SessionIds,
+    /// Addresses of opening and open sessions.
+    by_address: BTreeSet<(SocketAddr, u32)>,
+    /// Identities of sessions in S_KEYING_SENT and S_OPEN.
+    by_identity: BTreeSet<([u8; 32], u32)>,
+    /// Tags of sessions in S_IHELLO_SENT.
+    by_tag: BTreeMap<[u8; TAG_LEN], u32>,
+    opening: usize,
+    deadlines: Deadlines,
+    ready: ReadyRing,
+    events: EventQueue,
+    startup: StartupQueue,
+    cookies: Cookies,
+    hello_bucket: Bucket,
+    keying_bucket: Bucket,
+    time_critical: TimeCriticalClock,
+    forwarded: VecDeque<ReceivedForward>,
+    stats: EndpointStats,
+}
 
 impl Endpoint {
+    /// An endpoint with this identity. `rng` is drawn from here and never again: 64 bytes seed two streams, one for
+    /// what others see and one for secrets, so that the one tells nothing of the other.
+    ///
     /// # Errors
-    /// The first configuration value that is out of range.
+    /// The first configuration value that is out of its range.
     pub fn new(
         config: EndpointConfig,
         profile: Arc<dyn CryptoProfile>,
-        rng: Box<dyn CryptoRng + Send>,
+        mut rng: Box<dyn CryptoRng + Send>,
         now: Instant,
     ) -> Result<Self, ConfigError> {
-        todo!()
+        config.validate()?;
+        let mut stream = || {
+            let mut seed = Zeroizing::new([0; 32]);
+            rng.fill_bytes(seed.as_mut());
+            ChaCha20Rng::from_seed(*seed)
+        };
+        let (public_rng, mut private_rng) = (stream(), stream());
+        Ok(Self {
+            default_keys: profile.default_keys(),
+            cookies: Cookies::new(now, &mut private_rng),
+            hello_bucket: Bucket::new(config.max_hello_replies_per_second, now),
+            keying_bucket: Bucket::new(config.max_keyings_per_second, now),
+            config,
+            profile,
+            public_rng,
+            private_rng,
+            now,
+            slots: Slots::default(),
+            ids: SessionIds::new(),
+            by_address: BTreeSet::new(),
+            by_identity: BTreeSet::new(),
+            by_tag: BTreeMap::new(),
+            opening: 0,
+            deadlines: Deadlines::default(),
+            ready: ReadyRing::default(),
+            events: EventQueue::default(),
+            startup: StartupQueue::default(),
+            time_critical: TimeCriticalClock::default(),
+            forwarded: VecDeque::new(),
+            stats: EndpointStats::default(),
+        })
     }
 
-    pub fn handle_datagram(&mut self, now: Instant, path: Path, meta: RecvMeta, datagram: &mut [u8]) -> Disposition {
-        todo!()
-    }
-    pub fn handle_timeout(&mut self, now: Instant) {
-        todo!()
-    }
-    pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
-        todo!()
-    }
-    pub fn poll_event(&mut self) -> Option<Event> {
-        todo!()
-    }
-    pub fn poll_timeout(&self) -> Option<Instant> {
-        todo!()
-    }
-    pub fn timeout_reason(&self) -> Option<&'static str> {
-        todo!()
-    }
-
+    /// Begins a session (RFC 7016 §3.5.1.1.1). Flows can be opened and written at once; they are sent when the
+    /// session opens. Ends in [`SessionOpened`](Event::SessionOpened) or [`SessionFailed`](Event::SessionFailed).
+    ///
+    /// # Errors
+    /// [`OpenError`]: too many sessions, no candidates, or a discriminator that does not fit a hello.
     pub fn open(&mut self, now: Instant, target: Target) -> Result<SessionHandle, OpenError> {
-        todo!()
+        let now = self.advance(now);
+        if self.slots.len() >= self.config.max_sessions || self.opening >= self.config.max_opening {
+            return Err(OpenError::TooManySessions);
+        }
+        if target.discriminator.is_empty() || target.discriminator.len() > initiator::MAX_DISCRIMINATOR {
+            return Err(OpenError::BadDiscriminator);
+        }
+        if target.candidates.is_empty() {
+            return Err(OpenError::NoCandidates);
+        }
+        let tag = self.unused_tag();
+        let opening = Opening::new(target, tag, now, &self.config);
+        let handle = self.slots.next_handle();
+        let session = Session::new(handle, crate::session::Role::Initiator, self.config.session.clone(), now);
+        let slot = self.slots.insert(Occupant {
+            session,
+            opening: Some(Box::new(opening)),
+            answered: None,
+            rx_id: 0,
+            address: None,
+            identity: None,
+        });
+        self.by_tag.insert(tag, slot);
+        self.opening += 1;
+        self.index_candidates(slot);
+        self.drive_opening(slot);
+        self.settle(slot);
+        Ok(handle)
     }
+
+    fn unused_tag(&mut self) -> [u8; TAG_LEN] {
+        loop {
+            let mut tag = [0; TAG_LEN];
+            self.public_rng.fill_bytes(&mut tag);
+            if !self.by_tag.contains_key(&tag) {
+                return tag;
+            }
+        }
+    }
+
+    /// Lets everything happen that is due. Afterwards [`poll_timeout`](Self::poll_timeout) is `None` or later than
+    /// `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let now = self.advance(now);
+        while let Some((_, slot)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
+            self.drive_opening(slot);
+            self.with_session(slot, |session, cx| session.handle_timeout(cx));
+            self.settle(slot);
+            // A deadline that is still due would make this loop, and then the driver's, spin.
+            if let Some(due) = self.deadlines.first().filter(|due| due.1 == slot && due.0 <= now) {
+                debug_assert!(false, "deadline {due:?} is not after {now:?}");
+                self.deadlines.set(slot, Some(now + Duration::from_millis(1)));
+            }
+        }
+        self.answer_forwarded();
+    }
+
+    /// Fills `buf` with datagrams for one path, sealed and ready to send, or gives `None` when there is nothing to
+    /// send now. Startup goes first, then control, then data by priority across all sessions.
+    pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
+        self.advance(now);
+        buf.clear();
+        let mut transmit = self.startup.poll(buf, self.default_keys.as_mut());
+        while transmit.is_none() {
+            let slot = self.ready.pop()?;
+            transmit = self.with_session(slot, |session, cx| session.poll_transmit(cx, buf)).flatten();
+            self.settle(slot);
+        }
+        if let Some(transmit) = &transmit {
+            let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);
+            self.stats.datagrams_sent += transmit.len.div_ceil(segment) as u64;
+            self.stats.bytes_sent += transmit.len as u64;
+        }
+        transmit
+    }
+
+    /// The next thing to know, in the order in which things happened.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing else happens first.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| at)
+    }
+
+    /// What the next timeout is for, in the RFC's terms: for those who wonder why they are awake.
+    #[must_use]
+    pub fn timeout_reason(&self) -> Option<&'static str> {
+        let occupant = self.slots.get(self.deadlines.first()?.1)?;
+        let opening = occupant.opening.as_ref().map(|opening| (opening.next_timeout(), "startup"));
+        opening.into_iter().chain(occupant.session.next_timeout()).min().map(|(_, reason)| reason)
+    }
+
+    /// A look at a session, or `None` if the handle is stale.
+    #[must_use]
     pub fn session(&self, session: SessionHandle) -> Option<SessionRef<'_>> {
-        todo!()
+        let occupant = self.slots.get(self.slots.resolve(session)?)?;
+        Some(SessionRef::new(&occupant.session, self.profile.as_ref()))
     }
-    /// The views that change things take the time once, here.
+
+    /// Commands for a session, or `None` if the handle is stale.
     pub fn session_mut(&mut self, now: Instant, session: SessionHandle) -> Option<SessionMut<'_>> {
-        todo!()
+        self.advance(now);
+        let slot = self.slots.resolve(session)?;
+        Some(SessionMut::new(self, slot))
     }
+
+    /// A look at a sending flow, or `None` if the handle is stale.
+    #[must_use]
     pub fn send_flow(&self, flow: SendFlowHandle) -> Option<SendFlowRef<'_>> {
-        todo!()
+        let occupant = self.slots.get(self.slots.resolve(flow.session)?)?;
+        occupant.session.send_flow(flow).map(SendFlowRef::new)
     }
+
+    /// Commands for a sending flow, or `None` if the handle is stale.
     pub fn send_flow_mut(&mut self, now: Instant, flow: SendFlowHandle) -> Option<SendFlowMut<'_>> {
-        todo!()
+        self.send_flow(flow)?;
+        self.advance(now);
+        Some(SendFlowMut::new(self, flow))
     }
+
+    /// A look at a receiving flow, or `None` if the handle is stale.
+    #[must_use]
     pub fn recv_flow(&self, flow: RecvFlowHandle) -> Option<RecvFlowRef<'_>> {
-        todo!()
+        let occupant = self.slots.get(self.slots.resolve(flow.session)?)?;
+        occupant.session.recv_flow(flow).map(RecvFlowRef::new)
     }
+
+    /// Commands for a receiving flow, or `None` if the handle is stale.
     pub fn recv_flow_mut(&mut self, now: Instant, flow: RecvFlowHandle) -> Option<RecvFlowMut<'_>> {
-        todo!()
+        self.recv_flow(flow)?;
+        self.advance(now);
+        Some(RecvFlowMut::new(self, flow))
     }
-    pub fn sessions(&self) -> impl Iterator<Item = SessionHandle> {
-        core::iter::empty()
+
+    /// Every session, opening and lingering ones included.
+    pub fn sessions(&self) -> impl Iterator<Item = SessionHandle> + '_ {
+        self.slots.iter().map(|(_, occupant)| occupant.session.handle())
     }
-    pub fn stats(&self) -> EndpointStats {
-        todo!()
+
+    /// Counters of the endpoint.
+    #[must_use]
+    pub const fn stats(&self) -> EndpointStats {
+        self.stats
     }
+
+    /// The near identity.
+    #[must_use]
     pub fn profile(&self) -> &dyn CryptoProfile {
-        todo!()
+        self.profile.as_ref()
     }
-    /// Closes every session.
+
+    /// Closes every session (RFC 7016 §3.5.5).
     pub fn close_all(&mut self, now: Instant, mode: CloseMode) {
-        todo!()
+        self.advance(now);
+        let slots: Vec<u32> = self.slots.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.close_session(slot, mode);
+        }
+    }
+
+    fn close_session(&mut self, slot: u32, mode: CloseMode) {
+        self.with_session(slot, |session, cx| session.close(cx, mode));
+        self.settle(slot);
+    }
+
+    /// The clock of this call: never earlier than any before.
+    fn advance(&mut self, now: Instant) -> Instant {
+        self.now = self.now.max(now);
+        self.now
+    }
+
+    /// Lends a session what it needs for one call.
+    fn with_session<R>(&mut self, slot: u32, call: impl FnOnce(&mut Session, &mut Context<'_>) -> R) -> Option<R> {
+        let occupant = self.slots.get_mut(slot)?;
+        let mut context = Context {
+            now: self.now,
+            events: &mut self.events,
+            rng: &mut self.private_rng,
+            time_critical: &mut self.time_critical,
+            forwarded: &mut self.forwarded,
+            stats: &mut self.stats,
+        };
+        Some(call(&mut occupant.session, &mut context))
+    }
+
+    /// Brings the indices in line with a session that may have changed in any way. Called after every touch, so
+    /// that no deadline and no wish to send is ever forgotten.
+    fn settle(&mut self, slot: u32) {
+        let Some(occupant) = self.slots.get_mut(slot) else { return };
+        let state = occupant.session.state();
+        if occupant.opening.is_some() && !matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
+            self.end_opening(slot);
+        }
+        let Some(occupant) = self.slots.get(slot) else { return };
+        if occupant.session.is_gone() && !occupant.session.wants_transmit() {
+            self.free(slot);
+            return;
+        }
+        let opening = occupant.opening.as_ref().map(|opening| opening.next_timeout());
+        let deadline = opening.into_iter().chain(occupant.session.next_timeout().map(|(at, _)| at)).min();
+        let want = occupant.session.wants_transmit().then(|| occupant.session.transmit_priority());
+        self.deadlines.set(slot, deadline);
+        self.ready.set(slot, want);
+        self.index_open(slot);
+    }
+
+    /// Indexes an open session by its address and its far identity, and takes a closed one out.
+    fn index_open(&mut self, slot: u32) {
+        let Some(occupant) = self.slots.get_mut(slot) else { return };
+        let state = occupant.session.state();
+        if matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
+            return;
+        }
+        let open = state == SessionState::Open;
+        let address = occupant.session.path().map(|path| path.remote).filter(|_| open);
+        if occupant.address != address {
+            if let Some(old) = core::mem::replace(&mut occupant.address, address) {
+                self.by_address.remove(&(old, slot));
+            }
+            if let Some(new) = address {
+                self.by_address.insert((new, slot));
+            }
+        }
+        if open && occupant.identity.is_none() {
+            let identity = identity_of(self.profile.as_ref(), occupant.session.far_certificate());
+            occupant.identity = Some(identity);
+            self.by_identity.insert((identity, slot));
+        } else if !open && let Some(identity) = occupant.identity.take() {
+            self.by_identity.remove(&(identity, slot));
+        }
+    }
+
+    /// Forgets a session that is over.
+    fn free(&mut self, slot: u32) {
+        self.deadlines.set(slot, None);
+        self.ready.set(slot, None);
+        let Some(occupant) = self.slots.remove(slot) else { return };
+        self.ids.remove(occupant.rx_id);
+        if let Some(address) = occupant.address {
+            self.by_address.remove(&(address, slot));
+        }
+        if let Some(identity) = occupant.identity {
+            self.by_identity.remove(&(identity, slot));
+        }
+    }
+
+    /// Counts a packet or chunk that was not used.
+    fn count(&mut self, reason: DropReason) {
+        self.stats.count(reason);
     }
 }
 
-/// A look at a session.
-#[derive(Debug)]
-pub struct SessionRef<'a>(core::marker::PhantomData<&'a ()>);
-impl<'a> SessionRef<'a> {
-    pub fn state(&self) -> SessionState {
-        todo!()
-    }
-    pub fn role(&self) -> Role {
-        todo!()
-    }
-    pub fn path(&self) -> Option<Path> {
-        todo!()
-    }
-    pub fn far_certificate(&self) -> &'a [u8] {
-        todo!()
-    }
-    /// In the profile's canonical form (RFC 7425 §4.4.4: the fingerprint).
-    pub fn far_canonical_discriminator(&self) -> Vec<u8> {
-        todo!()
-    }
-    pub fn near_nonce(&self) -> &'a [u8] {
-        todo!()
-    }
-    pub fn far_nonce(&self) -> &'a [u8] {
-        todo!()
-    }
-    pub fn stats(&self) -> SessionStats {
-        todo!()
-    }
-}
-
-/// Commands for a session.
-#[derive(Debug)]
-pub struct SessionMut<'a>(core::marker::PhantomData<&'a mut ()>);
-impl SessionMut<'_> {
-    pub fn open_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
-        todo!()
-    }
-    pub fn close(&mut self, mode: CloseMode) {
-        todo!()
-    }
-    pub fn ping(&mut self) {
-        todo!()
-    }
-}
-
-/// A look at a sending flow.
-#[derive(Debug)]
-pub struct SendFlowRef<'a>(core::marker::PhantomData<&'a ()>);
-impl<'a> SendFlowRef<'a> {
-    pub fn metadata(&self) -> &'a Bytes {
-        todo!()
-    }
-    pub fn stats(&self) -> FlowStats {
-        todo!()
-    }
-    pub fn priority(&self) -> Priority {
-        todo!()
-    }
-    /// Open: messages can be written.
-    pub fn is_open(&self) -> bool {
-        todo!()
-    }
-}
-
-/// Commands for a sending flow.
-#[derive(Debug)]
-pub struct SendFlowMut<'a>(core::marker::PhantomData<&'a mut ()>);
-impl SendFlowMut<'_> {
-    pub fn write(&mut self, message: impl Into<Bytes>) -> Result<MessageId, WriteError> {
-        todo!()
-    }
-    pub fn write_with(&mut self, message: impl Into<Bytes>, options: SendOptions) -> Result<MessageId, WriteError> {
-        todo!()
-    }
-    pub fn abandon(&mut self, message: MessageId) -> bool {
-        todo!()
-    }
-    pub fn set_priority(&mut self, priority: Priority) {
-        todo!()
-    }
-    pub fn close(&mut self) {
-        todo!()
-    }
-}
-
-/// A look at a receiving flow.
-#[derive(Debug)]
-pub struct RecvFlowRef<'a>(core::marker::PhantomData<&'a ()>);
-impl<'a> RecvFlowRef<'a> {
-    pub fn metadata(&self) -> &'a Bytes {
-        todo!()
-    }
-    /// The sending flow of this end that the flow answers.
-    pub fn association(&self) -> Option<SendFlowHandle> {
-        todo!()
-    }
-    pub fn stats(&self) -> FlowStats {
-        todo!()
-    }
-}
-
-/// Commands for a receiving flow.
-#[derive(Debug)]
-pub struct RecvFlowMut<'a>(core::marker::PhantomData<&'a mut ()>);
-impl RecvFlowMut<'_> {
-    /// The next message; `None` when there is none now (FlowReadable will tell of the next).
-    pub fn read(&mut self) -> Option<Message> {
-        todo!()
-    }
-    pub fn reject(&mut self, code: u64) {
-        todo!()
-    }
-    pub fn suspend(&mut self) {
-        todo!()
-    }
-    pub fn resume(&mut self) {
-        todo!()
-    }
-    pub fn set_order(&mut self, order: ReceiveOrder) {
-        todo!()
-    }
-    pub fn set_window(&mut self, bytes: usize) {
-        todo!()
-    }
-    /// Opens a sending flow in return to this one (RFC 7016 §2.3.11.1.2).
-    pub fn open_return_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
-        todo!()
-    }
+/// What sessions are indexed by to find duplicates: the hash of the Canonical Endpoint Discriminator (§3.2).
+fn identity_of(profile: &dyn CryptoProfile, certificate: &[u8]) -> [u8; 32] {
+    Sha256::digest(profile.canonical_discriminator(certificate)).into()
 }

@@ -110,6 +110,7 @@ pub(crate) struct Assembled {
 }
 
 /// A sending flow (§3.6.2).
+#[derive(Debug)]
 pub(crate) struct SendFlow {}
 
 impl SendFlow {
@@ -266,6 +267,7 @@ pub(crate) fn parse_startup_options(options: Option<&[u8]>) -> StartupOptions {
 }
 
 /// A receiving flow (§3.6.3).
+#[derive(Debug)]
 pub(crate) struct RecvFlow {}
 
 impl RecvFlow {

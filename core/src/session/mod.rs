@@ -116,6 +116,7 @@ pub(crate) struct Established {
 }
 
 /// One session: opening (flows may be opened and written), open, or closing.
+#[derive(Debug)]
 pub(crate) struct Session {}
 
 impl Session {
@@ -124,6 +125,9 @@ impl Session {
         todo!()
     }
     pub(crate) fn keying_sent(&mut self) {
+        todo!()
+    }
+    pub(crate) fn become_responder(&mut self) {
         todo!()
     }
     /// To S_OPEN; pushes SessionOpened.

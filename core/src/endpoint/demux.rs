@@ -1,0 +1,77 @@
+//! Datagrams in: who they are for (RFC 7016 §2.2.2, §3.3), and startup packets to their chunk's handler.
+
+use super::Endpoint;
+use crate::error::DropReason;
+use crate::time::Instant;
+use crate::transmit::{Disposition, Path, RecvMeta};
+use crate::wire::{self, Chunk, Mode, PacketHeader};
+
+impl Endpoint {
+    /// Takes a received datagram, which is decrypted in place. Whatever it holds, nothing worse happens than that it
+    /// is dropped and counted in [`stats`](Self::stats).
+    pub fn handle_datagram(&mut self, now: Instant, path: Path, meta: RecvMeta, datagram: &mut [u8]) -> Disposition {
+        self.advance(now);
+        self.stats.datagrams_received += 1;
+        self.stats.bytes_received += datagram.len() as u64;
+        let result = self.dispatch(path, meta, datagram);
+        self.answer_forwarded();
+        match result {
+            Ok(()) => Disposition::Processed,
+            Err(reason) => {
+                self.count(reason);
+                Disposition::Dropped
+            }
+        }
+    }
+
+    fn dispatch(&mut self, path: Path, meta: RecvMeta, datagram: &mut [u8]) -> Result<(), DropReason> {
+        let (session_id, offset) = wire::session_id::unscramble(datagram).ok_or(DropReason::TooShort)?;
+        let encrypted = datagram.get_mut(offset..).ok_or(DropReason::TooShort)?;
+        if session_id == 0 {
+            return self.handle_startup(path, encrypted);
+        }
+        let slot = self.ids.get(session_id).ok_or(DropReason::UnknownSession)?;
+        let opening = self.slots.get(slot).is_some_and(|occupant| occupant.opening.is_some());
+        let result = if opening {
+            self.handle_keying_packet(slot, path, meta, encrypted)
+        } else {
+            let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, encrypted));
+            handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| self.forget_reply(slot))
+        };
+        self.settle(slot);
+        result
+    }
+
+    /// A packet for session ID 0.
+    fn handle_startup(&mut self, path: Path, encrypted: &mut [u8]) -> Result<(), DropReason> {
+        let plain = self.default_keys.open(encrypted)?;
+        let packet = encrypted.get(plain).ok_or(DropReason::Malformed)?;
+        let (header, chunks) = PacketHeader::parse(packet).map_err(|_| DropReason::Malformed)?;
+        if header.mode != Mode::Startup {
+            return Err(DropReason::WrongMode); // §2.2.4
+        }
+        for chunk in chunks {
+            // §2.3: a chunk that is malformed or has no use is as if it were not there.
+            if let Err(reason) = self.handle_startup_chunk(path, chunk) {
+                self.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every other chunk is out of place in startup (§2.3)")]
+    fn handle_startup_chunk(
+        &mut self,
+        path: Path,
+        chunk: Result<Chunk<'_>, wire::Malformed>,
+    ) -> Result<(), DropReason> {
+        match chunk.map_err(|_| DropReason::Malformed)? {
+            Chunk::InitiatorHello(hello) => self.on_initiator_hello(path, &hello),
+            Chunk::ResponderHello(hello) => self.on_responder_hello(path, &hello),
+            Chunk::Redirect(redirect) => self.on_redirect(path, &redirect),
+            Chunk::InitiatorKeying(keying) => self.on_initiator_keying(path, &keying),
+            Chunk::Padding | Chunk::Unknown { .. } => Ok(()), // §2.3: ignored
+            _ => Err(DropReason::WrongMode),
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! Glare (RFC 7016 §3.5.1.3): two endpoints open sessions to each other at once, and only one may be.
+
+use core::time::Duration;
+
+use super::Endpoint;
+use crate::transmit::Path;
+
+/// How long this end insists on its own opening. Some peers decide glare in another way and would wait for ours
+/// for ever, as we for theirs.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What an IIKeying meets.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Glare {
+    /// No session is being opened to its sender.
+    None,
+    /// One is, and it goes on; the IIKeying is ignored.
+    NearPrevails,
+    /// One is, in this slot, and it gives way.
+    FarPrevails(u32),
+}
+
+impl Endpoint {
+    /// Whether an IIKeying from this address with this certificate is glare, and who prevails.
+    ///
+    /// The address alone does not tell: an introducer's address may be a candidate for many endpoints. So the
+    /// certificate, too, must be one that the opening session would take.
+    pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8]) -> Glare {
+        let slot = self.slots_at(path).find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
+        let Some(slot) = slot else { return Glare::None };
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        let Some(opening) = opening else { return Glare::None };
+        let since = *opening.glare_since.get_or_insert(self.now);
+        let patient = self.now.saturating_duration_since(since) < PATIENCE;
+        if self.profile.prevails(certificate) && patient { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
+    }
+
+    fn would_take(&self, slot: u32, certificate: &[u8]) -> bool {
+        let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else { return false };
+        match opening.chosen_certificate() {
+            Some(chosen) => self.profile.overrides(certificate, chosen),
+            None => self.profile.selects(opening.discriminator(), certificate),
+        }
+    }
+}

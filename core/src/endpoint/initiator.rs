@@ -1,0 +1,395 @@
+//! Startup as initiator (RFC 7016 §3.5.1.1.1): hellos to every candidate, then keying with the first who answers.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use bytes::Bytes;
+
+use super::startup::StartupPacket;
+use super::{Endpoint, Target, identity_of};
+use crate::config::EndpointConfig;
+use crate::error::DropReason;
+use crate::event::OpenFailure;
+use crate::params::{EARLY_PACKETS, HELLO_BACKOFF_STEP, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
+use crate::profile::PendingKeying;
+use crate::session::{Established, SessionState};
+use crate::time::Instant;
+use crate::transmit::{Path, RecvMeta};
+use crate::wire::{
+    Chunk, CookieChange, InitiatorHello, InitiatorKeying, Mode, PacketHeader, Redirect, ResponderHello, ResponderKeying,
+};
+
+/// The longest Endpoint Discriminator that fits a hello in any path's datagram.
+pub(super) const MAX_DISCRIMINATOR: usize = 1_024;
+/// After an answer that cannot be combined, how long a better one is waited for: a forged one must not end the
+/// opening, and a peer that does not fit should not be waited for until the ultimate timeout.
+const FAILED_KEYING_PATIENCE: Duration = Duration::from_secs(3);
+
+/// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1).
+#[derive(Clone, Copy, Debug)]
+struct Attempts {
+    next: Instant,
+    interval: Duration,
+}
+
+impl Attempts {
+    const fn starting(next: Instant) -> Self {
+        Self { next, interval: HELLO_FIRST_INTERVAL }
+    }
+
+    /// Whether an attempt is due; arms the next one if so.
+    fn due(&mut self, now: Instant) -> bool {
+        let due = self.next <= now;
+        if due {
+            self.next = now + self.interval;
+            self.interval += HELLO_BACKOFF_STEP;
+        }
+        due
+    }
+}
+
+/// A session that is being opened from this end.
+#[derive(Debug)]
+pub(super) struct Opening {
+    discriminator: Bytes,
+    tag: [u8; TAG_LEN],
+    /// The ultimate open timeout.
+    deadline: Instant,
+    candidates: Vec<(Path, Attempts)>,
+    max_candidates: usize,
+    /// The far end that was chosen: S_KEYING_SENT.
+    keying: Option<Box<Keying>>,
+    /// Why to say it failed, if it does.
+    failure: OpenFailure,
+    /// When this end first insisted on its own opening in glare (§3.5.1.3).
+    pub(super) glare_since: Option<Instant>,
+}
+
+/// The state of S_KEYING_SENT.
+#[derive(Debug)]
+struct Keying {
+    path: Path,
+    far_certificate: Bytes,
+    component: Vec<u8>,
+    pending: Box<dyn PendingKeying>,
+    cookie: Vec<u8>,
+    cookie_changed: bool,
+    packet: StartupPacket,
+    attempts: Attempts,
+    /// Packets of the session that overtook its RIKeying.
+    early: Vec<(Path, RecvMeta, Vec<u8>)>,
+}
+
+impl Opening {
+    pub(super) fn new(target: Target, tag: [u8; TAG_LEN], now: Instant, config: &EndpointConfig) -> Self {
+        let mut opening = Self {
+            discriminator: target.discriminator,
+            tag,
+            deadline: now + config.open_timeout,
+            candidates: Vec::new(),
+            max_candidates: config.max_candidates.min(REDIRECT_THRESHOLD),
+            keying: None,
+            failure: OpenFailure::TimedOut,
+            glare_since: None,
+        };
+        for (path, delay) in target.candidates {
+            opening.add_candidate(path, now + delay);
+        }
+        opening
+    }
+
+    /// False if there are enough already, or it is one of them.
+    fn add_candidate(&mut self, path: Path, first: Instant) -> bool {
+        let wanted =
+            self.candidates.len() < self.max_candidates && self.candidates.iter().all(|(known, _)| *known != path);
+        if wanted {
+            self.candidates.push((path, Attempts::starting(first)));
+        }
+        wanted
+    }
+
+    pub(super) fn next_timeout(&self) -> Instant {
+        let next = match &self.keying {
+            Some(keying) => Some(keying.attempts.next),
+            None => self.candidates.iter().map(|(_, attempts)| attempts.next).min(),
+        };
+        next.map_or(self.deadline, |next| next.min(self.deadline))
+    }
+
+    pub(super) fn discriminator(&self) -> &[u8] {
+        &self.discriminator
+    }
+
+    /// The certificate of the far end that was chosen.
+    pub(super) fn chosen_certificate(&self) -> Option<&[u8]> {
+        self.keying.as_ref().map(|keying| &keying.far_certificate[..])
+    }
+
+    /// Every address that the opening is indexed under.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+        let chosen = self.keying.as_ref().map(|keying| keying.path.remote);
+        self.candidates.iter().map(|(path, _)| path.remote).chain(chosen)
+    }
+}
+
+impl Endpoint {
+    pub(super) fn index_candidates(&mut self, slot: u32) {
+        if let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) {
+            self.by_address.extend(opening.addresses().map(|address| (address, slot)));
+        }
+    }
+
+    /// The session has opened or failed: startup is over.
+    pub(super) fn end_opening(&mut self, slot: u32) {
+        let Some(occupant) = self.slots.get_mut(slot) else { return };
+        let Some(opening) = occupant.opening.take() else { return };
+        self.opening -= 1;
+        self.by_tag.remove(&opening.tag);
+        for address in opening.addresses() {
+            self.by_address.remove(&(address, slot));
+        }
+    }
+
+    /// Sends what startup has due, or gives up.
+    pub(super) fn drive_opening(&mut self, slot: u32) {
+        let now = self.now;
+        let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else { return };
+        if opening.deadline <= now {
+            let reason = opening.failure;
+            self.with_session(slot, |session, cx| session.fail(cx, reason));
+            return;
+        }
+        if let Some(keying) = &mut opening.keying {
+            if keying.attempts.due(now) {
+                self.startup.push_own(keying.packet.clone());
+            }
+            return;
+        }
+        let hello = InitiatorHello { discriminator: &opening.discriminator, tag: &opening.tag };
+        for (path, attempts) in &mut opening.candidates {
+            if attempts.due(now) {
+                self.startup.push_own(StartupPacket::new(*path, 0, &hello));
+            }
+        }
+    }
+
+    /// §3.5.1.1.1: adds the addresses of a Redirect to the candidates of the opening session that it echoes.
+    pub(super) fn on_redirect(&mut self, path: Path, redirect: &Redirect<'_>) -> Result<(), DropReason> {
+        let slot = self.slot_of_tag(redirect.tag_echo)?;
+        let now = self.now;
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        let opening = opening.ok_or(DropReason::Unexpected)?;
+        let mut implied = true;
+        for destination in redirect.destinations.iter() {
+            implied = false;
+            if is_reachable(destination.socket) {
+                opening.add_candidate(Path { remote: destination.socket, ..path }, now);
+            }
+        }
+        if implied {
+            opening.add_candidate(path, now); // §2.3.5: an Implied Redirect names its own source
+        }
+        self.index_candidates(slot);
+        self.drive_opening(slot);
+        self.settle(slot);
+        Ok(())
+    }
+
+    fn slot_of_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
+        let tag: [u8; TAG_LEN] = tag.try_into().map_err(|_| DropReason::Unexpected)?;
+        self.by_tag.get(&tag).copied().ok_or(DropReason::Unexpected)
+    }
+
+    /// §3.5.1.1.1: the first acceptable RHello chooses the far end.
+    pub(super) fn on_responder_hello(&mut self, path: Path, hello: &ResponderHello<'_>) -> Result<(), DropReason> {
+        let slot = self.slot_of_tag(hello.tag_echo)?;
+        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
+        let opening = opening.ok_or(DropReason::Unexpected)?;
+        if !self.profile.is_authentic(hello.certificate)
+            || !self.profile.selects(&opening.discriminator, hello.certificate)
+        {
+            return Err(DropReason::NotAuthentic);
+        }
+        let identity = identity_of(self.profile.as_ref(), hello.certificate);
+        let reason = match self.other_session_with(slot, &identity) {
+            Some(existing) => OpenFailure::Duplicate { existing },
+            None => match self.profile.initiate(hello.certificate, &mut self.private_rng) {
+                Ok(initiation) => {
+                    self.begin_keying(slot, path, hello, initiation, identity);
+                    self.settle(slot);
+                    return Ok(());
+                }
+                Err(_) => OpenFailure::KeyAgreement,
+            },
+        };
+        self.with_session(slot, |session, cx| session.fail(cx, reason));
+        self.settle(slot);
+        Ok(())
+    }
+
+    /// Another session in S_KEYING_SENT or S_OPEN with this identity (§3.5.1.1.1, step 1).
+    fn other_session_with(&self, slot: u32, identity: &[u8; 32]) -> Option<crate::handle::SessionHandle> {
+        self.by_identity
+            .range((*identity, 0)..=(*identity, u32::MAX))
+            .filter(|(_, other)| *other != slot)
+            .find_map(|(_, other)| Some(self.slots.get(*other)?.session.handle()))
+    }
+
+    /// §3.5.1.1.1, step 2: to S_KEYING_SENT.
+    fn begin_keying(
+        &mut self,
+        slot: u32,
+        path: Path,
+        hello: &ResponderHello<'_>,
+        initiation: crate::profile::Initiation,
+        identity: [u8; 32],
+    ) {
+        let rx_id = self.ids.allocate(slot, &mut self.public_rng);
+        let packet = self.keying_packet(path, rx_id, hello.cookie, &initiation.component);
+        let Some(occupant) = self.slots.get_mut(slot) else { return };
+        let Some(opening) = occupant.opening.as_mut() else { return };
+        self.by_tag.remove(&opening.tag);
+        opening.keying = Some(Box::new(Keying {
+            path,
+            far_certificate: Bytes::copy_from_slice(hello.certificate),
+            component: initiation.component,
+            pending: initiation.pending,
+            cookie: hello.cookie.to_vec(),
+            cookie_changed: false,
+            packet,
+            attempts: Attempts::starting(self.now),
+            early: Vec::new(),
+        }));
+        occupant.rx_id = rx_id;
+        occupant.identity = Some(identity);
+        occupant.session.keying_sent();
+        self.by_identity.insert((identity, slot));
+        self.index_candidates(slot);
+        self.drive_opening(slot);
+    }
+
+    fn keying_packet(&self, path: Path, session_id: u32, cookie: &[u8], component: &[u8]) -> StartupPacket {
+        let certificate = self.profile.certificate();
+        let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
+        let signature = self.profile.sign(&[&signed]);
+        let keying = InitiatorKeying {
+            session_id,
+            cookie_echo: cookie,
+            certificate,
+            component,
+            signature: &signature,
+            signed: &signed,
+        };
+        StartupPacket::new(path, 0, &keying)
+    }
+
+    /// A packet for the receive session ID of a session in S_KEYING_SENT: RIKeying or a cookie change under the
+    /// Default Session Key, or else data of the session that overtook its RIKeying and is kept until that comes.
+    pub(super) fn handle_keying_packet(
+        &mut self,
+        slot: u32,
+        path: Path,
+        meta: RecvMeta,
+        encrypted: &[u8],
+    ) -> Result<(), DropReason> {
+        let mut copy = encrypted.to_vec();
+        let startup = self.default_keys.open(&mut copy).ok().and_then(|plain| {
+            let (header, chunks) = PacketHeader::parse(copy.get(plain)?).ok()?;
+            (header.mode == Mode::Startup).then_some(chunks)
+        });
+        let Some(chunks) = startup else {
+            let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+            let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
+            if keying.early.len() >= EARLY_PACKETS {
+                return Err(DropReason::OverLimit);
+            }
+            keying.early.push((path, meta, encrypted.to_vec()));
+            return Ok(());
+        };
+        for chunk in chunks {
+            // Every other chunk is out of place here (§2.3).
+            let result = match chunk {
+                Ok(Chunk::ResponderKeying(keying)) => self.on_responder_keying(slot, &keying),
+                Ok(Chunk::CookieChange(change)) => self.on_cookie_change(slot, &change),
+                Ok(Chunk::Padding | Chunk::Unknown { .. }) => Ok(()),
+                Ok(_) => Err(DropReason::WrongMode),
+                Err(_) => Err(DropReason::Malformed),
+            };
+            if let Err(reason) = result {
+                self.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// §3.5.1.2: takes the new cookie, once.
+    fn on_cookie_change(&mut self, slot: u32, change: &CookieChange<'_>) -> Result<(), DropReason> {
+        let occupant = self.slots.get(slot).ok_or(DropReason::Unexpected)?;
+        let opening = occupant.opening.as_ref().ok_or(DropReason::Unexpected)?;
+        let keying = opening.keying.as_ref().ok_or(DropReason::Unexpected)?;
+        if keying.cookie_changed || keying.cookie != change.old_cookie {
+            return Err(DropReason::Unexpected);
+        }
+        let packet = self.keying_packet(keying.path, occupant.rx_id, change.new_cookie, &keying.component);
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        if let Some(keying) = opening.and_then(|opening| opening.keying.as_mut()) {
+            keying.cookie_changed = true;
+            keying.cookie = change.new_cookie.to_vec();
+            keying.packet = packet;
+            keying.attempts.next = self.now;
+        }
+        self.drive_opening(slot);
+        Ok(())
+    }
+
+    /// §3.5.1.1.1: combines the two halves; to S_OPEN.
+    fn on_responder_keying(&mut self, slot: u32, chunk: &ResponderKeying<'_>) -> Result<(), DropReason> {
+        let now = self.now;
+        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
+        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
+        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
+        let signed = [chunk.signed, &keying.component];
+        if !self.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
+            return Err(DropReason::NotAuthentic);
+        }
+        let Ok(keys) = keying.pending.finish(chunk.component) else {
+            opening.failure = OpenFailure::KeyAgreement;
+            opening.deadline = opening.deadline.min(now + FAILED_KEYING_PATIENCE);
+            return Err(DropReason::NotAuthentic);
+        };
+        let established = Established {
+            keys,
+            rx_id: occupant.rx_id,
+            tx_id: chunk.session_id,
+            path: keying.path,
+            far_certificate: keying.far_certificate.clone(),
+        };
+        let early = core::mem::take(&mut keying.early);
+        self.with_session(slot, |session, cx| session.establish(cx, established));
+        self.stats.sessions_opened += 1;
+        self.settle(slot);
+        for (path, meta, mut packet) in early {
+            let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
+            if let Some(Err(reason)) = handled {
+                self.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a session is still being opened from this end, in whichever state.
+    pub(super) fn is_opening(&self, slot: u32) -> bool {
+        self.slots.get(slot).is_some_and(|occupant| {
+            occupant.opening.is_some()
+                && matches!(occupant.session.state(), SessionState::HelloSent | SessionState::KeyingSent)
+        })
+    }
+}
+
+/// Whether a hello can sensibly be sent to an address that somebody else named.
+pub(super) fn is_reachable(address: SocketAddr) -> bool {
+    let ip = address.ip();
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+}

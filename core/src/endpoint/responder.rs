@@ -1,0 +1,227 @@
+//! Startup as responder (RFC 7016 §3.5.1.1.2): nothing is remembered of a stranger until its keying has proved
+//! its address.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use sha2::{Digest as _, Sha256};
+
+use super::Endpoint;
+use super::cookie::CookieCheck;
+use super::glare::Glare;
+use super::initiator::is_reachable;
+use super::slots::Occupant;
+use super::startup::StartupPacket;
+use crate::error::DropReason;
+use crate::event::CloseReason;
+use crate::profile::Response;
+use crate::session::{Established, Role, Session, SessionState};
+use crate::transmit::Path;
+use crate::wire::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
+
+/// How an IIKeying was answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    /// Of the IIKeying's session ID, certificate and component: another with the same is a retransmission.
+    digest: [u8; 32],
+    /// The RIKeying, until the initiator has shown that it got it.
+    reply: Option<Vec<u8>>,
+}
+
+impl Endpoint {
+    /// §3.5.1.1.2: answers a hello for this identity, statelessly.
+    pub(super) fn on_initiator_hello(&mut self, path: Path, hello: &InitiatorHello<'_>) -> Result<(), DropReason> {
+        if !self.config.accept || !self.profile.selects_near(hello.discriminator) {
+            return Err(DropReason::Unexpected);
+        }
+        self.send_responder_hello(path, hello.tag)
+    }
+
+    fn send_responder_hello(&mut self, path: Path, tag: &[u8]) -> Result<(), DropReason> {
+        if !self.hello_bucket.take(self.now) {
+            return Err(DropReason::OverLimit);
+        }
+        let cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
+        let certificate = self.profile.certificate();
+        let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
+        let sent = self.startup.push_reply(StartupPacket::new(path, 0, &hello));
+        if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+    }
+
+    /// Answers the hellos that came over sessions (§3.5.1.1.2, FIHello, the first of its three ways).
+    pub(super) fn answer_forwarded(&mut self) {
+        while let Some(forward) = self.forwarded.pop_front() {
+            let wanted = self.config.accept && self.profile.selects_near(&forward.discriminator);
+            let result = if wanted && is_reachable(forward.reply_address) {
+                let path = Path { interface: forward.interface, remote: forward.reply_address };
+                self.send_responder_hello(path, &forward.tag)
+            } else {
+                Err(DropReason::Unexpected)
+            };
+            if let Err(reason) = result {
+                self.count(reason);
+            }
+        }
+    }
+
+    /// §3.5.1.1.2: an IIKeying whose cookie proves the address gets a session.
+    pub(super) fn on_initiator_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
+        if !self.config.accept {
+            return Err(DropReason::Unexpected);
+        }
+        match self.cookies.check(self.now, path.remote, keying.cookie_echo) {
+            CookieCheck::Invalid => return Err(DropReason::NotAuthentic),
+            CookieCheck::OtherAddress => return self.send_cookie_change(path, keying),
+            CookieCheck::Valid => {}
+        }
+        if keying.session_id == 0 || !self.profile.is_authentic(keying.certificate) {
+            return Err(DropReason::NotAuthentic);
+        }
+        let digest = digest_of(keying);
+        if let Some(slot) = self.answered_slot(path, &digest) {
+            return self.repeat_reply(slot, path);
+        }
+        if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
+            return Err(DropReason::NotAuthentic);
+        }
+        let yielded = match self.resolve_glare(path, keying.certificate) {
+            Glare::None => None,
+            Glare::FarPrevails(slot) => Some(slot),
+            Glare::NearPrevails => return Err(DropReason::Unexpected),
+        };
+        if yielded.is_none() && self.slots.len() >= self.config.max_sessions {
+            return Err(DropReason::OverLimit);
+        }
+        if !self.keying_bucket.take(self.now) {
+            return Err(DropReason::OverLimit);
+        }
+        let response = self.profile.respond(keying.certificate, keying.component, &mut self.private_rng);
+        let response = response.map_err(|_| DropReason::NotAuthentic)?;
+        self.close_overridden(path, keying.certificate);
+        self.accept(path, keying, digest, response, yielded);
+        Ok(())
+    }
+
+    /// The session that answered exactly this IIKeying.
+    fn answered_slot(&self, path: Path, digest: &[u8; 32]) -> Option<u32> {
+        self.slots_at(path).find(|slot| {
+            let answered = self.slots.get(*slot).and_then(|occupant| occupant.answered.as_ref());
+            answered.is_some_and(|answered| answered.digest == *digest)
+        })
+    }
+
+    /// Sessions, opening or open, with this far address.
+    pub(super) fn slots_at(&self, path: Path) -> impl Iterator<Item = u32> + '_ {
+        self.by_address.range((path.remote, 0)..=(path.remote, u32::MAX)).map(|(_, slot)| *slot)
+    }
+
+    /// §3.5.1.1.2, step 2.1: a retransmitted IIKeying gets the same answer.
+    fn repeat_reply(&mut self, slot: u32, path: Path) -> Result<(), DropReason> {
+        let occupant = self.slots.get(slot).ok_or(DropReason::Unexpected)?;
+        let reply = occupant.answered.as_ref().and_then(|answered| answered.reply.clone());
+        let (Some(plain), Some(session_id)) = (reply, occupant.session.tx_id()) else {
+            return Err(DropReason::Unexpected);
+        };
+        let sent = self.startup.push_reply(StartupPacket { path, session_id, plain });
+        if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+    }
+
+    /// The initiator uses the keys of the session: it will not ask for the RIKeying again.
+    pub(super) fn forget_reply(&mut self, slot: u32) {
+        if let Some(answered) = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut()) {
+            answered.reply = None;
+        }
+    }
+
+    /// §3.5.1.2: the cookie was made here, but for another address.
+    fn send_cookie_change(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
+        if !self.hello_bucket.take(self.now) {
+            return Err(DropReason::OverLimit);
+        }
+        let new_cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
+        let change = CookieChange { old_cookie: keying.cookie_echo, new_cookie: &new_cookie };
+        let sent = self.startup.push_reply(StartupPacket::new(path, keying.session_id, &change));
+        if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+    }
+
+    /// §3.5.1.1.2, step 2.3: a new session of the same endpoint takes the place of a stale one. Done only when the
+    /// new one is sure to exist, so that a keying that comes to nothing closes nothing.
+    fn close_overridden(&mut self, path: Path, certificate: &[u8]) {
+        let stale: Vec<u32> = self
+            .slots_at(path)
+            .filter(|slot| {
+                self.slots.get(*slot).is_some_and(|occupant| {
+                    occupant.session.state() == SessionState::Open
+                        && self.profile.overrides(certificate, occupant.session.far_certificate())
+                })
+            })
+            .collect();
+        for slot in stale {
+            self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
+            self.settle(slot);
+        }
+    }
+
+    /// §3.5.1.1.2, step 3: creates the session, in S_OPEN, and sends the RIKeying. In glare that the far end won,
+    /// the session that was being opened from here becomes this one, so that nothing written to it is lost.
+    fn accept(
+        &mut self,
+        path: Path,
+        keying: &InitiatorKeying<'_>,
+        digest: [u8; 32],
+        response: Response,
+        yielded: Option<u32>,
+    ) {
+        let slot = yielded.unwrap_or_else(|| {
+            let handle = self.slots.next_handle();
+            let session = Session::new(handle, Role::Responder, self.config.session.clone(), self.now);
+            self.slots.insert(Occupant {
+                session,
+                opening: None,
+                answered: None,
+                rx_id: 0,
+                address: None,
+                identity: None,
+            })
+        });
+        let rx_id = match self.slots.get(slot).map(|occupant| occupant.rx_id) {
+            Some(rx_id) if rx_id != 0 => rx_id,
+            _ => self.ids.allocate(slot, &mut self.public_rng),
+        };
+        let signed = ResponderKeying::signed_parameters(rx_id, &response.component);
+        let signature = self.profile.sign(&[&signed, keying.component]);
+        let chunk = ResponderKeying {
+            session_id: rx_id,
+            component: &response.component,
+            signature: &signature,
+            signed: &signed,
+        };
+        let packet = StartupPacket::new(path, keying.session_id, &chunk);
+        if let Some(occupant) = self.slots.get_mut(slot) {
+            occupant.rx_id = rx_id;
+            occupant.answered = Some(Answered { digest, reply: Some(packet.plain.clone()) });
+            occupant.session.become_responder();
+        }
+        self.startup.push_reply(packet);
+        let established = Established {
+            keys: response.keys,
+            rx_id,
+            tx_id: keying.session_id,
+            path,
+            far_certificate: Bytes::copy_from_slice(keying.certificate),
+        };
+        self.with_session(slot, |session, cx| session.establish(cx, established));
+        self.stats.sessions_opened += 1;
+        self.settle(slot);
+    }
+}
+
+/// What makes two IIKeyings the same but for their cookies (§3.5.1.1.2, step 2.1).
+fn digest_of(keying: &InitiatorKeying<'_>) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(keying.session_id.to_be_bytes());
+    hash.update((keying.certificate.len() as u64).to_be_bytes());
+    hash.update(keying.certificate);
+    hash.update(keying.component);
+    hash.finalize().into()
+}

@@ -1,0 +1,101 @@
+//! Where sessions live: a slab whose handles carry a generation, so that a stale one names nothing.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::initiator::Opening;
+use super::responder::Answered;
+use crate::handle::SessionHandle;
+use crate::session::Session;
+
+/// One place for a session.
+#[derive(Debug, Default)]
+pub(super) struct Slot {
+    pub(super) generation: u32,
+    pub(super) occupant: Option<Box<Occupant>>,
+}
+
+/// A session, and what the endpoint keeps beside it.
+#[derive(Debug)]
+pub(super) struct Occupant {
+    pub(super) session: Session,
+    /// Startup as initiator, until S_OPEN.
+    pub(super) opening: Option<Box<Opening>>,
+    /// What was answered as responder.
+    pub(super) answered: Option<Answered>,
+    /// The receive session ID, 0 while there is none.
+    pub(super) rx_id: u32,
+    /// The address that the session is indexed under.
+    pub(super) address: Option<SocketAddr>,
+    /// The hash of the far end's canonical discriminator that the session is indexed under.
+    pub(super) identity: Option<[u8; 32]>,
+}
+
+/// All sessions of an endpoint.
+#[derive(Debug, Default)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    /// Sessions in it.
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// The handle that the next [`insert`](Self::insert) will use.
+    pub(super) fn next_handle(&self) -> SessionHandle {
+        match self.free.last() {
+            Some(&slot) => {
+                let generation = self.slots.get(slot as usize).map_or(0, |entry| entry.generation);
+                SessionHandle { slot, generation }
+            }
+            None => SessionHandle { slot: self.slots.len() as u32, generation: 0 },
+        }
+    }
+
+    /// Puts an occupant in the place that [`next_handle`](Self::next_handle) named.
+    pub(super) fn insert(&mut self, occupant: Occupant) -> u32 {
+        let occupant = Some(Box::new(occupant));
+        if let Some(slot) = self.free.pop() {
+            if let Some(entry) = self.slots.get_mut(slot as usize) {
+                entry.occupant = occupant;
+            }
+            return slot;
+        }
+        self.slots.push(Slot { generation: 0, occupant });
+        (self.slots.len() - 1) as u32
+    }
+
+    /// Takes the occupant out; handles of it are stale from now on.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Box<Occupant>> {
+        let entry = self.slots.get_mut(slot as usize)?;
+        let occupant = entry.occupant.take()?;
+        // A slot whose generations are used up is not used again.
+        if let Some(generation) = entry.generation.checked_add(1) {
+            entry.generation = generation;
+            self.free.push(slot);
+        }
+        Some(occupant)
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&Occupant> {
+        self.slots.get(slot as usize)?.occupant.as_deref()
+    }
+
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut Occupant> {
+        self.slots.get_mut(slot as usize)?.occupant.as_deref_mut()
+    }
+
+    /// The slot of a handle that is not stale.
+    pub(super) fn resolve(&self, handle: SessionHandle) -> Option<u32> {
+        let entry = self.slots.get(handle.slot as usize)?;
+        (entry.generation == handle.generation && entry.occupant.is_some()).then_some(handle.slot)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &Occupant)> {
+        (0u32..).zip(&self.slots).filter_map(|(slot, entry)| Some((slot, entry.occupant.as_deref()?)))
+    }
+}

@@ -1,0 +1,298 @@
+//! Borrowed views: what can be asked of, and done with, a session or a flow.
+
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+
+use super::Endpoint;
+use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions};
+use crate::error::{OpenFlowError, WriteError};
+use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
+use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::profile::CryptoProfile;
+use crate::session::{CloseMode, Context, Role, Session, SessionState};
+use crate::stats::{FlowStats, SessionStats};
+use crate::transmit::Path;
+
+/// A look at a session.
+#[derive(Clone, Copy, Debug)]
+pub struct SessionRef<'a> {
+    session: &'a Session,
+    profile: &'a dyn CryptoProfile,
+}
+
+impl<'a> SessionRef<'a> {
+    pub(super) fn new(session: &'a Session, profile: &'a dyn CryptoProfile) -> Self {
+        Self { session, profile }
+    }
+
+    /// The session's state (RFC 7016 §3.5).
+    #[must_use]
+    pub fn state(&self) -> SessionState {
+        self.session.state()
+    }
+
+    /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
+    #[must_use]
+    pub fn role(&self) -> Role {
+        self.session.role()
+    }
+
+    /// Where its packets go (RFC 7016 §3.5, DESTADDR); `None` while it opens.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        self.session.path()
+    }
+
+    /// The far end's certificate, in the profile's syntax; empty while it opens.
+    #[must_use]
+    pub fn far_certificate(&self) -> &'a [u8] {
+        self.session.far_certificate()
+    }
+
+    /// The far end's Canonical Endpoint Discriminator (RFC 7016 §3.2; in the Flash profile it holds the fingerprint,
+    /// RFC 7425 §4.4.4).
+    #[must_use]
+    pub fn far_canonical_discriminator(&self) -> Vec<u8> {
+        self.profile.canonical_discriminator(self.far_certificate())
+    }
+
+    /// A secret of the two ends, which the far end knows as its far nonce (RFC 7016 §3.5). Empty while it opens.
+    #[must_use]
+    pub fn near_nonce(&self) -> &'a [u8] {
+        self.session.near_nonce()
+    }
+
+    /// The far end's near nonce. Empty while it opens.
+    #[must_use]
+    pub fn far_nonce(&self) -> &'a [u8] {
+        self.session.far_nonce()
+    }
+
+    /// Counters and measurements.
+    #[must_use]
+    pub fn stats(&self) -> SessionStats {
+        self.session.stats()
+    }
+}
+
+/// Commands for a session.
+#[derive(Debug)]
+pub struct SessionMut<'a> {
+    endpoint: &'a mut Endpoint,
+    slot: u32,
+}
+
+impl<'a> SessionMut<'a> {
+    pub(super) const fn new(endpoint: &'a mut Endpoint, slot: u32) -> Self {
+        Self { endpoint, slot }
+    }
+
+    /// Opens a sending flow (RFC 7016 §3.6.2.1). The far end hears of it with the first message.
+    ///
+    /// # Errors
+    /// [`OpenFlowError`]: the session is closing, a limit is reached, or the options are not acceptable.
+    pub fn open_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
+        let opened = self.endpoint.with_session(self.slot, |session, cx| session.open_flow(cx, options));
+        self.endpoint.settle(self.slot);
+        opened.unwrap_or(Err(OpenFlowError::SessionClosed))
+    }
+
+    /// Closes the session with all its flows (RFC 7016 §3.5.5); what is not delivered is lost. Closing a session
+    /// that is closed already does nothing.
+    pub fn close(&mut self, mode: CloseMode) {
+        self.endpoint.close_session(self.slot, mode);
+    }
+
+    /// Pings the far end now (RFC 7016 §3.5.4.1).
+    pub fn ping(&mut self) {
+        self.endpoint.with_session(self.slot, |session, cx| session.ping(cx.now));
+        self.endpoint.settle(self.slot);
+    }
+}
+
+/// A look at a sending flow.
+#[derive(Clone, Copy, Debug)]
+pub struct SendFlowRef<'a> {
+    flow: &'a SendFlow,
+}
+
+impl<'a> SendFlowRef<'a> {
+    pub(super) const fn new(flow: &'a SendFlow) -> Self {
+        Self { flow }
+    }
+
+    /// The flow's name.
+    #[must_use]
+    pub fn metadata(&self) -> &'a Bytes {
+        self.flow.metadata()
+    }
+
+    /// Whether messages can be written: neither closed nor rejected.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.flow.state() == SendFlowState::Open
+    }
+
+    /// Sending priority.
+    #[must_use]
+    pub fn priority(&self) -> Priority {
+        self.flow.priority()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> FlowStats {
+        self.flow.stats()
+    }
+}
+
+/// Commands for a sending flow.
+#[derive(Debug)]
+pub struct SendFlowMut<'a> {
+    endpoint: &'a mut Endpoint,
+    flow: SendFlowHandle,
+}
+
+impl<'a> SendFlowMut<'a> {
+    pub(super) const fn new(endpoint: &'a mut Endpoint, flow: SendFlowHandle) -> Self {
+        Self { endpoint, flow }
+    }
+
+    fn with<R>(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
+        with_handle(self.endpoint, self.flow.session, |session, cx| call(session, cx, self.flow))
+    }
+
+    /// Queues a message, of any size from zero up, for full reliability (RFC 7016 §3.6.2.2).
+    ///
+    /// # Errors
+    /// [`WriteError`] with the bytes given back: the buffer is full, or the flow is closed.
+    pub fn write(&mut self, message: impl Into<Bytes>) -> Result<MessageId, WriteError> {
+        self.write_with(message, SendOptions::default())
+    }
+
+    /// Queues a message with deadlines, dependencies or a receipt (RFC 7016 §3.6.1.2).
+    ///
+    /// # Errors
+    /// As for [`write`](Self::write).
+    pub fn write_with(&mut self, message: impl Into<Bytes>, options: SendOptions) -> Result<MessageId, WriteError> {
+        let data = message.into();
+        let kept = data.clone();
+        self.with(|session, cx, flow| session.write(cx, flow, data, options))
+            .unwrap_or(Err(WriteError { data: kept, reason: crate::error::WriteRefusal::Closed }))
+    }
+
+    /// Abandons a message (RFC 7016 §3.6.2.7). False if it is done already.
+    pub fn abandon(&mut self, message: MessageId) -> bool {
+        self.with(|session, cx, flow| session.abandon(cx, flow, message)).unwrap_or(false)
+    }
+
+    /// Changes the priority, from the next packet on.
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.with(|session, _, flow| session.set_priority(flow, priority));
+    }
+
+    /// Closes the flow when all that was written has been delivered or abandoned (RFC 7016 §3.6.2.11).
+    pub fn close(&mut self) {
+        self.with(|session, cx, flow| session.close_flow(cx, flow));
+    }
+}
+
+/// A look at a receiving flow.
+#[derive(Clone, Copy, Debug)]
+pub struct RecvFlowRef<'a> {
+    flow: &'a RecvFlow,
+}
+
+impl<'a> RecvFlowRef<'a> {
+    pub(super) const fn new(flow: &'a RecvFlow) -> Self {
+        Self { flow }
+    }
+
+    /// The flow's name, as its sender gave it (RFC 7016 §2.3.11.1.1).
+    #[must_use]
+    pub fn metadata(&self) -> &'a Bytes {
+        self.flow.metadata()
+    }
+
+    /// The sending flow of this end that it answers (RFC 7016 §2.3.11.1.2).
+    #[must_use]
+    pub fn association(&self) -> Option<SendFlowHandle> {
+        self.flow.association()
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> FlowStats {
+        self.flow.stats()
+    }
+}
+
+/// Commands for a receiving flow.
+#[derive(Debug)]
+pub struct RecvFlowMut<'a> {
+    endpoint: &'a mut Endpoint,
+    flow: RecvFlowHandle,
+}
+
+impl<'a> RecvFlowMut<'a> {
+    pub(super) const fn new(endpoint: &'a mut Endpoint, flow: RecvFlowHandle) -> Self {
+        Self { endpoint, flow }
+    }
+
+    fn with<R>(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
+        with_handle(self.endpoint, self.flow.session, |session, cx| call(session, cx, self.flow))
+    }
+
+    /// The next message (RFC 7016 §3.6.3.3). `None` when there is none now: after that,
+    /// [`FlowReadable`](crate::Event::FlowReadable) tells of the next.
+    pub fn read(&mut self) -> Option<Message> {
+        self.with(|session, cx, flow| session.read(cx, flow)).flatten()
+    }
+
+    /// Rejects the flow (RFC 7016 §3.6.3.7) with an exception code of the application's own; 0 is the protocol's.
+    pub fn reject(&mut self, code: u64) {
+        self.with(|session, cx, flow| session.reject(cx, flow, code));
+    }
+
+    /// Holds messages back until [`resume`](Self::resume); the receive window may close (RFC 7016 §3.6.3.3).
+    pub fn suspend(&mut self) {
+        self.with(|session, _, flow| session.suspend(flow));
+    }
+
+    /// Delivers again.
+    pub fn resume(&mut self) {
+        self.with(|session, cx, flow| session.resume(cx, flow));
+    }
+
+    /// Chooses the order of delivery (RFC 7016 §3.6.3.3).
+    pub fn set_order(&mut self, order: ReceiveOrder) {
+        self.with(|session, _, flow| session.set_order(flow, order));
+    }
+
+    /// Sets the receive buffer in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY); 0 stops the sender.
+    pub fn set_window(&mut self, bytes: usize) {
+        self.with(|session, cx, flow| session.set_window(cx, flow, bytes));
+    }
+
+    /// Opens a sending flow in return to this one (RFC 7016 §2.3.11.1.2, §3.6.2.1).
+    ///
+    /// # Errors
+    /// As for [`SessionMut::open_flow`].
+    pub fn open_return_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
+        self.with(|session, cx, flow| session.open_flow(cx, options.in_return_to(flow)))
+            .unwrap_or(Err(OpenFlowError::SessionClosed))
+    }
+}
+
+/// One call on a session by handle, and the indices settled after it.
+fn with_handle<R>(
+    endpoint: &mut Endpoint,
+    handle: SessionHandle,
+    call: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
+) -> Option<R> {
+    let slot = endpoint.slots.resolve(handle)?;
+    let result = endpoint.with_session(slot, call);
+    endpoint.settle(slot);
+    result
+}
