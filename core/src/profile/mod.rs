@@ -8,6 +8,9 @@
 //! how long the front is (a sequence number, a checksum), the packetizer writes the plain packet right behind it,
 //! and [`SessionKeys::seal`] fills in front and back, pads, and encrypts in place, several packets at a time.
 
+#![warn(dead_code, unused_imports, missing_docs, missing_debug_implementations)]
+
+mod checksum;
 pub mod flash;
 pub mod plain;
 

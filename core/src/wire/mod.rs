@@ -9,8 +9,6 @@ mod cursor;
 pub mod option;
 mod packet;
 pub mod session_id;
-#[cfg(test)]
-mod tests;
 pub mod vlu;
 mod writer;
 

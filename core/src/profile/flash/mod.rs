@@ -1,1 +1,153 @@
-//! The Flash profile (RFC 7425 §4).
+//! The Cryptography Profile for Flash communication (RFC 7425 §4): Diffie-Hellman key agreement, AES-128-CBC, and
+//! HMAC-SHA256 or a simple checksum.
+//!
+//! ```
+//! # fn example(rng: &mut dyn rtmfp_core::rand_core::CryptoRng) -> Result<(), Box<dyn std::error::Error>> {
+//! use rtmfp_core::profile::flash::{FlashProfile, Group, StaticKeys};
+//!
+//! // A server that clients reach by its URI, with a new certificate at each start.
+//! let server = FlashProfile::builder().accept_ancillary(true).build(rng)?;
+//!
+//! // A peer that keeps its identity: save the bytes of its keys, and be careful with them.
+//! let keys = StaticKeys::generate(&[Group::Modp2048], rng);
+//! let saved = keys.to_bytes();
+//! let peer = FlashProfile::builder().static_keys(keys).build(rng)?;
+//!
+//! let restored = FlashProfile::builder().static_keys(StaticKeys::from_bytes(&saved)?).build(rng)?;
+//! assert_eq!(restored.fingerprint(), peer.fingerprint());
+//! # Ok(())
+//! # }
+//! ```
+
+mod agreement;
+mod certificate;
+mod cipher;
+mod component;
+mod config;
+mod derive;
+mod dh;
+mod discriminator;
+mod fingerprint;
+mod groups;
+mod keys;
+mod negotiation;
+mod replay;
+mod seal;
+mod signature;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+
+pub use certificate::{Certificate, KeyKind};
+pub use config::Builder;
+pub use discriminator::Discriminator;
+pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use groups::Group;
+pub use keys::StaticKeys;
+pub use negotiation::{Protection, Receiving, Sending};
+pub use zeroize::Zeroizing;
+
+use self::keys::Keys;
+use self::negotiation::Rules;
+use self::seal::FlashKeys;
+use self::signature::Password;
+use super::{CryptoProfile, Initiation, KeyingError, Response, SessionKeys};
+
+/// One near identity under the Flash profile. Made by its [`builder`](Self::builder).
+#[derive(Debug)]
+pub struct FlashProfile {
+    certificate: Vec<u8>,
+    fingerprint: Fingerprint,
+    keys: Keys,
+    rules: Rules,
+    signing: Vec<Password>,
+    accepted: Vec<Password>,
+    signature_required: bool,
+}
+
+impl FlashProfile {
+    /// Begins with the default settings.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// The fingerprint of the near certificate, also called the peer ID (RFC 7425 §4.3.2).
+    #[must_use]
+    pub const fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint
+    }
+}
+
+impl CryptoProfile for FlashProfile {
+    fn certificate(&self) -> &[u8] {
+        &self.certificate
+    }
+
+    /// Any properly encoded certificate is authentic (RFC 7425 §4.3.4).
+    fn is_authentic(&self, certificate: &[u8]) -> bool {
+        Certificate::parse(certificate).is_ok()
+    }
+
+    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        match (Discriminator::parse(discriminator), Certificate::parse(certificate)) {
+            (Ok(discriminator), Ok(certificate)) => discriminator.selects(&certificate),
+            _ => false,
+        }
+    }
+
+    fn selects_near(&self, discriminator: &[u8]) -> bool {
+        match (Discriminator::parse(discriminator), Certificate::parse(&self.certificate)) {
+            // Hellos come from anybody: no hash is computed for them.
+            (Ok(discriminator), Ok(near)) => discriminator.selects_with(&near, || self.fingerprint),
+            _ => false,
+        }
+    }
+
+    /// 34 bytes (RFC 7425 §4.4.4); empty for what is no certificate.
+    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
+        Certificate::parse(certificate)
+            .map(|certificate| Discriminator::new().fingerprint(certificate.fingerprint()).to_bytes())
+            .unwrap_or_default()
+    }
+
+    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
+        signature::sign(&self.signing, message)
+    }
+
+    /// RFC 7425 §4.3.5: any signature is valid if none is required.
+    fn verify(&self, _certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        !self.signature_required || signature::verify(&self.accepted, message, signature)
+    }
+
+    /// RFC 7425 §4.3.6: the end whose certificate is ordered before the other's, or identical to it.
+    fn prevails(&self, far_certificate: &[u8]) -> bool {
+        self.certificate.as_slice() <= far_certificate
+    }
+
+    /// RFC 7425 §4.3.7.
+    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
+        new == existing
+    }
+
+    fn default_keys(&self) -> Box<dyn SessionKeys> {
+        Box::new(FlashKeys::default_session_key())
+    }
+
+    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
+        agreement::initiate(self, far_certificate, rng)
+    }
+
+    fn respond(
+        &self,
+        far_certificate: &[u8],
+        initiator_component: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Response, KeyingError> {
+        agreement::respond(self, far_certificate, initiator_component, rng)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,190 @@
+//! Making a Flash profile.
+
+use alloc::vec::Vec;
+
+use rand_core::CryptoRng;
+
+use super::FlashProfile;
+use super::certificate::{Certificate, Contents};
+use super::component::HMAC_LENGTHS;
+use super::groups::Group;
+use super::keys::{Keys, StaticKeys};
+use super::negotiation::{Protection, Rules};
+use super::signature::Password;
+use crate::error::ConfigError;
+
+/// Bytes of extra randomness in a certificate without keys, to give it a fingerprint of its own (RFC 7425 §4.3.3.3).
+const CERTIFICATE_RANDOMNESS: usize = 64;
+/// The longest hostname, so that the certificate fits in a hello.
+const LONGEST_HOSTNAME: usize = 255;
+/// The longest password identifier, so that the signature fits in a keying packet.
+const LONGEST_PASSWORD_ID: usize = 255;
+/// The most passwords to sign with, for the same reason.
+const MOST_SIGNATURES: usize = 4;
+
+/// Makes a [`FlashProfile`]. Without further settings: a certificate without hostname, a fresh key in group 14 or 16
+/// for each session, and an HMAC of 16 bytes and session sequence numbers both sent and required of the far end.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Builder {
+    hostname: Option<Vec<u8>>,
+    accepts_ancillary_data: bool,
+    groups: Vec<Group>,
+    static_keys: Option<StaticKeys>,
+    rules: Rules,
+    signing: Vec<Password>,
+    accepted: Vec<Password>,
+    signature_required: bool,
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            hostname: None,
+            accepts_ancillary_data: false,
+            groups: [Group::Modp2048, Group::Modp4096].into(),
+            static_keys: None,
+            rules: Rules { hmac: Protection::required(), hmac_len: 16, sequence: Protection::required() },
+            signing: Vec::new(),
+            accepted: Vec::new(),
+            signature_required: false,
+        }
+    }
+}
+
+impl Builder {
+    /// The hostname in the certificate (RFC 7425 §4.3.3.1), at most 255 bytes. None unless set.
+    pub fn hostname(mut self, hostname: &[u8]) -> Self {
+        self.hostname = Some(hostname.to_vec());
+        self
+    }
+
+    /// Whether discriminators with ancillary data may select this endpoint (RFC 7425 §4.3.3.2), as clients use them
+    /// to reach a server. Not unless set.
+    pub const fn accept_ancillary(mut self, accept: bool) -> Self {
+        self.accepts_ancillary_data = accept;
+        self
+    }
+
+    /// The groups for fresh keys in order of preference, at least one and none twice; 14 and 16 unless set. As
+    /// initiator the first that the far end has is used, as responder whichever of them the far end chose.
+    /// With [static keys](Self::static_keys) this has no effect.
+    pub fn groups(mut self, groups: &[Group]) -> Self {
+        self.groups = groups.to_vec();
+        self
+    }
+
+    /// Puts static keys into the certificate, in place of a fresh key for each session: the same keys make the same
+    /// certificate, and so the same fingerprint (if the hostname and whether ancillary data is accepted are the
+    /// same), and opening a session proves to have them. The price is that whoever gets hold of the keys can read
+    /// what was recorded.
+    pub fn static_keys(mut self, keys: StaticKeys) -> Self {
+        self.static_keys = Some(keys);
+        self
+    }
+
+    /// How HMACs are negotiated (RFC 7425 §4.6.4). Unless set, they are always sent and required of the far end.
+    pub const fn hmac(mut self, protection: Protection) -> Self {
+        self.rules.hmac = protection;
+        self
+    }
+
+    /// How long the HMACs on packets sent are: 4 to 32 bytes (RFC 7425 §4.5.2.4), 16 unless set. The far end chooses
+    /// the length of its own.
+    pub const fn hmac_length(mut self, bytes: usize) -> Self {
+        self.rules.hmac_len = bytes;
+        self
+    }
+
+    /// How session sequence numbers are negotiated (RFC 7425 §4.6.6). Unless set, they are always sent and required
+    /// of the far end.
+    pub const fn sequence_numbers(mut self, protection: Protection) -> Self {
+        self.rules.sequence = protection;
+        self
+    }
+
+    /// For peers of all kinds, old ones too: groups 14, 16, 5 and 2, HMAC and session sequence numbers if the far end
+    /// asks for them, nothing required.
+    pub fn compatible(self) -> Self {
+        self.groups(&[Group::Modp2048, Group::Modp4096, Group::Modp1536, Group::Modp1024])
+            .hmac(Protection::on_request())
+            .sequence_numbers(Protection::on_request())
+    }
+
+    /// Signs with this password, under an identifier of at most 255 bytes that the far end knows it by (RFC 7425
+    /// §4.3.5.1.1). May be called up to four times, to suit far ends that know different passwords.
+    pub fn sign_with(mut self, id: &[u8], password: &[u8]) -> Self {
+        self.signing.push(Password::new(id, password));
+        self
+    }
+
+    /// Recognizes this password in far ends' signatures (RFC 7425 §4.3.5.1.1). Without effect unless
+    /// [signatures are required](Self::require_signature).
+    pub fn accept_password(mut self, id: &[u8], password: &[u8]) -> Self {
+        self.accepted.push(Password::new(id, password));
+        self
+    }
+
+    /// Refuses far ends that do not sign with a password that is [recognized](Self::accept_password). Unless set,
+    /// any signature is valid (RFC 7425 §4.3.5).
+    pub const fn require_signature(mut self) -> Self {
+        self.signature_required = true;
+        self
+    }
+
+    /// Makes the profile. The generator gives the randomness of the certificate; nothing of it is kept.
+    ///
+    /// # Errors
+    /// A value is outside of the limits said with its method.
+    pub fn build(self, rng: &mut dyn CryptoRng) -> Result<FlashProfile, ConfigError> {
+        self.validate()?;
+        let mut randomness = [0; CERTIFICATE_RANDOMNESS];
+        let mut contents = Contents {
+            hostname: self.hostname.as_deref(),
+            accepts_ancillary_data: self.accepts_ancillary_data,
+            ..Contents::default()
+        };
+        let keys = match self.static_keys {
+            Some(keys) => Keys::Static(keys),
+            None => Keys::Ephemeral(self.groups),
+        };
+        match &keys {
+            Keys::Static(keys) => contents.static_keys = keys.public_keys(),
+            Keys::Ephemeral(groups) => {
+                rng.fill_bytes(&mut randomness);
+                contents.ephemeral_groups = groups;
+                contents.randomness = &randomness;
+            }
+        }
+        let certificate = contents.encode();
+        let fingerprint = Certificate::parse(&certificate)
+            .map_err(|_| ConfigError { field: "certificate", rule: "must be well-formed" })?
+            .fingerprint();
+        Ok(FlashProfile {
+            certificate,
+            fingerprint,
+            keys,
+            rules: self.rules,
+            signing: self.signing,
+            accepted: self.accepted,
+            signature_required: self.signature_required,
+        })
+    }
+
+    fn validate(&self) -> Result<(), ConfigError> {
+        let check = |holds: bool, field, rule| if holds { Ok(()) } else { Err(ConfigError { field, rule }) };
+        let short = self.hostname.as_ref().is_none_or(|hostname| hostname.len() <= LONGEST_HOSTNAME);
+        check(short, "hostname", "must not be longer than 255 bytes")?;
+        let groups = self.static_keys.as_ref().map_or(&*self.groups, StaticKeys::groups);
+        check(!groups.is_empty(), "groups", "must not be empty")?;
+        let once = groups.iter().all(|group| groups.iter().filter(|other| *other == group).count() == 1);
+        check(once, "groups", "must name no group twice")?;
+        let length = HMAC_LENGTHS.contains(&(self.rules.hmac_len as u64));
+        check(length, "hmac_length", "must be 4 to 32 bytes")?;
+        check(self.signing.len() <= MOST_SIGNATURES, "sign_with", "must not be called more than four times")?;
+        let ids = self.signing.iter().all(|password| password.id().len() <= LONGEST_PASSWORD_ID);
+        check(ids, "sign_with", "must not have an identifier longer than 255 bytes")?;
+        let provable = !self.signature_required || !self.accepted.is_empty();
+        check(provable, "require_signature", "must not be set without a password to accept")
+    }
+}

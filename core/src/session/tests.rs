@@ -1,1 +1,0 @@
-//! Two sessions, back to back.
