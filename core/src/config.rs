@@ -29,8 +29,30 @@ pub struct EndpointConfig {
     pub open_timeout: Duration,
     /// Whether hellos and keyings from peers are answered at all. Default true; a mere client may say false.
     pub accept: bool,
+    /// What to do with a hello for this identity that a forwarder hands on (RFC 7016 §3.5.1.1.2). Default: answer it.
+    pub forwarded_hello: ForwardedHelloPolicy,
+    /// Whether to introduce: a hello that names the far end of an open session by its Canonical Endpoint
+    /// Discriminator is answered with a redirect to that end's address and handed on over the session
+    /// (RFC 7016 §3.5.1.6). Default false.
+    pub introduce: bool,
+    /// How many hellos for others may wait in [`UnmatchedHello`](crate::Event::UnmatchedHello) events at once; with 0,
+    /// the default, none are told.
+    pub max_unmatched_hellos: usize,
     /// Settings for new sessions, whichever end begins them.
     pub session: SessionConfig,
+}
+
+/// The three ways to take a forwarded hello (RFC 7016 §3.5.1.1.2).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum ForwardedHelloPolicy {
+    /// With an RHello, as though it had come from the reply address.
+    #[default]
+    Answer,
+    /// With an Implied Redirect to the reply address: opens the way through this end's NAT, at the cost of a round
+    /// trip.
+    ImpliedRedirect,
+    /// Not at all.
+    Ignore,
 }
 
 /// Settings of a session.
@@ -195,6 +217,9 @@ impl Default for EndpointConfig {
             max_keyings_per_second: 1_000,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,
+            forwarded_hello: ForwardedHelloPolicy::Answer,
+            introduce: false,
+            max_unmatched_hellos: 0,
             session: SessionConfig::default(),
         }
     }

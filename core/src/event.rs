@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 
+use bytes::Bytes;
+
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::transmit::Path;
 
@@ -41,6 +43,13 @@ pub enum Event {
         /// The flow.
         flow: RecvFlowHandle,
     },
+    /// A hello came for somebody else (RFC 7016 §3.5.1.4, §3.5.1.5). It can be answered with
+    /// [`redirect`](crate::Endpoint::redirect), [`forward`](crate::Endpoint::forward), both, or not at all. Told only
+    /// if [`max_unmatched_hellos`](crate::EndpointConfig::max_unmatched_hellos) is not 0.
+    UnmatchedHello {
+        /// The hello.
+        hello: UnmatchedHello,
+    },
     /// A flow that had no message to read has one. Comes again only after a read has returned nothing.
     FlowReadable {
         /// The flow.
@@ -79,6 +88,17 @@ pub enum Event {
         /// What became of it.
         outcome: MessageOutcome,
     },
+}
+
+/// An Initiator Hello that names somebody else (RFC 7016 §2.3.2).
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct UnmatchedHello {
+    /// Where it came from, which is not proved.
+    pub path: Path,
+    /// Whom it names, in the profile's syntax.
+    pub discriminator: Bytes,
+    /// What the initiator will know an answer by.
+    pub tag: Bytes,
 }
 
 /// Why a session did not open.

@@ -29,9 +29,11 @@ pub use bytes::Bytes;
 pub use rand_core;
 
 pub use app::App;
-pub use config::{EndpointConfig, FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
+pub use config::{
+    EndpointConfig, FlowOptions, ForwardedHelloPolicy, Priority, ReceiveOrder, SendOptions, SessionConfig,
+};
 pub use endpoint::{Endpoint, RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef, Target};
-pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure};
+pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure, UnmatchedHello};
 pub use flow::Message;
 pub use handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 pub use session::{CloseMode, Role, SessionState};

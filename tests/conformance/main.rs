@@ -17,6 +17,7 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a test that panics has failed, as it should")]
 
 mod check;
+mod coverage;
 mod list;
 
 use std::fs;
@@ -26,7 +27,7 @@ use check::{named_places, reach_the_counts, unfinished};
 use list::{Statement, parse, parse_counts};
 
 /// Statements that have neither code and test nor a reason. To be lowered as they are filled in, never raised.
-const PENDING_AT_MOST: usize = 288;
+const PENDING_AT_MOST: usize = 280;
 
 /// Which sections of each RFC are listed: all of RFC 7016, the profile (section 4) of RFC 7425.
 const LISTED: [(&str, &str); 2] = [("rfc7016", ""), ("rfc7425", "4.")];

@@ -2,6 +2,7 @@
 
 mod rfc7016;
 
+use alloc::boxed::Box;
 use core::fmt::Debug;
 
 /// What one received packet told about data in flight, after all its chunks (RFC 7016 appendix A.2).
@@ -45,4 +46,10 @@ pub(crate) trait Controller: Debug + Send {
     fn window(&self) -> u64;
     /// The slow start threshold in bytes, `u64::MAX` while unset.
     fn ssthresh(&self) -> u64;
+}
+
+/// The controller of a new session. `smss`: the most bytes of user data chunks that one packet can carry.
+#[allow(clippy::todo, unused_variables, reason = "SKELETON: rfc7016 is being written")]
+pub(crate) fn new_controller(smss: u64) -> Box<dyn Controller> {
+    todo!()
 }

@@ -4,7 +4,7 @@ use super::Endpoint;
 use crate::error::DropReason;
 use crate::time::Instant;
 use crate::transmit::{Disposition, Path, RecvMeta};
-use crate::wire::{self, Chunk, Mode, PacketHeader};
+use crate::wire::{self, Chunk, Chunks, HeaderError, Mode, PacketFragment, PacketHeader};
 
 impl Endpoint {
     /// Takes a received datagram, which is decrypted in place. Whatever it holds, nothing worse happens than that it
@@ -46,12 +46,24 @@ impl Endpoint {
     fn handle_startup(&mut self, path: Path, encrypted: &mut [u8]) -> Result<(), DropReason> {
         let plain = self.default_keys.open(encrypted)?;
         let packet = encrypted.get(plain).ok_or(DropReason::Malformed)?;
-        let (header, chunks) = PacketHeader::parse(packet).map_err(|_| DropReason::Malformed)?;
-        if header.mode != Mode::Startup {
-            return Err(DropReason::WrongMode); // §2.2.4
-        }
-        for chunk in chunks {
+        for chunk in startup_chunks(packet)? {
+            let result = match chunk {
+                Ok(Chunk::PacketFragment(fragment)) => self.on_startup_fragment(path, &fragment),
+                chunk => self.handle_startup_chunk(path, chunk),
+            };
             // §2.3: a chunk that is malformed or has no use is as if it were not there.
+            if let Err(reason) = result {
+                self.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    /// §3.4. A fragmented packet within a fragmented packet is never put together.
+    fn on_startup_fragment(&mut self, path: Path, fragment: &PacketFragment<'_>) -> Result<(), DropReason> {
+        let key = (path.remote, 0, fragment.packet_id);
+        let Some(packet) = self.reassembly.add(self.now, key, fragment)? else { return Ok(()) };
+        for chunk in startup_chunks(&packet)? {
             if let Err(reason) = self.handle_startup_chunk(path, chunk) {
                 self.count(reason);
             }
@@ -59,7 +71,7 @@ impl Endpoint {
         Ok(())
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "every other chunk is out of place in startup (§2.3)")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
     fn handle_startup_chunk(
         &mut self,
         path: Path,
@@ -74,4 +86,13 @@ impl Endpoint {
             _ => Err(DropReason::WrongMode),
         }
     }
+}
+
+/// The chunks of a plain packet that must be a startup packet (§2.2.4).
+pub(super) fn startup_chunks(packet: &[u8]) -> Result<Chunks<'_>, DropReason> {
+    let (header, chunks) = PacketHeader::parse(packet).map_err(|error| match error {
+        HeaderError::ForbiddenMode => DropReason::WrongMode,
+        HeaderError::Truncated => DropReason::Malformed,
+    })?;
+    if header.mode == Mode::Startup { Ok(chunks) } else { Err(DropReason::WrongMode) }
 }

@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::demux::startup_chunks;
+use super::introduce::is_reachable;
 use super::startup::StartupPacket;
 use super::{Endpoint, Target, identity_of};
 use crate::config::EndpointConfig;
@@ -18,7 +20,8 @@ use crate::session::{Established, SessionState};
 use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{
-    Chunk, CookieChange, InitiatorHello, InitiatorKeying, Mode, PacketHeader, Redirect, ResponderHello, ResponderKeying,
+    Chunk, CookieChange, InitiatorHello, InitiatorKeying, Malformed, PacketFragment, Redirect, ResponderHello,
+    ResponderKeying,
 };
 
 /// The longest Endpoint Discriminator that fits a hello in any path's datagram.
@@ -163,14 +166,14 @@ impl Endpoint {
         }
         if let Some(keying) = &mut opening.keying {
             if keying.attempts.due(now) {
-                self.startup.push_own(keying.packet.clone());
+                self.startup.push_own(now, keying.packet.clone());
             }
             return;
         }
         let hello = InitiatorHello { discriminator: &opening.discriminator, tag: &opening.tag };
         for (path, attempts) in &mut opening.candidates {
             if attempts.due(now) {
-                self.startup.push_own(StartupPacket::new(*path, 0, &hello));
+                self.startup.push_own(now, StartupPacket::new(*path, 0, &hello));
             }
         }
     }
@@ -295,33 +298,54 @@ impl Endpoint {
         encrypted: &[u8],
     ) -> Result<(), DropReason> {
         let mut copy = encrypted.to_vec();
-        let startup = self.default_keys.open(&mut copy).ok().and_then(|plain| {
-            let (header, chunks) = PacketHeader::parse(copy.get(plain)?).ok()?;
-            (header.mode == Mode::Startup).then_some(chunks)
-        });
-        let Some(chunks) = startup else {
-            let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-            let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
-            if keying.early.len() >= EARLY_PACKETS {
-                return Err(DropReason::OverLimit);
-            }
-            keying.early.push((path, meta, encrypted.to_vec()));
-            return Ok(());
+        let plain = self.default_keys.open(&mut copy).ok();
+        let Some(chunks) = plain.and_then(|plain| startup_chunks(copy.get(plain)?).ok()) else {
+            return self.keep_early(slot, path, meta, encrypted);
         };
         for chunk in chunks {
-            // Every other chunk is out of place here (§2.3).
             let result = match chunk {
-                Ok(Chunk::ResponderKeying(keying)) => self.on_responder_keying(slot, &keying),
-                Ok(Chunk::CookieChange(change)) => self.on_cookie_change(slot, &change),
-                Ok(Chunk::Padding | Chunk::Unknown { .. }) => Ok(()),
-                Ok(_) => Err(DropReason::WrongMode),
-                Err(_) => Err(DropReason::Malformed),
+                Ok(Chunk::PacketFragment(fragment)) => self.on_keying_fragment(slot, path, &fragment),
+                chunk => self.handle_keying_chunk(slot, chunk),
             };
             if let Err(reason) = result {
                 self.count(reason);
             }
         }
         Ok(())
+    }
+
+    fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
+        if keying.early.len() >= EARLY_PACKETS {
+            return Err(DropReason::OverLimit);
+        }
+        keying.early.push((path, meta, encrypted.to_vec()));
+        Ok(())
+    }
+
+    /// §3.4, for a large RIKeying.
+    fn on_keying_fragment(&mut self, slot: u32, path: Path, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {
+        let rx_id = self.slots.get(slot).map_or(0, |occupant| occupant.rx_id);
+        let Some(packet) = self.reassembly.add(self.now, (path.remote, rx_id, chunk.packet_id), chunk)? else {
+            return Ok(());
+        };
+        for chunk in startup_chunks(&packet)? {
+            if let Err(reason) = self.handle_keying_chunk(slot, chunk) {
+                self.count(reason);
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
+    fn handle_keying_chunk(&mut self, slot: u32, chunk: Result<Chunk<'_>, Malformed>) -> Result<(), DropReason> {
+        match chunk.map_err(|_| DropReason::Malformed)? {
+            Chunk::ResponderKeying(keying) => self.on_responder_keying(slot, &keying),
+            Chunk::CookieChange(change) => self.on_cookie_change(slot, &change),
+            Chunk::Padding | Chunk::Unknown { .. } => Ok(()),
+            _ => Err(DropReason::WrongMode),
+        }
     }
 
     /// §3.5.1.2: takes the new cookie, once.
@@ -386,10 +410,4 @@ impl Endpoint {
                 && matches!(occupant.session.state(), SessionState::HelloSent | SessionState::KeyingSent)
         })
     }
-}
-
-/// Whether a hello can sensibly be sent to an address that somebody else named.
-pub(super) fn is_reachable(address: SocketAddr) -> bool {
-    let ip = address.ip();
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
 }

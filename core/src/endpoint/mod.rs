@@ -2,9 +2,11 @@
 
 mod cookie;
 mod demux;
+mod fragments;
 mod glare;
 mod ids;
 mod initiator;
+mod introduce;
 mod limits;
 mod responder;
 mod schedule;
@@ -38,6 +40,7 @@ use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use cookie::Cookies;
+use fragments::Reassembly;
 use ids::SessionIds;
 use initiator::Opening;
 use limits::Bucket;
@@ -95,11 +98,14 @@ pub struct Endpoint {
     ready: ReadyRing,
     events: EventQueue,
     startup: StartupQueue,
+    reassembly: Reassembly,
     cookies: Cookies,
     hello_bucket: Bucket,
     keying_bucket: Bucket,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
+    /// UnmatchedHello events that the user has not taken yet.
+    unmatched: usize,
     stats: EndpointStats,
 }
 
@@ -142,8 +148,10 @@ impl Endpoint {
             ready: ReadyRing::default(),
             events: EventQueue::default(),
             startup: StartupQueue::default(),
+            reassembly: Reassembly::default(),
             time_critical: TimeCriticalClock::default(),
             forwarded: VecDeque::new(),
+            unmatched: 0,
             stats: EndpointStats::default(),
         })
     }
@@ -175,6 +183,7 @@ impl Endpoint {
             rx_id: 0,
             address: None,
             identity: None,
+            introduce_at: Vec::new(),
         });
         self.by_tag.insert(tag, slot);
         self.opening += 1;
@@ -198,6 +207,7 @@ impl Endpoint {
     /// `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.advance(now);
+        self.startup.handle_timeout(now);
         while let Some((_, slot)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.drive_opening(slot);
             self.with_session(slot, |session, cx| session.handle_timeout(cx));
@@ -232,19 +242,29 @@ impl Endpoint {
 
     /// The next thing to know, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.events.pop()
+        let event = self.events.pop();
+        if matches!(event, Some(Event::UnmatchedHello { .. })) {
+            self.unmatched -= 1;
+        }
+        event
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing else happens first.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| at)
+        self.deadlines.first().map(|(at, _)| at).into_iter().chain(self.startup.next_timeout()).min()
     }
 
     /// What the next timeout is for, in the RFC's terms: for those who wonder why they are awake.
     #[must_use]
     pub fn timeout_reason(&self) -> Option<&'static str> {
-        let occupant = self.slots.get(self.deadlines.first()?.1)?;
+        let (at, slot) = match (self.deadlines.first(), self.startup.next_timeout()) {
+            (Some(first), Some(startup)) if startup < first.0 => return Some("startup fragments"),
+            (None, Some(_)) => return Some("startup fragments"),
+            (first, _) => first?,
+        };
+        let occupant = self.slots.get(slot)?;
+        debug_assert!(occupant.session.next_timeout().is_none_or(|(next, _)| next >= at));
         let opening = occupant.opening.as_ref().map(|opening| (opening.next_timeout(), "startup"));
         opening.into_iter().chain(occupant.session.next_timeout()).min().map(|(_, reason)| reason)
     }

@@ -9,7 +9,6 @@ use sha2::{Digest as _, Sha256};
 use super::Endpoint;
 use super::cookie::CookieCheck;
 use super::glare::Glare;
-use super::initiator::is_reachable;
 use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
@@ -31,37 +30,24 @@ pub(super) struct Answered {
 impl Endpoint {
     /// §3.5.1.1.2: answers a hello for this identity, statelessly.
     pub(super) fn on_initiator_hello(&mut self, path: Path, hello: &InitiatorHello<'_>) -> Result<(), DropReason> {
-        if !self.config.accept || !self.profile.selects_near(hello.discriminator) {
+        if !self.profile.selects_near(hello.discriminator) {
+            return self.on_unmatched_hello(path, hello);
+        }
+        if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
         self.send_responder_hello(path, hello.tag)
     }
 
-    fn send_responder_hello(&mut self, path: Path, tag: &[u8]) -> Result<(), DropReason> {
+    pub(super) fn send_responder_hello(&mut self, path: Path, tag: &[u8]) -> Result<(), DropReason> {
         if !self.hello_bucket.take(self.now) {
             return Err(DropReason::OverLimit);
         }
         let cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let certificate = self.profile.certificate();
         let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
-        let sent = self.startup.push_reply(StartupPacket::new(path, 0, &hello));
+        let sent = self.startup.push_reply(self.now, StartupPacket::new(path, 0, &hello));
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
-    }
-
-    /// Answers the hellos that came over sessions (§3.5.1.1.2, FIHello, the first of its three ways).
-    pub(super) fn answer_forwarded(&mut self) {
-        while let Some(forward) = self.forwarded.pop_front() {
-            let wanted = self.config.accept && self.profile.selects_near(&forward.discriminator);
-            let result = if wanted && is_reachable(forward.reply_address) {
-                let path = Path { interface: forward.interface, remote: forward.reply_address };
-                self.send_responder_hello(path, &forward.tag)
-            } else {
-                Err(DropReason::Unexpected)
-            };
-            if let Err(reason) = result {
-                self.count(reason);
-            }
-        }
     }
 
     /// §3.5.1.1.2: an IIKeying whose cookie proves the address gets a session.
@@ -122,7 +108,7 @@ impl Endpoint {
         let (Some(plain), Some(session_id)) = (reply, occupant.session.tx_id()) else {
             return Err(DropReason::Unexpected);
         };
-        let sent = self.startup.push_reply(StartupPacket { path, session_id, plain });
+        let sent = self.startup.push_reply(self.now, StartupPacket { path, session_id, plain });
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
@@ -140,7 +126,7 @@ impl Endpoint {
         }
         let new_cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let change = CookieChange { old_cookie: keying.cookie_echo, new_cookie: &new_cookie };
-        let sent = self.startup.push_reply(StartupPacket::new(path, keying.session_id, &change));
+        let sent = self.startup.push_reply(self.now, StartupPacket::new(path, keying.session_id, &change));
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
@@ -182,6 +168,7 @@ impl Endpoint {
                 rx_id: 0,
                 address: None,
                 identity: None,
+                introduce_at: Vec::new(),
             })
         });
         let rx_id = match self.slots.get(slot).map(|occupant| occupant.rx_id) {
@@ -202,7 +189,7 @@ impl Endpoint {
             occupant.answered = Some(Answered { digest, reply: Some(packet.plain.clone()) });
             occupant.session.become_responder();
         }
-        self.startup.push_reply(packet);
+        self.startup.push_reply(self.now, packet);
         let established = Established {
             keys: response.keys,
             rx_id,

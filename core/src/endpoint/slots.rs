@@ -8,6 +8,7 @@ use super::initiator::Opening;
 use super::responder::Answered;
 use crate::handle::SessionHandle;
 use crate::session::Session;
+use crate::wire::Address;
 
 /// One place for a session.
 #[derive(Debug, Default)]
@@ -30,6 +31,8 @@ pub(super) struct Occupant {
     pub(super) address: Option<SocketAddr>,
     /// The hash of the far end's canonical discriminator that the session is indexed under.
     pub(super) identity: Option<[u8; 32]>,
+    /// Further addresses to introduce the far end at (§3.5.1.6).
+    pub(super) introduce_at: Vec<Address>,
 }
 
 /// All sessions of an endpoint.

@@ -3,7 +3,10 @@
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
+use super::fragments;
+use crate::params::STARTUP_RATE_PERIOD;
 use crate::profile::SessionKeys;
+use crate::time::Instant;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
 use crate::wire::{self, EncodeChunk, Mode, PacketHeader, PacketWriter};
 
@@ -13,6 +16,15 @@ const MAX_REPLIES: usize = 256;
 const MAX_OWN: usize = 4_096;
 /// The largest plain packet of startup, a chunk's own limit apart.
 const MAX_PLAIN: usize = 65_000;
+/// The largest plain packet that goes in one datagram. It fits a path of 1,500 bytes, and is generous because peers
+/// exist that take no fragments.
+const MAX_UNFRAGMENTED: usize = 1_380;
+/// Bytes of a larger packet in each fragment.
+const FRAGMENT_LEN: usize = 1_100;
+/// Fragments sent in each [`STARTUP_RATE_PERIOD`]: under four packets and 4,380 bytes (§3.4).
+const FRAGMENTS_PER_PERIOD: usize = 3;
+/// Fragments that may wait for their period.
+const MAX_LATER: usize = 1_024;
 
 /// A plain startup packet and where it goes.
 #[derive(Clone, Debug)]
@@ -40,23 +52,55 @@ impl StartupPacket {
 pub(super) struct StartupQueue {
     own: VecDeque<StartupPacket>,
     replies: VecDeque<StartupPacket>,
+    /// Fragments held back so as not to jam the path (§3.4), in no order.
+    later: Vec<(Instant, StartupPacket)>,
+    next_packet_id: u64,
 }
 
 impl StartupQueue {
     /// Queues a packet of this end's own. Beyond the limit it is dropped, and its backoff will bring it again.
-    pub(super) fn push_own(&mut self, packet: StartupPacket) {
+    pub(super) fn push_own(&mut self, now: Instant, packet: StartupPacket) {
         if self.own.len() < MAX_OWN {
-            self.own.push_back(packet);
+            let packets = self.fragment(now, packet);
+            self.own.extend(packets);
         }
     }
 
     /// Queues an answer to a stranger; false if too many wait.
-    pub(super) fn push_reply(&mut self, packet: StartupPacket) -> bool {
+    pub(super) fn push_reply(&mut self, now: Instant, packet: StartupPacket) -> bool {
         let room = self.replies.len() < MAX_REPLIES;
         if room {
-            self.replies.push_back(packet);
+            let packets = self.fragment(now, packet);
+            self.replies.extend(packets);
         }
         room
+    }
+
+    /// The packet itself, or if it is too large the first of its fragments; the others are held back.
+    fn fragment(&mut self, now: Instant, packet: StartupPacket) -> Vec<StartupPacket> {
+        let StartupPacket { path, session_id, plain } = &packet;
+        if plain.len() <= MAX_UNFRAGMENTED {
+            return alloc::vec![packet];
+        }
+        self.next_packet_id += 1;
+        let fragments = fragments::split(plain, self.next_packet_id, FRAGMENT_LEN);
+        let mut packets = fragments.map(|chunk| StartupPacket::new(*path, *session_id, &chunk));
+        let first = packets.by_ref().take(FRAGMENTS_PER_PERIOD).collect();
+        for (index, fragment) in packets.enumerate().take(MAX_LATER.saturating_sub(self.later.len())) {
+            let period = (index / FRAGMENTS_PER_PERIOD + 1) as u32;
+            self.later.push((now + STARTUP_RATE_PERIOD * period, fragment));
+        }
+        first
+    }
+
+    /// When the next held-back fragment may go.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        self.later.iter().map(|(at, _)| *at).min()
+    }
+
+    /// Lets go the fragments whose time has come.
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.own.extend(self.later.extract_if(.., |(at, _)| *at <= now).map(|(_, packet)| packet));
     }
 
     /// Seals the next packet into `buf`.
@@ -92,9 +136,40 @@ mod tests {
     #[test]
     fn a_flood_of_replies_is_bounded_and_does_not_delay_own_packets() {
         let mut queue = StartupQueue::default();
-        assert_eq!((0..10_000).filter(|_| queue.push_reply(packet(1))).count(), MAX_REPLIES);
-        (0..10_000).for_each(|_| queue.push_own(packet(2)));
+        assert_eq!((0..10_000).filter(|_| queue.push_reply(Instant::ORIGIN, packet(1))).count(), MAX_REPLIES);
+        (0..10_000).for_each(|_| queue.push_own(Instant::ORIGIN, packet(2)));
         assert_eq!(queue.own.len(), MAX_OWN);
         assert_eq!(queue.own.front().map(|packet| packet.path.remote.port()), Some(2));
+    }
+
+    #[test]
+    fn a_large_packet_goes_in_fragments_of_at_most_four_packets_and_4380_bytes_every_200_ms() {
+        let mut queue = StartupQueue::default();
+        let mut large = packet(1);
+        large.plain.resize(20_000, 7);
+        let mut now = Instant::ORIGIN;
+        queue.push_own(now, large);
+        let mut fragments = 0;
+        loop {
+            let sent: Vec<_> = queue.own.drain(..).collect();
+            assert!(sent.len() <= 4 && sent.iter().map(|packet| packet.plain.len() + 32).sum::<usize>() <= 4_380);
+            fragments += sent.len();
+            let Some(next) = queue.next_timeout() else { break };
+            assert_eq!(next.saturating_duration_since(now), STARTUP_RATE_PERIOD);
+            now = next;
+            queue.handle_timeout(now);
+        }
+        assert_eq!(fragments, 20_000_usize.div_ceil(FRAGMENT_LEN));
+    }
+
+    #[test]
+    fn fragments_held_back_are_bounded() {
+        let mut queue = StartupQueue::default();
+        for _ in 0..200 {
+            let mut large = packet(1);
+            large.plain.resize(60_000, 7);
+            queue.push_reply(Instant::ORIGIN, large);
+        }
+        assert_eq!(queue.later.len(), MAX_LATER);
     }
 }

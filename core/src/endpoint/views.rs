@@ -9,10 +9,12 @@ use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions};
 use crate::error::{OpenFlowError, WriteError};
 use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Role, Session, SessionState};
 use crate::stats::{FlowStats, SessionStats};
 use crate::transmit::Path;
+use crate::wire::Address;
 
 /// A look at a session.
 #[derive(Clone, Copy, Debug)]
@@ -102,6 +104,14 @@ impl<'a> SessionMut<'a> {
     /// that is closed already does nothing.
     pub fn close(&mut self, mode: CloseMode) {
         self.endpoint.close_session(self.slot, mode);
+    }
+
+    /// Sets further addresses at which the far end can be reached, as it told them, for introductions
+    /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
+    pub fn introduce_at(&mut self, addresses: &[Address]) {
+        if let Some(occupant) = self.endpoint.slots.get_mut(self.slot) {
+            occupant.introduce_at = addresses.iter().take(REDIRECT_THRESHOLD - 1).copied().collect();
+        }
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1).

@@ -1,45 +1,63 @@
 //! Sessions (RFC 7016 §3.5) once keys exist, and the flows that wait for one to open.
 //!
-//! SKELETON: the signatures are the contract with `endpoint`; the owner of this module fills them in, one file per
-//! subject (state, timers, rtt, recovery, path, packetizer, ...).
-#![allow(dead_code, unused_variables, missing_docs, clippy::todo, missing_debug_implementations)]
+//! [`Session`] holds the parts, one file per subject; what happens to them on a packet, a timeout, a command or a
+//! poll is told in `receive`, here, `commands` and `packetizer`. Every entry ends in [`Session::settle`], which
+//! brings the derived state (deadlines, idleness, ACK_NOW) in line, so that `wants_transmit` and `next_timeout` are
+//! exact at any moment between calls.
+
+mod acks;
+mod close;
+mod commands;
+mod control;
+mod ecn;
+mod flows;
+mod keepalive;
+mod mobility;
+mod packetizer;
+mod receive;
+mod recovery;
+mod rtt;
+mod slab;
+mod state;
+#[cfg(test)]
+mod tests;
+mod time_critical;
+mod timers;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use bytes::Bytes;
+use core::fmt;
 use core::net::SocketAddr;
 
+use bytes::Bytes;
 use rand_core::CryptoRng;
 
-use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
-use crate::error::{DropReason, OpenFlowError, WriteError};
-use crate::event::{CloseReason, EventQueue, OpenFailure};
-use crate::flow::{Message, RecvFlow, SendFlow};
-use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::config::SessionConfig;
+use crate::event::{CloseReason, EventQueue};
+use crate::flow::{RecvFlow, SendFlow};
+use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::profile::SessionKeys;
-use crate::stats::SessionStats;
+use crate::stats::{EndpointStats, SessionStats};
 use crate::time::Instant;
-use crate::transmit::{Path, RecvMeta, Transmit, TransmitBuf};
+use crate::transmit::{InterfaceId, Path};
+use crate::wire::{PacketHeader, session_id};
 
-/// The state of a session (RFC 7016 §3.5, figure 8).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum SessionState {
-    /// S_IHELLO_SENT.
-    HelloSent,
-    /// S_KEYING_SENT.
-    KeyingSent,
-    /// S_OPEN.
-    Open,
-    /// S_NEARCLOSE.
-    NearClose,
-    /// S_FARCLOSE_LINGER.
-    FarCloseLinger,
-    /// S_CLOSED.
-    Closed,
-    /// S_OPEN_FAILED.
-    OpenFailed,
-}
+use acks::Acks;
+use control::Control;
+use ecn::EcnState;
+use flows::{FlowKey, Flows};
+use mobility::Mobility;
+use recovery::Recovery;
+use rtt::Rtt;
+use state::StateMachine;
+use timers::{Timer, Timers};
+
+pub use state::SessionState;
+pub(crate) use time_critical::TimeCriticalClock;
+
+/// Forwarded hellos that may wait for the endpoint; more are dropped.
+const MAX_FORWARDED: usize = 32;
 
 /// Which end began the session.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -63,14 +81,14 @@ pub enum CloseMode {
 pub(crate) struct Context<'a> {
     pub(crate) now: Instant,
     pub(crate) events: &'a mut EventQueue,
-    /// The stream for values that others see, and for the session's own secrets (mobility) as needed.
+    /// For the session's own secrets (mobility) as needed.
     pub(crate) rng: &'a mut dyn CryptoRng,
     /// Time critical traffic over all sessions of the endpoint.
     pub(crate) time_critical: &'a mut TimeCriticalClock,
     /// Hellos forwarded to this end (§3.5.1.5), for the endpoint to answer after the call.
     pub(crate) forwarded: &'a mut VecDeque<ReceivedForward>,
     /// Counters that belong to the endpoint.
-    pub(crate) stats: &'a mut crate::stats::EndpointStats,
+    pub(crate) stats: &'a mut EndpointStats,
 }
 
 /// An FIHello that arrived over a session.
@@ -80,27 +98,7 @@ pub(crate) struct ReceivedForward {
     pub(crate) discriminator: Vec<u8>,
     pub(crate) reply_address: SocketAddr,
     pub(crate) tag: Vec<u8>,
-    pub(crate) interface: crate::transmit::InterfaceId,
-}
-
-/// Endpoint-wide memory of time critical packets (§2.2.4, §3.5.2.1): when one was last sent in any session, and the
-/// last received in each of the two most recent sessions, so that "received on another session" is answered in O(1).
-#[derive(Debug, Default)]
-pub(crate) struct TimeCriticalClock {}
-
-impl TimeCriticalClock {
-    pub(crate) fn sent(&mut self, now: Instant) {
-        todo!()
-    }
-    pub(crate) fn received(&mut self, session: SessionHandle, now: Instant) {
-        todo!()
-    }
-    pub(crate) fn sent_lately(&self, now: Instant) -> bool {
-        todo!()
-    }
-    pub(crate) fn received_lately_by_another(&self, session: SessionHandle, now: Instant) -> bool {
-        todo!()
-    }
+    pub(crate) interface: InterfaceId,
 }
 
 /// All that a session needs to be in S_OPEN.
@@ -115,164 +113,214 @@ pub(crate) struct Established {
     pub(crate) far_certificate: Bytes,
 }
 
+/// What exists from S_OPEN on.
+struct Link {
+    keys: Box<dyn SessionKeys>,
+    rx_id: u32,
+    tx_id: u32,
+    /// DESTADDR, and our interface to it.
+    path: Path,
+    far_certificate: Bytes,
+}
+
 /// One session: opening (flows may be opened and written), open, or closing.
-#[derive(Debug)]
-pub(crate) struct Session {}
+pub(crate) struct Session {
+    handle: SessionHandle,
+    role: Role,
+    config: SessionConfig,
+    state: StateMachine,
+    link: Option<Link>,
+    timers: Timers,
+    rtt: Rtt,
+    recovery: Recovery,
+    acks: Acks,
+    ecn: EcnState,
+    control: Control,
+    mobility: Option<Box<Mobility>>,
+    flows: Flows,
+    last_heard: Option<Instant>,
+    /// The far end has sent a Bitmap acknowledgement, so it understands them. Some only pretend to.
+    peer_sends_bitmaps: bool,
+    packets_received: u64,
+    packets_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = f.debug_struct("Session");
+        out.field("handle", &self.handle).field("role", &self.role).field("state", &self.state.get());
+        out.finish_non_exhaustive()
+    }
+}
 
 impl Session {
     /// In S_IHELLO_SENT (the endpoint drives startup; it calls `keying_sent` on the way, then `establish` or `fail`).
-    pub(crate) fn new(handle: SessionHandle, role: Role, config: SessionConfig, now: Instant) -> Self {
-        todo!()
-    }
-    pub(crate) fn keying_sent(&mut self) {
-        todo!()
-    }
-    pub(crate) fn become_responder(&mut self) {
-        todo!()
-    }
-    /// To S_OPEN; pushes SessionOpened.
-    pub(crate) fn establish(&mut self, cx: &mut Context<'_>, established: Established) {
-        todo!()
-    }
-    /// To S_OPEN_FAILED; pushes SessionFailed, settles the flows.
-    pub(crate) fn fail(&mut self, cx: &mut Context<'_>, reason: OpenFailure) {
-        todo!()
-    }
-    /// The user's close. While opening: as `fail(Cancelled)`. Pushes SessionClosed{Near} at once when leaving S_OPEN
-    /// (flows end then, §3.5.5), though the session may linger to repeat its request; nothing is pushed after it.
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>, mode: CloseMode) {
-        todo!()
-    }
-    /// Straight to S_CLOSED without a word to the far end (override, limits, peer at fault).
-    pub(crate) fn abort(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        todo!()
-    }
-    /// S_CLOSED or S_OPEN_FAILED with nothing left to send: the slot can be freed.
-    pub(crate) fn is_gone(&self) -> bool {
-        todo!()
+    pub(crate) fn new(handle: SessionHandle, role: Role, config: SessionConfig, _now: Instant) -> Self {
+        // What a datagram has beside chunks of user data, as far as it is the session's.
+        let smss = config.max_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
+        Self {
+            handle,
+            role,
+            state: StateMachine::new(),
+            link: None,
+            timers: Timers::default(),
+            rtt: Rtt::new(),
+            recovery: Recovery::new(crate::congestion::new_controller(smss as u64)),
+            acks: Acks::default(),
+            ecn: EcnState::new(config.ecn),
+            control: Control::default(),
+            mobility: None,
+            flows: Flows::new(config.max_recv_bytes),
+            last_heard: None,
+            peer_sends_bitmaps: false,
+            packets_received: 0,
+            packets_sent: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+            config,
+        }
     }
 
     pub(crate) fn handle(&self) -> SessionHandle {
-        todo!()
-    }
-    pub(crate) fn state(&self) -> SessionState {
-        todo!()
-    }
-    pub(crate) fn role(&self) -> Role {
-        todo!()
-    }
-    pub(crate) fn path(&self) -> Option<Path> {
-        todo!()
-    }
-    pub(crate) fn rx_id(&self) -> Option<u32> {
-        todo!()
-    }
-    pub(crate) fn tx_id(&self) -> Option<u32> {
-        todo!()
-    }
-    pub(crate) fn far_certificate(&self) -> &[u8] {
-        todo!()
-    }
-    pub(crate) fn near_nonce(&self) -> &[u8] {
-        todo!()
-    }
-    pub(crate) fn far_nonce(&self) -> &[u8] {
-        todo!()
-    }
-    pub(crate) fn stats(&self) -> SessionStats {
-        todo!()
+        self.handle
     }
 
-    /// An encrypted packet (behind the scrambled session ID) for this session, in any state from S_OPEN on.
-    pub(crate) fn handle_packet(
-        &mut self,
-        cx: &mut Context<'_>,
-        path: Path,
-        meta: RecvMeta,
-        encrypted: &mut [u8],
-    ) -> Result<(), DropReason> {
-        todo!()
+    pub(crate) fn state(&self) -> SessionState {
+        self.state.get()
     }
-    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
-        todo!()
+
+    pub(crate) fn role(&self) -> Role {
+        self.role
     }
+
+    /// Where packets go, from S_OPEN on.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.link.as_ref().map(|link| link.path)
+    }
+
+    pub(crate) fn rx_id(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.rx_id)
+    }
+
+    pub(crate) fn tx_id(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.tx_id)
+    }
+
+    /// Empty before S_OPEN, as are the nonces.
+    pub(crate) fn far_certificate(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| &link.far_certificate)
+    }
+
+    pub(crate) fn near_nonce(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| link.keys.near_nonce())
+    }
+
+    pub(crate) fn far_nonce(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| link.keys.far_nonce())
+    }
+
+    pub(crate) fn send_flow(&self, flow: SendFlowHandle) -> Option<&SendFlow> {
+        self.flows.send_flow(flow)
+    }
+
+    pub(crate) fn recv_flow(&self, flow: RecvFlowHandle) -> Option<&RecvFlow> {
+        self.flows.recv_flow(flow)
+    }
+
+    pub(crate) fn stats(&self) -> SessionStats {
+        SessionStats {
+            packets_received: self.packets_received,
+            packets_sent: self.packets_sent,
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+            fragments_lost: self.recovery.fragments_lost,
+            timeouts: self.recovery.timeouts,
+            srtt: self.rtt.srtt(),
+            rttvar: self.rtt.rttvar(),
+            erto: self.rtt.erto(),
+            cwnd: self.recovery.controller.window(),
+            ssthresh: self.recovery.controller.ssthresh(),
+            outstanding: self.recovery.in_flight.outstanding(),
+            ecn_ce_received: self.ecn.ce_received(),
+        }
+    }
+
     /// The earliest deadline, and what it is for.
     pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        todo!()
-    }
-    /// Whether `poll_transmit` has something to send now.
-    pub(crate) fn wants_transmit(&self) -> bool {
-        todo!()
-    }
-    /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
-    pub(crate) fn transmit_priority(&self) -> Option<Priority> {
-        todo!()
-    }
-    /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
-    pub(crate) fn poll_transmit(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
-        todo!()
+        self.timers.next()
     }
 
-    // Commands of the user. A handle of another session, or a stale one, never gets here alive: lookups give None.
-    pub(crate) fn open_flow(
-        &mut self,
-        cx: &mut Context<'_>,
-        options: FlowOptions,
-    ) -> Result<SendFlowHandle, OpenFlowError> {
-        todo!()
+    /// Does everything that is due. Afterwards no deadline is in the past.
+    pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
+        let now = cx.now;
+        if self.timers.take_due(Timer::RetransmitLimit, now) {
+            self.on_retransmit_limit(cx);
+        }
+        if self.timers.take_due(Timer::Timeout, now) {
+            self.on_timeout_alarm(cx);
+        }
+        if self.timers.take_due(Timer::DelayedAck, now) {
+            self.acks.set_now();
+        }
+        if self.timers.take_due(Timer::PingRetry, now) {
+            self.on_ping_retry(now);
+        }
+        if self.timers.take_due(Timer::Keepalive, now) {
+            self.on_keepalive(now);
+        }
+        if self.timers.take_due(Timer::Flow, now) {
+            self.on_flow_deadlines(cx);
+        }
+        if self.timers.take_due(Timer::Idle, now) {
+            self.close_orderly(cx, CloseReason::Idle);
+        }
+        if self.timers.take_due(Timer::CloseRetry, now) {
+            self.on_close_retry(cx);
+        }
+        if self.timers.take_due(Timer::CloseEnd, now) {
+            self.close_now(cx, CloseReason::Near);
+        }
+        self.settle(now);
     }
-    pub(crate) fn send_flow(&self, flow: SendFlowHandle) -> Option<&SendFlow> {
-        todo!()
+
+    fn on_flow_deadlines(&mut self, cx: &mut Context<'_>) {
+        while let Some(key) = self.flows.take_due(cx.now) {
+            match key {
+                FlowKey::Send(slot) => {
+                    if let Some(flow) = self.flows.send.get_mut(slot) {
+                        flow.handle_timeout(cx.now, self.rtt.erto(), cx.events);
+                        if self.config.no_buffer_probes && flow.probe_due() {
+                            flow.probe_sent(cx.now, self.rtt.erto());
+                        }
+                    }
+                    self.flows.touch_send(slot);
+                }
+                FlowKey::Recv(slot) => {
+                    if let Some(flow) = self.flows.recv.get_mut(slot) {
+                        flow.handle_timeout(cx.now);
+                    }
+                    self.flows.touch_recv(slot);
+                }
+            }
+        }
     }
-    pub(crate) fn recv_flow(&self, flow: RecvFlowHandle) -> Option<&RecvFlow> {
-        todo!()
-    }
-    pub(crate) fn write(
-        &mut self,
-        cx: &mut Context<'_>,
-        flow: SendFlowHandle,
-        data: Bytes,
-        options: SendOptions,
-    ) -> Result<MessageId, WriteError> {
-        todo!()
-    }
-    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>, flow: SendFlowHandle, message: MessageId) -> bool {
-        todo!()
-    }
-    pub(crate) fn set_priority(&mut self, flow: SendFlowHandle, priority: Priority) {
-        todo!()
-    }
-    pub(crate) fn close_flow(&mut self, cx: &mut Context<'_>, flow: SendFlowHandle) {
-        todo!()
-    }
-    pub(crate) fn read(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) -> Option<Message> {
-        todo!()
-    }
-    pub(crate) fn reject(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, code: u64) {
-        todo!()
-    }
-    pub(crate) fn suspend(&mut self, flow: RecvFlowHandle) {
-        todo!()
-    }
-    pub(crate) fn resume(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) {
-        todo!()
-    }
-    pub(crate) fn set_order(&mut self, flow: RecvFlowHandle, order: ReceiveOrder) {
-        todo!()
-    }
-    pub(crate) fn set_window(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, bytes: usize) {
-        todo!()
-    }
-    /// Sends a Ping now (keepalive; its reply is told in stats and resets the limits).
-    pub(crate) fn ping(&mut self, now: Instant) {
-        todo!()
-    }
-    /// Queues an FIHello to the far end (§3.5.1.5). False if too many wait.
-    pub(crate) fn forward_hello(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
-        todo!()
-    }
-    /// An interface came up or changed: probe at once (§3.5.4.1).
-    pub(crate) fn on_interface_change(&mut self, cx: &mut Context<'_>) {
-        todo!()
+
+    /// Brings what is derived in line with what has changed. O(1).
+    fn settle(&mut self, now: Instant) {
+        self.timers.set(Timer::Flow, self.flows.next_deadline());
+        if !self.state.is_open() {
+            return;
+        }
+        if !self.flows.acks_due() {
+            self.acks.all_sent();
+            self.timers.clear(Timer::DelayedAck);
+        }
+        if self.flows.is_empty() {
+            self.timers.arm_if_unset(Timer::Idle, now + self.config.idle_limit);
+        } else {
+            self.timers.clear(Timer::Idle);
+        }
     }
 }

@@ -9,6 +9,8 @@ mod cursor;
 pub mod option;
 mod packet;
 pub mod session_id;
+#[cfg(test)]
+mod tests;
 pub mod vlu;
 mod writer;
 

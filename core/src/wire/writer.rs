@@ -132,6 +132,6 @@ impl<'a> PacketWriter<'a> {
     /// How long the payload of one more chunk may be; None if not even its header fits.
     fn room(&self) -> Option<usize> {
         let room = self.limit.checked_sub(self.len())?.checked_sub(CHUNK_HEADER_LEN)?;
-        (self.header_len > 0).then_some(room.min(u16::MAX.into()))
+        (!self.is_empty() && self.header_len > 0).then_some(room.min(u16::MAX.into()))
     }
 }

@@ -1,0 +1,181 @@
+//! The user's commands. A handle of another session, or a stale one, finds nothing: commands then do nothing.
+
+use core::net::SocketAddr;
+
+use bytes::Bytes;
+
+use super::{Context, Session, SessionState, flows};
+use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions};
+use crate::error::{OpenFlowError, WriteError, WriteRefusal};
+use crate::flow::{Message, RecvFlowState, SendFlow};
+use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
+use crate::params::METADATA_MAX;
+use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
+
+/// The least window with `no_buffer_probes`, as such peers take a window of zero for the end.
+const LEAST_WINDOW: usize = 1_024;
+
+impl Session {
+    /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
+    pub(crate) fn open_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        options: FlowOptions,
+    ) -> Result<SendFlowHandle, OpenFlowError> {
+        let state = self.state.get();
+        if !state.is_opening() && state != SessionState::Open {
+            return Err(OpenFlowError::SessionClosed);
+        }
+        if options.metadata.len() > METADATA_MAX {
+            return Err(OpenFlowError::MetadataTooLong);
+        }
+        if self.flows.send.len() >= self.config.max_send_flows {
+            return Err(OpenFlowError::TooManyFlows);
+        }
+        // RFC 7016 §3.6.2.1: not in response to a flow that is not RF_OPEN.
+        let association = match options.association {
+            Some(handle) if handle.session != self.handle => return Err(OpenFlowError::AssociationNotOpen),
+            Some(handle) => match self.flows.recv_flow(handle) {
+                Some(flow) if flow.state() == RecvFlowState::Open => Some(flow.flow_id()),
+                _ => return Err(OpenFlowError::AssociationNotOpen),
+            },
+            None => None,
+        };
+        let session = self.handle;
+        let send_buffer = options.send_buffer.unwrap_or(self.config.send_buffer);
+        let mut handle = SendFlowHandle { session, slot: 0, generation: 0 };
+        let slot = self.flows.send.insert(|slot, generation| {
+            handle = SendFlowHandle { session, slot, generation };
+            SendFlow::new(handle, flows::flow_id_of(slot), &options, association, send_buffer)
+        });
+        self.touched_send(cx, slot);
+        Ok(handle)
+    }
+
+    pub(crate) fn write(
+        &mut self,
+        cx: &mut Context<'_>,
+        flow: SendFlowHandle,
+        data: Bytes,
+        options: SendOptions,
+    ) -> Result<MessageId, WriteError> {
+        let found = self.flows.send_slot(flow).and_then(|slot| self.flows.send.get_mut(slot));
+        let Some(found) = found else {
+            return Err(WriteError { data, reason: WriteRefusal::Closed });
+        };
+        let result = found.write(cx.now, data, options, cx.events);
+        self.touched_send(cx, flow.slot);
+        result
+    }
+
+    pub(crate) fn abandon(&mut self, cx: &mut Context<'_>, flow: SendFlowHandle, message: MessageId) -> bool {
+        let found = self.flows.send_slot(flow).and_then(|slot| self.flows.send.get_mut(slot));
+        let done = found.is_some_and(|found| found.abandon(message, cx.events));
+        if done {
+            self.touched_send(cx, flow.slot);
+        }
+        done
+    }
+
+    pub(crate) fn set_priority(&mut self, flow: SendFlowHandle, priority: Priority) {
+        let Some(slot) = self.flows.send_slot(flow) else {
+            return;
+        };
+        if let Some(found) = self.flows.send.get_mut(slot)
+            && found.priority() != priority
+        {
+            found.set_priority(priority);
+            // Out of its level's queue, and into the other.
+            self.flows.scheduler.remove(slot);
+            self.flows.touch_send(slot);
+        }
+    }
+
+    pub(crate) fn close_flow(&mut self, cx: &mut Context<'_>, flow: SendFlowHandle) {
+        if let Some(slot) = self.flows.send_slot(flow)
+            && let Some(found) = self.flows.send.get_mut(slot)
+        {
+            found.close(cx.now, cx.events);
+            self.touched_send(cx, slot);
+        }
+    }
+
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) -> Option<Message> {
+        let slot = self.flows.recv_slot(flow)?;
+        let message = self.flows.recv.get_mut(slot)?.read(cx.now, &mut self.flows.budget, cx.events);
+        self.touched_recv(cx, slot);
+        message
+    }
+
+    /// RFC 7016 §3.6.3.7. The far end is told at once.
+    pub(crate) fn reject(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, code: u64) {
+        if let Some(slot) = self.flows.recv_slot(flow)
+            && let Some(found) = self.flows.recv.get_mut(slot)
+            && found.state() == RecvFlowState::Open
+        {
+            found.reject(cx.now, code, &mut self.flows.budget, cx.events);
+            self.acks.set_now();
+            self.touched_recv(cx, slot);
+        }
+    }
+
+    pub(crate) fn suspend(&mut self, flow: RecvFlowHandle) {
+        if let Some(slot) = self.flows.recv_slot(flow)
+            && let Some(found) = self.flows.recv.get_mut(slot)
+        {
+            found.suspend();
+            self.flows.touch_recv(slot);
+        }
+    }
+
+    pub(crate) fn resume(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) {
+        if let Some(slot) = self.flows.recv_slot(flow)
+            && let Some(found) = self.flows.recv.get_mut(slot)
+        {
+            found.resume(cx.events);
+            self.touched_recv(cx, slot);
+        }
+    }
+
+    pub(crate) fn set_order(&mut self, flow: RecvFlowHandle, order: ReceiveOrder) {
+        if let Some(slot) = self.flows.recv_slot(flow)
+            && let Some(found) = self.flows.recv.get_mut(slot)
+        {
+            found.set_order(order);
+            self.flows.touch_recv(slot);
+        }
+    }
+
+    pub(crate) fn set_window(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, bytes: usize) {
+        let bytes = if self.config.no_buffer_probes { bytes.max(LEAST_WINDOW) } else { bytes };
+        if let Some(slot) = self.flows.recv_slot(flow)
+            && let Some(found) = self.flows.recv.get_mut(slot)
+        {
+            found.set_window(bytes);
+            self.touched_recv(cx, slot);
+        }
+    }
+
+    /// Queues an FIHello to the far end (RFC 7016 §3.5.1.5). False if too many wait, if it is too long for a packet,
+    /// or if the session is not open.
+    pub(crate) fn forward_hello(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
+        let address = Address { origin: AddressOrigin::Observed, socket: reply_address };
+        let length = ForwardedHello { discriminator, reply_address: address, tag }.payload_len();
+        self.state.is_open()
+            && length <= self.single_chunk_room()
+            && self.control.forward(discriminator, reply_address, tag)
+    }
+
+    fn touched_send(&mut self, cx: &Context<'_>, slot: u32) {
+        self.flows.touch_send(slot);
+        self.settle(cx.now);
+    }
+
+    fn touched_recv(&mut self, cx: &Context<'_>, slot: u32) {
+        if self.flows.recv.get(slot).is_some_and(|flow| flow.ack_now_after_read()) {
+            self.acks.set_now();
+        }
+        self.flows.touch_recv(slot);
+        self.settle(cx.now);
+    }
+}

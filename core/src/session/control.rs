@@ -1,0 +1,132 @@
+//! What a session has to send besides user data and acknowledgements: closes, pings and their replies, forwarded
+//! hellos. None of it is ever held back by the congestion window, and all of it is bounded.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use crate::transmit::Path;
+use crate::wire::{Address, AddressOrigin, Close, CloseAck, ForwardedHello, PacketWriter, Ping, PingReply};
+
+/// Ping replies that wait to be sent; pings beyond are ignored.
+pub(super) const MAX_REPLIES: usize = 8;
+/// Bytes of all ping replies that wait to be sent.
+pub(super) const MAX_REPLY_BYTES: usize = 4_096;
+/// Forwarded hellos that wait to be sent.
+pub(super) const MAX_FORWARDS: usize = 32;
+/// Packets that wait to be sent over another path than the session's.
+pub(super) const MAX_ASIDE: usize = 8;
+
+/// A packet of one chunk for another path than the session's.
+#[derive(Debug)]
+pub(super) struct Aside {
+    pub(super) path: Path,
+    pub(super) message: Vec<u8>,
+    /// A Ping Reply, else a Ping.
+    pub(super) reply: bool,
+}
+
+#[derive(Debug)]
+struct Forward {
+    discriminator: Vec<u8>,
+    reply_address: SocketAddr,
+    tag: Vec<u8>,
+}
+
+impl Forward {
+    fn chunk(&self) -> ForwardedHello<'_> {
+        // RFC 7016 §3.5.1.5: the address that the hello was seen to come from.
+        let reply_address = Address { origin: AddressOrigin::Observed, socket: self.reply_address };
+        ForwardedHello { discriminator: &self.discriminator, reply_address, tag: &self.tag }
+    }
+}
+
+/// The queues of control chunks.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    /// A Session Close Request is due.
+    pub(super) close: bool,
+    /// A Session Close Acknowledgement is due.
+    pub(super) close_ack: bool,
+    /// A keepalive Ping is due.
+    pub(super) ping: bool,
+    replies: VecDeque<Vec<u8>>,
+    reply_bytes: usize,
+    forwards: VecDeque<Forward>,
+    aside: VecDeque<Aside>,
+}
+
+impl Control {
+    /// Something waits for the session's own path.
+    pub(super) fn is_due(&self) -> bool {
+        self.close || self.close_ack || self.ping || !self.replies.is_empty() || !self.forwards.is_empty()
+    }
+
+    /// Something waits for another path.
+    pub(super) fn is_aside_due(&self) -> bool {
+        !self.aside.is_empty()
+    }
+
+    /// Queues the reply to a Ping; false if too much waits.
+    pub(super) fn reply(&mut self, message: &[u8]) -> bool {
+        let fits = self.replies.len() < MAX_REPLIES && self.reply_bytes + message.len() <= MAX_REPLY_BYTES;
+        if fits {
+            self.reply_bytes += message.len();
+            self.replies.push_back(message.into());
+        }
+        fits
+    }
+
+    /// Queues a packet for another path; false if too many wait.
+    pub(super) fn aside(&mut self, aside: Aside) -> bool {
+        let fits = self.aside.len() < MAX_ASIDE;
+        if fits {
+            self.aside.push_back(aside);
+        }
+        fits
+    }
+
+    pub(super) fn take_aside(&mut self) -> Option<Aside> {
+        self.aside.pop_front()
+    }
+
+    /// Queues a forwarded hello; false if too many wait.
+    pub(super) fn forward(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
+        let fits = self.forwards.len() < MAX_FORWARDS;
+        if fits {
+            let (discriminator, tag) = (discriminator.into(), tag.into());
+            self.forwards.push_back(Forward { discriminator, reply_address, tag });
+        }
+        fits
+    }
+
+    /// Nothing but closes is said from now on.
+    pub(super) fn keep_closes_only(&mut self) {
+        *self = Self { close: self.close, close_ack: self.close_ack, ..Self::default() };
+    }
+
+    /// Closes, replies and pings, into a packet.
+    pub(super) fn write(&mut self, packet: &mut PacketWriter<'_>) {
+        self.close_ack = self.close_ack && !packet.push(&CloseAck);
+        self.close = self.close && !packet.push(&Close);
+        while let Some(message) = self.replies.front() {
+            if !packet.push(&PingReply { message }) {
+                return;
+            }
+            self.reply_bytes -= message.len();
+            self.replies.pop_front();
+        }
+        // RFC 7016 §3.5.4.1: a keepalive Ping has an empty message.
+        self.ping = self.ping && !packet.push(&Ping { message: &[] });
+    }
+
+    /// Forwarded hellos, into a packet.
+    pub(super) fn write_forwards(&mut self, packet: &mut PacketWriter<'_>) {
+        while let Some(forward) = self.forwards.front() {
+            if !packet.push(&forward.chunk()) {
+                return;
+            }
+            self.forwards.pop_front();
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! The flows of a session: found by slot, by handle and by wire flow ID, and folded into one order of deadlines, one
+//! of readiness, and queues of what is due, so that nothing ever walks over all flows.
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::slab::Slab;
+use crate::event::EventQueue;
+use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendFlow, SendFlowState};
+use crate::handle::{RecvFlowHandle, SendFlowHandle};
+use crate::time::Instant;
+
+/// Names a flow in the order of deadlines.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) enum FlowKey {
+    Send(u32),
+    Recv(u32),
+}
+
+/// All flows of one session.
+pub(super) struct Flows {
+    pub(super) send: Slab<SendFlow>,
+    pub(super) recv: Slab<RecvFlow>,
+    /// From the far end's flow IDs to slots.
+    recv_by_id: BTreeMap<u64, u32>,
+    pub(super) scheduler: Scheduler,
+    deadlines: BTreeSet<(Instant, FlowKey)>,
+    /// Sending flows with a buffer probe to send.
+    probes: VecDeque<u32>,
+    /// Receiving flows with SHOULD_ACK, in the order they came to have it.
+    acks: VecDeque<u32>,
+    pub(super) budget: RecvBudget,
+}
+
+/// Own flow IDs are the slot numbers: small, and free for reuse exactly when the slot is, which is after the linger
+/// (RFC 7016 §3.6.2.1, §3.6.2.11).
+pub(super) fn flow_id_of(slot: u32) -> u64 {
+    u64::from(slot) + FIRST_FLOW_ID
+}
+
+/// Zero is a legal flow ID, but left alone: peers differ in whether they use it.
+const FIRST_FLOW_ID: u64 = 1;
+
+/// The slot of one of our own flow IDs.
+pub(super) fn slot_of(flow_id: u64) -> Option<u32> {
+    u32::try_from(flow_id.checked_sub(FIRST_FLOW_ID)?).ok()
+}
+
+impl Flows {
+    pub(super) fn new(max_recv_bytes: usize) -> Self {
+        Self {
+            send: Slab::new(),
+            recv: Slab::new(),
+            recv_by_id: BTreeMap::new(),
+            scheduler: Scheduler::new(),
+            deadlines: BTreeSet::new(),
+            probes: VecDeque::new(),
+            acks: VecDeque::new(),
+            budget: RecvBudget { held: 0, limit: max_recv_bytes },
+        }
+    }
+
+    /// No flows, not even lingering ones.
+    pub(super) fn is_empty(&self) -> bool {
+        self.send.len() == 0 && self.recv.len() == 0
+    }
+
+    pub(super) fn send_flow(&self, flow: SendFlowHandle) -> Option<&SendFlow> {
+        self.send.get_exact(flow.slot, flow.generation)
+    }
+
+    /// The slot of a live handle.
+    pub(super) fn send_slot(&self, flow: SendFlowHandle) -> Option<u32> {
+        self.send_flow(flow).map(|_| flow.slot)
+    }
+
+    pub(super) fn recv_flow(&self, flow: RecvFlowHandle) -> Option<&RecvFlow> {
+        self.recv.get_exact(flow.slot, flow.generation)
+    }
+
+    /// The slot of a live handle.
+    pub(super) fn recv_slot(&self, flow: RecvFlowHandle) -> Option<u32> {
+        self.recv_flow(flow).map(|_| flow.slot)
+    }
+
+    /// The receiving flow with the far end's flow ID.
+    pub(super) fn recv_slot_by_id(&self, flow_id: u64) -> Option<u32> {
+        self.recv_by_id.get(&flow_id).copied()
+    }
+
+    pub(super) fn insert_recv(&mut self, flow_id: u64, make: impl FnOnce(u32, u32) -> RecvFlow) -> u32 {
+        let slot = self.recv.insert(make);
+        self.recv_by_id.insert(flow_id, slot);
+        slot
+    }
+
+    /// To be called after anything was done to a sending flow: brings the queues in line with it, and frees its
+    /// slot when it is over.
+    pub(super) fn touch_send(&mut self, slot: u32) {
+        let Some(flow) = self.send.get(slot) else {
+            return;
+        };
+        let over = flow.state() == SendFlowState::Closed;
+        let (ready, probe, priority) = (flow.is_ready() && !over, flow.probe_due() && !over, flow.priority());
+        let deadline = flow.next_timeout().filter(|_| !over);
+        let before = self.send.note_deadline(slot, deadline);
+        self.move_deadline(FlowKey::Send(slot), before, deadline);
+        if ready {
+            self.scheduler.insert(slot, priority);
+        } else {
+            self.scheduler.remove(slot);
+        }
+        if self.send.note_queued(slot, probe) != probe {
+            if probe {
+                self.probes.push_back(slot);
+            } else {
+                self.probes.retain(|&queued| queued != slot);
+            }
+        }
+        if over {
+            self.send.remove(slot);
+        }
+    }
+
+    /// To be called after anything was done to a receiving flow.
+    pub(super) fn touch_recv(&mut self, slot: u32) {
+        let Some(flow) = self.recv.get(slot) else {
+            return;
+        };
+        let over = flow.is_gone();
+        let due = !over && flow.state() != RecvFlowState::Closed && (flow.ack_due() || flow.ack_now_after_read());
+        let deadline = flow.next_timeout().filter(|_| !over);
+        let flow_id = flow.flow_id();
+        let before = self.recv.note_deadline(slot, deadline);
+        self.move_deadline(FlowKey::Recv(slot), before, deadline);
+        if self.recv.note_queued(slot, due) != due {
+            if due {
+                self.acks.push_back(slot);
+            } else {
+                self.acks.retain(|&queued| queued != slot);
+            }
+        }
+        if over {
+            self.recv_by_id.remove(&flow_id);
+            self.recv.remove(slot);
+        }
+    }
+
+    fn move_deadline(&mut self, key: FlowKey, before: Option<Instant>, after: Option<Instant>) {
+        if before != after {
+            if let Some(before) = before {
+                self.deadlines.remove(&(before, key));
+            }
+            if let Some(after) = after {
+                self.deadlines.insert((after, key));
+            }
+        }
+    }
+
+    /// The earliest deadline of any flow.
+    pub(super) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    /// A flow with a deadline that has come. Its deadline is forgotten until the flow is touched.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<FlowKey> {
+        let &(at, key) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
+        self.deadlines.remove(&(at, key));
+        match key {
+            FlowKey::Send(slot) => self.send.note_deadline(slot, None),
+            FlowKey::Recv(slot) => self.recv.note_deadline(slot, None),
+        };
+        Some(key)
+    }
+
+    /// The receiving flow whose acknowledgement has been due longest.
+    pub(super) fn first_ack(&self) -> Option<u32> {
+        self.acks.front().copied()
+    }
+
+    /// The sending flow whose buffer probe has been due longest.
+    pub(super) fn first_probe(&self) -> Option<u32> {
+        self.probes.front().copied()
+    }
+
+    pub(super) fn acks_due(&self) -> bool {
+        !self.acks.is_empty()
+    }
+
+    pub(super) fn probes_due(&self) -> bool {
+        !self.probes.is_empty()
+    }
+
+    /// The session ended: "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5).
+    pub(super) fn end(&mut self, events: &mut EventQueue) {
+        for flow in self.send.values_mut() {
+            flow.session_ended(events);
+        }
+        for flow in self.recv.values_mut() {
+            flow.session_ended(&mut self.budget, events);
+        }
+        *self = Self::new(self.budget.limit);
+    }
+}

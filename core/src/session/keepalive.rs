@@ -1,0 +1,98 @@
+//! Signs of life: pings when nothing is heard, and the limits of patience (RFC 7016 §3.5.4, §3.5.4.1).
+//!
+//! Any valid packet puts off the next keepalive Ping. Only what proves that packets pass in both directions, a Ping
+//! Reply or an acknowledgement, counts as an answer: without one for the retransmit limit, while data or a Ping
+//! waits for it, the session ends.
+
+use super::timers::Timer;
+use super::{Context, Role, Session};
+use crate::event::CloseReason;
+use crate::time::Instant;
+
+impl Session {
+    /// A valid packet came.
+    pub(super) fn heard(&mut self, cx: &mut Context<'_>) {
+        let silence = self.last_heard.map(|last| cx.now.saturating_duration_since(last));
+        self.last_heard = Some(cx.now);
+        self.arm_keepalive(cx.now);
+        if silence.is_some_and(|silence| silence >= self.rtt.mrto()) {
+            self.revive(cx);
+            if self.ping_unanswered() {
+                self.send_ping(cx.now);
+            }
+        }
+    }
+
+    pub(super) fn arm_keepalive(&mut self, now: Instant) {
+        // The responder waits a little longer, so that the two ends do not both ping.
+        let longer = match self.role {
+            Role::Initiator => core::time::Duration::ZERO,
+            Role::Responder => self.rtt.mrto(),
+        };
+        self.timers.arm(Timer::Keepalive, now + self.config.keepalive + longer);
+    }
+
+    fn ping_unanswered(&self) -> bool {
+        self.timers.get(Timer::PingRetry).is_some()
+    }
+
+    /// Queues a keepalive Ping, to be repeated until something answers.
+    pub(super) fn send_ping(&mut self, now: Instant) {
+        self.control.ping = true;
+        self.timers.arm(Timer::PingRetry, now + self.rtt.erto());
+        self.await_answer(now);
+    }
+
+    /// Something was sent that asks for an answer.
+    pub(super) fn await_answer(&mut self, now: Instant) {
+        self.timers.arm_if_unset(Timer::RetransmitLimit, now + self.config.retransmit_limit);
+    }
+
+    /// A Ping Reply or an acknowledgement came.
+    pub(super) fn answered(&mut self, now: Instant) {
+        self.control.ping = false;
+        self.timers.clear(Timer::PingRetry);
+        self.timers.clear(Timer::RetransmitLimit);
+        if !self.recovery.in_flight.is_empty() {
+            self.await_answer(now);
+        }
+    }
+
+    /// Nothing answered for the retransmit limit.
+    pub(super) fn on_retransmit_limit(&mut self, cx: &mut Context<'_>) {
+        if self.ping_unanswered() || !self.recovery.in_flight.is_empty() {
+            self.end_abruptly(cx, CloseReason::TimedOut);
+        }
+    }
+
+    /// Nothing was heard for the keepalive period.
+    pub(super) fn on_keepalive(&mut self, now: Instant) {
+        self.arm_keepalive(now);
+        // A Ping that is waiting already has its own repetition.
+        if !self.ping_unanswered() {
+            self.send_ping(now);
+        }
+    }
+
+    /// A Ping was not answered within ERTO (RFC 7016 §3.5.4.1).
+    pub(super) fn on_ping_retry(&mut self, now: Instant) {
+        self.rtt.back_off();
+        self.send_ping(now);
+    }
+
+    /// Sends a Ping now, for the user. Never more than one per ERTO (RFC 7016 §3.5.4.1).
+    pub(crate) fn ping(&mut self, now: Instant) {
+        if self.state.is_open() && !self.ping_unanswered() {
+            self.send_ping(now);
+        }
+    }
+
+    /// An interface came up or changed: probe at once (RFC 7016 §3.5.4.1), and send again what a timer holds back.
+    pub(crate) fn on_interface_change(&mut self, cx: &mut Context<'_>) {
+        if self.state.is_open() {
+            self.send_ping(cx.now);
+            self.revive(cx);
+            self.settle(cx.now);
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! A far end that moves: how a new address is proved before it is used (RFC 7016 §3.5.3, §3.5.4.2).
+//!
+//! The check is a Ping whose message only this end can have made: a mark, the time, and a keyed hash over both, the
+//! interface and the address that the packet came from. It holds for one path and once, so a reply that is replayed
+//! or sent from elsewhere moves nothing.
+
+use alloc::vec::Vec;
+use core::net::{IpAddr, SocketAddr};
+
+use hmac::{Hmac, KeyInit, Mac};
+use rand_core::CryptoRng;
+use sha2::Sha256;
+use zeroize::Zeroize;
+
+use crate::params::{MOBILITY_CHECK_INTERVAL, MOBILITY_CHECK_MAX_AGE};
+use crate::time::Instant;
+use crate::transmit::Path;
+
+/// The first byte of a check (RFC 7016 §3.5.4.2 suggests it).
+const MARK: u8 = b'M';
+/// Length of the mark and the time.
+const CLEAR_LEN: usize = 9;
+/// Length of the whole message.
+pub(super) const MESSAGE_LEN: usize = CLEAR_LEN + 32;
+
+/// MOB_SECRET, MOB_TX_TS and MOB_RX_TS. Made when first needed, as most far ends never move.
+#[derive(Debug)]
+pub(super) struct Mobility {
+    secret: [u8; 32],
+    sent: Option<Instant>,
+    received: Option<Instant>,
+}
+
+impl Drop for Mobility {
+    fn drop(&mut self) {
+        self.secret.zeroize();
+    }
+}
+
+impl Mobility {
+    pub(super) fn new(rng: &mut dyn CryptoRng) -> Self {
+        let mut secret = [0; 32];
+        rng.fill_bytes(&mut secret);
+        Self { secret, sent: None, received: None }
+    }
+
+    fn hash(&self, clear: &[u8], path: Path) -> Option<Hmac<Sha256>> {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).ok()?;
+        mac.update(clear);
+        mac.update(&path.interface.0.to_be_bytes());
+        match path.remote.ip() {
+            IpAddr::V4(ip) => mac.update(&ip.octets()),
+            IpAddr::V6(ip) => mac.update(&ip.octets()),
+        }
+        mac.update(&path.remote.port().to_be_bytes());
+        if let SocketAddr::V6(v6) = path.remote {
+            mac.update(&v6.scope_id().to_be_bytes());
+        }
+        Some(mac)
+    }
+
+    /// The Ping message to send to `path`, unless the last check was less than a second ago.
+    pub(super) fn check(&mut self, now: Instant, path: Path) -> Option<Vec<u8>> {
+        if self.sent.is_some_and(|sent| now.saturating_duration_since(sent) < MOBILITY_CHECK_INTERVAL) {
+            return None;
+        }
+        let mut message = Vec::with_capacity(MESSAGE_LEN);
+        message.push(MARK);
+        message.extend_from_slice(&now.as_micros().to_be_bytes());
+        let hash = self.hash(&message, path)?.finalize().into_bytes();
+        message.extend_from_slice(&hash);
+        self.sent = Some(now);
+        Some(message)
+    }
+
+    /// Whether a Ping Reply's message, received over `path`, proves that the far end is there.
+    pub(super) fn proves(&mut self, now: Instant, path: Path, message: &[u8]) -> bool {
+        let Some((clear, hash)) = message.split_first_chunk::<CLEAR_LEN>() else {
+            return false;
+        };
+        let [MARK, time @ ..] = *clear else {
+            return false;
+        };
+        let time = Instant::from_micros(u64::from_be_bytes(time));
+        // RFC 7016 §3.5.4.2: not more than 120 s old (nor from the future), and newer than the last one taken.
+        let timely = time <= now && now.saturating_duration_since(time) <= MOBILITY_CHECK_MAX_AGE;
+        let fresh = self.received.is_none_or(|last| time > last);
+        let genuine = self.hash(clear, path).is_some_and(|mac| mac.verify_slice(hash).is_ok());
+        let proved = timely && fresh && genuine;
+        if proved {
+            self.received = Some(time);
+        }
+        proved
+    }
+}
+
+/// Whether a Ping Reply's message looks like a mobility check, genuine or not.
+pub(super) fn is_check(message: &[u8]) -> bool {
+    message.first() == Some(&MARK)
+}

@@ -1,0 +1,321 @@
+//! Building flights: what goes into the packets of one session, and in which order.
+//!
+//! A packet holds, as far as it has room: closes, ping replies and pings; acknowledgements, with an ECN report before
+//! the first; buffer probes; forwarded hellos; and user data while the budget allows. Whatever is not user data is
+//! never held back by the congestion window. The datagrams of a flight are of one length but the last, so only
+//! packets filled with user data are sent in number.
+
+use alloc::vec::Vec;
+
+use super::control::Aside;
+use super::timers::Timer;
+use super::{Context, Link, Role, Session};
+use crate::config::Priority;
+use crate::time::Instant;
+use crate::transmit::{Path, Span, Transmit, TransmitBuf};
+use crate::wire::{BufferProbe, EcnReport, Mode, PacketHeader, PacketWriter, Ping, PingReply, session_id};
+
+/// Room left free when fragments are cut, beside that for a longer header: the profile's front (a sequence number)
+/// may grow by as much until one is sent again, and then it must still fit.
+const GROWTH_RESERVE: usize = 4;
+/// A first packet that stays further than this below what the path allows is a flight of its own.
+const FULL_SLACK: usize = 32;
+
+/// How a packet is laid out, in the order in which layouts are tried.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// With room to spare, so that a fragment that fits now fits later.
+    Reserve,
+    /// All the room, for a fragment that was cut for it.
+    Full,
+    /// Without timestamps.
+    Bare,
+}
+
+/// A packet that was built.
+struct Built {
+    span: Span,
+    data: bool,
+}
+
+impl Session {
+    /// Whether `poll_transmit` has something to send now.
+    pub(crate) fn wants_transmit(&self) -> bool {
+        self.link.is_some() && (self.control.is_aside_due() || self.has_control() || self.may_send_data())
+    }
+
+    /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
+    pub(crate) fn transmit_priority(&self) -> Option<Priority> {
+        self.flows.scheduler.highest().filter(|_| self.may_send_data())
+    }
+
+    /// Anything but user data for the session's own path.
+    fn has_control(&self) -> bool {
+        self.control.is_due() || self.acks.is_now() || self.flows.probes_due()
+    }
+
+    /// User data waits, and the budget allows it (RFC 7016 §3.6.2.3).
+    fn may_send_data(&self) -> bool {
+        self.state.is_open() && !self.flows.scheduler.is_empty() && self.recovery.budget() > 0
+    }
+
+    /// Payload bytes of one chunk alone in a packet with the longest header.
+    pub(super) fn single_chunk_room(&self) -> usize {
+        let Some(link) = &self.link else {
+            return 0;
+        };
+        let capacity = link.keys.plain_capacity(link.keys.front_len(0), self.packet_room());
+        capacity.saturating_sub(PacketHeader::MAX_LEN + 3 + GROWTH_RESERVE)
+    }
+
+    /// Bytes of a datagram behind the scrambled session ID.
+    fn packet_room(&self) -> usize {
+        self.config.max_datagram - session_id::LEN
+    }
+
+    /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
+    pub(crate) fn poll_transmit(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
+        buf.clear();
+        let max_segments = buf.max_segments();
+        let (bytes, spans) = buf.parts_mut();
+        let (path, data) = match self.build_aside(bytes, spans) {
+            Some(path) => (path, false),
+            None => (self.path()?, self.build_flight(cx, bytes, spans, max_segments)),
+        };
+        let transmit = self.seal(path, data, bytes, spans);
+        self.settle(cx.now);
+        transmit
+    }
+
+    /// Seals what was built.
+    fn seal(&mut self, path: Path, data: bool, bytes: &mut [u8], spans: &[Span]) -> Option<Transmit> {
+        let Link { keys, tx_id, .. } = self.link.as_mut()?;
+        let first = spans.first()?;
+        let segment_size = (spans.len() > 1).then_some(first.sealed + session_id::LEN);
+        keys.seal(bytes, spans);
+        for span in spans.iter() {
+            let Some((front, packet)) = bytes.split_at_mut_checked(span.start) else {
+                continue;
+            };
+            if let Some(id) = front.last_chunk_mut::<{ session_id::LEN }>() {
+                *id = session_id::scramble(*tx_id, packet.get(..span.sealed).unwrap_or(packet));
+            }
+        }
+        self.packets_sent += spans.len() as u64;
+        self.bytes_sent += bytes.len() as u64;
+        let ecn = if data { self.ecn.mark() } else { None };
+        Some(Transmit { path, ecn, len: bytes.len(), segment_size })
+    }
+
+    /// A Ping or Ping Reply for a path that is not (yet) the session's, alone in its packet. It bears no timestamps,
+    /// as they would measure that path.
+    fn build_aside(&mut self, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Option<Path> {
+        let Aside { path, message, reply } = self.control.take_aside()?;
+        let (mut span, capacity) = self.begin(bytes, 0, self.packet_room())?;
+        let mut packet = PacketWriter::new(bytes, capacity);
+        packet.header(&PacketHeader::new(self.mode()));
+        let fits = match reply {
+            true => packet.push(&PingReply { message: &message }),
+            false => packet.push(&Ping { message: &message }),
+        };
+        span.plain = packet.len();
+        if !fits {
+            bytes.clear();
+            return None;
+        }
+        self.finish(bytes, &mut span);
+        spans.push(span);
+        Some(path)
+    }
+
+    /// Packets for the session's path. Whether they hold user data: all do, or none.
+    fn build_flight(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+        spans: &mut Vec<Span>,
+        max_segments: usize,
+    ) -> bool {
+        let full = self.packet_room();
+        let Some(first) = self.build(cx, bytes, 0, full) else {
+            return false;
+        };
+        let size = first.span.sealed;
+        spans.push(first.span);
+        if !first.data || size + FULL_SLACK < full {
+            return first.data;
+        }
+        while spans.len() < max_segments && self.may_send_data() && !self.has_control() {
+            let Some(next) = self.build(cx, bytes, spans.len(), size) else {
+                break;
+            };
+            let sealed = next.span.sealed;
+            spans.push(next.span);
+            if sealed < size {
+                break;
+            }
+        }
+        true
+    }
+
+    fn mode(&self) -> Mode {
+        match self.role {
+            Role::Initiator => Mode::Initiator,
+            Role::Responder => Mode::Responder,
+        }
+    }
+
+    /// Leaves room for the session ID and the profile's front; returns a span, and how long the packet may be.
+    fn begin(&self, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<(Span, usize)> {
+        let link = self.link.as_ref()?;
+        let start = bytes.len() + session_id::LEN;
+        let front = link.keys.front_len(ahead);
+        bytes.resize(start + front, 0);
+        Some((Span { start, front, plain: 0, sealed: 0 }, link.keys.plain_capacity(front, room)))
+    }
+
+    /// Leaves room for the profile's padding and back.
+    fn finish(&self, bytes: &mut Vec<u8>, span: &mut Span) {
+        if let Some(link) = &self.link {
+            span.sealed = link.keys.sealed_len(span.front, span.plain);
+            bytes.resize(span.start + span.sealed, 0);
+        }
+    }
+
+    /// Builds one packet of at most `room` bytes behind the session ID. None: nothing could be sent.
+    fn build(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<Built> {
+        let base = bytes.len();
+        for layout in [Layout::Reserve, Layout::Full, Layout::Bare] {
+            if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
+                return Some(built);
+            }
+            bytes.truncate(base);
+            if !self.wants_own_path() {
+                return None;
+            }
+        }
+        // A flow that is ready but whose next fragment fits no packet would make every poll a vain one.
+        if room == self.packet_room()
+            && let Some((slot, _)) = self.flows.scheduler.peek()
+        {
+            debug_assert!(false, "a fragment fits no packet");
+            self.flows.scheduler.remove(slot);
+        }
+        None
+    }
+
+    fn wants_own_path(&self) -> bool {
+        self.has_control() || self.may_send_data()
+    }
+
+    fn build_as(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &mut Vec<u8>,
+        ahead: usize,
+        room: usize,
+        layout: Layout,
+    ) -> Option<Built> {
+        let (mut span, capacity) = self.begin(bytes, ahead, room)?;
+        let fields = match layout {
+            // Timestamps belong to S_OPEN (RFC 7016 §3.5.2.2).
+            Layout::Reserve | Layout::Full if self.state.is_open() => self.rtt.fields(cx.now),
+            Layout::Reserve | Layout::Full | Layout::Bare => (None, None),
+        };
+        let header = PacketHeader {
+            // RFC 7016 §2.2.4: told to this far end if another is sending time critical data.
+            time_critical_reverse: cx.time_critical.received_lately_by_another(self.handle, cx.now),
+            timestamp: fields.0,
+            timestamp_echo: fields.1,
+            ..PacketHeader::new(self.mode())
+        };
+        let reserve = match layout {
+            Layout::Reserve => PacketHeader::MAX_LEN - header.encoded_len() + GROWTH_RESERVE,
+            Layout::Full | Layout::Bare => 0,
+        };
+        let mut packet = PacketWriter::new(bytes, capacity.saturating_sub(reserve));
+        packet.header(&header);
+        self.control.write(&mut packet);
+        if self.acks.is_now() || self.may_send_data() {
+            self.write_acks(&mut packet);
+        }
+        self.write_probes(cx.now, &mut packet);
+        self.control.write_forwards(&mut packet);
+        let data = self.write_data(cx, &mut packet);
+        span.plain = packet.len();
+        if !packet.has_chunks() {
+            return None;
+        }
+        self.finish(bytes, &mut span);
+        self.rtt.sent(fields);
+        Some(Built { span, data })
+    }
+
+    /// RFC 7016 §3.6.3.4.5 and §3.6.3.4.6: with ACK_NOW the first is cut to fit; others come along if they fit whole.
+    fn write_acks(&mut self, packet: &mut PacketWriter<'_>) {
+        let mut truncate = self.acks.is_now();
+        let mut report = self.ecn.report();
+        while let Some(slot) = self.flows.first_ack() {
+            let mark = packet.mark();
+            // Immediately before the first acknowledgement.
+            let reported = report.is_none_or(|ce_count| packet.push(&EcnReport { ce_count }));
+            let flow = self.flows.recv.get_mut(slot).filter(|_| reported);
+            if !flow.is_some_and(|flow| flow.write_ack(packet, truncate, !self.peer_sends_bitmaps)) {
+                packet.rollback(mark);
+                return;
+            }
+            if report.take().is_some() {
+                self.ecn.report_sent();
+            }
+            truncate = false;
+            self.flows.touch_recv(slot);
+        }
+        self.acks.all_sent();
+        self.timers.clear(Timer::DelayedAck);
+    }
+
+    /// RFC 7016 §3.6.2.9.1.
+    fn write_probes(&mut self, now: Instant, packet: &mut PacketWriter<'_>) {
+        while let Some(slot) = self.flows.first_probe()
+            && let Some(flow) = self.flows.send.get_mut(slot)
+            && packet.push(&BufferProbe { flow_id: flow.flow_id() })
+        {
+            flow.probe_sent(now, self.rtt.erto());
+            self.flows.touch_send(slot);
+        }
+    }
+
+    /// Fragments of the ready flows, the most urgent first. Whether there are any.
+    fn write_data(&mut self, cx: &mut Context<'_>, packet: &mut PacketWriter<'_>) -> bool {
+        let (mut any, mut time_critical) = (false, false);
+        while self.may_send_data()
+            && let Some((slot, _)) = self.flows.scheduler.peek()
+            && let Some(flow) = self.flows.send.get_mut(slot)
+        {
+            let budget = self.recovery.budget();
+            let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget);
+            any |= assembled.fragments > 0;
+            time_critical |= assembled.time_critical;
+            let still_ready = flow.is_ready();
+            self.flows.touch_send(slot);
+            if still_ready {
+                // The packet is full, or the budget spent.
+                if assembled.fragments > 0 {
+                    self.flows.scheduler.rotate(slot);
+                }
+                break;
+            }
+        }
+        if any {
+            if time_critical {
+                packet.set_time_critical();
+                cx.time_critical.sent(cx.now);
+            }
+            self.recovery.on_data_sent(cx.now, time_critical);
+            // RFC 7016 §3.6.2.6.
+            self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
+            self.await_answer(cx.now);
+        }
+        any
+    }
+}

@@ -1,0 +1,336 @@
+//! A packet of the far end, from its keys to its chunks (RFC 7016 §3.5.2.2, §3.5.4, §3.6.2.4, §3.6.3.2).
+
+use super::control::Aside;
+use super::mobility::{self, Mobility};
+use super::timers::Timer;
+use super::{Context, MAX_FORWARDED, ReceivedForward, Role, Session, SessionState, flows};
+use crate::config::SessionConfig;
+use crate::congestion::PacketFacts;
+use crate::error::DropReason;
+use crate::event::{CloseReason, Event};
+use crate::flow::{Acknowledgement, Fragment, RecvFlow, SendFlowState, parse_startup_options};
+use crate::handle::RecvFlowHandle;
+use crate::params::DELAYED_ACK;
+use crate::stats::EndpointStats;
+use crate::transmit::{Path, RecvMeta};
+use crate::wire::{Chunk, ForwardedHello, Mode, PacketHeader};
+
+/// What is known of a packet while its chunks are processed.
+pub(super) struct Incoming {
+    path: Path,
+    /// Flow ID, sequence number and FSN of the last User Data or Next User Data chunk.
+    last_data: Option<(u64, u64, u64)>,
+    any_data: bool,
+    pub(super) facts: PacketFacts,
+    /// The ECN report it held.
+    pub(super) report: Option<u8>,
+}
+
+/// Counts a chunk that was not used.
+fn count(stats: &mut EndpointStats, reason: DropReason) {
+    let counter = match reason {
+        DropReason::OverLimit => &mut stats.over_limit,
+        DropReason::Malformed => &mut stats.malformed,
+        DropReason::TooShort
+        | DropReason::UnknownSession
+        | DropReason::NotAuthentic
+        | DropReason::Replayed
+        | DropReason::WrongMode
+        | DropReason::Unexpected => &mut stats.unexpected,
+    };
+    *counter += 1;
+}
+
+impl Session {
+    /// An encrypted packet (behind the scrambled session ID) for this session, in any state from S_OPEN on. Counts
+    /// what is wrong with its chunks; what is wrong with the whole packet is for the caller to count.
+    ///
+    /// # Errors
+    /// The reason why the whole packet was dropped. Nothing has changed then.
+    pub(crate) fn handle_packet(
+        &mut self,
+        cx: &mut Context<'_>,
+        path: Path,
+        meta: RecvMeta,
+        encrypted: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let datagram_len = encrypted.len() as u64 + 4;
+        let Some(link) = self.link.as_mut().filter(|_| !self.state.get().is_closed()) else {
+            return Err(DropReason::Unexpected);
+        };
+        let range = link.keys.open(encrypted)?;
+        let plain = encrypted.get(range).ok_or(DropReason::Malformed)?;
+        let (header, chunks) = PacketHeader::parse(plain)?;
+        // RFC 7016 §2.2.4: an end ignores packets that bear its own mark, and startup packets have other keys.
+        let expected = match self.role {
+            Role::Initiator => Mode::Responder,
+            Role::Responder => Mode::Initiator,
+        };
+        if header.mode != expected {
+            return Err(DropReason::WrongMode);
+        }
+        self.packets_received += 1;
+        self.bytes_received += datagram_len;
+        if self.state.is_open() {
+            self.on_header(cx, &header, meta);
+        }
+        let facts = PacketFacts { pre_ack_outstanding: self.recovery.in_flight.outstanding(), ..Default::default() };
+        let mut incoming = Incoming { path, last_data: None, any_data: false, facts, report: None };
+        for chunk in chunks {
+            match chunk {
+                Ok(chunk) => self.on_chunk(cx, &mut incoming, &chunk),
+                Err(_) => {
+                    // A Next User Data chunk behind it may belong to it: better no context than a wrong one.
+                    incoming.last_data = None;
+                    count(cx.stats, DropReason::Malformed);
+                }
+            }
+        }
+        if self.state.is_open() {
+            self.after_chunks(cx, &mut incoming);
+        }
+        self.settle(cx.now);
+        Ok(())
+    }
+
+    fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, meta: RecvMeta) {
+        self.rtt.received(cx.now, header.timestamp, header.timestamp_echo);
+        if header.time_critical {
+            cx.time_critical.received(self.handle, cx.now);
+        }
+        if header.time_critical_reverse {
+            self.recovery.on_reverse_notification(cx.now);
+        }
+        self.ecn.on_packet(meta.ecn);
+    }
+
+    fn after_chunks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
+        if incoming.any_data {
+            self.acks.on_data_packet();
+        }
+        self.finish_acks(cx, incoming);
+        self.heard(cx);
+        self.check_mobility(cx, incoming.path);
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what needs an open session is all alike")]
+    fn on_chunk(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, chunk: &Chunk<'_>) {
+        match chunk {
+            Chunk::Close(_) => self.on_close_request(cx),
+            Chunk::CloseAck(_) => self.on_close_ack(cx),
+            // RFC 7016 §2.3: chunks of unknown type are ignored.
+            Chunk::Unknown { .. } | Chunk::Padding => {}
+            _ if self.state.is_open() => self.on_open_chunk(cx, incoming, chunk),
+            // "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5), and pings are answered only there (§3.5.4).
+            _ => count(cx.stats, DropReason::Unexpected),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not for an open session is all alike")]
+    fn on_open_chunk(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, chunk: &Chunk<'_>) {
+        match chunk {
+            Chunk::UserData(data) => {
+                let fsn = data.sequence_number.saturating_sub(data.fsn_offset);
+                let fragment = Fragment {
+                    sequence: data.sequence_number,
+                    fsn,
+                    control: data.control,
+                    abandon: data.abandon,
+                    last: data.last,
+                    options: data.options,
+                    data: data.data,
+                };
+                self.on_fragment(cx, incoming, data.flow_id, &fragment);
+            }
+            Chunk::NextUserData(data) => {
+                // RFC 7016 §2.3.12: the same flow and FSN, and the next sequence number.
+                let next =
+                    incoming.last_data.and_then(|(flow, sequence, fsn)| Some((flow, sequence.checked_add(1)?, fsn)));
+                let Some((flow_id, sequence, fsn)) = next else {
+                    return count(cx.stats, DropReason::Malformed);
+                };
+                let fragment = Fragment {
+                    sequence,
+                    fsn,
+                    control: data.control,
+                    abandon: data.abandon,
+                    last: data.last,
+                    options: data.options,
+                    data: data.data,
+                };
+                self.on_fragment(cx, incoming, flow_id, &fragment);
+            }
+            Chunk::AckBitmap(ack) => {
+                self.peer_sends_bitmaps = true;
+                self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Bitmap(ack));
+            }
+            Chunk::AckRanges(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Ranges(ack)),
+            Chunk::BufferProbe(probe) => {
+                if let Some(slot) = self.flows.recv_slot_by_id(probe.flow_id)
+                    && let Some(flow) = self.flows.recv.get_mut(slot)
+                {
+                    flow.on_buffer_probe();
+                    self.flows.touch_recv(slot);
+                    self.acks.set_now();
+                }
+            }
+            Chunk::FlowException(exception) => {
+                if let Some(slot) = flows::slot_of(exception.flow_id)
+                    && let Some(flow) = self.flows.send.get_mut(slot)
+                {
+                    flow.on_exception(cx.now, exception.code, cx.events);
+                    self.flows.touch_send(slot);
+                }
+            }
+            Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
+            Chunk::Ping(ping) => self.on_ping(cx, incoming.path, ping.message),
+            Chunk::PingReply(reply) => self.on_ping_reply(cx, incoming.path, reply.message),
+            Chunk::ForwardedHello(hello) => self.on_forwarded_hello(cx, incoming.path, hello),
+            // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
+            _ => count(cx.stats, DropReason::Unexpected),
+        }
+    }
+
+    /// RFC 7016 §3.6.3.2.
+    fn on_fragment(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, flow_id: u64, fragment: &Fragment<'_>) {
+        incoming.last_data = Some((flow_id, fragment.sequence, fragment.fsn));
+        incoming.any_data = true;
+        let known = self.flows.recv_slot_by_id(flow_id);
+        let Some(slot) = known.or_else(|| self.start_recv_flow(cx, flow_id, fragment.options)) else {
+            return count(cx.stats, DropReason::OverLimit);
+        };
+        let Some(flow) = self.flows.recv.get_mut(slot) else {
+            return;
+        };
+        match flow.on_fragment(cx.now, fragment, &mut self.flows.budget, cx.events) {
+            Ok(true) => self.acks.set_now(),
+            Ok(false) => self.timers.arm_if_unset(Timer::DelayedAck, cx.now + DELAYED_ACK),
+            Err(reason) => count(cx.stats, reason),
+        }
+        self.flows.touch_recv(slot);
+    }
+
+    /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows.
+    fn start_recv_flow(&mut self, cx: &mut Context<'_>, flow_id: u64, options: Option<&[u8]>) -> Option<u32> {
+        let SessionConfig { max_recv_flows, recv_buffer, .. } = self.config;
+        if self.flows.recv.len() >= max_recv_flows {
+            return None;
+        }
+        let startup = parse_startup_options(options);
+        // Steps 6 and 7: the flow that it answers must exist and be F_OPEN.
+        let association = startup.association.map(|id| {
+            let flow = flows::slot_of(id).and_then(|slot| self.flows.send.get(slot));
+            flow.filter(|flow| flow.state() == SendFlowState::Open).map(|flow| flow.handle())
+        });
+        let session = self.handle;
+        // Step 5: a flow without metadata is rejected.
+        let accepted = startup.metadata.filter(|_| !startup.unacceptable && association != Some(None));
+        let slot = self.flows.insert_recv(flow_id, |slot, generation| {
+            let handle = RecvFlowHandle { session, slot, generation };
+            match accepted {
+                Some(metadata) => {
+                    cx.events.push(Event::FlowOpened { flow: handle });
+                    RecvFlow::new(handle, flow_id, metadata, association.flatten(), recv_buffer)
+                }
+                None => RecvFlow::new_rejected(handle, flow_id),
+            }
+        });
+        self.acks.set_now();
+        Some(slot)
+    }
+
+    /// RFC 7016 §3.6.2.4.
+    fn on_ack(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, flow_id: u64, ack: Acknowledgement<'_>) {
+        let Some(slot) = flows::slot_of(flow_id) else {
+            return;
+        };
+        let Some(flow) = self.flows.send.get_mut(slot) else {
+            return;
+        };
+        let outcome = flow.on_ack(cx.now, ack, &mut self.recovery.in_flight, cx.events);
+        incoming.facts.any_acks = true;
+        incoming.facts.acked_bytes += outcome.acked_bytes;
+        self.flows.touch_send(slot);
+        if outcome.impossible {
+            count(cx.stats, DropReason::Unexpected);
+            // RFC 7016 §5 asks to "abort sessions that appear abusive". No accident makes a far end acknowledge
+            // what was never sent: it hopes to be sent more than the network can take. One is enough, if it is
+            // known to be the far end's own.
+            if self.link.as_ref().is_some_and(|link| link.keys.authenticates()) {
+                self.end_abruptly(cx, CloseReason::PeerAtFault);
+            }
+        }
+    }
+
+    /// RFC 7016 §3.5.4. A Ping longer than a packet can answer is ignored.
+    fn on_ping(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+        let Some(link) = self.link.as_ref().filter(|_| message.len() <= self.single_chunk_room()) else {
+            return count(cx.stats, DropReason::OverLimit);
+        };
+        // The far end may be testing whether this end has come to another interface: it answers over that one, but
+        // never to another address than the proved one.
+        let queued = if path.remote == link.path.remote && path.interface != link.path.interface {
+            self.control.aside(Aside { path, message: message.into(), reply: true })
+        } else {
+            self.control.reply(message)
+        };
+        if !queued {
+            count(cx.stats, DropReason::OverLimit);
+        }
+    }
+
+    fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+        if mobility::is_check(message) {
+            if self.mobility.as_mut().is_some_and(|mobility| mobility.proves(cx.now, path, message)) {
+                self.move_to(cx, path);
+            }
+        } else {
+            self.answered(cx.now);
+        }
+    }
+
+    /// RFC 7016 §3.5.4.2: a valid packet from elsewhere makes this end ask whether the far end is there now.
+    fn check_mobility(&mut self, cx: &mut Context<'_>, path: Path) {
+        let Some(link) = self.link.as_ref() else {
+            return;
+        };
+        // RFC 7016 §5: without authenticated packets this would be "session hijacking support".
+        if self.state.get() != SessionState::Open || path == link.path || !link.keys.authenticates() {
+            return;
+        }
+        let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));
+        if let Some(message) = mobility.check(cx.now, path) {
+            self.control.aside(Aside { path, message, reply: false });
+        }
+    }
+
+    /// The far end is proved to be at `path`. What was learned of the old path says nothing of the new, and what
+    /// was in flight on it does not arrive.
+    fn move_to(&mut self, cx: &mut Context<'_>, path: Path) {
+        let Some(link) = self.link.as_mut().filter(|link| link.path != path) else {
+            return;
+        };
+        link.path = path;
+        self.rtt.on_path_change();
+        self.recovery.controller.on_path_change();
+        self.ecn.on_path_change();
+        self.lose_all(cx);
+        self.timers.clear(Timer::Timeout);
+        self.answered(cx.now);
+        cx.events.push(Event::PathChanged { session: self.handle, path });
+    }
+
+    /// RFC 7016 §3.5.1.5: for the endpoint to answer.
+    fn on_forwarded_hello(&mut self, cx: &mut Context<'_>, path: Path, hello: &ForwardedHello<'_>) {
+        if cx.forwarded.len() >= MAX_FORWARDED {
+            return count(cx.stats, DropReason::OverLimit);
+        }
+        cx.forwarded.push_back(ReceivedForward {
+            session: self.handle,
+            discriminator: hello.discriminator.into(),
+            reply_address: hello.reply_address.socket,
+            tag: hello.tag.into(),
+            interface: path.interface,
+        });
+    }
+}

@@ -1,0 +1,173 @@
+//! Loss: what is in flight, how it is found lost, and what the congestion controller is told
+//! (RFC 7016 §3.5.2, §3.6.2.5, §3.6.2.6).
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::receive::Incoming;
+use super::time_critical::lately;
+use super::timers::Timer;
+use super::{Context, Session};
+use crate::congestion::{Controller, TimeCritical};
+use crate::flow::{InFlight, Lost};
+use crate::params::BURST_PACKETS;
+use crate::time::Instant;
+
+/// The transmission budget of a session and what it depends on.
+pub(super) struct Recovery {
+    pub(super) in_flight: InFlight,
+    pub(super) controller: Box<dyn Controller>,
+    /// DATA_PACKET_COUNT (RFC 7016 §3.5.2.3).
+    data_packets: u32,
+    /// When user data was last sent.
+    last_sent: Option<Instant>,
+    /// The alarm found loss, and nothing was acknowledged since.
+    backed_off: bool,
+    time_critical_sent: Option<Instant>,
+    reverse_received: Option<Instant>,
+    lost: Vec<Lost>,
+    pub(super) fragments_lost: u64,
+    pub(super) timeouts: u64,
+}
+
+impl Recovery {
+    pub(super) fn new(controller: Box<dyn Controller>) -> Self {
+        Self {
+            in_flight: InFlight::new(),
+            controller,
+            data_packets: 0,
+            last_sent: None,
+            backed_off: false,
+            time_critical_sent: None,
+            reverse_received: None,
+            lost: Vec::new(),
+            fragments_lost: 0,
+            timeouts: 0,
+        }
+    }
+
+    /// Bytes of user data that may be sent now; the last fragment may exceed them.
+    pub(super) fn budget(&self) -> u64 {
+        // RFC 7016 §3.5.2.3: not more than six data packets between acknowledgements or timeouts.
+        if self.data_packets >= BURST_PACKETS {
+            return 0;
+        }
+        self.controller.window().saturating_sub(self.in_flight.outstanding())
+    }
+
+    /// A packet with user data was sent.
+    pub(super) fn on_data_sent(&mut self, now: Instant, time_critical: bool) {
+        self.data_packets += 1;
+        self.last_sent = Some(now);
+        if time_critical {
+            self.time_critical_sent = Some(now);
+        }
+    }
+
+    /// A packet with the Time Critical Reverse flag came.
+    pub(super) fn on_reverse_notification(&mut self, now: Instant) {
+        self.reverse_received = Some(now);
+    }
+
+    /// The flows are gone, and with them what was in flight.
+    pub(super) fn forget(&mut self) {
+        self.in_flight = InFlight::new();
+        self.data_packets = 0;
+        self.backed_off = false;
+    }
+}
+
+impl Session {
+    /// The time critical state for the controller (RFC 7016 appendix A.2, TC_SENT and FASTGROW_ALLOWED).
+    fn time_critical(&self, cx: &Context<'_>) -> TimeCritical {
+        let reverse = lately(self.recovery.reverse_received, cx.now);
+        TimeCritical {
+            sent_here: lately(self.recovery.time_critical_sent, cx.now),
+            fast_grow: !reverse && !cx.time_critical.sent_lately(cx.now),
+        }
+    }
+
+    /// After all chunks of a packet: acknowledgements, losses and marks become facts for the controller.
+    pub(super) fn finish_acks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
+        let facts = &mut incoming.facts;
+        if facts.any_acks {
+            facts.any_naks = self.recovery.in_flight.end_of_acks(&mut self.recovery.lost);
+            self.recovery.fragments_lost += self.recovery.lost.len() as u64;
+            facts.lost_bytes = self.settle_lost(cx);
+            facts.any_loss = facts.lost_bytes > 0;
+            // RFC 7016 §3.5.2.3, §3.6.2.6.
+            self.recovery.data_packets = 0;
+            if self.timers.get(Timer::Timeout).is_some() {
+                self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
+            }
+            if facts.acked_bytes > 0 {
+                self.recovery.backed_off = false;
+                self.ecn.on_acks(incoming.report.is_some());
+            }
+            self.answered(cx.now);
+        }
+        if let Some(count) = incoming.report {
+            facts.any_loss |= self.ecn.on_report(count, cx.now, self.rtt.srtt());
+        }
+        if facts.any_acks || facts.any_loss {
+            facts.outstanding = self.recovery.in_flight.outstanding();
+            let facts = *facts;
+            let time_critical = self.time_critical(cx);
+            self.recovery.controller.on_packet(&facts, time_critical);
+        }
+    }
+
+    /// Tells the flows of what was found lost; returns the bytes of it.
+    fn settle_lost(&mut self, cx: &mut Context<'_>) -> u64 {
+        let mut lost = core::mem::take(&mut self.recovery.lost);
+        let mut bytes = 0;
+        for Lost { flow_slot, sequence, size } in lost.drain(..) {
+            bytes += u64::from(size);
+            if let Some(flow) = self.flows.send.get_mut(flow_slot) {
+                flow.on_lost(sequence, cx.events);
+                self.flows.touch_send(flow_slot);
+            }
+        }
+        // The allocation is kept for the next time.
+        self.recovery.lost = lost;
+        bytes
+    }
+
+    /// Takes everything in flight for lost; tells whether there was anything.
+    pub(super) fn lose_all(&mut self, cx: &mut Context<'_>) -> bool {
+        self.recovery.in_flight.time_out(&mut self.recovery.lost);
+        let any = !self.recovery.lost.is_empty();
+        self.settle_lost(cx);
+        self.recovery.data_packets = 0;
+        any
+    }
+
+    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
+    pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>) {
+        let was_loss = self.lose_all(cx);
+        if was_loss {
+            self.rtt.back_off();
+            self.recovery.timeouts += 1;
+            self.recovery.backed_off = true;
+        }
+        self.recovery.controller.on_timeout(was_loss);
+    }
+
+    /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
+    /// again only later is sent again at once, unless it was sent too lately for an answer.
+    pub(super) fn revive(&mut self, cx: &mut Context<'_>) {
+        if !self.recovery.backed_off {
+            return;
+        }
+        self.rtt.end_back_off();
+        let (Some(alarm), Some(sent)) = (self.timers.get(Timer::Timeout), self.recovery.last_sent) else {
+            return;
+        };
+        let due = alarm.min(sent + self.rtt.erto());
+        self.timers.arm(Timer::Timeout, due);
+        if due <= cx.now {
+            self.timers.clear(Timer::Timeout);
+            self.lose_all(cx);
+        }
+    }
+}

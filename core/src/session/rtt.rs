@@ -1,0 +1,222 @@
+//! Timestamps, their echoes, and the round-trip time and timeouts measured with them (RFC 7016 §3.5.2.2).
+
+use core::time::Duration;
+
+use crate::params::{ERTO_BACKOFF_CAP, ERTO_INIT, ERTO_MIN, MRTO_ALLOWANCE, MRTO_INIT, TIMESTAMP_ECHO_MAX_AGE};
+use crate::time::Instant;
+
+/// One tick of the packet header's clock (RFC 7016 §2.2.4).
+const TICK: Duration = Duration::from_millis(4);
+/// RFC 7016 §3.5.2.2: measurements of more ticks than this are invalid.
+const MAX_RTT_TICKS: u16 = 32_767;
+
+/// The timestamp fields of one packet, and the clock that stands behind them.
+#[derive(Debug)]
+pub(super) struct Rtt {
+    /// TS_RX with TS_RX_TIME.
+    received: Option<(u16, Instant)>,
+    /// TS_ECHO_TX.
+    echo_sent: Option<u16>,
+    /// TS_TX.
+    sent: Option<u16>,
+    /// TS_ECHO_RX.
+    echo_received: Option<u16>,
+    srtt: Option<Duration>,
+    rttvar: Duration,
+    mrto: Duration,
+    erto: Duration,
+}
+
+impl Rtt {
+    pub(super) const fn new() -> Self {
+        Self {
+            received: None,
+            echo_sent: None,
+            sent: None,
+            echo_received: None,
+            srtt: None,
+            rttvar: Duration::ZERO,
+            mrto: MRTO_INIT,
+            erto: ERTO_INIT,
+        }
+    }
+
+    pub(super) const fn srtt(&self) -> Option<Duration> {
+        self.srtt
+    }
+
+    pub(super) const fn rttvar(&self) -> Duration {
+        self.rttvar
+    }
+
+    pub(super) const fn mrto(&self) -> Duration {
+        self.mrto
+    }
+
+    pub(super) const fn erto(&self) -> Duration {
+        self.erto
+    }
+
+    /// The timestamp and the echo for a packet to be sent now: each only if it differs from the last sent.
+    pub(super) fn fields(&mut self, now: Instant) -> (Option<u16>, Option<u16>) {
+        let timestamp = Some(now.timestamp()).filter(|_| self.sent != Some(now.timestamp()));
+        let mut echo = None;
+        if let Some((received, at)) = self.received {
+            let elapsed = now.saturating_duration_since(at);
+            if elapsed > TIMESTAMP_ECHO_MAX_AGE {
+                self.received = None;
+                self.echo_sent = None;
+            } else {
+                let ticks = elapsed.as_micros() / TICK.as_micros();
+                // At most 32,000 ticks, as the age is limited.
+                let advanced = received.wrapping_add(u16::try_from(ticks).unwrap_or(u16::MAX));
+                echo = Some(advanced).filter(|_| self.echo_sent != Some(advanced));
+            }
+        }
+        (timestamp, echo)
+    }
+
+    /// The packet with those fields is really sent.
+    pub(super) fn sent(&mut self, (timestamp, echo): (Option<u16>, Option<u16>)) {
+        self.sent = timestamp.or(self.sent);
+        self.echo_sent = echo.or(self.echo_sent);
+    }
+
+    /// A packet with these fields came.
+    pub(super) fn received(&mut self, now: Instant, timestamp: Option<u16>, echo: Option<u16>) {
+        if let Some(timestamp) = timestamp
+            && self.received.is_none_or(|(last, _)| last != timestamp)
+        {
+            self.received = Some((timestamp, now));
+        }
+        if let Some(echo) = echo
+            && self.echo_received != Some(echo)
+        {
+            self.echo_received = Some(echo);
+            let ticks = now.timestamp().wrapping_sub(echo);
+            if ticks <= MAX_RTT_TICKS {
+                self.sample(TICK * u32::from(ticks));
+            }
+        }
+    }
+
+    fn sample(&mut self, rtt: Duration) {
+        match self.srtt {
+            Some(srtt) => {
+                self.rttvar = (3 * self.rttvar + srtt.abs_diff(rtt)) / 4;
+                self.srtt = Some((7 * srtt + rtt) / 8);
+            }
+            None => {
+                self.rttvar = rtt / 2;
+                self.srtt = Some(rtt);
+            }
+        }
+        self.mrto = self.srtt.unwrap_or(rtt) + 4 * self.rttvar + MRTO_ALLOWANCE;
+        self.erto = self.mrto.max(ERTO_MIN);
+    }
+
+    /// A retransmission timeout, or a ping unanswered for ERTO (RFC 7016 §3.5.4.1).
+    pub(super) fn back_off(&mut self) {
+        // RFC 7016 §3.5.2.2: times 1.4142, in whole microseconds; capped, but never below MRTO.
+        let micros = u64::try_from(self.erto.as_micros()).unwrap_or(u64::MAX).saturating_mul(14_142) / 10_000;
+        self.erto = Duration::from_micros(micros).min(ERTO_BACKOFF_CAP).max(self.mrto);
+    }
+
+    /// The outage is over: the timeout is what was measured before it.
+    pub(super) fn end_back_off(&mut self) {
+        if self.srtt.is_some() {
+            self.erto = self.mrto.max(ERTO_MIN);
+        }
+    }
+
+    /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.
+    pub(super) fn on_path_change(&mut self) {
+        *self = Self { received: self.received, echo_sent: self.echo_sent, sent: self.sent, ..Self::new() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    #[test]
+    fn timestamps_and_echoes_go_out_only_when_they_change() {
+        let mut rtt = Rtt::new();
+        let fields = rtt.fields(at(400));
+        assert_eq!(fields, (Some(100), None), "no echo before a timestamp was received");
+        rtt.sent(fields);
+        assert_eq!(rtt.fields(at(403)), (None, None));
+        rtt.received(at(403), Some(7), None);
+        let fields = rtt.fields(at(403));
+        assert_eq!(fields, (None, Some(7)));
+        rtt.sent(fields);
+        assert_eq!(rtt.fields(at(406)), (Some(101), None), "3 ms are no whole tick");
+        assert_eq!(rtt.fields(at(407)), (Some(101), Some(8)));
+        rtt.received(at(407), Some(7), None);
+        assert_eq!(rtt.fields(at(411)), (Some(102), Some(9)), "the same timestamp again does not restart its age");
+    }
+
+    #[test]
+    fn fields_that_were_not_sent_are_offered_again() {
+        let mut rtt = Rtt::new();
+        rtt.received(at(0), Some(7), None);
+        assert_eq!(rtt.fields(at(400)), rtt.fields(at(400)));
+    }
+
+    #[test]
+    fn an_echo_is_sent_up_to_128_seconds_of_age_and_not_later() {
+        let mut rtt = Rtt::new();
+        rtt.received(at(0), Some(65_000), None);
+        assert_eq!(rtt.fields(at(128_000)).1, Some(65_000_u16.wrapping_add(32_000)));
+        assert_eq!(rtt.fields(at(128_001)).1, None);
+        assert_eq!(rtt.fields(at(128_000)).1, None, "it was forgotten for good");
+        rtt.received(at(129_000), Some(65_000), None);
+        assert_eq!(rtt.fields(at(129_000)).1, Some(65_000));
+    }
+
+    #[test]
+    fn figures_of_the_first_and_second_measurement() {
+        let mut rtt = Rtt::new();
+        assert_eq!((rtt.mrto(), rtt.erto()), (Duration::from_millis(250), Duration::from_secs(3)));
+        rtt.received(at(1_100), None, Some(at(1_000).timestamp()));
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(100)));
+        assert_eq!(rtt.rttvar(), Duration::from_millis(50));
+        assert_eq!((rtt.mrto(), rtt.erto()), (Duration::from_millis(500), Duration::from_millis(500)));
+        rtt.received(at(1_180), None, Some(at(1_000).timestamp()));
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(100)), "the same echo again measures nothing");
+        rtt.received(at(2_180), None, Some(at(2_000).timestamp()));
+        assert_eq!(rtt.srtt(), Some(Duration::from_millis(110)));
+        assert_eq!(rtt.rttvar(), Duration::from_micros(57_500));
+        assert_eq!(rtt.erto(), Duration::from_millis(540));
+    }
+
+    #[test]
+    fn erto_is_at_least_250_ms_and_echoes_from_the_future_are_discarded() {
+        let mut rtt = Rtt::new();
+        rtt.received(at(1_000), None, Some(at(1_000).timestamp()));
+        assert_eq!((rtt.mrto(), rtt.erto()), (Duration::from_millis(200), Duration::from_millis(250)));
+        rtt.received(at(2_000), None, Some(at(2_004).timestamp()));
+        assert_eq!(rtt.srtt(), Some(Duration::ZERO));
+        rtt.received(at(200_000), None, Some(at(200_000).timestamp().wrapping_sub(32_767)));
+        assert_eq!(rtt.srtt(), Some(TICK * 32_767 / 8));
+    }
+
+    #[test]
+    fn backoff_grows_by_1_4142_up_to_ten_seconds_but_never_below_mrto() {
+        let mut rtt = Rtt::new();
+        let mut steps = alloc::vec::Vec::new();
+        for _ in 0..5 {
+            rtt.back_off();
+            steps.push(rtt.erto().as_micros());
+        }
+        assert_eq!(steps, [4_242_600, 5_999_884, 8_485_035, 10_000_000, 10_000_000]);
+        rtt.received(at(131_000), None, Some(at(131_000).timestamp().wrapping_sub(5_000)));
+        assert_eq!(rtt.mrto(), Duration::from_millis(60_200));
+        rtt.back_off();
+        assert_eq!(rtt.erto(), Duration::from_millis(60_200));
+    }
+}

@@ -1,0 +1,1 @@
+//! Two sessions, back to back.
