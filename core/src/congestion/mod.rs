@@ -49,7 +49,6 @@ pub(crate) trait Controller: Debug + Send {
 }
 
 /// The controller of a new session. `smss`: the most bytes of user data chunks that one packet can carry.
-#[allow(clippy::todo, unused_variables, reason = "SKELETON: rfc7016 is being written")]
 pub(crate) fn new_controller(smss: u64) -> Box<dyn Controller> {
-    todo!()
+    Box::new(rfc7016::Rfc7016::new(smss))
 }

@@ -1,0 +1,186 @@
+use super::*;
+use alloc::vec::Vec;
+use quickcheck::quickcheck;
+
+const PLAIN: TimeCritical = TimeCritical { sent_here: false, fast_grow: true };
+const SENDING: TimeCritical = TimeCritical { sent_here: true, fast_grow: false };
+const YIELDING: TimeCritical = TimeCritical { sent_here: false, fast_grow: false };
+
+fn at(cwnd: u64, ssthresh: u64) -> Rfc7016 {
+    Rfc7016 { cwnd, ssthresh, ..Rfc7016::new(1_460) }
+}
+
+/// A packet that acknowledges `acked` of `flight` bytes.
+fn acks(flight: u64, acked: u64) -> PacketFacts {
+    PacketFacts {
+        pre_ack_outstanding: flight,
+        acked_bytes: acked,
+        any_acks: true,
+        outstanding: flight - acked,
+        ..PacketFacts::default()
+    }
+}
+
+/// The same, with a fragment of 1,000 bytes found lost.
+fn loses(flight: u64, acked: u64) -> PacketFacts {
+    PacketFacts {
+        any_naks: true,
+        any_loss: true,
+        lost_bytes: 1_000,
+        outstanding: flight - acked - 1_000,
+        ..acks(flight, acked)
+    }
+}
+
+/// RFC 7016 appendix A.2: CWND_INIT is IW of RFC 5681 §3.1, for example 4380 bytes.
+#[test]
+fn the_initial_window_is_that_of_rfc_5681() {
+    for (smss, window) in [(1_460, 4_380), (1_200, 3_600), (1_095, 4_380), (1_096, 3_288), (2_190, 6_570), (2_191, 4_382)] {
+        assert_eq!(Rfc7016::new(smss).window(), window);
+    }
+    assert_eq!(Rfc7016::new(1_460).ssthresh(), u64::MAX);
+}
+
+/// Figure 24.
+#[test]
+fn a_timeout_restarts_the_window() {
+    for (cwnd, ssthresh, was_loss, expected) in [
+        (20_000, 10_000, true, (1_460, 15_000)),
+        (20_000, 18_000, true, (1_460, 18_000)),
+        (20_000, 10_000, false, (4_380, 15_000)),
+        (20_000, u64::MAX, true, (1_460, u64::MAX)),
+    ] {
+        let mut controller = at(cwnd, ssthresh);
+        controller.acked_bytes_accumulator = 99;
+        controller.on_timeout(was_loss);
+        assert_eq!((controller.window(), controller.ssthresh()), expected);
+        assert_eq!(controller.acked_bytes_accumulator, 0);
+    }
+}
+
+/// Figure 25, ANY_LOSS.
+#[test]
+fn a_loss_cuts_by_a_half_or_an_eighth_of_what_was_in_flight() {
+    for (time_critical, flight, expected) in [
+        (PLAIN, 40_000, 20_000),
+        (PLAIN, 67_200, 33_600),
+        (PLAIN, 80_000, 70_000),
+        (YIELDING, 80_000, 40_000),
+        (SENDING, 40_000, 35_000),
+        (SENDING, 80_000, 70_000),
+        (PLAIN, 6_000, 4_380),
+    ] {
+        let mut controller = at(flight, u64::MAX);
+        controller.acked_bytes_accumulator = 99;
+        controller.on_packet(&loses(flight, 1_000), time_critical);
+        assert_eq!((controller.window(), controller.ssthresh()), (expected, expected));
+        assert_eq!(controller.acked_bytes_accumulator, 0);
+    }
+}
+
+/// Figure 25, growth, one packet that acknowledges `acked` bytes of a full window.
+#[test]
+fn growth_follows_the_phase_and_the_time_critical_state() {
+    for (time_critical, cwnd, ssthresh, acked, expected) in [
+        // Slow start: what was acknowledged, at most SMSS.
+        (PLAIN, 10_000, u64::MAX, 1_000, 11_000),
+        (PLAIN, 10_000, u64::MAX, 2_920, 11_460),
+        // Time critical slow start: a quarter, rounded up.
+        (SENDING, 10_000, u64::MAX, 1_001, 10_251),
+        // No slow start while yielding: AITHRESH is 625, 1,300 bytes yield two segments of 24.
+        (YIELDING, 10_000, u64::MAX, 1_300, 10_048),
+        // Avoidance: AITHRESH 625, two segments of 48.
+        (PLAIN, 10_000, 5_000, 1_300, 10_096),
+        (SENDING, 10_000, 5_000, 1_300, 10_048),
+        // AITHRESH is capped at 4,800, or 2,400 when sending time critical data: 1 % a round trip.
+        (PLAIN, 160_000, 5_000, 4_800, 160_048),
+        (PLAIN, 160_000, 5_000, 4_799, 160_000),
+        (SENDING, 160_000, 5_000, 4_800, 160_048),
+        (YIELDING, 160_000, 5_000, 4_800, 160_024),
+        // AITHRESH is 64 at the least.
+        (PLAIN, 500, 400, 64, 4_380),
+    ] {
+        let mut controller = at(cwnd, ssthresh);
+        controller.on_packet(&acks(cwnd, acked), time_critical);
+        assert_eq!(controller.window(), expected, "{time_critical:?} {cwnd} {ssthresh} {acked}");
+    }
+}
+
+#[test]
+fn the_accumulator_keeps_what_is_left_of_a_segment() {
+    let mut controller = at(10_000, 5_000);
+    for _ in 0..5 {
+        controller.on_packet(&acks(11_000, 500), PLAIN);
+    }
+    // 2,500 bytes are four segments of 625 less what the window's growth adds to the threshold.
+    assert_eq!(controller.window(), 10_000 + 3 * 48);
+}
+
+/// Figure 25: no growth on negative acknowledgements, without acknowledgements, or with room left in the window.
+#[test]
+fn growth_needs_a_full_window_and_no_doubt() {
+    let full = acks(10_000, 1_000);
+    for facts in [
+        PacketFacts { any_naks: true, ..full },
+        PacketFacts { any_acks: false, ..full },
+        PacketFacts { pre_ack_outstanding: 9_999, ..full },
+    ] {
+        let mut controller = at(10_000, u64::MAX);
+        controller.on_packet(&facts, PLAIN);
+        assert_eq!(controller.window(), 10_000);
+    }
+}
+
+/// RFC 5681 §4.3, RFC 6582: one reduction per window of data.
+#[test]
+fn one_window_of_data_is_cut_for_once() {
+    let mut controller = at(40_000, u64::MAX);
+    controller.on_packet(&loses(40_000, 1_000), PLAIN);
+    assert_eq!(controller.window(), 20_000);
+    let mut flight = 38_000;
+    while flight > 2_000 {
+        controller.on_packet(&loses(flight, 1_000), PLAIN);
+        assert_eq!(controller.window(), 20_000);
+        flight -= 2_000;
+    }
+    controller.on_packet(&acks(20_000, 2_000), PLAIN);
+    assert_eq!(controller.window(), 20_000, "the last of the old window");
+    controller.on_packet(&acks(20_000, 2_000), PLAIN);
+    assert_eq!(controller.window(), 20_048);
+    controller.on_packet(&loses(20_048, 1_000), PLAIN);
+    assert_eq!(controller.window(), 10_024);
+}
+
+#[test]
+fn a_new_path_is_learned_anew() {
+    let mut controller = at(40_000, 9_000);
+    controller.on_path_change();
+    assert_eq!((controller.window(), controller.ssthresh()), (4_380, u64::MAX));
+}
+
+quickcheck! {
+    /// RFC 7016 §3.5.2: never more aggressive than slow start, so at most SMSS, and at most what was acknowledged,
+    /// is added for a packet, but for the return to the initial window.
+    fn it_never_grows_faster_than_slow_start(packets: Vec<(u32, u16, u8)>) -> bool {
+        let mut controller = Rfc7016::new(1_200);
+        packets.into_iter().all(|(flight, acked, bits)| {
+            let facts = PacketFacts {
+                pre_ack_outstanding: u64::from(flight % 400_000).max(u64::from(acked)),
+                acked_bytes: u64::from(acked),
+                any_acks: bits & 1 != 0,
+                any_naks: bits & 2 != 0,
+                any_loss: bits & 12 == 12,
+                lost_bytes: 0,
+                outstanding: u64::from(flight % 400_000).saturating_sub(u64::from(acked)),
+            };
+            let before = controller.window();
+            if bits & 0x70 == 0x70 {
+                controller.on_timeout(bits & 1 == 0);
+                return controller.window() <= 3_600;
+            }
+            controller.on_packet(&facts, TimeCritical { sent_here: bits & 0x80 != 0, fast_grow: bits & 0x10 != 0 });
+            let grown = controller.window().saturating_sub(before);
+            facts.any_loss || controller.window() <= 3_600 || grown <= 1_200.min(facts.acked_bytes)
+        })
+    }
+}

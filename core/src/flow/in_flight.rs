@@ -1,0 +1,212 @@
+//! What is in the network, in the order of transmission (RFC 7016 §3.6.2.5, §3.6.2.6).
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use crate::params::NAK_LOSS_THRESHOLD;
+
+/// A fragment that was found lost.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Lost {
+    pub(crate) flow_slot: u32,
+    pub(crate) sequence: u64,
+    pub(crate) size: u32,
+}
+
+/// All fragments of one session that are in the network, in the order of transmission (RFC 7016 §3.6.2.5, TSN).
+///
+/// A deque indexed by `tsn - first_tsn`; work is O(1) amortised per fragment. A fragment gets one NAK with every
+/// packet of acknowledgements after which MAX_TSN_ACK is above its TSN. MAX_TSN_ACK never falls, so the fragment has
+/// three when its TSN is below what MAX_TSN_ACK was two such packets ago: no counter per fragment, no scan.
+#[derive(Debug)]
+pub(crate) struct InFlight {
+    /// None: acknowledged. The front is never None.
+    slots: VecDeque<Option<Lost>>,
+    /// TSN of the front, or the next to give if there is none.
+    first_tsn: u64,
+    outstanding: u64,
+    max_tsn_ack: u64,
+    /// MAX_TSN_ACK after the last packets of acknowledgements, the oldest first.
+    history: [u64; NAK_LOSS_THRESHOLD - 1],
+}
+
+impl InFlight {
+    pub(crate) const fn new() -> Self {
+        Self {
+            slots: VecDeque::new(),
+            first_tsn: 1,
+            outstanding: 0,
+            max_tsn_ack: 0,
+            history: [0; NAK_LOSS_THRESHOLD - 1],
+        }
+    }
+
+    /// Records a transmission; returns its TSN, first 1.
+    pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
+        let tsn = self.first_tsn + self.slots.len() as u64;
+        self.slots.push_back(Some(Lost { flow_slot, sequence, size }));
+        self.outstanding += u64::from(size);
+        tsn
+    }
+
+    /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
+    pub(crate) fn acked(&mut self, tsn: u64) -> Option<u32> {
+        let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
+        let fragment = self.slots.get_mut(index)?.take()?;
+        self.outstanding -= u64::from(fragment.size);
+        self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+        while let Some(None) = self.slots.front() {
+            self.slots.pop_front();
+            self.first_tsn += 1;
+        }
+        Some(fragment.size)
+    }
+
+    /// S_OUTSTANDING_BYTES.
+    pub(crate) const fn outstanding(&self) -> u64 {
+        self.outstanding
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// After all chunks of a packet with at least one acknowledgement: appends what is lost now, and tells whether
+    /// any fragment in flight got a negative acknowledgement.
+    pub(crate) fn end_of_acks(&mut self, lost: &mut Vec<Lost>) -> bool {
+        // The front is in flight unless the deque is empty, and has the lowest TSN of all.
+        let any_naks = !self.slots.is_empty() && self.first_tsn < self.max_tsn_ack;
+        let [three_naks, ..] = self.history;
+        self.history.rotate_left(1);
+        if let Some(newest) = self.history.last_mut() {
+            *newest = self.max_tsn_ack;
+        }
+        self.lose_below(three_naks, lost);
+        any_naks
+    }
+
+    /// TIMEOUT_ALARM: everything in flight is lost (RFC 7016 §3.6.2.6).
+    pub(crate) fn time_out(&mut self, lost: &mut Vec<Lost>) {
+        self.lose_below(u64::MAX, lost);
+    }
+
+    /// Takes out what has a TSN below `limit`, and leaves the front in flight.
+    fn lose_below(&mut self, limit: u64, lost: &mut Vec<Lost>) {
+        while let Some(front) = self.slots.front() {
+            if front.is_some() && self.first_tsn >= limit {
+                return;
+            }
+            if let Some(Some(fragment)) = self.slots.pop_front() {
+                self.outstanding -= u64::from(fragment.size);
+                lost.push(fragment);
+            }
+            self.first_tsn += 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quickcheck::quickcheck;
+
+    /// The method of RFC 7016 §3.6.2.5 to the letter: one counter per fragment, all visited each time.
+    #[derive(Default)]
+    struct Counters {
+        next_tsn: u64,
+        max_tsn_ack: u64,
+        queue: Vec<(u64, Lost, u32)>,
+    }
+
+    impl Counters {
+        fn sent(&mut self, fragment: Lost) -> u64 {
+            self.next_tsn += 1;
+            self.queue.push((self.next_tsn, fragment, 0));
+            self.next_tsn
+        }
+        fn acked(&mut self, tsn: u64) -> Option<u32> {
+            let index = self.queue.iter().position(|entry| entry.0 == tsn)?;
+            self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+            Some(self.queue.remove(index).1.size)
+        }
+        fn end_of_acks(&mut self) -> (bool, Vec<Lost>) {
+            let mut any = false;
+            for (tsn, _, naks) in &mut self.queue {
+                if *tsn < self.max_tsn_ack {
+                    *naks += 1;
+                    any = true;
+                }
+            }
+            let lost = self.queue.iter().filter(|entry| entry.2 >= 3).map(|entry| entry.1).collect();
+            self.queue.retain(|entry| entry.2 < 3);
+            (any, lost)
+        }
+    }
+
+    quickcheck! {
+        fn it_finds_what_counters_find(ops: Vec<(u8, u16)>) -> bool {
+            let (mut subject, mut model) = (InFlight::new(), Counters::default());
+            for (number, (op, value)) in ops.into_iter().enumerate() {
+                match op % 8 {
+                    0..=3 => {
+                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value) };
+                        let tsn = subject.sent(3, fragment.sequence, fragment.size);
+                        assert_eq!(tsn, model.sent(fragment));
+                    }
+                    4 | 5 => {
+                        let tsn = u64::from(value) % (model.next_tsn + 2);
+                        assert_eq!(subject.acked(tsn), model.acked(tsn));
+                    }
+                    6 => {
+                        let mut lost = Vec::new();
+                        let any = subject.end_of_acks(&mut lost);
+                        assert_eq!((any, lost), model.end_of_acks());
+                    }
+                    _ if value % 16 == 0 => {
+                        let mut lost = Vec::new();
+                        subject.time_out(&mut lost);
+                        let all: Vec<Lost> = model.queue.drain(..).map(|entry| entry.1).collect();
+                        assert_eq!(lost, all);
+                    }
+                    _ => {}
+                }
+                assert_eq!(subject.outstanding(), model.queue.iter().map(|entry| u64::from(entry.1.size)).sum::<u64>());
+                assert_eq!(subject.is_empty(), model.queue.is_empty());
+            }
+            true
+        }
+    }
+
+    /// RFC 7016 §3.6.2.5: lost with the third negative acknowledgement, not before.
+    #[test]
+    fn the_third_negative_acknowledgement_means_loss() {
+        let mut in_flight = InFlight::new();
+        for sequence in 1..=5 {
+            assert_eq!(in_flight.sent(0, sequence, 100), sequence);
+        }
+        let mut lost = Vec::new();
+        for tsn in 2..=4 {
+            assert!(lost.is_empty());
+            assert_eq!(in_flight.acked(tsn), Some(100));
+            assert!(in_flight.end_of_acks(&mut lost));
+        }
+        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100 }]);
+        assert_eq!(in_flight.outstanding(), 100);
+        assert_eq!(in_flight.acked(1), None, "no longer in flight");
+        assert_eq!(in_flight.acked(2), None, "acknowledged once already");
+    }
+
+    #[test]
+    fn a_hole_left_by_an_acknowledgement_takes_no_room_for_long() {
+        let mut in_flight = InFlight::new();
+        let mut lost = Vec::new();
+        in_flight.sent(0, 0, 1);
+        for sequence in 1..10_000 {
+            let tsn = in_flight.sent(0, sequence, 1);
+            in_flight.acked(tsn);
+            in_flight.end_of_acks(&mut lost);
+            assert!(in_flight.slots.len() <= 4);
+        }
+        assert_eq!(lost.len(), 1);
+    }
+}

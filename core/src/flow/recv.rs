@@ -1,0 +1,418 @@
+//! Receiving flows (RFC 7016 §3.6.3).
+
+mod ack;
+#[cfg(test)]
+mod tests;
+
+use bytes::Bytes;
+
+use super::Message;
+use super::options::is_unacceptable;
+use super::range_set::RangeSet;
+use super::reassembly::Reassembly;
+use crate::config::ReceiveOrder;
+use crate::error::DropReason;
+use crate::event::{Event, EventQueue, FlowEnd};
+use crate::handle::{RecvFlowHandle, SendFlowHandle};
+use crate::params;
+use crate::stats::FlowStats;
+use crate::time::Instant;
+use crate::wire::FragmentControl;
+
+/// The most ranges of sequence numbers that one flow keeps. A fragment that would make more is not taken: it would
+/// not fit into an acknowledgement either.
+const MAX_RANGES: usize = 1_024;
+
+/// The state of a receiving flow (RFC 7016 §3.6.3, figure 22).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum RecvFlowState {
+    /// RF_OPEN.
+    Open,
+    /// RF_REJECTED.
+    Rejected,
+    /// RF_COMPLETE_LINGER.
+    CompleteLinger,
+    /// RF_CLOSED.
+    Closed,
+}
+
+/// A fragment as it came: User Data, or Next User Data with flow, sequence number and FSN filled in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Fragment<'a> {
+    pub(crate) sequence: u64,
+    /// The Forward Sequence Number.
+    pub(crate) fsn: u64,
+    pub(crate) control: FragmentControl,
+    pub(crate) abandon: bool,
+    pub(crate) last: bool,
+    /// The raw option list, if present.
+    pub(crate) options: Option<&'a [u8]>,
+    pub(crate) data: &'a [u8],
+}
+
+/// What the receive side of a whole session may still hold (SessionConfig::max_recv_bytes).
+#[derive(Debug)]
+pub(crate) struct RecvBudget {
+    pub(crate) held: usize,
+    pub(crate) limit: usize,
+}
+
+/// A receiving flow (RFC 7016 §3.6.3).
+#[derive(Debug)]
+pub(crate) struct RecvFlow {
+    handle: RecvFlowHandle,
+    flow_id: u64,
+    metadata: Bytes,
+    association: Option<SendFlowHandle>,
+    state: RecvFlowState,
+    /// SEQUENCE_SET. Zero is in it from the start: it is no sequence number (§2.3.11).
+    seen: RangeSet,
+    /// RF_FINAL_SN.
+    final_sn: Option<u64>,
+    buffer: Reassembly,
+    /// BUFFER_CAPACITY in bytes.
+    capacity: usize,
+    /// PREV_RWND in blocks.
+    advertised: Option<u64>,
+    /// For peers that take an advertised zero for the end: at least one block is advertised always.
+    never_zero: bool,
+    /// SHOULD_ACK.
+    should_ack: bool,
+    /// EXCEPTION_CODE, once rejected.
+    exception: Option<u64>,
+    suspended: bool,
+    /// FlowReadable was reported, and no read has returned None since.
+    told_readable: bool,
+    /// FlowFinished was reported, or nobody is to hear of the flow.
+    told_finished: bool,
+    /// No fragment was processed yet.
+    fresh: bool,
+    linger_until: Option<Instant>,
+    stats: FlowStats,
+}
+
+impl RecvFlow {
+    /// In RF_OPEN (RFC 7016 §3.6.3.1). `recv_buffer`: BUFFER_CAPACITY in bytes.
+    pub(crate) fn new(
+        handle: RecvFlowHandle,
+        flow_id: u64,
+        metadata: Bytes,
+        association: Option<SendFlowHandle>,
+        recv_buffer: usize,
+    ) -> Self {
+        let mut seen = RangeSet::new();
+        seen.insert(0, 0);
+        Self {
+            handle,
+            flow_id,
+            metadata,
+            association,
+            state: RecvFlowState::Open,
+            seen,
+            final_sn: None,
+            buffer: Reassembly::new(),
+            capacity: recv_buffer,
+            advertised: None,
+            never_zero: false,
+            should_ack: false,
+            exception: None,
+            suspended: false,
+            told_readable: false,
+            told_finished: false,
+            fresh: true,
+            linger_until: None,
+            stats: FlowStats::default(),
+        }
+    }
+
+    /// A flow that is rejected from its first chunk (RFC 7016 §3.6.3.1, steps 5 to 8): no user hears of it. The
+    /// exception code is 0 (§2.3.16).
+    pub(crate) fn new_rejected(handle: RecvFlowHandle, flow_id: u64) -> Self {
+        Self {
+            state: RecvFlowState::Rejected,
+            exception: Some(0),
+            told_finished: true,
+            ..Self::new(handle, flow_id, Bytes::new(), None, 0)
+        }
+    }
+
+    pub(crate) const fn handle(&self) -> RecvFlowHandle {
+        self.handle
+    }
+
+    pub(crate) const fn flow_id(&self) -> u64 {
+        self.flow_id
+    }
+
+    pub(crate) const fn state(&self) -> RecvFlowState {
+        self.state
+    }
+
+    pub(crate) const fn metadata(&self) -> &Bytes {
+        &self.metadata
+    }
+
+    pub(crate) const fn association(&self) -> Option<SendFlowHandle> {
+        self.association
+    }
+
+    /// Counters: messages and bytes read, fragments received again, gaps told to the reader, bytes buffered with the
+    /// overhead that is accounted for each entry.
+    pub(crate) const fn stats(&self) -> FlowStats {
+        FlowStats { buffered: self.buffer.buffered(), ..self.stats }
+    }
+
+    /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
+    /// (ACK_NOW), or the reason why the fragment was not taken (and not acknowledged). FlowReadable and FlowFinished
+    /// are pushed as edges.
+    ///
+    /// A fragment is refused if it would bring the session over its budget. If the flow alone holds that much and
+    /// has nothing to read, its message can never be completed: then the flow is rejected with code 0.
+    pub(crate) fn on_fragment(
+        &mut self,
+        now: Instant,
+        fragment: &Fragment<'_>,
+        budget: &mut RecvBudget,
+        events: &mut EventQueue,
+    ) -> Result<bool, DropReason> {
+        if self.state == RecvFlowState::Closed || self.final_sn.is_some_and(|last| fragment.sequence > last) {
+            return Err(DropReason::Unexpected);
+        }
+        // Step 3.
+        self.should_ack = true;
+        // Step 4.
+        if self.state == RecvFlowState::Open && is_unacceptable(fragment.options) {
+            self.reject(now, 0, budget, events);
+        }
+        // Steps 5 to 9, and §3.6.3.1 step 11.
+        let repeated = self.seen.contains(fragment.sequence);
+        let mut ack_now = core::mem::take(&mut self.fresh)
+            || self.state != RecvFlowState::Open
+            || self.advertised.is_some_and(|blocks| blocks < 2)
+            || fragment.abandon
+            || self.has_gaps()
+            || repeated;
+        self.stats.repeated += u64::from(repeated);
+        let taken = repeated || self.take(now, fragment, budget, events)?;
+        ack_now |= !taken || self.state != RecvFlowState::Open;
+        // Step 10.
+        if !repeated && fragment.last && self.final_sn.is_none() {
+            self.final_sn = Some(fragment.sequence);
+            ack_now = true;
+        }
+        // Steps 12 to 14.
+        self.see(0, fragment.fsn);
+        if !repeated && fragment.abandon {
+            self.buffer.note_abandoned();
+        }
+        self.seen.insert(fragment.sequence, fragment.sequence);
+        ack_now |= self.has_gaps();
+        // Step 16.
+        let before = self.buffer.buffered();
+        self.buffer.advance(self.csn());
+        ack_now |= self.complete(now);
+        self.settle(before, budget);
+        self.tell(events);
+        // §3.6.3.4.1: less than a block is left.
+        Ok(ack_now || self.capacity < self.buffer.buffered().saturating_add(params::WINDOW_BLOCK as usize))
+    }
+
+    /// The next message, if delivery is possible and not suspended. May open the window: see `ack_now_after_read`.
+    pub(crate) fn read(&mut self, _now: Instant, budget: &mut RecvBudget, events: &mut EventQueue) -> Option<Message> {
+        if self.suspended {
+            self.told_readable = false;
+            return None;
+        }
+        let before = self.buffer.buffered();
+        let message = self.buffer.read();
+        self.settle(before, budget);
+        match &message {
+            None => self.told_readable = false,
+            Some(message) => {
+                self.stats.messages += 1;
+                self.stats.bytes += message.data.len() as u64;
+                self.stats.abandoned += u64::from(message.gap);
+                self.tell(events);
+                self.ask_to_ack();
+            }
+        }
+        message
+    }
+
+    /// Reading, or the user, has opened a window that was advertised as (nearly) closed: an acknowledgement should
+    /// tell the sender.
+    pub(crate) fn ack_now_after_read(&self) -> bool {
+        let Some(advertised) = self.advertised.filter(|&blocks| blocks < 2) else { return false };
+        let blocks = self.blocks_available();
+        let half = (self.capacity as u64 / 2).div_ceil(params::WINDOW_BLOCK);
+        // A sender that may send one block makes progress, and learns more with each acknowledgement; so it is told
+        // only of what is worth a packet.
+        blocks > advertised && (advertised == 0 || blocks >= half)
+    }
+
+    /// Rejects an RF_OPEN flow (RFC 7016 §3.6.3.7). An acknowledgement is due at once then.
+    pub(crate) fn reject(&mut self, _now: Instant, code: u64, budget: &mut RecvBudget, events: &mut EventQueue) {
+        if self.state != RecvFlowState::Open {
+            return;
+        }
+        self.state = RecvFlowState::Rejected;
+        self.exception = Some(code);
+        self.should_ack = true;
+        self.discard(budget);
+        self.finished(FlowEnd::Rejected, events);
+    }
+
+    /// Suspends delivery (RFC 7016 §3.6.3.3).
+    pub(crate) const fn suspend(&mut self) {
+        self.suspended = true;
+    }
+
+    /// Resumes delivery.
+    pub(crate) fn resume(&mut self, events: &mut EventQueue) {
+        self.suspended = false;
+        self.tell(events);
+        self.ask_to_ack();
+    }
+
+    /// Changes the order of delivery. Messages that are ready already keep theirs.
+    pub(crate) fn set_order(&mut self, order: ReceiveOrder, events: &mut EventQueue) {
+        // What is held counts the same or less when delivered early; the budget is settled with the next change.
+        self.buffer.set_order(order);
+        self.tell(events);
+    }
+
+    /// BUFFER_CAPACITY in bytes.
+    pub(crate) fn set_window(&mut self, bytes: usize) {
+        self.capacity = bytes;
+        self.ask_to_ack();
+    }
+
+    /// For peers of the Mona family: never advertise a window of zero.
+    pub(crate) const fn never_advertise_zero(&mut self) {
+        self.never_zero = true;
+    }
+
+    /// The session ended, and the flow with it.
+    pub(crate) fn session_ended(&mut self, budget: &mut RecvBudget, events: &mut EventQueue) {
+        self.state = RecvFlowState::Closed;
+        self.linger_until = None;
+        self.should_ack = false;
+        self.discard(budget);
+        self.finished(FlowEnd::SessionEnded, events);
+    }
+
+    /// End of the linger, if lingering.
+    pub(crate) const fn next_timeout(&self) -> Option<Instant> {
+        self.linger_until
+    }
+
+    /// Ends the linger if it is over (RFC 7016 §3.6.3.8).
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.linger_until.is_some_and(|end| end <= now) {
+            self.linger_until = None;
+            self.state = RecvFlowState::Closed;
+        }
+    }
+
+    /// Closed and read out: the slot can be freed.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.state == RecvFlowState::Closed && !self.buffer.is_readable()
+    }
+
+    /// CSN (RFC 7016 §3.6.3.3).
+    fn csn(&self) -> u64 {
+        self.seen.first().map_or(0, |(_, to)| to)
+    }
+
+    fn has_gaps(&self) -> bool {
+        self.seen.len() > 1
+    }
+
+    /// Step 11, with the limits. False: the flow was rejected instead.
+    fn take(
+        &mut self,
+        now: Instant,
+        fragment: &Fragment<'_>,
+        budget: &mut RecvBudget,
+        events: &mut EventQueue,
+    ) -> Result<bool, DropReason> {
+        // What the FSN closes makes room for a new range.
+        if self.seen.len() >= MAX_RANGES {
+            self.see(0, fragment.fsn);
+            if self.seen.len() >= MAX_RANGES && self.seen.would_add_range(fragment.sequence) {
+                return Err(DropReason::OverLimit);
+            }
+        }
+        if self.state != RecvFlowState::Open || fragment.abandon {
+            return Ok(true);
+        }
+        let cost = Reassembly::cost(fragment.data.len());
+        if budget.held.saturating_add(cost) > budget.limit {
+            if self.buffer.is_readable() || self.buffer.buffered().saturating_add(cost) <= budget.limit {
+                return Err(DropReason::OverLimit);
+            }
+            self.reject(now, 0, budget, events);
+            return Ok(false);
+        }
+        let before = self.buffer.buffered();
+        self.buffer.insert(fragment.sequence, fragment.control, fragment.data);
+        self.settle(before, budget);
+        Ok(true)
+    }
+
+    /// Adds to SEQUENCE_SET what was received or abandoned.
+    fn see(&mut self, from: u64, to: u64) {
+        if !self.seen.contains_all(from, to) {
+            self.buffer.note_abandoned();
+            self.seen.insert(from, to);
+        }
+    }
+
+    /// §3.6.3.8. True if the flow has just become complete.
+    fn complete(&mut self, now: Instant) -> bool {
+        let all_seen = self.final_sn.is_some_and(|last| last <= self.csn());
+        let completes = all_seen && matches!(self.state, RecvFlowState::Open | RecvFlowState::Rejected);
+        if completes {
+            self.state = RecvFlowState::CompleteLinger;
+            self.linger_until = Some(now + params::RECV_FLOW_LINGER);
+            self.buffer.finish();
+        }
+        completes
+    }
+
+    /// Carries a change of what is buffered over to the session's budget.
+    fn settle(&self, before: usize, budget: &mut RecvBudget) {
+        budget.held = budget.held.saturating_sub(before).saturating_add(self.buffer.buffered());
+    }
+
+    fn discard(&mut self, budget: &mut RecvBudget) {
+        let before = self.buffer.buffered();
+        self.buffer.clear();
+        self.settle(before, budget);
+    }
+
+    /// SHOULD_ACK, if the window has opened.
+    fn ask_to_ack(&mut self) {
+        self.should_ack |= self.ack_now_after_read();
+    }
+
+    /// Pushes the edges that are due.
+    fn tell(&mut self, events: &mut EventQueue) {
+        if self.buffer.is_readable() {
+            if !self.suspended && !self.told_readable {
+                self.told_readable = true;
+                events.push(Event::FlowReadable { flow: self.handle });
+            }
+        } else if self.state == RecvFlowState::CompleteLinger || self.state == RecvFlowState::Closed {
+            // §3.6.3.3: RF_FINAL_SN equals the CSN, and RECV_BUFFER is empty.
+            self.finished(FlowEnd::Complete, events);
+        }
+    }
+
+    fn finished(&mut self, end: FlowEnd, events: &mut EventQueue) {
+        if !self.told_finished {
+            self.told_finished = true;
+            events.push(Event::FlowFinished { flow: self.handle, end });
+        }
+    }
+}

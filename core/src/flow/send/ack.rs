@@ -1,0 +1,97 @@
+//! What the receiver tells a sending flow (RFC 7016 §3.6.2.4, §3.6.2.5, §3.6.2.10).
+
+use super::{AckOutcome, Acknowledgement, Probe, SendFlow, SendFlowState};
+use crate::event::{Event, EventQueue};
+use crate::flow::in_flight::InFlight;
+use crate::params;
+use crate::time::Instant;
+
+impl SendFlow {
+    /// Processes an acknowledgement (RFC 7016 §3.6.2.4). Nothing never sent counts as delivered, whatever it says.
+    pub(crate) fn on_ack(
+        &mut self,
+        now: Instant,
+        ack: Acknowledgement<'_>,
+        in_flight: &mut InFlight,
+        events: &mut EventQueue,
+    ) -> AckOutcome {
+        let mut outcome = AckOutcome::default();
+        let (blocks, cumulative) = match ack {
+            Acknowledgement::Bitmap(ack) => (ack.blocks_available, ack.cumulative_ack),
+            Acknowledgement::Ranges(ack) => (ack.blocks_available, ack.cumulative_ack),
+        };
+        if self.queue.highest_sent() > 0 {
+            self.startup = None;
+            self.set_rx_buffer(now, blocks.saturating_mul(params::WINDOW_BLOCK));
+        }
+        self.acked(0, cumulative, in_flight, &mut outcome, events);
+        match ack {
+            Acknowledgement::Bitmap(ack) => {
+                ack.ranges().for_each(|(from, to)| self.acked(from, to, in_flight, &mut outcome, events));
+            }
+            Acknowledgement::Ranges(ack) => {
+                ack.ranges().for_each(|(from, to)| self.acked(from, to, in_flight, &mut outcome, events));
+            }
+        }
+        self.queue.settle();
+        self.changed(now, events);
+        outcome
+    }
+
+    /// A fragment of this flow is lost, and no longer in flight.
+    pub(crate) fn on_lost(&mut self, sequence: u64, events: &mut EventQueue) {
+        self.queue.lost(sequence, events);
+        self.tell_writable(events);
+    }
+
+    /// Processes a Flow Exception Report (RFC 7016 §3.6.2.10).
+    pub(crate) fn on_exception(&mut self, now: Instant, code: u64, events: &mut EventQueue) {
+        if self.state == SendFlowState::Open {
+            self.rejected = true;
+            self.owes_writable = false;
+            events.push(Event::FlowRejected { flow: self.handle, code });
+            self.close(now, events);
+        }
+        if self.state == SendFlowState::Closing {
+            self.exception = true;
+            self.probe = Probe::default();
+            self.queue.abandon_all(events);
+            self.changed(now, events);
+        }
+    }
+
+    fn acked(
+        &mut self,
+        from: u64,
+        to: u64,
+        in_flight: &mut InFlight,
+        outcome: &mut AckOutcome,
+        events: &mut EventQueue,
+    ) {
+        let highest = self.queue.highest_sent();
+        // RFC 7016 §3.6.1.3: receivers MUST NOT acknowledge what was not received.
+        outcome.impossible |= to > highest;
+        let to = to.min(highest);
+        if from > to {
+            return;
+        }
+        let mut from = from;
+        while let Some((sequence, acked)) = self.queue.acked(from, to, events) {
+            from = sequence + 1;
+            if let Some((tsn, size)) = acked.in_flight {
+                in_flight.acked(tsn);
+                outcome.acked_bytes += u64::from(size);
+            }
+        }
+    }
+
+    fn set_rx_buffer(&mut self, now: Instant, bytes: u64) {
+        let was_open = self.rx_buffer > 0;
+        self.rx_buffer = bytes;
+        if !self.is_suspended() {
+            self.probe = Probe::default();
+        } else if was_open {
+            self.suspended(now);
+        }
+    }
+}
