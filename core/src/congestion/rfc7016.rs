@@ -29,13 +29,7 @@ impl Rfc7016 {
     /// `smss`: the most user data that one packet can carry, in bytes (RFC 5681 §1).
     pub(crate) const fn new(smss: u64) -> Self {
         let smss = if smss == 0 { 1 } else { smss };
-        Self {
-            smss,
-            cwnd: initial_window(smss),
-            ssthresh: u64::MAX,
-            acked_bytes_accumulator: 0,
-            recovery: 0,
-        }
+        Self { smss, cwnd: initial_window(smss), ssthresh: u64::MAX, acked_bytes_accumulator: 0, recovery: 0 }
     }
 
     /// CWND_INIT.

@@ -277,7 +277,7 @@ impl<'a> RecvFlowMut<'a> {
 
     /// Chooses the order of delivery (RFC 7016 §3.6.3.3).
     pub fn set_order(&mut self, order: ReceiveOrder) {
-        self.with(|session, _, flow| session.set_order(flow, order));
+        self.with(|session, cx, flow| session.set_order(cx, flow, order));
     }
 
     /// Sets the receive buffer in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY); 0 stops the sender.

@@ -267,12 +267,8 @@ impl SendFlow {
 
     /// The window closed, or there is data for a closed one: a probe is to come.
     fn suspended(&mut self, now: Instant) {
-        self.probe = Probe {
-            at: Some(now + params::BUFFER_PROBE_INIT),
-            since: Some(now),
-            interval: Duration::ZERO,
-            due: false,
-        };
+        self.probe =
+            Probe { at: Some(now + params::BUFFER_PROBE_INIT), since: Some(now), interval: Duration::ZERO, due: false };
     }
 
     fn probe_timeout(&mut self, now: Instant, erto: Duration) {

@@ -137,12 +137,12 @@ impl Session {
         }
     }
 
-    pub(crate) fn set_order(&mut self, flow: RecvFlowHandle, order: ReceiveOrder) {
+    pub(crate) fn set_order(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, order: ReceiveOrder) {
         if let Some(slot) = self.flows.recv_slot(flow)
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
-            found.set_order(order);
-            self.flows.touch_recv(slot);
+            found.set_order(order, cx.events);
+            self.touched_recv(cx, slot);
         }
     }
 

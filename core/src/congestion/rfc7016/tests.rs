@@ -35,7 +35,9 @@ fn loses(flight: u64, acked: u64) -> PacketFacts {
 /// RFC 7016 appendix A.2: CWND_INIT is IW of RFC 5681 §3.1, for example 4380 bytes.
 #[test]
 fn the_initial_window_is_that_of_rfc_5681() {
-    for (smss, window) in [(1_460, 4_380), (1_200, 3_600), (1_095, 4_380), (1_096, 3_288), (2_190, 6_570), (2_191, 4_382)] {
+    for (smss, window) in
+        [(1_460, 4_380), (1_200, 3_600), (1_095, 4_380), (1_096, 3_288), (2_190, 6_570), (2_191, 4_382)]
+    {
         assert_eq!(Rfc7016::new(smss).window(), window);
     }
     assert_eq!(Rfc7016::new(1_460).ssthresh(), u64::MAX);

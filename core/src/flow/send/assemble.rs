@@ -4,8 +4,7 @@ use super::queue::{Cut, Next};
 use super::{Assembled, SendFlow};
 use crate::flow::in_flight::InFlight;
 use crate::time::Instant;
-use crate::wire::packet::CHUNK_HEADER_LEN;
-use crate::wire::{EncodeChunk, FragmentControl, NextUserData, PacketHeader, PacketWriter, UserData};
+use crate::wire::{CHUNK_HEADER_LEN, EncodeChunk, FragmentControl, NextUserData, PacketHeader, PacketWriter, UserData};
 
 /// A message is not split to fill a packet with less than this.
 const LEAST_SPLIT: usize = 256;

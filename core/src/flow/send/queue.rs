@@ -289,7 +289,8 @@ impl SendQueue {
         if let Some(parent) = message.after {
             self.dependents.remove(&(parent, id));
         }
-        while let Some(child) = self.children(id).next() {
+        loop {
+            let Some(child) = self.children(id).next() else { break };
             self.dependents.remove(&(id, child));
         }
         if message.receipt {
