@@ -1,0 +1,118 @@
+//! Runs an application on the calling thread.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::{App, Endpoint, EndpointConfig, InterfaceId};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+
+use crate::clock::Clock;
+use crate::entropy::system_rng;
+use crate::pump::{Pump, Turn};
+use crate::socket::Socket;
+use crate::wake::Waker;
+
+/// Runs an [`App`] over real sockets, blocking between one thing to do and the next.
+#[derive(Debug)]
+pub struct Driver {
+    pump: Pump,
+    waker: Waker,
+}
+
+impl Driver {
+    /// An endpoint on the given local addresses: the first is [`InterfaceId`] 0, the next 1, and so on.
+    ///
+    /// # Errors
+    /// As the system tells, if an address cannot be bound; `InvalidInput` if a configuration value is out of range.
+    pub fn bind(config: EndpointConfig, profile: Arc<dyn CryptoProfile>, addresses: &[SocketAddr]) -> io::Result<Self> {
+        let sockets = addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<Vec<_>>>()?;
+        let clock = Clock::new();
+        let endpoint = Endpoint::new(config, profile, system_rng()?, clock.now())
+            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        Self::new(Pump::new(endpoint, clock, sockets))
+    }
+
+    /// Drives a pump that was made elsewhere.
+    ///
+    /// # Errors
+    /// As the system tells, if there is no loopback socket to be had for the [`Waker`].
+    pub fn new(pump: Pump) -> io::Result<Self> {
+        Ok(Self { pump, waker: Waker::new()? })
+    }
+
+    /// The local address of an interface.
+    #[must_use]
+    pub fn local_addr(&self, interface: InterfaceId) -> Option<SocketAddr> {
+        self.pump.local_addr(interface)
+    }
+
+    /// The pump, and in it the endpoint.
+    #[must_use]
+    pub const fn pump(&self) -> &Pump {
+        &self.pump
+    }
+
+    /// The pump, and in it the endpoint. Commands given between two calls of [`step`](Self::step) are acted on by the
+    /// second.
+    pub const fn pump_mut(&mut self) -> &mut Pump {
+        &mut self.pump
+    }
+
+    /// Wakes this driver from other threads.
+    #[must_use]
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+
+    /// Runs the application until it is done.
+    ///
+    /// # Errors
+    /// As the system tells, if a socket fails for good. Datagrams that could not be sent or received are only counted.
+    pub fn run(&mut self, app: &mut dyn App) -> io::Result<()> {
+        while !self.step(app, None)? {}
+        Ok(())
+    }
+
+    /// One round: whatever there is to do, or else waits for it, at most as long as `limit`. Tells whether the
+    /// application is done.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub fn step(&mut self, app: &mut dyn App, limit: Option<Duration>) -> io::Result<bool> {
+        if self.waker.take() {
+            self.pump.wake();
+        }
+        let turn = self.pump.turn(app)?;
+        if !turn.done && !turn.more {
+            self.wait(&turn, limit)?;
+        }
+        Ok(turn.done)
+    }
+
+    fn wait(&self, turn: &Turn, limit: Option<Duration>) -> io::Result<()> {
+        let until = turn.deadline.map(|deadline| self.pump.clock().until(deadline));
+        let timeout = match (until, limit) {
+            (Some(until), Some(limit)) => Some(until.min(limit)),
+            (until, limit) => until.or(limit),
+        };
+        let interest = |socket: &Socket, id: InterfaceId| -> (Arc<UdpSocket>, PollFlags) {
+            let flags = if turn.blocked == Some(id) { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
+            (Arc::clone(socket.std_socket()), flags)
+        };
+        let sockets: Vec<_> = self.pump.sockets().map(|(id, socket)| interest(socket, id)).collect();
+        let mut fds: Vec<_> = sockets.iter().map(|(socket, flags)| PollFd::new(socket, *flags)).collect();
+        fds.push(PollFd::new(self.waker.socket(), PollFlags::IN));
+        // A day is as good as forever, and fits every system's timer.
+        let timeout = timeout.map(|t| t.min(Duration::from_secs(86_400)));
+        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Err(e) => Err(e.into()),
+        }
+    }
+}
