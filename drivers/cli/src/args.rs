@@ -1,0 +1,261 @@
+//! The command line.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::uri::Uri;
+
+/// Told at the end of the help.
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    everything was done and verified
+  1    this end failed: a file, a socket, a setting
+  2    the command line was wrong
+  3    no session could be opened: nobody answered, or wrong password or fingerprint
+  4    the far end went away, or does not do what was asked
+  5    one or more files were refused or not verified
+  130  interrupted
+
+Environment:
+  RTMFP_PASSWORD  a password that both ends must know (or use --password-file)";
+
+/// The whole command line.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rtmfp", version, about = "Send and receive files over RTMFP (RFC 7016)", after_help = AFTER_HELP)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What the program can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Move data between two endpoints in this process, over real sockets, and tell how it goes
+    Demo(Demo),
+    /// Receive files into a directory
+    Receive(Receive),
+    /// Send files to a receiver
+    Send(Send),
+    /// Answer every flow with its own messages
+    Echo(Echo),
+    /// Measure round trips to an echo
+    Ping(Ping),
+}
+
+/// What every command that talks to others takes.
+#[derive(Clone, Debug, Args)]
+pub struct Common {
+    /// One JSON object a line on standard output, for programs
+    #[arg(long)]
+    pub json: bool,
+    /// Read the password from this file (its first line), rather than from RTMFP_PASSWORD
+    #[arg(long, value_name = "FILE")]
+    pub password_file: Option<PathBuf>,
+    /// Give up on a far end that answers nothing for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
+    pub timeout: Duration,
+    /// How to protect sessions.
+    #[command(flatten)]
+    pub profile: ProfileArgs,
+}
+
+/// How sessions are protected.
+#[derive(Clone, Debug, Args)]
+pub struct ProfileArgs {
+    /// Accept older peers too: weak groups, and no message authentication unless they ask for it
+    #[arg(long)]
+    pub compatible: bool,
+    /// Cryptography; `plain` has none and is for tests
+    #[arg(long, value_enum, default_value = "flash", hide = true)]
+    pub profile: Profile,
+    /// Name of this end in the plain profile
+    #[arg(long, default_value = "rtmfp", hide = true)]
+    pub name: String,
+    /// Message authentication codes, against the preset
+    #[arg(long, value_enum, hide = true)]
+    pub hmac: Option<Protect>,
+    /// Session sequence numbers, against the preset
+    #[arg(long, value_enum, hide = true)]
+    pub sequence: Option<Protect>,
+}
+
+/// A cryptography profile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Profile {
+    /// RFC 7425 §4.
+    Flash,
+    /// None at all.
+    Plain,
+}
+
+/// How one protection is negotiated (RFC 7425 §4.6.4, §4.6.6).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum Protect {
+    /// Not sent, not asked for.
+    Never,
+    /// Sent if asked for.
+    OnRequest,
+    /// Sent and required.
+    Required,
+}
+
+/// Where to listen.
+#[derive(Clone, Debug, Args)]
+pub struct Listen {
+    /// Local address and port, may be given several times; port 0 lets the system choose [default: port 1935 of all
+    /// addresses]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Vec<SocketAddr>,
+    /// Write the fingerprint of this end to this file once it listens
+    #[arg(long, value_name = "FILE")]
+    pub fingerprint_file: Option<PathBuf>,
+}
+
+/// Whom to connect to.
+#[derive(Clone, Debug, Args)]
+pub struct Connect {
+    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it
+    #[arg(long, value_name = "HEX")]
+    pub fingerprint: Option<String>,
+    /// Name of the far end in the plain profile
+    #[arg(long, default_value = "rtmfp", hide = true)]
+    pub peer: String,
+}
+
+/// `rtmfp demo`
+#[derive(Clone, Debug, Args)]
+pub struct Demo {
+    /// How much to move, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub size: u64,
+}
+
+/// `rtmfp receive`
+#[derive(Clone, Debug, Args)]
+pub struct Receive {
+    /// Where to put files; nothing is ever written elsewhere
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Replace files that are there already
+    #[arg(long)]
+    pub force: bool,
+    /// Go on after the first sender has finished
+    #[arg(long)]
+    pub keep: bool,
+    /// Common options.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `rtmfp send`
+#[derive(Clone, Debug, Args)]
+pub struct Send {
+    /// Files to send, and last the receiver, as in rtmfp://HOST[:PORT]/
+    #[arg(value_name = "FILE... URI", num_args = 2.., required = true)]
+    pub files_and_uri: Vec<PathBuf>,
+    /// Files on their way at once
+    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub parallel: u8,
+    /// Whom to connect to.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Common options.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `rtmfp echo`
+#[derive(Clone, Debug, Args)]
+pub struct Echo {
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Common options.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `rtmfp ping`
+#[derive(Clone, Debug, Args)]
+pub struct Ping {
+    /// The echo, as in rtmfp://HOST[:PORT]/
+    pub uri: Uri,
+    /// How many messages
+    #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: u64,
+    /// From one to the next, in seconds; 0 for the next as soon as the last is back
+    #[arg(long, short, value_name = "SECONDS", default_value = "1", value_parser = seconds_or_zero)]
+    pub interval: Duration,
+    /// Bytes in each
+    #[arg(long, short, default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..=4_194_304))]
+    pub size: u32,
+    /// Metadata of the flow
+    #[arg(long, default_value = "ping", hide = true)]
+    pub metadata: String,
+    /// Flows
+    #[arg(long, default_value_t = 1, hide = true, value_parser = clap::value_parser!(u16).range(1..=1_024))]
+    pub flows: u16,
+    /// Do not wait for answers to earlier messages
+    #[arg(long, hide = true)]
+    pub flood: bool,
+    /// The far end does not echo: measure acknowledgements
+    #[arg(long)]
+    pub one_way: bool,
+    /// Whom to connect to.
+    #[command(flatten)]
+    pub connect: Connect,
+    /// Common options.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// A day, beyond which nobody waits.
+const LONGEST: f64 = 86_400.0;
+
+fn seconds_or_zero(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
+    if (0.0..=LONGEST).contains(&seconds) {
+        Ok(Duration::from_secs_f64(seconds))
+    } else {
+        Err("must be 0 to 86400 seconds".to_owned())
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    seconds_or_zero(text).and_then(|duration| {
+        if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("must be at least 1 second".to_owned()) }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for line in [
+            &["rtmfp"][..],
+            &["rtmfp", "send", "file"],
+            &["rtmfp", "ping", "http://example.org/"],
+            &["rtmfp", "receive", "dir", "--listen", "nowhere"],
+            &["rtmfp", "receive", "dir", "--timeout", "0.5"],
+            &["rtmfp", "receive", "dir", "--password", "secret"],
+            &["rtmfp", "ping", "rtmfp://h/", "--interval", "-1"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

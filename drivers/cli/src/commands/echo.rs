@@ -1,0 +1,42 @@
+//! `rtmfp echo`
+
+use core::cell::RefCell;
+
+use super::{announce, far_fingerprint};
+use crate::args::Echo;
+use crate::echo::{Echo as App, EchoEvent};
+use crate::failure::Failure;
+use crate::identity::{Identity, Part};
+use crate::json::Line;
+use crate::net;
+use crate::report::{Report, shown};
+
+pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
+    let identity = Identity::new(&args.common, Part::Server)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
+    announce(&driver, &identity, &args.listen, &mut report)?;
+    let report = RefCell::new(report);
+    let fresh = RefCell::new(Vec::new());
+    let mut app = App::new(|event| match event {
+        EchoEvent::Opened { session } => fresh.borrow_mut().push(session),
+        EchoEvent::Finished { metadata, messages, bytes, .. } => {
+            let metadata = shown(&String::from_utf8_lossy(&metadata));
+            report.borrow_mut().either(
+                || {
+                    let line = Line::new("echoed").text("metadata", &metadata);
+                    line.number("messages", messages).number("bytes", bytes)
+                },
+                || format!("flow {metadata:?}: {messages} messages, {bytes} bytes"),
+            );
+        }
+        EchoEvent::Closed { .. } => {
+            report.borrow_mut().either(|| Line::new("closed").truth("complete", true), || "session closed".to_owned());
+        }
+    });
+    net::run(&mut driver, &mut app, |driver| {
+        for session in fresh.borrow_mut().drain(..) {
+            let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
+            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), None);
+        }
+    })
+}

@@ -1,0 +1,60 @@
+//! One file for each command.
+
+mod demo;
+mod echo;
+mod ping;
+mod receive;
+mod send;
+
+use std::fs;
+use std::path::Path;
+
+use rtmfp_core::SessionHandle;
+use rtmfp_std::Driver;
+
+use crate::args::{Command, Listen};
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::net;
+use crate::report::{Report, hex};
+
+/// Does what the command line asks, telling of everything but the failure it ends with.
+///
+/// # Errors
+/// Whatever kept it from being done.
+pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
+    match command {
+        Command::Demo(args) => demo::run(args),
+        Command::Receive(args) => receive::run(args, report),
+        Command::Send(args) => send::run(args, report),
+        Command::Echo(args) => echo::run(args, report),
+        Command::Ping(args) => ping::run(args, report),
+    }
+}
+
+/// Tells where this end listens, and who it is.
+fn announce(driver: &Driver, identity: &Identity, listen: &Listen, report: &mut Report) -> Result<(), Failure> {
+    let fingerprint = identity.fingerprint.map(|fingerprint| fingerprint.to_string());
+    if let Some(file) = &listen.fingerprint_file {
+        write_whole(file, &format!("{}\n", fingerprint.as_deref().unwrap_or_default()))?;
+    }
+    report.listening(&net::local_addresses(driver), fingerprint.as_deref());
+    Ok(())
+}
+
+/// Writes a file so that whoever waits for it never sees half of it.
+fn write_whole(file: &Path, text: &str) -> Result<(), Failure> {
+    let mut part = file.as_os_str().to_owned();
+    part.push(".part");
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, file))
+        .map_err(|e| Failure::local(format_args!("{} could not be written", file.display()), e))
+}
+
+/// The far end's fingerprint, if it has one.
+fn far_fingerprint(driver: &Driver, session: SessionHandle) -> Option<String> {
+    let discriminator = driver.pump().endpoint().session(session)?.far_canonical_discriminator();
+    // RFC 7425 §4.4.4: length, type, and the 32 bytes.
+    let [0x21, 0x0f, fingerprint @ ..] = discriminator.as_slice() else { return None };
+    Some(hex(fingerprint))
+}

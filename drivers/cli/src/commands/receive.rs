@@ -1,0 +1,70 @@
+//! `rtmfp receive`
+
+use core::cell::RefCell;
+
+use super::{announce, far_fingerprint};
+use crate::args::Receive;
+use crate::failure::{Code, Failure};
+use crate::identity::{Identity, Part};
+use crate::json::Line;
+use crate::net;
+use crate::report::Report;
+use crate::transfer::disk::Directory;
+use crate::transfer::{Receiver, ReceiverEvent};
+
+pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
+    let directory = args.directory.display();
+    let store = Directory::new(&args.directory, args.force)
+        .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?;
+    let identity = Identity::new(&args.common, Part::Server)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
+    announce(&driver, &identity, &args.listen, &mut report)?;
+
+    let clock = *driver.pump().clock();
+    let report = RefCell::new(report);
+    let mut opened = Vec::new();
+    let fresh = RefCell::new(Vec::new());
+    let mut since = None;
+    let started = RefCell::new(None);
+    let mut receiver = Receiver::new(Box::new(store), args.keep, |event| {
+        let mut report = report.borrow_mut();
+        match event {
+            ReceiverEvent::Opened { session } => {
+                fresh.borrow_mut().push(session);
+                started.borrow_mut().get_or_insert_with(|| clock.now());
+            }
+            ReceiverEvent::Begun { size, .. } => report.expect(size),
+            ReceiverEvent::Progress { bytes } => report.progress(bytes),
+            ReceiverEvent::Finished { name, size, hash, verdict } => {
+                report.file(name, size, hash.as_ref().map(|hash| &hash[..]), verdict);
+            }
+            ReceiverEvent::Closed { complete, .. } => {
+                let human = || if complete { "the sender has finished" } else { "the sender went away" }.to_owned();
+                report.either(|| Line::new("closed").truth("complete", complete), human);
+            }
+        }
+    });
+    let result = net::run(&mut driver, &mut receiver, |driver| {
+        opened.append(&mut fresh.borrow_mut());
+        for session in opened.drain(..) {
+            let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
+            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), None);
+        }
+        since = *started.borrow();
+    });
+    let received = receiver.received();
+    drop(receiver);
+    if let Some(since) = since {
+        let took = clock.now().saturating_duration_since(since);
+        report.borrow_mut().transferred(received.verified, received.failed, took);
+    }
+    result?;
+    match received.lost {
+        Some(reason) if received.complete == 0 => Err(Failure::lost(reason, "the sender")),
+        _ if received.failed > 0 => Err(Failure::new(
+            Code::Files,
+            format!("{} of {} files failed, see above", received.failed, received.failed + received.verified),
+        )),
+        _ => Ok(()),
+    }
+}

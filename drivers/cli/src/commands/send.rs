@@ -1,0 +1,133 @@
+//! `rtmfp send`
+
+use core::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use rtmfp_core::SessionHandle;
+use rtmfp_std::Driver;
+
+use super::far_fingerprint;
+use crate::args::Send;
+use crate::failure::{Code, Failure};
+use crate::identity::{Identity, Part, discriminator};
+use crate::net;
+use crate::report::Report;
+use crate::transfer::store::Outgoing;
+use crate::transfer::{MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
+use crate::uri::Uri;
+
+pub(super) fn run(args: &Send, mut report: Report) -> Result<(), Failure> {
+    let (files, uri) = split(&args.files_and_uri)?;
+    let (files, bytes) = open_all(&files)?;
+    report.expect(bytes);
+    let identity = Identity::new(&args.common, Part::Client)?;
+    let wanted = discriminator(&args.common.profile, &args.connect, &uri)?;
+    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout)?;
+
+    let clock = *driver.pump().clock();
+    let begun = clock.now();
+    let report = RefCell::new(report);
+    let opened = Cell::new(None);
+    let mut sender = Sender::new(session, files, args.parallel.into(), |event| {
+        let mut report = report.borrow_mut();
+        match event {
+            SenderEvent::Opened { .. } => opened.set(Some(clock.now())),
+            SenderEvent::Begun { .. } => {}
+            SenderEvent::Progress { bytes } => report.progress(bytes),
+            SenderEvent::Finished { name, size, hash, verdict } => {
+                report.file(name, size, hash.as_ref().map(|hash| &hash[..]), verdict);
+            }
+        }
+    });
+    let mut progress = Opening::new(session);
+    let result = net::run(&mut driver, &mut sender, |driver| {
+        if progress.look(driver) {
+            let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
+            let took = opened.get().map(|at| at.saturating_duration_since(begun));
+            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), took);
+        }
+    });
+    let (verified, failed, failure) = (sender.verified(), sender.failed(), sender.failure());
+    drop(sender);
+    if let Some(at) = opened.get() {
+        report.borrow_mut().transferred(verified, failed, clock.now().saturating_duration_since(at));
+    }
+    result?;
+    let to = format!("{}:{}", uri.host, uri.port);
+    match failure {
+        Some(SendFailure::NotOpened(reason)) => {
+            Err(Failure::not_opened(reason, progress.reached, &to, args.connect.fingerprint.is_some()))
+        }
+        Some(SendFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
+        Some(SendFailure::Rejected(code)) => Err(Failure::new(Code::Lost, rejected(&to, code))),
+        Some(SendFailure::Confused) => {
+            Err(Failure::new(Code::Lost, format!("{to} takes no files: is `rtmfp receive` running there?")))
+        }
+        None if failed > 0 => {
+            Err(Failure::new(Code::Files, format!("{failed} of {} files failed, see above", failed + verified)))
+        }
+        None => Ok(()),
+    }
+}
+
+fn rejected(to: &str, code: u64) -> String {
+    match code {
+        NOT_FILES => format!("{to} takes no files, or not from this version: is `rtmfp receive` running there?"),
+        MALFORMED => format!("{to} did not understand what was sent: use the same version at both ends"),
+        code => format!("{to} refuses files (code {code}): is `rtmfp receive` running there?"),
+    }
+}
+
+/// The last argument is the URI, those before are files.
+fn split(arguments: &[PathBuf]) -> Result<(Vec<PathBuf>, Uri), Failure> {
+    let (uri, files) = arguments.split_last().ok_or_else(|| Failure::new(Code::Usage, "no files given"))?;
+    let text = uri.to_str().unwrap_or_default();
+    let uri = text
+        .parse()
+        .map_err(|e| Failure::new(Code::Usage, format!("the last argument, {text:?}, is not a receiver: {e}")))?;
+    Ok((files.to_vec(), uri))
+}
+
+/// Checks all files before anything is sent.
+fn open_all(paths: &[PathBuf]) -> Result<(Vec<Outgoing>, u64), Failure> {
+    let mut names = BTreeSet::new();
+    let (mut files, mut bytes) = (Vec::with_capacity(paths.len()), 0_u64);
+    for path in paths {
+        let (file, size) = disk::outgoing(path).map_err(|message| Failure::new(Code::Local, message))?;
+        if !names.insert(file.name.clone()) {
+            let message = format!("two of the files are named {}: send one of them by itself", file.name);
+            return Err(Failure::new(Code::Local, message));
+        }
+        files.push(file);
+        bytes = bytes.saturating_add(size);
+    }
+    Ok((files, bytes))
+}
+
+/// Watches how far a session gets while it opens.
+#[derive(Debug)]
+pub(super) struct Opening {
+    session: SessionHandle,
+    open: bool,
+    /// The last state seen.
+    pub(super) reached: Option<rtmfp_core::SessionState>,
+}
+
+impl Opening {
+    pub(super) const fn new(session: SessionHandle) -> Self {
+        Self { session, open: false, reached: None }
+    }
+
+    /// Looks; true once, when it is seen open for the first time.
+    pub(super) fn look(&mut self, driver: &Driver) -> bool {
+        use rtmfp_core::SessionState::{HelloSent, KeyingSent, Open};
+        let state = driver.pump().endpoint().session(self.session).map(|session| session.state());
+        if matches!(state, Some(HelloSent | KeyingSent | Open)) {
+            self.reached = state;
+        }
+        let first = state == Some(Open) && !self.open;
+        self.open |= first;
+        first
+    }
+}

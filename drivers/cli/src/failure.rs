@@ -1,0 +1,107 @@
+//! How the program ends.
+
+use core::fmt;
+use std::io;
+
+use rtmfp_core::{CloseReason, OpenFailure, SessionState};
+
+/// Exit codes, as `rtmfp --help` lists them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub enum Code {
+    /// This end failed: a file, a socket, a setting.
+    Local = 1,
+    /// The command line was wrong.
+    Usage = 2,
+    /// No session could be opened.
+    NotOpened = 3,
+    /// The far end went away, or does not do what was asked.
+    Lost = 4,
+    /// One or more files were refused or not verified.
+    Files = 5,
+    /// Interrupted by the user.
+    Interrupted = 130,
+}
+
+/// Why the program did not do what it was asked: what happened, and what to do next.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Failure {
+    /// The exit code.
+    pub code: Code,
+    /// For people.
+    pub message: String,
+}
+
+impl Failure {
+    /// A failure.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into() }
+    }
+
+    /// A failure of this end.
+    pub fn local(what: impl fmt::Display, error: impl fmt::Display) -> Self {
+        Self::new(Code::Local, format!("{what}: {error}"))
+    }
+
+    /// Interrupted by the user.
+    #[must_use]
+    pub fn interrupted() -> Self {
+        Self::new(Code::Interrupted, "interrupted")
+    }
+
+    /// A session that did not open, given how far it got.
+    #[must_use]
+    pub fn not_opened(reason: OpenFailure, reached: Option<SessionState>, to: &str, pinned: bool) -> Self {
+        let message = match (reason, reached) {
+            (OpenFailure::TimedOut, Some(SessionState::KeyingSent)) => format!(
+                "{to} answered, but did not agree on keys: check that both ends have the same password (or both none), \
+                 and if the far end is old software, try --compatible"
+            ),
+            (OpenFailure::TimedOut, _) if pinned => format!(
+                "nobody with this fingerprint answered at {to}: check it against what the far end shows now (a \
+                 receiver has a new one at each start), and check the address"
+            ),
+            (OpenFailure::TimedOut, _) => format!(
+                "nobody answered at {to}: check that the far end is running, the address and port, and that UDP gets \
+                 through the firewalls between"
+            ),
+            (OpenFailure::KeyAgreement, _) => {
+                format!("{to} offers no key agreement that is safe enough: if you must talk to it, try --compatible")
+            }
+            (other, _) => format!("no session with {to} could be opened ({other:?}): try again"),
+        };
+        Self::new(Code::NotOpened, message)
+    }
+
+    /// An open session that ended early.
+    #[must_use]
+    pub fn lost(reason: CloseReason, with: &str) -> Self {
+        let message = match reason {
+            CloseReason::Far => format!("{with} closed the session before the end: see what it says, and try again"),
+            CloseReason::TimedOut | CloseReason::Idle => {
+                format!(
+                    "{with} does not answer any more: check that it is running and the network between, and try again"
+                )
+            }
+            CloseReason::PeerAtFault => format!("{with} broke the protocol: it may be incompatible software"),
+            CloseReason::Near | CloseReason::Overridden | _ => {
+                format!("the session with {with} ended early ({reason:?}): try again")
+            }
+        };
+        Self::new(Code::Lost, message)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl core::error::Error for Failure {}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Code::Local, format!("the system reports: {error}"))
+    }
+}

@@ -1,0 +1,155 @@
+//! Who this end is, whom it looks for, and how sessions are protected.
+
+use core::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use rtmfp_core::Bytes;
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::{
+    Builder, Certificate, Discriminator, Fingerprint, FlashProfile, Group, Protection, StaticKeys,
+};
+use rtmfp_core::profile::plain::PlainProfile;
+
+use crate::args::{Common, Connect, Profile, ProfileArgs, Protect};
+use crate::failure::{Code, Failure};
+use crate::uri::Uri;
+
+/// Names the password in signatures (RFC 7425 §4.3.5.1.1). Both ends of this program know one password or none.
+const PASSWORD_ID: &[u8] = b"rtmfp";
+/// Where the password is looked for unless a file is given.
+const PASSWORD_VARIABLE: &str = "RTMFP_PASSWORD";
+
+/// The near end.
+#[derive(Clone)]
+pub struct Identity {
+    /// For the endpoint.
+    pub profile: Arc<dyn CryptoProfile>,
+    /// What others can pin; `None` without cryptography.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity").field("fingerprint", &self.fingerprint).finish_non_exhaustive()
+    }
+}
+
+/// The part that this end plays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Part {
+    /// Is reached by URI, and proves to own its fingerprint.
+    Server,
+    /// Reaches out, and is nobody in particular.
+    Client,
+}
+
+impl Identity {
+    /// The identity that the command line asks for, made anew.
+    ///
+    /// # Errors
+    /// If the password cannot be read, or the system has no randomness.
+    pub fn new(common: &Common, part: Part) -> Result<Self, Failure> {
+        let password = password(common.password_file.as_deref())?;
+        let args = &common.profile;
+        if args.profile == Profile::Plain {
+            let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
+            return Ok(Self { profile, fingerprint: None });
+        }
+        Self::flash(args, part, password.as_deref())
+    }
+
+    /// An identity under the Flash profile.
+    ///
+    /// # Errors
+    /// If the system has no randomness.
+    pub fn flash(args: &ProfileArgs, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
+        let mut rng = rtmfp_std::system_rng()?;
+        let mut builder = FlashProfile::builder();
+        if args.compatible {
+            builder = builder.compatible();
+        }
+        if part == Part::Server {
+            builder = builder.accept_ancillary(true);
+            if !args.compatible {
+                // Only a static key makes the far end's check of the fingerprint a proof. It is as old as the process.
+                builder = builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut *rng));
+            }
+        }
+        if let Some(protect) = args.hmac {
+            builder = builder.hmac(protection(protect));
+        }
+        if let Some(protect) = args.sequence {
+            builder = builder.sequence_numbers(protection(protect));
+        }
+        let builder = with_password(builder, password);
+        let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
+        let fingerprint = Some(profile.fingerprint());
+        Ok(Self { profile: Arc::new(profile), fingerprint })
+    }
+}
+
+fn with_password(builder: Builder, password: Option<&[u8]>) -> Builder {
+    match password {
+        Some(password) => {
+            builder.sign_with(PASSWORD_ID, password).accept_password(PASSWORD_ID, password).require_signature()
+        }
+        None => builder,
+    }
+}
+
+const fn protection(protect: Protect) -> Protection {
+    match protect {
+        Protect::Never => Protection::never(),
+        Protect::OnRequest => Protection::on_request(),
+        Protect::Required => Protection::required(),
+    }
+}
+
+/// The password, from a file or the environment. An empty one is none.
+fn password(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
+    let password = match file {
+        Some(file) => {
+            let text = fs::read(file).map_err(|e| Failure::local(file.display(), e))?;
+            let line = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            if line.is_empty() {
+                return Err(Failure::new(
+                    Code::Local,
+                    format!("{}: the first line is empty: put the password there", file.display()),
+                ));
+            }
+            line.to_vec()
+        }
+        None => std::env::var_os(PASSWORD_VARIABLE).unwrap_or_default().into_encoded_bytes(),
+    };
+    Ok(Some(password).filter(|password| !password.is_empty()))
+}
+
+/// The endpoint discriminator (RFC 7016 §3.2) of the far end.
+///
+/// # Errors
+/// If the fingerprint is none.
+pub fn discriminator(args: &ProfileArgs, connect: &Connect, uri: &Uri) -> Result<Bytes, Failure> {
+    if args.profile == Profile::Plain {
+        return Ok(connect.peer.clone().into_bytes().into());
+    }
+    let discriminator = Discriminator::new().ancillary_data(uri.text.as_bytes());
+    let discriminator = match &connect.fingerprint {
+        Some(text) => discriminator.fingerprint(text.parse().map_err(|_| {
+            Failure::new(Code::Usage, "--fingerprint takes the 64 hexadecimal digits that the receiver shows")
+        })?),
+        None => discriminator,
+    };
+    Ok(discriminator.to_bytes().into())
+}
+
+/// Which group two ends agreed on, as the initiator of a session with the owner of `far_certificate` sees it; `None`
+/// if it is no Flash certificate.
+#[must_use]
+pub fn group_with(far_certificate: &[u8]) -> Option<Group> {
+    let far = Certificate::parse(far_certificate).ok()?;
+    // The order of preference of the default profile.
+    [Group::Modp2048, Group::Modp4096].into_iter().find(|group| far.groups().any(|id| id == group.id()))
+}

@@ -1,0 +1,17 @@
+//! What the `rtmfp` program is made of.
+//!
+//! [`transfer`], [`echo`] and [`ping`] are applications of the core without sockets or clocks, so that a simulator
+//! can run them as well as the program does; the rest is the program.
+#![deny(missing_docs)]
+
+pub mod args;
+pub mod commands;
+pub mod echo;
+pub mod failure;
+pub mod identity;
+pub mod json;
+pub mod net;
+pub mod ping;
+pub mod report;
+pub mod transfer;
+pub mod uri;

@@ -1,0 +1,167 @@
+//! Sockets, and running an application on them.
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rtmfp_core::{App, Bytes, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
+use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
+
+use crate::failure::Failure;
+use crate::identity::Identity;
+use crate::uri::{DEFAULT_PORT, Uri};
+
+/// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
+const TICK: Duration = Duration::from_millis(200);
+/// Between the first hellos to the addresses of a host, in the order that the resolver prefers.
+const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+/// The most addresses of a host that are tried.
+const CANDIDATES: usize = 8;
+/// Window of each lane of a transfer; with sixteen of them a receiver holds at most [`RECEIVE_BYTES`].
+const RECEIVE_WINDOW: usize = 1 << 20;
+/// All that a session holds of what was received and not read.
+const RECEIVE_BYTES: usize = 16 << 20;
+/// Send buffer of each flow.
+const SEND_BUFFER: usize = 512 << 10;
+/// Sessions that a server has at once.
+const SESSIONS: usize = 256;
+
+/// Settings for this program's endpoints: a far end that is silent for `timeout` is given up.
+#[must_use]
+pub fn config(timeout: Duration, server: bool) -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.accept = server;
+    config.max_sessions = SESSIONS;
+    config.max_opening = SESSIONS;
+    config.open_timeout = timeout;
+    config.session.retransmit_limit = timeout;
+    config.session.keepalive = (timeout / 3).max(Duration::from_secs(1));
+    config.session.recv_buffer = RECEIVE_WINDOW;
+    config.session.max_recv_bytes = RECEIVE_BYTES;
+    config.session.send_buffer = SEND_BUFFER;
+    config
+}
+
+/// A driver on these local addresses; without any, on the default port of all addresses.
+///
+/// # Errors
+/// If one cannot be bound.
+pub fn listen(addresses: &[SocketAddr], identity: &Identity, timeout: Duration) -> Result<Driver, Failure> {
+    let bind = |address: SocketAddr| {
+        Socket::bind(address).map_err(|e| {
+            Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; --listen chooses another"))
+        })
+    };
+    let sockets = if addresses.is_empty() {
+        let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into())?];
+        // Not every machine has IPv6.
+        sockets.extend(Socket::bind((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into()).ok());
+        sockets
+    } else {
+        addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
+    };
+    driver(sockets, identity, config(timeout, true))
+}
+
+fn driver(sockets: Vec<Socket>, identity: &Identity, config: EndpointConfig) -> Result<Driver, Failure> {
+    let clock = Clock::new();
+    let endpoint = Endpoint::new(config, Arc::clone(&identity.profile), system_rng()?, clock.now())
+        .map_err(|e| Failure::local("settings", e))?;
+    Ok(Driver::new(Pump::new(endpoint, clock, sockets))?)
+}
+
+/// The addresses that a driver listens on.
+#[must_use]
+pub fn local_addresses(driver: &Driver) -> Vec<SocketAddr> {
+    driver.pump().sockets().map(|(_, socket)| socket.local_addr()).collect()
+}
+
+/// A driver, and in it a session that is opening.
+///
+/// # Errors
+/// If the host has no address that can be reached from here.
+pub fn connect(
+    uri: &Uri,
+    discriminator: Bytes,
+    identity: &Identity,
+    timeout: Duration,
+) -> Result<(Driver, SessionHandle), Failure> {
+    let addresses = uri.resolve().map_err(|e| {
+        Failure::local(
+            format_args!("no address of {} could be found", uri.host),
+            format_args!("{e}; check the name, or give an address"),
+        )
+    })?;
+    let mut sockets: Vec<Socket> = Vec::new();
+    let mut candidates = Vec::new();
+    let mut delay = Duration::ZERO;
+    for remote in addresses.into_iter().take(CANDIDATES) {
+        let local: IpAddr = if remote.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+        let index = match sockets.iter().position(|socket| socket.local_addr().is_ipv6() == remote.is_ipv6()) {
+            Some(index) => index,
+            None => {
+                let Ok(socket) = Socket::bind((local, 0).into()) else { continue };
+                sockets.push(socket);
+                sockets.len() - 1
+            }
+        };
+        let interface = InterfaceId(u16::try_from(index).unwrap_or_default());
+        candidates.push((Path { interface, remote }, delay));
+        delay += CANDIDATE_DELAY;
+    }
+    let mut driver = driver(sockets, identity, config(timeout, false))?;
+    let now = driver.pump().clock().now();
+    let target = Target { discriminator, candidates };
+    let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(&uri.text, e))?;
+    Ok((driver, session))
+}
+
+/// Runs an application to its end, or until the user interrupts. `each` is called in between, several times a second.
+///
+/// # Errors
+/// If a socket fails, or the user interrupts; then all sessions are closed abruptly.
+pub fn run(driver: &mut Driver, app: &mut dyn App, mut each: impl FnMut(&Driver)) -> Result<(), Failure> {
+    let interrupted = Interrupt::watch(driver.waker())?;
+    loop {
+        let done = driver.step(app, Some(TICK))?;
+        each(driver);
+        if done {
+            return Ok(());
+        }
+        if interrupted.is_set() {
+            let now = driver.pump().clock().now();
+            driver.pump_mut().endpoint_mut().close_all(now, CloseMode::Abrupt);
+            driver.pump_mut().turn(app)?;
+            return Err(Failure::interrupted());
+        }
+    }
+}
+
+/// What Ctrl-C and SIGTERM do.
+struct Interrupt;
+
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+static WAKERS: Mutex<Option<Vec<Waker>>> = Mutex::new(None);
+
+impl Interrupt {
+    /// Has an interrupt wake this driver, beside all earlier ones.
+    fn watch(waker: Waker) -> Result<Self, Failure> {
+        let mut wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
+        if wakers.is_none() {
+            ctrlc::set_handler(|| {
+                INTERRUPTED.store(true, Ordering::SeqCst);
+                let wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
+                wakers.iter().flatten().for_each(Waker::wake);
+            })
+            .map_err(|e| Failure::local("cannot watch for interrupts", e))?;
+        }
+        wakers.get_or_insert_default().push(waker);
+        Ok(Self)
+    }
+
+    #[expect(clippy::unused_self, reason = "holding one shows that the handler is in place")]
+    fn is_set(&self) -> bool {
+        INTERRUPTED.load(Ordering::SeqCst)
+    }
+}

@@ -1,0 +1,139 @@
+//! `rtmfp://HOST[:PORT]/PATH`.
+
+use core::fmt;
+use core::net::{Ipv6Addr, SocketAddr};
+use std::io;
+use std::net::ToSocketAddrs;
+
+/// The port if a URI names none (RFC 7425 §4.3.1's examples and common use).
+pub const DEFAULT_PORT: u16 = 1_935;
+
+/// Where a peer is, as given on the command line.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Uri {
+    /// As it was given: a Flash endpoint discriminator carries all of it (RFC 7425 §4.4.2.2).
+    pub text: String,
+    /// Host name or address, an IPv6 address without its brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+}
+
+/// What is wrong with a URI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum UriError {
+    /// Another scheme, or none.
+    Scheme,
+    /// No host.
+    NoHost,
+    /// Not a port.
+    Port,
+    /// Brackets around something that is not an IPv6 address, or such an address without brackets.
+    Ipv6,
+    /// A user name or password: these are not taken from arguments, which other users of the machine can read.
+    UserInfo,
+}
+
+impl fmt::Display for UriError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Scheme => "it must begin with rtmfp://, as in rtmfp://192.0.2.1:1935/",
+            Self::NoHost => "there is no host, as in rtmfp://192.0.2.1:1935/",
+            Self::Port => "the port must be a number from 1 to 65535",
+            Self::Ipv6 => "an IPv6 address stands in brackets, as in rtmfp://[2001:db8::1]:1935/",
+            Self::UserInfo => "no user or password may stand in it: see --password-file",
+        })
+    }
+}
+
+impl core::error::Error for UriError {}
+
+impl core::str::FromStr for Uri {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        let (scheme, rest) = text.split_once("://").ok_or(UriError::Scheme)?;
+        if !scheme.eq_ignore_ascii_case("rtmfp") {
+            return Err(UriError::Scheme);
+        }
+        let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+        if authority.contains('@') {
+            return Err(UriError::UserInfo);
+        }
+        let (host, port) = if let Some(bracketed) = authority.strip_prefix('[') {
+            let (host, after) = bracketed.split_once(']').ok_or(UriError::Ipv6)?;
+            let address = host.split('%').next().unwrap_or_default();
+            address.parse::<Ipv6Addr>().map_err(|_| UriError::Ipv6)?;
+            let port = if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or(UriError::Port)?) };
+            (host, port)
+        } else {
+            match authority.split_once(':') {
+                Some((_, port)) if port.contains(':') => return Err(UriError::Ipv6),
+                Some((host, port)) => (host, Some(port)),
+                None => (authority, None),
+            }
+        };
+        if host.is_empty() {
+            return Err(UriError::NoHost);
+        }
+        let port = match port {
+            None | Some("") => DEFAULT_PORT,
+            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(UriError::Port)?,
+        };
+        Ok(Self { text: text.to_owned(), host: host.to_owned(), port })
+    }
+}
+
+impl Uri {
+    /// The addresses of the host, as the system's resolver gives them.
+    ///
+    /// # Errors
+    /// If it has none.
+    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
+        }
+        if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<(String, u16), UriError> {
+        text.parse::<Uri>().map(|uri| (uri.host, uri.port))
+    }
+
+    #[test]
+    fn hosts_and_ports_are_found() {
+        assert_eq!(parse("rtmfp://example.org/a/b"), Ok(("example.org".into(), 1_935)));
+        assert_eq!(parse("RTMFP://10.0.0.1:5"), Ok(("10.0.0.1".into(), 5)));
+        assert_eq!(parse("rtmfp://[2001:db8::1]:70/x?y#z"), Ok(("2001:db8::1".into(), 70)));
+        assert_eq!(parse("rtmfp://[::1]"), Ok(("::1".into(), 1_935)));
+        assert_eq!(parse("rtmfp://h?x"), Ok(("h".into(), 1_935)));
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (text, error) in [
+            ("example.org", UriError::Scheme),
+            ("http://example.org/", UriError::Scheme),
+            ("rtmfp:///x", UriError::NoHost),
+            ("rtmfp://:1935/", UriError::NoHost),
+            ("rtmfp://h:0/", UriError::Port),
+            ("rtmfp://h:65536/", UriError::Port),
+            ("rtmfp://h:x/", UriError::Port),
+            ("rtmfp://2001:db8::1/", UriError::Ipv6),
+            ("rtmfp://[::1/", UriError::Ipv6),
+            ("rtmfp://[h]/", UriError::Ipv6),
+            ("rtmfp://[::1]x/", UriError::Port),
+            ("rtmfp://me:secret@h/", UriError::UserInfo),
+        ] {
+            assert_eq!(parse(text), Err(error), "{text}");
+        }
+    }
+}
