@@ -76,7 +76,9 @@ impl SendFlow {
             return;
         }
         let mut from = from;
-        while let Some((sequence, acked)) = self.queue.acked(from, to, events) {
+        while from <= to
+            && let Some((sequence, acked)) = self.queue.acked(from, to, events)
+        {
             from = sequence + 1;
             if let Some((tsn, size)) = acked.in_flight {
                 in_flight.acked(tsn);
