@@ -1,1 +1,3 @@
 //! Helpers shared by the tests that cross packages.
+
+pub mod duo;
