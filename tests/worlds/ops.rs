@@ -5,7 +5,7 @@ use rtmfp_tests::duo::Fault;
 
 /// One thing that happens. Numbers that pick something count modulo what there is to pick from.
 #[derive(Clone, Debug)]
-pub enum Op {
+pub(crate) enum Op {
     /// Node opens a session.
     Open(u8),
     /// Node opens a flow at a priority in its newest session.
@@ -38,11 +38,11 @@ pub enum Op {
 
 /// A whole story.
 #[derive(Clone, Debug)]
-pub struct Scenario {
-    pub seed: u64,
+pub(crate) struct Scenario {
+    pub(crate) seed: u64,
     /// Real cryptography, or none.
-    pub flash: bool,
-    pub ops: Vec<Op>,
+    pub(crate) flash: bool,
+    pub(crate) ops: Vec<Op>,
 }
 
 fn below(g: &mut Gen, n: u32) -> u32 {

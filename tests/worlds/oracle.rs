@@ -45,7 +45,7 @@ struct Side {
 }
 
 /// Two endpoints, and what they were told.
-pub struct World {
+pub(crate) struct World {
     duo: Duo,
     sides: [Side; 2],
     /// By the flow's name, which is unique.
@@ -56,7 +56,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(seed: u64, identities: [(Arc<dyn CryptoProfile>, Vec<u8>); 2]) -> Self {
+    pub(crate) fn new(seed: u64, identities: [(Arc<dyn CryptoProfile>, Vec<u8>); 2]) -> Self {
         let mut config = EndpointConfig::default();
         config.session.send_buffer = 100_000;
         config.session.recv_buffer = 50_000;
@@ -69,24 +69,24 @@ impl World {
         }
     }
 
-    pub fn trace(&self) -> u64 {
+    pub(crate) fn trace(&self) -> u64 {
         self.duo.trace
     }
 
-    pub fn delivered(&self) -> usize {
+    pub(crate) fn delivered(&self) -> usize {
         self.delivered
     }
 
-    pub fn is_silent(&self) -> bool {
+    pub(crate) fn is_silent(&self) -> bool {
         self.duo.nodes.iter().all(|node| node.endpoint.poll_timeout().is_none())
     }
 
-    pub fn run(&mut self, time: Duration) {
+    pub(crate) fn run(&mut self, time: Duration) {
         self.duo.run(time);
         self.observe();
     }
 
-    pub fn apply(&mut self, op: &Op) {
+    pub(crate) fn apply(&mut self, op: &Op) {
         let now = self.duo.now;
         match *op {
             Op::Open(node) => {
@@ -192,7 +192,8 @@ impl World {
         let written = self.written.get_mut(&name).expect("only flows that were opened arrive");
         while let Some(message) = endpoint.recv_flow_mut(self.duo.now, flow).and_then(|mut view| view.read()) {
             let next = written.messages.iter().skip(written.read).position(|sent| *sent == message.data);
-            let skipped = next.unwrap_or_else(|| panic!("{name}: {} bytes never written, or again", message.data.len()));
+            let skipped =
+                next.unwrap_or_else(|| panic!("{name}: {} bytes never written, or again", message.data.len()));
             if skipped > 0 {
                 assert!(!written.reliable, "{name}: {skipped} messages of a reliable flow are missing");
                 assert!(message.gap, "{name}: {skipped} messages are missing and no gap is told");
@@ -265,7 +266,7 @@ impl World {
     }
 
     /// Lets all faults end, reads everything, and asks for what must then be so.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.duo.faults.clear();
         for _ in 0..60 {
             for node in 0..2 {

@@ -12,6 +12,8 @@ mod responder;
 mod schedule;
 mod slots;
 mod startup;
+#[cfg(test)]
+mod tests;
 mod views;
 
 use alloc::boxed::Box;

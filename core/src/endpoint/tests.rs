@@ -1,0 +1,70 @@
+//! Endpoints back to back, in virtual time.
+
+mod pair;
+mod startup;
+
+use pair::{A, B, Pair};
+
+use crate::event::Event;
+use crate::{CloseMode, CloseReason, FlowOptions, SessionState};
+
+#[test]
+fn a_message_crosses_and_both_ends_close() {
+    let mut pair = Pair::new(1);
+    let a = pair.open(A);
+    let mut session = pair.nodes[A].endpoint.session_mut(pair.now, a).unwrap();
+    let flow = session.open_flow(FlowOptions::new("greeting")).unwrap();
+    // Written before the session is open: it waits.
+    pair.nodes[A].endpoint.send_flow_mut(pair.now, flow).unwrap().write("hello").unwrap();
+    pair.run_for_millis(500);
+
+    assert!(matches!(pair.nodes[A].events[..], [Event::SessionOpened { session }] if session == a));
+    let [Event::SessionOpened { session: b }, Event::FlowOpened { flow: received }, Event::FlowReadable { .. }] =
+        pair.nodes[B].events[..]
+    else {
+        panic!("unexpected events: {:?}", pair.nodes[B].events)
+    };
+    let mut view = pair.nodes[B].endpoint.recv_flow_mut(pair.now, received).unwrap();
+    assert_eq!(view.read().unwrap().data, "hello");
+    assert_eq!(view.read(), None);
+    assert_eq!(pair.nodes[B].endpoint.recv_flow(received).unwrap().metadata(), "greeting");
+
+    pair.nodes[A].endpoint.session_mut(pair.now, a).unwrap().close(CloseMode::Orderly);
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[A].events.last(), Some(&Event::SessionClosed { session: a, reason: CloseReason::Near }));
+    assert_eq!(pair.nodes[B].events.last(), Some(&Event::SessionClosed { session: b, reason: CloseReason::Far }));
+    assert!(pair.nodes[A].endpoint.session(a).is_none(), "closed and acknowledged: gone");
+    assert_eq!(pair.nodes[B].endpoint.session(b).unwrap().state(), SessionState::FarCloseLinger);
+    pair.run_for_millis(20_000);
+    assert!(pair.nodes[B].endpoint.session(b).is_none());
+    assert_eq!(pair.nodes[A].endpoint.poll_timeout(), None, "nothing is left to wait for");
+    assert_eq!(pair.nodes[B].endpoint.poll_timeout(), None);
+}
+
+#[test]
+fn both_nonces_agree() {
+    let mut pair = Pair::flash(2);
+    let a = pair.open(A);
+    pair.run_for_millis(500);
+    let b = pair.nodes[B].endpoint.sessions().next().unwrap();
+    let (near, far) = {
+        let session = pair.nodes[A].endpoint.session(a).unwrap();
+        (session.near_nonce().to_vec(), session.far_nonce().to_vec())
+    };
+    let other = pair.nodes[B].endpoint.session(b).unwrap();
+    assert_eq!((other.far_nonce(), other.near_nonce()), (&near[..], &far[..]));
+    assert!(!near.is_empty());
+}
+
+#[test]
+fn a_stale_handle_names_nothing() {
+    let mut pair = Pair::new(3);
+    let first = pair.open(A);
+    pair.nodes[A].endpoint.session_mut(pair.now, first).unwrap().close(CloseMode::Abrupt);
+    pair.run_for_millis(10);
+    assert!(matches!(pair.nodes[A].events[..], [Event::SessionFailed { session, .. }] if session == first));
+    let second = pair.open(A);
+    assert_ne!(first, second);
+    assert!(pair.nodes[A].endpoint.session_mut(pair.now, first).is_none());
+    assert!(pair.nodes[A].endpoint.session(second).is_some());
+}
