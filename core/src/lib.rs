@@ -5,7 +5,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
-#![allow(dead_code, unused_imports, missing_docs, missing_debug_implementations)] // SKELETON
+#![warn(clippy::std_instead_of_core, clippy::alloc_instead_of_core)]
 
 extern crate alloc;
 

@@ -1,3 +1,4 @@
 //! Helpers shared by the tests that cross packages.
+#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly should stop")]
 
 pub mod duo;

@@ -41,6 +41,8 @@ struct Side {
     ended: BTreeSet<SessionHandle>,
     send_flows: Vec<(SendFlowHandle, String)>,
     recv_flows: Vec<RecvFlowHandle>,
+    /// Of receiving flows that were there to be asked when their opening was looked at.
+    names: BTreeMap<RecvFlowHandle, String>,
     finished: BTreeSet<RecvFlowHandle>,
 }
 
@@ -242,17 +244,22 @@ impl World {
                 // Flows of the session are over; and the far end's are, too.
                 self.written.values_mut().for_each(|written| written.cut_short = true);
             }
-            Event::FlowOpened { flow } => side.recv_flows.push(flow),
+            Event::FlowOpened { flow } => {
+                side.recv_flows.push(flow);
+                if let Some(view) = self.duo.nodes[node].endpoint.recv_flow(flow) {
+                    side.names.insert(flow, name_of(view.metadata()));
+                }
+            }
             Event::FlowReadable { flow } => {
                 assert!(side.recv_flows.contains(&flow), "readable before it is open");
                 assert!(!side.finished.contains(&flow), "readable after it is finished");
             }
             Event::FlowFinished { flow, end } => {
                 assert!(side.finished.insert(flow), "finished twice");
-                if end == FlowEnd::Complete {
-                    let view = self.duo.nodes[node].endpoint.recv_flow(flow);
-                    let name = name_of(view.expect("lingering").metadata());
-                    let written = &self.written[&name];
+                if end == FlowEnd::Complete
+                    && let Some(name) = side.names.get(&flow)
+                {
+                    let written = &self.written[name];
                     assert!(
                         !written.reliable || written.read == written.messages.len(),
                         "{name}: complete after {} of {} messages",

@@ -40,7 +40,7 @@ use crate::profile::{CryptoProfile, SessionKeys};
 use crate::session::{CloseMode, Context, ReceivedForward, Session, SessionState, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
-use crate::transmit::{Path, Transmit, TransmitBuf};
+use crate::transmit::{InterfaceId, Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
@@ -328,6 +328,18 @@ impl Endpoint {
     #[must_use]
     pub fn profile(&self) -> &dyn CryptoProfile {
         self.profile.as_ref()
+    }
+
+    /// Says that an interface came up, or has another address or network now: its sessions probe at once, so that
+    /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
+    pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
+        self.advance(now);
+        let uses = |occupant: &Occupant| occupant.session.path().is_some_and(|path| path.interface == interface);
+        let slots: Vec<u32> = self.slots.iter().filter(|(_, occupant)| uses(occupant)).map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.with_session(slot, |session, cx| session.on_interface_change(cx));
+            self.settle(slot);
+        }
     }
 
     /// Closes every session (RFC 7016 §3.5.5).

@@ -26,12 +26,10 @@ pub(super) const B: usize = 1;
 type Fate = Box<dyn FnMut(&Datagram) -> Vec<Duration>>;
 
 pub(super) struct Datagram {
-    pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
     /// Number of this datagram among all sent, from 0.
     pub(super) ordinal: u64,
-    pub(super) sent: Instant,
 }
 
 pub(super) struct Node {
@@ -109,13 +107,7 @@ impl Pair {
             while let Some(transmit) = self.nodes[index].endpoint.poll_transmit(self.now, &mut buf) {
                 for bytes in buf.datagrams() {
                     let from = self.nodes[index].address;
-                    let datagram = Datagram {
-                        from,
-                        to: transmit.path.remote,
-                        bytes: bytes.to_vec(),
-                        ordinal: self.sent,
-                        sent: self.now,
-                    };
+                    let datagram = Datagram { to: transmit.path.remote, bytes: bytes.to_vec(), ordinal: self.sent };
                     self.sent += 1;
                     for delay in (self.fate)(&datagram) {
                         self.sequence += 1;
@@ -167,10 +159,5 @@ impl Pair {
         }
         self.now = end;
         self.flush();
-    }
-
-    /// Drops what is on its way.
-    pub(super) fn lose_in_flight(&mut self) {
-        self.in_flight.clear();
     }
 }

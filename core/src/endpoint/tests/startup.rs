@@ -108,7 +108,7 @@ fn glare_at_any_offset_leaves_one_session_and_no_event_lost() {
         // The second opening was merged into the session, or told that there is one.
         let told = pair.nodes[B].events.iter().any(|event| match event {
             Event::SessionOpened { session } | Event::SessionFailed { session, .. } => *session == b,
-            _ => false,
+            other => panic!("{other:?}"),
         });
         assert!(told, "offset {offset} ms, {b_was_open}: {:?}", pair.nodes[B].events);
     }
@@ -126,8 +126,7 @@ fn a_hello_for_somebody_else_is_not_answered() {
 
 #[test]
 fn a_hello_leaves_nothing_behind_and_floods_are_answered_at_the_configured_rate() {
-    let mut config = EndpointConfig::default();
-    config.max_hello_replies_per_second = 50;
+    let config = EndpointConfig { max_hello_replies_per_second: 50, ..EndpointConfig::default() };
     let mut pair = Pair::with_config(7, config);
     pair.open(A);
     pair.flush();
@@ -172,8 +171,7 @@ fn time_that_goes_backward_is_clamped() {
 
 #[test]
 fn an_endpoint_that_does_not_accept_answers_nobody() {
-    let mut config = EndpointConfig::default();
-    config.accept = false;
+    let config = EndpointConfig { accept: false, ..EndpointConfig::default() };
     let mut pair = Pair::with_config(9, config);
     pair.open(A);
     pair.run_for_millis(900);

@@ -72,9 +72,6 @@ impl SendFlow {
         // RFC 7016 §3.6.1.3: receivers MUST NOT acknowledge what was not received.
         outcome.impossible |= to > highest;
         let to = to.min(highest);
-        if from > to {
-            return;
-        }
         let mut from = from;
         while from <= to
             && let Some((sequence, acked)) = self.queue.acked(from, to, events)
