@@ -39,6 +39,7 @@ pub enum Command {
     /// Receive files into a directory
     Receive(Receive),
     /// Send files to a receiver
+    #[command(override_usage = "rtmfp send [OPTIONS] <FILE>... <URI>")]
     Send(Send),
     /// Answer every flow with its own messages
     Echo(Echo),

@@ -1,0 +1,73 @@
+//! `rtmfp echo` and `rtmfp ping`.
+
+use std::net::UdpSocket;
+
+use crate::harness::{Scratch, serve, start};
+
+#[test]
+fn pings_come_back() {
+    let (mut echo, uri, fingerprint) = serve("echo", &[], None);
+    let ended = start(&["ping", "--json", "-i", "0", "-c", "5", "--fingerprint", &fingerprint, &uri]).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.out.matches("\"reply\"").count(), 5, "{}", ended.out);
+    assert!(ended.out.contains("\"done\",\"replies\":5"), "{}", ended.out);
+    echo.wait_for("\"echoed\",\"metadata\":\"ping\",\"messages\":5,\"bytes\":320");
+    echo.wait_for("\"closed\"");
+}
+
+#[test]
+fn a_flood_of_large_messages_comes_back_in_order() {
+    let (_echo, uri, _) = serve("echo", &[], None);
+    let arguments = ["--flood", "-c", "60", "-s", "4096", "--flows", "2", "--metadata", "metadata"];
+    let mut command = vec!["ping", "--json"];
+    command.extend(arguments);
+    command.push(&uri);
+    let ended = start(&command).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("\"done\",\"replies\":120"), "{}", ended.out);
+}
+
+#[test]
+fn every_way_to_protect_a_session_works() {
+    for arguments in [
+        &["--compatible"][..],
+        &["--hmac", "never", "--sequence", "never"],
+        &["--hmac", "never", "--sequence", "required"],
+        &["--hmac", "required", "--sequence", "never"],
+        &["--profile", "plain"],
+    ] {
+        let (_echo, uri, _) = serve("echo", arguments, None);
+        let mut command = vec!["ping", "--json", "-i", "0", "-c", "3", "-s", "3000"];
+        command.extend_from_slice(arguments);
+        command.push(&uri);
+        let ended = start(&command).end();
+        assert_eq!(ended.code, Some(0), "{arguments:?} {ended:?}");
+    }
+}
+
+#[test]
+fn a_receiver_is_no_echo() {
+    let scratch = Scratch::new();
+    let (_receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap()], None);
+    let ended = start(&["ping", "--json", &uri]).end();
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.errors.contains("does not echo"), "{}", ended.errors);
+}
+
+#[test]
+fn an_echo_is_no_receiver() {
+    let scratch = Scratch::new();
+    let (_echo, uri, _) = serve("echo", &[], None);
+    let ended = crate::harness::send(&[&scratch.file("a", 10, 1)], &uri, &[], None);
+    assert_eq!(ended.code, Some(4), "{ended:?}");
+    assert!(ended.errors.contains("takes no files"), "{}", ended.errors);
+}
+
+#[test]
+fn an_unanswered_ping_ends() {
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let uri = format!("rtmfp://{}/", silent.local_addr().unwrap());
+    let ended = start(&["ping", "--timeout", "1", &uri]).end();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.errors.contains("nobody answered"), "{}", ended.errors);
+}
