@@ -151,7 +151,8 @@ impl fmt::Display for PacketHeader {
 /// Walks the chunks of a packet until padding begins (RFC 7016 §2.2.4).
 ///
 /// An error is one malformed chunk: it counts as though it was not there, and the walk goes on behind it
-/// (RFC 7016 §2.3).
+/// (RFC 7016 §2.3). It may have been User Data, though: a Next User Data chunk behind it, up to the next User Data,
+/// cannot be trusted to have the sequence number that counting gives it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Chunks<'a> {
     cursor: Cursor<'a>,

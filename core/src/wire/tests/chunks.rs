@@ -46,14 +46,16 @@ fn payload_len_is_what_is_encoded() {
 
 #[test]
 fn truncated_chunks_are_read_or_refused() {
-    fn property(parts: Parts) -> bool {
+    fn property(parts: Parts, first: usize) -> bool {
         parts.chunks().iter().all(|chunk| {
             let written = packet(70_000, |packet| assert!(chunk.write(packet)));
             let (kind, payload) = Chunks::new(&written[1..]).next_raw().unwrap();
-            (0..payload.len()).all(|length| Chunk::parse(kind, &payload[..length]) != Ok(*chunk))
+            // Five lengths of each, other ones every time.
+            let mut lengths = (0..5).map(|n| first.wrapping_add(n * payload.len() / 5) % payload.len().max(1));
+            payload.is_empty() || lengths.all(|length| Chunk::parse(kind, &payload[..length]) != Ok(*chunk))
         })
     }
-    check(property as fn(Parts) -> bool);
+    check(property as fn(Parts, usize) -> bool);
 }
 
 #[test]
