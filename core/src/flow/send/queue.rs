@@ -404,6 +404,9 @@ impl SendQueue {
     /// The RFC's step 4 leaves an entry that is no longer in flight; but one that was held lost and arrived after
     /// all need not be sent again.
     pub(super) fn acked(&mut self, from: u64, to: u64, events: &mut EventQueue) -> Option<(u64, Acked)> {
+        if from > to {
+            return None;
+        }
         let sequence = *self.window.range(from..=to).find(|(_, fragment)| fragment.ever_sent)?.0;
         let fragment = self.window.remove(&sequence)?;
         self.lost.remove(&sequence);
