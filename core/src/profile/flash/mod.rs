@@ -150,4 +150,4 @@ impl CryptoProfile for FlashProfile {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

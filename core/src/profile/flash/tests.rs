@@ -11,24 +11,24 @@ use alloc::vec::Vec;
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 
-use super::{Builder, FlashProfile, Group, KeyKind, Protection, StaticKeys};
+use super::{Builder, FlashProfile, Group, KeyKind, StaticKeys};
 use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
 use crate::transmit::Span;
 
 /// The same numbers in every run.
-pub(super) fn rng(seed: u64) -> ChaCha20Rng {
+pub(in crate::profile) fn rng(seed: u64) -> ChaCha20Rng {
     ChaCha20Rng::seed_from_u64(seed)
 }
 
 /// From hexadecimal digits.
-pub(super) fn hex(text: &str) -> Vec<u8> {
+pub(in crate::profile) fn hex(text: &str) -> Vec<u8> {
     let (pairs, []) = text.as_bytes().as_chunks::<2>() else { panic!("odd: {text}") };
     pairs.iter().map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
 
 /// Lays out and seals plain packets end to end, four bytes of session ID before each, and returns the encrypted
 /// packets.
-pub(super) fn seal_all(keys: &mut dyn SessionKeys, plains: &[&[u8]]) -> Vec<Vec<u8>> {
+pub(in crate::profile) fn seal_all(keys: &mut dyn SessionKeys, plains: &[&[u8]]) -> Vec<Vec<u8>> {
     let (mut bytes, mut spans) = (Vec::new(), Vec::new());
     for (ahead, plain) in plains.iter().enumerate() {
         bytes.extend([0xee; 4]);
@@ -44,23 +44,28 @@ pub(super) fn seal_all(keys: &mut dyn SessionKeys, plains: &[&[u8]]) -> Vec<Vec<
     spans.iter().map(|span| bytes[span.start..span.start + span.sealed].to_vec()).collect()
 }
 
-pub(super) fn seal_one(keys: &mut dyn SessionKeys, plain: &[u8]) -> Vec<u8> {
+pub(in crate::profile) fn seal_one(keys: &mut dyn SessionKeys, plain: &[u8]) -> Vec<u8> {
     seal_all(keys, &[plain]).remove(0)
 }
 
 /// Opens a packet and returns it with its padding.
-pub(super) fn open(keys: &mut dyn SessionKeys, sealed: &[u8]) -> Result<Vec<u8>, crate::error::DropReason> {
+pub(in crate::profile) fn open(keys: &mut dyn SessionKeys, sealed: &[u8]) -> Result<Vec<u8>, crate::error::DropReason> {
     let mut bytes = sealed.to_vec();
     keys.open(&mut bytes).map(|range| bytes[range].to_vec())
 }
 
 /// Whether `opened` is `plain` and padding.
-pub(super) fn is_padded(opened: &[u8], plain: &[u8]) -> bool {
+pub(in crate::profile) fn is_padded(opened: &[u8], plain: &[u8]) -> bool {
     opened.strip_prefix(plain).is_some_and(|padding| padding.iter().all(|byte| *byte == 0xff))
 }
 
 /// A profile with one group.
-pub(super) fn profile(kind: KeyKind, group: Group, seed: u64, set: impl FnOnce(Builder) -> Builder) -> FlashProfile {
+pub(in crate::profile) fn profile(
+    kind: KeyKind,
+    group: Group,
+    seed: u64,
+    set: impl FnOnce(Builder) -> Builder,
+) -> FlashProfile {
     let mut rng = rng(seed);
     let builder = match kind {
         KeyKind::Ephemeral => FlashProfile::builder().groups(&[group]),
@@ -70,10 +75,14 @@ pub(super) fn profile(kind: KeyKind, group: Group, seed: u64, set: impl FnOnce(B
 }
 
 /// The keys of both ends of a session.
-pub(super) type Ends = (Box<dyn SessionKeys>, Box<dyn SessionKeys>);
+pub(in crate::profile) type Ends = (Box<dyn SessionKeys>, Box<dyn SessionKeys>);
 
 /// A whole key agreement.
-pub(super) fn agree(initiator: &FlashProfile, responder: &FlashProfile, seed: u64) -> Result<Ends, KeyingError> {
+pub(in crate::profile) fn agree(
+    initiator: &FlashProfile,
+    responder: &FlashProfile,
+    seed: u64,
+) -> Result<Ends, KeyingError> {
     let mut rng = rng(seed);
     let initiation = initiator.initiate(responder.certificate(), &mut rng)?;
     let response = responder.respond(initiator.certificate(), &initiation.component, &mut rng)?;
@@ -81,7 +90,7 @@ pub(super) fn agree(initiator: &FlashProfile, responder: &FlashProfile, seed: u6
 }
 
 /// Sends packets both ways.
-pub(super) fn converse(ends: &mut Ends) {
+pub(in crate::profile) fn converse(ends: &mut Ends) {
     for round in 0..3 {
         let plain = vec![round; 20 * usize::from(round) + 1];
         let (initiator, responder) = (&mut *ends.0, &mut *ends.1);

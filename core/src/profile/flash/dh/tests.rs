@@ -64,7 +64,7 @@ fn powers_are_those_of_the_other_library() {
     let mut rng = rng(7);
     for group in Group::ALL {
         let p = prime(group);
-        for _ in 0..4 {
+        for _ in 0..2 {
             let (one, two) = (PrivateKey::generate(group, &mut rng), PrivateKey::generate(group, &mut rng));
             let exponent = BigUint::from_bytes_be(&one.to_bytes());
             assert_eq!(exponent.bits(), u64::from(group.exponent_bits()), "the top bit is set");
@@ -84,21 +84,22 @@ fn leading_zeros_are_cut_off() {
     let mut rng = rng(8);
     let group = Group::Modp1024;
     let p = prime(group);
-    let mut short = 0;
-    for _ in 0..1500 {
+    let mut found = false;
+    for _ in 0..3000 {
         let key = PrivateKey::generate(group, &mut rng);
         let public = key.public_key();
         assert_ne!(public.first(), Some(&0));
         if public.len() < 128 {
-            short += 1;
+            found = true;
             let exponent = BigUint::from_bytes_be(&key.to_bytes());
             assert_eq!(BigUint::from_bytes_be(&public), BigUint::from(2_u32).modpow(&exponent, &p));
             // The far end may have leading zeros all the same.
             let padded = [&[0, 0][..], &public].concat();
             assert_eq!(PublicKey::accept(group, &padded), PublicKey::accept(group, &public));
+            break;
         }
     }
-    assert!(short > 0, "none of the keys was short");
+    assert!(found, "none of the keys was short");
 }
 
 #[test]
