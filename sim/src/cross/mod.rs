@@ -1,0 +1,1 @@
+//! Cross traffic: models of other senders.
