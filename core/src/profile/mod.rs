@@ -22,7 +22,7 @@ use core::ops::Range;
 use rand_core::CryptoRng;
 
 use crate::error::DropReason;
-use crate::transmit::Span;
+pub use crate::transmit::Span;
 
 /// The duties of a Cryptography Profile towards one near identity (RFC 7016 §3.2). All are deterministic but for
 /// the randomness they are given.

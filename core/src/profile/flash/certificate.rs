@@ -42,9 +42,9 @@ impl<'a> Certificate<'a> {
         let mut options = Options::new(bytes);
         let mut certificate = Self { canonical: bytes, hostname: None, accepts_ancillary_data: false, kind: None };
         let mut marker_found = false;
-        while let Some(left) = Some(options.as_slice().len())
-            && let Some(option) = options.next()
-        {
+        loop {
+            let left = options.as_slice().len();
+            let Some(option) = options.next() else { return Ok(certificate) };
             match option? {
                 RawOption::Marker if !marker_found => {
                     marker_found = true;
@@ -54,7 +54,6 @@ impl<'a> Certificate<'a> {
                 RawOption::Marker | RawOption::Option { .. } => {}
             }
         }
-        Ok(certificate)
     }
 
     /// Takes an option of the canonical section.
