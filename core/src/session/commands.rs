@@ -12,9 +12,6 @@ use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::METADATA_MAX;
 use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
-/// The least window with `no_buffer_probes`, as such peers take a window of zero for the end.
-const LEAST_WINDOW: usize = 1_024;
-
 impl Session {
     /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
     pub(crate) fn open_flow(
@@ -147,7 +144,6 @@ impl Session {
     }
 
     pub(crate) fn set_window(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, bytes: usize) {
-        let bytes = if self.config.no_buffer_probes { bytes.max(LEAST_WINDOW) } else { bytes };
         if let Some(slot) = self.flows.recv_slot(flow)
             && let Some(found) = self.flows.recv.get_mut(slot)
         {

@@ -15,11 +15,15 @@ use crate::time::Instant;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
 use crate::wire::{BufferProbe, EcnReport, Mode, PacketHeader, PacketWriter, Ping, PingReply, session_id};
 
-/// Room left free when fragments are cut, beside that for a longer header: the profile's front (a sequence number)
-/// may grow by as much until one is sent again, and then it must still fit.
+/// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
+/// sent again, and then it must still fit. Room for the longest header is left by the flow.
 const GROWTH_RESERVE: usize = 4;
 /// A first packet that stays further than this below what the path allows is a flight of its own.
-const FULL_SLACK: usize = 32;
+const FULL_SLACK: usize = 48;
+/// The most padding that brings a packet to the length of the flight it is part of.
+const MAX_PADDING: usize = 64;
+/// What padding consists of (RFC 7016 §2.2.4).
+const PADDING: u8 = 0xff;
 
 /// How a packet is laid out, in the order in which layouts are tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -146,12 +150,12 @@ impl Session {
             return first.data;
         }
         while spans.len() < max_segments && self.may_send_data() && !self.has_control() {
-            let Some(next) = self.build(cx, bytes, spans.len(), size) else {
+            let Some(mut next) = self.build(cx, bytes, spans.len(), size) else {
                 break;
             };
-            let sealed = next.span.sealed;
+            self.pad(bytes, &mut next.span, size);
             spans.push(next.span);
-            if sealed < size {
+            if next.span.sealed < size {
                 break;
             }
         }
@@ -179,6 +183,21 @@ impl Session {
         if let Some(link) = &self.link {
             span.sealed = link.keys.sealed_len(span.front, span.plain);
             bytes.resize(span.start + span.sealed, 0);
+        }
+    }
+
+    /// Brings the last packet to the length `sealed`, if little is missing.
+    fn pad(&self, bytes: &mut Vec<u8>, span: &mut Span, sealed: usize) {
+        let Some(link) = self.link.as_ref().filter(|_| span.sealed < sealed) else {
+            return;
+        };
+        let plain = link.keys.plain_capacity(span.front, sealed);
+        if plain > span.plain && plain - span.plain <= MAX_PADDING {
+            let begin = span.start + span.front;
+            bytes.truncate(begin + span.plain);
+            bytes.resize(begin + plain, PADDING);
+            span.plain = plain;
+            self.finish(bytes, span);
         }
     }
 
@@ -230,7 +249,7 @@ impl Session {
             ..PacketHeader::new(self.mode())
         };
         let reserve = match layout {
-            Layout::Reserve => PacketHeader::MAX_LEN - header.encoded_len() + GROWTH_RESERVE,
+            Layout::Reserve => GROWTH_RESERVE,
             Layout::Full | Layout::Bare => 0,
         };
         let mut packet = PacketWriter::new(bytes, capacity.saturating_sub(reserve));

@@ -212,7 +212,7 @@ impl Session {
 
     /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows.
     fn start_recv_flow(&mut self, cx: &mut Context<'_>, flow_id: u64, options: Option<&[u8]>) -> Option<u32> {
-        let SessionConfig { max_recv_flows, recv_buffer, .. } = self.config;
+        let SessionConfig { max_recv_flows, recv_buffer, no_buffer_probes, .. } = self.config;
         if self.flows.recv.len() >= max_recv_flows {
             return None;
         }
@@ -227,13 +227,17 @@ impl Session {
         let accepted = startup.metadata.filter(|_| !startup.unacceptable && association != Some(None));
         let slot = self.flows.insert_recv(flow_id, |slot, generation| {
             let handle = RecvFlowHandle { session, slot, generation };
-            match accepted {
+            let mut flow = match accepted {
                 Some(metadata) => {
                     cx.events.push(Event::FlowOpened { flow: handle });
                     RecvFlow::new(handle, flow_id, metadata, association.flatten(), recv_buffer)
                 }
                 None => RecvFlow::new_rejected(handle, flow_id),
+            };
+            if no_buffer_probes {
+                flow.never_advertise_zero();
             }
+            flow
         });
         self.acks.set_now();
         Some(slot)

@@ -1,1 +1,9 @@
-//! Two sessions, back to back.
+//! Two sessions, back to back in virtual time.
+
+mod closing;
+mod data;
+mod limits;
+mod liveness;
+mod network;
+mod packets;
+mod paths;
