@@ -72,15 +72,24 @@ fn lock_step<const N: usize>(cipher: &Aes128Enc, lanes: &mut [Lane<'_>], steps: 
     if aes::hardware_accelerated() {
         cipher.encrypt_with_backend(LockStep { heads: &mut heads, chains: &mut chains, steps });
     } else {
-        // The software cipher works on several blocks as one, but only through this call.
-        for step in 0..steps {
-            mix(&heads, &mut chains, step);
-            cipher.encrypt_blocks(&mut chains);
-            store(&mut heads, &chains, step);
-        }
+        in_software(cipher, &mut heads, &mut chains, steps);
     }
     for (lane, chain) in lanes.iter_mut().zip(chains) {
         lane.chain = chain;
+    }
+}
+
+/// The software cipher works on several blocks as one, but only through this call.
+fn in_software<const N: usize>(
+    cipher: &Aes128Enc,
+    heads: &mut [&mut [AesBlock]; N],
+    chains: &mut [AesBlock; N],
+    steps: usize,
+) {
+    for step in 0..steps {
+        mix(heads, chains, step);
+        cipher.encrypt_blocks(chains);
+        store(heads, chains, step);
     }
 }
 
@@ -128,9 +137,8 @@ fn store<const N: usize>(heads: &mut [&mut [AesBlock]; N], chains: &[AesBlock; N
 
 #[inline(always)]
 fn xor(to: &mut AesBlock, from: &AesBlock) {
-    for (to, from) in to.iter_mut().zip(from) {
-        *to ^= from;
-    }
+    // As one number each: byte by byte it takes as long as half the cipher.
+    to.0 = (u128::from_ne_bytes(to.0) ^ u128::from_ne_bytes(from.0)).to_ne_bytes();
 }
 
 /// Decrypts one chain of whole blocks in place. What exceeds them stays as it is.
@@ -161,7 +169,7 @@ mod tests {
     use aes::{Aes128Dec, Aes128Enc};
     use quickcheck::{TestResult, quickcheck};
 
-    use super::{BLOCK, Lane, decrypt, encrypt};
+    use super::{BLOCK, Lane, decrypt, encrypt, in_software};
 
     const KEY: [u8; 16] = *b"Adobe Systems 02";
 
@@ -219,6 +227,17 @@ mod tests {
             0x50, 0x86, 0xcb, 0x9b, 0x50, 0x72, 0x19, 0xee, 0x95, 0xdb, 0x11, 0x3a, 0x91, 0x76, 0x78, 0xb2,
         ];
         assert_eq!(bytes, expected);
+    }
+
+    /// Whatever this machine has.
+    #[test]
+    fn the_way_without_hardware() {
+        let (mut together, mut alone) = (messages(&[9; 3]), messages(&[9; 3]));
+        let mut lanes: Vec<_> = together.iter_mut().map(|bytes| Lane::new(bytes).blocks).collect();
+        let heads: &mut [_; 3] = lanes.as_mut_slice().try_into().unwrap();
+        in_software(&Aes128Enc::new(&KEY.into()), heads, &mut Default::default(), 9);
+        alone.iter_mut().for_each(|bytes| naive(bytes));
+        assert_eq!(together, alone);
     }
 
     #[test]
