@@ -162,7 +162,7 @@ mod tests {
                         let any = subject.end_of_acks(&mut lost);
                         assert_eq!((any, lost), model.end_of_acks());
                     }
-                    _ if value % 16 == 0 => {
+                    _ if value.is_multiple_of(16) => {
                         let mut lost = Vec::new();
                         subject.time_out(&mut lost);
                         let all: Vec<Lost> = model.queue.drain(..).map(|entry| entry.1).collect();

@@ -1,5 +1,5 @@
 //! A sending and a receiving flow against each other.
 
 mod figures;
-mod link;
+pub(in crate::flow) mod link;
 mod properties;

@@ -1,1 +1,386 @@
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
 
+use quickcheck::quickcheck;
+
+use super::*;
+use crate::flow::tests::link::{RECV, chunks, packet};
+use crate::wire::option::encode_option;
+
+/// A receiving flow and what surrounds it.
+struct Rig {
+    now: Instant,
+    flow: RecvFlow,
+    budget: RecvBudget,
+    events: EventQueue,
+}
+
+/// In order, with no abandoned number: what most tests vary.
+fn plain(sequence: u64) -> Fragment<'static> {
+    let control = FragmentControl::Whole;
+    Fragment { sequence, fsn: 0, control, abandon: false, last: false, options: None, data: b"abc" }
+}
+
+impl Rig {
+    fn new(recv_buffer: usize) -> Self {
+        Self {
+            now: Instant::from_millis(5),
+            flow: RecvFlow::new(RECV, 3, "name".into(), None, recv_buffer),
+            budget: RecvBudget { held: 0, limit: 1 << 20 },
+            events: EventQueue::default(),
+        }
+    }
+
+    fn on(&mut self, fragment: Fragment<'_>) -> Result<bool, DropReason> {
+        self.flow.on_fragment(self.now, &fragment, &mut self.budget, &mut self.events)
+    }
+
+    fn part(&mut self, sequence: u64, control: FragmentControl, data: &[u8]) {
+        self.on(Fragment { control, data, ..plain(sequence) }).unwrap();
+    }
+
+    fn read(&mut self) -> Option<Message> {
+        self.flow.read(self.now, &mut self.budget, &mut self.events)
+    }
+
+    fn ack(&mut self, limit: usize, ranges_only: bool) -> String {
+        let bytes = packet(limit, |writer| assert!(self.flow.write_ack(writer, true, ranges_only)));
+        chunks(&bytes).iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        core::iter::from_fn(|| self.events.pop()).collect()
+    }
+}
+
+/// RFC 7016 §3.6.3.4.1: what makes an acknowledgement due at once, and what does not.
+#[test]
+fn when_an_acknowledgement_is_due_at_once() {
+    let mut rig = Rig::new(1 << 16);
+    assert_eq!(rig.on(plain(1)), Ok(true), "starts a new flow");
+    assert!(rig.flow.ack_due());
+    assert_eq!(rig.on(plain(2)), Ok(false), "in order");
+    assert_eq!(rig.on(plain(2)), Ok(true), "a duplicate");
+    assert_eq!(rig.on(plain(4)), Ok(true), "makes a gap");
+    assert_eq!(rig.on(plain(3)), Ok(true), "there was a gap before");
+    assert_eq!(rig.on(plain(5)), Ok(false), "and now there is none");
+    assert_eq!(rig.on(Fragment { abandon: true, fsn: 6, ..plain(6) }), Ok(true), "abandoned");
+    rig.ack(300, true);
+    assert!(!rig.flow.ack_due());
+    rig.flow.on_buffer_probe();
+    assert!(rig.flow.ack_due());
+    assert_eq!(rig.on(Fragment { last: true, ..plain(8) }), Ok(true), "the final number");
+    assert_eq!(rig.on(plain(7)), Ok(true), "completes the flow");
+    assert_eq!(rig.on(plain(7)), Ok(true), "not RF_OPEN");
+    assert_eq!(rig.on(plain(9)), Err(DropReason::Unexpected), "behind the final number");
+}
+
+/// RFC 7016 §3.6.3.2 step 6, §3.6.3.4.1: a small window.
+#[test]
+fn a_small_window_makes_acknowledgements_prompt() {
+    let mut rig = Rig::new(3_000);
+    rig.on(plain(1)).unwrap();
+    assert_eq!(rig.on(Fragment { data: &[0; 500], ..plain(2) }), Ok(false));
+    assert_eq!(rig.on(Fragment { data: &[0; 1_400], ..plain(3) }), Ok(true), "less than a block is left");
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=3");
+    while rig.read().is_some() {}
+    assert!(rig.flow.ack_now_after_read() && rig.flow.ack_due());
+    assert_eq!(rig.on(plain(4)), Ok(true), "fewer than two blocks were advertised");
+    rig.ack(300, true);
+    assert_eq!(rig.on(plain(5)), Ok(false));
+}
+
+/// RFC 7016 §3.6.3.5.
+#[test]
+fn the_window_is_what_is_free_in_blocks() {
+    for (capacity, held, suspended, blocks) in [
+        (0, 0, false, 0),
+        (1, 0, false, 1),
+        (1_024, 0, false, 1),
+        (1_025, 0, false, 2),
+        (4_096, 1_024, false, 3),
+        (4_096, 1_025, false, 3),
+        (4_096, 3_072 + 1, false, 1),
+        (4_096, 5_000, false, 1),
+        (4_096, 5_000, true, 0),
+        (4_096, 100, true, 4),
+        (0, 100, false, 0),
+    ] {
+        let mut rig = Rig::new(1 << 16);
+        if held > 0 {
+            rig.on(Fragment { data: &vec![0; held - 64], ..plain(1) }).unwrap();
+        }
+        rig.flow.set_window(capacity);
+        if suspended {
+            rig.flow.suspend();
+        }
+        assert_eq!(rig.flow.blocks_available(), blocks, "{capacity} {held} {suspended}");
+        rig.flow.never_advertise_zero();
+        assert_eq!(rig.flow.blocks_available(), blocks.max(1));
+    }
+}
+
+/// RFC 7016 §3.6.3.4.3: the more compact form, ranges where equal, truncated where asked to (§3.6.3.4.2).
+#[test]
+fn acknowledgements_take_the_compact_form() {
+    let mut rig = Rig::new(1 << 16);
+    for sequence in [1, 3] {
+        rig.on(plain(sequence)).unwrap();
+    }
+    assert_eq!(rig.ack(300, false), "AckBitmap flow=3 blocks=64 cum=1 3");
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=64 cum=1 3");
+    for sequence in [12, 13, 14] {
+        rig.on(plain(sequence)).unwrap();
+    }
+    assert_eq!(rig.ack(300, false), "AckBitmap flow=3 blocks=64 cum=1 3 12-14");
+    for sequence in [30, 60] {
+        rig.on(plain(sequence)).unwrap();
+    }
+    assert_eq!(rig.ack(300, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14 30 60");
+    // One byte of packet header, three of chunk header, three of fields, and room for two ranges.
+    assert_eq!(rig.ack(1 + 3 + 3 + 4, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14");
+    rig.flow.on_buffer_probe();
+    let nothing = packet(11, |writer| assert!(!rig.flow.write_ack(writer, false, false)));
+    assert_eq!(nothing.len(), 1);
+    assert!(rig.flow.ack_due());
+}
+
+/// RFC 7016 §3.6.3.3: incomplete segments are discarded when the numbers around them are seen or abandoned.
+#[test]
+fn abandoned_segments_are_discarded_and_told_as_gaps() {
+    use FragmentControl::{Begin, End, Middle, Whole};
+    let mut rig = Rig::new(1 << 16);
+    // A message cut off after two fragments, no end fragment ever coming.
+    rig.part(1, Begin, b"lo");
+    rig.part(2, Middle, b"st");
+    assert!(rig.read().is_none() && rig.budget.held > 0);
+    rig.part(3, Whole, b"kept");
+    assert_eq!(rig.read(), Some(Message { data: "kept".into(), sequence: 3, gap: true }));
+    // The beginning is missing: 4 is forwarded over.
+    rig.part(5, Middle, b"x");
+    rig.part(6, End, b"y");
+    rig.on(Fragment { fsn: 4, ..plain(7) }).unwrap();
+    assert_eq!(rig.read(), Some(Message { data: "abc".into(), sequence: 7, gap: true }));
+    // The end is missing.
+    rig.part(8, Begin, b"x");
+    rig.part(10, Begin, b"who");
+    rig.part(11, End, b"le");
+    assert!(rig.read().is_none());
+    rig.on(Fragment { abandon: true, fsn: 9, data: b"ignored", ..plain(9) }).unwrap();
+    assert_eq!(rig.read(), Some(Message { data: "whole".into(), sequence: 10, gap: true }));
+    assert!(rig.read().is_none());
+    assert_eq!(rig.budget.held, 0);
+    rig.part(12, Whole, b"");
+    assert_eq!(rig.read(), Some(Message { data: Bytes::new(), sequence: 12, gap: false }));
+}
+
+#[test]
+fn fragments_in_any_order_make_the_message() {
+    use FragmentControl::{Begin, End, Middle};
+    for order in [[1, 2, 3, 4], [4, 3, 2, 1], [2, 4, 1, 3], [3, 1, 4, 2], [1, 3, 4, 2]] {
+        let mut rig = Rig::new(1 << 16);
+        for sequence in order {
+            let (control, data): (_, &[u8]) = match sequence {
+                1 => (Begin, b"ab"),
+                2 => (Middle, b"cd"),
+                3 => (Middle, b"ef"),
+                _ => (End, b"gh"),
+            };
+            assert!(rig.read().is_none());
+            rig.part(sequence, control, data);
+        }
+        assert_eq!(rig.read().unwrap().data, "abcdefgh", "{order:?}");
+        assert_eq!(rig.budget.held, 0);
+    }
+}
+
+#[test]
+fn network_order_delivers_what_is_whole() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(3)).unwrap();
+    assert!(rig.read().is_none());
+    rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+    assert_eq!(rig.events(), [Event::FlowReadable { flow: RECV }]);
+    assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((3, false)));
+    rig.on(plain(1)).unwrap();
+    assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((1, false)));
+    rig.on(Fragment { fsn: 2, ..plain(4) }).unwrap();
+    assert_eq!(rig.read().map(|message| message.sequence), Some(4));
+}
+
+#[test]
+fn readable_is_told_once_until_a_read_finds_nothing() {
+    let readable = [Event::FlowReadable { flow: RECV }];
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    assert_eq!(rig.events(), readable);
+    rig.on(plain(2)).unwrap();
+    assert!(rig.read().is_some());
+    rig.on(plain(3)).unwrap();
+    assert_eq!(rig.events(), []);
+    while rig.read().is_some() {}
+    rig.flow.suspend();
+    rig.on(plain(4)).unwrap();
+    assert_eq!(rig.events(), []);
+    assert!(rig.read().is_none());
+    rig.flow.resume(&mut rig.events);
+    assert_eq!(rig.events(), readable);
+    assert!(rig.read().is_some());
+}
+
+/// RFC 7016 §3.6.3.8, §3.6.3.3: complete with the last number, finished with the last read, gone after 120 s.
+#[test]
+fn a_complete_flow_lingers() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(Fragment { last: true, ..plain(1) }).unwrap();
+    assert_eq!(rig.flow.state(), RecvFlowState::CompleteLinger);
+    assert_eq!(rig.events(), [Event::FlowReadable { flow: RECV }]);
+    assert!(rig.read().is_some());
+    assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Complete }]);
+    let end = rig.now + params::RECV_FLOW_LINGER;
+    assert_eq!(rig.flow.next_timeout(), Some(end));
+    rig.flow.handle_timeout(Instant::from_micros(end.as_micros() - 1));
+    assert!(!rig.flow.is_gone());
+    rig.flow.handle_timeout(end);
+    assert!(rig.flow.is_gone() && rig.flow.next_timeout().is_none());
+    assert_eq!(rig.on(plain(1)), Err(DropReason::Unexpected));
+}
+
+/// A flow that ends within a message holds nothing back.
+#[test]
+fn a_flow_ends_though_its_last_message_has_no_end() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(Fragment { control: FragmentControl::Begin, last: true, ..plain(1) }).unwrap();
+    assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Complete }]);
+    assert_eq!(rig.budget.held, 0);
+}
+
+/// RFC 7016 §3.6.3.7, §2.3.16.
+#[test]
+fn a_rejected_flow_reports_with_every_acknowledgement() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    rig.events();
+    rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
+    assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Rejected }]);
+    assert!(rig.flow.ack_due() && rig.budget.held == 0);
+    for sequence in 2..4 {
+        assert_eq!(rig.on(plain(sequence)), Ok(true));
+        assert_eq!(rig.budget.held, 0, "acknowledged, not kept");
+        let acks = rig.ack(300, true);
+        assert!(acks.contains("FlowException") && acks.contains("77"), "{acks}");
+        assert!(acks.ends_with(&alloc::format!("cum={sequence}")));
+    }
+    rig.on(Fragment { last: true, ..plain(4) }).unwrap();
+    assert_eq!(rig.flow.state(), RecvFlowState::CompleteLinger);
+    assert!(rig.ack(300, true).contains("FlowException"));
+    assert_eq!(rig.events(), []);
+}
+
+/// RFC 7016 §3.6.3.2 step 4.
+#[test]
+fn a_critical_option_on_any_chunk_rejects() {
+    let mut options = Vec::new();
+    encode_option(0x1fff, b"", &mut options);
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    assert_eq!(rig.on(Fragment { options: Some(&options), ..plain(2) }), Ok(true));
+    assert_eq!((rig.flow.state(), rig.flow.exception), (RecvFlowState::Rejected, Some(0)));
+}
+
+#[test]
+fn ranges_are_limited() {
+    let mut rig = Rig::new(1 << 20);
+    rig.on(plain(1)).unwrap();
+    let mut sequence = 3;
+    while rig.on(plain(sequence)).is_ok() {
+        sequence += 2;
+        assert!(sequence < 10_000);
+    }
+    assert_eq!(rig.flow.seen.len(), MAX_RANGES);
+    assert!(!rig.flow.seen.contains(sequence), "not acknowledged");
+    assert_eq!(rig.on(plain(sequence - 1)), Ok(true), "one that touches a range is taken");
+    assert_eq!(rig.on(Fragment { fsn: 4, ..plain(sequence + 2) }), Ok(true), "and one whose FSN makes room");
+}
+
+/// Every fragment counts, however little it brings.
+#[test]
+fn a_flood_of_empty_fragments_is_limited_by_the_budget() {
+    let mut rig = Rig::new(1 << 20);
+    rig.budget.limit = 64 * 100;
+    for sequence in 1..=100 {
+        assert!(rig.on(Fragment { data: b"", ..plain(sequence) }).is_ok());
+    }
+    assert_eq!(rig.on(Fragment { data: b"", ..plain(101) }), Err(DropReason::OverLimit));
+    assert!(!rig.flow.seen.contains(101));
+    assert!(rig.read().is_some());
+    assert!(rig.on(Fragment { data: b"", ..plain(101) }).is_ok());
+}
+
+#[test]
+fn a_message_that_no_budget_can_hold_rejects_its_flow() {
+    let mut rig = Rig::new(1 << 20);
+    rig.budget.limit = 10_000;
+    rig.part(1, FragmentControl::Begin, &[0; 5_000]);
+    let large = Fragment { control: FragmentControl::Middle, data: &[0; 5_000], ..plain(2) };
+    // Another flow holds what is missing: it may be read.
+    rig.budget.held += 4_000;
+    let fits_alone = Fragment { data: &[0; 4_000], ..large };
+    assert_eq!(rig.on(fits_alone), Err(DropReason::OverLimit));
+    assert_eq!(rig.flow.state(), RecvFlowState::Open);
+    rig.budget.held -= 4_000;
+    assert_eq!(rig.on(large), Ok(true));
+    assert_eq!(rig.flow.state(), RecvFlowState::Rejected);
+    assert_eq!((rig.flow.exception, rig.budget.held), (Some(0), 0));
+}
+
+#[test]
+fn the_end_of_the_session_ends_the_flow() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    rig.events();
+    rig.flow.session_ended(&mut rig.budget, &mut rig.events);
+    assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::SessionEnded }]);
+    assert!(rig.flow.is_gone() && rig.read().is_none() && rig.budget.held == 0);
+}
+
+quickcheck! {
+    fn hostile_fragments_never_panic_and_hold_no_more_than_the_budget(
+        fragments: Vec<(u64, u8, u8, u8)>, near: bool, network: bool
+    ) -> bool {
+        let mut rig = Rig::new(2_048);
+        rig.budget.limit = 4_096;
+        if network {
+            rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+        }
+        for (sequence, below, flags, len) in fragments {
+            let sequence = if near { sequence % 40 } else { sequence };
+            let control = match flags % 4 {
+                0 => FragmentControl::Whole,
+                1 => FragmentControl::Begin,
+                2 => FragmentControl::End,
+                _ => FragmentControl::Middle,
+            };
+            let data = vec![flags; usize::from(len) * 3];
+            let fragment = Fragment {
+                sequence,
+                fsn: sequence.saturating_sub(u64::from(below)),
+                control,
+                abandon: flags & 0x30 == 0x30,
+                last: flags & 0xc0 == 0xc0,
+                options: (below == 7).then_some(data.as_slice()),
+                data: &data,
+            };
+            let _ = rig.on(fragment);
+            assert!(rig.budget.held <= rig.budget.limit && rig.budget.held == rig.flow.buffer.buffered());
+            assert!(rig.flow.seen.len() <= MAX_RANGES);
+            rig.ack(100, flags.is_multiple_of(2));
+            if len.is_multiple_of(16) {
+                rig.read();
+            }
+        }
+        while rig.read().is_some() {}
+        true
+    }
+}

@@ -41,6 +41,7 @@ pub(in crate::flow) fn packet(limit: usize, fill: impl FnOnce(&mut PacketWriter<
 pub(in crate::flow) fn fragments(packet: &[u8]) -> Vec<UserData<'_>> {
     let mut fragments: Vec<UserData<'_>> = Vec::new();
     for chunk in chunks(packet) {
+        #[expect(clippy::wildcard_enum_match_arm, reason = "any other chunk is a failure")]
         match chunk {
             Chunk::UserData(data) => fragments.push(data),
             Chunk::NextUserData(next) => {
@@ -56,7 +57,7 @@ pub(in crate::flow) fn fragments(packet: &[u8]) -> Vec<UserData<'_>> {
                     data: next.data,
                 });
             }
-            other => panic!("no data: {other}"),
+            _ => panic!("no data: {chunk}"),
         }
     }
     fragments
@@ -184,6 +185,7 @@ impl Link {
         let mut seen = String::new();
         for chunk in chunks(bytes) {
             seen = chunk.to_string();
+            #[expect(clippy::wildcard_enum_match_arm, reason = "any other chunk is a failure")]
             let (ack, cumulative, ranges): (_, _, Vec<_>) = match &chunk {
                 Chunk::AckRanges(ack) => (Acknowledgement::Ranges(ack), ack.cumulative_ack, ack.ranges().collect()),
                 Chunk::AckBitmap(ack) => (Acknowledgement::Bitmap(ack), ack.cumulative_ack, ack.ranges().collect()),
@@ -191,11 +193,9 @@ impl Link {
                     self.send.on_exception(self.now, report.code, &mut self.events);
                     continue;
                 }
-                other => panic!("no acknowledgement: {other}"),
+                _ => panic!("no acknowledgement: {seen}"),
             };
-            self.outstanding.retain(|&sequence, _| {
-                sequence > cumulative && !ranges.iter().any(|&(from, to)| (from..=to).contains(&sequence))
-            });
+            self.no_longer_outstanding(cumulative, &ranges);
             let outcome = self.send.on_ack(self.now, ack, &mut self.in_flight, &mut self.events);
             assert!(!outcome.impossible);
         }
@@ -203,6 +203,13 @@ impl Link {
         self.in_flight.end_of_acks(&mut lost);
         self.lose(&lost);
         seen
+    }
+
+    /// Takes what is acknowledged off what the checks hold to be outstanding.
+    pub(in crate::flow) fn no_longer_outstanding(&mut self, cumulative: u64, ranges: &[(u64, u64)]) {
+        self.outstanding.retain(|&sequence, _| {
+            sequence > cumulative && !ranges.iter().any(|&(from, to)| (from..=to).contains(&sequence))
+        });
     }
 
     pub(in crate::flow) fn time_out(&mut self) {

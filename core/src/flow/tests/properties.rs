@@ -28,6 +28,7 @@ struct Ledger {
 impl Ledger {
     fn take_events(&mut self, link: &mut Link) {
         for event in link.drain_events() {
+            #[expect(clippy::wildcard_enum_match_arm, reason = "any other event is a failure")]
             match event {
                 Event::MessageDone { message, outcome, .. } => {
                     assert_eq!(self.outcomes.insert(message.0, outcome), None, "told once");
@@ -48,7 +49,8 @@ impl Ledger {
                     assert!(!self.completed);
                     self.completed = true;
                 }
-                other => panic!("{other:?}"),
+                // The others are of sessions, or of what these tests do not do.
+                _ => panic!("{event:?}"),
             }
         }
     }
@@ -60,16 +62,16 @@ impl Ledger {
         let mut data = Vec::from(id.to_be_bytes());
         data.extend((0..len).map(|index| (index as u64 * 7 + id) as u8));
         // Empty messages cannot be told apart if some may be missing.
-        if len == 0 && value % 2 == 0 && reliable {
+        if len == 0 && value.is_multiple_of(2) && reliable {
             data.clear();
         }
         let mut options = SendOptions { receipt: true, ..SendOptions::default() };
         if !reliable {
             let kind = value / 7;
-            options.retransmit = kind % 3 != 0;
-            options.start_by = (kind % 5 == 0).then(|| link.now + Duration::from_millis(u64::from(kind % 64)));
-            options.finish_by = (kind % 7 == 0).then(|| link.now + Duration::from_millis(u64::from(kind % 256)));
-            options.after = (kind % 4 == 0).then(|| MessageId(id.saturating_sub(u64::from(kind % 3))));
+            options.retransmit = !kind.is_multiple_of(3);
+            options.start_by = kind.is_multiple_of(5).then(|| link.now + Duration::from_millis(u64::from(kind % 64)));
+            options.finish_by = kind.is_multiple_of(7).then(|| link.now + Duration::from_millis(u64::from(kind % 256)));
+            options.after = kind.is_multiple_of(4).then(|| MessageId(id.saturating_sub(u64::from(kind % 3))));
         }
         match link.send.write(link.now, data.clone().into(), options, &mut link.events) {
             Ok(message) => {
@@ -130,7 +132,7 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
             12 if !link.data.is_empty() => drop(link.data.remove(pick(link.data.len()))),
             13 if !link.data.is_empty() => link.data.push(link.data[pick(link.data.len())].clone()),
             14 | 15 => {
-                let ack = link.acknowledge(value % 2 == 0);
+                let ack = link.acknowledge(value.is_multiple_of(2));
                 link.acks.extend(ack);
             }
             16..=18 if !link.acks.is_empty() => {
@@ -144,12 +146,12 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
                 ledger.take_events(&mut link);
                 assert!(!known || ledger.outcomes.get(&message.0) == Some(&MessageOutcome::Abandoned));
             }
-            21 => ledger.read(&mut link, value % 2 == 0),
+            21 => ledger.read(&mut link, value.is_multiple_of(2)),
             22 => {
                 link.now += Duration::from_millis(u64::from(value % 40));
                 link.send.handle_timeout(link.now, ERTO, &mut link.events);
                 assert!(link.send.next_timeout().is_none_or(|at| at > link.now));
-                if value % 8 == 0 {
+                if value.is_multiple_of(8) {
                     link.time_out();
                 }
             }
