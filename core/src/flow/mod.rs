@@ -1,5 +1,4 @@
 //! Flows (RFC 7016 §3.6): what one direction of messages needs at either end, and nothing of sessions.
-#![allow(dead_code)] // until the session uses all of it
 
 mod in_flight;
 mod options;
@@ -14,10 +13,10 @@ mod tests;
 use bytes::Bytes;
 
 pub(crate) use in_flight::{InFlight, Lost};
-pub(crate) use options::{StartupOptions, parse_startup_options};
+pub(crate) use options::parse_startup_options;
 pub(crate) use recv::{Fragment, RecvBudget, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;
-pub(crate) use send::{AckOutcome, Acknowledgement, Assembled, SendFlow, SendFlowState};
+pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState};
 
 /// One whole message, from [`read`](crate::RecvFlowMut::read).
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -123,11 +123,6 @@ impl Reassembly {
         !self.ready.is_empty()
     }
 
-    /// Whether RECV_BUFFER is empty.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.ready.is_empty() && self.segments.is_empty()
-    }
-
     /// In network order: sequence numbers that were never received are known to be abandoned.
     pub(crate) const fn note_abandoned(&mut self) {
         self.abandoned = true;

@@ -70,6 +70,8 @@ pub(crate) struct RecvFlow {
     /// RF_FINAL_SN.
     final_sn: Option<u64>,
     buffer: Reassembly,
+    /// What of the session's budget is taken for the buffer.
+    charged: usize,
     /// BUFFER_CAPACITY in bytes.
     capacity: usize,
     /// PREV_RWND in blocks.
@@ -111,6 +113,7 @@ impl RecvFlow {
             seen,
             final_sn: None,
             buffer: Reassembly::new(),
+            charged: 0,
             capacity: recv_buffer,
             advertised: None,
             never_zero: false,
@@ -134,10 +137,6 @@ impl RecvFlow {
             told_finished: true,
             ..Self::new(handle, flow_id, Bytes::new(), None, 0)
         }
-    }
-
-    pub(crate) const fn handle(&self) -> RecvFlowHandle {
-        self.handle
     }
 
     pub(crate) const fn flow_id(&self) -> u64 {
@@ -208,10 +207,9 @@ impl RecvFlow {
         self.seen.insert(fragment.sequence, fragment.sequence);
         ack_now |= self.has_gaps();
         // Step 16.
-        let before = self.buffer.buffered();
         self.buffer.advance(self.csn());
         ack_now |= self.complete(now);
-        self.settle(before, budget);
+        self.settle(budget);
         self.tell(events);
         // §3.6.3.4.1: less than a block is left.
         Ok(ack_now || self.capacity < self.buffer.buffered().saturating_add(params::WINDOW_BLOCK as usize))
@@ -223,9 +221,8 @@ impl RecvFlow {
             self.told_readable = false;
             return None;
         }
-        let before = self.buffer.buffered();
         let message = self.buffer.read();
-        self.settle(before, budget);
+        self.settle(budget);
         match &message {
             None => self.told_readable = false,
             Some(message) => {
@@ -276,7 +273,7 @@ impl RecvFlow {
 
     /// Changes the order of delivery. Messages that are ready already keep theirs.
     pub(crate) fn set_order(&mut self, order: ReceiveOrder, events: &mut EventQueue) {
-        // What is held counts the same or less when delivered early; the budget is settled with the next change.
+        // A whole message counts less than its fragments: the budget hears of it with the next change.
         self.buffer.set_order(order);
         self.tell(events);
     }
@@ -354,9 +351,8 @@ impl RecvFlow {
             self.reject(now, 0, budget, events);
             return Ok(false);
         }
-        let before = self.buffer.buffered();
         self.buffer.insert(fragment.sequence, fragment.control, fragment.data);
-        self.settle(before, budget);
+        self.settle(budget);
         Ok(true)
     }
 
@@ -380,15 +376,16 @@ impl RecvFlow {
         completes
     }
 
-    /// Carries a change of what is buffered over to the session's budget.
-    fn settle(&self, before: usize, budget: &mut RecvBudget) {
-        budget.held = budget.held.saturating_sub(before).saturating_add(self.buffer.buffered());
+    /// Brings the session's budget up to date with what is buffered.
+    fn settle(&mut self, budget: &mut RecvBudget) {
+        let buffered = self.buffer.buffered();
+        budget.held = budget.held.saturating_sub(self.charged).saturating_add(buffered);
+        self.charged = buffered;
     }
 
     fn discard(&mut self, budget: &mut RecvBudget) {
-        let before = self.buffer.buffered();
         self.buffer.clear();
-        self.settle(before, budget);
+        self.settle(budget);
     }
 
     /// SHOULD_ACK, if the window has opened.

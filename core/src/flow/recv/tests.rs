@@ -209,6 +209,17 @@ fn network_order_delivers_what_is_whole() {
     assert_eq!(rig.read().map(|message| message.sequence), Some(4));
 }
 
+/// A whole message counts less than its fragments, whenever it becomes one.
+#[test]
+fn a_change_of_order_leaves_nothing_in_the_budget() {
+    let mut rig = Rig::new(1 << 16);
+    rig.part(2, FragmentControl::Begin, b"ab");
+    rig.part(3, FragmentControl::End, b"cd");
+    rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+    assert_eq!(rig.read().unwrap().data, "abcd");
+    assert_eq!(rig.budget.held, 0);
+}
+
 #[test]
 fn readable_is_told_once_until_a_read_finds_nothing() {
     let readable = [Event::FlowReadable { flow: RECV }];

@@ -5,9 +5,8 @@ use quickcheck::quickcheck;
 
 use super::*;
 use crate::event::MessageOutcome;
-use crate::flow::in_flight::InFlight;
 use crate::flow::tests::link::{ERTO, Link, SEND, chunks, fragments, packet};
-use crate::wire::{Chunk, EncodeChunk, FragmentControl};
+use crate::wire::{Chunk, FragmentControl};
 
 const FULL: u64 = u64::MAX;
 

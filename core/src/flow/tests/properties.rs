@@ -18,7 +18,6 @@ struct Ledger {
     written: Vec<Vec<u8>>,
     read: Vec<(u64, Message)>,
     outcomes: BTreeMap<u64, MessageOutcome>,
-    asked: BTreeSet<u64>,
     finished: bool,
     completed: bool,
     readable: bool,
