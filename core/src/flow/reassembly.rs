@@ -30,10 +30,11 @@ struct Segment {
 
 impl Segment {
     fn new(sequence: u64, control: FragmentControl, data: &[u8]) -> Self {
+        let (begins, ends) = ends_of(control);
         Self {
             last: sequence,
-            begins: matches!(control, FragmentControl::Whole | FragmentControl::Begin),
-            ends: matches!(control, FragmentControl::Whole | FragmentControl::End),
+            begins,
+            ends,
             pieces: VecDeque::from([BytesMut::from(data)]),
             fragments: 1,
             len: data.len(),
@@ -48,17 +49,25 @@ impl Segment {
         self.len + self.fragments * ENTRY_OVERHEAD
     }
 
+    /// Adds the fragment right behind this segment.
+    fn append(&mut self, sequence: u64, ends: bool, data: &[u8]) {
+        self.last = sequence;
+        self.ends = ends;
+        self.fragments += 1;
+        self.len += data.len();
+        match self.pieces.back_mut() {
+            Some(tail) => tail.extend_from_slice(data),
+            None => self.pieces.push_back(BytesMut::from(data)),
+        }
+    }
+
     /// Joins the segment right behind this one. The shorter list of pieces moves.
     fn join(&mut self, mut behind: Self) {
         self.last = behind.last;
         self.ends = behind.ends;
         self.fragments += behind.fragments;
         self.len += behind.len;
-        if behind.fragments == 1
-            && let (Some(tail), Some(piece)) = (self.pieces.back_mut(), behind.pieces.front())
-        {
-            tail.extend_from_slice(piece);
-        } else if self.pieces.len() < behind.pieces.len() {
+        if self.pieces.len() < behind.pieces.len() {
             while let Some(piece) = self.pieces.pop_back() {
                 behind.pieces.push_front(piece);
             }
@@ -77,6 +86,16 @@ impl Segment {
                 whole.freeze()
             }
         }
+    }
+}
+
+/// Whether a fragment begins, and whether it ends, its message.
+const fn ends_of(control: FragmentControl) -> (bool, bool) {
+    match control {
+        FragmentControl::Whole => (true, true),
+        FragmentControl::Begin => (true, false),
+        FragmentControl::Middle => (false, false),
+        FragmentControl::End => (false, true),
     }
 }
 
@@ -128,33 +147,35 @@ impl Reassembly {
         self.abandoned = true;
     }
 
-    /// Takes a fragment that was not seen before. `advance` is to follow.
-    pub(crate) fn insert(&mut self, sequence: u64, control: FragmentControl, data: &[u8]) {
+    /// Takes a fragment that was not seen before. `in_order`: everything below it was seen or abandoned. `advance`
+    /// is to follow.
+    pub(crate) fn insert(&mut self, sequence: u64, control: FragmentControl, data: &[u8], in_order: bool) {
         self.buffered += Self::cost(data.len());
-        let mut first = sequence;
-        let mut segment = Segment::new(sequence, control, data);
-        if !segment.ends
-            && let Some(behind) = sequence.checked_add(1)
-            && self.segments.get(&behind).is_some_and(|behind| !behind.begins)
-            && let Some(behind) = self.segments.remove(&behind)
-        {
-            segment.join(behind);
-        }
-        if !segment.begins
-            && let Some((&before, earlier)) = self.segments.range_mut(..sequence).next_back()
-            && earlier.last.checked_add(1) == Some(sequence)
-            && !earlier.ends
-        {
-            first = before;
-            earlier.join(segment);
-            if earlier.is_whole() && self.order == ReceiveOrder::Network {
-                self.deliver(first);
-            }
+        let its_turn = self.order == ReceiveOrder::Network || (in_order && self.segments.is_empty());
+        if control == FragmentControl::Whole && its_turn {
+            self.push_ready(sequence, sequence, Bytes::copy_from_slice(data));
             return;
         }
-        let whole = segment.is_whole();
-        self.segments.insert(first, segment);
-        if whole && self.order == ReceiveOrder::Network {
+        let (begins, ends) = ends_of(control);
+        let behind = sequence.checked_add(1).filter(|_| !ends);
+        let behind = behind.filter(|behind| self.segments.get(behind).is_some_and(|segment| !segment.begins));
+        let behind = behind.and_then(|behind| self.segments.remove(&behind));
+        let before = self
+            .segments
+            .range_mut(..sequence)
+            .next_back()
+            .filter(|(_, segment)| !begins && !segment.ends && segment.last.checked_add(1) == Some(sequence));
+        let (first, segment) = match before {
+            Some((&first, segment)) => {
+                segment.append(sequence, ends, data);
+                (first, segment)
+            }
+            None => (sequence, self.segments.entry(sequence).or_insert(Segment::new(sequence, control, data))),
+        };
+        if let Some(behind) = behind {
+            segment.join(behind);
+        }
+        if segment.is_whole() && self.order == ReceiveOrder::Network {
             self.deliver(first);
         }
     }
@@ -213,15 +234,20 @@ impl Reassembly {
 
     fn deliver(&mut self, first: u64) {
         let Some(segment) = self.segments.remove(&first) else { return };
+        self.buffered -= segment.cost();
+        self.buffered += Self::cost(segment.len);
+        let last = segment.last;
+        self.push_ready(first, last, segment.into_data());
+    }
+
+    /// Makes a message readable whose fragments were `first..=last`.
+    fn push_ready(&mut self, first: u64, last: u64, data: Bytes) {
         let gap = match self.order {
             ReceiveOrder::Queuing => first > self.expected,
             ReceiveOrder::Network => self.abandoned,
         };
         self.abandoned = false;
-        self.expected = self.expected.max(segment.last.saturating_add(1));
-        self.buffered -= segment.cost();
-        let data = segment.into_data();
-        self.buffered += Self::cost(data.len());
+        self.expected = self.expected.max(last.saturating_add(1));
         self.ready.push_back(Message { data, sequence: first, gap });
     }
 

@@ -351,7 +351,8 @@ impl RecvFlow {
             self.reject(now, 0, budget, events);
             return Ok(false);
         }
-        self.buffer.insert(fragment.sequence, fragment.control, fragment.data);
+        let in_order = fragment.sequence == self.csn().max(fragment.fsn).saturating_add(1);
+        self.buffer.insert(fragment.sequence, fragment.control, fragment.data, in_order);
         self.settle(budget);
         Ok(true)
     }

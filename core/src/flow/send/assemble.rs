@@ -114,11 +114,10 @@ impl SendFlow {
         let empty = Chosen { sequence, fsn, control: FragmentControl::Whole, abandon: false, last: false, data: &[] };
         let room = packet.remaining().checked_sub(self.payload_len(&empty, previous))?;
         // §3.6.2.2: a fragment MUST fit a packet with the longest header and the startup options. Its FSN offset
-        // can grow until it is sent again.
-        let longest_offset = Chosen { fsn: 0, ..empty };
+        // only shrinks until it is sent again, as the FSN never falls.
         let most = limit(packet)
             .checked_sub(PacketHeader::MAX_LEN + CHUNK_HEADER_LEN)?
-            .checked_sub(self.user_data(&longest_offset, None).payload_len())?;
+            .checked_sub(self.user_data(&empty, None).payload_len())?;
         let rest = self.queue.rest()?;
         let len = rest.min(most).min(room);
         let fills_up = len < rest && len < most;
