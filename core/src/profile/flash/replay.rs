@@ -120,6 +120,21 @@ mod tests {
         assert!(!window.insert(5000 - WINDOW), "too old to tell");
     }
 
+    /// A word of the ring must not remember what it held a turn before, wherever the window enters it.
+    #[test]
+    fn the_ring_is_clean_after_every_turn() {
+        for late in [1, 5, 63, 64, 65, 200, WINDOW - 1] {
+            let pairs = (late..5000).flat_map(|number| [number * 2, (number - late) * 2 + 1]);
+            let distance = late * 2 - 1;
+            let mut window = ReplayWindow::default();
+            for number in pairs {
+                let late = number % 2 == 1;
+                assert_eq!(window.insert(number), !late || distance < WINDOW, "{number}");
+                assert!(!window.insert(number), "{number} again");
+            }
+        }
+    }
+
     #[test]
     fn a_leap_over_the_whole_ring_clears_it() {
         let mut window = ReplayWindow::default();
