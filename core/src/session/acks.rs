@@ -1,6 +1,16 @@
 //! When acknowledgements are due: ACK_NOW, RX_DATA_PACKETS and DELACK_ALARM (RFC 7016 §3.6.3.2, §3.6.3.4).
+//!
+//! Drivers hand over packets in batches, and only then ask for what is to be sent. One acknowledgement for a whole
+//! batch would starve the far end: its window grows with each acknowledgement, and it may send six packets for each
+//! (§3.5.2.3). So when a further data packet comes before the acknowledgement of two others was sent, that one is
+//! written down at once, as it would have gone out between them, and goes out in a packet of its own.
+
+use alloc::vec::Vec;
 
 use crate::params::ACK_EVERY_PACKETS;
+
+/// Acknowledgements that may be written down. With more in one batch, some cover more than two packets.
+pub(super) const MAX_WRITTEN: usize = 32;
 
 /// The session's acknowledgement state. DELACK_ALARM itself is one of the session's timers.
 #[derive(Debug, Default)]
@@ -9,9 +19,20 @@ pub(super) struct Acks {
     now: bool,
     /// RX_DATA_PACKETS.
     data_packets: u32,
+    /// Chunks written down, packet by packet, each behind its length in two bytes.
+    written: Vec<u8>,
+    /// Where in `written` the first that was not sent begins.
+    first: usize,
+    /// How many were not sent.
+    waiting: usize,
 }
 
 impl Acks {
+    /// Something is to be sent now.
+    pub(super) const fn is_due(&self) -> bool {
+        self.now || self.waiting > 0
+    }
+
     pub(super) const fn is_now(&self) -> bool {
         self.now
     }
@@ -26,8 +47,41 @@ impl Acks {
         self.now |= self.data_packets >= ACK_EVERY_PACKETS;
     }
 
+    /// Two packets wait to be acknowledged, so the next one must not be acknowledged with them.
+    pub(super) const fn is_full(&self) -> bool {
+        self.data_packets >= ACK_EVERY_PACKETS && self.waiting < MAX_WRITTEN
+    }
+
+    /// Writes down the chunks of a packet.
+    pub(super) fn write_down(&mut self, chunks: &[u8]) {
+        if let Ok(length) = u16::try_from(chunks.len()) {
+            self.written.extend_from_slice(&length.to_be_bytes());
+            self.written.extend_from_slice(chunks);
+            self.waiting += 1;
+        }
+    }
+
+    /// The chunks of the first packet that was written down.
+    pub(super) fn first_written(&self) -> Option<&[u8]> {
+        let (length, rest) = self.written.get(self.first..)?.split_first_chunk::<2>()?;
+        rest.get(..usize::from(u16::from_be_bytes(*length)))
+    }
+
+    /// The first packet that was written down is sent.
+    pub(super) fn written_sent(&mut self) {
+        if let Some(length) = self.first_written().map(<[u8]>::len) {
+            self.first += length + 2;
+            self.waiting = self.waiting.saturating_sub(1);
+        }
+        if self.waiting == 0 {
+            self.written.clear();
+            self.first = 0;
+        }
+    }
+
     /// No receiving flow has anything to acknowledge (RFC 7016 §3.6.3.4.5, step 2; §3.6.3.4.6, step 6).
     pub(super) fn all_sent(&mut self) {
-        *self = Self::default();
+        self.now = false;
+        self.data_packets = 0;
     }
 }

@@ -313,6 +313,9 @@ impl Session {
         if !self.state.is_open() {
             return;
         }
+        if self.flows.scheduler.is_empty() {
+            self.recovery.end_burst();
+        }
         if !self.flows.acks_due() {
             self.acks.all_sent();
             self.timers.clear(Timer::DelayedAck);

@@ -13,7 +13,9 @@ use super::{Context, Link, Role, Session};
 use crate::config::Priority;
 use crate::time::Instant;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
-use crate::wire::{BufferProbe, EcnReport, Mode, PacketHeader, PacketWriter, Ping, PingReply, session_id};
+use crate::wire::{
+    BufferProbe, CHUNK_HEADER_LEN, Chunks, EcnReport, Mode, PacketHeader, PacketWriter, Ping, PingReply, session_id,
+};
 
 /// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
 /// sent again, and then it must still fit. Room for the longest header is left by the flow.
@@ -55,7 +57,7 @@ impl Session {
 
     /// Anything but user data for the session's own path.
     fn has_control(&self) -> bool {
-        self.control.is_due() || self.acks.is_now() || self.flows.probes_due()
+        self.control.is_due() || self.acks.is_due() || self.flows.probes_due()
     }
 
     /// User data waits, and the budget allows it (RFC 7016 §3.6.2.3).
@@ -69,7 +71,7 @@ impl Session {
             return 0;
         };
         let capacity = link.keys.plain_capacity(link.keys.front_len(0), self.packet_room());
-        capacity.saturating_sub(PacketHeader::MAX_LEN + 3 + GROWTH_RESERVE)
+        capacity.saturating_sub(PacketHeader::MAX_LEN + CHUNK_HEADER_LEN + GROWTH_RESERVE)
     }
 
     /// Bytes of a datagram behind the scrambled session ID.
@@ -141,6 +143,9 @@ impl Session {
         max_segments: usize,
     ) -> bool {
         let full = self.packet_room();
+        if self.build_written(cx, bytes, spans, max_segments) {
+            return false;
+        }
         let Some(first) = self.build(cx, bytes, 0, full) else {
             return false;
         };
@@ -160,6 +165,74 @@ impl Session {
             }
         }
         true
+    }
+
+    /// Acknowledgements that were written down, each in a packet of its own. Whether there are any.
+    fn build_written(
+        &mut self,
+        cx: &Context<'_>,
+        bytes: &mut Vec<u8>,
+        spans: &mut Vec<Span>,
+        max_segments: usize,
+    ) -> bool {
+        let mut room = self.packet_room();
+        while spans.len() < max_segments
+            && let Some(chunks) = self.acks.first_written()
+            && let base = bytes.len()
+            && let Some((mut span, capacity)) = self.begin(bytes, spans.len(), room)
+        {
+            let fields = self.rtt.fields(cx.now);
+            let mut packet = PacketWriter::new(bytes, capacity);
+            packet.header(&self.header(cx, fields));
+            let mut chunks = Chunks::new(chunks);
+            let fits = core::iter::from_fn(|| chunks.next_raw())
+                .all(|(kind, payload)| packet.push_with(kind, |out| out.extend_from_slice(payload)));
+            span.plain = packet.len();
+            if !fits && !spans.is_empty() {
+                // It is longer than the first of the flight, and begins another.
+                bytes.truncate(base);
+                break;
+            }
+            self.finish(bytes, &mut span);
+            self.acks.written_sent();
+            self.rtt.sent(fields);
+            if spans.is_empty() {
+                room = span.sealed;
+            } else {
+                self.pad(bytes, &mut span, room);
+            }
+            spans.push(span);
+            if span.sealed < room {
+                break;
+            }
+        }
+        !spans.is_empty()
+    }
+
+    /// Writes down the acknowledgements that are due, as far as one packet holds them.
+    pub(super) fn write_down_acks(&mut self) {
+        let header = PacketHeader::new(self.mode());
+        let limit = header.encoded_len() + CHUNK_HEADER_LEN + self.single_chunk_room();
+        let mut bytes = Vec::new();
+        let mut packet = PacketWriter::new(&mut bytes, limit);
+        packet.header(&header);
+        self.write_acks(&mut packet);
+        if packet.has_chunks()
+            && let Some(chunks) = bytes.get(header.encoded_len()..)
+        {
+            self.acks.write_down(chunks);
+        }
+    }
+
+    /// The header of a packet for the session's path.
+    fn header(&self, cx: &Context<'_>, fields: (Option<u16>, Option<u16>)) -> PacketHeader {
+        PacketHeader {
+            // RFC 7016 §2.2.4: told to this far end if another is sending time critical data.
+            time_critical_reverse: cx.time_critical.received_lately_by_another(self.handle, cx.now),
+            timestamp: fields.0,
+            timestamp_echo: fields.1,
+            ..PacketHeader::new(self.mode())
+        }
     }
 
     fn mode(&self) -> Mode {
@@ -241,13 +314,7 @@ impl Session {
             Layout::Reserve | Layout::Full if self.state.is_open() => self.rtt.fields(cx.now),
             Layout::Reserve | Layout::Full | Layout::Bare => (None, None),
         };
-        let header = PacketHeader {
-            // RFC 7016 §2.2.4: told to this far end if another is sending time critical data.
-            time_critical_reverse: cx.time_critical.received_lately_by_another(self.handle, cx.now),
-            timestamp: fields.0,
-            timestamp_echo: fields.1,
-            ..PacketHeader::new(self.mode())
-        };
+        let header = self.header(cx, fields);
         let reserve = match layout {
             Layout::Reserve => GROWTH_RESERVE,
             Layout::Full | Layout::Bare => 0,

@@ -76,6 +76,9 @@ impl Session {
         }
         let facts = PacketFacts { pre_ack_outstanding: self.recovery.in_flight.outstanding(), ..Default::default() };
         let mut incoming = Incoming { path, last_data: None, any_data: false, facts, report: None };
+        if self.acks.is_full() {
+            self.write_down_acks();
+        }
         for chunk in chunks {
             match chunk {
                 Ok(chunk) => self.on_chunk(cx, &mut incoming, &chunk),

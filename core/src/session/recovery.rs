@@ -13,12 +13,20 @@ use crate::flow::{InFlight, Lost};
 use crate::params::BURST_PACKETS;
 use crate::time::Instant;
 
+/// Acknowledgements handled together that count for the burst limit.
+const MAX_ACKS_TOGETHER: u32 = 32;
+
 /// The transmission budget of a session and what it depends on.
 pub(super) struct Recovery {
     pub(super) in_flight: InFlight,
     pub(super) controller: Box<dyn Controller>,
     /// DATA_PACKET_COUNT (RFC 7016 §3.5.2.3).
     data_packets: u32,
+    /// What it may reach: six, or as many more as would have been sent between acknowledgements handled together.
+    burst: u32,
+    last_ack: Option<Instant>,
+    /// Before the last acknowledgement the window was full.
+    was_full: bool,
     /// When user data was last sent.
     last_sent: Option<Instant>,
     /// The alarm found loss, and nothing was acknowledged since.
@@ -36,6 +44,9 @@ impl Recovery {
             in_flight: InFlight::new(),
             controller,
             data_packets: 0,
+            burst: BURST_PACKETS,
+            last_ack: None,
+            was_full: false,
             last_sent: None,
             backed_off: false,
             time_critical_sent: None,
@@ -49,7 +60,7 @@ impl Recovery {
     /// Bytes of user data that may be sent now; the last fragment may exceed them.
     pub(super) fn budget(&self) -> u64 {
         // RFC 7016 §3.5.2.3: not more than six data packets between acknowledgements or timeouts.
-        if self.data_packets >= BURST_PACKETS {
+        if self.data_packets >= self.burst {
             return 0;
         }
         self.controller.window().saturating_sub(self.in_flight.outstanding())
@@ -62,6 +73,32 @@ impl Recovery {
         if time_critical {
             self.time_critical_sent = Some(now);
         }
+    }
+
+    /// A packet of acknowledgements came: six more data packets may be sent (RFC 7016 §3.5.2.3).
+    ///
+    /// Drivers hand over packets in batches. Had they come one by one, with a backlog, six data packets could have
+    /// followed each, and have filled the window again: so those of one instant with nothing sent in between add up,
+    /// to some extent, and a window that was full before the first counts as full before the others.
+    fn on_ack_packet(&mut self, now: Instant, backlog: bool, pre_ack_outstanding: &mut u64) {
+        let together = backlog && self.last_ack == Some(now) && self.data_packets == 0;
+        let window = self.controller.window();
+        if together {
+            self.burst = (self.burst + BURST_PACKETS).min(BURST_PACKETS * MAX_ACKS_TOGETHER);
+            if self.was_full {
+                *pre_ack_outstanding = window.max(*pre_ack_outstanding);
+            }
+        } else {
+            self.burst = BURST_PACKETS;
+        }
+        self.was_full = *pre_ack_outstanding >= window;
+        self.last_ack = Some(now);
+        self.data_packets = 0;
+    }
+
+    /// There is nothing to send: what comes later is not for the acknowledgements of now to let out.
+    pub(super) fn end_burst(&mut self) {
+        self.burst = BURST_PACKETS;
     }
 
     /// A packet with the Time Critical Reverse flag came.
@@ -95,8 +132,9 @@ impl Session {
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
             facts.lost_bytes = self.settle_lost(cx);
             facts.any_loss = facts.lost_bytes > 0;
-            // RFC 7016 §3.5.2.3, §3.6.2.6.
-            self.recovery.data_packets = 0;
+            let backlog = !self.flows.scheduler.is_empty();
+            self.recovery.on_ack_packet(cx.now, backlog, &mut facts.pre_ack_outstanding);
+            // RFC 7016 §3.6.2.6.
             if self.timers.get(Timer::Timeout).is_some() {
                 self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
             }
@@ -139,6 +177,7 @@ impl Session {
         let any = !self.recovery.lost.is_empty();
         self.settle_lost(cx);
         self.recovery.data_packets = 0;
+        self.recovery.burst = BURST_PACKETS;
         any
     }
 

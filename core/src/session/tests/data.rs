@@ -369,3 +369,26 @@ fn control_passes_while_the_window_is_full() {
     network.pump();
     assert!(network.sent.last().unwrap().has(PING));
 }
+
+/// A driver that hands over packets in batches gets the speed of one that does not: two packets to an
+/// acknowledgement, and six packets for each.
+#[test]
+fn batches_of_packets_are_acknowledged_like_single_ones() {
+    let figures = |batched: bool| {
+        let mut network = Network::open(SessionConfig::default());
+        network.batched = batched;
+        let flow = network.open_flow_with(A, FlowOptions::new("test").send_buffer(usize::MAX));
+        for _ in 0..500 {
+            network.write(A, flow, 10_000);
+        }
+        // A window of less than twice what is written down of one batch.
+        network.run(280);
+        let acks = network.sent_by(B, Sent::has_ack);
+        assert_eq!(acks.iter().any(|sent| sent.index > 0), batched, "they go in flights");
+        assert!(acks.iter().all(|sent| !sent.has_data()));
+        (network.ends[A].session.stats().cwnd, acks.len(), network.sent_by(A, Sent::has_data).len())
+    };
+    let (single, batched) = (figures(false), figures(true));
+    assert!(batched.0 * 10 >= single.0 * 8, "{batched:?} and {single:?}");
+    assert!(batched.1 * 10 >= batched.2 * 4, "{batched:?}");
+}

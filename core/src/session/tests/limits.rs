@@ -8,10 +8,11 @@ use super::packets::{header_of, one, packet, user_data};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::Event;
+use crate::session::acks::MAX_WRITTEN;
 use crate::session::control::{MAX_ASIDE, MAX_FORWARDS, MAX_REPLIES, MAX_REPLY_BYTES};
 use crate::session::{MAX_FORWARDED, Session};
 use crate::transmit::{InterfaceId, Path, RecvMeta};
-use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello, Ping, UserData};
+use crate::wire::{Address, AddressOrigin, Chunk, EncodeChunk, ForwardedHello, Ping, UserData};
 
 /// Hands packets over without giving the session a chance to send.
 fn feed(network: &mut Network, to: usize, path: Path, chunk: &impl EncodeChunk) {
@@ -183,6 +184,22 @@ fn acknowledgements_longer_than_a_packet_are_cut() {
     assert!(acks.iter().any(|sent| sent.datagram_len > 550), "cut to fit");
     assert!(acks.len() >= 10);
     assert!(!network.ends[B].session.wants_transmit());
+}
+
+/// A batch of any size: so many acknowledgements are written down, and the rest are one.
+#[test]
+fn acknowledgements_are_written_down_in_limited_number() {
+    let mut network = Network::open(SessionConfig::default());
+    for sequence in 1..=1_000 {
+        let chunk = UserData { fsn_offset: sequence, ..user_data(1, sequence, b"x") };
+        feed(&mut network, B, path_to(A), &chunk);
+    }
+    network.pump();
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_WRITTEN + 1);
+    let last = network.sent.last().unwrap();
+    assert!(matches!(last.chunks()[0], Chunk::AckRanges(ref ack) if ack.cumulative_ack == 1_000));
+    network.run(1_000);
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_WRITTEN + 1, "nothing is left");
 }
 
 fn feed_plain(network: &mut Network, plain: &[u8]) {
