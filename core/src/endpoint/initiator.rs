@@ -385,7 +385,6 @@ impl Endpoint {
         };
         let established = Established {
             keys,
-            rx_id: occupant.rx_id,
             tx_id: chunk.session_id,
             path: keying.path,
             far_certificate: keying.far_certificate.clone(),

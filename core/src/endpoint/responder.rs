@@ -192,7 +192,6 @@ impl Endpoint {
         self.startup.push_reply(self.now, packet);
         let established = Established {
             keys: response.keys,
-            rx_id,
             tx_id: keying.session_id,
             path,
             far_certificate: Bytes::copy_from_slice(keying.certificate),

@@ -22,8 +22,8 @@ impl Session {
     /// To S_OPEN; pushes SessionOpened. Flows opened before begin to send.
     pub(crate) fn establish(&mut self, cx: &mut Context<'_>, established: Established) {
         if self.state.opened() {
-            let Established { keys, rx_id, tx_id, path, far_certificate } = established;
-            self.link = Some(Link { keys, rx_id, tx_id, path, far_certificate });
+            let Established { keys, tx_id, path, far_certificate } = established;
+            self.link = Some(Link { keys, tx_id, path, far_certificate });
             self.last_heard = Some(cx.now);
             self.arm_keepalive(cx.now);
             cx.events.push(Event::SessionOpened { session: self.handle });

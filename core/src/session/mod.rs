@@ -94,7 +94,6 @@ pub(crate) struct Context<'a> {
 /// An FIHello that arrived over a session.
 #[derive(Debug)]
 pub(crate) struct ReceivedForward {
-    pub(crate) session: SessionHandle,
     pub(crate) discriminator: Vec<u8>,
     pub(crate) reply_address: SocketAddr,
     pub(crate) tag: Vec<u8>,
@@ -105,8 +104,6 @@ pub(crate) struct ReceivedForward {
 #[derive(Debug)]
 pub(crate) struct Established {
     pub(crate) keys: Box<dyn SessionKeys>,
-    /// The session ID that the far end puts on packets to this end.
-    pub(crate) rx_id: u32,
     /// The session ID to put on packets to the far end.
     pub(crate) tx_id: u32,
     pub(crate) path: Path,
@@ -116,7 +113,6 @@ pub(crate) struct Established {
 /// What exists from S_OPEN on.
 struct Link {
     keys: Box<dyn SessionKeys>,
-    rx_id: u32,
     tx_id: u32,
     /// DESTADDR, and our interface to it.
     path: Path,
@@ -198,10 +194,6 @@ impl Session {
     /// Where packets go, from S_OPEN on.
     pub(crate) fn path(&self) -> Option<Path> {
         self.link.as_ref().map(|link| link.path)
-    }
-
-    pub(crate) fn rx_id(&self) -> Option<u32> {
-        self.link.as_ref().map(|link| link.rx_id)
     }
 
     pub(crate) fn tx_id(&self) -> Option<u32> {

@@ -333,7 +333,6 @@ impl Session {
             return count(cx.stats, DropReason::OverLimit);
         }
         cx.forwarded.push_back(ReceivedForward {
-            session: self.handle,
             discriminator: hello.discriminator.into(),
             reply_address: hello.reply_address.socket,
             tag: hello.tag.into(),

@@ -290,7 +290,6 @@ impl Network {
         for end in [A, B] {
             let established = Established {
                 keys: Box::new(GlassKeys { authenticates }),
-                rx_id: 100 + end as u32,
                 tx_id: 101 - end as u32,
                 path: path_to(1 - end),
                 far_certificate: Bytes::from_static(b"certificate"),
