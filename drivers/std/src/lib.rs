@@ -1,7 +1,9 @@
 //! RTMFP over UDP sockets, for programs with threads.
 //!
-//! Two layers; take the highest that fits:
+//! Three layers; take the highest that fits:
 //!
+//! - [`Node`] runs an endpoint on a thread of its own and hands out [`Session`], [`SendFlow`] and [`RecvFlow`], whose
+//!   calls block. Nothing of the core's contract need be known.
 //! - [`Driver`] runs an [`App`] (a state machine over the core's events and commands) on the calling thread,
 //!   blocking until a datagram, a deadline, or a [`Waker`].
 //! - [`Pump`] moves datagrams between sockets and an endpoint without ever blocking, for programs with a loop of their
@@ -13,6 +15,7 @@
 mod clock;
 mod driver;
 mod entropy;
+mod node;
 mod pump;
 mod socket;
 mod wake;
@@ -20,6 +23,7 @@ mod wake;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use entropy::system_rng;
+pub use node::{Node, NodeApp, NodeError, NodeHandle, RecvFlow, SendFlow, Session, block_on};
 pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;
 pub use socket::Socket;

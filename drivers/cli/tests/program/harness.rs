@@ -1,13 +1,13 @@
 //! Starts the program, reads what it says, and never waits for ever.
 
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
 
 /// After this long a test has failed. Debug builds on a busy machine are slow.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);

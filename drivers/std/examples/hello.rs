@@ -1,0 +1,39 @@
+//! A greeting and its answer between two endpoints in one process: `cargo run -p rtmfp-std --example hello`
+
+use std::error::Error;
+use std::sync::Arc;
+use std::thread;
+
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+use rtmfp_core::{EndpointConfig, FlowOptions};
+use rtmfp_std::{Node, system_rng};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let profile = FlashProfile::builder().accept_ancillary(true).build(&mut *system_rng()?)?;
+    let server = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let address = server.local_addrs().to_vec();
+    let serving = thread::spawn(move || -> Result<(), rtmfp_std::NodeError> {
+        let Some(session) = server.accept() else { return Ok(()) };
+        let flow = session.accept_flow()?;
+        let answer = flow.open_return_flow(FlowOptions::new("answer"));
+        while let Some(message) = flow.recv()? {
+            answer.send([b"hello, ", &message.data[..]].concat())?;
+        }
+        answer.finish()
+    });
+
+    let profile = FlashProfile::builder().build(&mut *system_rng()?)?;
+    let client = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let server = Discriminator::new().ancillary_data(b"rtmfp://localhost/hello").to_bytes();
+    let session = client.connect(server, &address)?;
+    let greeting = session.open_flow(FlowOptions::new("greeting"));
+    greeting.send("world")?;
+    let answer = session.accept_flow()?;
+    greeting.finish()?;
+    while let Some(message) = answer.recv()? {
+        println!("{}", String::from_utf8_lossy(&message.data));
+    }
+    drop((answer, session));
+    serving.join().map_err(|_| "the server failed")??;
+    Ok(())
+}

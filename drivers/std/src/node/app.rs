@@ -1,0 +1,314 @@
+//! The endpoint's side: carries out commands and fills and empties the flows' queues.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rtmfp_core::error::WriteRefusal;
+use rtmfp_core::{
+    App, CloseMode, Endpoint, Event, FlowEnd, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle,
+    Target,
+};
+
+use super::handles::NodeHandle;
+use super::shared::{Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, Within, lock};
+use super::{NodeError, handles};
+
+/// The application that [`NodeHandle`]s talk to. Any driver can run it; [`Node`](super::Node) does, on a thread.
+#[derive(Debug)]
+pub struct NodeApp {
+    hub: Arc<Hub>,
+    sessions: BTreeMap<SessionHandle, Entry>,
+    done: bool,
+}
+
+#[derive(Debug)]
+struct Entry {
+    shared: Arc<SessionShared>,
+    sending: BTreeMap<SendFlowHandle, Arc<SendShared>>,
+    receiving: BTreeMap<RecvFlowHandle, Arc<RecvShared>>,
+}
+
+impl Entry {
+    const fn new(shared: Arc<SessionShared>) -> Self {
+        Self { shared, sending: BTreeMap::new(), receiving: BTreeMap::new() }
+    }
+
+    /// Tells all handles of the session that it is over.
+    fn end(self, error: NodeError) {
+        let mut session = lock(&self.shared.0);
+        session.end.get_or_insert(error);
+        session.waiting.wake();
+        drop(session);
+        for flow in self.sending.values() {
+            lock(&flow.0).fail(error);
+        }
+        for flow in self.receiving.values() {
+            let mut state = lock(&flow.state);
+            if state.end.is_none() {
+                state.end = Some(FlowEnd::SessionEnded);
+                state.error = Some(error);
+            }
+            state.waiting.wake();
+        }
+    }
+}
+
+impl NodeApp {
+    /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
+    /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
+    pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, NodeHandle) {
+        let hub = Arc::new(Hub::new(locals, Box::new(wake)));
+        (Self { hub: Arc::clone(&hub), sessions: BTreeMap::new(), done: false }, handles::node(hub))
+    }
+
+    fn carry_out(&mut self, now: Instant, endpoint: &mut Endpoint, command: Command) {
+        match command {
+            Command::Open(shared, target) => self.open(now, endpoint, shared, target),
+            Command::Close(shared, mode) => {
+                let handle = lock(&shared.0).handle;
+                if let Some(mut session) = handle.and_then(|handle| endpoint.session_mut(now, handle)) {
+                    session.close(mode);
+                }
+            }
+            Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
+            Command::Send(shared) => {
+                lock(&shared.0).told = false;
+                send(now, endpoint, &shared);
+            }
+            Command::Receive(shared) => receive(now, endpoint, &shared),
+            Command::Reject(shared, code) => {
+                if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
+                    flow.reject(code);
+                }
+            }
+            Command::Stop => {
+                endpoint.close_all(now, CloseMode::Orderly);
+                self.done = true;
+            }
+        }
+    }
+
+    fn open(&mut self, now: Instant, endpoint: &mut Endpoint, shared: Arc<SessionShared>, target: Target) {
+        match endpoint.open(now, target) {
+            Ok(handle) => {
+                lock(&shared.0).handle = Some(handle);
+                self.sessions.insert(handle, Entry::new(shared));
+            }
+            Err(e) => Entry::new(shared).end(NodeError::NotBegun(e)),
+        }
+    }
+
+    fn open_flow(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        shared: Arc<SendShared>,
+        within: &Within,
+        options: FlowOptions,
+    ) {
+        let opened = match within {
+            Within::Session(session) => {
+                let (handle, end) = {
+                    let state = lock(&session.0);
+                    (state.handle, state.end)
+                };
+                match handle.and_then(|handle| endpoint.session_mut(now, handle)) {
+                    Some(mut session) => session.open_flow(options).map_err(NodeError::NoFlow),
+                    None => Err(end.unwrap_or(NodeError::Closed)),
+                }
+            }
+            Within::ReturnTo(flow) => match endpoint.recv_flow_mut(now, flow.handle) {
+                Some(mut flow) => flow.open_return_flow(options).map_err(NodeError::NoFlow),
+                None => Err(NodeError::Closed),
+            },
+        };
+        match opened {
+            Ok(handle) => {
+                lock(&shared.0).handle = Some(handle);
+                if let Some(entry) = self.sessions.get_mut(&handle.session()) {
+                    entry.sending.insert(handle, shared);
+                }
+            }
+            Err(error) => lock(&shared.0).fail(error),
+        }
+    }
+
+    fn opened(&mut self, endpoint: &Endpoint, handle: SessionHandle) {
+        let accepted = !self.sessions.contains_key(&handle);
+        let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
+        let mut state = lock(&entry.shared.0);
+        state.handle = Some(handle);
+        state.open = true;
+        if let Some(session) = endpoint.session(handle) {
+            state.remote = session.path().map(|path| path.remote);
+            state.far_discriminator = session.far_canonical_discriminator();
+        }
+        state.waiting.wake();
+        drop(state);
+        if accepted {
+            let mut queue = lock(&self.hub.queue);
+            queue.accepted.push_back(Arc::clone(&entry.shared));
+            queue.waiting.wake();
+        }
+    }
+
+    fn flow_opened(&mut self, endpoint: &Endpoint, handle: RecvFlowHandle) {
+        let Some(flow) = endpoint.recv_flow(handle) else { return };
+        let Some(entry) = self.sessions.get_mut(&handle.session()) else { return };
+        let shared = Arc::new(RecvShared {
+            handle,
+            metadata: flow.metadata().clone(),
+            association: flow.association(),
+            state: Mutex::new(RecvState::default()),
+        });
+        entry.receiving.insert(handle, Arc::clone(&shared));
+        let mut session = lock(&entry.shared.0);
+        session.flows.push_back(shared);
+        session.waiting.wake();
+    }
+
+    fn session_ended(&mut self, session: SessionHandle, error: NodeError) {
+        if let Some(entry) = self.sessions.remove(&session) {
+            entry.end(error);
+        }
+    }
+
+    fn sending(&self, flow: SendFlowHandle) -> Option<&Arc<SendShared>> {
+        self.sessions.get(&flow.session())?.sending.get(&flow)
+    }
+
+    fn sending_ended(&mut self, flow: SendFlowHandle) -> Option<Arc<SendShared>> {
+        self.sessions.get_mut(&flow.session())?.sending.remove(&flow)
+    }
+
+    fn receiving(&self, flow: RecvFlowHandle) -> Option<&Arc<RecvShared>> {
+        self.sessions.get(&flow.session())?.receiving.get(&flow)
+    }
+}
+
+/// Hands a flow's messages to the endpoint as long as it takes them.
+fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
+    let mut state = lock(&shared.0);
+    let Some(handle) = state.handle else { return };
+    let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return };
+    while let Some(message) = state.messages.pop_front() {
+        let bytes = message.len() + 1;
+        match flow.write(message) {
+            Ok(_) => state.bytes -= bytes,
+            Err(refusal) if refusal.reason == WriteRefusal::Full => {
+                // FlowWritable tells when to go on.
+                state.messages.push_front(refusal.data);
+                break;
+            }
+            Err(_) => state.fail(NodeError::Closed),
+        }
+    }
+    if state.messages.is_empty() && state.closing {
+        flow.close();
+    }
+    if state.bytes < QUEUE_BYTES {
+        state.waiting.wake();
+    }
+}
+
+/// Reads a flow's messages as long as its handle has room for them.
+fn receive(now: Instant, endpoint: &mut Endpoint, shared: &RecvShared) {
+    let mut state = lock(&shared.state);
+    let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) else { return };
+    state.held = false;
+    loop {
+        if state.bytes >= QUEUE_BYTES {
+            // Unread, they fill the receive window, which slows the sender down.
+            state.held = true;
+            break;
+        }
+        let Some(message) = flow.read() else { break };
+        // An empty message takes room too.
+        state.bytes += message.data.len() + 1;
+        state.messages.push_back(message);
+    }
+    if !state.messages.is_empty() {
+        state.waiting.wake();
+    }
+}
+
+impl App for NodeApp {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { session } => self.opened(endpoint, session),
+            Event::SessionFailed { session, reason } => self.session_ended(session, NodeError::NotOpened(reason)),
+            Event::SessionClosed { session, reason } => self.session_ended(session, NodeError::SessionClosed(reason)),
+            Event::PathChanged { session, path } => {
+                if let Some(entry) = self.sessions.get(&session) {
+                    lock(&entry.shared.0).remote = Some(path.remote);
+                }
+            }
+            Event::FlowOpened { flow } => self.flow_opened(endpoint, flow),
+            Event::FlowReadable { flow } => {
+                if let Some(shared) = self.receiving(flow) {
+                    receive(now, endpoint, shared);
+                }
+            }
+            Event::FlowFinished { flow, end } => {
+                let entry = self.sessions.get_mut(&flow.session());
+                if let Some(shared) = entry.and_then(|entry| entry.receiving.remove(&flow)) {
+                    let mut state = lock(&shared.state);
+                    state.end = Some(end);
+                    state.waiting.wake();
+                }
+            }
+            Event::FlowWritable { flow } => {
+                if let Some(shared) = self.sending(flow) {
+                    send(now, endpoint, shared);
+                }
+            }
+            Event::FlowRejected { flow, code } => {
+                if let Some(shared) = self.sending_ended(flow) {
+                    lock(&shared.0).fail(NodeError::Rejected(code));
+                }
+            }
+            Event::FlowCompleted { flow } => {
+                if let Some(shared) = self.sending_ended(flow) {
+                    let mut state = lock(&shared.0);
+                    state.completed = true;
+                    state.waiting.wake();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        // The first command after this wakes again.
+        let commands = core::mem::take(&mut lock(&self.hub.queue).commands);
+        for command in commands {
+            self.carry_out(now, endpoint, command);
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for NodeApp {
+    /// Nobody is to wait for what will not come.
+    fn drop(&mut self) {
+        let mut queue = lock(&self.hub.queue);
+        queue.stopped = true;
+        queue.waiting.wake();
+        let commands = core::mem::take(&mut queue.commands);
+        drop(queue);
+        for command in commands {
+            match command {
+                Command::Open(session, _) => Entry::new(session).end(NodeError::Stopped),
+                Command::OpenFlow(flow, ..) | Command::Send(flow) => lock(&flow.0).fail(NodeError::Stopped),
+                Command::Close(..) | Command::Receive(_) | Command::Reject(..) | Command::Stop => {}
+            }
+        }
+        for entry in core::mem::take(&mut self.sessions).into_values() {
+            entry.end(NodeError::Stopped);
+        }
+    }
+}

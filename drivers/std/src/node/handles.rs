@@ -1,0 +1,378 @@
+//! The application's side: handles whose calls block the calling thread, or can be polled.
+
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+
+use rtmfp_core::{Bytes, CloseMode, FlowEnd, FlowOptions, InterfaceId, Message, Path, Target};
+
+use super::shared::{Command, Hub, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, Within, lock};
+use super::{NodeError, block_on};
+
+/// Between the first hellos to several addresses of one far end.
+const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+
+/// A handle to a running endpoint. Clones are the same endpoint.
+#[derive(Clone, Debug)]
+pub struct NodeHandle(Arc<Hub>);
+
+pub(super) fn node(hub: Arc<Hub>) -> NodeHandle {
+    NodeHandle(hub)
+}
+
+impl NodeHandle {
+    /// The local addresses, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.0.locals
+    }
+
+    /// Begins a session with the endpoint that `discriminator` selects (for the Flash profile, see
+    /// [`Discriminator`](rtmfp_core::profile::flash::Discriminator)), at one or several addresses. Flows can be opened
+    /// and written at once; [`Session::opened`] tells how it went.
+    #[must_use]
+    pub fn begin(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Session {
+        let mut candidates = Vec::new();
+        let mut delay = Duration::ZERO;
+        for remote in remotes {
+            // The first socket of the address's family reaches it.
+            let mut locals = (0..=u16::MAX).zip(&self.0.locals);
+            let Some((index, _)) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4()) else { continue };
+            candidates.push((Path { interface: InterfaceId(index), remote: *remote }, delay));
+            delay += CANDIDATE_DELAY;
+        }
+        let shared = Arc::new(SessionShared::default());
+        let target = Target { discriminator: discriminator.into(), candidates };
+        if !self.0.send(Command::Open(Arc::clone(&shared), target)) {
+            lock(&shared.0).end = Some(NodeError::Stopped);
+        }
+        Session::new(Arc::clone(&self.0), shared)
+    }
+
+    /// Opens a session and waits until it is open.
+    ///
+    /// # Errors
+    /// Why it did not open.
+    pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, NodeError> {
+        let session = self.begin(discriminator, remotes);
+        session.opened()?;
+        Ok(session)
+    }
+
+    /// Waits for the next session that a far end opens. `None` when the node has stopped.
+    #[must_use]
+    pub fn accept(&self) -> Option<Session> {
+        block_on(|context| self.poll_accept(context))
+    }
+
+    /// [`accept`](Self::accept), polled.
+    pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<Option<Session>> {
+        let mut queue = lock(&self.0.queue);
+        if let Some(shared) = queue.accepted.pop_front() {
+            return Poll::Ready(Some(Session::new(Arc::clone(&self.0), shared)));
+        }
+        if queue.stopped {
+            return Poll::Ready(None);
+        }
+        queue.waiting.add(context);
+        Poll::Pending
+    }
+
+    /// Closes all sessions and stops the endpoint, soon.
+    pub fn stop(&self) {
+        self.0.send(Command::Stop);
+    }
+}
+
+/// A session. Clones are the same session; it is closed in order when the last of them, and of its flows' handles, is
+/// dropped.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<Owner>);
+
+/// Closes the session when nobody holds it.
+#[derive(Debug)]
+struct Owner {
+    hub: Arc<Hub>,
+    shared: Arc<SessionShared>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.hub.send(Command::Close(Arc::clone(&self.shared), CloseMode::Orderly));
+    }
+}
+
+impl Session {
+    fn new(hub: Arc<Hub>, shared: Arc<SessionShared>) -> Self {
+        Self(Arc::new(Owner { hub, shared }))
+    }
+
+    /// Waits until it is open; returns at once if it is.
+    ///
+    /// # Errors
+    /// Why it did not open, or was closed.
+    pub fn opened(&self) -> Result<(), NodeError> {
+        block_on(|context| self.poll_opened(context))
+    }
+
+    /// [`opened`](Self::opened), polled.
+    pub fn poll_opened(&self, context: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
+        let mut state = lock(&self.0.shared.0);
+        match state.end {
+            Some(end) => Poll::Ready(Err(end)),
+            None if state.open => Poll::Ready(Ok(())),
+            None => {
+                state.waiting.add(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits until it has ended, and tells why.
+    #[must_use]
+    pub fn closed(&self) -> NodeError {
+        block_on(|context| self.poll_closed(context))
+    }
+
+    /// [`closed`](Self::closed), polled.
+    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<NodeError> {
+        let mut state = lock(&self.0.shared.0);
+        match state.end {
+            Some(end) => Poll::Ready(end),
+            None => {
+                state.waiting.add(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The far end's address, once it is open.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        lock(&self.0.shared.0).remote
+    }
+
+    /// Who the far end is, once it is open: its canonical endpoint discriminator, which for the Flash profile holds its
+    /// fingerprint (RFC 7425 §4.4.4).
+    #[must_use]
+    pub fn far_discriminator(&self) -> Vec<u8> {
+        lock(&self.0.shared.0).far_discriminator.clone()
+    }
+
+    /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
+    #[must_use]
+    pub fn open_flow(&self, options: FlowOptions) -> SendFlow {
+        SendFlow::open(self.clone(), Within::Session(Arc::clone(&self.0.shared)), options)
+    }
+
+    /// Waits for the next flow that the far end opens, return flows included.
+    ///
+    /// # Errors
+    /// That the session has ended.
+    pub fn accept_flow(&self) -> Result<RecvFlow, NodeError> {
+        block_on(|context| self.poll_accept_flow(context))
+    }
+
+    /// [`accept_flow`](Self::accept_flow), polled.
+    pub fn poll_accept_flow(&self, context: &mut Context<'_>) -> Poll<Result<RecvFlow, NodeError>> {
+        let mut state = lock(&self.0.shared.0);
+        if let Some(shared) = state.flows.pop_front() {
+            return Poll::Ready(Ok(RecvFlow { session: self.clone(), shared }));
+        }
+        match state.end {
+            Some(end) => Poll::Ready(Err(end)),
+            None => {
+                state.waiting.add(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Ends it now, with all its flows. What was not yet delivered is lost.
+    pub fn close(&self, mode: CloseMode) {
+        self.0.hub.send(Command::Close(Arc::clone(&self.0.shared), mode));
+    }
+}
+
+/// Messages to the far end. When dropped the flow is closed: what was sent is still delivered, as long as the session
+/// is open.
+#[derive(Debug)]
+pub struct SendFlow {
+    session: Session,
+    shared: Arc<SendShared>,
+}
+
+impl SendFlow {
+    fn open(session: Session, within: Within, options: FlowOptions) -> Self {
+        let shared = Arc::new(SendShared::default());
+        if !session.0.hub.send(Command::OpenFlow(Arc::clone(&shared), within, options)) {
+            lock(&shared.0).fail(NodeError::Stopped);
+        }
+        Self { session, shared }
+    }
+
+    /// The flow's session.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Queues a message; waits while the queue is full. That it was delivered is only told by
+    /// [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// Why no more can be sent.
+    pub fn send(&self, message: impl Into<Bytes>) -> Result<(), NodeError> {
+        let mut message = Some(message.into());
+        block_on(|context| self.poll_send(context, &mut message))
+    }
+
+    /// [`send`](Self::send), polled: `message` is taken when it is ready.
+    pub fn poll_send(&self, context: &mut Context<'_>, message: &mut Option<Bytes>) -> Poll<Result<(), NodeError>> {
+        let mut state = lock(&self.shared.0);
+        if let Some(error) = state.error.or(state.closing.then_some(NodeError::Closed)) {
+            return Poll::Ready(Err(error));
+        }
+        if state.bytes >= QUEUE_BYTES {
+            state.waiting.add(context);
+            return Poll::Pending;
+        }
+        if let Some(message) = message.take() {
+            // An empty message takes room too.
+            state.bytes += message.len() + 1;
+            state.messages.push_back(message);
+            self.tell(state);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closes the flow after what was sent, and waits until the far end has received all of it.
+    ///
+    /// # Errors
+    /// Why not everything may have been received.
+    pub fn finish(self) -> Result<(), NodeError> {
+        block_on(|context| self.poll_finish(context))
+    }
+
+    /// [`finish`](Self::finish), polled.
+    pub fn poll_finish(&self, context: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
+        self.close();
+        let mut state = lock(&self.shared.0);
+        if state.completed {
+            return Poll::Ready(Ok(()));
+        }
+        if let Some(error) = state.error {
+            return Poll::Ready(Err(error));
+        }
+        state.waiting.add(context);
+        Poll::Pending
+    }
+
+    /// Closes the flow after what was sent.
+    pub fn close(&self) {
+        let mut state = lock(&self.shared.0);
+        if !state.closing {
+            state.closing = true;
+            self.tell(state);
+        }
+    }
+
+    /// Has the endpoint look at the queue, unless it will anyway.
+    fn tell(&self, mut state: std::sync::MutexGuard<'_, SendState>) {
+        let told = core::mem::replace(&mut state.told, true);
+        drop(state);
+        if !told && !self.session.0.hub.send(Command::Send(Arc::clone(&self.shared))) {
+            lock(&self.shared.0).fail(NodeError::Stopped);
+        }
+    }
+}
+
+impl Drop for SendFlow {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Messages from the far end. When dropped before its end the flow is rejected.
+#[derive(Debug)]
+pub struct RecvFlow {
+    session: Session,
+    shared: Arc<RecvShared>,
+}
+
+impl RecvFlow {
+    /// The flow's session.
+    #[must_use]
+    pub const fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// The name that the far end gave it.
+    #[must_use]
+    pub fn metadata(&self) -> &Bytes {
+        &self.shared.metadata
+    }
+
+    /// Whether it answers this flow (RFC 7016 §2.3.11.1.2).
+    #[must_use]
+    pub fn is_return_to(&self, flow: &SendFlow) -> bool {
+        self.shared.association.is_some() && self.shared.association == lock(&flow.shared.0).handle
+    }
+
+    /// Opens a flow in answer to this one.
+    #[must_use]
+    pub fn open_return_flow(&self, options: FlowOptions) -> SendFlow {
+        SendFlow::open(self.session.clone(), Within::ReturnTo(Arc::clone(&self.shared)), options)
+    }
+
+    /// Waits for the next message. `None` when the far end has closed the flow and everything was read.
+    ///
+    /// # Errors
+    /// Why the flow ended otherwise.
+    pub fn recv(&self) -> Result<Option<Message>, NodeError> {
+        block_on(|context| self.poll_recv(context))
+    }
+
+    /// [`recv`](Self::recv), polled.
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Result<Option<Message>, NodeError>> {
+        let mut state = lock(&self.shared.state);
+        if let Some(message) = state.messages.pop_front() {
+            state.bytes -= message.data.len() + 1;
+            let go_on = state.held && state.bytes <= QUEUE_BYTES / 2;
+            state.held &= !go_on;
+            drop(state);
+            if go_on {
+                self.session.0.hub.send(Command::Receive(Arc::clone(&self.shared)));
+            }
+            return Poll::Ready(Ok(Some(message)));
+        }
+        match (state.end, state.error) {
+            (_, Some(error)) => Poll::Ready(Err(error)),
+            (Some(FlowEnd::Complete), None) => Poll::Ready(Ok(None)),
+            (Some(FlowEnd::Rejected), None) => Poll::Ready(Err(NodeError::Closed)),
+            (Some(FlowEnd::SessionEnded | _), None) => {
+                drop(state);
+                // The session's own end follows, and tells why.
+                self.session.poll_closed(context).map(Err)
+            }
+            (None, None) => {
+                state.waiting.add(context);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Refuses the flow with an exception code for the far end (RFC 7016 §3.6.3.7).
+    pub fn reject(self, code: u64) {
+        self.session.0.hub.send(Command::Reject(Arc::clone(&self.shared), code));
+    }
+}
+
+impl Drop for RecvFlow {
+    fn drop(&mut self) {
+        if lock(&self.shared.state).end.is_none() {
+            self.session.0.hub.send(Command::Reject(Arc::clone(&self.shared), 0));
+        }
+    }
+}

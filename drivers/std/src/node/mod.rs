@@ -1,0 +1,143 @@
+//! An endpoint that runs by itself, and handles to it for application threads.
+
+mod app;
+mod handles;
+mod shared;
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::pin::pin;
+use core::task::{Context, Poll};
+use std::io;
+use std::sync::Arc;
+use std::task::Wake;
+use std::thread::{self, JoinHandle, Thread};
+
+use rtmfp_core::error::{OpenError, OpenFlowError};
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure};
+
+pub use app::NodeApp;
+pub use handles::{NodeHandle, RecvFlow, SendFlow, Session};
+
+use crate::driver::Driver;
+
+/// Why something asked of a [`Node`] was not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The endpoint did not begin the session.
+    NotBegun(OpenError),
+    /// The session did not open.
+    NotOpened(OpenFailure),
+    /// The session ended, and its flows with it.
+    SessionClosed(CloseReason),
+    /// The flow could not be opened.
+    NoFlow(OpenFlowError),
+    /// The receiver rejected the flow with this exception code (RFC 7016 §3.6.2.10).
+    Rejected(u64),
+    /// The flow or session was closed or rejected by this end.
+    Closed,
+    /// The node has stopped.
+    Stopped,
+}
+
+impl core::error::Error for NodeError {}
+
+impl fmt::Display for NodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
+            Self::NotOpened(OpenFailure::TimedOut) => f.write_str("the session did not open: nobody answered in time"),
+            Self::NotOpened(why) => write!(f, "the session did not open: {why:?}"),
+            Self::SessionClosed(why) => write!(f, "the session has ended: {why:?}"),
+            Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
+            Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
+            Self::Closed => f.write_str("it was closed by this end"),
+            Self::Stopped => f.write_str("the node has stopped"),
+        }
+    }
+}
+
+/// An endpoint on a thread of its own. Stops when dropped: all sessions are closed then.
+///
+/// See [`NodeHandle`] for what can be done with it, from any number of threads.
+#[derive(Debug)]
+pub struct Node {
+    handle: NodeHandle,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Node {
+    /// An endpoint on the given local addresses; port 0 lets the system choose.
+    ///
+    /// # Errors
+    /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a configuration
+    /// value is out of range.
+    pub fn bind(config: EndpointConfig, profile: Arc<dyn CryptoProfile>, addresses: &[SocketAddr]) -> io::Result<Self> {
+        let mut driver = Driver::bind(config, profile, addresses)?;
+        let waker = driver.waker();
+        let locals = driver.pump().sockets().map(|(_, socket)| socket.local_addr()).collect();
+        let (mut app, handle) = NodeApp::new(locals, move || waker.wake());
+        let thread = thread::Builder::new().name("rtmfp".to_owned()).spawn(move || driver.run(&mut app))?;
+        Ok(Self { handle, thread: Some(thread) })
+    }
+
+    /// A handle to give away.
+    #[must_use]
+    pub fn handle(&self) -> NodeHandle {
+        self.handle.clone()
+    }
+
+    /// Closes all sessions, stops the endpoint and waits for its thread.
+    ///
+    /// # Errors
+    /// As the system tells, if a socket had failed.
+    pub fn stop(mut self) -> io::Result<()> {
+        self.join()
+    }
+
+    fn join(&mut self) -> io::Result<()> {
+        self.handle.stop();
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(result)) => result,
+            Some(Err(_)) => Err(io::Error::other("the endpoint's thread panicked")),
+            None => Ok(()),
+        }
+    }
+}
+
+impl core::ops::Deref for Node {
+    type Target = NodeHandle;
+
+    fn deref(&self) -> &NodeHandle {
+        &self.handle
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.join();
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Waits on the calling thread until `poll` is ready: how the blocking calls are made of the polled ones.
+pub fn block_on<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+    let waker = Arc::new(Unpark(thread::current())).into();
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(core::future::poll_fn(poll));
+    loop {
+        if let Poll::Ready(value) = core::future::Future::poll(future.as_mut(), &mut context) {
+            return value;
+        }
+        thread::park();
+    }
+}

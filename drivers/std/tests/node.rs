@@ -1,0 +1,145 @@
+//! Nodes over loopback, as application threads use them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+use std::thread;
+
+use rtmfp_core::profile::plain::PlainProfile;
+use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
+use rtmfp_std::{Node, NodeError, RecvFlow, Session};
+
+fn node(name: &str) -> Node {
+    let profile = Arc::new(PlainProfile::new(name.as_bytes()));
+    Node::bind(EndpointConfig::default(), profile, &["127.0.0.1:0".parse().unwrap()]).unwrap()
+}
+
+/// Two nodes and the session between them, from both ends.
+fn pair() -> (Node, Session, Node, Session) {
+    let (near, far) = (node("near"), node("far"));
+    let session = near.connect("far", far.local_addrs()).unwrap();
+    let accepted = far.accept().unwrap();
+    (near, session, far, accepted)
+}
+
+fn read_all(flow: &RecvFlow) -> Vec<Vec<u8>> {
+    core::iter::from_fn(|| flow.recv().unwrap()).map(|message| message.data.to_vec()).collect()
+}
+
+#[test]
+fn messages_arrive_in_order_and_the_end_is_told_at_both_ends() {
+    let (_near, session, _far, accepted) = pair();
+    assert_eq!(accepted.far_discriminator(), b"near");
+    let reader = thread::spawn(move || {
+        let flow = accepted.accept_flow().unwrap();
+        assert_eq!(flow.metadata().as_ref(), b"numbers");
+        read_all(&flow)
+    });
+    let flow = session.open_flow(FlowOptions::new("numbers"));
+    let sent: Vec<Vec<u8>> = (0_u32..500).map(|n| n.to_be_bytes().repeat(n as usize)).collect();
+    for message in &sent {
+        flow.send(message.clone()).unwrap();
+    }
+    flow.finish().unwrap();
+    assert!(reader.join().unwrap() == sent);
+}
+
+#[test]
+fn a_reader_that_does_not_read_holds_the_writer() {
+    let (_near, session, _far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("much"));
+    let message = vec![7; 100_000];
+    let mut sent = 0_u32;
+    let mut pending = None;
+    let waker = core::task::Waker::noop();
+    // More than all the buffers between the two ends can hold is not taken, however long one tries.
+    let receiving = accepted.accept_flow();
+    for _ in 0..200 {
+        let mut slot = Some(message.clone().into());
+        match flow.poll_send(&mut core::task::Context::from_waker(waker), &mut slot) {
+            core::task::Poll::Ready(result) => result.unwrap(),
+            core::task::Poll::Pending => {
+                pending = slot;
+                break;
+            }
+        }
+        sent += 1;
+    }
+    assert!(pending.is_some(), "{sent} messages were taken");
+    let reader = thread::spawn(move || read_all(&receiving.unwrap()).len());
+    flow.send(pending.unwrap()).unwrap();
+    flow.finish().unwrap();
+    assert_eq!(reader.join().unwrap(), sent as usize + 1);
+}
+
+#[test]
+fn a_return_flow_knows_what_it_answers() {
+    let (_near, session, _far, accepted) = pair();
+    let (asking, other) = (session.open_flow(FlowOptions::new("ask")), session.open_flow(FlowOptions::new("other")));
+    asking.send("question").unwrap();
+    let question = accepted.accept_flow().unwrap();
+    assert_eq!(question.recv().unwrap().unwrap().data, "question");
+    let answering = question.open_return_flow(FlowOptions::new("answer"));
+    answering.send("answer").unwrap();
+    let answer = session.accept_flow().unwrap();
+    assert!(answer.is_return_to(&asking) && !answer.is_return_to(&other));
+    assert_eq!(answer.recv().unwrap().unwrap().data, "answer");
+}
+
+#[test]
+fn a_rejected_flow_tells_its_sender_why() {
+    let (_near, session, _far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("unwanted"));
+    flow.send("x").unwrap();
+    accepted.accept_flow().unwrap().reject(42);
+    assert_eq!(flow.finish(), Err(NodeError::Rejected(42)));
+}
+
+#[test]
+fn a_closed_session_ends_everything_at_both_ends() {
+    let (_near, session, _far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("x"));
+    flow.send("x").unwrap();
+    let receiving = accepted.accept_flow().unwrap();
+    receiving.recv().unwrap().unwrap();
+    session.close(CloseMode::Orderly);
+    assert!(matches!(session.closed(), NodeError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)));
+    assert!(matches!(receiving.recv(), Err(NodeError::SessionClosed(_))));
+    assert!(matches!(flow.send("y"), Err(NodeError::SessionClosed(_))));
+    assert!(accepted.accept_flow().is_err());
+}
+
+#[test]
+fn dropping_the_last_handle_closes_the_session() {
+    let (_near, session, _far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("x"));
+    drop(session);
+    flow.send("still open").unwrap();
+    let receiving = accepted.accept_flow().unwrap();
+    assert_eq!(receiving.recv().unwrap().unwrap().data, "still open");
+    drop(flow);
+    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)));
+}
+
+#[test]
+fn a_stopped_node_keeps_nobody_waiting() {
+    let (near, session, far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("x"));
+    let handle = near.handle();
+    let waiting = thread::spawn(move || handle.accept().is_none());
+    near.stop().unwrap();
+    assert!(waiting.join().unwrap());
+    assert!(flow.send("x").is_err());
+    assert!(session.accept_flow().is_err());
+    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)), "the far end is told");
+    drop(far);
+}
+
+#[test]
+fn what_cannot_be_opened_says_so() {
+    let near = node("near");
+    assert!(matches!(near.connect("far", &[]), Err(NodeError::NotBegun(_))));
+    let (_near, session, _far, _accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new(vec![0; 513]));
+    assert!(matches!(flow.finish(), Err(NodeError::NoFlow(_))));
+}
