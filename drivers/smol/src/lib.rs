@@ -1,1 +1,37 @@
-//! A driver for `rtmfp-core`.
+//! RTMFP for asynchronous programs, on async-io: it runs under smol, and under any executor beside async-io's own
+//! reactor thread.
+//!
+//! [`Endpoint::bind`] gives a handle and a [`Driver`]: a future that owns the endpoint and has to be spawned or polled
+//! for anything to happen. The handle opens and accepts [`Session`]s, those open and accept [`SendFlow`]s and
+//! [`RecvFlow`]s. Handles talk to the driver by a queue, and each waits for what concerns it alone. Every future here
+//! may be dropped before it is ready, and nothing is lost by that.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+//! use rtmfp_core::{EndpointConfig, FlowOptions};
+//! use rtmfp_smol::Endpoint;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! smol::block_on(async {
+//!     let profile = FlashProfile::builder().build(&mut *rtmfp_std::system_rng()?)?;
+//!     let local = "0.0.0.0:0".parse()?;
+//!     let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &[local])?;
+//!     smol::spawn(driver).detach();
+//!     let server = Discriminator::new().ancillary_data(b"rtmfp://192.0.2.1/app").to_bytes();
+//!     let session = endpoint.connect(server, &["192.0.2.1:1935".parse()?]).await?;
+//!     let flow = session.open_flow(FlowOptions::new("greeting"));
+//!     flow.send("hello").await?;
+//!     flow.finish().await?;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+#![deny(missing_docs)]
+
+mod driver;
+mod handles;
+
+pub use driver::{Driver, run};
+pub use handles::{Endpoint, RecvFlow, SendFlow, Session};
+pub use rtmfp_std::NodeError;

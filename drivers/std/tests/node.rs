@@ -1,6 +1,7 @@
 //! Nodes over loopback, as application threads use them.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use core::task::Poll;
 use std::sync::Arc;
 use std::thread;
 
@@ -44,31 +45,31 @@ fn messages_arrive_in_order_and_the_end_is_told_at_both_ends() {
 }
 
 #[test]
-fn a_reader_that_does_not_read_holds_the_writer() {
+fn more_than_all_buffers_hold_gets_through_a_slow_reader() {
     let (_near, session, _far, accepted) = pair();
     let flow = session.open_flow(FlowOptions::new("much"));
+    let mut taken = 0_u32;
     let message = vec![7; 100_000];
-    let mut sent = 0_u32;
-    let mut pending = None;
-    let waker = core::task::Waker::noop();
-    // More than all the buffers between the two ends can hold is not taken, however long one tries.
-    let receiving = accepted.accept_flow();
-    for _ in 0..200 {
+    // A queue that nothing drains is full sooner or later: the writer is not let on without bound.
+    let mut context = core::task::Context::from_waker(core::task::Waker::noop());
+    let refused = loop {
         let mut slot = Some(message.clone().into());
-        match flow.poll_send(&mut core::task::Context::from_waker(waker), &mut slot) {
-            core::task::Poll::Ready(result) => result.unwrap(),
-            core::task::Poll::Pending => {
-                pending = slot;
-                break;
-            }
+        match flow.poll_send(&mut context, &mut slot) {
+            Poll::Ready(result) => result.unwrap(),
+            Poll::Pending => break slot.unwrap(),
         }
-        sent += 1;
-    }
-    assert!(pending.is_some(), "{sent} messages were taken");
-    let reader = thread::spawn(move || read_all(&receiving.unwrap()).len());
-    flow.send(pending.unwrap()).unwrap();
-    flow.finish().unwrap();
-    assert_eq!(reader.join().unwrap(), sent as usize + 1);
+        taken += 1;
+    };
+    let writer = thread::spawn(move || {
+        flow.send(refused).unwrap();
+        for _ in 0..50 {
+            flow.send(message.clone()).unwrap();
+        }
+        flow.finish().unwrap();
+    });
+    let flow = accepted.accept_flow().unwrap();
+    assert_eq!(read_all(&flow).len(), taken as usize + 51);
+    writer.join().unwrap();
 }
 
 #[test]
@@ -91,7 +92,26 @@ fn a_rejected_flow_tells_its_sender_why() {
     let flow = session.open_flow(FlowOptions::new("unwanted"));
     flow.send("x").unwrap();
     accepted.accept_flow().unwrap().reject(42);
+    // Sent on until the rejection is heard of; a full queue waits for it too.
+    let error = loop {
+        if let Err(error) = flow.send("y") {
+            break error;
+        }
+    };
+    assert_eq!(error, NodeError::Rejected(42));
     assert_eq!(flow.finish(), Err(NodeError::Rejected(42)));
+}
+
+#[test]
+fn a_flow_rejected_after_its_close_is_not_taken_for_received() {
+    let (_near, session, _far, accepted) = pair();
+    let flow = session.open_flow(FlowOptions::new("unwanted"));
+    for _ in 0..4 {
+        flow.send(vec![0; 600_000]).unwrap();
+    }
+    flow.close();
+    accepted.accept_flow().unwrap().reject(42);
+    assert!(matches!(flow.finish(), Err(NodeError::Abandoned | NodeError::Rejected(42))));
 }
 
 #[test]

@@ -271,8 +271,13 @@ impl App for NodeApp {
             Event::FlowCompleted { flow } => {
                 if let Some(shared) = self.sending_ended(flow) {
                     let mut state = lock(&shared.0);
-                    state.completed = true;
-                    state.waiting.wake();
+                    // Nothing is ever abandoned from here.
+                    if endpoint.send_flow(flow).is_some_and(|flow| flow.stats().abandoned > 0) {
+                        state.fail(NodeError::Abandoned);
+                    } else {
+                        state.completed = true;
+                        state.waiting.wake();
+                    }
                 }
             }
             _ => {}

@@ -36,6 +36,9 @@ pub enum NodeError {
     NoFlow(OpenFlowError),
     /// The receiver rejected the flow with this exception code (RFC 7016 §3.6.2.10).
     Rejected(u64),
+    /// The receiver rejected the flow after it was closed here, and before it had received everything (its exception
+    /// code is not told then, RFC 7016 §3.6.2.10).
+    Abandoned,
     /// The flow or session was closed or rejected by this end.
     Closed,
     /// The node has stopped.
@@ -53,6 +56,7 @@ impl fmt::Display for NodeError {
             Self::SessionClosed(why) => write!(f, "the session has ended: {why:?}"),
             Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
             Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
+            Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
             Self::Closed => f.write_str("it was closed by this end"),
             Self::Stopped => f.write_str("the node has stopped"),
         }

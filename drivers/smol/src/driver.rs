@@ -1,0 +1,138 @@
+//! Runs an application as a future.
+
+use core::future::{Future, poll_fn};
+use core::pin::Pin;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::{Context, Poll, Waker};
+use std::io;
+use std::net::UdpSocket;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_io::{Async, Timer};
+use rtmfp_core::{App, InterfaceId};
+use rtmfp_std::{NodeApp, Pump};
+
+/// Turns in a row before other tasks of the executor have their turn.
+const TURNS: usize = 4;
+
+/// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
+/// was stopped, or a socket has failed.
+pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
+
+impl Driver {
+    pub(crate) fn new(pump: Pump, app: NodeApp, signal: Arc<Signal>) -> Self {
+        Self(Box::pin(async move {
+            let mut app = app;
+            run_with(pump, &mut app, &signal).await
+        }))
+    }
+}
+
+impl core::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
+impl Future for Driver {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// Has the driver's task look at its queue.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    set: AtomicBool,
+    waker: Mutex<Option<Waker>>,
+}
+
+impl Signal {
+    pub(crate) fn set(&self) {
+        self.set.store(true, Ordering::SeqCst);
+        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        // Looked at after the waker is there, so that no signal falls between.
+        if self.set.swap(false, Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Runs any application over a pump until it is done: the same state machine that the blocking driver and the simulator
+/// run.
+///
+/// # Errors
+/// As the system tells, if a socket fails for good.
+pub async fn run(pump: Pump, app: &mut (dyn App + Send)) -> io::Result<()> {
+    run_with(pump, app, &Signal::default()).await
+}
+
+async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: &Signal) -> io::Result<()> {
+    // The pump reads and writes; these only wait.
+    let sockets: Vec<Async<Arc<UdpSocket>>> = pump
+        .sockets()
+        .map(|(_, socket)| Async::new_nonblocking(Arc::clone(socket.std_socket())))
+        .collect::<io::Result<_>>()?;
+    let mut timer = Timer::never();
+    let mut armed = None;
+    let mut turns = 0;
+    loop {
+        let turn = pump.turn(app)?;
+        if turn.done {
+            return Ok(());
+        }
+        turns += 1;
+        if turn.more {
+            if turns % TURNS == 0 {
+                futures_lite::future::yield_now().await;
+            }
+            continue;
+        }
+        if armed != turn.deadline {
+            armed = turn.deadline;
+            match turn.deadline.and_then(|deadline| pump.clock().to_system(deadline)) {
+                Some(at) => timer.set_at(at),
+                None => timer = Timer::never(),
+            }
+        }
+        let woken = poll_fn(|context| {
+            if signal.poll(context).is_ready() {
+                return Poll::Ready(Ok(true));
+            }
+            poll_sources(context, &sockets, turn.blocked, &mut timer).map(|result| result.map(|()| false))
+        })
+        .await?;
+        // A timer that has fired does not do so again by itself.
+        armed = armed.filter(|deadline| *deadline > pump.clock().now());
+        if woken {
+            pump.wake();
+        }
+    }
+}
+
+/// Ready when a socket or the timer is.
+fn poll_sources(
+    context: &mut Context<'_>,
+    sockets: &[Async<Arc<UdpSocket>>],
+    blocked: Option<InterfaceId>,
+    timer: &mut Timer,
+) -> Poll<io::Result<()>> {
+    for (index, socket) in (0..=u16::MAX).zip(sockets) {
+        if let Poll::Ready(result) = socket.poll_readable(context) {
+            return Poll::Ready(result);
+        }
+        if blocked == Some(InterfaceId(index))
+            && let Poll::Ready(result) = socket.poll_writable(context)
+        {
+            return Poll::Ready(result);
+        }
+    }
+    Pin::new(timer).poll(context).map(|_| Ok(()))
+}
