@@ -12,6 +12,9 @@ use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::METADATA_MAX;
 use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
+/// What a datagram must hold beside a flow's metadata: the profile's front and back, headers, and some data.
+const BESIDE_METADATA: usize = 128;
+
 impl Session {
     /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
     pub(crate) fn open_flow(
@@ -23,7 +26,9 @@ impl Session {
         if !state.is_opening() && state != SessionState::Open {
             return Err(OpenFlowError::SessionClosed);
         }
-        if options.metadata.len() > METADATA_MAX {
+        // Until it is acknowledged, the metadata stands in every packet of the flow, beside headers and some data.
+        let room = self.config.max_datagram.saturating_sub(BESIDE_METADATA);
+        if options.metadata.len() > METADATA_MAX.min(room) {
             return Err(OpenFlowError::MetadataTooLong);
         }
         if self.flows.send.len() >= self.config.max_send_flows {

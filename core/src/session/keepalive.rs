@@ -17,8 +17,19 @@ impl Session {
         self.arm_keepalive(cx.now);
         if silence.is_some_and(|silence| silence >= self.rtt.mrto()) {
             self.revive(cx);
-            if self.ping_unanswered() {
-                self.send_ping(cx.now);
+            self.revive_ping(cx.now);
+        }
+    }
+
+    /// The far end is heard again after a silence: a Ping that waits for its backed-off repetition is sent at once,
+    /// unless it was sent too lately for an answer.
+    fn revive_ping(&mut self, now: Instant) {
+        if let (Some(retry), Some(sent)) = (self.timers.get(Timer::PingRetry), self.last_ping) {
+            self.rtt.end_back_off();
+            let due = retry.min(sent + self.rtt.erto());
+            self.timers.arm(Timer::PingRetry, due);
+            if due <= now {
+                self.send_ping(now);
             }
         }
     }
@@ -32,13 +43,14 @@ impl Session {
         self.timers.arm(Timer::Keepalive, now + self.config.keepalive + longer);
     }
 
-    fn ping_unanswered(&self) -> bool {
+    pub(super) fn ping_unanswered(&self) -> bool {
         self.timers.get(Timer::PingRetry).is_some()
     }
 
     /// Queues a keepalive Ping, to be repeated until something answers.
     pub(super) fn send_ping(&mut self, now: Instant) {
         self.control.ping = true;
+        self.last_ping = Some(now);
         self.timers.arm(Timer::PingRetry, now + self.rtt.erto());
         self.await_answer(now);
     }

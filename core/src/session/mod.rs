@@ -135,6 +135,7 @@ pub(crate) struct Session {
     mobility: Option<Box<Mobility>>,
     flows: Flows,
     last_heard: Option<Instant>,
+    last_ping: Option<Instant>,
     /// The far end has sent a Bitmap acknowledgement, so it understands them. Some only pretend to.
     peer_sends_bitmaps: bool,
     packets_received: u64,
@@ -170,6 +171,7 @@ impl Session {
             mobility: None,
             flows: Flows::new(config.max_recv_bytes),
             last_heard: None,
+            last_ping: None,
             peer_sends_bitmaps: false,
             packets_received: 0,
             packets_sent: 0,

@@ -190,6 +190,10 @@ impl Session {
             self.recovery.backed_off = true;
         }
         self.recovery.controller.on_timeout(was_loss);
+        // What was lost may all be abandoned: then nothing waits for an answer any more.
+        if self.flows.scheduler.is_empty() && !self.ping_unanswered() {
+            self.timers.clear(Timer::RetransmitLimit);
+        }
     }
 
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send

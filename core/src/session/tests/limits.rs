@@ -164,6 +164,18 @@ fn forwarded_hellos_wait_for_the_endpoint_in_limited_number() {
     assert_eq!(network.ends[B].stats.over_limit, 100 - MAX_FORWARDED as u64);
 }
 
+/// The longest metadata that the smallest datagrams allow still leaves room for data.
+#[test]
+fn metadata_leaves_room_for_data() {
+    let mut network = Network::open(SessionConfig { max_datagram: 576, ..SessionConfig::default() });
+    let refused = network.with(A, |session, cx| session.open_flow(cx, FlowOptions::new(vec![0; 449])));
+    assert_eq!(refused, Err(OpenFlowError::MetadataTooLong));
+    let flow = network.open_flow_with(A, FlowOptions::new(vec![0; 448]));
+    network.write(A, flow, 5_000);
+    network.run(10_000);
+    assert_eq!(network.ends[B].bytes_read(), 5_000);
+}
+
 /// Many flows with long acknowledgements: each goes out, cut to fit, and no datagram is too long.
 #[test]
 fn acknowledgements_longer_than_a_packet_are_cut() {

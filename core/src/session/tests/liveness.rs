@@ -4,8 +4,10 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use bytes::Bytes;
+
 use super::network::{A, B, CLOSE_ACK, Fate, Network, PING, PING_REPLY, START};
-use crate::config::SessionConfig;
+use crate::config::{SendOptions, SessionConfig};
 use crate::event::{CloseReason, Event};
 
 fn closed(network: &Network, end: usize) -> Option<CloseReason> {
@@ -171,6 +173,44 @@ fn a_sign_of_life_does_not_resend_what_was_just_sent() {
     network.run(100);
     assert_eq!(network.sent_by(A, |sent| sent.has(PING_REPLY)).len(), 1);
     assert_eq!(network.sent_by(A, |sent| sent.has_data()).len(), 3);
+}
+
+/// Packets from a far end that answers no Ping do not make this end ping more often than once per ERTO.
+#[test]
+fn a_far_end_that_talks_but_does_not_answer_is_pinged_once_per_erto() {
+    let mut network = Network::open(config());
+    network.filter = Box::new(|sent| if sent.from == A || sent.has_ack() { Fate::Lost } else { Fate::Arrives });
+    let now = network.now;
+    network.with(A, |session, _| session.ping(now));
+    for _ in 0..30 {
+        network.run(300);
+        network.with(B, |session, cx| session.on_interface_change(cx));
+    }
+    let pings = network.times(A, |sent| sent.has(PING));
+    assert!(pings.windows(2).all(|pair| pair[1] - pair[0] >= 3_000), "{pings:?}");
+    assert!(pings.len() >= 2, "{pings:?}");
+}
+
+/// Data that was lost and abandoned asks for no answer, and what is sent later has all the time of the limit.
+#[test]
+fn abandoned_data_leaves_no_limit_behind() {
+    let mut network = Network::open(SessionConfig { keepalive: Duration::from_secs(1_000), ..config() });
+    let flow = network.open_flow(A);
+    network.write(A, flow, 10);
+    network.run(1_000);
+    network.filter = Box::new(|_| Fate::Lost);
+    let options = SendOptions { retransmit: false, ..SendOptions::default() };
+    network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"x"), options)).unwrap();
+    network.run(500);
+    // What may be left is the notice that it was abandoned.
+    network.filter = Box::new(|_| Fate::Arrives);
+    network.run(58_000);
+    network.filter = Box::new(|_| Fate::Lost);
+    network.write(A, flow, 10);
+    network.run(58_000);
+    assert_eq!(closed(&network, A), None);
+    network.run(2_001);
+    assert_eq!(closed(&network, A), Some(CloseReason::TimedOut));
 }
 
 #[test]
