@@ -143,6 +143,12 @@ pub struct Serialiser {
 }
 
 impl Serialiser {
+    /// One that has accepted nothing.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { busy_until: 0, remainder: 0, remainder_rate: 0 }
+    }
+
     /// When everything accepted so far has left.
     #[must_use]
     pub const fn busy_until(&self) -> Time {
