@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
-use rtmfp_core::error::WriteRefusal;
+use rtmfp_core::error::{OpenFlowError, WriteRefusal};
 use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle,
     SessionHandle,
@@ -97,7 +97,7 @@ struct Farewell {
 
 #[derive(Debug)]
 struct Lane {
-    answer: SendFlowHandle,
+    answer: Option<SendFlowHandle>,
     /// Verdicts that were refused for want of room. No more is read until they are gone.
     refused: VecDeque<Bytes>,
     current: Current,
@@ -162,10 +162,11 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             (true, false) => TOO_MANY_LANES,
             (true, true) => {
                 let options = FlowOptions::new(METADATA);
-                let answer = endpoint.recv_flow_mut(now, flow).and_then(|mut f| f.open_return_flow(options).ok());
-                match answer {
-                    Some(answer) => return self.add_lane(session, flow, answer),
-                    None => TOO_MANY_LANES,
+                match endpoint.recv_flow_mut(now, flow).map(|mut flow| flow.open_return_flow(options)) {
+                    Some(Ok(answer)) => return self.add_lane(session, flow, Some(answer)),
+                    // Closed already: its sender has no file on it and waits for no verdict, but has a last word.
+                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(session, flow, None),
+                    Some(Err(_)) | None => TOO_MANY_LANES,
                 }
             }
         };
@@ -174,12 +175,14 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         }
     }
 
-    fn add_lane(&mut self, session: SessionHandle, flow: RecvFlowHandle, answer: SendFlowHandle) {
+    fn add_lane(&mut self, session: SessionHandle, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
         if !self.senders.contains_key(&session) {
             (self.observer)(ReceiverEvent::Opened { session });
         }
         self.senders.entry(session).or_default().lanes += 1;
-        self.answers.insert(answer, flow);
+        if let Some(answer) = answer {
+            self.answers.insert(answer, flow);
+        }
         let lane = Lane { answer, refused: VecDeque::new(), current: Current::None, finished: false };
         self.lanes.insert(flow, lane);
     }
@@ -274,7 +277,7 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
 
     fn answer(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, verdict: &Verdict) {
         let Some(lane) = self.lanes.get_mut(&flow) else { return };
-        let Some(mut answer) = endpoint.send_flow_mut(now, lane.answer) else { return };
+        let Some(mut answer) = lane.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) else { return };
         if let Err(refusal) = answer.write(verdict.encode())
             && refusal.reason == WriteRefusal::Full
         {
@@ -317,9 +320,11 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             return;
         }
         let Some(lane) = self.lanes.remove(&flow) else { return };
-        self.answers.remove(&lane.answer);
-        if let Some(mut answer) = endpoint.send_flow_mut(now, lane.answer) {
-            answer.close();
+        if let Some(answer) = lane.answer {
+            self.answers.remove(&answer);
+            if let Some(mut answer) = endpoint.send_flow_mut(now, answer) {
+                answer.close();
+            }
         }
         if let Current::Storing(storing) = lane.current {
             self.total.failed += 1;
