@@ -170,7 +170,7 @@ impl Node for Silent {
 }
 
 /// A node's clock: what it shows as a function of the world's time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Clock {
     /// At this world time …
     world: u64,
@@ -179,12 +179,6 @@ pub struct Clock {
     /// Parts per billion that it runs fast (or slow, if negative).
     drift_ppb: i32,
     frozen: bool,
-}
-
-impl Default for Clock {
-    fn default() -> Self {
-        Self { world: 0, local: 0, drift_ppb: 0, frozen: false }
-    }
 }
 
 impl Clock {

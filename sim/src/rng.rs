@@ -157,7 +157,7 @@ impl Stream {
         let zeros = u64::from(word.leading_zeros());
         // -log2(word / 2^64) = zeros + 1 - log2(1.mantissa); log2(1 + x) is near x + 0.3431 x (1 - x).
         let x = (word << zeros << 1) >> 32;
-        let curve = ((x * ((1 << 32) - x)) >> 32) * 1_473_537_377 >> 32;
+        let curve = (((x * ((1 << 32) - x)) >> 32) * 1_473_537_377) >> 32;
         let log = ((zeros + 1) << 32).saturating_sub(x + curve);
         // ln 2 in 32 bits of fraction.
         let scaled = (u128::from(log) * 2_977_044_472) >> 32;

@@ -270,7 +270,7 @@ fn write_decimal(f: &mut fmt::Formatter<'_>, nanos: u64) -> fmt::Result {
         _ => (NANOS, "s", 9),
     };
     write!(f, "{}", nanos / unit)?;
-    if nanos % unit != 0 {
+    if !nanos.is_multiple_of(unit) {
         let fraction = format!("{:0digits$}", nanos % unit);
         write!(f, ".{}", fraction.trim_end_matches('0'))?;
     }
@@ -292,7 +292,7 @@ impl fmt::Display for Span {
 impl fmt::Display for Rate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (unit, name) in [(1_000_000_000, "Gbit"), (1_000_000, "Mbit"), (1_000, "kbit")] {
-            if self.0 >= unit && self.0 % unit == 0 {
+            if self.0 >= unit && self.0.is_multiple_of(unit) {
                 return write!(f, "{}{name}", self.0 / unit);
             }
         }

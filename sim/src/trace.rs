@@ -147,7 +147,7 @@ impl fmt::Display for Record {
         let (kind, number) = if self.on_link { ("link", self.place / 2) } else { ("node", self.place) };
         write!(f, "#{} {} {kind} {number}", self.index, self.time)?;
         if self.on_link {
-            f.write_str(if self.place % 2 == 0 { " forward" } else { " backward" })?;
+            f.write_str(if self.place.is_multiple_of(2) { " forward" } else { " backward" })?;
         }
         write!(f, " {:?}", self.what)?;
         if let Some(packet) = self.packet {

@@ -139,6 +139,10 @@ impl<F: FnMut(u64, Direction, &mut Vec<u8>) -> TapVerdict + 'static> TapLogic fo
     fn on_packet(&mut self, _now: Time, direction: Direction, _packet: &Packet, bytes: &mut Vec<u8>) -> TapVerdict {
         let number = self.seen;
         self.seen += 1;
-        if number % self.every.max(1) == 0 { (self.change)(number, direction, bytes) } else { TapVerdict::Pass }
+        if number.is_multiple_of(self.every.max(1)) {
+            (self.change)(number, direction, bytes)
+        } else {
+            TapVerdict::Pass
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Window {
     pub(super) fn pacing(&self) -> Option<Rate> {
         match &self.kind {
             Kind::Bbr(bbr) => bbr.pacing(),
-            _ => None,
+            Kind::NewReno | Kind::Cubic { .. } | Kind::Ledbat { .. } => None,
         }
     }
 

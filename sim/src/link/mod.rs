@@ -291,7 +291,11 @@ impl Lane {
                     match core.faults.filter(self.id, ordinal, number, drawn) {
                         Decision::Drop(why) => return self.lose(core, id, why),
                         Decision::Mark => self.mark(core, id),
-                        _ => {}
+                        Decision::Pass
+                        | Decision::Delay(_)
+                        | Decision::Duplicate(..)
+                        | Decision::Corrupt(_)
+                        | Decision::Bleach => {}
                     }
                     match self.stages[next - 1].take(t, core.arena.get(id).wire_len) {
                         Time::NEVER => return self.lose(core, id, Why::Stalled),

@@ -48,12 +48,15 @@ enum Kind {
     Slot { min: Span, max: Span, next: Time, stream: Stream },
 }
 
+/// From (included) to (excluded), and after how long they come again.
+type Windows = (Vec<(Time, Time)>, Option<Span>);
+
 #[derive(Debug)]
 pub(crate) struct Stage {
     kind: Kind,
     key: Key,
     /// Works only within these, if any are given.
-    windows: Option<(Vec<(Time, Time)>, Option<Span>)>,
+    windows: Option<Windows>,
 }
 
 /// One token byte in the unit of the policer's bucket: a rate times nanoseconds.

@@ -278,7 +278,7 @@ impl World {
                 }
                 self.settle(id);
             }
-            _ => {}
+            Kind::Host(_) | Kind::Router(_) | Kind::Nat(_) | Kind::Firewall(_) | Kind::Tap(_) => {}
         }
     }
 

@@ -195,7 +195,7 @@ impl World {
     fn nat_mut(&mut self, nat: NodeId) -> Option<&mut Nat> {
         match &mut self.devices.get_mut(nat.0 as usize)?.kind {
             Kind::Nat(nat) => Some(nat),
-            _ => None,
+            Kind::Host(_) | Kind::Router(_) | Kind::Firewall(_) | Kind::Tap(_) => None,
         }
     }
 

@@ -333,7 +333,7 @@ impl World {
     pub fn node<T: Node>(&self, id: NodeId) -> Option<&T> {
         match &self.device(id)?.kind {
             Kind::Host(host) => (&*host.node as &dyn Any).downcast_ref(),
-            _ => None,
+            Kind::Router(_) | Kind::Nat(_) | Kind::Firewall(_) | Kind::Tap(_) => None,
         }
     }
 
@@ -457,7 +457,7 @@ impl World {
     fn host_mut(&mut self, id: NodeId) -> Option<&mut device::Host> {
         match &mut self.devices.get_mut(id.0 as usize)?.kind {
             Kind::Host(host) => Some(host),
-            _ => None,
+            Kind::Router(_) | Kind::Nat(_) | Kind::Firewall(_) | Kind::Tap(_) => None,
         }
     }
 }

@@ -334,8 +334,10 @@ fn storm(config: Config, loss: &[ExplicitFault]) -> World {
     for (n, queue) in (0_u8..).zip(queues) {
         let peer = |m: u8| SocketAddr::from(([10, 0, 0, m % 6], 5));
         let send = (0..200).map(|k: u64| {
-            let tx =
-                Tx { ecn: if k % 2 == 0 { Ecn::Ect0 } else { Ecn::NotEct }, ..Tx::new(5, peer(n + 1 + (k % 5) as u8)) };
+            let tx = Tx {
+                ecn: if k.is_multiple_of(2) { Ecn::Ect0 } else { Ecn::NotEct },
+                ..Tx::new(5, peer(n + 1 + (k % 5) as u8))
+            };
             (Time(k * 300_000 + u64::from(n)), tx, vec![k as u8; 400 + (k as usize * 37) % 800])
         });
         let host = world.add_host(&format!("h{n}"), Script { echo: n < 2, ..Script::new(send.collect()) });
@@ -417,7 +419,7 @@ fn one_fault_less_moves_no_other() {
         decision: Decision::Drop(Why::Fault),
     };
     let fewer: Vec<u32> = all.iter().copied().filter(|&n| n != all[5]).collect();
-    assert_eq!(run(&[entry.clone()], Mode::Random).0, fewer);
+    assert_eq!(run(core::slice::from_ref(&entry), Mode::Random).0, fewer);
     let nowhere = ExplicitFault { link: "lan".into(), ..entry };
     assert_eq!(World::new(1).add_faults([nowhere.clone()]), [nowhere]);
 }
