@@ -45,7 +45,7 @@ enum Kind {
     Reorder { probability: Ppb, gap: u32, by: Span, since: u32 },
     Mtu { mtu: u32, signal: bool },
     Ecn(EcnSpec),
-    Slot { min: Span, max: Span, next: Time, stream: Stream },
+    Slot { min: Span, max: Span, next: Time, stream: Box<Stream> },
 }
 
 /// From (included) to (excluded), and after how long they come again.
@@ -56,7 +56,7 @@ pub(crate) struct Stage {
     kind: Kind,
     key: Key,
     /// Works only within these, if any are given.
-    windows: Option<Windows>,
+    windows: Option<Box<Windows>>,
 }
 
 /// One token byte in the unit of the policer's bucket: a rate times nanoseconds.
@@ -83,7 +83,7 @@ impl Stage {
         let mut windows = None;
         let mut inner = spec;
         while let StageSpec::During { windows: given, repeat, stage } = inner {
-            windows = Some((given.clone(), *repeat));
+            windows = Some(Box::new((given.clone(), *repeat)));
             inner = stage;
         }
         let kind = match inner {
@@ -110,7 +110,7 @@ impl Stage {
             StageSpec::Mtu { mtu, signal } => Kind::Mtu { mtu: *mtu, signal: *signal },
             StageSpec::Ecn(spec) => Kind::Ecn(*spec),
             StageSpec::Slot { min, max } => {
-                Kind::Slot { min: *min, max: (*max).max(*min), next: Time::ZERO, stream: key.stream() }
+                Kind::Slot { min: *min, max: (*max).max(*min), next: Time::ZERO, stream: Box::new(key.stream()) }
             }
             // The loop above has taken these off.
             StageSpec::During { .. } => Kind::Delay(Span::ZERO),
@@ -156,7 +156,7 @@ impl Stage {
     }
 
     fn is_idle_at(&self, t: Time) -> bool {
-        let Some((windows, repeat)) = &self.windows else { return false };
+        let Some((windows, repeat)) = self.windows.as_deref() else { return false };
         let t = match repeat {
             Some(period) if period.0 > 0 => Time(t.0 % period.0),
             _ => t,
