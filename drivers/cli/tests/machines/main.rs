@@ -36,13 +36,13 @@ fn transfer(net: Net, files: Vec<Outgoing>, store: &Files) -> Outcome {
         }
     });
     let mut at_once = (0_usize, 0_usize);
-    let mut receiver = Receiver::new(Box::new(store.clone()), false, |event| match event {
-        ReceiverEvent::Begun { .. } => {
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |event| {
+        if let ReceiverEvent::Begun { .. } = event {
             at_once.0 += 1;
             at_once.1 = at_once.1.max(at_once.0);
+        } else if let ReceiverEvent::Finished { .. } = event {
+            at_once.0 -= 1;
         }
-        ReceiverEvent::Finished { .. } => at_once.0 -= 1,
-        _ => {}
     });
     world.run(&mut sender, &mut receiver);
     let outcome = (sender.verified(), sender.failed(), sender.failure(), receiver.received());
