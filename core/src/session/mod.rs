@@ -13,6 +13,7 @@ mod ecn;
 mod flows;
 mod keepalive;
 mod mobility;
+mod mtu;
 mod packetizer;
 mod receive;
 mod recovery;
