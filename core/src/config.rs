@@ -67,7 +67,11 @@ pub struct SessionConfig {
     /// Without any flow in either direction for this long the session is closed in order. Default 300 s, at
     /// least 1 s.
     pub idle_limit: Duration,
-    /// The largest datagram (UDP payload, bytes) that is sent. Default 1,200, at least 576 and at most 65,507.
+    /// The largest datagram (UDP payload, bytes) that every path is taken to carry, and that fragments are cut for.
+    /// Default 1,200, at least 576 and at most 65,507.
+    pub base_datagram: usize,
+    /// The largest datagram that path MTU discovery may find (RFC 7016 §3.5.4.3). Default 1,452, at most 65,507; not
+    /// above `base_datagram`, nothing is probed.
     pub max_datagram: usize,
     /// The most sending flows, lingering ones included. Default 4,096.
     pub max_send_flows: usize,
@@ -231,7 +235,8 @@ impl Default for SessionConfig {
             keepalive: Duration::from_secs(15),
             retransmit_limit: Duration::from_secs(60),
             idle_limit: Duration::from_secs(300),
-            max_datagram: params::DATAGRAM_BASE,
+            base_datagram: params::DATAGRAM_BASE,
+            max_datagram: params::DATAGRAM_MAX,
             max_send_flows: 4_096,
             max_recv_flows: 1_024,
             recv_buffer: 262_144,
@@ -269,7 +274,8 @@ impl SessionConfig {
         rule(self.keepalive >= second, "keepalive", "must be at least 1 s")?;
         rule(self.retransmit_limit >= second, "retransmit_limit", "must be at least 1 s")?;
         rule(self.idle_limit >= second, "idle_limit", "must be at least 1 s")?;
-        rule((576..=65_507).contains(&self.max_datagram), "max_datagram", "must be 576 to 65,507")?;
+        rule((576..=65_507).contains(&self.base_datagram), "base_datagram", "must be 576 to 65,507")?;
+        rule(self.max_datagram <= 65_507, "max_datagram", "must be at most 65,507")?;
         rule((1..=1 << 20).contains(&self.max_send_flows), "max_send_flows", "must be 1 to 1,048,576")?;
         rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
         rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")

@@ -57,7 +57,7 @@ pub enum OpenFlowError {
     /// The session has as many sending flows as its configuration allows, lingering ones included.
     TooManyFlows,
     /// The metadata is longer than 512 bytes (RFC 7016 §2.3.11.1.1), or than the largest datagram leaves room for:
-    /// with `max_datagram` below 640, its length less 128.
+    /// with `base_datagram` below 640, its length less 128.
     MetadataTooLong,
     /// The flow to associate with is not open (RFC 7016 §3.6.2.1).
     AssociationNotOpen,

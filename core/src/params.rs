@@ -84,3 +84,5 @@ pub const STARTUP_RATE_PERIOD: Duration = Duration::from_millis(200);
 
 /// The datagram size (UDP payload) assumed of every path before discovery: fits the IPv6 minimum MTU of 1280.
 pub const DATAGRAM_BASE: usize = 1_200;
+/// The datagram size (UDP payload) that path MTU discovery tries for by default: Ethernet under IPv6.
+pub const DATAGRAM_MAX: usize = 1_452;

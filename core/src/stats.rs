@@ -66,6 +66,8 @@ pub struct SessionStats {
     pub outstanding: u64,
     /// Packets received with a Congestion Experienced mark.
     pub ecn_ce_received: u64,
+    /// The largest datagram (UDP payload, bytes) that the path is known to carry (RFC 7016 §3.5.4.3).
+    pub datagram: usize,
 }
 
 /// Counters of a flow.

@@ -126,7 +126,7 @@ impl Duo {
             now,
             faults: VecDeque::new(),
             latency: 25,
-            mtu: config.session.max_datagram.max(1_500),
+            mtu: config.session.max_datagram.max(config.session.base_datagram),
             trace: 0xcbf2_9ce4_8422_2325,
             wire: BTreeMap::new(),
             sent: 0,

@@ -11,6 +11,8 @@ pub(crate) struct Lost {
     pub(crate) flow_slot: u32,
     pub(crate) sequence: u64,
     pub(crate) size: u32,
+    /// Sent in a datagram larger than every path is taken to carry.
+    pub(crate) large: bool,
 }
 
 /// All fragments of one session that are in the network, in the order of transmission (RFC 7016 §3.6.2.5, TSN).
@@ -28,6 +30,7 @@ pub(crate) struct InFlight {
     max_tsn_ack: u64,
     /// MAX_TSN_ACK after the last packets of acknowledgements, the oldest first.
     history: [u64; NAK_LOSS_THRESHOLD - 1],
+    acked_large: bool,
 }
 
 impl InFlight {
@@ -38,15 +41,28 @@ impl InFlight {
             outstanding: 0,
             max_tsn_ack: 0,
             history: [0; NAK_LOSS_THRESHOLD - 1],
+            acked_large: false,
         }
     }
 
     /// Records a transmission; returns its TSN, first 1.
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
         let tsn = self.first_tsn + self.slots.len() as u64;
-        self.slots.push_back(Some(Lost { flow_slot, sequence, size }));
+        self.slots.push_back(Some(Lost { flow_slot, sequence, size, large: false }));
         self.outstanding += u64::from(size);
         tsn
+    }
+
+    /// The last fragment recorded makes its datagram larger than every path is taken to carry.
+    pub(crate) fn mark_large(&mut self) {
+        if let Some(Some(last)) = self.slots.back_mut() {
+            last.large = true;
+        }
+    }
+
+    /// Whether a fragment of a large datagram was acknowledged since this was last asked.
+    pub(crate) const fn take_acked_large(&mut self) -> bool {
+        core::mem::replace(&mut self.acked_large, false)
     }
 
     /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
@@ -54,6 +70,7 @@ impl InFlight {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
         self.outstanding -= u64::from(fragment.size);
+        self.acked_large |= fragment.large;
         self.max_tsn_ack = self.max_tsn_ack.max(tsn);
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
@@ -149,7 +166,7 @@ mod tests {
             for (number, (op, value)) in ops.into_iter().enumerate() {
                 match op % 8 {
                     0..=3 => {
-                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value) };
+                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), large: false };
                         let tsn = subject.sent(3, fragment.sequence, fragment.size);
                         assert_eq!(tsn, model.sent(fragment));
                     }
@@ -190,7 +207,7 @@ mod tests {
             assert_eq!(in_flight.acked(tsn), Some(100));
             assert!(in_flight.end_of_acks(&mut lost));
         }
-        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100 }]);
+        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, large: false }]);
         assert_eq!(in_flight.outstanding(), 100);
         assert_eq!(in_flight.acked(1), None, "no longer in flight");
         assert_eq!(in_flight.acked(2), None, "acknowledged once already");

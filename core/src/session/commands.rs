@@ -27,7 +27,7 @@ impl Session {
             return Err(OpenFlowError::SessionClosed);
         }
         // Until it is acknowledged, the metadata stands in every packet of the flow, beside headers and some data.
-        let room = self.config.max_datagram.saturating_sub(BESIDE_METADATA);
+        let room = self.config.base_datagram.saturating_sub(BESIDE_METADATA);
         if options.metadata.len() > METADATA_MAX.min(room) {
             return Err(OpenFlowError::MetadataTooLong);
         }

@@ -49,6 +49,7 @@ use control::Control;
 use ecn::EcnState;
 use flows::{FlowKey, Flows};
 use mobility::Mobility;
+use mtu::Mtu;
 use recovery::Recovery;
 use rtt::Rtt;
 use state::StateMachine;
@@ -134,6 +135,7 @@ pub(crate) struct Session {
     ecn: EcnState,
     control: Control,
     mobility: Option<Box<Mobility>>,
+    mtu: Mtu,
     flows: Flows,
     last_heard: Option<Instant>,
     last_ping: Option<Instant>,
@@ -157,7 +159,7 @@ impl Session {
     /// In S_IHELLO_SENT (the endpoint drives startup; it calls `keying_sent` on the way, then `establish` or `fail`).
     pub(crate) fn new(handle: SessionHandle, role: Role, config: SessionConfig, _now: Instant) -> Self {
         // What a datagram has beside chunks of user data, as far as it is the session's.
-        let smss = config.max_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
+        let smss = config.base_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
         Self {
             handle,
             role,
@@ -170,6 +172,7 @@ impl Session {
             ecn: EcnState::new(config.ecn),
             control: Control::default(),
             mobility: None,
+            mtu: Mtu::new(config.base_datagram, config.max_datagram),
             flows: Flows::new(config.max_recv_bytes),
             last_heard: None,
             last_ping: None,
@@ -239,6 +242,7 @@ impl Session {
             ssthresh: self.recovery.controller.ssthresh(),
             outstanding: self.recovery.in_flight.outstanding(),
             ecn_ce_received: self.ecn.ce_received(),
+            datagram: self.mtu.datagram(),
         }
     }
 
@@ -277,6 +281,9 @@ impl Session {
         if self.timers.take_due(Timer::CloseEnd, now) {
             self.close_now(cx, CloseReason::Near);
         }
+        if self.timers.take_due(Timer::PathMtu, now) {
+            self.mtu.handle_timeout(now);
+        }
         self.settle(now);
     }
 
@@ -305,6 +312,7 @@ impl Session {
     /// Brings what is derived in line with what has changed. O(1).
     fn settle(&mut self, now: Instant) {
         self.timers.set(Timer::Flow, self.flows.next_deadline());
+        self.timers.set(Timer::PathMtu, self.mtu.next_timeout().filter(|_| self.state.is_open()));
         if !self.state.is_open() {
             return;
         }

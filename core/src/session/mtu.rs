@@ -20,8 +20,8 @@ const PLATEAUS: [usize; 13] =
     [65_507, 16_356, 8_972, 8_952, 4_324, 1_472, 1_452, 1_444, 1_392, 1_372, 1_352, 1_252, 1_232];
 /// After this long a path may have got larger (RFC 8899 §5.1.1, PMTU_RAISE_TIMER).
 const RAISE_AFTER: Duration = Duration::from_secs(600);
-/// Timeouts in a row, with nothing acknowledged in between, that make a black hole of a size above the base.
-const BLACK_HOLE_TIMEOUTS: u8 = 2;
+/// Losses of datagrams above the base size, with none acknowledged in between, that make a black hole of it.
+const BLACK_HOLE_LOSSES: u8 = 4;
 
 /// The search for the largest datagram.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(super) struct Mtu {
     state: State,
     /// Numbers probes, so that a late reply to an old one proves nothing of a new path.
     number: u32,
-    timeouts: u8,
+    losses: u8,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,7 +59,7 @@ impl Mtu {
             too_large: ceiling.max(base) + 1,
             state: State::Done { again: None },
             number: 0,
-            timeouts: 0,
+            losses: 0,
         };
         mtu.search();
         mtu
@@ -98,8 +98,8 @@ impl Mtu {
         }
     }
 
-    /// A Ping Reply came: true if it was a probe's, whether or not it told anything new.
-    pub(super) fn on_reply(&mut self, now: Instant, message: &[u8]) -> bool {
+    /// A Ping Reply came; it may be a probe's.
+    pub(super) fn on_reply(&mut self, now: Instant, message: &[u8]) {
         let (size, waiting) = match self.state {
             State::Due { size, .. } => (size, true),
             State::Waiting { size, .. } => (size, true),
@@ -111,7 +111,6 @@ impl Mtu {
             self.too_large = size + 1;
             self.next_size(now);
         }
-        message.first() == Some(&MARK)
     }
 
     fn next_size(&mut self, now: Instant) {
@@ -150,25 +149,24 @@ impl Mtu {
         }
     }
 
-    /// Data was acknowledged: what is sent passes.
-    pub(super) const fn on_acknowledged(&mut self) {
-        self.timeouts = 0;
+    /// A datagram above the base size arrived.
+    pub(super) const fn on_large_acknowledged(&mut self) {
+        self.losses = 0;
     }
 
-    /// Everything in flight was lost at once. True if the size is back at the base because of it (RFC 8899 §4.3,
+    /// Datagrams above the base size were found lost. Too often, and the size goes back to the base (RFC 8899 §4.3,
     /// black hole detection).
-    pub(super) fn on_data_timeout(&mut self, now: Instant) -> bool {
-        self.timeouts = self.timeouts.saturating_add(1);
-        if self.timeouts < BLACK_HOLE_TIMEOUTS || self.current == self.base {
-            return false;
+    pub(super) fn on_large_lost(&mut self, now: Instant) {
+        self.losses = self.losses.saturating_add(1);
+        if self.losses < BLACK_HOLE_LOSSES || self.current == self.base {
+            return;
         }
         self.too_large = self.current;
         self.current = self.base;
-        self.timeouts = 0;
+        self.losses = 0;
         // Whatever the reason was, it may last: a long rest before the next probe.
         self.number = self.number.wrapping_add(1);
         self.state = State::Done { again: Some(now + RAISE_AFTER) };
-        true
     }
 
     /// What was learned of the old path says nothing of the new.
@@ -195,7 +193,7 @@ mod tests {
                 probes += 1;
                 mtu.probe_sent(*now, WAIT);
                 if size <= path {
-                    assert!(mtu.on_reply(*now, &message));
+                    mtu.on_reply(*now, &message);
                 }
             } else if let State::Waiting { until, .. } = mtu.state {
                 *now = until;
@@ -244,15 +242,16 @@ mod tests {
     }
 
     #[test]
-    fn two_timeouts_in_a_row_are_a_black_hole_but_not_with_an_acknowledgement_between() {
+    fn losses_of_large_datagrams_only_are_a_black_hole() {
         let (mut mtu, mut now) = (Mtu::new(1_200, 1_452), START);
         search(&mut mtu, &mut now, 9_000);
-        assert!(!mtu.on_data_timeout(now));
-        mtu.on_acknowledged();
-        assert!(!mtu.on_data_timeout(now));
-        assert!(mtu.on_data_timeout(now));
+        (1..BLACK_HOLE_LOSSES).for_each(|_| mtu.on_large_lost(now));
+        mtu.on_large_acknowledged();
+        (1..BLACK_HOLE_LOSSES).for_each(|_| mtu.on_large_lost(now));
+        assert_eq!(mtu.datagram(), 1_452);
+        mtu.on_large_lost(now);
         assert_eq!((mtu.datagram(), mtu.probe_due()), (1_200, None));
-        assert!(!mtu.on_data_timeout(now) && !mtu.on_data_timeout(now), "the base is never a black hole");
+        assert_eq!(mtu.next_timeout(), Some(now + RAISE_AFTER));
     }
 
     #[test]
@@ -261,7 +260,7 @@ mod tests {
         let (_, old) = mtu.probe_due().unwrap();
         mtu.probe_sent(START, WAIT);
         mtu.on_path_change();
-        assert!(mtu.on_reply(START, &old), "it is a probe's");
+        mtu.on_reply(START, &old);
         assert_eq!(mtu.datagram(), 1_200);
         assert_ne!(mtu.probe_due().unwrap().1, old);
     }
@@ -270,8 +269,8 @@ mod tests {
     fn a_forged_or_foreign_reply_changes_nothing() {
         let mut mtu = Mtu::new(1_200, 9_000);
         mtu.probe_sent(START, WAIT);
-        assert!(!mtu.on_reply(START, b"M..."));
-        assert!(mtu.on_reply(START, &[MARK, 0, 0, 255, 255, 0, 0, 0, 0]));
+        mtu.on_reply(START, b"");
+        mtu.on_reply(START, &[MARK, 0, 0, 255, 255, 0, 0, 0, 0]);
         assert_eq!(mtu.datagram(), 1_200);
     }
 }

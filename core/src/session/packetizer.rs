@@ -9,12 +9,13 @@ use alloc::vec::Vec;
 
 use super::control::Aside;
 use super::timers::Timer;
-use super::{Context, Link, Role, Session};
+use super::{Context, Link, Role, Session, mtu};
 use crate::config::Priority;
 use crate::time::Instant;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
 use crate::wire::{
-    BufferProbe, CHUNK_HEADER_LEN, Chunks, EcnReport, Mode, PacketHeader, PacketWriter, Ping, PingReply, session_id,
+    BufferProbe, CHUNK_HEADER_LEN, Chunks, EcnReport, Mode, PacketHeader, PacketWriter, Padding, Ping, PingReply,
+    session_id,
 };
 
 /// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
@@ -22,10 +23,15 @@ use crate::wire::{
 const GROWTH_RESERVE: usize = 4;
 /// A first packet that stays further than this below what the path allows is a flight of its own.
 const FULL_SLACK: usize = 48;
+/// The same where a packet holds several fragments.
+const LARGE_SLACK: usize = 192;
 /// The most padding that brings a packet to the length of the flight it is part of.
 const MAX_PADDING: usize = 64;
 /// What padding consists of (RFC 7016 §2.2.4).
 const PADDING: u8 = 0xff;
+
+/// The most bytes of a flight: what one segmented system call takes.
+const MAX_FLIGHT: usize = 65_000;
 
 /// How a packet is laid out, in the order in which layouts are tried.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +53,8 @@ struct Built {
 impl Session {
     /// Whether `poll_transmit` has something to send now.
     pub(crate) fn wants_transmit(&self) -> bool {
-        self.link.is_some() && (self.control.is_aside_due() || self.has_control() || self.may_send_data())
+        self.link.is_some()
+            && (self.control.is_aside_due() || self.probe_due().is_some() || self.has_control() || self.may_send_data())
     }
 
     /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
@@ -75,8 +82,27 @@ impl Session {
     }
 
     /// Bytes of a datagram behind the scrambled session ID.
+    ///
+    /// A large datagram is not used before the congestion window holds three of them: a single one in flight would
+    /// wait for a delayed acknowledgement each time.
     fn packet_room(&self) -> usize {
-        self.config.max_datagram - session_id::LEN
+        let share = usize::try_from(self.recovery.controller.window() / 3).unwrap_or(usize::MAX);
+        self.mtu.datagram().min(share.max(self.config.base_datagram)) - session_id::LEN
+    }
+
+    /// The longest plain packet that a datagram of the base size carries behind a front of `front` bytes, less what
+    /// must be left for growth: what fragments are cut for.
+    fn fragment_limit(&self, front: usize) -> usize {
+        let room = self.config.base_datagram - session_id::LEN;
+        let capacity = self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(front, room));
+        capacity.saturating_sub(GROWTH_RESERVE)
+    }
+
+    /// The size of the datagram to probe the path with, and its Ping's message: only while data is sent, since
+    /// nothing else needs large datagrams, and only with a round-trip time to judge the wait by.
+    fn probe_due(&self) -> Option<(usize, [u8; mtu::MESSAGE_LEN])> {
+        let wanted = self.state.is_open() && !self.recovery.in_flight.is_empty() && self.rtt.srtt().is_some();
+        self.mtu.probe_due().filter(|_| wanted)
     }
 
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
@@ -86,6 +112,7 @@ impl Session {
         let (bytes, spans) = buf.parts_mut();
         let (path, data) = match self.build_aside(bytes, spans) {
             Some(path) => (path, false),
+            None if self.build_probe(cx.now, bytes, spans) => (self.path()?, false),
             None => (self.path()?, self.build_flight(cx, bytes, spans, max_segments)),
         };
         let transmit = self.seal(path, data, bytes, spans);
@@ -134,6 +161,27 @@ impl Session {
         Some(path)
     }
 
+    /// A path MTU probe (RFC 7016 §3.5.4.3): the Ping behind the Padding, so that a datagram that arrives cut short
+    /// proves nothing.
+    fn build_probe(&mut self, now: Instant, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> bool {
+        let Some((size, message)) = self.probe_due() else {
+            return false;
+        };
+        self.mtu.probe_sent(now, self.rtt.erto());
+        let Some((mut span, capacity)) = self.begin(bytes, 0, size - session_id::LEN) else {
+            return false;
+        };
+        let mut packet = PacketWriter::new(bytes, capacity);
+        packet.header(&PacketHeader::new(self.mode()));
+        let length = packet.remaining().saturating_sub(CHUNK_HEADER_LEN + message.len());
+        packet.push(&Padding { length });
+        packet.push(&Ping { message: &message });
+        span.plain = packet.len();
+        self.finish(bytes, &mut span);
+        spans.push(span);
+        true
+    }
+
     /// Packets for the session's path. Whether they hold user data: all do, or none.
     fn build_flight(
         &mut self,
@@ -151,10 +199,16 @@ impl Session {
         };
         let size = first.span.sealed;
         spans.push(first.span);
-        if !first.data || size + FULL_SLACK < full {
+        // A packet larger than the base may be left with less room at its end than is worth a fragment.
+        let slack = if full > self.config.base_datagram { LARGE_SLACK } else { FULL_SLACK };
+        if !first.data || size + slack < full {
             return first.data;
         }
-        while spans.len() < max_segments && self.may_send_data() && !self.has_control() {
+        while spans.len() < max_segments
+            && bytes.len() + size < MAX_FLIGHT
+            && self.may_send_data()
+            && !self.has_control()
+        {
             let Some(mut next) = self.build(cx, bytes, spans.len(), size) else {
                 break;
             };
@@ -326,7 +380,8 @@ impl Session {
         }
         self.write_probes(cx.now, &mut packet);
         self.control.write_forwards(&mut packet);
-        let data = self.write_data(cx, &mut packet);
+        let base = self.fragment_limit(span.front);
+        let data = self.write_data(cx, &mut packet, base);
         span.plain = packet.len();
         if !packet.has_chunks() {
             return None;
@@ -370,15 +425,16 @@ impl Session {
         }
     }
 
-    /// Fragments of the ready flows, the most urgent first. Whether there are any.
-    fn write_data(&mut self, cx: &mut Context<'_>, packet: &mut PacketWriter<'_>) -> bool {
+    /// Fragments of the ready flows, the most urgent first, cut for plain packets of `base` bytes. Whether there are
+    /// any.
+    fn write_data(&mut self, cx: &mut Context<'_>, packet: &mut PacketWriter<'_>, base: usize) -> bool {
         let (mut any, mut time_critical) = (false, false);
         while self.may_send_data()
             && let Some((slot, _)) = self.flows.scheduler.peek()
             && let Some(flow) = self.flows.send.get_mut(slot)
         {
             let budget = self.recovery.budget();
-            let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget);
+            let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget, base);
             any |= assembled.fragments > 0;
             time_critical |= assembled.time_critical;
             let still_ready = flow.is_ready();

@@ -292,6 +292,7 @@ impl Session {
                 self.move_to(cx, path);
             }
         } else {
+            self.mtu.on_reply(cx.now, message);
             self.answered(cx.now);
         }
     }
@@ -321,6 +322,7 @@ impl Session {
         self.rtt.on_path_change();
         self.recovery.controller.on_path_change();
         self.ecn.on_path_change();
+        self.mtu.on_path_change();
         self.lose_all(cx);
         self.timers.clear(Timer::Timeout);
         self.answered(cx.now);

@@ -159,7 +159,13 @@ impl Session {
     fn settle_lost(&mut self, cx: &mut Context<'_>) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
-        for Lost { flow_slot, sequence, size } in lost.drain(..) {
+        if self.recovery.in_flight.take_acked_large() {
+            self.mtu.on_large_acknowledged();
+        }
+        if lost.iter().any(|lost| lost.large) {
+            self.mtu.on_large_lost(cx.now);
+        }
+        for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);
             if let Some(flow) = self.flows.send.get_mut(flow_slot) {
                 flow.on_lost(sequence, cx.events);

@@ -4,6 +4,7 @@ mod closing;
 mod data;
 mod limits;
 mod liveness;
+mod mtu;
 mod network;
 mod packets;
 mod paths;

@@ -24,10 +24,12 @@ pub(super) enum Timer {
     CloseRetry,
     /// The end of S_NEARCLOSE or S_FARCLOSE_LINGER (RFC 7016 §3.5.5).
     CloseEnd,
+    /// A path MTU probe was not answered, or it is time to look for a larger one again (RFC 7016 §3.5.4.3).
+    PathMtu,
 }
 
 impl Timer {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::RetransmitLimit,
         Self::Timeout,
         Self::DelayedAck,
@@ -37,6 +39,7 @@ impl Timer {
         Self::Idle,
         Self::CloseRetry,
         Self::CloseEnd,
+        Self::PathMtu,
     ];
 
     const fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Timer {
             Self::Idle => "idle limit",
             Self::CloseRetry => "close retry",
             Self::CloseEnd => "close linger",
+            Self::PathMtu => "path MTU discovery",
         }
     }
 }

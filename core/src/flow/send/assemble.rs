@@ -7,7 +7,7 @@ use crate::time::Instant;
 use crate::wire::{CHUNK_HEADER_LEN, EncodeChunk, FragmentControl, NextUserData, PacketHeader, PacketWriter, UserData};
 
 /// A message is not split to fill a packet with less than this.
-const LEAST_SPLIT: usize = 256;
+const LEAST_SPLIT: usize = 128;
 
 /// The fragment put into the packet last, which Next User Data continues (§3.6.2.3.2).
 #[derive(Clone, Copy)]
@@ -32,6 +32,9 @@ impl SendFlow {
     /// acknowledged, FSN updates as §3.6.2.7.1 asks. Stops when the packet is full, the receive window is, or
     /// `budget` bytes of chunks have been added (the last one may exceed it).
     ///
+    /// Fragments are cut for a plain packet of `base` bytes even where the packet has room for more, so that they
+    /// fit whatever path the session may be on when they are sent again.
+    ///
     /// To be called once per packet. A message that fits into a packet is not split to fill up this one, so it may
     /// add nothing to a packet that has other chunks; to one without it adds something if the flow is ready, unless
     /// it reports an oversize.
@@ -41,6 +44,7 @@ impl SendFlow {
         packet: &mut PacketWriter<'_>,
         in_flight: &mut InFlight,
         budget: u64,
+        base: usize,
     ) -> Assembled {
         let mut result = Assembled::default();
         let mut previous = None;
@@ -51,10 +55,13 @@ impl SendFlow {
         {
             let added = match next {
                 Next::Numbered(sequence) => self.add_numbered(sequence, packet, previous, &mut result),
-                Next::New => self.add_new(packet, previous),
+                Next::New => self.add_new(packet, previous, base),
             };
             let Some((sequence, fsn, size)) = added else { break };
             let tsn = in_flight.sent(self.handle.slot, sequence, size);
+            if packet.len() > base {
+                in_flight.mark_large();
+            }
             if self.queue.sent(sequence, tsn, size) {
                 self.stats.repeated += 1;
             }
@@ -92,10 +99,15 @@ impl SendFlow {
     }
 
     /// Cuts a fragment off the first waiting message and adds it.
-    fn add_new(&mut self, packet: &mut PacketWriter<'_>, previous: Option<Previous>) -> Option<(u64, u64, u32)> {
+    fn add_new(
+        &mut self,
+        packet: &mut PacketWriter<'_>,
+        previous: Option<Previous>,
+        base: usize,
+    ) -> Option<(u64, u64, u32)> {
         let sequence = self.queue.next_sn();
         let fsn = self.queue.forward_sequence_number(sequence);
-        let cut = self.queue.preview(self.fragment_len(packet, sequence, fsn, previous)?)?;
+        let cut = self.queue.preview(self.fragment_len(packet, sequence, fsn, previous, base)?)?;
         let Cut { ref data, control, last } = cut;
         let chosen = Chosen { sequence, fsn, control, abandon: false, last, data };
         let size = self.push(packet, &chosen, previous)?;
@@ -110,12 +122,14 @@ impl SendFlow {
         sequence: u64,
         fsn: u64,
         previous: Option<Previous>,
+        base: usize,
     ) -> Option<usize> {
         let empty = Chosen { sequence, fsn, control: FragmentControl::Whole, abandon: false, last: false, data: &[] };
         let room = packet.remaining().checked_sub(self.payload_len(&empty, previous))?;
         // §3.6.2.2: a fragment MUST fit a packet with the longest header and the startup options. Its FSN offset
         // only shrinks until it is sent again, as the FSN never falls.
         let most = limit(packet)
+            .min(base)
             .checked_sub(PacketHeader::MAX_LEN + CHUNK_HEADER_LEN)?
             .checked_sub(self.user_data(&empty, None).payload_len())?;
         let rest = self.queue.rest()?;

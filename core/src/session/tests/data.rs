@@ -159,7 +159,7 @@ fn one_segment_at_a_time_works_as_well() {
 /// The smallest datagram size, where flows have to be cut small, with many flows and losses.
 #[test]
 fn small_datagrams_and_many_flows() {
-    let mut network = Network::open(SessionConfig { max_datagram: 576, ..SessionConfig::default() });
+    let mut network = Network::open(SessionConfig { base_datagram: 576, ..SessionConfig::default() });
     let mut count = 0;
     network.filter = Box::new(move |_| {
         count += 1;

@@ -115,7 +115,7 @@ fn ping_replies_wait_in_limited_number_and_size() {
 
 #[test]
 fn a_ping_that_no_packet_can_answer_is_ignored_and_the_longest_other_is_answered() {
-    let mut network = Network::open(SessionConfig { max_datagram: 600, ..SessionConfig::default() });
+    let mut network = Network::open(SessionConfig { base_datagram: 600, ..SessionConfig::default() });
     let room = network.ends[B].session.single_chunk_room();
     for (length, answered) in [(room + 1, 0), (room, 1)] {
         network.inject(B, path_to(A), &one(A, &Ping { message: &vec![7; length] })).unwrap();
@@ -167,7 +167,7 @@ fn forwarded_hellos_wait_for_the_endpoint_in_limited_number() {
 /// The longest metadata that the smallest datagrams allow still leaves room for data.
 #[test]
 fn metadata_leaves_room_for_data() {
-    let mut network = Network::open(SessionConfig { max_datagram: 576, ..SessionConfig::default() });
+    let mut network = Network::open(SessionConfig { base_datagram: 576, ..SessionConfig::default() });
     let refused = network.with(A, |session, cx| session.open_flow(cx, FlowOptions::new(vec![0; 449])));
     assert_eq!(refused, Err(OpenFlowError::MetadataTooLong));
     let flow = network.open_flow_with(A, FlowOptions::new(vec![0; 448]));
@@ -179,7 +179,7 @@ fn metadata_leaves_room_for_data() {
 /// Many flows with long acknowledgements: each goes out, cut to fit, and no datagram is too long.
 #[test]
 fn acknowledgements_longer_than_a_packet_are_cut() {
-    let mut network = Network::open(SessionConfig { max_datagram: 576, ..SessionConfig::default() });
+    let mut network = Network::open(SessionConfig { base_datagram: 576, ..SessionConfig::default() });
     for flow_id in 0..10 {
         let mut sequence = 2;
         for _ in 0..8 {

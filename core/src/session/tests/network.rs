@@ -279,8 +279,13 @@ impl Network {
         }
     }
 
-    /// Two open sessions, 20 ms apart.
+    /// Two open sessions, 20 ms apart, that do not look for larger datagrams than the base.
     pub(super) fn open(config: SessionConfig) -> Self {
+        Self::open_discovering(SessionConfig { max_datagram: 0, ..config })
+    }
+
+    /// Two open sessions, 20 ms apart.
+    pub(super) fn open_discovering(config: SessionConfig) -> Self {
         let mut network = Self::opening(config);
         network.establish(true);
         network
@@ -334,7 +339,8 @@ impl Network {
 
     /// Sends one flight.
     pub(super) fn poll(&mut self, from: usize) -> bool {
-        let (now, limit) = (self.now, self.ends[from].session.config.max_datagram);
+        let config = &self.ends[from].session.config;
+        let (now, limit) = (self.now, config.max_datagram.max(config.base_datagram));
         let mut buf = TransmitBuf::new(self.segments);
         let Some(transmit) = self.ends[from].with(now, |session, cx| session.poll_transmit(cx, &mut buf)) else {
             return false;
