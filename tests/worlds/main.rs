@@ -67,7 +67,7 @@ fn whatever_happens_the_promises_hold() {
 
 #[test]
 fn a_quiet_world_delivers_everything_and_falls_silent() {
-    let ops = vec![
+    let ops = [
         Op::Open(0),
         Op::OpenFlow(0, 3),
         Op::Write(0, 0, 100_000),

@@ -234,11 +234,7 @@ impl World {
             assert!(!side.ended.contains(&session), "contract 7: {event:?} after the session's end");
         }
         match event {
-            Event::SessionOpened { session } => {
-                if !side.sessions.contains(&session) {
-                    side.sessions.push(session);
-                }
-            }
+            Event::SessionOpened { session } if !side.sessions.contains(&session) => side.sessions.push(session),
             Event::SessionFailed { session, .. } | Event::SessionClosed { session, .. } => {
                 side.ended.insert(session);
                 // Flows of the session are over; and the far end's are, too.
