@@ -9,6 +9,9 @@ use crate::nat::Permits;
 use crate::nat::spec::FirewallSpec;
 use crate::time::Time;
 
+/// Inside sockets remembered at most; packets of others are lost until the firewall is flushed.
+pub(crate) const SOCKETS: usize = 65_536;
+
 /// A firewall at work. Port 0 of the device is the outside, port 1 the inside.
 #[derive(Clone, Debug)]
 pub(crate) struct Firewall {
@@ -45,6 +48,9 @@ impl Firewall {
         let until = now + self.spec.timeout;
         let filtering = self.spec.filtering;
         if from_inside {
+            if self.permits.len() >= SOCKETS && !self.permits.contains_key(&src) {
+                return Err(Why::PortsExhausted);
+            }
             self.permits.entry(src).or_default().open(now, filtering, dst, until);
             return Ok(());
         }

@@ -48,6 +48,9 @@ impl Permits {
     }
 }
 
+/// The most mappings of a NAT, whatever its ports.
+const ENTRIES: usize = 1 << 18;
+
 /// What a mapping is found by from inside: the inside socket, and what the mapping behaviour adds.
 type InsideKey = (SocketAddr, Option<IpAddr>, Option<u16>);
 
@@ -241,6 +244,13 @@ impl Nat {
         if self.spec.per_host.is_some_and(|most| self.per_host.get(&src.ip()).copied().unwrap_or(0) >= most) {
             self.sweep(now);
             if self.spec.per_host.is_some_and(|most| self.per_host.get(&src.ip()).copied().unwrap_or(0) >= most) {
+                return Err(Why::PortsExhausted);
+            }
+        }
+        // Overloaded ports would let the table grow without end.
+        if self.entries.len() >= ENTRIES {
+            self.sweep(now);
+            if self.entries.len() >= ENTRIES {
                 return Err(Why::PortsExhausted);
             }
         }

@@ -304,3 +304,20 @@ fn oracle_knows_double_nats() {
     assert!(double(Hairpin::ExternalSource));
     assert!(!double(Hairpin::None));
 }
+
+#[test]
+fn tables_have_limits() {
+    let mut firewall = Firewall::new(FirewallSpec::default());
+    let kind = crate::arena::PacketKind::Datagram;
+    let inside = |n: u32| SocketAddr::new(IpAddr::V4(n.into()), 1);
+    for n in 0..firewall::SOCKETS as u32 {
+        assert_eq!(firewall.pass(Time(0), true, (inside(n), at("1.1.1.1:1")), kind), Ok(()));
+    }
+    let one_more = (inside(firewall::SOCKETS as u32), at("1.1.1.1:1"));
+    assert_eq!(firewall.pass(Time(0), true, one_more, kind), Err(Why::PortsExhausted));
+    assert_eq!(firewall.pass(Time(0), true, (inside(0), at("1.1.1.1:2")), kind), Ok(()));
+    let mut nat = nat(|spec| spec.ports = Ports::Overload);
+    let out = |nat: &mut Nat, n| nat.outbound(Time(0), SocketAddr::new(inside(n).ip(), 5_000), at("1.1.1.1:1"));
+    assert!((0..ENTRIES as u32).all(|n| out(&mut nat, n).is_ok()));
+    assert_eq!(out(&mut nat, ENTRIES as u32), Err(Why::PortsExhausted));
+}
