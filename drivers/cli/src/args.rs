@@ -158,7 +158,7 @@ pub struct Receive {
 /// `rtmfp send`
 #[derive(Clone, Debug, Args)]
 pub struct Send {
-    /// Files to send, and last the receiver, as in rtmfp://HOST[:PORT]/
+    /// Files to send, and last the receiver, as in `rtmfp://HOST:PORT/` (1935 if no port is given)
     #[arg(value_name = "FILE... URI", num_args = 2.., required = true)]
     pub files_and_uri: Vec<PathBuf>,
     /// Files on their way at once
@@ -186,7 +186,7 @@ pub struct Echo {
 /// `rtmfp ping`
 #[derive(Clone, Debug, Args)]
 pub struct Ping {
-    /// The echo, as in rtmfp://HOST[:PORT]/
+    /// The echo, as in `rtmfp://HOST:PORT/` (1935 if no port is given)
     pub uri: Uri,
     /// How many messages
     #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]

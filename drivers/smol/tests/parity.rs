@@ -40,9 +40,10 @@ fn asker(far: &Pump) -> (Pump, impl App + Send + use<>, Transcript) {
         one_way: false,
     };
     let app = Ping::new(session, options, move |event| {
-        let line = match event {
-            PingEvent::Answered { flow, sequence, .. } => format!("answered {flow} {sequence}"),
-            other => format!("{other:?}"),
+        let line = if let PingEvent::Answered { flow, sequence, .. } = event {
+            format!("answered {flow} {sequence}")
+        } else {
+            format!("{event:?}")
         };
         seen.lock().unwrap().push(line);
     });
