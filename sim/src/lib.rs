@@ -74,3 +74,9 @@ pub use trace::{
 };
 pub use wheel::Wheel;
 pub use world::{Config, Counters, InFlight, NodeId, RunError, World};
+
+pub mod rtmfp;
+#[cfg(feature = "files")]
+pub mod run;
+#[cfg(feature = "files")]
+pub mod scenario;

@@ -1,0 +1,160 @@
+//! Runs an endpoint and an application of it as a node.
+
+use std::collections::VecDeque;
+
+use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, TransmitBuf};
+
+use crate::node::{Ecn, NetChange, Node, RxMeta, Sink, Tx};
+use crate::time::Time;
+
+/// An endpoint with its application, as a host's node. Interface `n` of the host is interface `n` of the endpoint.
+#[derive(Debug)]
+pub struct EndpointNode<A> {
+    endpoint: Endpoint,
+    app: A,
+    port: u16,
+    buf: TransmitBuf,
+    /// Datagrams of the last flight that are still to be handed out.
+    flight: VecDeque<(Tx, Vec<u8>)>,
+    spare: Vec<Vec<u8>>,
+    broken: Option<String>,
+}
+
+fn instant(now: Time) -> Instant {
+    Instant::from_micros(now.0 / 1_000)
+}
+
+fn time(instant: Instant) -> Time {
+    Time(instant.as_micros().saturating_mul(1_000))
+}
+
+impl<A: App + 'static> EndpointNode<A> {
+    /// A node that sends from this port.
+    #[must_use]
+    pub fn new(endpoint: Endpoint, app: A, port: u16) -> Self {
+        Self { endpoint, app, port, buf: TransmitBuf::new(8), flight: VecDeque::new(), spare: Vec::new(), broken: None }
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub const fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// The application.
+    #[must_use]
+    pub const fn app(&self) -> &A {
+        &self.app
+    }
+
+    /// Does something with the application and the endpoint from outside; use with [`World::with_node`](crate::World::with_node).
+    pub fn act<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Endpoint, Instant) -> R) -> R {
+        let now = instant(now);
+        let result = act(&mut self.app, &mut self.endpoint, now);
+        self.round(now);
+        result
+    }
+
+    /// The first breach of the driving contract that was seen, if any.
+    #[must_use]
+    pub fn breach(&self) -> Option<&str> {
+        self.broken.as_deref()
+    }
+
+    /// Events to the application, and its own deadline, until both are quiet.
+    fn round(&mut self, now: Instant) {
+        loop {
+            while let Some(event) = self.endpoint.poll_event() {
+                self.app.on_event(now, &mut self.endpoint, event);
+            }
+            if self.app.next_timeout().is_none_or(|due| due > now) {
+                return;
+            }
+            self.app.on_wake(now, &mut self.endpoint);
+            if self.app.next_timeout().is_some_and(|due| due <= now) {
+                self.broken.get_or_insert_with(|| format!("{now:?}: the application's deadline is not after now"));
+                return;
+            }
+        }
+    }
+}
+
+const fn ecn_out(ecn: Option<rtmfp_core::Ecn>) -> Ecn {
+    match ecn {
+        None => Ecn::NotEct,
+        Some(rtmfp_core::Ecn::Ect0) => Ecn::Ect0,
+        Some(rtmfp_core::Ecn::Ect1) => Ecn::Ect1,
+        Some(rtmfp_core::Ecn::Ce) => Ecn::Ce,
+    }
+}
+
+impl<A: App + 'static> Node for EndpointNode<A> {
+    fn on_start(&mut self, now: Time) {
+        let now = instant(now);
+        self.app.on_wake(now, &mut self.endpoint);
+        self.round(now);
+    }
+
+    fn on_datagram(&mut self, now: Time, meta: &RxMeta, bytes: &mut [u8]) {
+        let now = instant(now);
+        let path = Path { interface: InterfaceId(meta.interface), remote: meta.remote };
+        let mut received = RecvMeta::default();
+        received.ecn = rtmfp_core::Ecn::from_bits(meta.ecn as u8);
+        let _counted = self.endpoint.handle_datagram(now, path, received, bytes);
+        self.round(now);
+    }
+
+    fn on_timeout(&mut self, now: Time) {
+        let now = instant(now);
+        self.endpoint.handle_timeout(now);
+        // The driving contract: after handle_timeout(now) there is no deadline at or before now.
+        if let Some(due) = self.endpoint.poll_timeout().filter(|&due| due <= now) {
+            let reason = self.endpoint.timeout_reason();
+            self.broken.get_or_insert_with(|| {
+                format!("{now:?}: after handle_timeout the deadline is {due:?} ({})", reason.unwrap_or("no reason"))
+            });
+        }
+        self.round(now);
+    }
+
+    fn on_network_change(&mut self, _now: Time, _change: NetChange) {}
+
+    fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
+        if self.flight.is_empty() {
+            let now = instant(now);
+            let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;
+            let mut tx = Tx::new(self.port, transmit.path.remote);
+            tx.interface = Some(transmit.path.interface.0);
+            tx.ecn = ecn_out(transmit.ecn);
+            let bytes = self.buf.as_slice().get(..transmit.len).unwrap_or_default();
+            for datagram in bytes.chunks(transmit.segment_size.unwrap_or(transmit.len).max(1)) {
+                let mut buffer = self.spare.pop().unwrap_or_default();
+                buffer.extend_from_slice(datagram);
+                self.flight.push_back((tx, buffer));
+            }
+        }
+        let (tx, mut bytes) = self.flight.pop_front()?;
+        out.extend_from_slice(&bytes);
+        bytes.clear();
+        self.spare.push(bytes);
+        Some(tx)
+    }
+
+    fn poll_timeout(&self) -> Option<Time> {
+        let deadlines = [self.endpoint.poll_timeout(), self.app.next_timeout()];
+        deadlines.into_iter().flatten().min().map(time)
+    }
+
+    fn observe(&self, sink: &mut dyn Sink) {
+        for (index, session) in (0..).zip(self.endpoint.sessions()) {
+            let Some(session) = self.endpoint.session(session) else { continue };
+            let stats = session.stats();
+            let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+            let nanos = |span: core::time::Duration| i64::try_from(span.as_nanos()).unwrap_or(i64::MAX);
+            sink.gauge("cwnd", index, number(stats.cwnd));
+            sink.gauge("flight", index, number(stats.outstanding));
+            sink.gauge("srtt", index, stats.srtt.map_or(0, nanos));
+            sink.gauge("erto", index, nanos(stats.erto));
+        }
+    }
+}

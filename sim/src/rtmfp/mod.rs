@@ -1,0 +1,11 @@
+//! The core's endpoint as a node of a world.
+
+mod endpoint;
+mod random;
+mod spy;
+mod toy;
+
+pub use endpoint::EndpointNode;
+pub use random::SimRandom;
+pub use spy::{Plaintexts, SpyProfile};
+pub(crate) use toy::ToyProfile;

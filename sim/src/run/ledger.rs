@@ -1,0 +1,195 @@
+//! What was written and what was delivered, over all nodes of a world: the judge of I1.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::scenario::{Work, WorkKind};
+use crate::time::{Span, Time};
+
+/// A message that arrived.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Delivery {
+    /// Which of the work's messages.
+    pub index: u64,
+    /// When it was written.
+    pub written: Time,
+    /// When it was read.
+    pub read: Time,
+    /// Its bytes.
+    pub len: u64,
+}
+
+/// All about one work.
+#[derive(Clone, Debug)]
+pub struct Account {
+    /// The work.
+    pub work: Work,
+    /// When each message was written.
+    pub written: Vec<Time>,
+    /// Those that were delivered.
+    pub deliveries: Vec<Delivery>,
+    arrived: Vec<bool>,
+    last_in_order: BTreeMap<u32, u64>,
+}
+
+/// All about the sessions between two nodes, seen by one of them.
+#[derive(Clone, Debug, Default)]
+pub struct Pairing {
+    /// When each session was open.
+    pub opened: Vec<Time>,
+    /// When openings failed.
+    pub failed: Vec<Time>,
+    /// When sessions that were open closed.
+    pub closed: Vec<Time>,
+}
+
+/// All about a run.
+#[derive(Clone, Debug, Default)]
+pub struct Books {
+    /// World time, kept by the observer of the trace.
+    pub now: Time,
+    /// By work.
+    pub accounts: Vec<Account>,
+    /// By observing node and far node.
+    pub pairings: BTreeMap<(String, String), Pairing>,
+    /// Verified changes of a far address, by node.
+    pub path_changes: BTreeMap<String, u64>,
+    /// Sessions opened, by node.
+    pub sessions_opened: BTreeMap<String, u64>,
+    /// Breaches of invariants, the first few.
+    pub breaches: Vec<String>,
+}
+
+/// The books, shared by all nodes of a world (which has one thread).
+#[derive(Clone, Debug, Default)]
+pub struct Ledger(Rc<RefCell<Books>>);
+
+/// The byte at `at` of message `index` of work `work`.
+fn byte(work: usize, index: u64, at: usize) -> u8 {
+    (index.wrapping_mul(31) ^ (at as u64).wrapping_mul(7) ^ (at as u64 >> 8) ^ (work as u64).wrapping_mul(131)) as u8
+}
+
+/// A message's content: its number in the first eight bytes if there is room, then a pattern of its own.
+pub(super) fn content(work: usize, index: u64, len: u64) -> Vec<u8> {
+    let len = usize::try_from(len).unwrap_or(0);
+    let mut bytes: Vec<u8> = (0..len).map(|at| byte(work, index, at)).collect();
+    if let Some(head) = bytes.first_chunk_mut::<8>() {
+        *head = index.to_be_bytes();
+    }
+    bytes
+}
+
+impl Ledger {
+    /// Books for these works.
+    #[must_use]
+    pub fn new(works: &[Work]) -> Self {
+        let account = |work: &Work| Account {
+            work: work.clone(),
+            written: Vec::new(),
+            deliveries: Vec::new(),
+            arrived: Vec::new(),
+            last_in_order: BTreeMap::new(),
+        };
+        let books = Books { accounts: works.iter().map(account).collect(), ..Books::default() };
+        Self(Rc::new(RefCell::new(books)))
+    }
+
+    /// Reads or changes the books.
+    pub fn with<R>(&self, act: impl FnOnce(&mut Books) -> R) -> R {
+        act(&mut self.0.borrow_mut())
+    }
+
+    pub(super) fn wrote(&self, work: usize) {
+        self.with(|books| {
+            let now = books.now;
+            if let Some(account) = books.accounts.get_mut(work) {
+                account.written.push(now);
+                account.arrived.push(false);
+            }
+        });
+    }
+
+    pub(super) fn delivered(&self, work: usize, flow: u32, bytes: &[u8]) {
+        self.with(|books| {
+            let now = books.now;
+            let Some(account) = books.accounts.get_mut(work) else {
+                books.breach("I1 (RFC 7016 §3.6.3.3): a message of a flow that no work has".to_owned());
+                return;
+            };
+            if let Err(what) = account.deliver(work, flow, bytes, now) {
+                let label = account.work.label();
+                books.breach(format!("I1 (RFC 7016 §3.6.3.3): {label}: {what}"));
+            }
+        });
+    }
+}
+
+impl Books {
+    /// Notes a breach of an invariant.
+    pub fn breach(&mut self, what: String) {
+        if self.breaches.len() < 20 {
+            self.breaches.push(format!("{} at {}", what, self.now));
+        }
+    }
+}
+
+impl Account {
+    fn deliver(&mut self, work: usize, flow: u32, bytes: &[u8], now: Time) -> Result<(), String> {
+        let flows = u64::from(self.work.flows.unwrap_or(1).max(1));
+        let index = match bytes.first_chunk::<8>() {
+            Some(head) => u64::from_be_bytes(*head),
+            // Too short to say; in order it is the next of its flow.
+            None => self.last_in_order.get(&flow).map_or(u64::from(flow), |last| last + flows),
+        };
+        let at = usize::try_from(index).unwrap_or(usize::MAX);
+        let Some(&written) = self.written.get(at) else {
+            return Err(format!("message {index} was delivered but never written"));
+        };
+        let expected = content(work, index, self.work.size_of(index));
+        if bytes != expected {
+            return Err(format!("message {index}: {} bytes differ from the {} written", bytes.len(), expected.len()));
+        }
+        if self.arrived.get(at).copied().unwrap_or(false) {
+            return Err(format!("message {index} was delivered twice"));
+        }
+        if let Some(slot) = self.arrived.get_mut(at) {
+            *slot = true;
+        }
+        let last = self.last_in_order.insert(flow, index);
+        if !self.work.unordered && last.is_some_and(|last| last >= index) {
+            return Err(format!("message {index} came after {}", last.unwrap_or(0)));
+        }
+        self.deliveries.push(Delivery { index, written, read: now, len: bytes.len() as u64 });
+        Ok(())
+    }
+
+    /// Whether everything that was to be sent has been delivered.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.deliveries.len() as u64 >= self.work.total()
+    }
+
+    /// The time of each delivery after its write, sorted.
+    #[must_use]
+    pub fn latencies(&self) -> Vec<Span> {
+        let mut all: Vec<Span> = self.deliveries.iter().map(|delivery| delivery.read.since(delivery.written)).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// Bits delivered a second, from the start of the work to its last delivery.
+    #[must_use]
+    pub fn goodput(&self) -> u64 {
+        let bytes: u64 = self.deliveries.iter().map(|delivery| delivery.len).sum();
+        let end = self.deliveries.last().map_or(Time::ZERO, |delivery| delivery.read);
+        let span = end.since(Time(self.work.start.0.0));
+        if span == Span::ZERO { 0 } else { crate::time::mul_div(bytes.saturating_mul(8), 1_000_000_000, span.0) }
+    }
+
+    /// Whether it is a transfer whose rate counts.
+    #[must_use]
+    pub fn is_bulk(&self) -> bool {
+        self.work.kind == WorkKind::Bulk
+    }
+}

@@ -1,0 +1,242 @@
+//! Measures what expectations ask for.
+
+use super::ledger::{Account, Books, Pairing};
+use super::watch::{LaneBook, Watched};
+use super::worker::Worker;
+use super::{Names, Run};
+use crate::link::{Direction, RateSpec, StageSpec};
+use crate::rtmfp::EndpointNode;
+use crate::scenario::units::{ONE, show};
+use crate::scenario::{Expect, Subject, Work};
+use crate::time::{Span, Time, mul_div};
+
+fn count(n: u64) -> i128 {
+    i128::from(n) * ONE
+}
+
+fn span(span: Span) -> i128 {
+    i128::from(span.0)
+}
+
+fn share(part: u64, whole: u64) -> i128 {
+    if whole == 0 { 0 } else { i128::from(part) * ONE / i128::from(whole) }
+}
+
+/// The value that `percent` of a sorted list are not above.
+pub(crate) fn percentile(sorted: &[Span], percent: usize) -> Option<Span> {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied()
+}
+
+fn mean(list: &[Span]) -> Option<Span> {
+    let sum: u128 = list.iter().map(|span| u128::from(span.0)).sum();
+    let mean = sum.checked_div(list.len() as u128)?;
+    Some(Span(u64::try_from(mean).unwrap_or(u64::MAX)))
+}
+
+/// Jain's index of rates, in billionths.
+pub(crate) fn jain(rates: &[u64]) -> i128 {
+    let sum: i128 = rates.iter().map(|&rate| i128::from(rate)).sum();
+    let squares: i128 = rates.iter().map(|&rate| i128::from(rate) * i128::from(rate)).sum();
+    if squares == 0 { 0 } else { sum * sum * 1_000 / (squares * rates.len() as i128) * (ONE / 1_000) }
+}
+
+impl Run<'_> {
+    pub(super) fn names(&self) -> Names {
+        let mut names = Names::default();
+        for (name, id) in self.map.nodes.iter().chain(&self.map.nats) {
+            names.devices.insert(id.number(), name.clone());
+        }
+        if let Some(net) = self.world.find("net") {
+            names.devices.insert(net.number(), "net".to_owned());
+        }
+        for (name, hops) in &self.map.hops {
+            for hop in hops {
+                names.links.entry(hop.0).or_insert_with(|| self.world.link_name(*hop).to_owned());
+            }
+            if let Some(main) = self.map.links.get(name) {
+                names.stages.insert(name.clone(), main.0);
+            }
+        }
+        names
+    }
+
+    /// The round-trip time between two nodes without queues.
+    fn rtt(&self, from: &str, to: &str) -> Span {
+        let ends = |name: &str| self.scenario.link.values().find(|link| link.path.iter().any(|end| end == name));
+        let both = |link: &crate::scenario::Link| {
+            link.spec().map_or(Span::ZERO, |spec| {
+                crate::scenario::lane::constant_delay(&spec.forward)
+                    + crate::scenario::lane::constant_delay(&spec.backward)
+            })
+        };
+        match (ends(from), ends(to)) {
+            (Some(a), Some(b)) if core::ptr::eq(a, b) => both(a),
+            (a, b) => a.map_or(Span::ZERO, both) + b.map_or(Span::ZERO, both),
+        }
+    }
+
+    fn works<'b>(&self, books: &'b Books, subject: &str) -> Option<&'b Account> {
+        let fits = |work: &Work| work.label() == subject || format!("{}->{}", work.from, work.to) == subject;
+        books.accounts.iter().find(|account| fits(&account.work))
+    }
+
+    /// Every expectation, what it is, and whether it holds.
+    pub(super) fn judge(&self, books: &Books, watched: &Watched) -> Vec<(String, String, bool)> {
+        let judge = |expect: &Expect| {
+            let rtt = self.works(books, &expect.subject).map_or(Span::ZERO, |a| self.rtt(&a.work.from, &a.work.to));
+            match self.measure(expect, books, watched) {
+                Some(value) => {
+                    let holds = expect.comparison.holds(value, expect.quantity.value(rtt));
+                    (expect.to_string(), show(expect.dimension(), value), holds)
+                }
+                None => (expect.to_string(), "nothing: it never happened".to_owned(), false),
+            }
+        };
+        self.scenario.expect.iter().map(judge).collect()
+    }
+
+    fn measure(&self, expect: &Expect, books: &Books, watched: &Watched) -> Option<i128> {
+        match expect.takes() {
+            Subject::Pair => {
+                let account = self.works(books, &expect.subject)?;
+                pair(expect.metric(), account, books)
+            }
+            Subject::Work => {
+                let account = self.works(books, &expect.subject)?;
+                let rtt = self.rtt(&account.work.from, &account.work.to);
+                work(expect.metric(), account, self.last_event, rtt)
+            }
+            Subject::Node => self.node(expect.metric(), &expect.subject, books),
+            Subject::Lane => self.lane(expect.metric(), &expect.subject, watched),
+            Subject::All => {
+                let bulks: Vec<u64> = books.accounts.iter().filter(|a| a.is_bulk()).map(Account::goodput).collect();
+                Some(jain(&bulks))
+            }
+        }
+    }
+
+    fn node(&self, metric: &str, name: &str, books: &Books) -> Option<i128> {
+        match metric {
+            "path-changes" => return Some(count(books.path_changes.get(name).copied().unwrap_or(0))),
+            "sessions-opened" => return Some(count(books.sessions_opened.get(name).copied().unwrap_or(0))),
+            _ => {}
+        }
+        let node = self.world.node::<EndpointNode<Worker>>(*self.map.nodes.get(name)?)?;
+        let (open, all) = Worker::count(node.endpoint());
+        let stats = || node.endpoint().sessions().filter_map(|s| node.endpoint().session(s).map(|view| view.stats()));
+        Some(count(match metric {
+            "sessions" => open,
+            "state" => all,
+            "timeouts" => stats().map(|stats| stats.timeouts).sum(),
+            "repeated" => stats().map(|stats| stats.fragments_lost).sum(),
+            _ => return None,
+        }))
+    }
+
+    fn lane(&self, metric: &str, subject: &str, watched: &Watched) -> Option<i128> {
+        let (link, way) = subject.rsplit_once('.')?;
+        let id = self.map.links.get(link)?;
+        let spec = self.scenario.link.get(link)?.spec().ok()?;
+        let (direction, stages) = match way {
+            "up" => (Direction::Forward, spec.forward),
+            _ => (Direction::Backward, spec.backward),
+        };
+        let empty = LaneBook::default();
+        let book = watched.lanes.get(&(id.0 * 2 + direction as u32)).unwrap_or(&empty);
+        let delay = crate::scenario::lane::constant_delay(&stages);
+        let mut waits: Vec<Span> = book.transit.iter().map(|(_, transit)| transit.saturating_sub(delay)).collect();
+        waits.sort_unstable();
+        Some(match metric {
+            "packets" => count(book.entered),
+            "dropped" => count(book.dropped),
+            "largest" => count(book.largest.into()),
+            "queue-p95" => span(percentile(&waits, 95)?),
+            "queue-mean" => span(mean(&waits)?),
+            "utilisation" => {
+                let rate = stages.iter().find_map(|stage| match stage {
+                    StageSpec::Shaper { rate: RateSpec::Fixed(rate), .. } => Some(rate.0),
+                    _ => None,
+                })?;
+                let time = book.span.1.since(book.span.0);
+                share(book.arrived_bytes.saturating_mul(8), mul_div(rate, time.0, 1_000_000_000))
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn pair(metric: &str, account: &Account, books: &Books) -> Option<i128> {
+    let empty = Pairing::default();
+    let (from, to) = (account.work.from.clone(), account.work.to.clone());
+    let near = books.pairings.get(&(from.clone(), to.clone())).unwrap_or(&empty);
+    let far = books.pairings.get(&(to, from)).unwrap_or(&empty);
+    let start = Time(account.work.start.0.0);
+    let first = |list: &[Time]| list.first().map(|at| span(at.since(start)));
+    match metric {
+        "opened" => first(&near.opened),
+        "accepted" => first(&far.opened),
+        "failed" => first(&near.failed),
+        "opens" => Some(count(near.opened.len() as u64)),
+        "failures" => Some(count(near.failed.len() as u64)),
+        "closed" => Some(count(near.closed.len() as u64)),
+        _ => None,
+    }
+}
+
+fn work(metric: &str, account: &Account, last_event: Option<Time>, rtt: Span) -> Option<i128> {
+    let start = Time(account.work.start.0.0);
+    let deliveries = &account.deliveries;
+    let written = account.written.len() as u64;
+    let life = account.work.life().unwrap_or(Span(u64::MAX));
+    let latency = |delivery: &super::ledger::Delivery| delivery.read.since(delivery.written);
+    let sorted = || account.latencies();
+    Some(match metric {
+        "first-byte" => span(deliveries.first()?.read.since(start)),
+        "finished" => span(deliveries.last().filter(|_| account.is_complete())?.read.since(start)),
+        "delivered" => count(deliveries.iter().map(|delivery| delivery.len).sum()),
+        "messages" => count(deliveries.len() as u64),
+        "written" => count(written),
+        "lost" => count(written.saturating_sub(deliveries.len() as u64)),
+        // The sender abandons by its own clock; what was on its way then still arrives.
+        "late" => {
+            count(deliveries.iter().filter(|delivery| latency(delivery).saturating_sub(rtt) > life).count() as u64)
+        }
+        "on-time" => share(deliveries.iter().filter(|delivery| latency(delivery) <= life).count() as u64, written),
+        "stall" => {
+            let from = last_event.unwrap_or(Time::ZERO);
+            let gaps = deliveries.iter().zip(deliveries.get(1..).unwrap_or_default());
+            let gaps = gaps.filter(|(_, next)| next.read >= from).map(|(last, next)| next.read.since(last.read));
+            span(gaps.max()?)
+        }
+        "stall-after" => {
+            let from = last_event?;
+            span(deliveries.iter().find(|delivery| delivery.read > from)?.read.since(from))
+        }
+        "goodput" => count(account.goodput()),
+        "latency-mean" => span(mean(&sorted())?),
+        "latency-p50" => span(percentile(&sorted(), 50)?),
+        "latency-p95" => span(percentile(&sorted(), 95)?),
+        "latency-p99" => span(percentile(&sorted(), 99)?),
+        "latency-max" => span(*sorted().last()?),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::units::Dimension;
+
+    #[test]
+    fn percentiles_and_fairness() {
+        let list: Vec<Span> = (1..=100).map(Span).collect();
+        assert_eq!(percentile(&list, 95), Some(Span(95)));
+        assert_eq!(percentile(&list[..1], 50), Some(Span(1)));
+        assert_eq!(percentile(&[], 50), None);
+        assert_eq!(jain(&[5, 5, 5, 5]), ONE);
+        assert_eq!(jain(&[9, 0, 0]), ONE / 3 / 1_000_000 * 1_000_000);
+        assert_eq!(mean(&[Span(1), Span(3)]), Some(Span(2)));
+        assert_eq!(show(Dimension::Count, count(3)), "3");
+    }
+}

@@ -1,0 +1,402 @@
+//! Runs a scenario: builds its world, lets things happen when they should, judges what came of it.
+
+mod act;
+mod invariants;
+mod ledger;
+mod measure;
+mod watch;
+mod worker;
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::FlashProfile;
+use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path};
+
+pub use ledger::{Account, Books, Delivery, Ledger, Pairing};
+pub use watch::{LaneBook, Seen, Watched};
+
+use crate::fault::{ExplicitFault, Mode};
+use crate::node::{Node, Sink};
+use crate::rng::Key;
+use crate::rtmfp::{EndpointNode, Plaintexts, SimRandom, SpyProfile, ToyProfile};
+use crate::scenario::{Scenario, ScenarioError, missing};
+use crate::time::{Span, Time};
+use crate::trace::Checkpoint;
+use crate::world::{Config, RunError, World};
+use worker::{Directory, Peer, Worker};
+
+use crate::scenario::build::{Map, PORT};
+
+/// Which cryptography endpoints use.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub enum Crypto {
+    /// Sizes without security: fast.
+    #[default]
+    Toy,
+    /// RFC 7425 §4.
+    Real,
+}
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// The seed.
+    pub seed: u64,
+    /// The cryptography.
+    pub crypto: Crypto,
+    /// The event queue's tick is 2^this nanoseconds; changes nothing but speed.
+    pub tick_log: u32,
+    /// Ends the run early.
+    pub until: Option<Span>,
+    /// Records every decision that was not to pass.
+    pub record_faults: bool,
+    /// How many packets to keep for captures and ladders.
+    pub packets: usize,
+    /// How many times to look at gauges during the run. Default 400.
+    pub samples: u64,
+    /// Trace records to keep as text, from and to.
+    pub window: Option<(u64, u64)>,
+}
+
+impl RunOptions {
+    /// The usual, with this seed.
+    #[must_use]
+    pub const fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            crypto: Crypto::Toy,
+            tick_log: 14,
+            until: None,
+            record_faults: false,
+            packets: 0,
+            samples: 400,
+            window: None,
+        }
+    }
+}
+
+/// What went wrong in a run.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Failure {
+    /// An expectation did not hold.
+    Expectation(String),
+    /// An invariant was broken.
+    Invariant(String),
+}
+
+/// A gauge over time: node, name, number of the session.
+pub type SeriesKey = (String, &'static str, u64);
+
+/// What came of a run.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Hash of the whole trace.
+    pub hash: u128,
+    /// Trace records.
+    pub records: u64,
+    /// World time at the end.
+    pub end: Time,
+    /// What went wrong, invariants first.
+    pub failures: Vec<Failure>,
+    /// Each expectation with what was measured.
+    pub measured: Vec<(String, String, bool)>,
+    /// Decisions that were not to pass, if they were recorded.
+    pub faults: Vec<ExplicitFault>,
+    /// Hashes along the way.
+    pub checkpoints: Vec<Checkpoint>,
+    /// Gauges over time.
+    pub series: BTreeMap<SeriesKey, Vec<(Time, i64)>>,
+    /// Mappings of each NAT over time.
+    pub mappings: BTreeMap<String, Vec<(Time, Vec<String>)>>,
+    /// What was written and delivered.
+    pub books: Books,
+    /// What the links saw.
+    pub watched: Watched,
+    /// Plain packets of what was sent, if packets were kept.
+    pub plaintexts: Plaintexts,
+    /// Names of devices and links by their numbers.
+    pub names: Names,
+    /// UDP payload bytes that nodes sent.
+    pub sent_bytes: u64,
+    /// Packets that nodes sent.
+    pub sent: u64,
+}
+
+/// Names of the places in a trace.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// Devices by number.
+    pub devices: BTreeMap<u32, String>,
+    /// Links by number.
+    pub links: BTreeMap<u32, String>,
+    /// Which hop has the stages of each link of the scenario.
+    pub stages: BTreeMap<String, u32>,
+}
+
+impl Outcome {
+    /// Whether all went well.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// Whether an invariant was broken.
+    #[must_use]
+    pub fn broke_invariant(&self) -> bool {
+        self.failures.iter().any(|failure| matches!(failure, Failure::Invariant(_)))
+    }
+}
+
+/// A run on its way.
+pub(crate) struct Run<'a> {
+    scenario: &'a Scenario,
+    world: World,
+    map: Map,
+    ledger: Ledger,
+    directory: Rc<Directory>,
+    profiles: BTreeMap<String, Arc<dyn CryptoProfile>>,
+    options: &'a RunOptions,
+    restarts: u64,
+    series: BTreeMap<SeriesKey, Vec<(Time, i64)>>,
+    mappings: BTreeMap<String, Vec<(Time, Vec<String>)>>,
+    /// When the last event of the scenario was over.
+    last_event: Option<Time>,
+    healed: bool,
+}
+
+fn duration(span: Span) -> Duration {
+    Duration::from_nanos(span.0)
+}
+
+/// The configuration of a node's endpoint.
+fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    // Whoever is on the public side introduces those that have a session with it.
+    config.introduce = true;
+    if let Some(node) = scenario.node.get(name) {
+        let session = &mut config.session;
+        let set = |to: &mut Duration, from: Option<crate::scenario::Dur>| {
+            if let Some(from) = from {
+                *to = duration(from.0);
+            }
+        };
+        set(&mut session.keepalive, node.keepalive);
+        set(&mut session.retransmit_limit, node.retransmit_limit);
+        set(&mut session.idle_limit, node.idle_limit);
+        let size = |size: crate::scenario::Size| usize::try_from(size.0).unwrap_or(usize::MAX);
+        session.max_datagram = node.max_datagram.map_or(session.max_datagram, size);
+        session.recv_buffer = node.recv_buffer.map_or(session.recv_buffer, size);
+        session.send_buffer = node.send_buffer.map_or(session.send_buffer, size);
+        session.ecn = node.ecn.unwrap_or(session.ecn);
+        config.accept = node.accept.unwrap_or(config.accept);
+        set(&mut config.open_timeout, node.open_timeout);
+    }
+    config
+}
+
+fn profile(scenario: &Scenario, name: &str, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
+    let place = scenario.node.keys().position(|known| known == name).unwrap_or(0);
+    let own = u32::try_from(place).unwrap_or(0).saturating_add(1_000_000);
+    let identity = scenario.node.get(name).and_then(|node| node.identity).unwrap_or(own);
+    Ok(match crypto {
+        Crypto::Toy => Arc::new(ToyProfile::new(identity)),
+        Crypto::Real => {
+            let mut rng = SimRandom::new(Key::mix(identity.into(), "identity", "certificate"));
+            let built = FlashProfile::builder().build(&mut rng);
+            Arc::new(built.map_err(|error| ScenarioError(format!("{name}: {error}")))?)
+        }
+    })
+}
+
+impl<'a> Run<'a> {
+    fn new(scenario: &'a Scenario, options: &'a RunOptions, plaintexts: &Plaintexts) -> Result<Self, ScenarioError> {
+        let mut profiles: BTreeMap<String, Arc<dyn CryptoProfile>> = BTreeMap::new();
+        for name in scenario.node.keys() {
+            let mut made = profile(scenario, name, options.crypto)?;
+            if options.packets > 0 {
+                made = Arc::new(SpyProfile::new(made, plaintexts.clone()));
+            }
+            profiles.insert(name.clone(), made);
+        }
+        let ledger = Ledger::new(&scenario.work);
+        let mut config = Config::new(options.seed);
+        config.tick_log = options.tick_log;
+        config.record_faults = options.record_faults;
+        config.mode = if scenario.explicit { Mode::Explicit } else { Mode::Random };
+        let mut directory = None;
+        let (world, map) = scenario.build(config, |name, map| {
+            let directory = directory.get_or_insert_with(|| Rc::new(make_directory(scenario, &profiles, map)));
+            let node = scenario.node.get(name);
+            let began = Instant::from_micros(node.map_or(0, |node| node.clock_offset.0.0 / 1_000));
+            let worker = Worker::new(name, directory, &ledger, began, false);
+            make_node(scenario, &profiles, options, name, 0, began, worker)
+        })?;
+        let directory = directory.unwrap_or_default();
+        Ok(Self {
+            scenario,
+            world,
+            map,
+            ledger,
+            directory,
+            profiles,
+            options,
+            restarts: 0,
+            series: BTreeMap::new(),
+            mappings: BTreeMap::new(),
+            last_event: None,
+            healed: false,
+        })
+    }
+
+    /// Looks at gauges, NAT tables and invariants; changes nothing.
+    fn sample(&mut self) {
+        let now = self.world.now();
+        self.ledger.with(|books| books.now = now);
+        for (name, &id) in &self.map.nodes {
+            let mut gauges = Gauges { name, now, series: &mut self.series };
+            self.world.observe_node(id, &mut gauges);
+            if let Some(node) = self.world.node::<EndpointNode<Worker>>(id) {
+                invariants::check_node(name, node.endpoint(), &self.ledger);
+            }
+        }
+        for (name, &id) in &self.map.nats {
+            let views: Vec<String> = self.world.nat_mappings(id).iter().map(|view| format!("{:?}", view)).collect();
+            let list = self.mappings.entry(name.clone()).or_default();
+            if list.last().is_none_or(|(_, last)| *last != views) && list.len() < 200 {
+                list.push((now, views));
+            }
+        }
+        for (index, hop) in self.map.links.iter().map(|(name, id)| (name.clone(), *id)).collect::<Vec<_>>() {
+            for (way, direction) in
+                [("queue.up", crate::Direction::Forward), ("queue.down", crate::Direction::Backward)]
+            {
+                let (_, bytes) = self.world.queue_depth(hop, direction);
+                let value = i64::try_from(bytes).unwrap_or(i64::MAX);
+                self.series.entry((index.clone(), way, 0)).or_default().push((now, value));
+            }
+        }
+    }
+
+    /// Runs to the end, doing the scenario's events on the way.
+    fn go(&mut self) -> Result<(), RunError> {
+        let end = self.options.until.unwrap_or(self.scenario.duration.0);
+        let end = Time(end.0.min(self.scenario.duration.0.0));
+        let mut events: Vec<(Time, usize)> =
+            self.scenario.at.iter().enumerate().map(|(index, at)| (Time(at.t.0.0), index)).collect();
+        events.sort();
+        let step = Span((end.0 / self.options.samples.max(1)).max(1_000_000));
+        let mut next_sample = Time::ZERO + step;
+        let mut events = events.into_iter().peekable();
+        loop {
+            let event = events.peek().map_or(Time::NEVER, |&(at, _)| at);
+            let to = event.min(next_sample).min(end);
+            self.world.run_until(to)?;
+            if event == to && to <= end {
+                if let Some((_, index)) = events.next() {
+                    self.act(index);
+                    self.last_event = Some(to);
+                }
+                continue;
+            }
+            self.sample();
+            if to >= end {
+                return Ok(());
+            }
+            next_sample += step;
+        }
+    }
+}
+
+struct Gauges<'a> {
+    name: &'a str,
+    now: Time,
+    series: &'a mut BTreeMap<SeriesKey, Vec<(Time, i64)>>,
+}
+
+impl Sink for Gauges<'_> {
+    fn gauge(&mut self, name: &'static str, index: u64, value: i64) {
+        // Pictures of a hundred sessions are no use to anybody.
+        if index < 8 {
+            self.series.entry((self.name.to_owned(), name, index)).or_default().push((self.now, value));
+        }
+    }
+}
+
+fn make_directory(scenario: &Scenario, profiles: &BTreeMap<String, Arc<dyn CryptoProfile>>, map: &Map) -> Directory {
+    let mut directory = Directory { works: scenario.work.clone(), ..Directory::default() };
+    for (name, profile) in profiles {
+        let discriminator = profile.canonical_discriminator(profile.certificate());
+        let reach = map.reach.get(name).map(|&address| (address, PORT).into());
+        let candidates = reach.map(|remote| Path { interface: InterfaceId(0), remote });
+        directory.peers.insert(name.clone(), Peer { discriminator, candidates: candidates.into_iter().collect() });
+    }
+    directory
+}
+
+fn make_node(
+    scenario: &Scenario,
+    profiles: &BTreeMap<String, Arc<dyn CryptoProfile>>,
+    options: &RunOptions,
+    name: &str,
+    life: u64,
+    now: Instant,
+    worker: Worker,
+) -> Result<Box<dyn Node>, ScenarioError> {
+    let profile = profiles.get(name).cloned().ok_or_else(|| ScenarioError(format!("there is no node `{name}`")))?;
+    let rng = SimRandom::new(Key::mix(options.seed, name, "endpoint").sub(life));
+    let endpoint = Endpoint::new(configuration(scenario, name), profile, Box::new(rng), now)
+        .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
+    Ok(Box::new(EndpointNode::new(endpoint, worker, PORT)))
+}
+
+/// Runs a scenario.
+///
+/// # Errors
+/// If it cannot be built, or needs what the core cannot do.
+pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, ScenarioError> {
+    let lacking = missing(&scenario.needs);
+    if !lacking.is_empty() {
+        return Err(ScenarioError(format!("waits for: {}", lacking.join(", "))));
+    }
+    let plaintexts = Plaintexts::default();
+    let mut run = Run::new(scenario, options, &plaintexts)?;
+    let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
+    let watched = Rc::new(RefCell::new(watched));
+    let watch = watch::Watch { ledger: run.ledger.clone(), watched: watched.clone() };
+    drop(run.world.observe_with(Box::new(watch)));
+    let ended = run.go();
+    let mut failures = Vec::new();
+    if let Err(error) = ended {
+        failures.push(Failure::Invariant(format!("I11, I13: {error}")));
+    }
+    let watched = watched.take();
+    run.final_checks(&watched);
+    let books = run.ledger.with(|books| books.clone());
+    failures.extend(books.breaches.iter().cloned().map(Failure::Invariant));
+    let measured = if options.until.is_some() { Vec::new() } else { run.judge(&books, &watched) };
+    let broken = measured.iter().filter(|(_, _, holds)| !holds);
+    failures.extend(broken.map(|(text, value, _)| Failure::Expectation(format!("{text}, but it is {value}"))));
+    let names = run.names();
+    Ok(Outcome {
+        hash: run.world.hash(),
+        records: run.world.records(),
+        end: run.world.now(),
+        failures,
+        measured,
+        faults: run.world.recorded_faults(),
+        checkpoints: run.world.checkpoints().to_vec(),
+        series: run.series,
+        mappings: run.mappings,
+        books,
+        watched,
+        plaintexts,
+        names,
+        sent_bytes: run.world.counters().sent_bytes,
+        sent: run.world.counters().sent,
+    })
+}

@@ -1,0 +1,128 @@
+//! Watches the trace of a run: keeps the books' time, and what happens on each lane.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use super::ledger::Ledger;
+use crate::fault::Why;
+use crate::node::Ecn;
+use crate::time::{Span, Time};
+use crate::trace::{Observer, Record, What};
+
+/// What one direction of a link saw.
+#[derive(Clone, Debug, Default)]
+pub struct LaneBook {
+    /// Packets that entered.
+    pub entered: u64,
+    /// Bytes on the wire of those that arrived.
+    pub arrived_bytes: u64,
+    /// Packets that were lost.
+    pub dropped: u64,
+    /// The largest IP packet that entered.
+    pub largest: u32,
+    /// When the first entered and the last arrived.
+    pub span: (Time, Time),
+    /// Time on the lane of each packet that arrived, and when it did.
+    pub transit: Vec<(Time, Span)>,
+    /// When packets were lost, and why.
+    pub losses: Vec<(Time, Why)>,
+}
+
+/// A packet that a node sent or got, for captures and ladders.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// World time.
+    pub time: Time,
+    /// What happened to it: sent, delivered, or lost.
+    pub what: What,
+    /// Device, or twice the link plus direction.
+    pub place: u32,
+    /// Whether `place` is a link.
+    pub on_link: bool,
+    /// Its identity in the world.
+    pub uid: u64,
+    /// Source as seen there.
+    pub src: core::net::SocketAddr,
+    /// Destination as seen there.
+    pub dst: core::net::SocketAddr,
+    /// Its ECN field.
+    pub ecn: Ecn,
+    /// The UDP payload.
+    pub bytes: Vec<u8>,
+}
+
+/// All that was watched.
+#[derive(Clone, Debug, Default)]
+pub struct Watched {
+    /// By twice the link's number plus direction.
+    pub lanes: BTreeMap<u32, LaneBook>,
+    /// The first packets, if they are kept.
+    pub packets: Vec<Seen>,
+    /// How many of them to keep.
+    pub keep: usize,
+    /// Records around here are kept as text.
+    pub window: Option<(u64, u64)>,
+    /// Those.
+    pub lines: Vec<String>,
+    /// The largest datagram sent, by device.
+    pub largest_sent: BTreeMap<u32, usize>,
+}
+
+/// The observer of a run.
+#[derive(Clone, Debug)]
+pub(super) struct Watch {
+    pub(super) ledger: Ledger,
+    pub(super) watched: Rc<RefCell<Watched>>,
+}
+
+impl Observer for Watch {
+    fn on_record(&mut self, record: &Record, bytes: &[u8]) {
+        self.ledger.with(|books| books.now = record.time);
+        let mut watched = self.watched.borrow_mut();
+        if watched.window.is_some_and(|(from, to)| (from..to).contains(&record.index)) {
+            watched.lines.push(record.to_string());
+        }
+        let Some(packet) = record.packet else { return };
+        if record.on_link {
+            let lane = watched.lanes.entry(record.place).or_default();
+            match record.what {
+                What::Entered => {
+                    if lane.entered == 0 {
+                        lane.span.0 = record.time;
+                    }
+                    lane.entered += 1;
+                    lane.largest = lane.largest.max(packet.wire_len);
+                }
+                What::Arrived => {
+                    lane.arrived_bytes += u64::from(packet.wire_len);
+                    lane.span.1 = record.time;
+                    lane.transit.push((record.time, record.time.since(packet.entered)));
+                }
+                What::Dropped(why) => {
+                    lane.dropped += 1;
+                    lane.losses.push((record.time, why));
+                }
+                _ => {}
+            }
+        }
+        if record.what == What::Sent {
+            let largest = watched.largest_sent.entry(record.place).or_default();
+            *largest = (*largest).max(bytes.len());
+        }
+        let wanted = matches!(record.what, What::Sent | What::Delivered | What::Dropped(_) | What::Entered);
+        if wanted && watched.packets.len() < watched.keep {
+            watched.packets.push(Seen {
+                time: record.time,
+                what: record.what,
+                place: record.place,
+                on_link: record.on_link,
+                uid: packet.uid,
+                src: packet.src,
+                dst: packet.dst,
+                ecn: packet.ecn,
+                bytes: bytes.to_vec(),
+            });
+        }
+    }
+}

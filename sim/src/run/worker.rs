@@ -1,0 +1,412 @@
+//! The application that does a node's work.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use rtmfp_core::error::WriteRefusal;
+use rtmfp_core::{
+    App, CloseMode, Endpoint, Event, FlowOptions, Instant, OpenFailure, Path, ReceiveOrder, RecvFlowHandle,
+    SendFlowHandle, SendOptions, SessionHandle, SessionState, Target,
+};
+
+use super::ledger::{Ledger, content};
+use crate::scenario::{Work, WorkKind};
+
+/// Somebody to open a session to.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) discriminator: Vec<u8>,
+    /// Where to try.
+    pub(super) candidates: Vec<Path>,
+}
+
+/// What all workers of a world know.
+#[derive(Debug, Default)]
+pub(super) struct Directory {
+    pub(super) peers: BTreeMap<String, Peer>,
+    pub(super) works: Vec<Work>,
+}
+
+impl Directory {
+    fn name_of(&self, discriminator: &[u8]) -> Option<&str> {
+        let found = self.peers.iter().find(|(_, peer)| peer.discriminator == discriminator);
+        found.map(|(name, _)| name.as_str())
+    }
+}
+
+/// The state of one work at its sender.
+#[derive(Debug)]
+struct Task {
+    work: usize,
+    due: Option<Instant>,
+    flows: Vec<SendFlowHandle>,
+    next: u64,
+    session: Option<SessionHandle>,
+    blocked: bool,
+    /// Of a ping-pong: the message is on its way.
+    waiting: bool,
+    done: bool,
+}
+
+/// Sends what the node's works say, reads what comes, and keeps the books.
+#[derive(Debug)]
+pub(super) struct Worker {
+    name: String,
+    directory: Rc<Directory>,
+    ledger: Ledger,
+    tasks: Vec<Task>,
+    /// Sessions and whose they are.
+    sessions: BTreeMap<SessionHandle, String>,
+    opening: BTreeMap<SessionHandle, String>,
+    /// Flows read from: their work and number.
+    reading: BTreeMap<RecvFlowHandle, (usize, u32)>,
+    /// Flows that echo back, of ping-pongs.
+    echoes: BTreeMap<RecvFlowHandle, SendFlowHandle>,
+    suspended: bool,
+    closed: bool,
+}
+
+fn duration(span: crate::time::Span) -> Duration {
+    Duration::from_nanos(span.0)
+}
+
+impl Worker {
+    pub(super) fn new(name: &str, directory: &Rc<Directory>, ledger: &Ledger, began: Instant, again: bool) -> Self {
+        let mine = directory.works.iter().enumerate().filter(|(_, work)| work.from == name && !again);
+        let tasks = mine.map(|(index, work)| Task {
+            work: index,
+            due: Some(began + duration(work.start.0)),
+            flows: Vec::new(),
+            next: 0,
+            session: None,
+            blocked: false,
+            waiting: false,
+            done: false,
+        });
+        Self {
+            name: name.to_owned(),
+            tasks: tasks.collect(),
+            directory: directory.clone(),
+            ledger: ledger.clone(),
+            sessions: BTreeMap::new(),
+            opening: BTreeMap::new(),
+            reading: BTreeMap::new(),
+            echoes: BTreeMap::new(),
+            suspended: false,
+            closed: false,
+        }
+    }
+
+    /// The same after a restart, with the works that begin later than now.
+    pub(super) fn restarted(name: &str, directory: &Rc<Directory>, ledger: &Ledger, now: Instant) -> Self {
+        let mut worker = Self::new(name, directory, ledger, Instant::ORIGIN, false);
+        worker.tasks.retain(|task| task.due.is_some_and(|due| due > now));
+        worker
+    }
+
+    pub(super) fn close(&mut self, now: Instant, endpoint: &mut Endpoint, mode: CloseMode) {
+        self.closed = true;
+        endpoint.close_all(now, mode);
+    }
+
+    pub(super) fn suspend(&mut self, now: Instant, endpoint: &mut Endpoint, suspended: bool) {
+        self.suspended = suspended;
+        let flows: Vec<RecvFlowHandle> = self.reading.keys().copied().collect();
+        for flow in flows {
+            let Some(mut view) = endpoint.recv_flow_mut(now, flow) else { continue };
+            if suspended {
+                view.suspend()
+            } else {
+                view.resume()
+            }
+            if !suspended {
+                self.read(now, endpoint, flow);
+            }
+        }
+    }
+
+    /// Sessions in S_OPEN, and in any state.
+    pub(super) fn count(endpoint: &Endpoint) -> (u64, u64) {
+        let states = endpoint.sessions().filter_map(|session| endpoint.session(session).map(|view| view.state()));
+        states.fold((0, 0), |(open, all), state| (open + u64::from(state == SessionState::Open), all + 1))
+    }
+
+    fn work(&self, task: &Task) -> Option<&Work> {
+        self.directory.works.get(task.work)
+    }
+
+    /// A work's time has come: it gets a session, now or when one opens.
+    fn begin(&mut self, now: Instant, endpoint: &mut Endpoint, at: usize) {
+        let Some(to) = self.tasks.get(at).and_then(|task| self.work(task)).map(|work| work.to.clone()) else { return };
+        let known = self.sessions.iter().find(|(_, peer)| **peer == to).map(|(session, _)| *session);
+        if let Some(session) = known {
+            self.attach(now, endpoint, at, session);
+            return;
+        }
+        if self.opening.values().any(|peer| *peer == to) || self.closed {
+            return;
+        }
+        let Some(peer) = self.directory.peers.get(&to) else { return };
+        let mut target = match peer.candidates.as_slice() {
+            [] => return,
+            [first, ..] => Target::new(peer.discriminator.clone(), *first),
+        };
+        target.candidates.extend(peer.candidates.iter().skip(1).map(|path| (*path, Duration::ZERO)));
+        let further = self.tasks.get(at).and_then(|task| self.work(task)).map(|work| work.candidates.clone());
+        for name in further.unwrap_or_default() {
+            let path = self.directory.peers.get(&name).and_then(|peer| peer.candidates.first());
+            target.candidates.extend(path.map(|path| (*path, Duration::ZERO)));
+        }
+        match endpoint.open(now, target) {
+            Ok(session) => {
+                self.opening.insert(session, to);
+            }
+            Err(error) => self.ledger.with(|books| books.breach(format!("{}: open refused: {error}", self.name))),
+        }
+    }
+
+    fn attach(&mut self, now: Instant, endpoint: &mut Endpoint, at: usize, session: SessionHandle) {
+        let Some(task) = self.tasks.get_mut(at) else { return };
+        if task.session.is_some() {
+            return;
+        }
+        let Some(work) = self.directory.works.get(task.work) else { return };
+        task.session = Some(session);
+        task.due = None;
+        if work.kind == WorkKind::Open {
+            task.done = true;
+            return;
+        }
+        for number in 0..work.flows.unwrap_or(1).max(1) {
+            let mut name = (task.work as u32).to_be_bytes().to_vec();
+            name.extend_from_slice(&number.to_be_bytes());
+            let mut options = FlowOptions::new(name);
+            options.time_critical = work.is_time_critical();
+            options.priority = work.priority.map(Into::into).unwrap_or_default();
+            let opened = endpoint.session_mut(now, session).map(|mut view| view.open_flow(options));
+            match opened {
+                Some(Ok(flow)) => task.flows.push(flow),
+                Some(Err(error)) => {
+                    let name = &self.name;
+                    self.ledger.with(|books| books.breach(format!("{name}: flow refused: {error}")));
+                }
+                None => {}
+            }
+        }
+        self.send(now, endpoint, at);
+    }
+
+    /// Writes what is due, as far as the flow takes it.
+    fn send(&mut self, now: Instant, endpoint: &mut Endpoint, at: usize) {
+        let Some(task) = self.tasks.get_mut(at) else { return };
+        let Some(work) = self.directory.works.get(task.work) else { return };
+        if task.done || task.session.is_none() || task.flows.is_empty() {
+            return;
+        }
+        if task.due.is_some_and(|due| due > now) {
+            return;
+        }
+        let total = work.total();
+        while task.next < total && !task.waiting {
+            let turn = usize::try_from(task.next % task.flows.len() as u64).unwrap_or(0);
+            let Some(mut flow) = task.flows.get(turn).and_then(|&flow| endpoint.send_flow_mut(now, flow)) else {
+                task.done = true;
+                return;
+            };
+            let mut options = SendOptions::default();
+            options.retransmit = !work.no_retransmit;
+            options.finish_by = work.life().map(|life| now + duration(life));
+            let bytes = content(task.work, task.next, work.size_of(task.next));
+            match flow.write_with(bytes, options) {
+                Ok(_) => {
+                    task.next += 1;
+                    self.ledger.wrote(task.work);
+                }
+                Err(error) => {
+                    task.blocked = error.reason == WriteRefusal::Full;
+                    task.done = !task.blocked;
+                    task.due = None;
+                    return;
+                }
+            }
+            task.waiting = work.kind == WorkKind::PingPong;
+            if let Some(pace) = work.pace() {
+                task.due = (task.next < total).then(|| now + duration(pace));
+                if task.next < total {
+                    return;
+                }
+            }
+        }
+        if task.next >= total {
+            task.done = true;
+            task.due = None;
+            let flows = task.flows.clone();
+            if work.close {
+                for flow in flows {
+                    if let Some(mut view) = endpoint.send_flow_mut(now, flow) {
+                        view.close();
+                    }
+                }
+            }
+        }
+    }
+
+    fn read(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(&(work, number)) = self.reading.get(&flow) else { return };
+        let from_me = self.directory.works.get(work).is_some_and(|known| known.from == self.name);
+        while let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut view| view.read()) {
+            if from_me {
+                // The echo of a ping-pong: the next one may go.
+                if let Some(at) = self.tasks.iter().position(|task| task.work == work) {
+                    if let Some(task) = self.tasks.get_mut(at) {
+                        task.waiting = false;
+                    }
+                    self.send(now, endpoint, at);
+                }
+                continue;
+            }
+            self.ledger.delivered(work, number, &message.data);
+            if let Some(&back) = self.echoes.get(&flow) {
+                if let Some(mut view) = endpoint.send_flow_mut(now, back) {
+                    let _full = view.write(message.data);
+                }
+            }
+        }
+    }
+
+    fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let named = endpoint.session(session).map(|view| view.far_canonical_discriminator());
+        let peer = match self.opening.remove(&session) {
+            Some(peer) => Some(peer),
+            None => named.and_then(|named| self.directory.name_of(&named).map(str::to_owned)),
+        };
+        let peer = peer.unwrap_or_else(|| "?".to_owned());
+        self.ledger.with(|books| {
+            let now = books.now;
+            *books.sessions_opened.entry(self.name.clone()).or_default() += 1;
+            books.pairings.entry((self.name.clone(), peer.clone())).or_default().opened.push(now);
+        });
+        self.sessions.insert(session, peer.clone());
+        let waiting: Vec<usize> = (0..self.tasks.len())
+            .filter(|&at| {
+                let task = self.tasks.get(at);
+                let begun = task.is_some_and(|task| task.session.is_none() && task.due.is_none_or(|due| due <= now));
+                begun && task.and_then(|task| self.work(task)).is_some_and(|work| work.to == peer)
+            })
+            .collect();
+        for at in waiting {
+            self.attach(now, endpoint, at, session);
+        }
+    }
+
+    fn failed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, reason: OpenFailure) {
+        let Some(peer) = self.opening.remove(&session) else { return };
+        match reason {
+            // Another session to the same end is there, or coming.
+            OpenFailure::Duplicate { existing } => {
+                if self.sessions.contains_key(&existing) {
+                    let waiting: Vec<usize> = (0..self.tasks.len())
+                        .filter(|&at| {
+                            let task = self.tasks.get(at).filter(|task| task.session.is_none() && task.due.is_none());
+                            task.and_then(|task| self.work(task)).is_some_and(|work| work.to == peer)
+                        })
+                        .collect();
+                    for at in waiting {
+                        self.attach(now, endpoint, at, existing);
+                    }
+                }
+            }
+            OpenFailure::Glare => {}
+            _ => self.ledger.with(|books| {
+                let now = books.now;
+                books.pairings.entry((self.name.clone(), peer)).or_default().failed.push(now);
+            }),
+        }
+    }
+
+    fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(view) = endpoint.recv_flow(flow) else { return };
+        let metadata = view.metadata().clone();
+        let Some((work, number)) = metadata.split_first_chunk::<4>() else { return };
+        let work = u32::from_be_bytes(*work) as usize;
+        let number = number.first_chunk::<4>().map_or(0, |number| u32::from_be_bytes(*number));
+        self.reading.insert(flow, (work, number));
+        let Some(known) = self.directory.works.get(work) else { return };
+        let echo = known.kind == WorkKind::PingPong && known.to == self.name;
+        if let Some(mut view) = endpoint.recv_flow_mut(now, flow) {
+            if known.unordered {
+                view.set_order(ReceiveOrder::Network);
+            }
+            if self.suspended {
+                view.suspend();
+            }
+            if echo {
+                let name = metadata.clone();
+                if let Ok(back) = view.open_return_flow(FlowOptions::new(name)) {
+                    self.echoes.insert(flow, back);
+                }
+            }
+        }
+    }
+}
+
+impl App for Worker {
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { session } => self.opened(now, endpoint, session),
+            Event::SessionFailed { session, reason } => self.failed(now, endpoint, session, reason),
+            Event::SessionClosed { session, .. } => {
+                if let Some(peer) = self.sessions.remove(&session) {
+                    self.ledger.with(|books| {
+                        let now = books.now;
+                        books.pairings.entry((self.name.clone(), peer)).or_default().closed.push(now);
+                    });
+                }
+                for task in &mut self.tasks {
+                    task.done |= task.session == Some(session);
+                }
+            }
+            Event::PathChanged { .. } => {
+                self.ledger.with(|books| *books.path_changes.entry(self.name.clone()).or_default() += 1);
+            }
+            Event::FlowOpened { flow } => self.flow_opened(now, endpoint, flow),
+            Event::FlowReadable { flow } if !self.suspended => self.read(now, endpoint, flow),
+            Event::FlowFinished { flow, .. } => {
+                self.reading.remove(&flow);
+                self.echoes.remove(&flow);
+            }
+            Event::FlowWritable { flow } => {
+                let found = self.tasks.iter().position(|task| task.blocked && task.flows.contains(&flow));
+                if let Some(at) = found {
+                    if let Some(task) = self.tasks.get_mut(at) {
+                        task.blocked = false;
+                    }
+                    self.send(now, endpoint, at);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let due: BTreeSet<usize> = (0..self.tasks.len())
+            .filter(|&at| self.tasks.get(at).is_some_and(|task| task.due.is_some_and(|due| due <= now)))
+            .collect();
+        for at in due {
+            let attached = self.tasks.get(at).is_some_and(|task| task.session.is_some());
+            if let Some(task) = self.tasks.get_mut(at) {
+                task.due = None;
+            }
+            if attached {
+                self.send(now, endpoint, at);
+            } else {
+                self.begin(now, endpoint, at);
+            }
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.tasks.iter().filter_map(|task| task.due).min()
+    }
+}

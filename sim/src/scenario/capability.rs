@@ -1,0 +1,41 @@
+//! What the core can do by now, and what scenarios wait for.
+
+/// Something that a scenario may need.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Capability {
+    /// Its name in `needs`.
+    pub name: &'static str,
+    /// Whether it is there.
+    pub present: bool,
+    /// What it is.
+    pub about: &'static str,
+}
+
+const fn capability(name: &'static str, present: bool, about: &'static str) -> Capability {
+    Capability { name, present, about }
+}
+
+/// Everything that can be needed.
+pub const CAPABILITIES: [Capability; 14] = [
+    capability("introducer", true, "forwarding of hellos and redirects (RFC 7016 §3.5.1.4 to §3.5.1.6)"),
+    capability("load-balancer", false, "one endpoint discriminator answered by many (RFC 7016 §3.5.1.4)"),
+    capability("path-mtu", false, "discovery of the path MTU (RFC 7016 §3.5.4.3)"),
+    capability("handshake-fragments", false, "fragmented startup packets (RFC 7016 §3.4)"),
+    capability("interface-change", true, "an application tells of a changed interface (RFC 7016 §3.5.4.1)"),
+    capability("multi-interface", false, "several interfaces of a simulated host in one endpoint"),
+    capability("ecn-validation", false, "giving up ECN where marked packets vanish"),
+    capability("delay-control", false, "a congestion controller that keeps queues short"),
+    capability("loss-tolerant-control", false, "a congestion controller for lossy paths"),
+    capability("attackers", false, "attackers as parties of a scenario"),
+    capability("cross-traffic", false, "cross traffic as parties of a scenario"),
+    capability("nat64", false, "translation between address families"),
+    capability("mesh", false, "generated topologies with many peers and churn"),
+    capability("crypto-mutation", false, "mutation of chunks under valid encryption"),
+];
+
+/// Those of `needs` that are not there.
+#[must_use]
+pub fn missing(needs: &[String]) -> Vec<&str> {
+    let present = |need: &str| CAPABILITIES.iter().any(|known| known.name == need && known.present);
+    needs.iter().map(String::as_str).filter(|need| !present(need)).collect()
+}
