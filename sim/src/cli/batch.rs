@@ -122,11 +122,11 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
         println!("{}", line.text);
     }
     // One run shows what was measured.
-    if let (1, [job]) = (jobs.len(), jobs.as_slice()) {
-        if let Ok(outcome) = run_one(&job.scenario, &job.options) {
-            for (expectation, value, holds) in &outcome.measured {
-                println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
-            }
+    if let [job] = jobs.as_slice()
+        && let Ok(outcome) = run_one(&job.scenario, &job.options)
+    {
+        for (expectation, value, holds) in &outcome.measured {
+            println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
         }
     }
     let wall = began.elapsed();

@@ -98,8 +98,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     fn on_datagram(&mut self, now: Time, meta: &RxMeta, bytes: &mut [u8]) {
         let now = instant(now);
         let path = Path { interface: InterfaceId(meta.interface), remote: meta.remote };
-        let mut received = RecvMeta::default();
-        received.ecn = rtmfp_core::Ecn::from_bits(meta.ecn as u8);
+        let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
         let _counted = self.endpoint.handle_datagram(now, path, received, bytes);
         self.round(now);
     }

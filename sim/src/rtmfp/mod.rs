@@ -3,9 +3,11 @@
 mod endpoint;
 mod random;
 mod spy;
+#[cfg(feature = "files")]
 mod toy;
 
 pub use endpoint::EndpointNode;
 pub use random::SimRandom;
 pub use spy::{Plaintexts, SpyProfile};
+#[cfg(feature = "files")]
 pub(crate) use toy::ToyProfile;

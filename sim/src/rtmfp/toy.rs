@@ -38,11 +38,7 @@ impl ToyProfile {
         Self { certificate }
     }
 
-    /// What names the identity: as long as a fingerprint in an option.
-    pub(crate) fn discriminator(&self) -> Vec<u8> {
-        Self::named(&self.certificate)
-    }
-
+    /// What names an identity: as long as a fingerprint in an option.
     fn named(certificate: &[u8]) -> Vec<u8> {
         let mut name = vec![0x21, 0x0f];
         let (low, high) = (digest(certificate), fold(digest(certificate), 0x9e37_79b9_7f4a_7c15));
@@ -75,7 +71,7 @@ fn component(secret: u64) -> Vec<u8> {
 fn agree(secret: u64, far: &[u8], initiator: bool) -> Result<Box<dyn SessionKeys>, KeyingError> {
     let public = far.first_chunk::<8>().filter(|_| far.len() == COMPONENT).ok_or(KeyingError::Malformed)?;
     let public = u64::from_be_bytes(*public);
-    if public < 2 || public >= PRIME - 1 {
+    if !(2..PRIME - 1).contains(&public) {
         return Err(KeyingError::BadPublicKey);
     }
     let shared = power(public, secret);
@@ -270,7 +266,8 @@ mod tests {
         let plain = b"a plain packet of some bytes";
         let mut bytes = vec![0; near.sealed_len(FRONT, plain.len())];
         bytes[FRONT..FRONT + plain.len()].copy_from_slice(plain);
-        near.seal(&mut bytes, &[Span { start: 0, front: FRONT, plain: plain.len(), sealed: bytes.len() }]);
+        let sealed = bytes.len();
+        near.seal(&mut bytes, &[Span { start: 0, front: FRONT, plain: plain.len(), sealed }]);
         let mut damaged = bytes.clone();
         damaged[3] ^= 1;
         assert_eq!(far.open(&mut damaged), Err(DropReason::NotAuthentic));

@@ -1,4 +1,5 @@
 //! Measures what expectations ask for.
+#![expect(clippy::wildcard_enum_match_arm, reason = "stages without a rate do not matter here")]
 
 use super::ledger::{Account, Books, Pairing};
 use super::watch::{LaneBook, Watched};
@@ -100,6 +101,12 @@ impl Run<'_> {
         match expect.takes() {
             Subject::Pair => {
                 let account = self.works(books, &expect.subject)?;
+                if expect.metric() == "agrees" {
+                    let ids = (self.map.nodes.get(&account.work.from)?, self.map.nodes.get(&account.work.to)?);
+                    let possible = self.world.direct_path_possible(*ids.0, *ids.1, false);
+                    let opened = pair("opens", account, books)? > 0;
+                    return Some(count(u64::from(possible == opened)));
+                }
                 pair(expect.metric(), account, books)
             }
             Subject::Work => {

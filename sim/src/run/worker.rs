@@ -1,4 +1,5 @@
 //! The application that does a node's work.
+#![expect(clippy::wildcard_enum_match_arm, reason = "events that this application has no use for")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -148,16 +149,15 @@ impl Worker {
             return;
         }
         let Some(peer) = self.directory.peers.get(&to) else { return };
-        let mut target = match peer.candidates.as_slice() {
-            [] => return,
-            [first, ..] => Target::new(peer.discriminator.clone(), *first),
-        };
-        target.candidates.extend(peer.candidates.iter().skip(1).map(|path| (*path, Duration::ZERO)));
-        let further = self.tasks.get(at).and_then(|task| self.work(task)).map(|work| work.candidates.clone());
-        for name in further.unwrap_or_default() {
-            let path = self.directory.peers.get(&name).and_then(|peer| peer.candidates.first());
-            target.candidates.extend(path.map(|path| (*path, Duration::ZERO)));
-        }
+        let discriminator = peer.discriminator.clone();
+        let Some(work) = self.tasks.get(at).and_then(|task| self.work(task)) else { return };
+        let known = |name: &String| self.directory.peers.get(name).and_then(|peer| peer.candidates.first().copied());
+        let first: Vec<Path> =
+            if work.via.is_empty() { peer.candidates.clone() } else { work.via.iter().filter_map(known).collect() };
+        let mut paths = first.into_iter().chain(work.candidates.iter().filter_map(known));
+        let Some(path) = paths.next() else { return };
+        let mut target = Target::new(discriminator, path);
+        target.candidates.extend(paths.map(|path| (path, Duration::ZERO)));
         match endpoint.open(now, target) {
             Ok(session) => {
                 self.opening.insert(session, to);
@@ -267,10 +267,9 @@ impl Worker {
                 continue;
             }
             self.ledger.delivered(work, number, &message.data);
-            if let Some(&back) = self.echoes.get(&flow) {
-                if let Some(mut view) = endpoint.send_flow_mut(now, back) {
-                    let _full = view.write(message.data);
-                }
+            let back = self.echoes.get(&flow).copied();
+            if let Some(mut view) = back.and_then(|back| endpoint.send_flow_mut(now, back)) {
+                let _full = view.write(message.data);
             }
         }
     }

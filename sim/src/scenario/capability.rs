@@ -16,8 +16,10 @@ const fn capability(name: &'static str, present: bool, about: &'static str) -> C
 }
 
 /// Everything that can be needed.
-pub const CAPABILITIES: [Capability; 14] = [
+pub const CAPABILITIES: [Capability; 16] = [
     capability("introducer", true, "forwarding of hellos and redirects (RFC 7016 §3.5.1.4 to §3.5.1.6)"),
+    capability("redirector", false, "a redirector as a party of a scenario (RFC 7016 §3.5.1.4)"),
+    capability("reintroduction", false, "an application that finds a lost far end again through an introducer"),
     capability("load-balancer", false, "one endpoint discriminator answered by many (RFC 7016 §3.5.1.4)"),
     capability("path-mtu", false, "discovery of the path MTU (RFC 7016 §3.5.4.3)"),
     capability("handshake-fragments", false, "fragmented startup packets (RFC 7016 §3.4)"),

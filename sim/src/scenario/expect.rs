@@ -6,13 +6,19 @@ use core::str::FromStr;
 use super::units::{Dimension, Quantity};
 
 /// Every metric: name, what it measures, what it takes, and what it means.
-pub const METRICS: [(&str, Dimension, Subject, &str); 35] = [
+pub const METRICS: [(&str, Dimension, Subject, &str); 36] = [
     ("opened", Dimension::Time, Subject::Pair, "when the session from a to b was open at a, from its start"),
     ("accepted", Dimension::Time, Subject::Pair, "when the session from a to b was open at b, from its start"),
     ("failed", Dimension::Time, Subject::Pair, "when the opening of the session from a to b failed, from its start"),
-    ("opens", Dimension::Count, Subject::Pair, "sessions from a to b that opened"),
+    ("opens", Dimension::Count, Subject::Pair, "sessions between a and b that opened, as a saw it"),
     ("failures", Dimension::Count, Subject::Pair, "sessions from a to b that failed to open"),
-    ("closed", Dimension::Count, Subject::Pair, "sessions from a to b that closed after they were open"),
+    (
+        "closed",
+        Dimension::Count,
+        Subject::Pair,
+        "sessions between a and b that closed after they were open, as a saw it",
+    ),
+    ("agrees", Dimension::Count, Subject::Pair, "1 if a session opened exactly if a direct path is possible, else 0"),
     ("path-changes", Dimension::Count, Subject::Node, "verified changes of a far address seen by the node"),
     ("sessions", Dimension::Count, Subject::Node, "sessions that are open at the node in the end"),
     ("sessions-opened", Dimension::Count, Subject::Node, "sessions that were opened at the node"),

@@ -1,4 +1,5 @@
 //! Ranges and matrices: one file, many runs.
+#![expect(clippy::wildcard_enum_match_arm, reason = "only tables and lists have something below")]
 
 use super::{Scenario, ScenarioError};
 

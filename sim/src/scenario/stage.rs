@@ -1,4 +1,5 @@
 //! The words in which a scenario describes one direction of a link: `rate = "10Mbit"`, `loss = "gilbert p=0.2% r=30%"`.
+#![expect(clippy::wildcard_enum_match_arm, reason = "all other stages are read by themselves")]
 
 use core::fmt;
 use core::str::FromStr;

@@ -93,7 +93,7 @@ impl Quantity {
 fn decimal(text: &str) -> Option<i128> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 || whole.len() > 18 {
+    if whole.is_empty() || !digits(whole) || !digits(fraction) || fraction.len() > 9 || whole.len() > 20 {
         return None;
     }
     if text.ends_with('.') {
@@ -185,7 +185,7 @@ impl fmt::Display for Decimal {
         let value = self.0.unsigned_abs();
         let one = ONE.unsigned_abs();
         write!(f, "{}", value / one)?;
-        if value % one != 0 {
+        if !value.is_multiple_of(one) {
             let fraction = format!("{:09}", value % one);
             write!(f, ".{}", fraction.trim_end_matches('0'))?;
         }

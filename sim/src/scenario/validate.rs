@@ -84,7 +84,7 @@ impl Scenario {
 
     fn check_work(&self) -> Result<(), Problem> {
         for work in &self.work {
-            for end in [&work.from, &work.to].into_iter().chain(&work.candidates) {
+            for end in [&work.from, &work.to].into_iter().chain(&work.candidates).chain(&work.via) {
                 if !self.node.contains_key(end) {
                     return problem(end, format!("work `{}`: there is no node `{end}`", work.label()));
                 }

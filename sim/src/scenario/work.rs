@@ -106,7 +106,10 @@ pub struct Work {
     /// Further addresses to try: nodes, each answered or not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<String>,
-    /// Whether the session is closed when all is done.
+    /// Introducers to ask instead of the receiver's address, which is not known then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub via: Vec<String>,
+    /// Whether the flows are closed when all is written.
     #[serde(skip_serializing_if = "super::is_false")]
     pub close: bool,
 }
