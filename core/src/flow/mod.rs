@@ -1,5 +1,6 @@
 //! Flows (RFC 7016 §3.6): what one direction of messages needs at either end, and nothing of sessions.
 
+mod dense;
 mod in_flight;
 mod options;
 mod range_set;

@@ -75,16 +75,17 @@ impl SendFlow {
 
     /// Adds an entry that has its sequence number. Returns that, the FSN, and the size of the chunk.
     fn add_numbered(
-        &self,
+        &mut self,
         sequence: u64,
         packet: &mut PacketWriter<'_>,
         previous: Option<Previous>,
         result: &mut Assembled,
     ) -> Option<(u64, u64, u32)> {
+        let fsn = self.queue.forward_sequence_number(sequence);
         let fragment = self.queue.fragment(sequence)?;
         let chosen = Chosen {
             sequence,
-            fsn: self.queue.forward_sequence_number(sequence),
+            fsn,
             control: fragment.control,
             abandon: fragment.abandoned,
             last: self.queue.is_final(sequence),

@@ -1,12 +1,13 @@
 //! The SEND_QUEUE of a flow (RFC 7016 §3.6.2): messages not cut yet, and fragments not acknowledged yet.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use bytes::{Buf, Bytes};
 
 use crate::config::SendOptions;
 use crate::event::{Event, EventQueue, MessageOutcome};
+use crate::flow::dense::Dense;
 use crate::flow::range_set::RangeSet;
 use crate::handle::{MessageId, SendFlowHandle};
 use crate::time::Instant;
@@ -18,6 +19,9 @@ pub(super) const ENTRY_OVERHEAD: usize = 64;
 /// Runs of abandoned messages remembered for messages still to be written "after" one of them. The oldest run is
 /// forgotten first; a message that depends on a forgotten one is sent.
 const ABANDONED_RUNS: usize = 256;
+/// Sequence numbers from the lowest that is not acknowledged to the highest given. A receiver that never acknowledges
+/// the one makes the sender wait here with the others.
+const MAX_SPAN: usize = 65_536;
 
 /// A fragment with a sequence number, not acknowledged yet.
 #[derive(Debug)]
@@ -98,16 +102,15 @@ pub(super) struct Acked {
 
 /// See the module.
 ///
-/// Everything is found by number in ordered maps that hold only what is alive, so that acknowledged or abandoned
-/// data leaves nothing behind and no step visits what is done.
+/// Everything is found by number, and the data of what is acknowledged or abandoned is let go at once.
 #[derive(Debug)]
 pub(super) struct SendQueue {
     handle: SendFlowHandle,
     /// Fragments by sequence number.
-    window: BTreeMap<u64, Fragment>,
+    window: Dense<Fragment>,
     /// Those in the window that are to be sent: lost and not abandoned, or the unsent end of the flow.
     lost: BTreeSet<u64>,
-    messages: BTreeMap<u64, Message>,
+    messages: Dense<Message>,
     /// Messages not wholly cut, in order. One that is not in `messages` was abandoned before any of it was sent: it
     /// still takes a sequence number in its turn (§3.6.1.2).
     unsent: VecDeque<u64>,
@@ -132,9 +135,9 @@ impl SendQueue {
     pub(super) const fn new(handle: SendFlowHandle) -> Self {
         Self {
             handle,
-            window: BTreeMap::new(),
+            window: Dense::new(),
             lost: BTreeSet::new(),
-            messages: BTreeMap::new(),
+            messages: Dense::new(),
             unsent: VecDeque::new(),
             dependents: BTreeSet::new(),
             deadlines: BTreeSet::new(),
@@ -181,7 +184,7 @@ impl SendQueue {
     }
 
     pub(super) fn fragment(&self, sequence: u64) -> Option<&Fragment> {
-        self.window.get(&sequence)
+        self.window.get(sequence)
     }
 
     pub(super) fn next_deadline(&self) -> Option<Instant> {
@@ -203,12 +206,12 @@ impl SendQueue {
             start_by: options.start_by,
             finish_by: options.finish_by,
             retransmit: options.retransmit,
-            after: options.after.map(|parent| parent.0).filter(|parent| self.messages.contains_key(parent)),
+            after: options.after.map(|parent| parent.0).filter(|parent| self.messages.contains(*parent)),
             receipt: options.receipt,
         };
         self.deadlines.extend([message.start_by, message.finish_by].into_iter().flatten().map(|at| (at, id)));
         self.dependents.extend(message.after.map(|parent| (parent, id)));
-        self.messages.insert(id, message);
+        self.messages.append(id, message);
         self.unsent.push_back(id);
         if options.after.is_some_and(|parent| self.abandoned.contains(parent.0)) {
             self.abandon(id, events);
@@ -219,11 +222,11 @@ impl SendQueue {
 
     /// Abandons a message and those that depend on it (§3.6.2.7). False if it is unknown or done.
     pub(super) fn abandon(&mut self, id: u64, events: &mut EventQueue) -> bool {
-        let known = self.messages.contains_key(&id);
+        let known = self.messages.contains(id);
         let mut doomed = Vec::new();
         doomed.extend(known.then_some(id));
         while let Some(id) = doomed.pop() {
-            if let Some(message) = self.messages.remove(&id) {
+            if let Some(message) = self.messages.remove(id) {
                 doomed.extend(self.children(id));
                 self.bury(id, message, events);
             }
@@ -264,7 +267,11 @@ impl SendQueue {
         }
         self.payload -= message.rest.len();
         if let Some((first, last)) = message.sequences {
-            for (&sequence, fragment) in self.window.range_mut(first..=last) {
+            let mut from = first;
+            while let Some(sequence) = self.window.next_from(from).filter(|sequence| *sequence <= last)
+                && let Some(fragment) = self.window.get_mut(sequence)
+            {
+                from = sequence + 1;
                 fragment.abandoned = true;
                 self.payload -= fragment.data.len();
                 fragment.data = Bytes::new();
@@ -305,10 +312,10 @@ impl SendQueue {
         if let Some(&sequence) = self.lost.first() {
             return Some(Next::Numbered(sequence));
         }
-        if !self.unsent.is_empty() {
+        if !self.unsent.is_empty() && self.window.span() < MAX_SPAN {
             return Some(Next::New);
         }
-        let (&sequence, fragment) = self.window.first_key_value()?;
+        let (sequence, fragment) = self.window.first()?;
         fragment.idle_abandoned().then_some(Next::Numbered(sequence))
     }
 
@@ -317,11 +324,12 @@ impl SendQueue {
     /// An abandoned first entry that is not in flight is passed over if another entry is sent, which is what step 1
     /// trims; [`sent`](Self::sent) then trims it. If nothing else is sent it is not trimmed but sent itself: to the
     /// letter it would be trimmed whenever something is in flight behind it, and the receiver might never be told.
-    pub(super) fn forward_sequence_number(&self, sequence: u64) -> u64 {
-        let passed = usize::from(self.passes_front(sequence));
-        match self.window.iter().nth(passed) {
+    pub(super) fn forward_sequence_number(&mut self, sequence: u64) -> u64 {
+        let passed = if self.passes_front(sequence) { self.window.first_key().map_or(0, |first| first + 1) } else { 0 };
+        let first = self.window.next_from(passed);
+        match first.and_then(|first| Some((first, self.window.get(first)?))) {
             None => self.next_sn - 1,
-            Some((&first, fragment)) => {
+            Some((first, fragment)) => {
                 if !fragment.abandoned || (fragment.in_flight() && !fragment.sent_abandoned) {
                     first - 1
                 } else {
@@ -332,17 +340,17 @@ impl SendQueue {
     }
 
     fn passes_front(&self, sequence: u64) -> bool {
-        self.window.first_key_value().is_some_and(|(&first, front)| first != sequence && front.idle_abandoned())
+        self.window.first().is_some_and(|(first, front)| first != sequence && front.idle_abandoned())
     }
 
     /// How many bytes of the first waiting message are not cut yet.
     pub(super) fn rest(&self) -> Option<usize> {
-        Some(self.messages.get(self.unsent.front()?)?.rest.len())
+        Some(self.messages.get(*self.unsent.front()?)?.rest.len())
     }
 
     /// The next `len` bytes of the first waiting message as a fragment. Nothing is changed yet.
     pub(super) fn preview(&self, len: usize) -> Option<Cut> {
-        let message = self.messages.get(self.unsent.front()?)?;
+        let message = self.messages.get(*self.unsent.front()?)?;
         let (begins, ends) = (message.sequences.is_none(), len >= message.rest.len());
         let control = match (begins, ends) {
             (true, true) => FragmentControl::Whole,
@@ -357,7 +365,7 @@ impl SendQueue {
     /// Gives the previewed fragment its sequence number and takes it off the waiting message.
     pub(super) fn commit(&mut self, cut: Cut) -> Option<u64> {
         let id = *self.unsent.front()?;
-        let message = self.messages.get_mut(&id)?;
+        let message = self.messages.get_mut(id)?;
         let sequence = self.next_sn;
         self.next_sn += 1;
         if let Some(start_by) = message.start_by.take()
@@ -376,7 +384,7 @@ impl SendQueue {
         if cut.last {
             self.final_sn = Some(sequence);
         }
-        self.window.insert(sequence, Fragment::new(Some(id), cut.data, cut.control));
+        self.window.append(sequence, Fragment::new(Some(id), cut.data, cut.control));
         Some(sequence)
     }
 
@@ -387,7 +395,7 @@ impl SendQueue {
         }
         self.lost.remove(&sequence);
         self.highest_sent = self.highest_sent.max(sequence);
-        let Some(fragment) = self.window.get_mut(&sequence) else { return false };
+        let Some(fragment) = self.window.get_mut(sequence) else { return false };
         fragment.tsn = tsn;
         fragment.size = size;
         fragment.sent_abandoned = fragment.abandoned;
@@ -407,18 +415,24 @@ impl SendQueue {
         if from > to {
             return None;
         }
-        let sequence = *self.window.range(from..=to).find(|(_, fragment)| fragment.ever_sent)?.0;
-        let fragment = self.window.remove(&sequence)?;
+        let mut sequence = self.window.next_from(from)?;
+        while sequence <= to && self.window.get(sequence).is_some_and(|fragment| !fragment.ever_sent) {
+            sequence = self.window.next_from(sequence + 1)?;
+        }
+        if sequence > to {
+            return None;
+        }
+        let fragment = self.window.remove(sequence)?;
         self.lost.remove(&sequence);
         self.payload -= fragment.data.len();
         self.outstanding -= if fragment.in_flight() { u64::from(fragment.size) } else { 0 };
         if let Some(id) = fragment.message
-            && let Some(message) = self.messages.get_mut(&id)
+            && let Some(message) = self.messages.get_mut(id)
         {
             message.pending -= 1;
             if message.cut
                 && message.pending == 0
-                && let Some(message) = self.messages.remove(&id)
+                && let Some(message) = self.messages.remove(id)
             {
                 self.done(id, &message, MessageOutcome::Delivered, events);
             }
@@ -428,7 +442,7 @@ impl SendQueue {
 
     /// The entry is no longer in flight: lost (§3.6.2.5, §3.6.2.6).
     pub(super) fn lost(&mut self, sequence: u64, events: &mut EventQueue) {
-        let Some(fragment) = self.window.get_mut(&sequence) else { return };
+        let Some(fragment) = self.window.get_mut(sequence) else { return };
         if fragment.in_flight() {
             self.outstanding -= u64::from(fragment.size);
         }
@@ -437,7 +451,7 @@ impl SendQueue {
             self.lost.insert(sequence);
         }
         if let Some(id) = fragment.message
-            && self.messages.get(&id).is_some_and(|message| !message.retransmit)
+            && self.messages.get(id).is_some_and(|message| !message.retransmit)
         {
             self.abandon(id, events);
         }
@@ -460,7 +474,7 @@ impl SendQueue {
     /// entries at the front. Every change of the queue ends with this; it is O(1) amortised per entry.
     pub(super) fn settle(&mut self) {
         while let Some(id) = self.unsent.front()
-            && !self.messages.contains_key(id)
+            && !self.messages.contains(*id)
         {
             self.unsent.pop_front();
             self.append_abandoned();
@@ -468,9 +482,9 @@ impl SendQueue {
         }
         if self.closing && self.final_sn.is_none() && self.unsent.is_empty() {
             // §3.6.2.11 steps 2 and 3: an entry that was never sent will do, else one is added.
-            let tail = self.window.last_key_value();
-            let unsent_tail = tail.filter(|&(&tail, entry)| tail == self.next_sn - 1 && !entry.ever_sent);
-            let sequence = unsent_tail.map(|(&tail, _)| tail);
+            let tail = self.window.last();
+            let unsent_tail = tail.filter(|&(tail, entry)| tail == self.next_sn - 1 && !entry.ever_sent);
+            let sequence = unsent_tail.map(|(tail, _)| tail);
             let sequence = sequence.unwrap_or_else(|| self.append_abandoned());
             self.final_sn = Some(sequence);
             self.lost.insert(sequence);
@@ -481,15 +495,15 @@ impl SendQueue {
     fn append_abandoned(&mut self) -> u64 {
         let sequence = self.next_sn;
         self.next_sn += 1;
-        self.window.insert(sequence, Fragment::new(None, Bytes::new(), FragmentControl::Whole));
+        self.window.append(sequence, Fragment::new(None, Bytes::new(), FragmentControl::Whole));
         sequence
     }
 
     /// Trims the first entry if it and the second are abandoned and not in flight: the second speaks for both.
     fn join_front(&mut self) -> bool {
-        let mut entries = self.window.values();
-        let both = entries.next().is_some_and(Fragment::idle_abandoned)
-            && entries.next().is_some_and(Fragment::idle_abandoned);
+        let Some((first, _)) = self.window.first().filter(|(_, front)| front.idle_abandoned()) else { return false };
+        let second = self.window.next_from(first + 1).and_then(|second| self.window.get(second));
+        let both = second.is_some_and(Fragment::idle_abandoned);
         if both {
             self.window.pop_first();
         }

@@ -1,0 +1,181 @@
+//! A map for numbers that are given in order and done with in about the same order: fragments and messages.
+
+use alloc::collections::VecDeque;
+
+/// An ordered map from `u64`, stored side by side from the lowest live key to the highest.
+///
+/// Appending, finding and removing take constant time and, once it has grown, no allocation. Removed entries between
+/// live ones stay as holes that know how far they reach, so that no run of them is walked twice; the owner limits how
+/// far keys may spread, by asking [`span`](Self::span).
+#[derive(Debug)]
+pub(super) struct Dense<T> {
+    slots: VecDeque<Slot<T>>,
+    /// The key of the front slot, which is live unless there is none.
+    base: u64,
+    live: usize,
+}
+
+#[derive(Debug)]
+enum Slot<T> {
+    Live(T),
+    /// Nothing is live from here to this key, which is not included.
+    Hole(u64),
+}
+
+impl<T> Dense<T> {
+    pub(super) const fn new() -> Self {
+        Self { slots: VecDeque::new(), base: 0, live: 0 }
+    }
+
+    pub(super) const fn is_empty(&self) -> bool {
+        self.live == 0
+    }
+
+    pub(super) const fn len(&self) -> usize {
+        self.live
+    }
+
+    /// From the lowest live key to the highest, holes included.
+    pub(super) fn span(&self) -> usize {
+        self.slots.len()
+    }
+
+    fn index(&self, key: u64) -> Option<usize> {
+        usize::try_from(key.checked_sub(self.base)?).ok()
+    }
+
+    pub(super) fn get(&self, key: u64) -> Option<&T> {
+        match self.slots.get(self.index(key)?)? {
+            Slot::Live(value) => Some(value),
+            Slot::Hole(_) => None,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, key: u64) -> Option<&mut T> {
+        let index = self.index(key)?;
+        match self.slots.get_mut(index)? {
+            Slot::Live(value) => Some(value),
+            Slot::Hole(_) => None,
+        }
+    }
+
+    pub(super) fn contains(&self, key: u64) -> bool {
+        self.get(key).is_some()
+    }
+
+    /// Adds an entry behind all others: one with a lower key than any that was ever added is not taken.
+    pub(super) fn append(&mut self, key: u64, value: T) {
+        if self.slots.is_empty() {
+            self.base = key;
+        }
+        let end = self.base + self.slots.len() as u64;
+        if key < end {
+            debug_assert!(false, "{key} is not behind {end}");
+            return;
+        }
+        self.slots.extend((end..key).map(|_| Slot::Hole(key)));
+        self.slots.push_back(Slot::Live(value));
+        self.live += 1;
+    }
+
+    pub(super) fn remove(&mut self, key: u64) -> Option<T> {
+        let index = self.index(key)?;
+        let slot = self.slots.get_mut(index).filter(|slot| matches!(slot, Slot::Live(_)))?;
+        let Slot::Live(value) = core::mem::replace(slot, Slot::Hole(key + 1)) else { return None };
+        self.live -= 1;
+        while let Some(Slot::Hole(_)) = self.slots.front() {
+            self.slots.pop_front();
+            self.base += 1;
+        }
+        while let Some(Slot::Hole(_)) = self.slots.back() {
+            self.slots.pop_back();
+        }
+        Some(value)
+    }
+
+    /// The lowest live key.
+    pub(super) fn first_key(&self) -> Option<u64> {
+        (!self.slots.is_empty()).then_some(self.base)
+    }
+
+    pub(super) fn first(&self) -> Option<(u64, &T)> {
+        let key = self.first_key()?;
+        Some((key, self.get(key)?))
+    }
+
+    pub(super) fn last(&self) -> Option<(u64, &T)> {
+        let key = self.base + (self.slots.len() as u64).checked_sub(1)?;
+        Some((key, self.get(key)?))
+    }
+
+    pub(super) fn pop_first(&mut self) -> Option<(u64, T)> {
+        let key = self.first_key()?;
+        Some((key, self.remove(key)?))
+    }
+
+    /// The lowest live key that is not below `from`.
+    pub(super) fn next_from(&mut self, from: u64) -> Option<u64> {
+        let from = from.max(self.base);
+        let mut key = from;
+        while let Slot::Hole(end) = self.slots.get(self.index(key)?)? {
+            key = *end;
+        }
+        // What was walked now leads straight there.
+        let mut hole = from;
+        while hole < key {
+            let index = self.index(hole)?;
+            let Some(Slot::Hole(end)) = self.slots.get_mut(index) else { break };
+            hole = core::mem::replace(end, key);
+        }
+        Some(key)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+    use quickcheck::quickcheck;
+
+    quickcheck! {
+        fn behaves_like_an_ordered_map(ops: Vec<(u8, u8)>) -> bool {
+            let (mut dense, mut model) = (Dense::new(), BTreeMap::new());
+            let mut next = 0_u64;
+            for (step, (op, number)) in ops.into_iter().enumerate() {
+                let number = u64::from(number);
+                match op % 4 {
+                    0 | 1 => {
+                        next += if op >= 128 { number % 5 } else { 0 };
+                        dense.append(next, step);
+                        model.insert(next, step);
+                        next += 1;
+                    }
+                    2 => {
+                        let key = next.saturating_sub(number);
+                        assert_eq!(dense.remove(key), model.remove(&key));
+                    }
+                    _ => assert_eq!(dense.pop_first(), model.pop_first()),
+                }
+                let from = next.saturating_sub(number);
+                assert_eq!(dense.next_from(from), model.range(from..).next().map(|(key, _)| *key));
+                assert_eq!(dense.first().map(|(key, value)| (key, *value)), model.first_key_value().map(|(k, v)| (*k, *v)));
+                assert_eq!(dense.last().map(|(key, value)| (key, *value)), model.last_key_value().map(|(k, v)| (*k, *v)));
+                assert_eq!(dense.get(from), model.get(&from));
+                assert_eq!((dense.len(), dense.is_empty()), (model.len(), model.is_empty()));
+                let span = model.last_key_value().map_or(0, |(last, _)| last - model.first_key_value().unwrap().0 + 1);
+                assert_eq!(dense.span() as u64, span);
+            }
+            true
+        }
+    }
+
+    #[test]
+    fn a_run_of_holes_is_walked_once() {
+        let mut dense = Dense::new();
+        (0..10_000).for_each(|key| dense.append(key, ()));
+        (1..9_999).for_each(|key| assert!(dense.remove(key).is_some()));
+        assert_eq!(dense.next_from(1), Some(9_999));
+        assert!(dense.slots.iter().skip(1).take(9_998).all(|slot| matches!(slot, Slot::Hole(9_999))));
+    }
+}
