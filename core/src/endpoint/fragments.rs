@@ -43,6 +43,19 @@ impl Partial {
         self.len + OVERHEAD * (1 + self.fragments.len())
     }
 
+    /// False for a fragment that is there already or lies behind the last one, and for a last one that is not the
+    /// only one or before others: the number of fragments then tells whether all are there.
+    fn has_place_for(&self, chunk: &PacketFragment<'_>) -> bool {
+        let number = chunk.fragment_number;
+        let fits = match self.count {
+            Some(count) => chunk.more_fragments && number < count,
+            None => {
+                chunk.more_fragments || self.fragments.last_key_value().is_none_or(|(highest, _)| *highest < number)
+            }
+        };
+        fits && !self.fragments.contains_key(&number)
+    }
+
     fn is_stale(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.progressed) > FRAGMENT_PROGRESS_TIMEOUT
             || now.saturating_duration_since(self.begun) > FRAGMENT_REASSEMBLY_TIMEOUT
@@ -71,8 +84,7 @@ impl Reassembly {
         let fresh = Partial { begun: now, progressed: now, fragments: BTreeMap::new(), count: None, len: 0 };
         let partial = self.packets.entry(key).or_insert(fresh);
         let before = if partial.fragments.is_empty() { 0 } else { partial.cost() };
-        let past_the_end = partial.count.is_some_and(|count| chunk.fragment_number >= count);
-        if past_the_end || partial.fragments.contains_key(&chunk.fragment_number) {
+        if !partial.has_place_for(chunk) {
             return Err(DropReason::Unexpected);
         }
         if partial.len + chunk.fragment.len() > FRAGMENT_PACKET_MAX {
@@ -156,6 +168,43 @@ mod tests {
 
     fn piece(id: u64, number: u64, fragment: &[u8]) -> (PacketKey, PacketFragment<'_>) {
         (key(id), PacketFragment { more_fragments: true, packet_id: id, fragment_number: number, fragment })
+    }
+
+    #[test]
+    fn a_packet_is_whole_only_with_every_fragment_and_has_one_last_one() {
+        let mut reassembly = Reassembly::default();
+        let mut add = |number, more_fragments| {
+            let fragment = PacketFragment { more_fragments, packet_id: 1, fragment_number: number, fragment: b"x" };
+            reassembly.add(START, key(1), &fragment)
+        };
+        assert_eq!(add(5, true), Ok(None));
+        // As many fragments as a packet of two has, but not the two.
+        assert_eq!(add(1, false), Err(DropReason::Unexpected));
+        assert_eq!(add(6, false), Ok(None));
+        assert_eq!(add(0, false), Err(DropReason::Unexpected), "a second end");
+        assert_eq!(add(7, true), Err(DropReason::Unexpected), "behind the end");
+        for number in 0..4 {
+            assert_eq!(add(number, true), Ok(None));
+        }
+        assert_eq!(add(4, true), Ok(Some(b"xxxxxxx".to_vec())));
+    }
+
+    #[test]
+    fn fragments_belong_together_by_source_address_session_id_and_packet_id() {
+        let mut reassembly = Reassembly::default();
+        let (first, second) = (b"a".as_slice(), b"b".as_slice());
+        let other = SocketAddr::from(([192, 0, 2, 1], 1936));
+        let chunk = |number, fragment| PacketFragment {
+            more_fragments: number == 0,
+            packet_id: 1,
+            fragment_number: number,
+            fragment,
+        };
+        assert_eq!(reassembly.add(START, key(1), &chunk(0, first)), Ok(None));
+        assert_eq!(reassembly.add(START, (other, 0, 1), &chunk(1, second)), Ok(None));
+        assert_eq!(reassembly.add(START, (key(1).0, 9, 1), &chunk(1, second)), Ok(None));
+        assert_eq!(reassembly.add(START, key(2), &chunk(1, second)), Ok(None));
+        assert_eq!(reassembly.add(START, key(1), &chunk(1, second)), Ok(Some(b"ab".to_vec())));
     }
 
     #[test]
