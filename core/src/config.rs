@@ -23,6 +23,11 @@ pub struct EndpointConfig {
     /// Startup replies (RHello, Redirect, cookie change) a second to unproved addresses, all together; more hellos
     /// than this are dropped. Default 10,000.
     pub max_hello_replies_per_second: u32,
+    /// Of these, to one IPv4 address or one /64 network of IPv6. Default 1,000.
+    pub max_hello_replies_per_source: u32,
+    /// A startup reply to an unproved address may be three times as large as the chunk that asked for it. Bytes
+    /// beyond that, which certificates need, are limited to so many a second, all together. Default 1,000,000.
+    pub max_excess_reply_bytes: u32,
     /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
     pub max_keyings_per_second: u32,
     /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
@@ -218,6 +223,8 @@ impl Default for EndpointConfig {
             max_opening: 1_024,
             max_candidates: params::REDIRECT_THRESHOLD,
             max_hello_replies_per_second: 10_000,
+            max_hello_replies_per_source: 1_000,
+            max_excess_reply_bytes: 1_000_000,
             max_keyings_per_second: 1_000,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,

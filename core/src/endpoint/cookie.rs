@@ -21,8 +21,8 @@ const ISSUER_LEN: usize = 24;
 /// What an echoed cookie proves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum CookieCheck {
-    /// Made here, for this address, not long ago.
-    Valid,
+    /// Made here, for this address, not long ago: then.
+    Valid(Instant),
     /// Made here not long ago, but for another address (§3.5.1.2).
     OtherAddress,
     /// Not made here, or too old.
@@ -113,7 +113,7 @@ impl Cookies {
             let expected = secret.tag(b'i', time, None);
             if bool::from(expected.get(..ISSUER_LEN).unwrap_or_default().ct_eq(issuer)) {
                 let same_address = secret.tag(b'a', time, Some(address)).ct_eq(bound);
-                return if bool::from(same_address) { CookieCheck::Valid } else { CookieCheck::OtherAddress };
+                return if bool::from(same_address) { CookieCheck::Valid(made) } else { CookieCheck::OtherAddress };
             }
         }
         CookieCheck::Invalid
@@ -144,7 +144,7 @@ mod tests {
         let late = issued + COOKIE_LIFETIME;
         cookies.issue(late - Duration::from_secs(1), there, &mut rng);
         assert!(cookies.previous.is_some());
-        assert_eq!(cookies.check(late, here, &cookie), CookieCheck::Valid);
+        assert_eq!(cookies.check(late, here, &cookie), CookieCheck::Valid(issued));
         assert_eq!(cookies.check(late, there, &cookie), CookieCheck::OtherAddress);
         assert_eq!(cookies.check(late + Duration::from_micros(1), here, &cookie), CookieCheck::Invalid);
     }
@@ -158,7 +158,7 @@ mod tests {
         for bit in 0..COOKIE_LEN * 8 {
             let mut forged = cookie;
             forged[bit / 8] ^= 1 << (bit % 8);
-            assert_ne!(cookies.check(now, here, &forged), CookieCheck::Valid, "bit {bit}");
+            assert!(!matches!(cookies.check(now, here, &forged), CookieCheck::Valid(_)), "bit {bit}");
         }
         for len in 0..COOKIE_LEN {
             assert_eq!(cookies.check(now, here, &cookie[..len]), CookieCheck::Invalid);

@@ -1,7 +1,7 @@
 //! Introducing others, and being introduced (RFC 7016 §3.5.1.4 to §3.5.1.6): redirects and forwarded hellos.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -16,7 +16,10 @@ use crate::params::REDIRECT_THRESHOLD;
 use crate::session::{ReceivedForward, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
-use crate::wire::{Address, AddressOrigin, InitiatorHello, Redirect};
+use crate::wire::{Address, AddressOrigin, EncodeChunk as _, InitiatorHello, Redirect};
+
+/// The longest discriminator and tag together that the user is told of: events wait in memory.
+const MAX_UNMATCHED_LEN: usize = 2_048;
 
 impl Endpoint {
     /// Answers a hello for somebody else with addresses to try (RFC 7016 §3.5.1.4); at most 24 are sent. With none,
@@ -24,7 +27,8 @@ impl Endpoint {
     /// answers were given in this second already.
     pub fn redirect(&mut self, now: Instant, hello: &UnmatchedHello, addresses: &[Address]) -> bool {
         self.advance(now);
-        self.send_redirect(hello.path, &hello.tag, addresses).is_ok()
+        let asked = hello.discriminator.len() + hello.tag.len();
+        self.send_redirect(hello.path, &hello.tag, addresses, asked).is_ok()
     }
 
     /// Hands a hello on to the far end of an open session (RFC 7016 §3.5.1.5). False if the session is not open, or
@@ -61,7 +65,8 @@ impl Endpoint {
         if self.config.max_unmatched_hellos == 0 {
             return Err(DropReason::Unexpected);
         }
-        if self.unmatched >= self.config.max_unmatched_hellos {
+        let len = hello.discriminator.len() + hello.tag.len();
+        if self.unmatched >= self.config.max_unmatched_hellos || len > MAX_UNMATCHED_LEN {
             return Err(DropReason::OverLimit);
         }
         self.unmatched += 1;
@@ -81,7 +86,7 @@ impl Endpoint {
         let observed = occupant.session.path().ok_or(DropReason::Unexpected)?.remote;
         let observed = Address { origin: AddressOrigin::Observed, socket: observed };
         let addresses: Vec<Address> = core::iter::once(observed).chain(occupant.introduce_at.iter().copied()).collect();
-        self.send_redirect(path, hello.tag, &addresses)?;
+        self.send_redirect(path, hello.tag, &addresses, hello.payload_len())?;
         if self.forward_hello(slot, hello.discriminator, path.remote, hello.tag) {
             Ok(())
         } else {
@@ -89,13 +94,11 @@ impl Endpoint {
         }
     }
 
-    fn send_redirect(&mut self, path: Path, tag: &[u8], addresses: &[Address]) -> Result<(), DropReason> {
-        if !self.hello_bucket.take(self.now) {
-            return Err(DropReason::OverLimit);
-        }
+    /// `asked`: bytes of the chunk that asks for it.
+    fn send_redirect(&mut self, path: Path, tag: &[u8], addresses: &[Address], asked: usize) -> Result<(), DropReason> {
+        self.admit_stranger(path)?;
         let addresses = addresses.get(..REDIRECT_THRESHOLD).unwrap_or(addresses);
-        let packet = StartupPacket::new(path, 0, &Redirect::new(tag, addresses));
-        if self.startup.push_reply(self.now, packet) { Ok(()) } else { Err(DropReason::OverLimit) }
+        self.answer_stranger(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asked)
     }
 
     fn forward_hello(&mut self, slot: u32, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
@@ -122,9 +125,10 @@ impl Endpoint {
             return Err(DropReason::Unexpected);
         }
         let path = Path { interface: forward.interface, remote: forward.reply_address };
+        let asked = forward.discriminator.len() + forward.tag.len();
         match self.config.forwarded_hello {
-            ForwardedHelloPolicy::Answer => self.send_responder_hello(path, &forward.tag),
-            ForwardedHelloPolicy::ImpliedRedirect => self.send_redirect(path, &forward.tag, &[]),
+            ForwardedHelloPolicy::Answer => self.send_responder_hello(path, &forward.tag, asked),
+            ForwardedHelloPolicy::ImpliedRedirect => self.send_redirect(path, &forward.tag, &[], asked),
             ForwardedHelloPolicy::Ignore => Ok(()),
         }
     }
@@ -132,6 +136,7 @@ impl Endpoint {
 
 /// Whether a hello can sensibly be sent to an address that somebody else named.
 pub(super) fn is_reachable(address: SocketAddr) -> bool {
-    let ip = address.ip();
-    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast()
+    let ip = address.ip().to_canonical();
+    let broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    address.port() != 0 && !ip.is_unspecified() && !ip.is_multicast() && !broadcast
 }

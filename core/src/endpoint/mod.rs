@@ -45,7 +45,7 @@ use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
 use initiator::Opening;
-use limits::Bucket;
+use limits::{Bucket, ReplyLimits};
 use schedule::{Deadlines, ReadyRing};
 use slots::{Occupant, Slots};
 use startup::StartupQueue;
@@ -102,7 +102,7 @@ pub struct Endpoint {
     startup: StartupQueue,
     reassembly: Reassembly,
     cookies: Cookies,
-    hello_bucket: Bucket,
+    reply_limits: ReplyLimits,
     keying_bucket: Bucket,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
@@ -133,7 +133,7 @@ impl Endpoint {
         Ok(Self {
             default_keys: profile.default_keys(),
             cookies: Cookies::new(now, &mut private_rng),
-            hello_bucket: Bucket::new(config.max_hello_replies_per_second, now),
+            reply_limits: ReplyLimits::new(&config, now, &mut private_rng),
             keying_bucket: Bucket::new(config.max_keyings_per_second, now),
             config,
             profile,
@@ -183,6 +183,7 @@ impl Endpoint {
             opening: Some(Box::new(opening)),
             answered: None,
             rx_id: 0,
+            opened: None,
             address: None,
             identity: None,
             introduce_at: Vec::new(),
@@ -405,6 +406,9 @@ impl Endpoint {
             return;
         }
         let open = state == SessionState::Open;
+        if open {
+            occupant.opened.get_or_insert(self.now);
+        }
         let address = occupant.session.path().map(|path| path.remote).filter(|_| open);
         if occupant.address != address {
             if let Some(old) = core::mem::replace(&mut occupant.address, address) {

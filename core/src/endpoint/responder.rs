@@ -15,8 +15,9 @@ use crate::error::DropReason;
 use crate::event::CloseReason;
 use crate::profile::Response;
 use crate::session::{Established, Role, Session, SessionState};
+use crate::time::Instant;
 use crate::transmit::Path;
-use crate::wire::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
+use crate::wire::{CookieChange, EncodeChunk as _, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 
 /// How an IIKeying was answered.
 #[derive(Debug)]
@@ -36,17 +37,28 @@ impl Endpoint {
         if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
-        self.send_responder_hello(path, hello.tag)
+        self.send_responder_hello(path, hello.tag, hello.payload_len())
     }
 
-    pub(super) fn send_responder_hello(&mut self, path: Path, tag: &[u8]) -> Result<(), DropReason> {
-        if !self.hello_bucket.take(self.now) {
-            return Err(DropReason::OverLimit);
-        }
+    /// `asked`: bytes of the chunk that asks for it.
+    pub(super) fn send_responder_hello(&mut self, path: Path, tag: &[u8], asked: usize) -> Result<(), DropReason> {
+        self.admit_stranger(path)?;
         let cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let certificate = self.profile.certificate();
         let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
-        let sent = self.startup.push_reply(self.now, StartupPacket::new(path, 0, &hello));
+        self.answer_stranger(StartupPacket::new(path, 0, &hello), asked)
+    }
+
+    /// Whether one more reply may go to an address that has proved nothing.
+    pub(super) fn admit_stranger(&mut self, path: Path) -> Result<(), DropReason> {
+        let admitted = self.reply_limits.admit(self.now, path.remote.ip());
+        if admitted { Ok(()) } else { Err(DropReason::OverLimit) }
+    }
+
+    /// Queues a reply to an address that has proved nothing, unless it is too much larger than what asks for it.
+    pub(super) fn answer_stranger(&mut self, packet: StartupPacket, asked: usize) -> Result<(), DropReason> {
+        let size = packet.wire_len(self.default_keys.as_ref());
+        let sent = self.reply_limits.admit_size(self.now, asked, size) && self.startup.push_reply(self.now, packet);
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
@@ -55,11 +67,11 @@ impl Endpoint {
         if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
-        match self.cookies.check(self.now, path.remote, keying.cookie_echo) {
+        let cookie_made = match self.cookies.check(self.now, path.remote, keying.cookie_echo) {
             CookieCheck::Invalid => return Err(DropReason::NotAuthentic),
             CookieCheck::OtherAddress => return self.send_cookie_change(path, keying),
-            CookieCheck::Valid => {}
-        }
+            CookieCheck::Valid(made) => made,
+        };
         if keying.session_id == 0 || !self.profile.is_authentic(keying.certificate) {
             return Err(DropReason::NotAuthentic);
         }
@@ -75,7 +87,8 @@ impl Endpoint {
             Glare::FarPrevails(slot) => Some(slot),
             Glare::NearPrevails => return Err(DropReason::Unexpected),
         };
-        if yielded.is_none() && self.slots.len() >= self.config.max_sessions {
+        let stale = self.stale_sessions(path, keying.certificate, cookie_made)?;
+        if yielded.is_none() && stale.is_empty() && self.slots.len() >= self.config.max_sessions {
             return Err(DropReason::OverLimit);
         }
         if !self.keying_bucket.take(self.now) {
@@ -83,7 +96,11 @@ impl Endpoint {
         }
         let response = self.profile.respond(keying.certificate, keying.component, &mut self.private_rng);
         let response = response.map_err(|_| DropReason::NotAuthentic)?;
-        self.close_overridden(path, keying.certificate);
+        // Only now that the new session is sure to exist: a keying that comes to nothing closes nothing.
+        for slot in stale {
+            self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
+            self.settle(slot);
+        }
         self.accept(path, keying, digest, response, yielded);
         Ok(())
     }
@@ -121,31 +138,33 @@ impl Endpoint {
 
     /// §3.5.1.2: the cookie was made here, but for another address.
     fn send_cookie_change(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
-        if !self.hello_bucket.take(self.now) {
-            return Err(DropReason::OverLimit);
-        }
+        self.admit_stranger(path)?;
         let new_cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let change = CookieChange { old_cookie: keying.cookie_echo, new_cookie: &new_cookie };
-        let sent = self.startup.push_reply(self.now, StartupPacket::new(path, keying.session_id, &change));
-        if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+        let asked = keying.cookie_echo.len() + keying.certificate.len() + keying.component.len();
+        self.answer_stranger(StartupPacket::new(path, keying.session_id, &change), asked)
     }
 
-    /// §3.5.1.1.2, step 2.3: a new session of the same endpoint takes the place of a stale one. Done only when the
-    /// new one is sure to exist, so that a keying that comes to nothing closes nothing.
-    fn close_overridden(&mut self, path: Path, certificate: &[u8]) {
-        let stale: Vec<u32> = self
-            .slots_at(path)
-            .filter(|slot| {
-                self.slots.get(*slot).is_some_and(|occupant| {
-                    occupant.session.state() == SessionState::Open
-                        && self.profile.overrides(certificate, occupant.session.far_certificate())
-                })
-            })
-            .collect();
-        for slot in stale {
-            self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
-            self.settle(slot);
+    /// The open sessions at this address, which a new session of the same endpoint takes the place of
+    /// (§3.5.1.1.2, step 2.3). If one of them is not overridden, the keying is to be ignored (step 2.2).
+    ///
+    /// An endpoint that has lost its session says hello anew, so its cookie is younger than the session. With an
+    /// older one, the IIKeying is a late duplicate of one that led to an earlier session, or a recording of it, and
+    /// must not close the one that is alive.
+    fn stale_sessions(&self, path: Path, certificate: &[u8], cookie_made: Instant) -> Result<Vec<u32>, DropReason> {
+        let mut stale = Vec::new();
+        for slot in self.slots_at(path) {
+            let Some(occupant) = self.slots.get(slot) else { continue };
+            if occupant.session.state() != SessionState::Open {
+                continue;
+            }
+            let overridden = self.profile.overrides(certificate, occupant.session.far_certificate());
+            if !overridden || occupant.opened.is_none_or(|opened| cookie_made < opened) {
+                return Err(DropReason::Unexpected);
+            }
+            stale.push(slot);
         }
+        Ok(stale)
     }
 
     /// §3.5.1.1.2, step 3: creates the session, in S_OPEN, and sends the RIKeying. In glare that the far end won,
@@ -166,6 +185,7 @@ impl Endpoint {
                 opening: None,
                 answered: None,
                 rx_id: 0,
+                opened: None,
                 address: None,
                 identity: None,
                 introduce_at: Vec::new(),

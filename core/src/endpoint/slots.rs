@@ -8,6 +8,7 @@ use super::initiator::Opening;
 use super::responder::Answered;
 use crate::handle::SessionHandle;
 use crate::session::Session;
+use crate::time::Instant;
 use crate::wire::Address;
 
 /// One place for a session.
@@ -27,6 +28,8 @@ pub(super) struct Occupant {
     pub(super) answered: Option<Answered>,
     /// The receive session ID, 0 while there is none.
     pub(super) rx_id: u32,
+    /// Since when it is in S_OPEN, or was.
+    pub(super) opened: Option<Instant>,
     /// The address that the session is indexed under.
     pub(super) address: Option<SocketAddr>,
     /// The hash of the far end's canonical discriminator that the session is indexed under.

@@ -1,6 +1,6 @@
 //! Startup packets on their way out: sealed with the Default Session Key (RFC 7016 §2.2.3), outside any session.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
 use super::fragments;
@@ -21,10 +21,14 @@ const MAX_PLAIN: usize = 65_000;
 const MAX_UNFRAGMENTED: usize = 1_380;
 /// Bytes of a larger packet in each fragment.
 const FRAGMENT_LEN: usize = 1_100;
+/// What a fragment's packet has beside its bytes: its own header, and the chunk's header and fields.
+const FRAGMENT_HEADER: usize = 16;
 /// Fragments sent in each [`STARTUP_RATE_PERIOD`]: under four packets and 4,380 bytes (§3.4).
 const FRAGMENTS_PER_PERIOD: usize = 3;
 /// Fragments that may wait for their period.
 const MAX_LATER: usize = 1_024;
+/// Of these, fragments of answers to strangers.
+const MAX_LATER_REPLIES: usize = 512;
 
 /// A plain startup packet and where it goes.
 #[derive(Clone, Debug)]
@@ -44,6 +48,15 @@ impl StartupPacket {
         writer.push(chunk);
         Self { path, session_id, plain }
     }
+
+    /// Bytes of the datagrams that it will be, or a little more.
+    pub(super) fn wire_len(&self, keys: &dyn SessionKeys) -> usize {
+        let sealed = |plain| wire::session_id::LEN + keys.sealed_len(keys.front_len(0), plain);
+        if self.plain.len() <= MAX_UNFRAGMENTED {
+            return sealed(self.plain.len());
+        }
+        self.plain.len().div_ceil(FRAGMENT_LEN) * sealed(FRAGMENT_LEN + FRAGMENT_HEADER)
+    }
 }
 
 /// Startup packets in the order in which they are to be sent: this end's own before answers to strangers, so that
@@ -52,55 +65,81 @@ impl StartupPacket {
 pub(super) struct StartupQueue {
     own: VecDeque<StartupPacket>,
     replies: VecDeque<StartupPacket>,
-    /// Fragments held back so as not to jam the path (§3.4), in no order.
-    later: Vec<(Instant, StartupPacket)>,
+    /// Fragments held back so as not to jam the path (§3.4), by when they may go and the order of their making.
+    later: BTreeMap<(Instant, u64), Later>,
+    later_replies: usize,
+    next_later: u64,
     next_packet_id: u64,
+}
+
+/// A fragment that is held back.
+#[derive(Debug)]
+struct Later {
+    packet: StartupPacket,
+    is_reply: bool,
 }
 
 impl StartupQueue {
     /// Queues a packet of this end's own. Beyond the limit it is dropped, and its backoff will bring it again.
     pub(super) fn push_own(&mut self, now: Instant, packet: StartupPacket) {
         if self.own.len() < MAX_OWN {
-            let packets = self.fragment(now, packet);
+            let packets = self.fragment(now, packet, false);
             self.own.extend(packets);
         }
     }
 
     /// Queues an answer to a stranger; false if too many wait.
     pub(super) fn push_reply(&mut self, now: Instant, packet: StartupPacket) -> bool {
-        let room = self.replies.len() < MAX_REPLIES;
-        if room {
-            let packets = self.fragment(now, packet);
-            self.replies.extend(packets);
+        if self.replies.len() >= MAX_REPLIES {
+            return false;
         }
-        room
+        let packets = self.fragment(now, packet, true);
+        self.replies.extend(packets.iter().cloned());
+        !packets.is_empty()
     }
 
-    /// The packet itself, or if it is too large the first of its fragments; the others are held back.
-    fn fragment(&mut self, now: Instant, packet: StartupPacket) -> Vec<StartupPacket> {
+    /// The packet itself, or if it is too large the first of its fragments; the others are held back. Nothing if
+    /// there is no room for all of them.
+    fn fragment(&mut self, now: Instant, packet: StartupPacket, is_reply: bool) -> Vec<StartupPacket> {
         let StartupPacket { path, session_id, plain } = &packet;
         if plain.len() <= MAX_UNFRAGMENTED {
             return alloc::vec![packet];
+        }
+        let held_back = plain.len().div_ceil(FRAGMENT_LEN).saturating_sub(FRAGMENTS_PER_PERIOD);
+        let full = self.later.len() + held_back > MAX_LATER
+            || (is_reply && self.later_replies + held_back > MAX_LATER_REPLIES);
+        if full {
+            return Vec::new();
         }
         self.next_packet_id += 1;
         let fragments = fragments::split(plain, self.next_packet_id, FRAGMENT_LEN);
         let mut packets = fragments.map(|chunk| StartupPacket::new(*path, *session_id, &chunk));
         let first = packets.by_ref().take(FRAGMENTS_PER_PERIOD).collect();
-        for (index, fragment) in packets.enumerate().take(MAX_LATER.saturating_sub(self.later.len())) {
+        for (index, packet) in packets.enumerate() {
             let period = (index / FRAGMENTS_PER_PERIOD + 1) as u32;
-            self.later.push((now + STARTUP_RATE_PERIOD * period, fragment));
+            self.later.insert((now + STARTUP_RATE_PERIOD * period, self.next_later), Later { packet, is_reply });
+            self.next_later += 1;
+            self.later_replies += usize::from(is_reply);
         }
         first
     }
 
     /// When the next held-back fragment may go.
     pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.later.iter().map(|(at, _)| *at).min()
+        self.later.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Lets go the fragments whose time has come.
     pub(super) fn handle_timeout(&mut self, now: Instant) {
-        self.own.extend(self.later.extract_if(.., |(at, _)| *at <= now).map(|(_, packet)| packet));
+        while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
+            let Later { packet, is_reply } = entry.remove();
+            if is_reply {
+                self.later_replies -= 1;
+                self.replies.push_back(packet);
+            } else {
+                self.own.push_back(packet);
+            }
+        }
     }
 
     /// Seals the next packet into `buf`.
@@ -165,11 +204,17 @@ mod tests {
     #[test]
     fn fragments_held_back_are_bounded() {
         let mut queue = StartupQueue::default();
-        for _ in 0..200 {
-            let mut large = packet(1);
-            large.plain.resize(60_000, 7);
-            queue.push_reply(Instant::ORIGIN, large);
-        }
-        assert_eq!(queue.later.len(), MAX_LATER);
+        let mut large = packet(1);
+        large.plain.resize(60_000, 7);
+        let taken = (0..200).filter(|_| queue.push_reply(Instant::ORIGIN, large.clone())).count();
+        // No packet is taken in part, and none of this end's own is kept out by strangers.
+        assert_eq!(queue.later.len(), taken * (60_000_usize.div_ceil(FRAGMENT_LEN) - FRAGMENTS_PER_PERIOD));
+        assert!(queue.later.len() <= MAX_LATER_REPLIES);
+        queue.push_own(Instant::ORIGIN, large.clone());
+        assert_eq!(queue.own.len(), FRAGMENTS_PER_PERIOD);
+        (0..200).for_each(|_| queue.push_own(Instant::ORIGIN, large.clone()));
+        assert!(queue.later.len() <= MAX_LATER && queue.own.len() <= MAX_OWN);
+        queue.handle_timeout(Instant::from_millis(1_000_000));
+        assert_eq!((queue.later.len(), queue.later_replies, queue.next_timeout()), (0, 0, None));
     }
 }
