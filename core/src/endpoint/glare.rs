@@ -31,7 +31,8 @@ impl Endpoint {
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let Some(opening) = opening else { return Glare::None };
         let since = *opening.glare_since.get_or_insert(self.now);
-        let patient = self.now.saturating_duration_since(since) < PATIENCE;
+        // Both would open, each with other keys, if the far end gave way now to an IIKeying that is under way.
+        let patient = self.now.saturating_duration_since(since) < PATIENCE || opening.keyed_lately(self.now);
         if self.profile.prevails(certificate) && patient { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
     }
 

@@ -30,6 +30,12 @@ pub(super) const MAX_DISCRIMINATOR: usize = 1_024;
 /// opening, and a peer that does not fit should not be waited for until the ultimate timeout.
 const FAILED_KEYING_PATIENCE: Duration = Duration::from_secs(3);
 
+/// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
+const MAX_FAILED_KEYINGS: u32 = 8;
+/// The longest cookie that is echoed, so that a responder cannot have large packets sent, again and again, to an
+/// address that is not its own.
+const MAX_COOKIE: usize = 1_024;
+
 /// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1).
 #[derive(Clone, Copy, Debug)]
 struct Attempts {
@@ -50,6 +56,13 @@ impl Attempts {
             self.interval += HELLO_BACKOFF_STEP;
         }
         due
+    }
+
+    /// Whether the latest attempt was less than `age` ago.
+    fn sent_within(&self, now: Instant, age: Duration) -> bool {
+        // Armed by the latest attempt, with the interval as it was before it grew.
+        let waited = self.interval.saturating_sub(HELLO_BACKOFF_STEP);
+        self.next > now && self.next.saturating_duration_since(now) + age > waited
     }
 }
 
@@ -79,6 +92,8 @@ struct Keying {
     pending: Box<dyn PendingKeying>,
     cookie: Vec<u8>,
     cookie_changed: bool,
+    /// Answers that could not be combined.
+    failures: u32,
     packet: StartupPacket,
     attempts: Attempts,
     /// Packets of the session that overtook its RIKeying.
@@ -113,6 +128,12 @@ impl Opening {
         wanted
     }
 
+    /// An answer was of no use for a key agreement: a better one is waited for, but not long.
+    fn no_agreement(&mut self, now: Instant) {
+        self.failure = OpenFailure::KeyAgreement;
+        self.deadline = self.deadline.min(now + FAILED_KEYING_PATIENCE);
+    }
+
     pub(super) fn next_timeout(&self) -> Instant {
         let next = match &self.keying {
             Some(keying) => Some(keying.attempts.next),
@@ -128,6 +149,11 @@ impl Opening {
     /// The certificate of the far end that was chosen.
     pub(super) fn chosen_certificate(&self) -> Option<&[u8]> {
         self.keying.as_ref().map(|keying| &keying.far_certificate[..])
+    }
+
+    /// Whether an IIKeying went out so lately that it may still be under way.
+    pub(super) fn keyed_lately(&self, now: Instant) -> bool {
+        self.keying.as_ref().is_some_and(|keying| keying.attempts.sent_within(now, HELLO_FIRST_INTERVAL / 2))
     }
 
     /// Every address that the opening is indexed under.
@@ -215,19 +241,24 @@ impl Endpoint {
         {
             return Err(DropReason::NotAuthentic);
         }
+        if hello.cookie.len() > MAX_COOKIE {
+            return Err(DropReason::OverLimit);
+        }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
-        let reason = match self.other_session_with(slot, &identity) {
-            Some(existing) => OpenFailure::Duplicate { existing },
-            None => match self.profile.initiate(hello.certificate, &mut self.private_rng) {
-                Ok(initiation) => {
-                    self.begin_keying(slot, path, hello, initiation, identity);
-                    self.settle(slot);
-                    return Ok(());
-                }
-                Err(_) => OpenFailure::KeyAgreement,
-            },
+        if let Some(existing) = self.other_session_with(slot, &identity) {
+            self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+            self.settle(slot);
+            return Ok(());
+        }
+        let Ok(initiation) = self.profile.initiate(hello.certificate, &mut self.private_rng) else {
+            // Not an acceptable RHello: another of the candidates may give one.
+            if let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) {
+                opening.no_agreement(self.now);
+            }
+            self.settle(slot);
+            return Err(DropReason::NotAuthentic);
         };
-        self.with_session(slot, |session, cx| session.fail(cx, reason));
+        self.begin_keying(slot, path, hello, initiation, identity);
         self.settle(slot);
         Ok(())
     }
@@ -261,6 +292,7 @@ impl Endpoint {
             pending: initiation.pending,
             cookie: hello.cookie.to_vec(),
             cookie_changed: false,
+            failures: 0,
             packet,
             attempts: Attempts::starting(self.now),
             early: Vec::new(),
@@ -356,6 +388,9 @@ impl Endpoint {
         if keying.cookie_changed || keying.cookie != change.old_cookie {
             return Err(DropReason::Unexpected);
         }
+        if change.new_cookie.len() > MAX_COOKIE {
+            return Err(DropReason::OverLimit);
+        }
         let packet = self.keying_packet(keying.path, occupant.rx_id, change.new_cookie, &keying.component);
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         if let Some(keying) = opening.and_then(|opening| opening.keying.as_mut()) {
@@ -374,13 +409,21 @@ impl Endpoint {
         let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
         let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
         let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
+        // §3.3: 0 is for startup. No session could be told by it.
+        if chunk.session_id == 0 {
+            return Err(DropReason::Malformed);
+        }
+        if keying.failures >= MAX_FAILED_KEYINGS {
+            return Err(DropReason::OverLimit);
+        }
         let signed = [chunk.signed, &keying.component];
         if !self.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
             return Err(DropReason::NotAuthentic);
         }
         let Ok(keys) = keying.pending.finish(chunk.component) else {
-            opening.failure = OpenFailure::KeyAgreement;
-            opening.deadline = opening.deadline.min(now + FAILED_KEYING_PATIENCE);
+            keying.failures += 1;
+            opening.no_agreement(now);
+            self.settle(slot);
             return Err(DropReason::NotAuthentic);
         };
         let established = Established {

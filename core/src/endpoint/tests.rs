@@ -1,6 +1,14 @@
 //! Endpoints back to back, in virtual time.
 
+mod cookies;
+mod fragments;
+mod introduce;
+mod keying;
+mod limits;
+mod overrides;
 mod pair;
+mod parallel;
+mod redirect;
 mod startup;
 
 use pair::{A, B, Pair};

@@ -1,4 +1,4 @@
-//! Two endpoints and the wire between them.
+//! Two endpoints, or more, and the wire between them.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -11,9 +11,12 @@ use core::time::Duration;
 use chacha20::ChaCha20Rng;
 use rand_core::SeedableRng;
 
+use crate::endpoint::demux::startup_chunks;
+use crate::endpoint::startup::{StartupPacket, StartupQueue};
 use crate::profile::CryptoProfile;
-use crate::profile::flash::{Discriminator, FlashProfile};
+use crate::profile::flash::{Builder, Discriminator, FlashProfile};
 use crate::profile::plain::PlainProfile;
+use crate::wire::{self, Chunk, EncodeChunk};
 use crate::{
     Disposition, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, RecvMeta, SessionHandle, Target,
     TransmitBuf,
@@ -23,9 +26,12 @@ pub(super) const A: usize = 0;
 pub(super) const B: usize = 1;
 
 /// What becomes of a datagram: when each copy of it arrives, after the sending.
-type Fate = Box<dyn FnMut(&Datagram) -> Vec<Duration>>;
+type Fate = Box<dyn FnMut(&mut Datagram) -> Vec<Duration>>;
 
+/// On its way. Its source may be changed, as a NAT or another interface does.
+#[derive(Clone)]
 pub(super) struct Datagram {
+    pub(super) from: SocketAddr,
     pub(super) to: SocketAddr,
     pub(super) bytes: Vec<u8>,
     /// Number of this datagram among all sent, from 0.
@@ -35,6 +41,8 @@ pub(super) struct Datagram {
 pub(super) struct Node {
     pub(super) endpoint: Endpoint,
     pub(super) address: SocketAddr,
+    /// Further addresses that lead to it.
+    pub(super) aliases: Vec<SocketAddr>,
     pub(super) discriminator: Vec<u8>,
     pub(super) events: Vec<Event>,
 }
@@ -44,8 +52,60 @@ pub(super) struct Pair {
     pub(super) now: Instant,
     pub(super) fate: Fate,
     pub(super) sent: u64,
+    /// Every datagram that was sent, with the time.
+    pub(super) log: Vec<(Instant, Datagram)>,
     in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sequence: u64,
+}
+
+/// What a datagram of the plain profile is, by its first chunk.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    Hello,
+    ResponderHello,
+    Redirect,
+    CookieChange,
+    InitiatorKeying,
+    ResponderKeying,
+    /// Not a packet under the Default Session Key.
+    Session,
+}
+
+impl Datagram {
+    pub(super) fn kind(&self) -> Kind {
+        self.plain().map_or(Kind::Session, |(_, plain)| kind_of(&plain))
+    }
+
+    /// The session ID and the plain startup packet.
+    pub(super) fn plain(&self) -> Option<(u32, Vec<u8>)> {
+        let mut bytes = self.bytes.clone();
+        let (id, offset) = wire::session_id::unscramble(&bytes)?;
+        let mut keys = PlainProfile::new(b"").default_keys();
+        let plain = keys.open(&mut bytes[offset..]).ok()?;
+        Some((id, bytes[offset..][plain].to_vec()))
+    }
+}
+
+fn kind_of(plain: &[u8]) -> Kind {
+    let chunk = startup_chunks(plain).ok().and_then(|mut chunks| chunks.next());
+    match chunk {
+        Some(Ok(Chunk::InitiatorHello(_))) => Kind::Hello,
+        Some(Ok(Chunk::ResponderHello(_))) => Kind::ResponderHello,
+        Some(Ok(Chunk::Redirect(_))) => Kind::Redirect,
+        Some(Ok(Chunk::CookieChange(_))) => Kind::CookieChange,
+        Some(Ok(Chunk::InitiatorKeying(_))) => Kind::InitiatorKeying,
+        Some(Ok(Chunk::ResponderKeying(_))) => Kind::ResponderKeying,
+        _ => Kind::Session,
+    }
+}
+
+/// A datagram of the plain profile under the Default Session Key.
+pub(super) fn startup_datagram(session_id: u32, chunk: &impl EncodeChunk) -> Vec<u8> {
+    let mut queue = StartupQueue::default();
+    queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), session_id, chunk));
+    let mut buf = TransmitBuf::new(1);
+    queue.poll(&mut buf, PlainProfile::new(b"").default_keys().as_mut()).unwrap();
+    buf.datagrams().next().unwrap().to_vec()
 }
 
 pub(super) fn address(node: usize) -> SocketAddr {
@@ -63,41 +123,89 @@ impl Pair {
     }
 
     pub(super) fn with_config(seed: u8, config: EndpointConfig) -> Self {
-        let profiles = ["alice", "bob"].map(|name| {
-            (
-                Arc::new(PlainProfile::new(name.as_bytes()).pretend_authentic(true)) as Arc<dyn CryptoProfile>,
-                String::from(name).into_bytes(),
-            )
+        Self::named(seed, &[("alice", config.clone()), ("bob", config)])
+    }
+
+    /// Endpoints of the plain profile, each with its name and settings.
+    pub(super) fn named(seed: u8, nodes: &[(&str, EndpointConfig)]) -> Self {
+        let nodes = nodes.iter().map(|(name, config)| {
+            let profile = PlainProfile::new(name.as_bytes()).pretend_authentic(true);
+            (Arc::new(profile) as Arc<dyn CryptoProfile>, String::from(*name).into_bytes(), config.clone())
         });
-        Self::with_profiles(seed, config, profiles)
+        Self::with_nodes(seed, nodes.collect())
     }
 
     /// Two endpoints of the Flash profile.
     pub(super) fn flash(seed: u8) -> Self {
-        let profiles = [1, 2].map(|n| {
-            let mut rng = ChaCha20Rng::from_seed([seed ^ (n << 4); 32]);
-            let profile = FlashProfile::builder().build(&mut rng).unwrap();
-            let discriminator = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
-            (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator)
-        });
-        Self::with_profiles(seed, EndpointConfig::default(), profiles)
+        Self::flash_with(seed, |_, builder| builder)
     }
 
-    fn with_profiles(seed: u8, config: EndpointConfig, profiles: [(Arc<dyn CryptoProfile>, Vec<u8>); 2]) -> Self {
+    /// Two endpoints of the Flash profile, made with changes.
+    pub(super) fn flash_with(seed: u8, change: impl Fn(usize, Builder) -> Builder) -> Self {
+        let nodes = [A, B].map(|index| {
+            let mut rng = ChaCha20Rng::from_seed([seed ^ ((index as u8 + 1) << 4); 32]);
+            let profile = change(index, FlashProfile::builder()).build(&mut rng).unwrap();
+            let discriminator = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
+            (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator, EndpointConfig::default())
+        });
+        Self::with_nodes(seed, nodes.into())
+    }
+
+    fn with_nodes(seed: u8, nodes: Vec<(Arc<dyn CryptoProfile>, Vec<u8>, EndpointConfig)>) -> Self {
         let now = Instant::from_millis(1_000);
-        let nodes = profiles.into_iter().enumerate().map(|(index, (profile, discriminator))| {
+        let nodes = nodes.into_iter().enumerate().map(|(index, (profile, discriminator, config))| {
             let rng = Box::new(ChaCha20Rng::from_seed([seed.wrapping_mul(2).wrapping_add(index as u8); 32]));
-            let endpoint = Endpoint::new(config.clone(), profile, rng, now).unwrap();
-            Node { endpoint, address: address(index), discriminator, events: Vec::new() }
+            let endpoint = Endpoint::new(config, profile, rng, now).unwrap();
+            Node { endpoint, address: address(index), aliases: Vec::new(), discriminator, events: Vec::new() }
         });
         let fate: Fate = Box::new(|_| alloc::vec![Duration::from_millis(25)]);
-        Self { nodes: nodes.collect(), now, fate, sent: 0, in_flight: BTreeMap::new(), sequence: 0 }
+        Self { nodes: nodes.collect(), now, fate, sent: 0, log: Vec::new(), in_flight: BTreeMap::new(), sequence: 0 }
+    }
+
+    /// Makes a node's endpoint anew, as after a restart: same name and address, another seed.
+    pub(super) fn restart(&mut self, node: usize, seed: u8) {
+        let name = self.nodes[node].discriminator.clone();
+        let profile = Arc::new(PlainProfile::new(&name).pretend_authentic(true));
+        let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
+        self.nodes[node].endpoint = Endpoint::new(EndpointConfig::default(), profile, rng, self.now).unwrap();
+        self.nodes[node].events.clear();
+    }
+
+    /// From now on, all of this kind is lost and the rest arrives as usual.
+    pub(super) fn lose(&mut self, kind: Kind) {
+        self.fate = Box::new(
+            move |datagram| {
+                if datagram.kind() == kind { Vec::new() } else { alloc::vec![Duration::from_millis(25)] }
+            },
+        );
     }
 
     /// Opens a session from one node to the other.
     pub(super) fn open(&mut self, from: usize) -> SessionHandle {
         let target = Target::new(self.nodes[1 - from].discriminator.clone(), path_to(1 - from));
         self.nodes[from].endpoint.open(self.now, target).unwrap()
+    }
+
+    /// Opens a session to an endpoint by the names and addresses given.
+    pub(super) fn open_to(&mut self, from: usize, discriminator: &str, nodes: &[usize]) -> SessionHandle {
+        let candidates = nodes.iter().map(|node| (path_to(*node), Duration::ZERO)).collect();
+        let target = Target { discriminator: discriminator.as_bytes().to_vec().into(), candidates };
+        self.nodes[from].endpoint.open(self.now, target).unwrap()
+    }
+
+    /// What was sent from a node, or to one, of this kind, as the numbers of the log.
+    pub(super) fn sent_of(&self, kind: Kind, from: Option<usize>, to: Option<usize>) -> Vec<usize> {
+        let is = |node: Option<usize>, at: SocketAddr| node.is_none_or(|node| address(node) == at);
+        let log = self.log.iter().enumerate();
+        log.filter(|(_, (_, sent))| sent.kind() == kind && is(from, sent.from) && is(to, sent.to))
+            .map(|(index, _)| index)
+            .collect()
+    }
+
+    /// Hands a plain startup packet of one chunk to whoever has the address.
+    pub(super) fn inject(&mut self, from: SocketAddr, to: usize, session_id: u32, chunk: &impl EncodeChunk) {
+        let bytes = startup_datagram(session_id, chunk);
+        let _ = self.deliver(from, address(to), bytes);
     }
 
     /// Takes out what the endpoints have to send and to say.
@@ -107,12 +215,14 @@ impl Pair {
             while let Some(transmit) = self.nodes[index].endpoint.poll_transmit(self.now, &mut buf) {
                 for bytes in buf.datagrams() {
                     let from = self.nodes[index].address;
-                    let datagram = Datagram { to: transmit.path.remote, bytes: bytes.to_vec(), ordinal: self.sent };
+                    let bytes = bytes.to_vec();
+                    let mut datagram = Datagram { from, to: transmit.path.remote, bytes, ordinal: self.sent };
                     self.sent += 1;
-                    for delay in (self.fate)(&datagram) {
+                    self.log.push((self.now, datagram.clone()));
+                    for delay in (self.fate)(&mut datagram) {
                         self.sequence += 1;
                         let key = (self.now + delay, self.sequence);
-                        self.in_flight.insert(key, (from, datagram.to, datagram.bytes.clone()));
+                        self.in_flight.insert(key, (datagram.from, datagram.to, datagram.bytes.clone()));
                     }
                 }
             }
@@ -127,7 +237,7 @@ impl Pair {
     /// Hands a datagram to whoever has its address.
     pub(super) fn deliver(&mut self, from: SocketAddr, to: SocketAddr, mut bytes: Vec<u8>) -> Option<Disposition> {
         let now = self.now;
-        let node = self.nodes.iter_mut().find(|node| node.address == to)?;
+        let node = self.nodes.iter_mut().find(|node| node.address == to || node.aliases.contains(&to))?;
         let path = Path { interface: InterfaceId(0), remote: from };
         Some(node.endpoint.handle_datagram(now, path, RecvMeta::default(), &mut bytes))
     }

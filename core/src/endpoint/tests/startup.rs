@@ -106,9 +106,8 @@ fn glare_at_any_offset_leaves_one_session_and_no_event_lost() {
             assert_eq!(open, 1, "offset {offset} ms, node {node}: {:?}", pair.nodes[node].events);
         }
         // The second opening was merged into the session, or told that there is one.
-        let told = pair.nodes[B].events.iter().any(|event| match event {
-            Event::SessionOpened { session } | Event::SessionFailed { session, .. } => *session == b,
-            other => panic!("{other:?}"),
+        let told = pair.nodes[B].events.iter().any(|event| {
+            matches!(event, Event::SessionOpened { session } | Event::SessionFailed { session, .. } if *session == b)
         });
         assert!(told, "offset {offset} ms, {b_was_open}: {:?}", pair.nodes[B].events);
     }

@@ -1,0 +1,121 @@
+//! RFC 7016 §3.4, end to end: startup packets that are too large for one datagram.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::pair::{A, B, Kind, Pair, address, startup_datagram};
+use crate::EndpointConfig;
+use crate::event::Event;
+use crate::profile::CryptoProfile;
+use crate::profile::plain::PlainProfile;
+use crate::transmit::TransmitBuf;
+use crate::wire::{EncodeChunk, InitiatorHello, Mode, PacketFragment, PacketHeader, PacketWriter, session_id};
+
+/// A certificate, which in the plain profile is a name, that makes an IIKeying of several datagrams.
+fn large() -> String {
+    "a".repeat(5_000)
+}
+
+#[test]
+fn a_large_keying_goes_in_fragments_at_the_rate_of_startup() {
+    for order in [0, 1] {
+        let name = large();
+        let mut pair = Pair::named(1, &[(&name, EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+        // In order, or with each pair the other way about, and every datagram twice.
+        pair.fate = Box::new(move |datagram| {
+            let first = Duration::from_millis(25 + 3 * order * (datagram.ordinal % 2));
+            vec![first, first + Duration::from_millis(order)]
+        });
+        let session = pair.open_to(A, "bob", &[B]);
+        let start = pair.now;
+        pair.run_for_millis(900);
+        assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+        assert_eq!(pair.nodes[B].endpoint.stats().sessions_opened, 1);
+        let sizes: Vec<usize> = pair.log.iter().map(|(_, sent)| sent.bytes.len()).collect();
+        assert!(sizes.iter().all(|len| *len <= 1_200), "{sizes:?}");
+        let big = pair.log.iter().filter(|(_, sent)| sent.from == address(A) && sent.bytes.len() > 600);
+        let times: Vec<u128> = big.map(|(at, _)| at.saturating_duration_since(start).as_millis()).collect();
+        assert_eq!(times.len(), 5, "{sizes:?}");
+        for window in times.windows(4) {
+            assert!(window[3] - window[0] >= 200, "{times:?}");
+        }
+        assert_eq!(pair.nodes[B].endpoint.poll_timeout().map(|_| ()), Some(()), "only the session's keepalive");
+    }
+}
+
+#[test]
+fn a_lost_fragment_costs_one_repetition() {
+    let name = large();
+    let mut pair = Pair::named(2, &[(&name, EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    pair.fate = Box::new(|datagram| if datagram.ordinal == 3 { vec![] } else { vec![Duration::from_millis(25)] });
+    let session = pair.open_to(A, "bob", &[B]);
+    pair.run_for_millis(2_000);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+}
+
+/// A datagram under the Default Session Key, of any mode.
+fn datagram(mode: Mode, chunk: &impl EncodeChunk) -> Vec<u8> {
+    let mut keys = PlainProfile::new(b"").default_keys();
+    let mut bytes = vec![0; session_id::LEN];
+    let mut plain = Vec::new();
+    let mut writer = PacketWriter::new(&mut plain, 1_400);
+    assert!(writer.header(&PacketHeader::new(mode)) && writer.push(chunk));
+    bytes.extend_from_slice(&plain);
+    let sealed = keys.sealed_len(0, plain.len());
+    bytes.resize(session_id::LEN + sealed, 0);
+    let span = crate::transmit::Span { start: session_id::LEN, front: 0, plain: plain.len(), sealed };
+    keys.seal(&mut bytes, &[span]);
+    let (id, encrypted) = bytes.split_at_mut(session_id::LEN);
+    id.copy_from_slice(&session_id::scramble(0, encrypted));
+    bytes
+}
+
+/// A plain packet of any mode with a hello for B.
+fn hello(mode: Mode) -> Vec<u8> {
+    let mut plain = Vec::new();
+    let mut writer = PacketWriter::new(&mut plain, 1_400);
+    assert!(writer.header(&PacketHeader::new(mode)));
+    assert!(writer.push(&InitiatorHello { discriminator: b"bob", tag: b"0123456789abcdef" }));
+    plain
+}
+
+#[test]
+fn fragments_and_the_packet_they_make_are_of_startup_mode() {
+    let startup = Mode::Startup;
+    let cases = [
+        (startup, startup, startup, 1),
+        (startup, Mode::Initiator, startup, 0),
+        (Mode::Responder, startup, startup, 0),
+        (startup, startup, Mode::Initiator, 0),
+        (Mode::Initiator, Mode::Initiator, Mode::Initiator, 0),
+    ];
+    for (first, second, whole, answers) in cases {
+        let mut pair = Pair::new(3);
+        let plain = hello(whole);
+        for (number, mode, fragment) in [(0, first, &plain[..10]), (1, second, &plain[10..])] {
+            let chunk = PacketFragment { more_fragments: number == 0, packet_id: 9, fragment_number: number, fragment };
+            let _ = pair.deliver(address(A), address(B), datagram(mode, &chunk));
+        }
+        pair.flush();
+        let sent = pair.sent_of(Kind::ResponderHello, Some(B), Some(A)).len();
+        assert_eq!(sent, answers, "{first:?}, {second:?}, {whole:?}");
+    }
+}
+
+#[test]
+fn fragments_within_fragments_are_not_put_together() {
+    let mut pair = Pair::new(4);
+    let inner =
+        PacketFragment { more_fragments: false, packet_id: 1, fragment_number: 0, fragment: &hello(Mode::Startup) };
+    let mut plain = Vec::new();
+    let mut writer = PacketWriter::new(&mut plain, 1_400);
+    assert!(writer.header(&PacketHeader::new(Mode::Startup)) && writer.push(&inner));
+    let outer = PacketFragment { more_fragments: false, packet_id: 2, fragment_number: 0, fragment: &plain };
+    let _ = pair.deliver(address(A), address(B), startup_datagram(0, &outer));
+    let mut buf = TransmitBuf::new(1);
+    assert_eq!(pair.nodes[B].endpoint.poll_transmit(pair.now, &mut buf), None);
+    assert_eq!(pair.nodes[B].endpoint.stats().dropped_wrong_mode, 1);
+}

@@ -1,0 +1,139 @@
+//! RFC 7016 §3.5.1.4 to §3.5.1.6: redirector, forwarder, and both.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::pair::{A, B, Kind, Pair, address};
+use crate::event::{Event, UnmatchedHello};
+use crate::wire::{Address, AddressOrigin, InitiatorHello};
+use crate::{EndpointConfig, ForwardedHelloPolicy};
+
+const INTRO: usize = 2;
+
+/// A and B behind NATs that let in only what comes from where something was sent to before; B has a session with
+/// the introducer.
+fn introduced(seed: u8, policy: ForwardedHelloPolicy, introducer: EndpointConfig) -> Pair {
+    let bob = EndpointConfig { forwarded_hello: policy, ..EndpointConfig::default() };
+    let mut pair = Pair::named(seed, &[("alice", EndpointConfig::default()), ("bob", bob), ("intro", introducer)]);
+    let mut opened: BTreeSet<(SocketAddr, SocketAddr)> = BTreeSet::new();
+    pair.fate = Box::new(move |datagram| {
+        opened.insert((datagram.from, datagram.to));
+        let lets_in = datagram.to == address(INTRO) || opened.contains(&(datagram.to, datagram.from));
+        if lets_in { vec![Duration::from_millis(25)] } else { vec![] }
+    });
+    pair.open_to(B, "intro", &[INTRO]);
+    pair.run_for_millis(500);
+    pair.nodes.iter_mut().for_each(|node| node.events.clear());
+    pair.log.clear();
+    pair
+}
+
+fn introducer() -> EndpointConfig {
+    EndpointConfig { introduce: true, ..EndpointConfig::default() }
+}
+
+/// Figure 17.
+#[test]
+fn two_ends_behind_nats_are_introduced() {
+    let mut pair = introduced(1, ForwardedHelloPolicy::Answer, introducer());
+    let start = pair.now;
+    let session = pair.open_to(A, "bob", &[INTRO]);
+    pair.run_for_millis(900);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }], "at the first attempt");
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().path().unwrap().remote, address(B));
+    let opened_after = |kind, from, to| {
+        let index = pair.sent_of(kind, Some(from), Some(to))[0];
+        pair.log[index].0.saturating_duration_since(start).as_millis()
+    };
+    assert_eq!(opened_after(Kind::Hello, A, INTRO), 0);
+    assert_eq!(opened_after(Kind::Redirect, INTRO, A), 25);
+    assert_eq!(opened_after(Kind::ResponderHello, B, A), 50, "for the forwarded hello");
+    assert_eq!(opened_after(Kind::Hello, A, B), 50, "for the redirect");
+    assert_eq!(opened_after(Kind::InitiatorKeying, A, B), 75);
+}
+
+#[test]
+fn each_policy_for_forwarded_hellos_does_as_it_says() {
+    use ForwardedHelloPolicy::{Answer, Ignore, ImpliedRedirect};
+    for (policy, hellos, redirects) in [(Answer, 1, 0), (ImpliedRedirect, 0, 1), (Ignore, 0, 0)] {
+        // Only forwarded, by the application: A has no candidate but the introducer.
+        let config = EndpointConfig { max_unmatched_hellos: 8, ..EndpointConfig::default() };
+        let mut pair = introduced(2, policy, config);
+        pair.fate = Box::new(|_| vec![Duration::from_millis(25)]);
+        let session = pair.open_to(A, "bob", &[INTRO]);
+        pair.run_for_millis(26);
+        let [Event::UnmatchedHello { hello }] = &pair.nodes[INTRO].events[..] else { panic!("no event") };
+        let hello = hello.clone();
+        assert_eq!((&hello.discriminator[..], hello.path.remote), (&b"bob"[..], address(A)));
+        let intro = &mut pair.nodes[INTRO].endpoint;
+        let to_bob = intro.session_named(b"bob").unwrap();
+        assert!(intro.session_named(b"alice").is_none());
+        assert!(intro.forward(pair.now, &hello, to_bob));
+        pair.run_for_millis(30);
+        let sent = [Kind::ResponderHello, Kind::Redirect].map(|kind| pair.sent_of(kind, Some(B), Some(A)).len());
+        assert_eq!(sent, [hellos, redirects], "{policy:?}");
+        pair.run_for_millis(500);
+        let opened = pair.nodes[A].events.contains(&Event::SessionOpened { session });
+        assert_eq!(opened, policy != Ignore, "{policy:?}");
+    }
+}
+
+#[test]
+fn the_application_can_redirect() {
+    let config = EndpointConfig { max_unmatched_hellos: 8, ..EndpointConfig::default() };
+    let mut pair =
+        Pair::named(3, &[("alice", EndpointConfig::default()), ("bob", EndpointConfig::default()), ("r", config)]);
+    let session = pair.open_to(A, "bob", &[INTRO]);
+    pair.run_for_millis(26);
+    let Some(Event::UnmatchedHello { hello }) = pair.nodes[INTRO].events.pop() else { panic!("no event") };
+    let bob = Address { origin: AddressOrigin::Observed, socket: address(B) };
+    assert!(pair.nodes[INTRO].endpoint.redirect(pair.now, &hello, &[bob; 40]));
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    // 24 addresses at most, of seven bytes each with its flags.
+    let redirect = pair.sent_of(Kind::Redirect, None, None)[0];
+    assert!(pair.log[redirect].1.bytes.len() < 24 * 7 + 60);
+}
+
+#[test]
+fn hellos_for_others_wait_in_limited_number_and_size_and_are_untold_unless_wanted() {
+    for (wanted, told) in [(0, 0), (2, 2)] {
+        let config = EndpointConfig { max_unmatched_hellos: wanted, ..EndpointConfig::default() };
+        let mut pair = Pair::with_config(4, config);
+        pair.inject(address(A), B, 0, &InitiatorHello { discriminator: &[b'x'; 3_000], tag: b"huge" });
+        for _ in 0..10 {
+            pair.inject(address(A), B, 0, &InitiatorHello { discriminator: b"carol", tag: b"12345678" });
+        }
+        pair.flush();
+        let hello = |event: &Event| matches!(event, Event::UnmatchedHello { hello: UnmatchedHello { tag, .. } } if &tag[..] == b"12345678");
+        assert_eq!(pair.nodes[B].events.len(), told);
+        assert!(pair.nodes[B].events.iter().all(hello));
+        assert_eq!(pair.sent, 0);
+        // The user has taken them: there is room again.
+        pair.inject(address(A), B, 0, &InitiatorHello { discriminator: b"carol", tag: b"12345678" });
+        pair.flush();
+        assert_eq!(pair.nodes[B].events.len(), if told == 0 { 0 } else { told + 1 });
+    }
+}
+
+#[test]
+fn an_introducer_does_not_introduce_whom_it_does_not_know_or_no_longer_knows() {
+    let mut pair = introduced(5, ForwardedHelloPolicy::Answer, introducer());
+    pair.open_to(A, "carol", &[INTRO]);
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::Redirect, Some(INTRO), None).len(), 0);
+    let to_bob = pair.nodes[INTRO].endpoint.session_named(b"bob").unwrap();
+    pair.nodes[INTRO].endpoint.session_mut(pair.now, to_bob).unwrap().close(crate::CloseMode::Orderly);
+    pair.run_for_millis(100);
+    pair.open_to(A, "bob", &[INTRO]);
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::Redirect, Some(INTRO), None).len(), 0);
+    let hello =
+        UnmatchedHello { path: super::pair::path_to(A), discriminator: (&b"bob"[..]).into(), tag: (&b"t"[..]).into() };
+    assert!(!pair.nodes[INTRO].endpoint.forward(pair.now, &hello, to_bob));
+    assert_eq!(Vec::from_iter(pair.nodes[INTRO].endpoint.session_named(b"bob")), []);
+}

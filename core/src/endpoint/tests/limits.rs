@@ -1,0 +1,154 @@
+//! Limits of startup, what strangers can cause, and what chance decides.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::pair::{A, B, Kind, Pair, address, path_to, startup_datagram};
+use super::redirect::tag;
+use crate::error::OpenError;
+use crate::event::Event;
+use crate::wire::InitiatorHello;
+use crate::{EndpointConfig, Target};
+
+#[test]
+fn open_refuses_what_cannot_be_opened() {
+    let config = EndpointConfig { max_opening: 2, ..EndpointConfig::default() };
+    let mut pair = Pair::with_config(1, config);
+    let now = pair.now;
+    let endpoint = &mut pair.nodes[A].endpoint;
+    let nowhere = Target { discriminator: "bob".into(), candidates: vec![] };
+    assert_eq!(endpoint.open(now, nowhere), Err(OpenError::NoCandidates));
+    assert_eq!(endpoint.open(now, Target::new("", path_to(B))), Err(OpenError::BadDiscriminator));
+    assert_eq!(endpoint.open(now, Target::new(vec![b'x'; 1_025], path_to(B))), Err(OpenError::BadDiscriminator));
+    assert_eq!((endpoint.sessions().count(), endpoint.poll_timeout()), (0, None));
+    endpoint.open(now, Target::new(vec![b'x'; 1_024], path_to(B))).unwrap();
+    endpoint.open(now, Target::new("bob", path_to(B))).unwrap();
+    assert_eq!(endpoint.open(now, Target::new("carol", path_to(B))), Err(OpenError::TooManySessions));
+    pair.run_for_millis(200);
+    // One is open now, so there is room for another.
+    pair.nodes[A].endpoint.open(pair.now, Target::new("carol", path_to(B))).unwrap();
+}
+
+#[test]
+fn neither_end_has_more_sessions_than_it_is_allowed() {
+    let server = EndpointConfig { max_sessions: 2, ..EndpointConfig::default() };
+    let names = ["a", "b", "c", "d"];
+    let mut nodes: Vec<_> = names.iter().map(|name| (*name, EndpointConfig::default())).collect();
+    nodes.push(("server", server));
+    let mut pair = Pair::named(2, &nodes);
+    for node in 0..4 {
+        pair.open_to(node, "server", &[4]);
+    }
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[4].endpoint.sessions().count(), 2);
+    assert_eq!(pair.nodes[4].endpoint.stats().over_limit, 2);
+    let target = Target::new("a", path_to(A));
+    assert_eq!(pair.nodes[4].endpoint.open(pair.now, target), Err(OpenError::TooManySessions));
+}
+
+#[test]
+fn key_agreements_for_strangers_are_rationed() {
+    let server = EndpointConfig { max_keyings_per_second: 3, ..EndpointConfig::default() };
+    let names = ["a", "b", "c", "d", "e"];
+    let mut nodes: Vec<_> = names.iter().map(|name| (*name, EndpointConfig::default())).collect();
+    nodes.push(("server", server));
+    let mut pair = Pair::named(3, &nodes);
+    for node in 0..5 {
+        pair.open_to(node, "server", &[5]);
+    }
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[5].endpoint.sessions().count(), 3);
+    pair.run_for_millis(2_000);
+    assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at their second attempt");
+}
+
+/// Bytes that go to addresses that have proved nothing, for bytes that came from there.
+#[test]
+fn strangers_get_three_times_what_they_send_and_a_limited_number_of_bytes_more() {
+    for excess in [0, 20_000] {
+        let config = EndpointConfig { max_excess_reply_bytes: excess, ..EndpointConfig::default() };
+        let mut pair = Pair::with_config(4, config);
+        pair.fate = Box::new(|_| vec![]);
+        let mut came = 0;
+        // Some hellos are as short as can be, some as long as they are from this implementation, some longer.
+        for (n, tag_len) in (0..6_000u32).zip([1, 16, 60].into_iter().cycle()) {
+            let hello = startup_datagram(0, &InitiatorHello { discriminator: b"bob", tag: &vec![7; tag_len] });
+            came += hello.len();
+            let _ = pair.deliver(SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 1_935)), address(B), hello);
+            pair.flush();
+        }
+        let went: usize = pair.log.iter().map(|(_, sent)| sent.bytes.len()).sum();
+        assert!(went <= 3 * came + excess as usize, "{went} bytes for {came}");
+        assert!(pair.log.len() >= 2_000, "the long ones are answered in any case: {}", pair.log.len());
+        assert_eq!(pair.nodes[B].endpoint.poll_timeout(), None);
+    }
+}
+
+/// The default certificate has a fresh key each time, so that it is short.
+#[test]
+fn a_default_certificate_costs_few_bytes_beyond_three_times_the_hello() {
+    let mut pair = Pair::flash(5);
+    pair.open(A);
+    pair.run_for_millis(40);
+    let [hello, answer] = [0, 1].map(|index| pair.log[index].1.bytes.len());
+    assert!(answer <= 4 * hello, "{answer} bytes for {hello}");
+}
+
+#[test]
+fn one_source_is_answered_at_its_own_rate() {
+    let config = EndpointConfig { max_hello_replies_per_source: 10, ..EndpointConfig::default() };
+    let mut pair = Pair::with_config(6, config);
+    let hello = startup_datagram(0, &InitiatorHello { discriminator: b"bob", tag: &[7; 16] });
+    for port in 1..1_000 {
+        let _ = pair.deliver(SocketAddr::from(([203, 0, 113, 1], port)), address(B), hello.clone());
+    }
+    pair.flush();
+    assert_eq!(pair.log.len(), 10);
+    let session = pair.open(A);
+    pair.run_for_millis(200);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }], "others are not the worse for it");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_bytes_and_another_seed_others() {
+    let run = |seed| {
+        let mut pair = Pair::new(seed);
+        let session = pair.open(A);
+        pair.open(B);
+        pair.run_for_millis(500);
+        pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().ping();
+        pair.run_for_millis(20_000);
+        let log: Vec<_> = pair.log.iter().map(|(at, sent)| (*at, sent.to, sent.bytes.clone())).collect();
+        (tag(&pair, 0), log)
+    };
+    let (first, again, other) = (run(1), run(1), run(2));
+    assert_eq!(first, again);
+    assert_ne!(first.0, other.0);
+    assert_eq!(first.0.len(), 16);
+}
+
+/// §3.3, §3.5.1.1.1: tags and session IDs are unique among what is open and opening, and no session ID is 0.
+#[test]
+fn tags_and_session_ids_are_unique_and_never_0() {
+    let mut pair = Pair::new(7);
+    pair.lose(Kind::InitiatorKeying);
+    // As many endpoints as there are names of one byte, all played by hand.
+    let now = pair.now;
+    for n in 0..=255u8 {
+        pair.nodes[A].endpoint.open(now, Target::new(vec![n, 1], path_to(B))).unwrap();
+    }
+    pair.flush();
+    let tags: Vec<_> = pair.sent_of(Kind::Hello, Some(A), None).into_iter().map(|index| tag(&pair, index)).collect();
+    assert_eq!(tags.iter().collect::<BTreeSet<_>>().len(), 256);
+    for (n, tag_echo) in (0..=255u8).zip(&tags) {
+        let hello = crate::wire::ResponderHello { tag_echo, cookie: &[0; 64], certificate: &[n, 1] };
+        pair.inject(address(B), A, 0, &hello);
+    }
+    pair.flush();
+    let ids: BTreeSet<u32> = super::cookies::keyings(&pair).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(ids.len(), 256);
+    assert!(!ids.contains(&0));
+}

@@ -1,0 +1,121 @@
+//! RFC 7016 §3.5.1.1.1, §3.5.1.4: redirects, as the initiator takes them.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::pair::{A, B, Kind, Pair, address};
+use crate::endpoint::demux::startup_chunks;
+use crate::wire::{Address, AddressOrigin, Chunk, Redirect};
+
+fn destination(text: &str) -> Address {
+    Address { origin: AddressOrigin::Observed, socket: text.parse().unwrap() }
+}
+
+fn many(count: u16) -> Vec<Address> {
+    let socket = |port| SocketAddr::from(([203, 0, 113, 5], 1_000 + port));
+    (0..count).map(|port| Address { origin: AddressOrigin::Observed, socket: socket(port) }).collect()
+}
+
+/// A is opening to B, which is dead, and the tag it uses.
+fn opening(seed: u8) -> (Pair, Vec<u8>) {
+    let mut pair = Pair::new(seed);
+    pair.fate = Box::new(|_| vec![]);
+    pair.open(A);
+    pair.flush();
+    let tag = tag(&pair, 0);
+    (pair, tag)
+}
+
+/// The tag of the hello with this number in the log.
+pub(super) fn tag(pair: &Pair, index: usize) -> Vec<u8> {
+    let plain = pair.log[index].1.plain().unwrap().1;
+    match startup_chunks(&plain).unwrap().next() {
+        Some(Ok(Chunk::InitiatorHello(hello))) => hello.tag.to_vec(),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn hello_targets(pair: &Pair) -> Vec<SocketAddr> {
+    let sent = pair.sent_of(Kind::Hello, Some(A), None);
+    sent.into_iter().map(|index| pair.log[index].1.to).collect()
+}
+
+#[test]
+fn redirects_add_candidates_up_to_24_and_an_opening_sends_no_more_hellos_than_they_have_turns() {
+    let (mut pair, tag) = opening(1);
+    pair.inject(address(B), A, 0, &Redirect::new(&tag, &many(5)));
+    pair.flush();
+    assert_eq!(hello_targets(&pair).len(), 6);
+    // Known ones are not added again, and get no hello out of turn.
+    for _ in 0..100 {
+        pair.inject(address(B), A, 0, &Redirect::new(&tag, &many(5)));
+    }
+    pair.flush();
+    assert_eq!(hello_targets(&pair).len(), 6);
+    for _ in 0..100 {
+        pair.inject(address(B), A, 0, &Redirect::new(&tag, &many(60)));
+    }
+    pair.flush();
+    assert_eq!(hello_targets(&pair).len(), 24);
+    pair.run_for_millis(100_000);
+    assert_eq!(hello_targets(&pair).len(), 24 * 12, "each has its twelve turns in 95 s");
+    assert!(pair.nodes[A].endpoint.by_address.is_empty() && pair.nodes[A].endpoint.by_tag.is_empty());
+    assert_eq!(pair.nodes[A].endpoint.poll_timeout(), None);
+}
+
+#[test]
+fn each_candidate_has_its_own_backoff() {
+    let (mut pair, tag) = opening(2);
+    let start = pair.now;
+    pair.run_for_millis(700);
+    pair.inject(address(B), A, 0, &Redirect::new(&tag, &many(1)));
+    pair.run_for_millis(4_000);
+    let times = |to: SocketAddr| -> Vec<u128> {
+        let log = pair.log.iter().filter(|(_, sent)| sent.to == to);
+        log.map(|(at, _)| at.saturating_duration_since(start).as_millis()).collect()
+    };
+    assert_eq!(times(address(B)), [0, 1_000, 3_500]);
+    assert_eq!(times(many(1)[0].socket), [700, 1_700, 4_200]);
+}
+
+#[test]
+fn an_implied_redirect_names_its_own_source() {
+    let (mut pair, tag) = opening(3);
+    let source: SocketAddr = "198.51.100.9:4000".parse().unwrap();
+    pair.inject(source, A, 0, &Redirect::new(&tag, &[]));
+    pair.flush();
+    assert_eq!(hello_targets(&pair), [address(B), source]);
+}
+
+#[test]
+fn addresses_that_cannot_be_anybodys_are_not_tried() {
+    let (mut pair, tag) = opening(4);
+    let bad = ["192.0.2.9:0", "0.0.0.0:1935", "224.0.0.1:1935", "255.255.255.255:1935", "[::]:1935", "[ff02::1]:1935"];
+    let mut addresses: Vec<Address> = bad.iter().map(|text| destination(text)).collect();
+    addresses.push(destination("[::ffff:224.0.0.1]:1935"));
+    addresses.push(destination("192.0.2.77:1935"));
+    pair.inject(address(B), A, 0, &Redirect::new(&tag, &addresses));
+    pair.flush();
+    assert_eq!(hello_targets(&pair), [address(B), addresses.last().unwrap().socket]);
+}
+
+#[test]
+fn a_redirect_with_another_tag_or_after_the_choice_changes_nothing() {
+    let mut pair = Pair::new(5);
+    pair.lose(Kind::InitiatorKeying);
+    pair.open(A);
+    pair.flush();
+    let tag = tag(&pair, 0);
+    let mut wrong = tag.clone();
+    wrong[0] ^= 1;
+    pair.inject(address(B), A, 0, &Redirect::new(&wrong, &many(5)));
+    pair.inject(address(B), A, 0, &Redirect::new(&tag[..8], &many(5)));
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::InitiatorKeying, Some(A), None).len(), 1);
+    pair.inject(address(B), A, 0, &Redirect::new(&tag, &many(5)));
+    pair.run_for_millis(5_000);
+    assert_eq!(hello_targets(&pair), [address(B)]);
+    assert_eq!(pair.nodes[A].endpoint.stats().unexpected, 3);
+}
