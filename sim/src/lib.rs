@@ -75,8 +75,14 @@ pub use trace::{
 pub use wheel::Wheel;
 pub use world::{Config, Counters, InFlight, NodeId, RunError, World};
 
+#[cfg(feature = "files")]
+pub mod record;
+#[cfg(feature = "files")]
+pub mod report;
 pub mod rtmfp;
 #[cfg(feature = "files")]
 pub mod run;
 #[cfg(feature = "files")]
 pub mod scenario;
+#[cfg(feature = "files")]
+pub mod seek;

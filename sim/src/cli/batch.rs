@@ -61,7 +61,7 @@ fn jobs(arguments: &RunArguments) -> Result<Vec<Job>, String> {
             let settings: String = settings.collect();
             for &seed in &range {
                 let mut options = RunOptions::new(seed);
-                options.samples = 100;
+                options.samples = if arguments.all { 100 } else { 400 };
                 options.crypto = match arguments.crypto {
                     CryptoChoice::Toy => Crypto::Toy,
                     CryptoChoice::Real => Crypto::Real,
@@ -122,12 +122,14 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
         println!("{}", line.text);
     }
     // One run shows what was measured.
-    if let [job] = jobs.as_slice()
-        && let Ok(outcome) = run_one(&job.scenario, &job.options)
+    if let [job] = jobs.as_slice() {
+        super::look::single(&job.scenario, &job.options, arguments)?;
+    } else if arguments.html.is_some()
+        || arguments.pcap.is_some()
+        || arguments.jsonl.is_some()
+        || arguments.csv.is_some()
     {
-        for (expectation, value, holds) in &outcome.measured {
-            println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
-        }
+        return Err(format!("these are {} runs; choose one with --seed and --set to write files of it", jobs.len()));
     }
     let wall = began.elapsed();
     println!("{} runs, {failed} failed, wall={}.{:03}s", jobs.len(), wall.as_secs(), wall.subsec_millis());
@@ -144,7 +146,7 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long the program took; no outcome depends on it")]
-fn began() -> std::time::Instant {
+pub(super) fn began() -> std::time::Instant {
     std::time::Instant::now()
 }
 

@@ -2,6 +2,8 @@
 
 mod batch;
 mod list;
+mod look;
+mod seek;
 mod single;
 mod source;
 
@@ -46,6 +48,46 @@ enum Command {
     },
     /// Runs scenarios. With several seeds or a matrix, everything in all combinations.
     Run(RunArguments),
+    /// Writes the report of a run as one HTML file; `run --html` does the same.
+    Report {
+        /// A built-in name or a file.
+        scenario: String,
+        /// Where to.
+        #[arg(short, long, default_value = "report.html")]
+        output: PathBuf,
+        /// The seed; the scenario's own if none is given.
+        #[arg(long)]
+        seed: Option<u64>,
+    },
+    /// Runs random scenarios until the time is over, and shrinks what fails.
+    Swarm {
+        /// For how long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+        /// The number of the first scenario.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// Ends after so many scenarios.
+        #[arg(long, default_value_t = u64::MAX)]
+        count: u64,
+        /// Where to put what was found.
+        #[arg(long, default_value = ".")]
+        out: PathBuf,
+    },
+    /// Makes the smallest scenario that fails as this one does.
+    Shrink {
+        /// A built-in name or a file.
+        scenario: String,
+        /// The seed; the scenario's own if none is given.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// Where to put it.
+        #[arg(short, long, default_value = "min.toml")]
+        output: PathBuf,
+        /// The most runs.
+        #[arg(long, default_value_t = 2_000)]
+        runs: u64,
+    },
     /// Runs a scenario twice, and once with another granularity of the event queue: all must be the same.
     Verify {
         /// A built-in name or a file.
@@ -104,6 +146,21 @@ struct RunArguments {
     /// Ends at this time; expectations are not judged then.
     #[arg(long)]
     until: Option<String>,
+    /// Writes the report of a single run.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Writes captures of a single run, as sent and in plain, to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    pcap: Option<PathBuf>,
+    /// Writes packets and messages of a single run, an object a line.
+    #[arg(long, value_name = "FILE")]
+    jsonl: Option<PathBuf>,
+    /// Writes all gauges of a single run.
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Shows the first packets of a single run.
+    #[arg(long)]
+    ladder: bool,
     /// Compares hashes with this table, or writes it if it is not there.
     #[arg(long, value_name = "FILE")]
     hashes: Option<PathBuf>,
@@ -126,6 +183,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Show { scenario } => list::show(&scenario),
         Command::Check { files } => list::check(&files),
         Command::Run(arguments) => batch::run(&arguments),
+        Command::Report { scenario, output, seed } => look::report(&scenario, &output, seed),
+        Command::Swarm { minutes, from, count, out } => seek::swarm(minutes, from, count, &out),
+        Command::Shrink { scenario, seed, output, runs } => seek::shrunk(&scenario, seed, &output, runs),
         Command::Verify { scenario, seed } => single::verify(&scenario, seed),
         Command::Bisect { a, b, seed, seed_b } => single::bisect(&a, &b, seed, seed_b.or(seed)),
     };

@@ -265,7 +265,8 @@ impl<'a> Run<'a> {
             }
         }
         for (name, &id) in &self.map.nats {
-            let views: Vec<String> = self.world.nat_mappings(id).iter().map(|view| format!("{:?}", view)).collect();
+            let views = self.world.nat_mappings(id);
+            let views: Vec<String> = views.iter().map(|view| format!("{} = {}", view.inside, view.outside)).collect();
             let list = self.mappings.entry(name.clone()).or_default();
             if list.last().is_none_or(|(_, last)| *last != views) && list.len() < 200 {
                 list.push((now, views));

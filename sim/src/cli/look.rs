@@ -1,0 +1,72 @@
+//! What can be looked at of a single run.
+
+use std::path::Path;
+
+use rtmfp_sim::record::{Layer, capture, csv, json_lines};
+use rtmfp_sim::report::{html, ladder_text};
+use rtmfp_sim::run::{Outcome, RunOptions, run};
+use rtmfp_sim::scenario::Scenario;
+
+use super::source::load;
+use super::{Done, EXPECTATION, INVARIANT, PASSED, RunArguments};
+
+/// Packets that captures keep at most.
+const CAPTURED: usize = 200_000;
+/// Packets that a ladder needs.
+const LADDER: usize = 400;
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
+    println!("     wrote {}", path.display());
+    Ok(())
+}
+
+fn measured(outcome: &Outcome) {
+    for (expectation, value, holds) in &outcome.measured {
+        println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
+    }
+}
+
+/// Runs it again with what is asked for kept, and writes that.
+pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunArguments) -> Result<(), String> {
+    let captured = arguments.pcap.is_some() || arguments.jsonl.is_some();
+    let looked_at = arguments.ladder || arguments.html.is_some();
+    let packets = if captured { CAPTURED } else { usize::from(looked_at) * LADDER };
+    let options = RunOptions { packets, ..options.clone() };
+    let Ok(outcome) = run(scenario, &options) else { return Ok(()) };
+    measured(&outcome);
+    if arguments.ladder {
+        print!("{}", ladder_text(&outcome, 40));
+    }
+    if let Some(path) = &arguments.html {
+        write(path, html(scenario, options.seed, &outcome).as_bytes())?;
+    }
+    if let Some(path) = &arguments.jsonl {
+        write(path, json_lines(&outcome).as_bytes())?;
+    }
+    if let Some(path) = &arguments.csv {
+        write(path, csv(&outcome).as_bytes())?;
+    }
+    if let Some(folder) = &arguments.pcap {
+        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        write(&folder.join(format!("{}-sent.pcapng", scenario.name)), &capture(&outcome, Layer::Sent))?;
+        write(&folder.join(format!("{}-plain.pcapng", scenario.name)), &capture(&outcome, Layer::Plain))?;
+    }
+    Ok(())
+}
+
+pub(super) fn report(name: &str, output: &Path, seed: Option<u64>) -> Done {
+    let scenario = load(name)?;
+    let mut cases = scenario.cases().map_err(|error| error.to_string())?;
+    let scenario = if cases.is_empty() { scenario } else { cases.swap_remove(0).scenario };
+    let seed = seed.unwrap_or(scenario.seed);
+    let options = RunOptions { packets: LADDER, ..RunOptions::new(seed) };
+    let outcome = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
+    measured(&outcome);
+    write(output, html(&scenario, seed, &outcome).as_bytes())?;
+    Ok(match (outcome.passed(), outcome.broke_invariant()) {
+        (true, _) => PASSED,
+        (false, true) => INVARIANT,
+        (false, false) => EXPECTATION,
+    })
+}

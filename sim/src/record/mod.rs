@@ -1,0 +1,9 @@
+//! Recordings of a run: captures, JSON lines, CSV.
+
+mod lines;
+mod pcapng;
+mod plain;
+
+pub use lines::{csv, json_lines};
+pub use pcapng::{Layer, capture};
+pub use plain::{chunk_names, chunks};

@@ -1,0 +1,141 @@
+//! Makes a failing scenario small: explicit faults instead of chance, then as few of everything as still fails alike.
+
+use super::kind;
+use crate::run::{RunOptions, run};
+use crate::scenario::{Dur, FaultText, Scenario, ScenarioError};
+use crate::time::Span;
+
+/// What came of shrinking.
+#[derive(Clone, Debug)]
+pub struct Shrunk {
+    /// The smallest scenario found.
+    pub scenario: Scenario,
+    /// How it fails.
+    pub kind: String,
+    /// How many runs it took.
+    pub runs: u64,
+}
+
+struct Shrinker<'a> {
+    kind: String,
+    options: RunOptions,
+    runs: u64,
+    /// Whether there is still time for another run.
+    more: &'a mut dyn FnMut(u64) -> bool,
+}
+
+impl Shrinker<'_> {
+    fn fails(&mut self, scenario: &Scenario) -> bool {
+        if !(self.more)(self.runs) {
+            return false;
+        }
+        self.runs += 1;
+        // What no longer fits together does not fail alike.
+        let Ok(scenario) = Scenario::parse(&scenario.to_toml()) else { return false };
+        run(&scenario, &self.options).is_ok_and(|outcome| kind(&outcome).as_ref() == Some(&self.kind))
+    }
+
+    /// Removes as much of a list as it can: halves first, then smaller parts (Zeller's ddmin, without complements).
+    fn list<T: Clone>(&mut self, scenario: &mut Scenario, of: impl Fn(&mut Scenario) -> &mut Vec<T>) {
+        let mut size = of(scenario).len();
+        while size > 0 {
+            let mut from = 0;
+            while from < of(scenario).len() {
+                let mut smaller = scenario.clone();
+                let list = of(&mut smaller);
+                let to = (from + size).min(list.len());
+                list.drain(from..to);
+                if self.fails(&smaller) {
+                    *scenario = smaller;
+                } else {
+                    from += size;
+                }
+            }
+            size /= 2;
+        }
+    }
+
+    fn change(&mut self, scenario: &mut Scenario, change: impl Fn(&mut Scenario)) -> bool {
+        let mut smaller = scenario.clone();
+        change(&mut smaller);
+        let better = smaller != *scenario && self.fails(&smaller);
+        if better {
+            *scenario = smaller;
+        }
+        better
+    }
+}
+
+/// Shrinks a scenario that fails with these options; none if it does not fail. `more` is asked before each run, with
+/// the number of runs so far, whether to go on.
+///
+/// # Errors
+/// If the scenario cannot be run.
+pub fn shrink(
+    scenario: &Scenario,
+    options: &RunOptions,
+    more: &mut dyn FnMut(u64) -> bool,
+) -> Result<Option<Shrunk>, ScenarioError> {
+    let first = run(scenario, &RunOptions { record_faults: true, ..options.clone() })?;
+    let Some(kind) = kind(&first) else { return Ok(None) };
+    let mut shrinker = Shrinker { kind, options: options.clone(), runs: 1, more };
+    let mut best = scenario.clone();
+    best.seed = options.seed;
+    // Expectations that hold are no part of the failure.
+    best.expect.retain(|expect| expect.to_string() == shrinker.kind);
+    shrinker.change(&mut best, |scenario| {
+        scenario.explicit = true;
+        scenario.faults = first.faults.iter().cloned().map(FaultText).collect();
+    });
+    shrinker.list(&mut best, |scenario| &mut scenario.work);
+    shrinker.list(&mut best, |scenario| &mut scenario.at);
+    shrinker.list(&mut best, |scenario| &mut scenario.faults);
+    while shrinker.change(&mut best, |scenario| {
+        scenario.duration = Dur(Span(scenario.duration.0.0 / 2 / 1_000_000_000 * 1_000_000_000).max_second());
+    }) {}
+    for at in 0..best.work.len() {
+        for _ in 0..20 {
+            let halved = shrinker.change(&mut best, |scenario| {
+                if let Some(work) = scenario.work.get_mut(at) {
+                    work.bytes = work.bytes.map(|bytes| crate::scenario::Size(bytes.0 / 2));
+                    work.count = work.count.map(|count| (count / 2).max(1));
+                }
+            });
+            if !halved {
+                break;
+            }
+        }
+    }
+    Ok(Some(Shrunk { kind: shrinker.kind, runs: shrinker.runs, scenario: best }))
+}
+
+impl Span {
+    fn max_second(self) -> Self {
+        self.max(Self::secs(1))
+    }
+}
+
+#[test]
+fn a_failure_is_cut_down_to_what_matters() {
+    let text = r#"
+        name = "planted"
+        duration = "20s"
+        work = [
+            { kind = "messages", name = "x", from = "a", to = "b", count = 40, no-retransmit = true },
+            { kind = "messages", name = "y", from = "a", to = "b", count = 40 },
+        ]
+        expect = ["lost(x) == 0", "lost(y) == 0"]
+        [node.a]
+        [node.b]
+        [link.wan]
+        path = ["a", "b"]
+        both = { rate = "10Mbit", delay = "20ms", loss = "random 5%" }
+    "#;
+    let scenario = Scenario::parse(text).unwrap();
+    let shrunk = shrink(&scenario, &RunOptions::new(3), &mut |runs| runs < 500).unwrap().expect("it fails");
+    assert_eq!(shrunk.kind, "lost(x) == 0");
+    assert!(shrunk.scenario.explicit);
+    assert_eq!(shrunk.scenario.faults.len(), 1, "{}", shrunk.scenario.to_toml());
+    assert_eq!(shrunk.scenario.work.len(), 1);
+    assert!(shrunk.scenario.to_toml().lines().count() < 40);
+}
