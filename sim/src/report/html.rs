@@ -29,13 +29,22 @@ fn millis(span: Span) -> f64 {
     span.0 as f64 / 1e6
 }
 
+/// Until when there is something to see: a little after the last delivery and the last event.
+fn active(outcome: &Outcome, scenario: &Scenario) -> Time {
+    let deliveries = outcome.books.accounts.iter().filter_map(|account| account.deliveries.last());
+    let events = scenario.at.iter().map(|at| Time(at.t.0.0));
+    let last = deliveries.map(|delivery| delivery.read).chain(events).max().unwrap_or(outcome.end);
+    Time(last.0 + last.0 / 10 + 100_000_000).min(outcome.end)
+}
+
 /// The lines of some gauges, scaled.
-fn gauges(outcome: &Outcome, wanted: &[&str], scale: f64) -> Vec<Line> {
+fn gauges(outcome: &Outcome, until: Time, wanted: &[&str], scale: f64) -> Vec<Line> {
     let mut lines = Vec::new();
     for ((place, gauge, session), points) in &outcome.series {
         if wanted.contains(gauge) && points.iter().any(|(_, value)| *value != 0) {
             let name = if *session == 0 { format!("{place} {gauge}") } else { format!("{place} {gauge} #{session}") };
-            let points = points.iter().map(|(time, value)| (seconds(*time), *value as f64 * scale)).collect();
+            let points = points.iter().filter(|(time, _)| *time <= until);
+            let points = points.map(|(time, value)| (seconds(*time), *value as f64 * scale)).collect();
             lines.push(Line { name, points, steps: true });
         }
     }
@@ -43,12 +52,12 @@ fn gauges(outcome: &Outcome, wanted: &[&str], scale: f64) -> Vec<Line> {
     lines
 }
 
-fn throughput(outcome: &Outcome, scenario: &Scenario) -> Vec<Line> {
-    let width = (scenario.duration.0.0 / 120).max(1_000_000);
+fn throughput(outcome: &Outcome, until: Time) -> Vec<Line> {
+    let width = (until.0 / 120).max(1_000_000);
     let flows = outcome.books.accounts.iter().filter(|account| !account.deliveries.is_empty());
     flows
         .map(|account| {
-            let buckets = usize::try_from(outcome.end.0 / width + 1).unwrap_or(1);
+            let buckets = usize::try_from(until.0 / width + 1).unwrap_or(1);
             let mut bytes = vec![0_u64; buckets];
             for delivery in &account.deliveries {
                 let at = usize::try_from(delivery.read.0 / width).unwrap_or(0);
@@ -79,16 +88,17 @@ fn distribution(outcome: &Outcome) -> Vec<Line> {
         .collect()
 }
 
-fn sojourn(outcome: &Outcome) -> Vec<Line> {
+fn sojourn(outcome: &Outcome, until: Time) -> Vec<Line> {
     let mut lines = Vec::new();
     for (link, number) in &outcome.names.stages {
         for (way, name) in [(0, "up"), (1, "down")] {
             let Some(lane) = outcome.watched.lanes.get(&(number * 2 + way)) else { continue };
-            let step = (lane.transit.len() / 900).max(1);
+            let shown = lane.transit.iter().take_while(|(at, _)| *at <= until).count();
+            let transit = lane.transit.get(..shown).unwrap_or_default();
+            let step = (shown / 900).max(1);
             // The worst of each stretch: a mean would hide what hurts.
             let worst = |part: &[(Time, Span)]| part.iter().max_by_key(|(_, transit)| *transit).copied();
-            let points =
-                lane.transit.chunks(step).filter_map(worst).map(|(at, transit)| (seconds(at), millis(transit)));
+            let points = transit.chunks(step).filter_map(worst).map(|(at, transit)| (seconds(at), millis(transit)));
             lines.push(Line { name: format!("{link} {name}"), points: points.collect(), steps: false });
         }
     }
@@ -124,6 +134,7 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
         );
     }
     out.push_str("</table>");
+    let until = active(outcome, scenario);
     let events: Vec<(f64, String)> =
         scenario.at.iter().map(|at| (seconds(Time(at.t.0.0)), format!("{:?}", at.action))).collect();
     let mut losses = Vec::new();
@@ -138,7 +149,7 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
         "Throughput by work (dashed: events)",
         "seconds",
         "Mbit/s",
-        &throughput(outcome, scenario),
+        &throughput(outcome, until),
         &events,
     ));
     out.push_str(&chart(
@@ -149,18 +160,30 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
         &[],
     ));
     out.push_str("<h2>Sessions</h2>");
-    let windows = gauges(outcome, &["cwnd", "flight"], 1e-3);
+    let windows = gauges(outcome, until, &["cwnd", "flight"], 1e-3);
     out.push_str(&chart("Congestion window and data in flight (dashed: losses)", "seconds", "kB", &windows, &losses));
     out.push_str(&chart(
         "Smoothed round trip and ERTO",
         "seconds",
         "ms",
-        &gauges(outcome, &["srtt", "erto"], 1e-6),
+        &gauges(outcome, until, &["srtt", "erto"], 1e-6),
         &events,
     ));
     out.push_str("<h2>Links</h2>");
-    out.push_str(&chart("Bytes waiting", "seconds", "kB", &gauges(outcome, &["queue.up", "queue.down"], 1e-3), &[]));
-    out.push_str(&chart("Time on the link, the longest of each stretch", "seconds", "ms", &sojourn(outcome), &[]));
+    out.push_str(&chart(
+        "Bytes waiting",
+        "seconds",
+        "kB",
+        &gauges(outcome, until, &["queue.up", "queue.down"], 1e-3),
+        &[],
+    ));
+    out.push_str(&chart(
+        "Time on the link, the longest of each stretch",
+        "seconds",
+        "ms",
+        &sojourn(outcome, until),
+        &[],
+    ));
     lanes(&mut out, outcome);
     nats(&mut out, outcome);
     let ladder = ladder_svg(outcome, LADDER);
@@ -168,7 +191,7 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
         let _infallible =
             write!(out, "<h2>The first {LADDER} packets</h2><p>Rows are moments in order, not to scale.</p>{ladder}");
     }
-    let _infallible = write!(out, "<h2>Scenario</h2><pre>{}</pre></html>\n", escape(&scenario.to_toml()));
+    let _infallible = writeln!(out, "<h2>Scenario</h2><pre>{}</pre></html>", escape(&scenario.to_toml()));
     out
 }
 

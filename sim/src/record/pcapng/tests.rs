@@ -24,7 +24,7 @@ fn blocks_are_whole_and_comments_tell_the_chunks() {
         assert_eq!(at, bytes.len());
         assert!(packets >= 8, "{packets}");
         let text = String::from_utf8_lossy(&bytes);
-        assert!(text.contains("IHello") && text.contains("RIKeying"), "chunks are told");
+        assert!(text.contains("InitiatorHello") && text.contains("ResponderKeying"), "chunks are told");
     }
 }
 
