@@ -1,0 +1,55 @@
+//! Built-in scenarios from end to end: they pass, and they are the same however they are run.
+#![cfg(feature = "files")]
+
+use rtmfp_sim::run::{Crypto, RunOptions, run};
+use rtmfp_sim::scenario::{Scenario, builtin};
+
+/// The cases of a built-in scenario with its first seed.
+fn cases(name: &str) -> Vec<(String, Scenario)> {
+    let scenario = builtin(name).expect("in the list").scenario().expect("right");
+    let cases = scenario.cases().expect("right");
+    cases.into_iter().map(|case| (format!("{name} {}", case.label()), case.scenario)).collect()
+}
+
+fn passes(name: &str, crypto: Crypto) {
+    for (label, scenario) in cases(name) {
+        let options = RunOptions { crypto, ..RunOptions::new(scenario.seed) };
+        let outcome = run(&scenario, &options).expect("it can be run");
+        assert!(outcome.passed(), "{label}: {:?}", outcome.failures);
+    }
+}
+
+#[test]
+fn handshakes_pass() {
+    for name in ["hs-clean", "hs-droplist", "hs-dup-reorder", "hs-glare", "hs-forwarder", "nat-matrix", "udp-blocked"] {
+        passes(name, Crypto::Toy);
+    }
+}
+
+#[test]
+fn real_cryptography_passes_too() {
+    passes("hs-clean", Crypto::Real);
+    passes("hs-forwarder", Crypto::Real);
+}
+
+/// The hash holds everything that happened; how the event queue is grained must not show in it.
+#[test]
+fn runs_are_the_same_again_and_with_other_ticks() {
+    for (label, scenario) in cases("hs-dup-reorder") {
+        let hash = |seed, tick_log| {
+            let options = RunOptions { tick_log, ..RunOptions::new(seed) };
+            run(&scenario, &options).expect("it can be run").hash
+        };
+        assert_eq!(hash(1, 14), hash(1, 14), "{label}");
+        assert_eq!(hash(1, 14), hash(1, 10), "{label}");
+        assert_ne!(hash(1, 14), hash(2, 14), "{label}");
+    }
+}
+
+/// What waits for something fails when it is run, and says for what.
+#[test]
+fn waiting_scenarios_are_not_skipped() {
+    let scenario = builtin("pmtu").expect("in the list").scenario().expect("right");
+    let error = run(&scenario, &RunOptions::new(1)).expect_err("it cannot be run");
+    assert!(error.to_string().contains("path-mtu"), "{error}");
+}
