@@ -13,7 +13,7 @@ const LADDER: usize = 40;
 
 const STYLE: &str = "body{font:15px/1.45 system-ui,sans-serif;max-width:1080px;margin:2rem auto;padding:0 1rem;color:#222}\
 h1{margin:0 0 .2rem}h2{margin:2rem 0 .5rem;border-bottom:1px solid #ddd}figure{margin:1.2rem 0}\
-figcaption{font-weight:600;margin-bottom:.2rem}svg{width:100%;height:auto;display:block}path{fill:none;stroke-width:1.6}\
+figcaption{font-weight:600;margin-bottom:.2rem}svg{width:100%;height:auto;display:block}figure path{fill:none;stroke-width:1.6}\
 .grid{stroke:#e3e3e3}.mark{stroke:#b00;stroke-dasharray:3 3;opacity:.6}text{font:11px system-ui,sans-serif;fill:#555}\
 text.y{text-anchor:end}text.x,text.name{text-anchor:middle}text.device{font-weight:600;font-size:14px;text-anchor:middle;fill:#222}\
 text.lost{fill:#b00;font-size:14px;text-anchor:middle}text.label{paint-order:stroke;stroke:#fff;stroke-width:4px}\
