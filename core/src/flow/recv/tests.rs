@@ -315,6 +315,20 @@ fn ranges_are_limited() {
     assert_eq!(rig.on(Fragment { fsn: 4, ..plain(sequence + 2) }), Ok(true), "and one whose FSN makes room");
 }
 
+/// RFC 7016 §2.3.13, §2.3.14.
+#[test]
+fn an_acknowledgement_is_never_below_the_forward_sequence_number() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(Fragment { fsn: 7, ..plain(9) }).unwrap();
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=64 cum=7 9");
+    assert_eq!(rig.ack(300, false), "AckBitmap flow=3 blocks=64 cum=7 9");
+    // An older chunk that comes late takes nothing back.
+    rig.on(Fragment { fsn: 2, ..plain(3) }).unwrap();
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=64 cum=7 9");
+    rig.on(Fragment { abandon: true, fsn: 12, ..plain(12) }).unwrap();
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=64 cum=12");
+}
+
 /// Every fragment counts, however little it brings.
 #[test]
 fn a_flood_of_empty_fragments_is_limited_by_the_budget() {

@@ -133,6 +133,15 @@ fn the_receive_window_holds_data_back() {
     assert!(link.send.is_ready(), "unless the flow was rejected");
 }
 
+/// RFC 7016 §3.6.2.
+#[test]
+fn at_first_the_window_is_taken_as_64_kib() {
+    let mut link = link(1 << 20);
+    link.write(vec![0; 100_000]);
+    while link.transmit(FULL).is_some() {}
+    assert!((65_536..65_536 + 300).contains(&link.in_flight.outstanding()), "{}", link.in_flight.outstanding());
+}
+
 /// RFC 7016 §3.6.2.9.1.
 #[test]
 fn a_closed_window_is_probed() {
