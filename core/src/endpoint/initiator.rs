@@ -7,14 +7,16 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::attempts::Attempts;
 use super::demux::startup_chunks;
 use super::introduce::is_reachable;
+use super::reintroduce::MAX_INTRODUCERS;
 use super::startup::StartupPacket;
 use super::{Endpoint, Target, identity_of};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
-use crate::params::{EARLY_PACKETS, HELLO_BACKOFF_STEP, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
+use crate::params::{EARLY_PACKETS, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::PendingKeying;
 use crate::session::{Established, SessionState};
 use crate::time::Instant;
@@ -36,36 +38,6 @@ const MAX_FAILED_KEYINGS: u32 = 8;
 /// address that is not its own.
 const MAX_COOKIE: usize = 1_024;
 
-/// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1).
-#[derive(Clone, Copy, Debug)]
-struct Attempts {
-    next: Instant,
-    interval: Duration,
-}
-
-impl Attempts {
-    const fn starting(next: Instant) -> Self {
-        Self { next, interval: HELLO_FIRST_INTERVAL }
-    }
-
-    /// Whether an attempt is due; arms the next one if so.
-    fn due(&mut self, now: Instant) -> bool {
-        let due = self.next <= now;
-        if due {
-            self.next = now + self.interval;
-            self.interval += HELLO_BACKOFF_STEP;
-        }
-        due
-    }
-
-    /// Whether the latest attempt was less than `age` ago.
-    fn sent_within(&self, now: Instant, age: Duration) -> bool {
-        // Armed by the latest attempt, with the interval as it was before it grew.
-        let waited = self.interval.saturating_sub(HELLO_BACKOFF_STEP);
-        self.next > now && self.next.saturating_duration_since(now) + age > waited
-    }
-}
-
 /// A session that is being opened from this end.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -77,6 +49,8 @@ pub(super) struct Opening {
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
     keying: Option<Box<Keying>>,
+    /// Who answered with a Redirect, or had the hello answered by somebody else.
+    introducers: Vec<Path>,
     /// Why to say it failed, if it does.
     failure: OpenFailure,
     /// When this end first insisted on its own opening in glare (§3.5.1.3).
@@ -109,6 +83,7 @@ impl Opening {
             candidates: Vec::new(),
             max_candidates: config.max_candidates.min(REDIRECT_THRESHOLD),
             keying: None,
+            introducers: Vec::new(),
             failure: OpenFailure::TimedOut,
             glare_since: None,
         };
@@ -176,6 +151,7 @@ impl Endpoint {
         let Some(opening) = occupant.opening.take() else { return };
         self.opening -= 1;
         self.by_tag.remove(&opening.tag);
+        occupant.introducers.extend(opening.introducers.iter().take(MAX_INTRODUCERS));
         for address in opening.addresses() {
             self.by_address.remove(&(address, slot));
         }
@@ -208,8 +184,9 @@ impl Endpoint {
     pub(super) fn on_redirect(&mut self, path: Path, redirect: &Redirect<'_>) -> Result<(), DropReason> {
         let slot = self.slot_of_tag(redirect.tag_echo)?;
         let now = self.now;
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let opening = opening.ok_or(DropReason::Unexpected)?;
+        let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else {
+            return self.on_reintroduction_redirect(slot, path, redirect);
+        };
         let mut implied = true;
         for destination in redirect.destinations.iter() {
             implied = false;
@@ -219,6 +196,8 @@ impl Endpoint {
         }
         if implied {
             opening.add_candidate(path, now); // §2.3.5: an Implied Redirect names its own source
+        } else if !opening.introducers.contains(&path) {
+            opening.introducers.push(path);
         }
         self.index_candidates(slot);
         self.drive_opening(slot);
@@ -226,7 +205,7 @@ impl Endpoint {
         Ok(())
     }
 
-    fn slot_of_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
+    pub(super) fn slot_of_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
         let tag: [u8; TAG_LEN] = tag.try_into().map_err(|_| DropReason::Unexpected)?;
         self.by_tag.get(&tag).copied().ok_or(DropReason::Unexpected)
     }
@@ -234,8 +213,9 @@ impl Endpoint {
     /// §3.5.1.1.1: the first acceptable RHello chooses the far end.
     pub(super) fn on_responder_hello(&mut self, path: Path, hello: &ResponderHello<'_>) -> Result<(), DropReason> {
         let slot = self.slot_of_tag(hello.tag_echo)?;
-        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
-        let opening = opening.ok_or(DropReason::Unexpected)?;
+        let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else {
+            return self.on_reintroduction_hello(slot, path, hello);
+        };
         if !self.profile.is_authentic(hello.certificate)
             || !self.profile.selects(&opening.discriminator, hello.certificate)
         {
@@ -285,6 +265,10 @@ impl Endpoint {
         let Some(occupant) = self.slots.get_mut(slot) else { return };
         let Some(opening) = occupant.opening.as_mut() else { return };
         self.by_tag.remove(&opening.tag);
+        if opening.introducers.is_empty() && opening.candidates.iter().all(|(candidate, _)| *candidate != path) {
+            // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
+            opening.introducers.extend(opening.candidates.iter().map(|(candidate, _)| *candidate));
+        }
         opening.keying = Some(Box::new(Keying {
             path,
             far_certificate: Bytes::copy_from_slice(hello.certificate),

@@ -124,8 +124,9 @@ impl Endpoint {
         if !wanted || !is_reachable(forward.reply_address) {
             return Err(DropReason::Unexpected);
         }
-        let path = Path { interface: forward.interface, remote: forward.reply_address };
+        let path = Path { interface: forward.via.interface, remote: forward.reply_address };
         let asked = forward.discriminator.len() + forward.tag.len();
+        self.forwards.remember(forward.reply_address, forward.via);
         match self.config.forwarded_hello {
             ForwardedHelloPolicy::Answer => self.send_responder_hello(path, &forward.tag, asked),
             ForwardedHelloPolicy::ImpliedRedirect => self.send_redirect(path, &forward.tag, &[], asked),

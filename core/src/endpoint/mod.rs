@@ -1,5 +1,6 @@
 //! The endpoint: owns sessions, knows who a datagram is for, and starts sessions (RFC 7016 §3.5.1).
 
+mod attempts;
 mod cookie;
 mod demux;
 mod fragments;
@@ -8,6 +9,7 @@ mod ids;
 mod initiator;
 mod introduce;
 mod limits;
+mod reintroduce;
 mod responder;
 mod schedule;
 mod slots;
@@ -46,6 +48,7 @@ use fragments::Reassembly;
 use ids::SessionIds;
 use initiator::Opening;
 use limits::{Bucket, ReplyLimits};
+use reintroduce::Forwards;
 use schedule::{Deadlines, ReadyRing};
 use slots::{Occupant, Slots};
 use startup::StartupQueue;
@@ -93,7 +96,7 @@ pub struct Endpoint {
     by_address: BTreeSet<(SocketAddr, u32)>,
     /// Identities of sessions in S_KEYING_SENT and S_OPEN.
     by_identity: BTreeSet<([u8; 32], u32)>,
-    /// Tags of sessions in S_IHELLO_SENT.
+    /// Tags of hellos: of sessions in S_IHELLO_SENT, and of those that ask to be introduced again.
     by_tag: BTreeMap<[u8; TAG_LEN], u32>,
     opening: usize,
     deadlines: Deadlines,
@@ -106,6 +109,7 @@ pub struct Endpoint {
     keying_bucket: Bucket,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
+    forwards: Forwards,
     /// UnmatchedHello events that the user has not taken yet.
     unmatched: usize,
     stats: EndpointStats,
@@ -153,6 +157,7 @@ impl Endpoint {
             reassembly: Reassembly::default(),
             time_critical: TimeCriticalClock::default(),
             forwarded: VecDeque::new(),
+            forwards: Forwards::default(),
             unmatched: 0,
             stats: EndpointStats::default(),
         })
@@ -187,6 +192,8 @@ impl Endpoint {
             address: None,
             identity: None,
             introduce_at: Vec::new(),
+            introducers: Vec::new(),
+            reintroduction: None,
         });
         self.by_tag.insert(tag, slot);
         self.opening += 1;
@@ -196,7 +203,7 @@ impl Endpoint {
         Ok(handle)
     }
 
-    fn unused_tag(&mut self) -> [u8; TAG_LEN] {
+    pub(super) fn unused_tag(&mut self) -> [u8; TAG_LEN] {
         loop {
             let mut tag = [0; TAG_LEN];
             self.public_rng.fill_bytes(&mut tag);
@@ -213,6 +220,7 @@ impl Endpoint {
         self.startup.handle_timeout(now);
         while let Some((_, slot)) = self.deadlines.first().filter(|(at, _)| *at <= now) {
             self.drive_opening(slot);
+            self.drive_reintroduction(slot);
             self.with_session(slot, |session, cx| session.handle_timeout(cx));
             self.settle(slot);
             // A deadline that is still due would make this loop, and then the driver's, spin.
@@ -269,7 +277,8 @@ impl Endpoint {
         let occupant = self.slots.get(slot)?;
         debug_assert!(occupant.session.next_timeout().is_none_or(|(next, _)| next >= at));
         let opening = occupant.opening.as_ref().map(|opening| (opening.next_timeout(), "startup"));
-        opening.into_iter().chain(occupant.session.next_timeout()).min().map(|(_, reason)| reason)
+        let again = occupant.reintroduction.as_ref().map(|again| (again.next_timeout(), "reintroduction"));
+        opening.into_iter().chain(again).chain(occupant.session.next_timeout()).min().map(|(_, reason)| reason)
     }
 
     /// A look at a session, or `None` if the handle is stale.
@@ -385,13 +394,16 @@ impl Endpoint {
         if occupant.opening.is_some() && !matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
             self.end_opening(slot);
         }
+        self.watch_reintroduction(slot);
         let Some(occupant) = self.slots.get(slot) else { return };
         if occupant.session.is_gone() && !occupant.session.wants_transmit() {
             self.free(slot);
             return;
         }
         let opening = occupant.opening.as_ref().map(|opening| opening.next_timeout());
-        let deadline = opening.into_iter().chain(occupant.session.next_timeout().map(|(at, _)| at)).min();
+        let again = occupant.reintroduction.as_ref().map(|again| again.next_timeout());
+        let session = occupant.session.next_timeout().map(|(at, _)| at);
+        let deadline = [opening, again, session].into_iter().flatten().min();
         let want = occupant.session.wants_transmit().then(|| occupant.session.transmit_priority());
         self.deadlines.set(slot, deadline);
         self.ready.set(slot, want);

@@ -189,6 +189,8 @@ impl Endpoint {
                 address: None,
                 identity: None,
                 introduce_at: Vec::new(),
+                introducers: Vec::new(),
+                reintroduction: None,
             })
         });
         let rx_id = match self.slots.get(slot).map(|occupant| occupant.rx_id) {
@@ -217,6 +219,9 @@ impl Endpoint {
             far_certificate: Bytes::copy_from_slice(keying.certificate),
         };
         self.with_session(slot, |session, cx| session.establish(cx, established));
+        if let Some(introducer) = self.forwards.introducer_of(path.remote) {
+            self.learn_introducer(slot, introducer);
+        }
         self.stats.sessions_opened += 1;
         self.settle(slot);
     }

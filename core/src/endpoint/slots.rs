@@ -5,10 +5,12 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::initiator::Opening;
+use super::reintroduce::Reintroduction;
 use super::responder::Answered;
 use crate::handle::SessionHandle;
 use crate::session::Session;
 use crate::time::Instant;
+use crate::transmit::Path;
 use crate::wire::Address;
 
 /// One place for a session.
@@ -36,6 +38,10 @@ pub(super) struct Occupant {
     pub(super) identity: Option<[u8; 32]>,
     /// Further addresses to introduce the far end at (§3.5.1.6).
     pub(super) introduce_at: Vec<Address>,
+    /// Who can introduce this end to the far end again.
+    pub(super) introducers: Vec<Path>,
+    /// They are being asked to.
+    pub(super) reintroduction: Option<Box<Reintroduction>>,
 }
 
 /// All sessions of an endpoint.

@@ -9,6 +9,7 @@ mod overrides;
 mod pair;
 mod parallel;
 mod redirect;
+mod reintroduce;
 mod startup;
 
 use pair::{A, B, Pair};

@@ -114,6 +114,12 @@ impl<'a> SessionMut<'a> {
         }
     }
 
+    /// Names somebody who can introduce this end to the far end again (RFC 7016 §3.5.1.6), should both lose sight of
+    /// each other. Those who did so when the session was opened are known already; four are kept.
+    pub fn add_introducer(&mut self, path: Path) {
+        self.endpoint.learn_introducer(self.slot, path);
+    }
+
     /// Pings the far end now (RFC 7016 §3.5.4.1).
     pub fn ping(&mut self) {
         self.endpoint.with_session(self.slot, |session, cx| session.ping(cx.now));

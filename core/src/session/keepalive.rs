@@ -4,10 +4,13 @@
 //! Reply or an acknowledgement, counts as an answer: without one for the retransmit limit, while data or a Ping
 //! waits for it, the session ends.
 
+use super::control::Aside;
+use super::mobility::Mobility;
 use super::timers::Timer;
 use super::{Context, Role, Session};
 use crate::event::CloseReason;
 use crate::time::Instant;
+use crate::transmit::Path;
 
 impl Session {
     /// A valid packet came.
@@ -96,6 +99,24 @@ impl Session {
     pub(crate) fn ping(&mut self, now: Instant) {
         if self.state.is_open() && !self.ping_unanswered() {
             self.send_ping(now);
+        }
+    }
+
+    /// What was sent is not answered, time and again: the path may be closed.
+    pub(crate) fn is_struggling(&self) -> bool {
+        self.state.is_open() && self.rtt.is_far_backed_off()
+    }
+
+    /// The far end may be reached over this path: asks for proof, and opens the way for what comes back.
+    pub(crate) fn probe_path(&mut self, cx: &mut Context<'_>, path: Path) {
+        let Some(link) = self.link.as_ref().filter(|_| self.state.is_open()) else { return };
+        if link.path == path {
+            self.send_ping(cx.now);
+        } else if link.keys.authenticates() {
+            let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));
+            if let Some(message) = mobility.message(cx.now, path) {
+                self.control.aside(Aside { path, message, reply: false });
+            }
         }
     }
 

@@ -64,6 +64,11 @@ impl Mobility {
         if self.sent.is_some_and(|sent| now.saturating_duration_since(sent) < MOBILITY_CHECK_INTERVAL) {
             return None;
         }
+        self.message(now, path)
+    }
+
+    /// The Ping message that `path` proves itself with.
+    pub(super) fn message(&mut self, now: Instant, path: Path) -> Option<Vec<u8>> {
         let mut message = Vec::with_capacity(MESSAGE_LEN);
         message.push(MARK);
         message.extend_from_slice(&now.as_micros().to_be_bytes());

@@ -41,7 +41,7 @@ use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::profile::SessionKeys;
 use crate::stats::{EndpointStats, SessionStats};
 use crate::time::Instant;
-use crate::transmit::{InterfaceId, Path};
+use crate::transmit::Path;
 use crate::wire::{PacketHeader, session_id};
 
 use acks::Acks;
@@ -99,7 +99,8 @@ pub(crate) struct ReceivedForward {
     pub(crate) discriminator: Vec<u8>,
     pub(crate) reply_address: SocketAddr,
     pub(crate) tag: Vec<u8>,
-    pub(crate) interface: InterfaceId,
+    /// The forwarder, and the interface that it was heard on.
+    pub(crate) via: Path,
 }
 
 /// All that a session needs to be in S_OPEN.

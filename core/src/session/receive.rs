@@ -274,9 +274,11 @@ impl Session {
         let Some(link) = self.link.as_ref().filter(|_| message.len() <= self.single_chunk_room()) else {
             return count(cx.stats, DropReason::OverLimit);
         };
-        // The far end may be testing whether this end has come to another interface: it answers over that one, but
-        // never to another address than the proved one.
-        let queued = if path.remote == link.path.remote && path.interface != link.path.interface {
+        // The far end may be testing whether this end has come to another interface: it answers over that one. To
+        // another address than the proved one it answers only when nothing is heard from there any more, as both
+        // ends may have moved: else whoever stands between the two could have itself taken for the far end.
+        let proved = path.remote == link.path.remote;
+        let queued = if path != link.path && (proved || self.is_struggling()) {
             self.control.aside(Aside { path, message: message.into(), reply: true })
         } else {
             self.control.reply(message)
@@ -338,7 +340,7 @@ impl Session {
             discriminator: hello.discriminator.into(),
             reply_address: hello.reply_address.socket,
             tag: hello.tag.into(),
-            interface: path.interface,
+            via: path,
         });
     }
 }

@@ -129,6 +129,12 @@ impl Rtt {
         }
     }
 
+    /// The timeout was backed off twice or more since anything was heard.
+    pub(super) fn is_far_backed_off(&self) -> bool {
+        // Twice the square root of two, less a little for rounding.
+        self.srtt.is_some() && self.erto * 100 >= self.mrto.max(ERTO_MIN) * 199
+    }
+
     /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.
     pub(super) fn on_path_change(&mut self) {
         *self = Self { received: self.received, echo_sent: self.echo_sent, sent: self.sent, ..Self::new() };
