@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::fragments;
 use crate::params::STARTUP_RATE_PERIOD;
@@ -29,6 +30,9 @@ const FRAGMENTS_PER_PERIOD: usize = 3;
 const MAX_LATER: usize = 1_024;
 /// Of these, fragments of answers to strangers.
 const MAX_LATER_REPLIES: usize = 512;
+
+/// Addresses that fragments were sent to of late.
+const MAX_PACED: usize = 256;
 
 /// A plain startup packet and where it goes.
 #[derive(Clone, Debug)]
@@ -70,6 +74,8 @@ pub(super) struct StartupQueue {
     later_replies: usize,
     next_later: u64,
     next_packet_id: u64,
+    /// When the next fragments may go to an address, as long as that is to come.
+    paced: BTreeMap<SocketAddr, Instant>,
 }
 
 /// A fragment that is held back.
@@ -84,7 +90,7 @@ impl StartupQueue {
     pub(super) fn push_own(&mut self, now: Instant, packet: StartupPacket) {
         if self.own.len() < MAX_OWN {
             let packets = self.fragment(now, packet, false);
-            self.own.extend(packets);
+            self.own.extend(packets.into_iter().flatten());
         }
     }
 
@@ -93,35 +99,47 @@ impl StartupQueue {
         if self.replies.len() >= MAX_REPLIES {
             return false;
         }
-        let packets = self.fragment(now, packet, true);
-        self.replies.extend(packets.iter().cloned());
-        !packets.is_empty()
+        let Some(packets) = self.fragment(now, packet, true) else { return false };
+        self.replies.extend(packets);
+        true
     }
 
-    /// The packet itself, or if it is too large the first of its fragments; the others are held back. Nothing if
-    /// there is no room for all of them.
-    fn fragment(&mut self, now: Instant, packet: StartupPacket, is_reply: bool) -> Vec<StartupPacket> {
+    /// The packet itself, or if it is too large those of its fragments that may go now; the others are held back.
+    /// `None` if there is no room for all of them.
+    fn fragment(&mut self, now: Instant, packet: StartupPacket, is_reply: bool) -> Option<Vec<StartupPacket>> {
         let StartupPacket { path, session_id, plain } = &packet;
         if plain.len() <= MAX_UNFRAGMENTED {
-            return alloc::vec![packet];
+            return Some(alloc::vec![packet]);
         }
-        let held_back = plain.len().div_ceil(FRAGMENT_LEN).saturating_sub(FRAGMENTS_PER_PERIOD);
+        if self.paced.len() >= MAX_PACED {
+            self.paced.retain(|_, at| *at > now);
+        }
+        // §3.4: the rate is that of an endpoint, whatever the number of packets.
+        let start = self.paced.get(&path.remote).map_or(now, |at| now.max(*at));
+        let count = plain.len().div_ceil(FRAGMENT_LEN);
+        let at_once = if start > now { 0 } else { FRAGMENTS_PER_PERIOD.min(count) };
+        let held_back = count - at_once;
         let full = self.later.len() + held_back > MAX_LATER
-            || (is_reply && self.later_replies + held_back > MAX_LATER_REPLIES);
+            || (is_reply && self.later_replies + held_back > MAX_LATER_REPLIES)
+            || self.paced.len() >= MAX_PACED;
         if full {
-            return Vec::new();
+            return None;
         }
+        self.paced.insert(path.remote, start + STARTUP_RATE_PERIOD * count.div_ceil(FRAGMENTS_PER_PERIOD) as u32);
         self.next_packet_id += 1;
-        let fragments = fragments::split(plain, self.next_packet_id, FRAGMENT_LEN);
-        let mut packets = fragments.map(|chunk| StartupPacket::new(*path, *session_id, &chunk));
-        let first = packets.by_ref().take(FRAGMENTS_PER_PERIOD).collect();
-        for (index, packet) in packets.enumerate() {
-            let period = (index / FRAGMENTS_PER_PERIOD + 1) as u32;
-            self.later.insert((now + STARTUP_RATE_PERIOD * period, self.next_later), Later { packet, is_reply });
+        let mut first = Vec::new();
+        for (index, chunk) in fragments::split(plain, self.next_packet_id, FRAGMENT_LEN).enumerate() {
+            let packet = StartupPacket::new(*path, *session_id, &chunk);
+            if index < at_once {
+                first.push(packet);
+                continue;
+            }
+            let period = (index / FRAGMENTS_PER_PERIOD) as u32;
+            self.later.insert((start + STARTUP_RATE_PERIOD * period, self.next_later), Later { packet, is_reply });
             self.next_later += 1;
             self.later_replies += usize::from(is_reply);
         }
-        first
+        Some(first)
     }
 
     /// When the next held-back fragment may go.
@@ -202,17 +220,59 @@ mod tests {
     }
 
     #[test]
+    fn large_packets_to_one_endpoint_share_its_rate_and_others_do_not_wait() {
+        let mut queue = StartupQueue::default();
+        let mut large = packet(1);
+        large.plain.resize(2_000, 7);
+        for _ in 0..3 {
+            queue.push_own(Instant::ORIGIN, large.clone());
+        }
+        assert_eq!(queue.own.drain(..).count(), 2);
+        large.path.remote.set_port(2);
+        queue.push_own(Instant::ORIGIN, large.clone());
+        assert_eq!(queue.own.drain(..).count(), 2);
+        for period in 1..3 {
+            let at = Instant::ORIGIN + STARTUP_RATE_PERIOD * period;
+            assert_eq!(queue.next_timeout(), Some(at));
+            queue.handle_timeout(at);
+            assert_eq!(queue.own.drain(..).count(), 2);
+        }
+        assert_eq!(queue.next_timeout(), None);
+    }
+
+    #[test]
+    fn addresses_that_are_paced_are_bounded_and_forgotten() {
+        let mut queue = StartupQueue::default();
+        let mut large = packet(1);
+        large.plain.resize(2_000, 7);
+        for port in 0..1_000 {
+            large.path.remote.set_port(port);
+            queue.push_reply(Instant::ORIGIN, large.clone());
+            queue.replies.clear();
+            assert!(queue.paced.len() <= MAX_PACED);
+        }
+        assert!(!queue.push_reply(Instant::ORIGIN, large.clone()));
+        assert!(queue.push_reply(Instant::ORIGIN + STARTUP_RATE_PERIOD, large));
+        assert_eq!(queue.paced.len(), 1);
+    }
+
+    #[test]
     fn fragments_held_back_are_bounded() {
         let mut queue = StartupQueue::default();
         let mut large = packet(1);
         large.plain.resize(60_000, 7);
-        let taken = (0..200).filter(|_| queue.push_reply(Instant::ORIGIN, large.clone())).count();
+        let to = |port: u16| {
+            let mut packet = large.clone();
+            packet.path.remote.set_port(port);
+            packet
+        };
+        let taken = (0..200).filter(|port| queue.push_reply(Instant::ORIGIN, to(*port))).count();
         // No packet is taken in part, and none of this end's own is kept out by strangers.
         assert_eq!(queue.later.len(), taken * (60_000_usize.div_ceil(FRAGMENT_LEN) - FRAGMENTS_PER_PERIOD));
         assert!(queue.later.len() <= MAX_LATER_REPLIES);
-        queue.push_own(Instant::ORIGIN, large.clone());
+        queue.push_own(Instant::ORIGIN, to(300));
         assert_eq!(queue.own.len(), FRAGMENTS_PER_PERIOD);
-        (0..200).for_each(|_| queue.push_own(Instant::ORIGIN, large.clone()));
+        (301..600).for_each(|port| queue.push_own(Instant::ORIGIN, to(port)));
         assert!(queue.later.len() <= MAX_LATER && queue.own.len() <= MAX_OWN);
         queue.handle_timeout(Instant::from_millis(1_000_000));
         assert_eq!((queue.later.len(), queue.later_replies, queue.next_timeout()), (0, 0, None));

@@ -57,6 +57,7 @@ fn an_initiator_that_keys_from_another_address_gets_another_cookie() {
     );
     let far = pair.nodes[B].endpoint.sessions().next().unwrap();
     assert_eq!(pair.nodes[B].endpoint.session(far).unwrap().path().unwrap().remote, other_interface());
+    assert!([0, 1, 2, 4].iter().all(|index| pair.log[*index].1.plain().unwrap().0 == 0));
     // Both go to the session ID of the IIKeying, under the Default Session Key.
     let keyings = keyings(&pair);
     assert_eq!(keyings[0].0, keyings[1].0);

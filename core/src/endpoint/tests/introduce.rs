@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address};
 use crate::event::{Event, UnmatchedHello};
-use crate::wire::{Address, AddressOrigin, InitiatorHello};
+use crate::wire::{Address, AddressOrigin, ForwardedHello, InitiatorHello};
 use crate::{EndpointConfig, ForwardedHelloPolicy};
 
 const INTRO: usize = 2;
@@ -136,4 +136,15 @@ fn an_introducer_does_not_introduce_whom_it_does_not_know_or_no_longer_knows() {
         UnmatchedHello { path: super::pair::path_to(A), discriminator: (&b"bob"[..]).into(), tag: (&b"t"[..]).into() };
     assert!(!pair.nodes[INTRO].endpoint.forward(pair.now, &hello, to_bob));
     assert_eq!(Vec::from_iter(pair.nodes[INTRO].endpoint.session_named(b"bob")), []);
+}
+
+/// §2.3.3: a forwarded hello is for sessions, where it has come from somebody who is known.
+#[test]
+fn a_forwarded_hello_outside_a_session_is_refused() {
+    let mut pair = Pair::new(6);
+    let reply_address = Address { origin: AddressOrigin::Observed, socket: "203.0.113.1:1935".parse().unwrap() };
+    pair.inject(address(A), B, 0, &ForwardedHello { discriminator: b"bob", reply_address, tag: b"12345678" });
+    pair.flush();
+    assert_eq!(pair.sent, 0);
+    assert_eq!(pair.nodes[B].endpoint.stats().dropped_wrong_mode, 1);
 }

@@ -63,6 +63,10 @@ fn packets_of_the_wrong_mode_are_ignored() {
         assert_eq!(network.inject(B, path_to(A), &plain), result);
     }
     assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY)).len(), 1);
+    for (mode, result) in [(Mode::Responder, Ok(())), (Mode::Initiator, Err(DropReason::WrongMode))] {
+        let plain = packet(PacketHeader::new(mode), |writer| assert!(writer.push(&Ping { message: b"x" })));
+        assert_eq!(network.inject(A, path_to(B), &plain), result, "at the initiator");
+    }
     assert_eq!(network.inject(B, path_to(A), &[0b0000_0000]), Err(DropReason::WrongMode), "mode 0");
     assert_eq!(network.inject(B, path_to(A), &[]), Err(DropReason::Malformed));
     assert_eq!(network.ends[B].session.stats().packets_received, 1);
