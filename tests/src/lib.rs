@@ -1,4 +1,7 @@
 //! Helpers shared by the tests that cross packages.
 #![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly should stop")]
 
+pub mod back_to_back;
+pub mod counting;
 pub mod duo;
+pub mod raw_peer;

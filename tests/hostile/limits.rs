@@ -1,0 +1,157 @@
+//! The limits of the configuration that no test of a single module reaches. The table in `README.md` has them all.
+
+use std::time::Duration;
+
+use rtmfp_core::error::OpenError;
+use rtmfp_core::wire::{Address, AddressOrigin, Chunk, InitiatorHello, Ping, Redirect};
+use rtmfp_core::{EndpointConfig, Event, InterfaceId, Path, Target, TransmitBuf};
+use rtmfp_tests::raw_peer::RawPeer;
+
+use crate::plain;
+use crate::strangers::{START, connected, data, deliver, endpoint, named, sent};
+use crate::world::address;
+
+fn path_to(host: u8) -> Path {
+    Path { interface: InterfaceId(0), remote: address(host) }
+}
+
+#[test]
+fn sessions_are_limited_whoever_begins_them() {
+    let mut config = EndpointConfig::default();
+    config.max_sessions = 3;
+    let mut victim = endpoint(&config, &plain("victim"));
+    let mut peers: Vec<RawPeer> =
+        (0..5).map(|host| RawPeer::new(plain(&format!("peer {host}")).0, address(10 + host), host.into())).collect();
+    victim.open(START, Target::new(&b"elsewhere"[..], path_to(50))).unwrap();
+    for peer in &mut peers {
+        peer.hello(b"victim");
+        peer.talk(&mut victim, START);
+    }
+    assert_eq!(peers.iter().filter(|peer| peer.session.is_some()).count(), 2);
+    assert_eq!((victim.sessions().count(), victim.stats().over_limit), (3, 3));
+    assert_eq!(victim.open(START, Target::new(&b"more"[..], path_to(51))), Err(OpenError::TooManySessions));
+}
+
+#[test]
+fn sessions_that_are_opening_are_limited() {
+    let mut config = EndpointConfig::default();
+    config.max_opening = 2;
+    let mut victim = endpoint(&config, &plain("victim"));
+    let mut open = |now, host| victim.open(now, Target::new(vec![host], path_to(host))).err();
+    assert_eq!([50, 51, 52].map(|host| open(START, host)), [None, None, Some(OpenError::TooManySessions)]);
+    // Those that failed make room.
+    let later = START + config.open_timeout;
+    victim.handle_timeout(later);
+    assert!(victim.open(later, Target::new(&b"again"[..], path_to(50))).is_ok());
+}
+
+#[test]
+fn a_discriminator_that_does_not_fit_a_hello_is_refused() {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut open = |len| victim.open(START, Target::new(vec![1; len], path_to(50))).err();
+    assert_eq!([0, 1_025].map(&mut open), [Some(OpenError::BadDiscriminator); 2]);
+    assert_eq!([1, 1_024].map(&mut open), [None; 2]);
+}
+
+#[test]
+fn redirects_bring_no_more_candidates_than_are_allowed() {
+    for most in [1, 5, 24] {
+        let mut config = EndpointConfig::default();
+        config.max_candidates = most;
+        let mut victim = endpoint(&config, &plain("victim"));
+        let mut peer = RawPeer::new(plain("rogue").0, address(9), 9);
+        victim.open(START, Target::new(&b"somebody"[..], peer.path())).unwrap();
+        let mut buf = TransmitBuf::new(1);
+        victim.poll_transmit(START, &mut buf).unwrap();
+        peer.receive(buf.as_slice());
+        for round in 0..10 {
+            let addresses: Vec<Address> = (0..100)
+                .map(|host| Address { origin: AddressOrigin::Observed, socket: ([203, 0, round, host], 1_935).into() })
+                .collect();
+            let (tag, path) = (peer.seen_tag.clone(), peer.address);
+            let redirect = peer.startup(0, &Redirect::new(&tag, &addresses));
+            deliver(&mut victim, START, path, redirect);
+        }
+        assert_eq!(sent(&mut victim, START).0, most - 1, "a hello to each new candidate");
+    }
+}
+
+#[test]
+fn key_agreements_a_second_are_limited() {
+    let mut config = EndpointConfig::default();
+    config.max_keyings_per_second = 7;
+    let mut victim = endpoint(&config, &plain("victim"));
+    let open = |victim: &mut _, now, hosts: core::ops::Range<u8>| {
+        hosts
+            .filter(|host| {
+                let mut peer = RawPeer::new(plain(&format!("peer {host}")).0, address(*host), (*host).into());
+                peer.hello(b"victim");
+                peer.talk(victim, now);
+                peer.session.is_some()
+            })
+            .count()
+    };
+    assert_eq!(open(&mut victim, START, 10..40), 7);
+    assert_eq!(victim.stats().over_limit, 23);
+    assert_eq!(open(&mut victim, START + Duration::from_secs(1), 40..60), 7);
+}
+
+#[test]
+fn hellos_for_others_wait_in_limited_number() {
+    let mut config = EndpointConfig::default();
+    config.max_unmatched_hellos = 5;
+    let mut victim = endpoint(&config, &plain("victim"));
+    let mut peer = RawPeer::new(plain("stranger").0, address(9), 9);
+    let mut hello = |victim: &mut _| {
+        let datagram = peer.startup(0, &InitiatorHello { discriminator: b"somebody else", tag: b"12345678" });
+        deliver(victim, START, address(9), datagram);
+    };
+    (0..1_000).for_each(|_| hello(&mut victim));
+    assert_eq!(victim.stats().over_limit, 995);
+    // One that is taken makes room for one.
+    assert!(matches!(victim.poll_event(), Some(Event::UnmatchedHello { .. })));
+    (0..10).for_each(|_| hello(&mut victim));
+    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 5);
+}
+
+/// A responder that sends data at once and its RIKeying last.
+#[test]
+fn packets_that_overtake_the_keying_are_kept_in_limited_number() {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut peer = RawPeer::new(plain("rogue").0, address(9), 9);
+    victim.open(START, Target::new(&b"rogue"[..], peer.path())).unwrap();
+    let mut buf = TransmitBuf::new(1);
+    for _ in 0..2 {
+        victim.poll_transmit(START, &mut buf).unwrap();
+        peer.receive(buf.as_slice());
+        if peer.session.is_none() {
+            deliver(&mut victim, START, peer.address, peer.out.pop_front().unwrap());
+        }
+    }
+    for _ in 0..100 {
+        peer.send(&mut victim, START, &[Chunk::Ping(Ping { message: b"early" })]);
+    }
+    assert_eq!(victim.stats().over_limit, 100 - 18);
+    // What was kept is answered once the keying is there.
+    let answers = peer.talk(&mut victim, START);
+    assert!(!answers.is_empty());
+    assert!(matches!(victim.poll_event(), Some(Event::SessionOpened { .. })));
+}
+
+/// The window is advice; the session's limit is not.
+#[test]
+fn a_sender_that_ignores_the_window_is_held_to_the_limit_of_the_session() {
+    let mut config = EndpointConfig::default();
+    config.session.max_recv_bytes = 100_000;
+    config.session.recv_buffer = 10_000;
+    let (mut victim, mut peer) = connected(&config);
+    let options = named();
+    for sequence in 1..=1_000 {
+        peer.send(&mut victim, START, &[Chunk::UserData(data(3, sequence, Some(&options), &[7; 936]))]);
+    }
+    let Some(Event::FlowOpened { flow }) = victim.poll_event() else { panic!("no flow") };
+    assert_eq!(victim.recv_flow(flow).unwrap().stats().buffered, 100_000);
+    assert_eq!(victim.stats().over_limit, 900);
+    let mut flow = victim.recv_flow_mut(START, flow).unwrap();
+    assert_eq!(core::iter::from_fn(|| flow.read()).count(), 100);
+}
