@@ -21,12 +21,10 @@ use crate::wire::{
 /// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
 /// sent again, and then it must still fit. Room for the longest header is left by the flow.
 const GROWTH_RESERVE: usize = 4;
-/// A first packet that stays further than this below what the path allows is a flight of its own.
-const FULL_SLACK: usize = 48;
-/// The same where a packet holds several fragments.
-const LARGE_SLACK: usize = 192;
 /// The most padding that brings a packet to the length of the flight it is part of.
 const MAX_PADDING: usize = 64;
+/// Padding for a first packet with room left: sequence numbers take a little more space in the packets behind it.
+const FIRST_PADDING: usize = 24;
 /// What padding consists of (RFC 7016 §2.2.4).
 const PADDING: u8 = 0xff;
 
@@ -194,14 +192,18 @@ impl Session {
         if self.build_written(cx, bytes, spans, max_segments) {
             return false;
         }
-        let Some(first) = self.build(cx, bytes, 0, full) else {
+        let Some(mut first) = self.build(cx, bytes, 0, full) else {
             return false;
         };
+        // What waits behind a packet that is not even half full wants a larger one.
+        let alone = !first.data || first.span.sealed * 2 < full || !self.may_send_data() || self.has_control();
+        if !alone && max_segments > 1 {
+            let size = full.min(first.span.sealed + FIRST_PADDING);
+            self.pad(bytes, &mut first.span, size);
+        }
         let size = first.span.sealed;
         spans.push(first.span);
-        // A packet larger than the base may be left with less room at its end than is worth a fragment.
-        let slack = if full > self.config.base_datagram { LARGE_SLACK } else { FULL_SLACK };
-        if !first.data || size + slack < full {
+        if alone {
             return first.data;
         }
         while spans.len() < max_segments

@@ -32,8 +32,9 @@ impl SendFlow {
     /// acknowledged, FSN updates as §3.6.2.7.1 asks. Stops when the packet is full, the receive window is, or
     /// `budget` bytes of chunks have been added (the last one may exceed it).
     ///
-    /// Fragments are cut for a plain packet of `base` bytes even where the packet has room for more, so that they
-    /// fit whatever path the session may be on when they are sent again.
+    /// Fragments are cut for a plain packet of `base` bytes whatever this packet's length: where it has room for
+    /// more, so that they fit whatever path the session may be on when they are sent again; where it has less, so that
+    /// a message that would fit a packet of its own is left for one.
     ///
     /// To be called once per packet. A message that fits into a packet is not split to fill up this one, so it may
     /// add nothing to a packet that has other chunks; to one without it adds something if the flow is ready, unless
@@ -129,8 +130,7 @@ impl SendFlow {
         let room = packet.remaining().checked_sub(self.payload_len(&empty, previous))?;
         // §3.6.2.2: a fragment MUST fit a packet with the longest header and the startup options. Its FSN offset
         // only shrinks until it is sent again, as the FSN never falls.
-        let most = limit(packet)
-            .min(base)
+        let most = base
             .checked_sub(PacketHeader::MAX_LEN + CHUNK_HEADER_LEN)?
             .checked_sub(self.user_data(&empty, None).payload_len())?;
         let rest = self.queue.rest()?;

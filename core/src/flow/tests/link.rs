@@ -122,7 +122,7 @@ impl Link {
         let ready = send.is_ready();
         let mut count = 0;
         let bytes =
-            packet(self.limit, |writer| count = send.assemble(now, writer, in_flight, budget, usize::MAX).fragments);
+            packet(self.limit, |writer| count = send.assemble(now, writer, in_flight, budget, self.limit).fragments);
         assert_eq!(count > 0, ready && budget > 0, "an empty packet takes something from a ready flow");
         assert!(bytes.len() <= self.limit);
         if count == 0 {

@@ -146,6 +146,24 @@ fn bulk_data_goes_in_flights_of_full_datagrams() {
     assert!(data.iter().any(|sent| sent.has(NEXT_USER_DATA)));
 }
 
+/// Messages are whole in their packets, which so have room left; they are sealed and sent in number all the same.
+#[test]
+fn small_messages_go_in_flights_and_none_is_split() {
+    for (length, most_chunks) in [(200, 5), (500, 2), (700, 1)] {
+        let mut network = Network::open(SessionConfig::default());
+        let flow = network.open_flow_with(A, FlowOptions::new("test").send_buffer(usize::MAX));
+        (0..2_000).for_each(|_| network.write(A, flow, length));
+        network.run(60_000);
+        assert_eq!(network.ends[B].bytes_read(), 2_000 * length);
+        let data = network.sent_by(A, Sent::has_data);
+        // A few more where the window ends a packet early.
+        let least = 2_000_usize.div_ceil(most_chunks);
+        assert!((least..=least * 5 / 4).contains(&data.len()), "{length}: {} packets", data.len());
+        let in_flights = data.iter().filter(|sent| sent.index > 0).count();
+        assert!(in_flights * 100 >= data.len() * 30, "{length}: {in_flights} of {} packets", data.len());
+    }
+}
+
 #[test]
 fn one_segment_at_a_time_works_as_well() {
     let mut network = Network::open(SessionConfig::default());
