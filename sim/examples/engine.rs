@@ -1,4 +1,5 @@
-//! How many packets a second the engine moves with trivial endpoints: `cargo run --release --example engine [PEERS]`.
+//! How many packets a second the engine moves with trivial endpoints:
+//! `cargo run --release -p rtmfp-sim --example engine [PEERS [PACKETS]]`.
 #![expect(clippy::disallowed_methods, reason = "this is a measurement of the real time taken")]
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -41,7 +42,7 @@ impl Node for Chatter {
     }
 }
 
-fn run(peers: u32, payload: usize) {
+fn run(peers: u32, payload: usize, packets: u64) {
     let mut world = World::new(1);
     let hub = world.add_router("hub");
     let up = vec![
@@ -63,7 +64,7 @@ fn run(peers: u32, payload: usize) {
     let warm = Time(50_000_000);
     let _ = world.run_until(warm);
     let before = world.counters().sent;
-    let span = Span::nanos(every.0 * 3_000_000 / u64::from(peers));
+    let span = Span::nanos(every.0 * packets / u64::from(peers));
     let started = Instant::now();
     let result = world.run_until(warm + span);
     let wall = started.elapsed();
@@ -76,10 +77,12 @@ fn run(peers: u32, payload: usize) {
 }
 
 fn main() {
-    let peers = std::env::args().nth(1).and_then(|text| text.parse().ok());
+    let mut arguments = std::env::args().skip(1);
+    let peers = arguments.next().and_then(|text| text.parse().ok());
+    let packets = arguments.next().and_then(|text| text.parse().ok()).unwrap_or(3_000_000);
     for peers in peers.map_or(vec![100, 10_000], |peers: u32| vec![peers.max(2)]) {
         for payload in [100, 1_400] {
-            run(peers, payload);
+            run(peers, payload, packets);
         }
     }
 }

@@ -68,8 +68,24 @@ const fn mask(len: u8) -> u128 {
 /// inner order is ever seen.
 #[derive(Clone, Debug)]
 pub(crate) struct NumberMap<V> {
-    slots: Vec<Option<(u128, V)>>,
+    slots: Vec<Slot<V>>,
     len: usize,
+}
+
+/// Two halves instead of the whole, which would want an alignment of 16 and more room than it has use for.
+#[derive(Clone, Copy, Debug)]
+struct Slot<V> {
+    high: u64,
+    low: u64,
+    value: Option<V>,
+}
+
+impl<V> Slot<V> {
+    const EMPTY: Self = Self { high: 0, low: 0, value: None };
+
+    const fn key(&self) -> u128 {
+        (self.high as u128) << 64 | self.low as u128
+    }
 }
 
 impl<V> Default for NumberMap<V> {
@@ -89,56 +105,59 @@ impl<V: Copy> NumberMap<V> {
         if self.slots.is_empty() {
             return None;
         }
+        let (high, low) = ((key >> 64) as u64, key as u64);
         let mut index = self.home(key);
-        while let Some((found, _)) = &self.slots[index] {
-            if *found == key {
+        loop {
+            let slot = &self.slots[index];
+            slot.value?;
+            if slot.low == low && slot.high == high {
                 return Some(index);
             }
             index = (index + 1) & (self.slots.len() - 1);
         }
-        None
     }
 
     pub(crate) fn get(&self, key: u128) -> Option<V> {
-        self.find(key).and_then(|index| self.slots[index]).map(|(_, value)| value)
+        self.find(key).and_then(|index| self.slots[index].value)
     }
 
     pub(crate) fn insert(&mut self, key: u128, value: V) {
         if let Some(index) = self.find(key) {
-            self.slots[index] = Some((key, value));
+            self.slots[index].value = Some(value);
             return;
         }
         if (self.len + 1) * 2 > self.slots.len() {
             let bigger = (self.slots.len() * 2).max(8);
-            let old = core::mem::replace(&mut self.slots, vec![None; bigger]);
-            for (key, value) in old.into_iter().flatten() {
-                self.place(key, value);
+            let old = core::mem::replace(&mut self.slots, vec![Slot::EMPTY; bigger]);
+            for slot in old.into_iter().filter(|slot| slot.value.is_some()) {
+                self.place(slot);
             }
         }
-        self.place(key, value);
+        self.place(Slot { high: (key >> 64) as u64, low: key as u64, value: Some(value) });
         self.len += 1;
     }
 
-    fn place(&mut self, key: u128, value: V) {
-        let mut index = self.home(key);
-        while self.slots[index].is_some() {
+    fn place(&mut self, slot: Slot<V>) {
+        let mut index = self.home(slot.key());
+        while self.slots[index].value.is_some() {
             index = (index + 1) & (self.slots.len() - 1);
         }
-        self.slots[index] = Some((key, value));
+        self.slots[index] = slot;
     }
 
     pub(crate) fn remove(&mut self, key: u128) {
         let Some(mut hole) = self.find(key) else { return };
-        self.slots[hole] = None;
+        self.slots[hole] = Slot::EMPTY;
         self.len -= 1;
         // Whatever stands behind the hole only because the hole was full moves into it.
         let mask = self.slots.len() - 1;
         let mut index = (hole + 1) & mask;
-        while let Some((key, value)) = self.slots[index] {
-            let home = self.home(key);
+        while self.slots[index].value.is_some() {
+            let slot = self.slots[index];
+            let home = self.home(slot.key());
             if (index.wrapping_sub(home) & mask) >= (index.wrapping_sub(hole) & mask) {
-                self.slots[hole] = Some((key, value));
-                self.slots[index] = None;
+                self.slots[hole] = slot;
+                self.slots[index] = Slot::EMPTY;
                 hole = index;
             }
             index = (index + 1) & mask;
@@ -170,6 +189,10 @@ impl RouteTable {
                 table.remove(prefix.bits);
             }
         }
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.lengths.is_empty()
     }
 
     pub(crate) fn exact(&self, prefix: Prefix) -> Option<u16> {

@@ -10,7 +10,7 @@ use crate::rng::fold;
 use crate::time::Time;
 
 /// Goes into every hash: records of another layout never compare as equal.
-pub const TRACE_VERSION: u32 = 1;
+pub const TRACE_VERSION: u32 = 2;
 
 /// Records between two checkpoints.
 pub const CHECKPOINT_EVERY: u64 = 1_024;
@@ -23,21 +23,49 @@ const K3: u64 = 0x5899_65cc_7537_4cc3;
 /// A 64-bit digest of a packet's bytes. Not cryptographic: it tells runs apart, not attackers.
 #[must_use]
 pub fn digest(bytes: &[u8]) -> u64 {
-    let word = |part: &[u8]| part.iter().rev().fold(0_u64, |word, &byte| word << 8 | u64::from(byte));
-    let (mut a, mut b) = (K0 ^ bytes.len() as u64, K1);
-    let (blocks, rest) = bytes.as_chunks::<32>();
+    // Four lanes, because a processor multiplies several numbers at a time if none waits for another.
+    let mut lanes = [K0 ^ bytes.len() as u64, K1, K2, K3];
+    let (blocks, rest) = bytes.as_chunks::<64>();
     for block in blocks {
-        let (words, _) = block.as_chunks::<8>();
-        if let [w0, w1, w2, w3] = *words {
-            a = fold(u64::from_le_bytes(w0) ^ K1 ^ a, u64::from_le_bytes(w1) ^ K2);
-            b = fold(u64::from_le_bytes(w2) ^ K3 ^ b, u64::from_le_bytes(w3) ^ K0);
+        mix_block(&mut lanes, block);
+    }
+    if !rest.is_empty() {
+        // The length, taken in above, tells the zeros from bytes.
+        let mut last = [0; 64];
+        for (to, from) in last.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        if let (true, Some(half)) = (rest.len() <= 32, last.first_chunk::<32>()) {
+            mix_half(&mut lanes, half);
+        } else {
+            mix_block(&mut lanes, &last);
         }
     }
-    for part in rest.chunks(16) {
-        let (low, high) = part.split_at(part.len().min(8));
-        a = fold(word(low) ^ K1 ^ a, word(high) ^ K3 ^ b);
+    let [a, b, c, d] = lanes;
+    fold(fold(a ^ K2, b ^ K3) ^ K1, fold(c ^ K0, d ^ K1) ^ K2)
+}
+
+fn mix_block(lanes: &mut [u64; 4], block: &[u8; 64]) {
+    let (words, _) = block.as_chunks::<8>();
+    if let &[w0, w1, w2, w3, w4, w5, w6, w7] = words {
+        let [a, b, c, d] = *lanes;
+        let word = u64::from_le_bytes;
+        *lanes = [
+            fold(word(w0) ^ K1 ^ a, word(w1) ^ K2),
+            fold(word(w2) ^ K3 ^ b, word(w3) ^ K0),
+            fold(word(w4) ^ K0 ^ c, word(w5) ^ K3),
+            fold(word(w6) ^ K2 ^ d, word(w7) ^ K1),
+        ];
     }
-    fold(a ^ K2, b ^ K3)
+}
+
+fn mix_half(lanes: &mut [u64; 4], half: &[u8; 32]) {
+    let (words, _) = half.as_chunks::<8>();
+    if let &[w0, w1, w2, w3] = words {
+        let [a, b, ..] = lanes;
+        *a = fold(u64::from_le_bytes(w0) ^ K1 ^ *a, u64::from_le_bytes(w1) ^ K2);
+        *b = fold(u64::from_le_bytes(w2) ^ K3 ^ *b, u64::from_le_bytes(w3) ^ K0);
+    }
 }
 
 /// A running hash of 128 bits over 64-bit words, the same on every machine.
@@ -60,6 +88,13 @@ impl TraceHash {
     pub const fn absorb(&mut self, word: u64) {
         self.a = fold(self.a ^ word ^ K1, K0 ^ self.b.rotate_left(17)).wrapping_add(word);
         self.b = (self.b ^ word).wrapping_mul(K3).rotate_left(29) ^ self.a;
+    }
+
+    /// Takes in two words at once.
+    pub const fn absorb_pair(&mut self, first: u64, second: u64) {
+        let (a, b) = (self.a, self.b);
+        self.a = fold(a ^ first ^ K1, K0 ^ b.rotate_left(17)).wrapping_add(second);
+        self.b = (b ^ second).wrapping_mul(K3).rotate_left(29) ^ a.wrapping_add(first);
     }
 
     /// The hash of all taken in so far.
@@ -201,41 +236,64 @@ pub(crate) const fn address_word(address: &SocketAddr) -> u64 {
     ip.rotate_left(16) ^ address.port() as u64
 }
 
+/// All of a packet that counts, mixed into a word.
+fn packet_word(packet: &Packet) -> u64 {
+    let ends = address_word(&packet.src) ^ address_word(&packet.dst).rotate_left(24);
+    let mtu = match packet.kind {
+        PacketKind::Datagram => 0,
+        PacketKind::TooBig { mtu } => u64::from(mtu) + 1,
+    };
+    let marks = u64::from(packet.wire_len) << 16 | u64::from(packet.copy) << 8 | packet.ecn as u64;
+    fold(packet.digest ^ K2, ends ^ K3) ^ fold(marks ^ mtu << 40 ^ K1, packet.uid ^ K0).rotate_left(27)
+}
+
 impl Trace {
-    pub(crate) fn record(
+    /// Takes in a record: all its words are mixed side by side, and only the result enters the running hash, so that
+    /// a record waits for the one before in a single step.
+    pub(crate) fn record(&mut self, time: Time, what: What, (place, on_link): (u32, bool), packet: Option<&Packet>) {
+        let (kind, detail) = what.words();
+        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(kind);
+        let mut first = fold(time.0 ^ K0, head ^ K1);
+        if detail != 0 {
+            first ^= fold(detail ^ K2, head ^ K3).rotate_left(31);
+        }
+        let second = packet.map_or(0, packet_word);
+        self.take_in(time, first, second);
+    }
+
+    /// The same for a packet that goes on as the record before this has it: its identity is enough.
+    #[inline]
+    pub(crate) fn pass(&mut self, time: Time, what: What, (place, on_link): (u32, bool), packet: &Packet) {
+        let (kind, _) = what.words();
+        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(kind);
+        let first = fold(time.0 ^ K0, head ^ K1);
+        let second = fold(packet.uid ^ K2, u64::from(packet.copy) ^ K3);
+        self.take_in(time, first, second);
+    }
+
+    #[inline]
+    fn take_in(&mut self, time: Time, first: u64, second: u64) {
+        self.hash.absorb_pair(first, second);
+        self.records += 1;
+        if self.records.is_multiple_of(CHECKPOINT_EVERY) {
+            self.checkpoints.push(Checkpoint { records: self.records, time, hash: self.hash.value() });
+        }
+    }
+
+    /// Shows the record just taken in to the observer.
+    pub(crate) fn show(
         &mut self,
         time: Time,
         what: What,
         (place, on_link): (u32, bool),
         packet: Option<(&Packet, &[u8])>,
     ) {
-        let (kind, detail) = what.words();
-        let hash = &mut self.hash;
-        hash.absorb(time.0);
-        hash.absorb(u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(kind));
-        if detail != 0 {
-            hash.absorb(detail);
-        }
-        if let Some((packet, _)) = packet {
-            hash.absorb(packet.digest);
-            hash.absorb(address_word(&packet.src) ^ address_word(&packet.dst).rotate_left(24));
-            let mtu = match packet.kind {
-                PacketKind::Datagram => 0,
-                PacketKind::TooBig { mtu } => u64::from(mtu) + 1,
-            };
-            let marks = u64::from(packet.wire_len) << 16 | u64::from(packet.copy) << 8 | packet.ecn as u64;
-            hash.absorb(marks ^ mtu << 40 ^ packet.uid.rotate_left(44));
-        }
-        let index = self.records;
-        self.records += 1;
-        if self.records.is_multiple_of(CHECKPOINT_EVERY) {
-            self.checkpoints.push(Checkpoint { records: self.records, time, hash: self.hash.value() });
-        }
         if let Some(observer) = &mut self.observer {
             let (packet, bytes) = match packet {
                 Some((packet, bytes)) => (Some(*packet), bytes),
                 None => (None, &[][..]),
             };
+            let index = self.records.wrapping_sub(1);
             observer.on_record(&Record { time, index, what, place, on_link, packet }, bytes);
         }
     }

@@ -43,11 +43,14 @@ impl<T> Ord for Entry<T> {
 #[derive(Debug)]
 pub struct Wheel<T> {
     shift: u32,
-    /// Everything at or before this tick is in `ready`, everything after it elsewhere.
+    /// Everything at or before this tick is in `ready` or `late`, everything after it elsewhere.
     tick: u64,
     seq: u64,
     len: usize,
-    ready: BinaryHeap<Reverse<Entry<T>>>,
+    /// The events of the current tick, the next one last.
+    ready: Vec<Entry<T>>,
+    /// Those that were added after its tick had come.
+    late: BinaryHeap<Reverse<Entry<T>>>,
     slots: Vec<Vec<Entry<T>>>,
     occupied: [u64; LEVELS],
     /// Beyond the top level.
@@ -66,7 +69,8 @@ impl<T: Copy> Wheel<T> {
             tick: 0,
             seq: 0,
             len: 0,
-            ready: BinaryHeap::new(),
+            ready: Vec::new(),
+            late: BinaryHeap::new(),
             slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
             occupied: [0; LEVELS],
             far: BinaryHeap::new(),
@@ -97,7 +101,7 @@ impl<T: Copy> Wheel<T> {
     fn place(&mut self, entry: Entry<T>) {
         let tick = entry.time >> self.shift;
         if tick <= self.tick {
-            self.ready.push(Reverse(entry));
+            self.late.push(Reverse(entry));
             return;
         }
         let level = ((63 - (tick ^ self.tick).leading_zeros()) / GROUP) as usize;
@@ -113,25 +117,40 @@ impl<T: Copy> Wheel<T> {
     /// When the next event is due.
     pub fn peek(&mut self) -> Option<Time> {
         self.advance();
-        self.ready.peek().map(|Reverse(entry)| Time(entry.time))
+        match (self.ready.last(), self.late.peek()) {
+            (Some(ready), Some(Reverse(late))) => Some(Time(ready.time.min(late.time))),
+            (Some(entry), None) | (None, Some(Reverse(entry))) => Some(Time(entry.time)),
+            (None, None) => None,
+        }
     }
 
     /// The next event.
     pub fn pop(&mut self) -> Option<(Time, T)> {
-        self.advance();
-        let Reverse(entry) = self.ready.pop()?;
-        self.len -= 1;
-        Some((Time(entry.time), entry.item))
+        self.pop_until(Time::NEVER)
     }
 
     /// The next event, if it is not after `limit`.
     pub fn pop_until(&mut self, limit: Time) -> Option<(Time, T)> {
-        if self.peek()? <= limit { self.pop() } else { None }
+        self.advance();
+        let is_late = match (self.ready.last(), self.late.peek()) {
+            (Some(ready), Some(Reverse(late))) => late < ready,
+            (ready, _) => ready.is_none(),
+        };
+        let entry = if is_late {
+            if self.late.peek()?.0.time > limit.0 {
+                return None;
+            }
+            self.late.pop()?.0
+        } else {
+            self.ready.pop_if(|entry| entry.time <= limit.0)?
+        };
+        self.len -= 1;
+        Some((Time(entry.time), entry.item))
     }
 
     /// Moves on to the next tick with events, unless events of this one are left.
     fn advance(&mut self) {
-        while self.ready.is_empty() {
+        while self.ready.is_empty() && self.late.is_empty() {
             let Some(level) = self.occupied.iter().position(|&bits| bits != 0) else {
                 if !self.draw_in_far() {
                     return;
@@ -147,7 +166,11 @@ impl<T: Copy> Wheel<T> {
             self.tick = (self.tick >> above << above) | (u64::from(slot) << below);
             let index = level * SLOTS + slot as usize;
             if level == 0 {
-                self.ready.extend(self.slots[index].drain(..).map(Reverse));
+                // The emptied list takes the slot's place, with the room that it has.
+                core::mem::swap(&mut self.ready, &mut self.slots[index]);
+                if self.ready.len() > 1 {
+                    self.ready.sort_unstable_by(|a, b| b.cmp(a));
+                }
             } else {
                 let empty = core::mem::take(&mut self.scratch);
                 let mut entries = core::mem::replace(&mut self.slots[index], empty);

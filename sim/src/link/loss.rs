@@ -7,7 +7,6 @@ use crate::rng::{Ppb, below};
 /// A model of loss at work. Chains step once a packet, whatever becomes of it.
 #[derive(Debug)]
 pub(crate) enum Loss {
-    Random(Ppb),
     Gilbert { p: Ppb, r: Ppb, good: Ppb, bad: Ppb, is_bad: bool },
     Markov4 { p13: Ppb, p31: Ppb, p32: Ppb, p23: Ppb, p14: Ppb, state: u8 },
     Bounded { p: Ppb, burst: u32, run: u32 },
@@ -17,7 +16,8 @@ pub(crate) enum Loss {
 impl Loss {
     pub(crate) fn new(spec: &LossSpec) -> Self {
         match *spec {
-            LossSpec::Random(p) => Self::Random(p),
+            // Without memory: a Gilbert chain that stays where it is. Stages have a shorter way for it.
+            LossSpec::Random(p) => Self::Gilbert { p: Ppb::NEVER, r: Ppb::NEVER, good: p, bad: p, is_bad: false },
             LossSpec::Gilbert { p, r, good, bad } => Self::Gilbert { p, r, good, bad, is_bad: false },
             LossSpec::Markov4 { p13, p31, p32, p23, p14 } => Self::Markov4 { p13, p31, p32, p23, p14, state: 1 },
             LossSpec::Bounded { p, burst } => Self::Bounded { p, burst, run: 0 },
@@ -32,7 +32,6 @@ impl Loss {
     /// `word` decides on the loss, `turn` on the step of the chain.
     pub(crate) fn is_lost(&mut self, word: u64, turn: u64, packet: &Packet) -> bool {
         match self {
-            Self::Random(p) => p.hit(word),
             Self::Gilbert { p, r, good, bad, is_bad } => {
                 // netem steps first, then loses by the state come to.
                 if if *is_bad { *r } else { *p }.hit(turn) {

@@ -17,7 +17,7 @@ pub use spec::{
 use crate::arena::PacketId;
 use crate::fault::{Decision, Edit, Why};
 use crate::node::Ecn;
-use crate::queue::{Effects, Item};
+use crate::queue::Item;
 use crate::rng::{Key, fold};
 use crate::time::{Span, Time};
 use crate::trace::What;
@@ -59,24 +59,31 @@ pub struct LaneCounters {
 
 /// One direction of a link.
 #[derive(Debug)]
+#[repr(align(64))]
 pub(crate) struct Lane {
     pub(crate) id: u32,
     /// The device and port that it leads to.
     pub(crate) to: (NodeId, u16),
-    /// The device and port that it comes from.
-    pub(crate) from: (NodeId, u16),
     pub(crate) up: bool,
     /// Packets of an older epoch were on it when it was cut.
     pub(crate) epoch: u32,
-    /// What becomes of those: lost, or so much late.
-    pub(crate) stale: Option<Span>,
-    pub(crate) counters: LaneCounters,
-    key: Key,
-    stages: Vec<Stage>,
     /// Changed with the stages, so that their events can be told from their successors'.
     generation: u16,
+    stages: Vec<Stage>,
+    /// As many have entered.
     next_ordinal: u64,
-    effects: Effects,
+    pub(crate) counters: LaneCounters,
+    rare: Box<Rare>,
+}
+
+/// What few packets need of a lane.
+#[derive(Debug)]
+struct Rare {
+    /// The device and port that it comes from.
+    from: (NodeId, u16),
+    /// What becomes of packets of an older epoch: lost, or so much late.
+    stale: Option<Span>,
+    key: Key,
 }
 
 #[expect(clippy::indexing_slicing, reason = "stage numbers are checked against the length where they come from events")]
@@ -85,17 +92,21 @@ impl Lane {
         Self {
             id,
             to,
-            from,
             up: true,
             epoch: 0,
-            stale: None,
-            counters: LaneCounters::default(),
-            key,
-            stages: Stage::build(specs, key),
             generation: 0,
+            stages: Stage::build(specs, key),
             next_ordinal: 0,
-            effects: Effects::default(),
+            counters: LaneCounters::default(),
+            rare: Box::new(Rare { from, stale: None, key }),
         }
+    }
+
+    /// Takes the link down. Packets that are on it are lost, or so much late.
+    pub(crate) fn cut(&mut self, in_flight: Option<Span>) {
+        self.up = false;
+        self.epoch = self.epoch.wrapping_add(1);
+        self.rare.stale = in_flight;
     }
 
     /// Replaces the stages. What waits in a queue that decides late starts over; what is already timed keeps its time.
@@ -104,7 +115,7 @@ impl Lane {
         for stage in &mut self.stages {
             stage.drain(&mut waiting);
         }
-        self.stages = Stage::build(specs, self.key);
+        self.stages = Stage::build(specs, self.rare.key);
         self.generation = self.generation.wrapping_add(1);
         for packet in waiting {
             self.run(core, packet, 0, core.now);
@@ -129,7 +140,7 @@ impl Lane {
         self.next_ordinal += 1;
         self.counters.entered += 1;
         self.counters.entered_bytes += u64::from(packet.wire_len);
-        core.record(What::Entered, (self.id, true), Some(id));
+        core.record_passing(What::Entered, (self.id, true), id);
         if !self.up {
             self.lose(core, id, Why::LinkDown);
             return;
@@ -230,7 +241,7 @@ impl Lane {
         if core.arena.get(id).epoch == self.epoch {
             return false;
         }
-        match self.stale {
+        match self.rare.stale {
             None => self.lose(core, id, Why::LinkDown),
             Some(late) => {
                 core.arena.get_mut(id).epoch = self.epoch;
@@ -249,7 +260,7 @@ impl Lane {
         }
         self.counters.arrived += 1;
         self.counters.arrived_bytes += u64::from(core.arena.get(id).wire_len);
-        core.record(What::Arrived, (self.id, true), Some(id));
+        core.record_passing(What::Arrived, (self.id, true), id);
         true
     }
 
@@ -274,7 +285,7 @@ impl Lane {
                 }
                 Step::TooBig { mtu, signal } => {
                     if signal {
-                        core.signals.push((self.from, *core.arena.get(id), mtu));
+                        core.signals.push((self.rare.from, *core.arena.get(id), mtu));
                     }
                     return self.lose(core, id, Why::TooBig);
                 }
@@ -321,7 +332,8 @@ impl Lane {
     /// Puts a packet into a queue that decides late.
     fn queue(&mut self, core: &mut Core, id: PacketId, stage: usize) {
         let Some(live) = self.stages[stage].live_mut() else { return };
-        live.discipline.enqueue(Self::item(core, id), &mut self.effects);
+        let item = Self::item(core, id);
+        live.discipline.enqueue(item, &mut core.effects);
         let idle = live.sending.is_none();
         self.settle(core);
         if idle {
@@ -344,7 +356,7 @@ impl Lane {
 
     fn send_next(&mut self, core: &mut Core, stage: usize) {
         let Some(live) = self.stages[stage].live_mut() else { return };
-        if let Some(item) = live.discipline.dequeue(core.now, &mut self.effects) {
+        if let Some(item) = live.discipline.dequeue(core.now, &mut core.effects) {
             let (_, at) = live.pacer.accept(core.now, item.len);
             live.sending = Some(item.packet);
             if at < Time::NEVER {
@@ -357,14 +369,14 @@ impl Lane {
 
     /// Carries out what a queue did.
     fn settle(&mut self, core: &mut Core) {
-        while let Some(id) = self.effects.marked.pop() {
+        while let Some(id) = core.effects.marked.pop() {
             self.mark(core, id);
         }
-        let mut dropped = core::mem::take(&mut self.effects.dropped);
+        let mut dropped = core::mem::take(&mut core.effects.dropped);
         for (id, why) in dropped.drain(..) {
             self.lose(core, id, why);
         }
-        self.effects.dropped = dropped;
+        core.effects.dropped = dropped;
     }
 }
 

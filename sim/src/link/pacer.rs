@@ -8,16 +8,32 @@ const OPPORTUNITY: u32 = 1_500;
 #[derive(Debug)]
 pub(crate) enum Pacer {
     Fixed { rate: Rate, serialiser: Serialiser },
-    Steps { steps: Vec<(Time, Rate)>, busy_until: Time, credit: u128 },
-    Trace { trace: TraceRate, next: u64, left: u32 },
+    Steps(Box<Steps>),
+    Trace(Box<Played>),
+}
+
+#[derive(Debug)]
+pub(crate) struct Steps {
+    steps: Vec<(Time, Rate)>,
+    busy_until: Time,
+    credit: u128,
+}
+
+#[derive(Debug)]
+pub(crate) struct Played {
+    trace: TraceRate,
+    next: u64,
+    left: u32,
 }
 
 impl Pacer {
     pub(crate) fn new(spec: &RateSpec) -> Self {
         match spec {
             RateSpec::Fixed(rate) => Self::Fixed { rate: *rate, serialiser: Serialiser::default() },
-            RateSpec::Steps(steps) => Self::Steps { steps: steps.clone(), busy_until: Time::ZERO, credit: 0 },
-            RateSpec::Trace(trace) => Self::Trace { trace: trace.clone(), next: 0, left: 0 },
+            RateSpec::Steps(steps) => {
+                Self::Steps(Box::new(Steps { steps: steps.clone(), busy_until: Time::ZERO, credit: 0 }))
+            }
+            RateSpec::Trace(trace) => Self::Trace(Box::new(Played { trace: trace.clone(), next: 0, left: 0 })),
         }
     }
 
@@ -25,8 +41,10 @@ impl Pacer {
     pub(crate) fn would_start(&self, t: Time) -> Time {
         match self {
             Self::Fixed { serialiser, .. } => serialiser.busy_until().max(t),
-            Self::Steps { busy_until, .. } => t.max(*busy_until),
-            Self::Trace { trace, next, left } => trace_accept(trace, &mut next.clone(), &mut left.clone(), t, 1).0,
+            Self::Steps(steps) => t.max(steps.busy_until),
+            Self::Trace(played) => {
+                trace_accept(&played.trace, &mut played.next.clone(), &mut played.left.clone(), t, 1).0
+            }
         }
     }
 
@@ -38,7 +56,8 @@ impl Pacer {
                 let start = serialiser.busy_until().max(t);
                 (start, serialiser.accept(t, len.into(), *rate))
             }
-            Self::Steps { steps, busy_until, credit } => {
+            Self::Steps(steps) => {
+                let Steps { steps, busy_until, credit } = &mut **steps;
                 if t > *busy_until {
                     *credit = 0;
                 }
@@ -49,7 +68,10 @@ impl Pacer {
                 }
                 (start, at)
             }
-            Self::Trace { trace, next, left } => trace_accept(trace, next, left, t, len),
+            Self::Trace(played) => {
+                let Played { trace, next, left } = &mut **played;
+                trace_accept(trace, next, left, t, len)
+            }
         }
     }
 }

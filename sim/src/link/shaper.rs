@@ -16,8 +16,8 @@ enum Policy {
     Bytes(u64),
     Packets(usize),
     Time(Span),
-    Red(Red),
-    Pie(Pie),
+    Red(Box<Red>),
+    Pie(Box<Pie>),
 }
 
 /// A queue that only ever drops or marks on arrival.
@@ -38,8 +38,8 @@ impl Fast {
             QueueSpec::TailBytes(bytes) => Policy::Bytes(*bytes),
             QueueSpec::TailPackets(packets) => Policy::Packets(*packets as usize),
             QueueSpec::TailTime(span) => Policy::Time(*span),
-            QueueSpec::Red(spec) => Policy::Red(Red::new(*spec)),
-            QueueSpec::Pie(spec) => Policy::Pie(Pie::new(*spec)),
+            QueueSpec::Red(spec) => Policy::Red(Box::new(Red::new(*spec))),
+            QueueSpec::Pie(spec) => Policy::Pie(Box::new(Pie::new(*spec))),
             QueueSpec::HeadBytes(_)
             | QueueSpec::Codel(_)
             | QueueSpec::FqCodel(_)
@@ -68,7 +68,7 @@ impl Fast {
     }
 
     /// Whether a packet may come in at `t`, by rule and by chance.
-    pub(crate) fn admit(&mut self, t: Time, packet: &Packet, word: u64) -> Step {
+    pub(crate) fn admit(&mut self, t: Time, packet: &Packet, word: impl Fn() -> u64) -> Step {
         self.purge(t);
         let len = packet.wire_len;
         let start = self.pacer.would_start(t);
@@ -85,8 +85,8 @@ impl Fast {
             };
         let capable = packet.ecn.is_capable();
         let decision = match &mut self.policy {
-            Policy::Red(red) => red.on_arrival(t, self.bytes, full, capable, word),
-            Policy::Pie(pie) => pie.on_arrival(t, start, self.bytes, capable, word),
+            Policy::Red(red) => red.on_arrival(t, self.bytes, full, capable, word()),
+            Policy::Pie(pie) => pie.on_arrival(t, start, self.bytes, capable, word()),
             Policy::Unlimited | Policy::Bytes(_) | Policy::Packets(_) | Policy::Time(_) if full => Decision::Pass,
             Policy::Unlimited | Policy::Bytes(_) | Policy::Packets(_) | Policy::Time(_) => {
                 let at = self.take(t, len);

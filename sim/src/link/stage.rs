@@ -4,7 +4,7 @@ use crate::arena::{Packet, PacketId};
 use crate::fault::{Decision, Edit, Why};
 use crate::link::loss::Loss;
 use crate::link::shaper::{Fast, Live};
-use crate::link::spec::{CorruptSpec, EcnSpec, JitterSpec, StageSpec};
+use crate::link::spec::{CorruptSpec, EcnSpec, JitterSpec, LossSpec, StageSpec};
 use crate::node::Ecn;
 use crate::rng::{Key, Ppb, Stream, below};
 use crate::time::{Rate, Span, Time, mul_div};
@@ -32,20 +32,54 @@ pub(crate) enum Step {
     Queue,
 }
 
+/// Small, because a packet of a big world finds the stages of its link in no cache: the rarer kinds are boxed.
 #[derive(Debug)]
 enum Kind {
     Fast(Box<Fast>),
     Live(Box<Live>),
-    Policer { rate: Rate, burst: u64, mark: bool, tokens: u128, at: Time },
+    Policer(Box<Policer>),
     Delay(Span),
-    Jitter { distribution: JitterSpec, reorder: bool, last: Time },
-    Loss(Loss),
+    Jitter(Box<Jitter>),
+    RandomLoss(Ppb),
+    Loss(Box<Loss>),
     Duplicate { probability: Ppb, copies: u8, late: Span },
     Corrupt { probability: Ppb, kind: CorruptSpec },
-    Reorder { probability: Ppb, gap: u32, by: Span, since: u32 },
+    Reorder(Box<Reorder>),
     Mtu { mtu: u32, signal: bool },
     Ecn(EcnSpec),
-    Slot { min: Span, max: Span, next: Time, stream: Box<Stream> },
+    Slot(Box<Slot>),
+}
+
+#[derive(Debug)]
+struct Policer {
+    rate: Rate,
+    burst: u64,
+    mark: bool,
+    tokens: u128,
+    at: Time,
+}
+
+#[derive(Debug)]
+struct Jitter {
+    distribution: JitterSpec,
+    reorder: bool,
+    last: Time,
+}
+
+#[derive(Debug)]
+struct Reorder {
+    probability: Ppb,
+    gap: u32,
+    by: Span,
+    since: u32,
+}
+
+#[derive(Debug)]
+struct Slot {
+    min: Span,
+    max: Span,
+    next: Time,
+    stream: Stream,
 }
 
 /// From (included) to (excluded), and after how long they come again.
@@ -93,24 +127,27 @@ impl Stage {
             },
             StageSpec::Policer { rate, burst, mark } => {
                 let tokens = u128::from(*burst) * TOKEN;
-                Kind::Policer { rate: *rate, burst: *burst, mark: *mark, tokens, at: Time::ZERO }
+                Kind::Policer(Box::new(Policer { rate: *rate, burst: *burst, mark: *mark, tokens, at: Time::ZERO }))
             }
             StageSpec::Delay(span) => Kind::Delay(*span),
             StageSpec::Jitter { distribution, reorder } => {
-                Kind::Jitter { distribution: distribution.clone(), reorder: *reorder, last: Time::ZERO }
+                let distribution = distribution.clone();
+                Kind::Jitter(Box::new(Jitter { distribution, reorder: *reorder, last: Time::ZERO }))
             }
-            StageSpec::Loss(spec) => Kind::Loss(Loss::new(spec)),
+            StageSpec::Loss(LossSpec::Random(p)) => Kind::RandomLoss(*p),
+            StageSpec::Loss(spec) => Kind::Loss(Box::new(Loss::new(spec))),
             StageSpec::Duplicate { probability, copies, late } => {
                 Kind::Duplicate { probability: *probability, copies: *copies, late: *late }
             }
             StageSpec::Corrupt { probability, kind } => Kind::Corrupt { probability: *probability, kind: *kind },
             StageSpec::Reorder { probability, gap, by } => {
-                Kind::Reorder { probability: *probability, gap: *gap, by: *by, since: 0 }
+                Kind::Reorder(Box::new(Reorder { probability: *probability, gap: *gap, by: *by, since: 0 }))
             }
             StageSpec::Mtu { mtu, signal } => Kind::Mtu { mtu: *mtu, signal: *signal },
             StageSpec::Ecn(spec) => Kind::Ecn(*spec),
             StageSpec::Slot { min, max } => {
-                Kind::Slot { min: *min, max: (*max).max(*min), next: Time::ZERO, stream: Box::new(key.stream()) }
+                let max = (*max).max(*min);
+                Kind::Slot(Box::new(Slot { min: *min, max, next: Time::ZERO, stream: key.stream() }))
             }
             // The loop above has taken these off.
             StageSpec::During { .. } => Kind::Delay(Span::ZERO),
@@ -125,16 +162,12 @@ impl Stage {
 
     /// Whether packets must come to it in the order of their times.
     pub(crate) const fn minds_order(&self) -> bool {
-        matches!(
-            self.kind,
-            Kind::Fast(_)
-                | Kind::Live(_)
-                | Kind::Policer { .. }
-                | Kind::Jitter { reorder: false, .. }
-                | Kind::Loss(_)
-                | Kind::Reorder { .. }
-                | Kind::Slot { .. }
-        )
+        match &self.kind {
+            Kind::Fast(_) | Kind::Live(_) | Kind::Policer(_) | Kind::Reorder(_) | Kind::Slot(_) => true,
+            Kind::RandomLoss(_) | Kind::Loss(_) => true,
+            Kind::Jitter(jitter) => !jitter.reorder,
+            Kind::Delay(_) | Kind::Duplicate { .. } | Kind::Corrupt { .. } | Kind::Mtu { .. } | Kind::Ecn(_) => false,
+        }
     }
 
     pub(crate) fn live_mut(&mut self) -> Option<&mut Live> {
@@ -174,34 +207,12 @@ impl Stage {
         let word = || key.decide(ordinal);
         match &mut self.kind {
             Kind::Delay(span) => Step::At(t + *span),
-            Kind::Fast(fast) => fast.admit(t, packet, word()),
+            Kind::Fast(fast) => fast.admit(t, packet, word),
+            Kind::RandomLoss(p) => lose_if(p.hit(word())),
             Kind::Live(_) => Step::Queue,
-            Kind::Loss(loss) => {
-                let lost = loss.is_lost(word(), key.sub(1).decide(ordinal), packet);
-                Step::Decide(if lost { Decision::Drop(Why::Loss) } else { Decision::Pass })
-            }
-            Kind::Policer { rate, burst, mark, tokens, at } => {
-                let gained = u128::from(t.since(*at).0) * u128::from(rate.0);
-                *tokens = (*tokens + gained).min(u128::from(*burst) * TOKEN);
-                *at = t;
-                let cost = u128::from(packet.wire_len) * TOKEN;
-                if *tokens >= cost {
-                    *tokens -= cost;
-                    Step::On
-                } else if *mark && packet.ecn.is_capable() {
-                    Step::Decide(Decision::Mark)
-                } else {
-                    Step::Lose(Why::Policed)
-                }
-            }
-            Kind::Jitter { distribution, reorder, last } => {
-                let mut at = t + draw_jitter(distribution, key, ordinal);
-                if !*reorder {
-                    at = at.max(*last);
-                    *last = at;
-                }
-                Step::Decide(if at > t { Decision::Delay(at.since(t)) } else { Decision::Pass })
-            }
+            Kind::Loss(loss) => lose_if(loss.is_lost(word(), key.sub(1).decide(ordinal), packet)),
+            Kind::Policer(policer) => policer.step(t, packet),
+            Kind::Jitter(jitter) => jitter.step(t, key, ordinal),
             Kind::Duplicate { probability, copies, late } => {
                 // Copies are not copied by the same stage again: they start behind it.
                 let late = Span(below(key.sub(1).decide(ordinal), late.0.saturating_add(1)));
@@ -218,26 +229,10 @@ impl Stage {
                     Decision::Pass
                 })
             }
-            Kind::Reorder { probability, gap, by, since } => {
-                *since += 1;
-                let eligible = *since >= (*gap).max(1);
-                if eligible {
-                    *since = 0;
-                }
-                let held = eligible && probability.hit(word());
-                Step::Decide(if held { Decision::Delay(*by) } else { Decision::Pass })
-            }
+            Kind::Reorder(reorder) => reorder.step(word),
             Kind::Mtu { mtu, signal } => Self::fit(packet, *mtu, *signal),
             Kind::Ecn(spec) => step_ecn(*spec, packet, word()),
-            Kind::Slot { min, max, next, stream } => {
-                while *next < t {
-                    // Slots go on while nothing comes, but need not be counted one by one.
-                    let gap = Span(min.0 + stream.below(max.0 - min.0 + 1)).0.max(1);
-                    let behind = t.since(*next).0;
-                    *next += Span(if behind > gap * 64 { behind - behind % gap } else { gap });
-                }
-                Step::At(*next)
-            }
+            Kind::Slot(slot) => slot.step(t),
         }
     }
 
@@ -256,6 +251,62 @@ impl Stage {
     /// The queue takes a packet that it has admitted: when it will have left.
     pub(crate) fn take(&mut self, t: Time, len: u32) -> Time {
         if let Kind::Fast(fast) = &mut self.kind { fast.take(t, len) } else { t }
+    }
+}
+
+const fn lose_if(lost: bool) -> Step {
+    Step::Decide(if lost { Decision::Drop(Why::Loss) } else { Decision::Pass })
+}
+
+impl Policer {
+    fn step(&mut self, t: Time, packet: &Packet) -> Step {
+        let gained = u128::from(t.since(self.at).0) * u128::from(self.rate.0);
+        self.tokens = (self.tokens + gained).min(u128::from(self.burst) * TOKEN);
+        self.at = t;
+        let cost = u128::from(packet.wire_len) * TOKEN;
+        if self.tokens >= cost {
+            self.tokens -= cost;
+            Step::On
+        } else if self.mark && packet.ecn.is_capable() {
+            Step::Decide(Decision::Mark)
+        } else {
+            Step::Lose(Why::Policed)
+        }
+    }
+}
+
+impl Jitter {
+    fn step(&mut self, t: Time, key: Key, ordinal: u64) -> Step {
+        let mut at = t + draw_jitter(&self.distribution, key, ordinal);
+        if !self.reorder {
+            at = at.max(self.last);
+            self.last = at;
+        }
+        Step::Decide(if at > t { Decision::Delay(at.since(t)) } else { Decision::Pass })
+    }
+}
+
+impl Reorder {
+    fn step(&mut self, word: impl Fn() -> u64) -> Step {
+        self.since += 1;
+        let eligible = self.since >= self.gap.max(1);
+        if eligible {
+            self.since = 0;
+        }
+        let held = eligible && self.probability.hit(word());
+        Step::Decide(if held { Decision::Delay(self.by) } else { Decision::Pass })
+    }
+}
+
+impl Slot {
+    fn step(&mut self, t: Time) -> Step {
+        while self.next < t {
+            // Slots go on while nothing comes, but need not be counted one by one.
+            let gap = Span(self.min.0 + self.stream.below(self.max.0 - self.min.0 + 1)).0.max(1);
+            let behind = t.since(self.next).0;
+            self.next += Span(if behind > gap * 64 { behind - behind % gap } else { gap });
+        }
+        Step::At(self.next)
     }
 }
 

@@ -34,6 +34,7 @@ impl World {
             node,
             started: false,
             interfaces: Vec::new(),
+            sole: None,
             routes: RouteTable::default(),
             clock: Clock::default(),
             raw: false,
@@ -44,7 +45,7 @@ impl World {
             busy_at: Time::ZERO,
             busy: 0,
         };
-        let id = self.add_device(name, Kind::Host(Box::new(host)));
+        let id = self.add_device(name, Kind::Host(host));
         // In a running world it starts with the next event or call.
         self.started = false;
         id
@@ -110,6 +111,7 @@ impl World {
         }
         if let Kind::Host(host) = &mut device.kind {
             host.interfaces.push(Interface { addresses: Vec::new(), former: Vec::new(), up: true });
+            host.rewired();
         }
         port
     }
@@ -152,7 +154,10 @@ impl World {
         if let Some(port) = port {
             match &mut device.kind {
                 Kind::Router(device) => device.routes.insert(prefix, port),
-                Kind::Host(host) => host.routes.insert(prefix, port),
+                Kind::Host(host) => {
+                    host.routes.insert(prefix, port);
+                    host.rewired();
+                }
                 Kind::Nat(nat) if port > 0 => nat.inside.insert(prefix, port),
                 Kind::Nat(_) | Kind::Firewall(_) | Kind::Tap(_) => {}
             }

@@ -33,6 +33,8 @@ pub(crate) struct Host {
     pub(crate) node: Box<dyn Node>,
     pub(crate) started: bool,
     pub(crate) interfaces: Vec<Interface>,
+    /// Its only address, on its only interface, which is up; and it has no routes: most hosts are such.
+    pub(crate) sole: Option<IpAddr>,
     pub(crate) routes: RouteTable,
     pub(crate) clock: Clock,
     /// May forge.
@@ -48,14 +50,28 @@ pub(crate) struct Host {
     pub(crate) busy: u32,
 }
 
+impl Host {
+    /// Something about its interfaces, addresses or routes is not as before.
+    pub(crate) fn rewired(&mut self) {
+        self.sole = match &*self.interfaces {
+            [Interface { addresses, up: true, .. }] if self.routes.is_empty() => match **addresses {
+                [address] => Some(address),
+                _ => None,
+            },
+            _ => None,
+        };
+    }
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Router {
     pub(crate) routes: RouteTable,
 }
 
 #[derive(Debug)]
+/// Hosts are not boxed: nearly all devices are hosts, and a box would cost a cache miss a packet.
 pub(crate) enum Kind {
-    Host(Box<Host>),
+    Host(Host),
     Router(Box<Router>),
     Nat(Box<Nat>),
     Firewall(Box<Firewall>),

@@ -200,9 +200,10 @@ impl World {
     fn receive(&mut self, id: NodeId, port: u16, packet: PacketId) {
         let core = &mut self.core;
         let Some(Kind::Host(host)) = self.devices.get_mut(id.0 as usize).map(|device| &mut device.kind) else { return };
-        let seen = *core.arena.get(packet);
-        let to = seen.dst.ip();
+        let to = core.arena.get(packet).dst.ip();
         let why = match host.interfaces.get(usize::from(port)) {
+            // Without a look at the interface, which would be a cache miss of its own.
+            Some(_) if host.sole == Some(to) => None,
             Some(interface) if !interface.up => Some(Why::InterfaceDown),
             Some(interface) => {
                 let here = interface.addresses.contains(&to)
@@ -353,6 +354,12 @@ impl World {
 
 /// By which interface, and from which address, a datagram leaves its host.
 fn route(host: &Host, tx: &Tx) -> Result<(u16, IpAddr), Why> {
+    if let Some(address) = host.sole
+        && address.is_ipv4() == tx.dst.is_ipv4()
+        && tx.interface.is_none_or(|interface| interface == 0)
+    {
+        return Ok((0, address));
+    }
     let fits = |port: u16| {
         let interface = host.interfaces.get(usize::from(port))?;
         let address = interface.addresses.iter().find(|address| address.is_ipv4() == tx.dst.is_ipv4())?;

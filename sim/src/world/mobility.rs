@@ -41,13 +41,13 @@ impl World {
     /// Gives an interface of a host an address, which all routers around learn of. In a running world the node is told
     /// if `notify`.
     pub fn add_address(&mut self, host: NodeId, interface: u16, address: IpAddr, notify: bool) {
-        let Some(found) = self.host_mut(host).and_then(|host| host.interfaces.get_mut(usize::from(interface))) else {
-            return;
-        };
+        let Some(owner) = self.host_mut(host) else { return };
+        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
         found.former.retain(|&(former, _)| former != address);
         if !found.addresses.contains(&address) {
             found.addresses.push(address);
         }
+        owner.rewired();
         self.announce(host, interface, Prefix::host(address));
         if self.started {
             self.changed(host, code::ADDRESS);
@@ -60,13 +60,13 @@ impl World {
     /// Takes an address from an interface. Packets for it that are already on the host's link are lost or still come
     /// in; once routers have forgotten it, others go nowhere, unless another host has taken the address.
     pub fn remove_address(&mut self, host: NodeId, interface: u16, address: IpAddr, in_flight: InFlight) {
-        let Some(found) = self.host_mut(host).and_then(|host| host.interfaces.get_mut(usize::from(interface))) else {
-            return;
-        };
+        let Some(owner) = self.host_mut(host) else { return };
+        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
         found.addresses.retain(|&mine| mine != address);
         if let InFlight::DeliveredUntil(until) = in_flight {
             found.former.push((address, until));
         }
+        owner.rewired();
         self.withdraw(host, interface, Prefix::host(address));
         self.changed(host, code::ADDRESS);
     }
@@ -95,11 +95,11 @@ impl World {
     /// Switches an interface on or off. The node is told if `notify`. With the interface off, nothing is sent by it
     /// and what comes is lost.
     pub fn set_interface(&mut self, host: NodeId, interface: u16, up: bool, notify: bool) {
-        let Some(found) = self.host_mut(host).and_then(|host| host.interfaces.get_mut(usize::from(interface))) else {
-            return;
-        };
+        let Some(owner) = self.host_mut(host) else { return };
+        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
         found.up = up;
         let address = found.addresses.first().copied();
+        owner.rewired();
         self.changed(host, code::INTERFACE);
         if notify {
             match (up, address) {
@@ -115,10 +115,10 @@ impl World {
     pub fn set_link(&mut self, link: LinkId, up: bool, in_flight: Option<Span>) {
         for direction in [Direction::Forward, Direction::Backward] {
             let Some(lane) = self.lanes.get_mut(link.lane(direction) as usize) else { return };
-            lane.up = up;
-            if !up {
-                lane.epoch = lane.epoch.wrapping_add(1);
-                lane.stale = in_flight;
+            if up {
+                lane.up = true;
+            } else {
+                lane.cut(in_flight);
             }
             let place = (lane.id, true);
             self.core.record(What::Changed(code::LINK), place, None);

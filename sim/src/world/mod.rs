@@ -20,6 +20,7 @@ use crate::fault::{Decision, ExplicitFault, Faults, Mode, Why};
 use crate::link::{Direction, Lane, LaneCounters, LinkId};
 use crate::nat::MappingView;
 use crate::node::{Node, Sink};
+use crate::queue::Effects;
 use crate::rng::Key;
 use crate::time::Time;
 use crate::trace::{Checkpoint, Observer, Trace, What};
@@ -133,12 +134,31 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Signals that lanes want sent: from where, about what, the MTU.
     pub(crate) signals: Vec<((NodeId, u16), Packet, u32)>,
+    /// What the queue at work has done; empty in between.
+    pub(crate) effects: Effects,
 }
 
 impl Core {
     pub(crate) fn record(&mut self, what: What, place: (u32, bool), packet: Option<PacketId>) {
+        self.trace.record(self.now, what, place, packet.map(|id| self.arena.get(id)));
+        if self.trace.observer.is_some() {
+            self.show(what, place, packet);
+        }
+    }
+
+    /// Records that a packet goes on unchanged.
+    #[inline]
+    pub(crate) fn record_passing(&mut self, what: What, place: (u32, bool), id: PacketId) {
+        self.trace.pass(self.now, what, place, self.arena.get(id));
+        if self.trace.observer.is_some() {
+            self.show(what, place, Some(id));
+        }
+    }
+
+    #[cold]
+    fn show(&mut self, what: What, place: (u32, bool), packet: Option<PacketId>) {
         let packet = packet.map(|id| (self.arena.get(id), self.arena.bytes(id)));
-        self.trace.record(self.now, what, place, packet);
+        self.trace.show(self.now, what, place, packet);
     }
 
     pub(crate) fn lose(&mut self, id: PacketId, why: Why, place: (u32, bool)) {
@@ -182,6 +202,7 @@ impl World {
                 trace: Trace::default(),
                 counters: Counters::default(),
                 signals: Vec::new(),
+                effects: Effects::default(),
             },
             config,
             lanes: Vec::new(),
@@ -443,7 +464,9 @@ impl World {
             Event::Timer { node, generation } => self.on_timer(NodeId(node), generation),
             Event::Release { node, port, packet } => self.leave(NodeId(node), port, packet),
         }
-        self.flush_signals();
+        if !self.core.signals.is_empty() {
+            self.flush_signals();
+        }
     }
 
     fn lane(&self, link: LinkId, direction: Direction) -> Option<&Lane> {
