@@ -45,6 +45,8 @@ pub enum Command {
     Echo(Echo),
     /// Measure round trips to an echo
     Ping(Ping),
+    /// Measure this program on this machine
+    Bench(crate::commands::bench::args::Bench),
 }
 
 /// What every command that talks to others takes.

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Send(args) => args.common.json,
         Command::Echo(args) => args.common.json,
         Command::Ping(args) => args.common.json,
+        Command::Bench(args) => args.subject.common().json,
     };
     match commands::run(&cli.command, Report::new(json)) {
         Ok(()) => ExitCode::SUCCESS,

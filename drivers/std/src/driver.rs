@@ -84,11 +84,13 @@ impl Driver {
     /// # Errors
     /// As [`run`](Self::run).
     pub fn step(&mut self, app: &mut dyn App, limit: Option<Duration>) -> io::Result<bool> {
-        if self.waker.take() {
+        // Who waked may want something of the caller of this too: it does not wait then.
+        let woken = self.waker.take();
+        if woken {
             self.pump.wake();
         }
         let turn = self.pump.turn(app)?;
-        if !turn.done && !turn.more {
+        if !turn.done && !turn.more && !woken {
             self.wait(&turn, limit)?;
         }
         Ok(turn.done)

@@ -9,8 +9,9 @@ use rtmfp_core::{App, Ecn, Endpoint, Instant, InterfaceId, Path, RecvMeta, Trans
 use crate::clock::Clock;
 use crate::socket::Socket;
 
-/// Buffers for one receive call. Each holds a coalesced run of datagrams.
-const RECV_BUFFERS: usize = 8;
+/// Buffers for one receive call. Each holds a coalesced run of datagrams, or one alone if its sender did not send a
+/// run. The system gives them memory only when they are first filled.
+const RECV_BUFFERS: usize = quinn_udp::BATCH_SIZE;
 /// The longest run of datagrams that a kernel coalesces.
 const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
@@ -64,6 +65,7 @@ pub struct Pump {
     /// The flight in the buffer, as long as a part of it from the given offset on is not sent.
     unsent: Option<(Transmit, usize)>,
     woken: bool,
+    segmentation: bool,
     stats: PumpStats,
 }
 
@@ -72,15 +74,16 @@ impl Pump {
     /// and so on.
     #[must_use]
     pub fn new(endpoint: Endpoint, clock: Clock, sockets: Vec<Socket>) -> Self {
-        let segments = sockets.iter().map(|s| s.state.max_gso_segments()).min().unwrap_or(1);
         Self {
             endpoint,
             clock,
             sockets,
             received: vec![vec![0; RECV_BUFFER_BYTES]; RECV_BUFFERS],
-            flight: TransmitBuf::new(segments.clamp(1, SEGMENTS_MAX)),
+            // As many without segmentation: packets that are sealed together cost less than one by one.
+            flight: TransmitBuf::new(SEGMENTS_MAX),
             unsent: None,
             woken: true,
+            segmentation: true,
             stats: PumpStats::default(),
         }
     }
@@ -122,6 +125,12 @@ impl Pump {
     /// Makes the next [`turn`](Self::turn) call [`on_wake`](App::on_wake).
     pub const fn wake(&mut self) {
         self.woken = true;
+    }
+
+    /// Whether a run of datagrams may be sent with one system call, if the system can. On unless switched off, which
+    /// is for measurements and for networks whose equipment garbles such sends.
+    pub const fn set_segmentation(&mut self, on: bool) {
+        self.segmentation = on;
     }
 
     /// Does what there is to do, within a budget: timers, datagrams in, events, the application, datagrams out.
@@ -166,6 +175,9 @@ impl Pump {
         let mut more = false;
         for (index, socket) in (0..=u16::MAX).zip(&self.sockets) {
             let mut calls = RECV_CALLS;
+            // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements
+            // of one moment together.
+            let mut arrived = None;
             loop {
                 if calls == 0 {
                     more = true;
@@ -188,7 +200,7 @@ impl Pump {
                     }
                 };
                 self.stats.receives += 1;
-                let now = self.clock.now();
+                let now = *arrived.get_or_insert_with(|| self.clock.now());
                 for (meta, buffer) in metas.iter().take(count).zip(&mut self.received) {
                     let path = Path { interface: InterfaceId(index), remote: meta.addr };
                     let ecn = meta.ecn.and_then(|mark| Ecn::from_bits(mark as u8));
@@ -236,7 +248,8 @@ impl Pump {
         let mut offset = offset;
         while let Some(rest) = flight.get(offset..).filter(|rest| !rest.is_empty()) {
             // Asked each time: the first refusal by the kernel lowers it to one.
-            let segments = socket.state.max_gso_segments().min(SEND_MAX / segment).max(1);
+            let most = if self.segmentation { socket.state.max_gso_segments() } else { 1 };
+            let segments = most.min(SEND_MAX / segment).max(1);
             let part = rest.get(..segments * segment).unwrap_or(rest);
             let outgoing = quinn_udp::Transmit {
                 destination: transmit.path.remote,

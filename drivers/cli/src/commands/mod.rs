@@ -1,5 +1,6 @@
 //! One file for each command.
 
+pub mod bench;
 mod demo;
 mod echo;
 mod ping;
@@ -29,6 +30,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Send(args) => send::run(args, report),
         Command::Echo(args) => echo::run(args, report),
         Command::Ping(args) => ping::run(args, report),
+        Command::Bench(args) => bench::run(args),
     }
 }
 

@@ -1,0 +1,58 @@
+//! What a process has used.
+
+use core::time::Duration;
+
+/// Processor time of this process, user and system, all threads.
+#[cfg(unix)]
+pub(super) fn cpu_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::ProcessCPUTime)).unwrap_or_default()
+}
+
+/// Processor time of this process; not known on this system.
+#[cfg(not(unix))]
+pub(super) fn cpu_time() -> Duration {
+    Duration::ZERO
+}
+
+/// A clock finer than the core's, from any origin.
+#[cfg(unix)]
+pub(super) fn wall_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::Monotonic)).unwrap_or_default()
+}
+
+/// A clock from any origin.
+#[cfg(not(unix))]
+pub(super) fn wall_time() -> Duration {
+    static CLOCK: std::sync::LazyLock<rtmfp_std::Clock> = std::sync::LazyLock::new(rtmfp_std::Clock::new);
+    Duration::from_micros(CLOCK.now().as_micros())
+}
+
+/// Memory of this process in bytes, of which the kernel tells in `/proc`: `VmRSS` now, `VmHWM` at most. Zero where it
+/// does not.
+pub(super) fn memory(field: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1_024
+}
+
+/// Keeps this process on one processor: the near end on the last but one that it may use, the far end on the last.
+/// Does nothing if there is only one, or the system has no such thing.
+pub(super) fn pin(far: bool) {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        let Ok(allowed) = sched_getaffinity(None) else { return };
+        let mut cpus = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu));
+        let (last, before) = (cpus.next(), cpus.next());
+        if let (Some(last), Some(before)) = (last, before) {
+            let mut one = CpuSet::new();
+            one.set(if far { last } else { before });
+            // A wish: without it the figures are only noisier.
+            let _ = sched_setaffinity(None, &one);
+        }
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = far;
+}
