@@ -105,7 +105,8 @@ fn median(runs: &[Run]) -> Run {
 fn table(columns: &[Column], runs: &[Run], median: &Run) -> String {
     let width = columns.iter().map(|column| column.title.chars().count()).max().unwrap_or(0);
     let mut text = format!("{:width$} {:>12} {:>12} {:>12}", "", "least", "median", "most");
-    for column in columns {
+    let measured = |column: &&Column| median.contains_key(column.name);
+    for column in columns.iter().filter(measured) {
         let values = || runs.iter().filter_map(|run| run.get(column.name).copied());
         let shown = |value: Option<u64>| {
             value.map_or_else(String::new, |value| format!("{:.*}", column.decimals, value as f64 / column.unit))

@@ -77,7 +77,7 @@ fn once(args: &Throughput) -> Result<Run, Failure> {
     }
     let (bytes, took) = (sender.get("bytes"), near.get("took"));
     let per_gb = |figures: &Figures| ratio(figures.get("cpu"), bytes, GIGA);
-    Ok(Run::from([
+    let mut run = Run::from([
         ("bytes", bytes),
         ("took_ns", took),
         ("bytes_per_second", ratio(bytes, took, GIGA)),
@@ -87,10 +87,16 @@ fn once(args: &Throughput) -> Result<Run, Failure> {
         ("packets_per_send_milli", ratio(sender.get("packets_sent"), sender.get("sends"), 1_000)),
         ("packets_per_receive_milli", ratio(receiver.get("packets_received"), receiver.get("receives"), 1_000)),
         ("packets_per_ack_milli", ratio(sender.get("packets_sent"), receiver.get("packets_sent"), 1_000)),
-        ("lost", stats.fragments_lost),
-        ("cwnd", stats.cwnd),
-        ("srtt_ns", nanos(stats.srtt.unwrap_or_default())),
         ("sender_memory", sender.get("memory")),
         ("receiver_memory", receiver.get("memory")),
-    ]))
+    ]);
+    if args.direction == Direction::Up {
+        // What the sender's session measures is known of this end's only.
+        run.extend([
+            ("lost", stats.fragments_lost),
+            ("cwnd", stats.cwnd),
+            ("srtt_ns", nanos(stats.srtt.unwrap_or_default())),
+        ]);
+    }
+    Ok(run)
 }

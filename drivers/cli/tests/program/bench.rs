@@ -1,0 +1,31 @@
+use crate::harness::start;
+
+/// The last line tells the medians.
+fn median(arguments: &[&str]) -> String {
+    let all: Vec<&str> =
+        ["bench"].into_iter().chain(arguments.iter().copied()).chain(["--json", "--runs", "1"]).collect();
+    let ended = start(&all).end();
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    let last = ended.out.lines().last().unwrap_or_default().to_owned();
+    assert!(last.starts_with("{\"event\":\"median\",\"subject\":\""), "{ended:?}");
+    last
+}
+
+#[test]
+fn every_byte_of_the_throughput_is_checked_in_both_directions() {
+    for more in [&["--direction", "down"][..], &["--no-segmentation"], &["--size", "200", "--no-hmac"]] {
+        let arguments = [&["throughput", "--megabytes", "1", "--verify"], more].concat();
+        let line = median(&arguments);
+        assert!(line.contains("\"bytes\":10"), "{line}");
+    }
+}
+
+#[test]
+fn the_other_subjects_come_to_an_end() {
+    assert!(median(&["handshakes", "--count", "3", "--parallel", "2"]).contains("\"per_second\":"));
+    assert!(median(&["idle", "-n", "3", "--seconds", "1"]).contains("\"sessions\":3"));
+    assert!(median(&["latency", "--count", "10"]).contains("\"p50_ns\":"));
+    assert!(median(&["latency", "--count", "3", "--load", "--size", "4000"]).contains("\"p50_ns\":"));
+    let fanout = median(&["fanout", "-n", "2", "--seconds", "1", "--rate", "100"]);
+    assert!(fanout.contains("\"delivered_ppm\":1000000"), "{fanout}");
+}
