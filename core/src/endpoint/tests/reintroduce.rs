@@ -44,10 +44,10 @@ fn say(pair: &mut Pair, flow: SendFlowHandle) {
 
 /// Messages that B can read.
 fn heard(pair: &mut Pair) -> usize {
-    let flow = pair.nodes[B].events.iter().find_map(|event| match *event {
-        Event::FlowOpened { flow } => Some(flow),
-        _ => None,
-    });
+    let flow = pair.nodes[B]
+        .events
+        .iter()
+        .find_map(|event| if let Event::FlowOpened { flow } = *event { Some(flow) } else { None });
     let mut flow = pair.nodes[B].endpoint.recv_flow_mut(pair.now, flow.unwrap()).unwrap();
     core::iter::from_fn(|| flow.read()).count()
 }
