@@ -28,3 +28,8 @@ pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;
 pub use socket::Socket;
 pub use wake::Waker;
+
+/// The README's example is compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
