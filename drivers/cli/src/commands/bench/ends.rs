@@ -28,7 +28,10 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.max_sessions = 1 << 20;
     config.max_opening = 1 << 20;
+    // All come from one address.
     config.max_hello_replies_per_second = u32::MAX;
+    config.max_hello_replies_per_source = u32::MAX;
+    config.max_excess_reply_bytes = u32::MAX;
     config.max_keyings_per_second = u32::MAX;
     config.session.max_datagram = common.datagram.into();
     config.session.recv_buffer = 4 << 20;
@@ -55,7 +58,17 @@ fn profile(common: &BenchCommon, reached: bool) -> Result<Arc<dyn CryptoProfile>
 
 /// An endpoint on a loopback port of its own, and whether it is the one that others open sessions to.
 pub(super) fn pump(common: &BenchCommon, config: EndpointConfig, reached: bool) -> Result<Pump, Failure> {
-    let socket = Socket::bind((Ipv4Addr::LOCALHOST, 0).into())?;
+    pump_on(common, config, reached, Socket::bind((Ipv4Addr::LOCALHOST, 0).into())?)
+}
+
+/// One of many endpoints, each on a loopback address of its own where the system has so many.
+pub(super) fn driver_among(common: &BenchCommon, config: EndpointConfig, number: u32) -> Result<Driver, Failure> {
+    let address = Ipv4Addr::from_bits(Ipv4Addr::LOCALHOST.to_bits() + (1 << 16) + number);
+    let socket = Socket::bind((address, 0).into()).or_else(|_| Socket::bind((Ipv4Addr::LOCALHOST, 0).into()))?;
+    Ok(Driver::new(pump_on(common, config, false, socket)?)?)
+}
+
+fn pump_on(common: &BenchCommon, config: EndpointConfig, reached: bool, socket: Socket) -> Result<Pump, Failure> {
     let clock = Clock::new();
     let endpoint = Endpoint::new(config, profile(common, reached)?, system_rng()?, clock.now())
         .map_err(|e| Failure::local("settings", e))?;

@@ -74,9 +74,10 @@ fn far(args: &Idle) -> Result<(), Failure> {
     })
 }
 
-/// Opens a session from an endpoint that is forgotten then: the other end does not notice.
-fn open(args: &Idle, address: SocketAddr) -> Result<(), Failure> {
-    let mut driver = ends::driver(&args.common, config(args), false)?;
+/// Opens a session from an endpoint that is forgotten then: the other end does not notice. No address may come twice:
+/// as long as one endpoint has a session from there, another gets none (RFC 7016 §3.5.1.1.2).
+fn open(args: &Idle, address: SocketAddr, number: u32) -> Result<(), Failure> {
+    let mut driver = ends::driver_among(&args.common, config(args), number)?;
     ends::open(driver.pump_mut(), &args.common, address)?;
     let mut waiter = Waiter { first: true, ..Waiter::default() };
     ends::run(&mut driver, &mut waiter, PATIENCE)?;
@@ -87,7 +88,7 @@ fn once(args: &Idle) -> Result<Run, Failure> {
     let mut far = Far::start(&[])?;
     let address = far.address;
     // What is there once, however many sessions.
-    open(args, address)?;
+    open(args, address, args.sessions)?;
     let before = far.ask()?;
     let next = AtomicU32::new(0);
     let tell = !args.common.json && std::io::stderr().is_terminal();
@@ -99,7 +100,7 @@ fn once(args: &Idle) -> Result<Run, Failure> {
                 if tell && number.is_multiple_of(1_000) {
                     eprint!("\r{number} sessions ");
                 }
-                open(args, address)?;
+                open(args, address, number)?;
             }
             Ok(())
         };
