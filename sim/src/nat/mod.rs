@@ -10,7 +10,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(crate) use firewall::Firewall;
-pub(crate) use oracle::{Realms, direct_path_possible};
+pub(crate) use oracle::{Crossing, Place, Realms, Terrain, direct_path_possible};
 pub use spec::{Filtering, FirewallSpec, Hairpin, Mapping, NatSpec, Pooling, Ports};
 
 use crate::fault::Why;

@@ -1,59 +1,99 @@
-//! Whether two hosts behind NATs can talk directly once each knows the other's outside address.
+//! Whether two hosts behind NATs and firewalls can talk directly once each knows the other's outside address.
 //!
-//! The oracle plays the exchange with fresh NATs of the same kinds: both have talked to a public introducer, which
-//! tells each the outside address of the other; both send to that a few times, and answer to whatever address
-//! something came from. No port is guessed.
+//! The oracle plays the exchange with fresh NATs and firewalls of the same kinds: both have talked to a public
+//! introducer, which tells each the outside address of the other; both send to that a few times, and answer to whatever
+//! address something came from. No port is guessed.
 
 use core::net::{IpAddr, SocketAddr};
 use std::collections::BTreeMap;
 
+use crate::arena::PacketKind;
 use crate::fault::Why;
-use crate::nat::{Nat, NatSpec};
+use crate::nat::{Firewall, FirewallSpec, Nat, NatSpec};
 use crate::rng::Key;
 use crate::time::{Span, Time};
 
 /// The tree of NATs: each has a kind and the NAT that it is itself behind.
 pub(crate) type Realms = BTreeMap<u32, (NatSpec, Option<u32>)>;
 
-struct Play {
+/// A firewall on a way, and whether it is entered from its inside.
+pub(crate) type Crossing = (u32, bool);
+
+/// Where a host is: its device, its socket, and the NAT right above it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) device: u32,
+    pub(crate) socket: SocketAddr,
+    pub(crate) above: Option<u32>,
+}
+
+/// What the oracle knows of a world.
+pub(crate) struct Terrain<'a> {
+    pub(crate) realms: Realms,
+    pub(crate) firewalls: BTreeMap<u32, FirewallSpec>,
+    /// The firewalls between two devices of a realm; of a NAT, the side to start from is its outside if `true`. Without
+    /// a second device, those on the way to the open network.
+    pub(crate) between: &'a dyn Fn((u32, bool), Option<u32>) -> Vec<Crossing>,
+}
+
+struct Play<'a> {
     nats: BTreeMap<u32, (Nat, Option<u32>)>,
-    /// Where each host is: its socket and the NAT right above it.
-    hosts: [(SocketAddr, Option<u32>); 2],
+    firewalls: BTreeMap<u32, Firewall>,
+    terrain: &'a Terrain<'a>,
+    hosts: [Place; 2],
     now: Time,
 }
 
-impl Play {
+impl Play<'_> {
     /// Where a packet within a realm goes: to a host there or to a NAT whose outside is there.
     fn find(&self, realm: Option<u32>, dst: IpAddr) -> Option<Result<usize, u32>> {
-        if let Some(host) = self.hosts.iter().position(|&(socket, above)| above == realm && socket.ip() == dst) {
+        if let Some(host) = self.hosts.iter().position(|host| host.above == realm && host.socket.ip() == dst) {
             return Some(Ok(host));
         }
         self.nats.iter().find(|(_, (nat, above))| *above == realm && nat.is_own(dst)).map(|(&id, _)| Err(id))
     }
 
+    /// Takes a packet through the firewalls between two places.
+    fn cross(&mut self, from: (u32, bool), to: Option<u32>, src: SocketAddr, dst: SocketAddr) -> Result<(), Why> {
+        for (id, from_inside) in (self.terrain.between)(from, to) {
+            if let Some(firewall) = self.firewalls.get_mut(&id) {
+                firewall.pass(self.now, from_inside, (src, dst), PacketKind::Datagram)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a packet from a host: who gets it and from what address, or where it ended up going if it left for a
     /// public address that is nobody's here (the introducer's).
     fn send(&mut self, from: usize, dst: SocketAddr) -> Result<(Option<usize>, SocketAddr), Why> {
-        let &(mut src, mut realm) = self.hosts.get(from).ok_or(Why::NoSuchHost)?;
+        let &Place { device, socket: mut src, above: mut realm } = self.hosts.get(from).ok_or(Why::NoSuchHost)?;
         let mut dst = dst;
+        let mut at = (device, true);
         loop {
             match self.find(realm, dst.ip()) {
-                Some(Ok(host)) => return Ok((Some(host), src)),
+                Some(Ok(host)) => {
+                    let device = self.hosts.get(host).ok_or(Why::NoSuchHost)?.device;
+                    self.cross(at, Some(device), src, dst)?;
+                    return Ok((Some(host), src));
+                }
                 // Down into a NAT.
                 Some(Err(below)) => {
+                    self.cross(at, Some(below), src, dst)?;
                     let (nat, _) = self.nats.get_mut(&below).ok_or(Why::NoRoute)?;
                     dst = nat.inbound(self.now, src, dst)?;
-                    realm = Some(below);
+                    (realm, at) = (Some(below), (below, false));
                 }
                 // Up, and perhaps straight down again.
                 None => {
+                    self.cross(at, realm, src, dst)?;
                     let Some(up) = realm else { return Ok((None, src)) };
                     let (nat, above) = self.nats.get_mut(&up).ok_or(Why::NoRoute)?;
                     if nat.is_own(dst.ip()) {
                         (src, dst) = nat.hairpin(self.now, src, dst)?;
+                        at = (up, false);
                     } else {
                         src = nat.outbound(self.now, src, dst)?;
-                        realm = *above;
+                        (realm, at) = (*above, (up, true));
                     }
                 }
             }
@@ -63,21 +103,25 @@ impl Play {
 
 /// See the module.
 pub(crate) fn direct_path_possible(
-    realms: &Realms,
+    terrain: &Terrain<'_>,
     introducer: SocketAddr,
-    a: (SocketAddr, Option<u32>),
-    b: (SocketAddr, Option<u32>),
+    hosts: [Place; 2],
     local_candidates: bool,
 ) -> bool {
-    let nats = realms
-        .iter()
-        .map(|(&id, (spec, above))| {
-            // Nothing times out during the play.
-            let spec = NatSpec { timeout: Span::secs(3_600), ..spec.clone() };
-            (id, (Nat::new(spec, Key::mix(u64::from(id), "oracle", "nat")), *above))
-        })
-        .collect();
-    let mut play = Play { nats, hosts: [a, b], now: Time::ZERO };
+    // Nothing times out during the play.
+    let timeout = Span::secs(3_600);
+    let nat = |(&id, (spec, above)): (&u32, &(NatSpec, Option<u32>))| {
+        (id, (Nat::new(NatSpec { timeout, ..spec.clone() }, Key::mix(u64::from(id), "oracle", "nat")), *above))
+    };
+    let firewall = |(&id, spec): (&u32, &FirewallSpec)| (id, Firewall::new(FirewallSpec { timeout, ..spec.clone() }));
+    let mut play = Play {
+        nats: terrain.realms.iter().map(nat).collect(),
+        firewalls: terrain.firewalls.iter().map(firewall).collect(),
+        terrain,
+        hosts,
+        now: Time::ZERO,
+    };
+    let [a, b] = hosts;
     let mut targets: [Vec<SocketAddr>; 2] = [Vec::new(), Vec::new()];
     let seen = [0, 1].map(|host| play.send(host, introducer).ok().map(|(_, src)| src));
     let [targets_a, targets_b] = &mut targets;
@@ -85,8 +129,8 @@ pub(crate) fn direct_path_possible(
     targets_a.extend(seen_b);
     targets_b.extend(seen_a);
     if local_candidates {
-        targets_a.push(b.0);
-        targets_b.push(a.0);
+        targets_a.push(b.socket);
+        targets_b.push(a.socket);
     }
     let mut heard = [false; 2];
     for _ in 0..4 {

@@ -321,3 +321,57 @@ fn tables_have_limits() {
     assert!((0..ENTRIES as u32).all(|n| out(&mut nat, n).is_ok()));
     assert_eq!(out(&mut nat, ENTRIES as u32), Err(Why::PortsExhausted));
 }
+
+/// A host behind a firewall, and one behind a NAT (or none): what the oracle says.
+fn walled(firewall: FirewallSpec, other: Option<Make>) -> bool {
+    let mut world = World::new(1);
+    let hub = world.add_router("hub");
+    let link = LinkSpec::delay(Span::millis(1));
+    // A local network between host and firewall.
+    let lan = world.add_router("lan");
+    let wall = world.add_firewall("wall", firewall);
+    world.connect("w", wall, hub, &link);
+    world.connect("l", wall, lan, &link);
+    let a = world.add_host("a", Silent::default());
+    let near = world.add_host("near", Silent::default());
+    world.connect("a", a, lan, &link);
+    world.connect("near", near, lan, &link);
+    let b = world.add_host("b", Silent::default());
+    let outside = ip("203.0.113.2");
+    if let Some(make) = other {
+        let nat = world.add_nat("nat", make(outside));
+        world.connect("n", nat, hub, &link);
+        world.connect("b", b, nat, &link);
+        world.add_address(b, 0, ip("192.168.0.2"), false);
+    } else {
+        world.connect("b", b, hub, &link);
+        world.add_address(b, 0, outside, false);
+    }
+    world.add_address(a, 0, ip("203.0.113.1"), false);
+    world.add_address(near, 0, ip("203.0.113.3"), false);
+    // Both ways round it is the same; and with local candidates, which lie behind the same walls.
+    let possible = world.direct_path_possible(a, b, false);
+    assert_eq!(world.direct_path_possible(b, a, false), possible);
+    assert_eq!(world.direct_path_possible(a, b, true), possible);
+    // The wall is not between neighbours, who meet if they know their addresses.
+    assert!(world.direct_path_possible(a, near, true));
+    possible
+}
+
+#[test]
+fn oracle_knows_firewalls() {
+    let wall = |filtering| FirewallSpec { filtering, ..FirewallSpec::default() };
+    for filtering in [Filtering::EndpointIndependent, Filtering::AddressDependent, Filtering::AddressAndPortDependent] {
+        // Those who send to each other meet.
+        assert!(walled(wall(filtering), None), "{filtering:?}");
+        for make in [NatSpec::full_cone, NatSpec::address_restricted, NatSpec::port_restricted] {
+            assert!(walled(wall(filtering), Some(make)), "{filtering:?}");
+        }
+        // A symmetric NAT's port is not the one that was asked for.
+        let expected = filtering != Filtering::AddressAndPortDependent;
+        assert_eq!(walled(wall(filtering), Some(NatSpec::symmetric)), expected, "{filtering:?}");
+        let blocked = FirewallSpec { block_udp: true, ..wall(filtering) };
+        assert!(!walled(blocked.clone(), None));
+        assert!(!walled(blocked, Some(NatSpec::full_cone)));
+    }
+}

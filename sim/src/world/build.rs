@@ -1,11 +1,10 @@
 //! Building a world: devices, links, addresses, routes.
 
-use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::attack::{Tap, TapLogic};
 use crate::link::{Direction, Lane, LinkId, LinkSpec, StageSpec};
-use crate::nat::{Firewall, FirewallSpec, Nat, NatSpec, Realms, direct_path_possible};
+use crate::nat::{Firewall, FirewallSpec, Nat, NatSpec};
 use crate::node::{Clock, Node};
 use crate::route::{Prefix, RouteTable};
 use crate::time::Time;
@@ -237,55 +236,5 @@ impl World {
 
     pub(crate) fn port_lane(&self, id: NodeId, port: u16) -> Option<u32> {
         self.device(id)?.ports.get(usize::from(port)).copied()
-    }
-
-    /// The NAT right above a device's port, if any: the realm that its addresses are in.
-    fn realm_above(&self, id: NodeId, port: u16) -> Option<NodeId> {
-        let mut seen = BTreeMap::new();
-        seen.insert(id, ());
-        let mut todo: VecDeque<u32> = self.port_lane(id, port).into_iter().collect();
-        while let Some(lane) = todo.pop_front() {
-            let (to, to_port) = self.lanes.get(lane as usize)?.to;
-            if seen.insert(to, ()).is_some() {
-                continue;
-            }
-            let device = self.device(to)?;
-            match &device.kind {
-                Kind::Nat(_) if to_port > 0 => return Some(to),
-                Kind::Router(_) => {
-                    let onwards = device.transit.iter().filter(|&&port| port != to_port);
-                    todo.extend(onwards.filter_map(|&port| device.ports.get(usize::from(port))));
-                }
-                Kind::Firewall(_) | Kind::Tap(_) => todo.extend(device.ports.get(usize::from(1 - to_port.min(1)))),
-                Kind::Nat(_) | Kind::Host(_) => {}
-            }
-        }
-        None
-    }
-
-    /// Whether two hosts can come to talk directly, by their first interface, once a public introducer has told each
-    /// the outside address of the other (and, with `local_candidates`, its own): an oracle that knows the NATs but no
-    /// protocol. Firewalls do not stand in the way of hosts that both send; those that block UDP do.
-    #[must_use]
-    pub fn direct_path_possible(&self, a: NodeId, b: NodeId, local_candidates: bool) -> bool {
-        let mut realms = Realms::new();
-        for (number, device) in (0..).zip(&self.devices) {
-            if let Kind::Nat(nat) = &device.kind {
-                let above = self.realm_above(NodeId(number), 0).map(|id| id.0);
-                realms.insert(number, (nat.spec.clone(), above));
-            }
-        }
-        let place = |id: NodeId| {
-            let Kind::Host(host) = &self.device(id)?.kind else { return None };
-            let address = *host.interfaces.first()?.addresses.first()?;
-            Some((SocketAddr::new(address, 1_935), self.realm_above(id, 0).map(|id| id.0)))
-        };
-        let (Some(place_a), Some(place_b)) = (place(a), place(b)) else { return false };
-        let introducer: IpAddr = if place_a.0.is_ipv4() {
-            core::net::Ipv4Addr::new(192, 0, 2, 255).into()
-        } else {
-            core::net::Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into()
-        };
-        direct_path_possible(&realms, SocketAddr::new(introducer, 1_935), place_a, place_b, local_candidates)
     }
 }

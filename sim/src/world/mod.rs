@@ -5,6 +5,7 @@ mod counters;
 mod device;
 mod forward;
 mod mobility;
+mod paths;
 #[cfg(test)]
 mod tests;
 

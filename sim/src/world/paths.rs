@@ -1,0 +1,112 @@
+//! What can be reached from where: the world as the oracle of direct paths sees it.
+
+use core::net::{IpAddr, SocketAddr};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::nat::{Crossing, Place, Realms, Terrain, direct_path_possible};
+use crate::world::device::Kind;
+use crate::world::{NodeId, World};
+
+impl World {
+    /// The NAT right above a device's port, if any: the realm that its addresses are in.
+    fn realm_above(&self, id: NodeId, port: u16) -> Option<NodeId> {
+        let mut seen = BTreeMap::new();
+        seen.insert(id, ());
+        let mut todo: VecDeque<u32> = self.port_lane(id, port).into_iter().collect();
+        while let Some(lane) = todo.pop_front() {
+            let (to, to_port) = self.lanes.get(lane as usize)?.to;
+            if seen.insert(to, ()).is_some() {
+                continue;
+            }
+            let device = self.device(to)?;
+            match &device.kind {
+                Kind::Nat(_) if to_port > 0 => return Some(to),
+                Kind::Router(_) => {
+                    let onwards = device.transit.iter().filter(|&&port| port != to_port);
+                    todo.extend(onwards.filter_map(|&port| device.ports.get(usize::from(port))));
+                }
+                Kind::Firewall(_) | Kind::Tap(_) => todo.extend(device.ports.get(usize::from(1 - to_port.min(1)))),
+                Kind::Nat(_) | Kind::Host(_) => {}
+            }
+        }
+        None
+    }
+
+    /// The firewalls that a packet crosses from a device to another of the same realm, by the shortest way. Without
+    /// another, those on the way to the open network: all that can be crossed from their inside. Of a NAT, `outwards`
+    /// says on which side the way begins.
+    fn crossings(&self, (from, outwards): (u32, bool), to: Option<u32>) -> Vec<Crossing> {
+        let mut seen = BTreeSet::from([from]);
+        let mut left = Vec::new();
+        let Some(start) = self.device(NodeId(from)) else { return left };
+        let is_nat = matches!(start.kind, Kind::Nat(_));
+        let ports = start.ports.iter().enumerate().filter(|&(port, _)| !is_nat || (port == 0) == outwards);
+        let mut todo: VecDeque<(u32, Vec<Crossing>)> = ports.map(|(_, &lane)| (lane, Vec::new())).collect();
+        while let Some((lane, mut crossed)) = todo.pop_front() {
+            let Some((id, port)) = self.lanes.get(lane as usize).map(|lane| lane.to) else { continue };
+            if to == Some(id.0) {
+                return crossed;
+            }
+            let Some(device) = self.device(id) else { continue };
+            if !seen.insert(id.0) {
+                continue;
+            }
+            match &device.kind {
+                Kind::Router(_) => {
+                    let onwards = device.ports.iter().enumerate().filter(|&(other, _)| other != usize::from(port));
+                    todo.extend(onwards.map(|(_, &lane)| (lane, crossed.clone())));
+                }
+                Kind::Firewall(_) => {
+                    let from_inside = port != 0;
+                    crossed.push((id.0, from_inside));
+                    if to.is_none() {
+                        if !from_inside {
+                            continue;
+                        }
+                        left.push((id.0, true));
+                    }
+                    todo.extend(device.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
+                }
+                Kind::Tap(_) => {
+                    todo.extend(device.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
+                }
+                Kind::Nat(_) | Kind::Host(_) => {}
+            }
+        }
+        left
+    }
+
+    /// Whether two hosts can come to talk directly, by their first interface, once a public introducer has told each
+    /// the outside address of the other (and, with `local_candidates`, its own): an oracle that knows the NATs and
+    /// firewalls but no protocol. A firewall that lets in what was asked for stands in nobody's way as long as both
+    /// send to the addresses that the other's packets come from; one that blocks UDP does, and so does one that wants
+    /// the right port where the other side's NAT takes a new one for each destination.
+    #[must_use]
+    pub fn direct_path_possible(&self, a: NodeId, b: NodeId, local_candidates: bool) -> bool {
+        let mut realms = Realms::new();
+        let mut firewalls = BTreeMap::new();
+        for (number, device) in (0..).zip(&self.devices) {
+            if let Kind::Nat(nat) = &device.kind {
+                let above = self.realm_above(NodeId(number), 0).map(|id| id.0);
+                realms.insert(number, (nat.spec.clone(), above));
+            } else if let Kind::Firewall(firewall) = &device.kind {
+                firewalls.insert(number, firewall.spec.clone());
+            }
+        }
+        let place = |id: NodeId| {
+            let Kind::Host(host) = &self.device(id)?.kind else { return None };
+            let address = *host.interfaces.first()?.addresses.first()?;
+            let above = self.realm_above(id, 0).map(|id| id.0);
+            Some(Place { device: id.0, socket: SocketAddr::new(address, 1_935), above })
+        };
+        let (Some(place_a), Some(place_b)) = (place(a), place(b)) else { return false };
+        let introducer: IpAddr = if place_a.socket.is_ipv4() {
+            core::net::Ipv4Addr::new(192, 0, 2, 255).into()
+        } else {
+            core::net::Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into()
+        };
+        let between = |from: (u32, bool), to: Option<u32>| self.crossings(from, to);
+        let terrain = Terrain { realms, firewalls, between: &between };
+        direct_path_possible(&terrain, SocketAddr::new(introducer, 1_935), [place_a, place_b], local_candidates)
+    }
+}
