@@ -45,7 +45,7 @@ fn world(seed: u64, nat: bool) -> Result<World, RunError> {
     let mut hosts = Vec::new();
     for (number, queue) in (1_u8..).zip(queues) {
         let name = format!("h{number}");
-        let control = [Control::NewReno, Control::Cubic][usize::from(number % 2)];
+        let control = if number % 2 == 0 { Control::NewReno } else { Control::Cubic };
         let host = world.add_host(&name, Sender::bulk(control, 4_000, to, Time(u64::from(number) * 1_000), None));
         let stages = vec![
             shaper(8, queue),
