@@ -98,6 +98,8 @@ pub struct Endpoint {
     by_identity: BTreeSet<([u8; 32], u32)>,
     /// Tags of hellos: of sessions in S_IHELLO_SENT, and of those that ask to be introduced again.
     by_tag: BTreeMap<[u8; TAG_LEN], u32>,
+    /// Digests of the IIKeyings that sessions began with.
+    by_keying: BTreeMap<[u8; 32], u32>,
     opening: usize,
     deadlines: Deadlines,
     ready: ReadyRing,
@@ -149,6 +151,7 @@ impl Endpoint {
             by_address: BTreeSet::new(),
             by_identity: BTreeSet::new(),
             by_tag: BTreeMap::new(),
+            by_keying: BTreeMap::new(),
             opening: 0,
             deadlines: Deadlines::default(),
             ready: ReadyRing::default(),
@@ -450,6 +453,11 @@ impl Endpoint {
         }
         if let Some(identity) = occupant.identity {
             self.by_identity.remove(&(identity, slot));
+        }
+        if let Some(answered) = occupant.answered
+            && self.by_keying.get(answered.digest()) == Some(&slot)
+        {
+            self.by_keying.remove(answered.digest());
         }
     }
 

@@ -26,6 +26,8 @@ pub(super) struct Answered {
     digest: [u8; 32],
     /// The RIKeying, until the initiator has shown that it got it.
     reply: Option<Vec<u8>>,
+    /// When the cookie was made that the session's address was last proved with.
+    cookie_made: Instant,
 }
 
 impl Endpoint {
@@ -76,8 +78,8 @@ impl Endpoint {
             return Err(DropReason::NotAuthentic);
         }
         let digest = digest_of(keying);
-        if let Some(slot) = self.answered_slot(path, &digest) {
-            return self.repeat_reply(slot, path);
+        if let Some(slot) = self.answered_slot(&digest) {
+            return self.repeat_reply(slot, path, keying, cookie_made);
         }
         if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
             return Err(DropReason::NotAuthentic);
@@ -101,16 +103,15 @@ impl Endpoint {
             self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
             self.settle(slot);
         }
-        self.accept(path, keying, digest, response, yielded);
+        let answered = Answered { digest, reply: None, cookie_made };
+        self.accept(path, keying, answered, response, yielded);
         Ok(())
     }
 
-    /// The session that answered exactly this IIKeying.
-    fn answered_slot(&self, path: Path, digest: &[u8; 32]) -> Option<u32> {
-        self.slots_at(path).find(|slot| {
-            let answered = self.slots.get(*slot).and_then(|occupant| occupant.answered.as_ref());
-            answered.is_some_and(|answered| answered.digest == *digest)
-        })
+    /// The open session that answered exactly this IIKeying, from whatever address it came then.
+    fn answered_slot(&self, digest: &[u8; 32]) -> Option<u32> {
+        let slot = *self.by_keying.get(digest)?;
+        self.slots.get(slot).filter(|occupant| occupant.session.state() == SessionState::Open).map(|_| slot)
     }
 
     /// Sessions, opening or open, with this far address.
@@ -119,12 +120,37 @@ impl Endpoint {
     }
 
     /// §3.5.1.1.2, step 2.1: a retransmitted IIKeying gets the same answer.
-    fn repeat_reply(&mut self, slot: u32, path: Path) -> Result<(), DropReason> {
+    ///
+    /// An initiator that comes to another address while it repeats its keying cannot use the session yet, and so
+    /// cannot prove the address in it (§3.5.4.2). Its new cookie proves the address (§3.5.1.2), and its signature
+    /// over the cookie that the keying is its own: the session goes there. A second one would have the same keys'
+    /// component, and leave the first open with nobody at its other end.
+    fn repeat_reply(
+        &mut self,
+        slot: u32,
+        path: Path,
+        keying: &InitiatorKeying<'_>,
+        cookie_made: Instant,
+    ) -> Result<(), DropReason> {
         let occupant = self.slots.get(slot).ok_or(DropReason::Unexpected)?;
-        let reply = occupant.answered.as_ref().and_then(|answered| answered.reply.clone());
-        let (Some(plain), Some(session_id)) = (reply, occupant.session.tx_id()) else {
+        let answered = occupant.answered.as_ref().ok_or(DropReason::Unexpected)?;
+        let (Some(plain), Some(session_id)) = (answered.reply.clone(), occupant.session.tx_id()) else {
             return Err(DropReason::Unexpected);
         };
+        if occupant.session.path() != Some(path) {
+            // With an older cookie it is late, from where the initiator was before.
+            if cookie_made < answered.cookie_made {
+                return Err(DropReason::Unexpected);
+            }
+            if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
+                return Err(DropReason::NotAuthentic);
+            }
+            self.with_session(slot, |session, cx| session.move_to(cx, path));
+            if let Some(answered) = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut()) {
+                answered.cookie_made = cookie_made;
+            }
+            self.settle(slot);
+        }
         let sent = self.startup.push_reply(self.now, StartupPacket { path, session_id, plain });
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
@@ -173,7 +199,7 @@ impl Endpoint {
         &mut self,
         path: Path,
         keying: &InitiatorKeying<'_>,
-        digest: [u8; 32],
+        mut answered: Answered,
         response: Response,
         yielded: Option<u32>,
     ) {
@@ -208,7 +234,12 @@ impl Endpoint {
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
         if let Some(occupant) = self.slots.get_mut(slot) {
             occupant.rx_id = rx_id;
-            occupant.answered = Some(Answered { digest, reply: Some(packet.plain.clone()) });
+            answered.reply = Some(packet.plain.clone());
+            if let Some(before) = occupant.answered.take() {
+                self.by_keying.remove(&before.digest);
+            }
+            self.by_keying.insert(answered.digest, slot);
+            occupant.answered = Some(answered);
             occupant.session.become_responder();
         }
         self.startup.push_reply(self.now, packet);
@@ -224,6 +255,13 @@ impl Endpoint {
         }
         self.stats.sessions_opened += 1;
         self.settle(slot);
+    }
+}
+
+impl Answered {
+    /// What the session is found by when the IIKeying comes again.
+    pub(super) const fn digest(&self) -> &[u8; 32] {
+        &self.digest
     }
 }
 

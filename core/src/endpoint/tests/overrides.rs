@@ -48,6 +48,45 @@ fn a_repeated_keying_gets_the_same_answer_until_the_session_is_used() {
     assert!(!pair.nodes[B].events.iter().any(|event| matches!(event, Event::SessionClosed { .. })));
 }
 
+/// Found by the simulator: the responder had two open sessions, and nobody at the other end of the first.
+#[test]
+fn an_initiator_that_moves_while_it_repeats_its_keying_gets_the_session_that_answered_it() {
+    let elsewhere = SocketAddr::from(([198, 51, 100, 1], 1));
+    let mut pair = Pair::new(7);
+    pair.nodes[A].aliases.push(elsewhere);
+    pair.lose(Kind::ResponderKeying);
+    let session = pair.open(A);
+    pair.run_for_millis(500);
+    let first = sent(&pair, Kind::InitiatorKeying).remove(0);
+    pair.fate = Box::new(move |datagram| {
+        if datagram.from == address(A) {
+            datagram.from = elsewhere;
+        }
+        if datagram.to == address(A) { vec![] } else { vec![DELAY] }
+    });
+    pair.run_for_millis(2_000);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    assert_eq!(sent(&pair, Kind::CookieChange).len(), 1);
+    let answers = sent(&pair, Kind::ResponderKeying);
+    assert!(answers.iter().all(|answer| answer.bytes == answers[0].bytes), "the same answer");
+    assert_eq!(answers.last().unwrap().to, elsewhere);
+    let far: Vec<_> = pair.nodes[B].endpoint.sessions().collect();
+    assert_eq!(far.len(), 1);
+    let path = pair.nodes[B].endpoint.session(far[0]).unwrap().path().unwrap();
+    assert_eq!(path.remote, elsewhere);
+    assert_eq!(
+        pair.nodes[B].events,
+        [Event::SessionOpened { session: far[0] }, Event::PathChanged { session: far[0], path }]
+    );
+
+    // The first keying, with the cookie of before, comes once more: the session stays where it is.
+    replay(&mut pair, &first);
+    assert_eq!(pair.nodes[B].endpoint.session(far[0]).unwrap().path(), Some(path));
+    pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().close(CloseMode::Abrupt);
+    pair.run_for_millis(200_000);
+    assert!(pair.nodes[B].endpoint.by_keying.is_empty(), "nothing is remembered of a session that is over");
+}
+
 /// Step 2.3.
 #[test]
 fn an_endpoint_that_restarts_at_its_address_takes_the_place_of_its_old_session() {
