@@ -315,8 +315,8 @@ impl Session {
     }
 
     /// The far end is proved to be at `path`. What was learned of the old path says nothing of the new, and what
-    /// was in flight on it does not arrive.
-    fn move_to(&mut self, cx: &mut Context<'_>, path: Path) {
+    /// was in flight on it does not arrive; nor does what was acknowledged there lately, so that is said again.
+    pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, path: Path) {
         let Some(link) = self.link.as_mut().filter(|link| link.path != path) else {
             return;
         };
@@ -328,7 +328,22 @@ impl Session {
         self.lose_all(cx);
         self.timers.clear(Timer::Timeout);
         self.answered(cx.now);
+        self.acknowledge_again();
         cx.events.push(Event::PathChanged { session: self.handle, path });
+    }
+
+    /// Acknowledges all flows, whether anything new came or not: a far end that moves has its window in flight, and
+    /// would wait for its timeout if what it sent last is never acknowledged where it is now.
+    fn acknowledge_again(&mut self) {
+        for slot in self.flows.recv.slots() {
+            if let Some(flow) = self.flows.recv.get_mut(slot) {
+                flow.acknowledge_again();
+                self.flows.touch_recv(slot);
+            }
+        }
+        if self.flows.acks_due() {
+            self.acks.set_now();
+        }
     }
 
     /// RFC 7016 §3.5.1.5: for the endpoint to answer.

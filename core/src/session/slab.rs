@@ -87,6 +87,11 @@ impl<T> Slab<T> {
         self.entry_mut(slot).is_some_and(|entry| core::mem::replace(&mut entry.queued, queued))
     }
 
+    /// All slots that may hold something.
+    pub(super) fn slots(&self) -> core::ops::Range<u32> {
+        0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().map(|entry| &mut entry.value)
     }

@@ -15,6 +15,11 @@ impl RecvFlow {
         self.should_ack |= self.state != super::RecvFlowState::Closed;
     }
 
+    /// The last acknowledgement may not have arrived.
+    pub(crate) fn acknowledge_again(&mut self) {
+        self.should_ack |= self.state != super::RecvFlowState::Closed;
+    }
+
     /// Writes the exception report if rejected, and the more compact acknowledgement (RFC 7016 §3.6.3.4.3; Range
     /// acks where equal, and always while `ranges_only`). With `truncate` the ranges are cut to fit (§3.6.3.4.2);
     /// without it, nothing is written and false returned if all does not fit. Clears SHOULD_ACK.

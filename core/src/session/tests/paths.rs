@@ -67,6 +67,28 @@ fn data_in_flight_to_the_old_address_is_sent_again_with_the_move() {
     assert_eq!(network.ends[A].bytes_read(), 3_100, "two round trips after the far end spoke up");
 }
 
+/// Found by the simulator: the sender stood still until its timeout, and sent its window again.
+#[test]
+fn what_was_acknowledged_to_the_old_address_is_acknowledged_again_with_the_move() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow(A);
+    network.write(A, flow, 100);
+    network.run(1_000);
+    for _ in 0..12 {
+        network.write(A, flow, 1_000);
+    }
+    network.run(10);
+    network.ends[A].address = address(A, 4_000);
+    network.with(A, |session, cx| session.on_interface_change(cx));
+    network.run(101);
+    assert_eq!(path_changes(&network, B), [elsewhere(A)]);
+    assert!(network.ends[B].bytes_read() > 5_100, "two and a half round trips after the sender spoke up");
+    network.run(200);
+    assert_eq!(network.ends[B].bytes_read(), 12_100);
+    let stats = network.ends[A].session.stats();
+    assert_eq!((stats.timeouts, stats.fragments_lost), (0, 0));
+}
+
 /// Whoever can replay or forward a packet from another address does not get the session.
 #[test]
 fn a_spoofed_address_is_asked_and_not_followed() {
