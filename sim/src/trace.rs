@@ -197,6 +197,9 @@ impl fmt::Display for Record {
 pub trait Observer {
     /// `bytes` are the UDP payload, empty if the record is not about a packet.
     fn on_record(&mut self, record: &Record, bytes: &[u8]);
+
+    /// A node is about to be woken by its timer: the only thing that happens without a record before it.
+    fn on_wake(&mut self, _now: Time) {}
 }
 
 /// The hash of the trace up to a record.

@@ -116,7 +116,14 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         self.round(now);
     }
 
-    fn on_network_change(&mut self, _now: Time, _change: NetChange) {}
+    fn on_network_change(&mut self, now: Time, change: NetChange) {
+        // What routers say of sizes proves nothing, and an interface that is gone is nothing to probe.
+        if let NetChange::InterfaceUp { interface, .. } = change {
+            let now = instant(now);
+            self.endpoint.interface_changed(now, InterfaceId(interface));
+            self.round(now);
+        }
+    }
 
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
         if self.flight.is_empty() {

@@ -2,12 +2,14 @@
 
 mod endpoint;
 mod random;
+mod referee;
 mod spy;
 #[cfg(feature = "files")]
 mod toy;
 
 pub use endpoint::EndpointNode;
 pub use random::SimRandom;
+pub use referee::{Referee, RefereedProfile};
 pub use spy::{Plaintexts, SpyProfile};
 #[cfg(feature = "files")]
 pub(crate) use toy::ToyProfile;

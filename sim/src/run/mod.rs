@@ -23,7 +23,7 @@ pub use watch::{LaneBook, Seen, Watched};
 use crate::fault::{ExplicitFault, Mode};
 use crate::node::{Node, Sink};
 use crate::rng::Key;
-use crate::rtmfp::{EndpointNode, Plaintexts, SimRandom, SpyProfile, ToyProfile};
+use crate::rtmfp::{EndpointNode, Plaintexts, Referee, RefereedProfile, SimRandom, SpyProfile, ToyProfile};
 use crate::scenario::{Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
@@ -160,6 +160,7 @@ pub(crate) struct Run<'a> {
     ledger: Ledger,
     directory: Rc<Directory>,
     profiles: BTreeMap<String, Arc<dyn CryptoProfile>>,
+    referee: Referee,
     options: &'a RunOptions,
     restarts: u64,
     series: BTreeMap<SeriesKey, Vec<(Time, i64)>>,
@@ -216,8 +217,10 @@ fn profile(scenario: &Scenario, name: &str, crypto: Crypto) -> Result<Arc<dyn Cr
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, options: &'a RunOptions, plaintexts: &Plaintexts) -> Result<Self, ScenarioError> {
         let mut profiles: BTreeMap<String, Arc<dyn CryptoProfile>> = BTreeMap::new();
+        let referee = Referee::default();
         for name in scenario.node.keys() {
-            let mut made = profile(scenario, name, options.crypto)?;
+            let made = profile(scenario, name, options.crypto)?;
+            let mut made: Arc<dyn CryptoProfile> = Arc::new(RefereedProfile::new(made, name, referee.clone()));
             if options.packets > 0 {
                 made = Arc::new(SpyProfile::new(made, plaintexts.clone()));
             }
@@ -244,6 +247,7 @@ impl<'a> Run<'a> {
             ledger,
             directory,
             profiles,
+            referee,
             options,
             restarts: 0,
             series: BTreeMap::new(),
@@ -368,7 +372,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     let mut run = Run::new(scenario, options, &plaintexts)?;
     let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
     let watched = Rc::new(RefCell::new(watched));
-    let watch = watch::Watch { ledger: run.ledger.clone(), watched: watched.clone() };
+    let watch = watch::Watch { ledger: run.ledger.clone(), watched: watched.clone(), referee: run.referee.clone() };
     drop(run.world.observe_with(Box::new(watch)));
     let ended = run.go();
     let mut failures = Vec::new();
@@ -378,6 +382,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     let watched = watched.take();
     run.final_checks(&watched);
     let books = run.ledger.with(|books| books.clone());
+    failures.extend(run.referee.breaches().into_iter().map(Failure::Invariant));
     failures.extend(books.breaches.iter().cloned().map(Failure::Invariant));
     let measured = if options.until.is_some() { Vec::new() } else { run.judge(&books, &watched) };
     let broken = measured.iter().filter(|(_, _, holds)| !holds);

@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::ledger::Ledger;
 use crate::fault::Why;
 use crate::node::Ecn;
+use crate::rtmfp::Referee;
 use crate::time::{Span, Time};
 use crate::trace::{Observer, Record, What};
 
@@ -75,11 +76,23 @@ pub struct Watched {
 pub(super) struct Watch {
     pub(super) ledger: Ledger,
     pub(super) watched: Rc<RefCell<Watched>>,
+    pub(super) referee: Referee,
+}
+
+impl Watch {
+    fn set_now(&self, now: Time) {
+        self.ledger.with(|books| books.now = now);
+        self.referee.set_now(now);
+    }
 }
 
 impl Observer for Watch {
+    fn on_wake(&mut self, now: Time) {
+        self.set_now(now);
+    }
+
     fn on_record(&mut self, record: &Record, bytes: &[u8]) {
-        self.ledger.with(|books| books.now = record.time);
+        self.set_now(record.time);
         let mut watched = self.watched.borrow_mut();
         if watched.window.is_some_and(|(from, to)| (from..to).contains(&record.index)) {
             watched.lines.push(record.to_string());

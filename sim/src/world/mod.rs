@@ -462,7 +462,12 @@ impl World {
                     lane.on_dequeue(&mut self.core, stage, generation);
                 }
             }
-            Event::Timer { node, generation } => self.on_timer(NodeId(node), generation),
+            Event::Timer { node, generation } => {
+                if let Some(observer) = &mut self.core.trace.observer {
+                    observer.on_wake(self.core.now);
+                }
+                self.on_timer(NodeId(node), generation);
+            }
             Event::Release { node, port, packet } => self.leave(NodeId(node), port, packet),
         }
         if !self.core.signals.is_empty() {
