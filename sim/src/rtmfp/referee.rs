@@ -211,7 +211,6 @@ struct EndWatch {
 }
 
 impl EndWatch {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other chunks say nothing of this")]
     fn receives(&mut self, plain: &[u8]) {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
         let (mut last, mut acknowledges, mut proves) = (None, false, false);
@@ -246,7 +245,6 @@ impl EndWatch {
         received.insert(sequence, sequence);
     }
 
-    #[expect(clippy::wildcard_enum_match_arm, reason = "other chunks say nothing of this")]
     fn sends(&mut self, plain: &[u8]) {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
         let mut data = false;
