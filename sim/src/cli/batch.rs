@@ -1,11 +1,12 @@
 //! Runs of many scenarios, cases and seeds, several at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rtmfp_sim::TRACE_VERSION;
 use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, run as run_one};
 use rtmfp_sim::scenario::{Scenario, builtins, missing, seeds, units};
 
@@ -138,7 +139,7 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
     if let Some(path) = &arguments.hashes {
         let hashes: BTreeMap<String, u128> =
             lines.iter().filter_map(|line| line.hash.as_ref().map(|(key, _, hash)| (key.clone(), *hash))).collect();
-        if !compare(path, &hashes)? && code == PASSED {
+        if !compare(path, &hashes, arguments.renew)? && code == PASSED {
             code = DIFFERENT;
         }
     }
@@ -177,22 +178,53 @@ fn perform_all(jobs: &[Job], threads: usize) -> Vec<Line> {
     lines.into_inner().map(|lines| lines.into_values().collect()).unwrap_or_default()
 }
 
-/// Compares with the table in a file, or writes it.
-fn compare(path: &Path, hashes: &BTreeMap<String, u128>) -> Result<bool, String> {
-    let shown: String = hashes.iter().map(|(key, hash)| format!("{hash:032x} {key}\n")).collect();
-    let Ok(table) = std::fs::read_to_string(path) else {
-        std::fs::write(path, shown).map_err(|error| format!("{}: {error}", path.display()))?;
-        println!("wrote {}", path.display());
+/// What stands above the table.
+fn heading() -> String {
+    format!(
+        "# The hash of every run of the quick set: a change of behaviour shows here, and its commit says why.\n\
+         # To renew: rtmfp-sim run --all --quick --hashes sim/hashes.txt --renew\n\
+         # trace version {TRACE_VERSION}; hash, scenario, seed, settings\n"
+    )
+}
+
+/// Compares with the table in a file, or writes it: false if they differ.
+fn compare(path: &Path, hashes: &BTreeMap<String, u128>, renew: bool) -> Result<bool, String> {
+    let shown: BTreeSet<String> = hashes.iter().map(|(key, hash)| format!("{hash:032x} {key}")).collect();
+    let name = path.display();
+    if renew {
+        let lines: String = hashes.iter().map(|(key, hash)| format!("{hash:032x} {key}\n")).collect();
+        std::fs::write(path, heading() + &lines).map_err(|error| format!("{name}: {error}"))?;
+        println!("wrote {name}");
         return Ok(true);
-    };
-    let mut same = true;
-    for line in table.lines().filter(|line| !shown.lines().any(|now| now == *line)) {
-        same = false;
-        println!("- {line}");
     }
-    for line in shown.lines().filter(|line| !table.lines().any(|then| then == *line)) {
-        same = false;
-        println!("+ {line}");
+    let table = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}; --renew writes it"))?;
+    if !table.starts_with(&heading()) {
+        return Err(format!("{name} is of another version of the trace; --renew writes it again"));
     }
-    Ok(same)
+    let table: BTreeSet<String> = table.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    for (sign, line) in differences(&table, &shown) {
+        println!("{sign} {line}");
+    }
+    if table == shown {
+        println!("{} hashes are those of {name}", shown.len());
+    } else {
+        println!("hashes differ from {name}: if that is meant, renew it with --renew and say why in the commit");
+    }
+    Ok(table == shown)
+}
+
+/// Lines that are only in one of two tables, those of one run next to each other.
+fn differences<'a>(table: &'a BTreeSet<String>, shown: &'a BTreeSet<String>) -> Vec<(char, &'a str)> {
+    let gone = table.difference(shown).map(|line| ('-', line.as_str()));
+    let mut all: Vec<(char, &str)> = gone.chain(shown.difference(table).map(|line| ('+', line.as_str()))).collect();
+    all.sort_by_key(|(sign, line)| (line.split_once(' ').map_or("", |(_, run)| run), *sign == '+'));
+    all
+}
+
+#[test]
+fn another_hash_is_shown_with_the_old_one() {
+    let set = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<BTreeSet<String>>();
+    let (table, shown) = (set(&["1 a seed 1", "2 b seed 1"]), set(&["1 a seed 1", "3 b seed 1", "4 c seed 1"]));
+    assert_eq!(differences(&table, &shown), [('-', "2 b seed 1"), ('+', "3 b seed 1"), ('+', "4 c seed 1")]);
+    assert!(differences(&table, &table).is_empty());
 }

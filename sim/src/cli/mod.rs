@@ -161,9 +161,12 @@ struct RunArguments {
     /// Shows the first packets of a single run.
     #[arg(long)]
     ladder: bool,
-    /// Compares hashes with this table, or writes it if it is not there.
+    /// Compares hashes with this table.
     #[arg(long, value_name = "FILE")]
     hashes: Option<PathBuf>,
+    /// Writes that table instead.
+    #[arg(long, requires = "hashes")]
+    renew: bool,
 }
 
 /// What a command comes to: an exit code, or why it could not do its work.

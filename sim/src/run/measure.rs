@@ -5,6 +5,7 @@ use super::ledger::{Account, Books, Pairing};
 use super::watch::{LaneBook, Watched};
 use super::worker::Worker;
 use super::{Names, Run};
+use crate::cross::{PACKET, Receiver};
 use crate::link::{Direction, RateSpec, StageSpec};
 use crate::rtmfp::EndpointNode;
 use crate::scenario::units::{ONE, show};
@@ -45,7 +46,7 @@ pub(crate) fn jain(rates: &[u64]) -> i128 {
 impl Run<'_> {
     pub(super) fn names(&self) -> Names {
         let mut names = Names::default();
-        for (name, id) in self.map.nodes.iter().chain(&self.map.nats) {
+        for (name, id) in self.map.nodes.iter().chain(&self.map.nats).chain(&self.map.taps) {
             names.devices.insert(id.number(), name.clone());
         }
         if let Some(net) = self.world.find("net") {
@@ -127,6 +128,10 @@ impl Run<'_> {
         match metric {
             "path-changes" => return Some(count(books.path_changes.get(name).copied().unwrap_or(0))),
             "sessions-opened" => return Some(count(books.sessions_opened.get(name).copied().unwrap_or(0))),
+            "received" => {
+                let sink = self.world.node::<Receiver>(*self.map.nodes.get(name)?)?;
+                return Some(count(sink.packets().saturating_mul(PACKET.into())));
+            }
             _ => {}
         }
         let node = self.world.node::<EndpointNode<Worker>>(*self.map.nodes.get(name)?)?;

@@ -4,6 +4,7 @@ mod act;
 mod invariants;
 mod ledger;
 mod measure;
+mod role;
 mod watch;
 mod worker;
 
@@ -204,12 +205,17 @@ fn profile(scenario: &Scenario, name: &str, crypto: Crypto) -> Result<Arc<dyn Cr
     let place = scenario.node.keys().position(|known| known == name).unwrap_or(0);
     let own = u32::try_from(place).unwrap_or(0).saturating_add(1_000_000);
     let identity = scenario.node.get(name).and_then(|node| node.identity).unwrap_or(own);
+    new_profile(identity, crypto).map_err(|error| ScenarioError(format!("{name}: {error}")))
+}
+
+/// The profile of an identity.
+fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
     Ok(match crypto {
         Crypto::Toy => Arc::new(ToyProfile::new(identity)),
         Crypto::Real => {
             let mut rng = SimRandom::new(Key::mix(identity.into(), "identity", "certificate"));
             let built = FlashProfile::builder().build(&mut rng);
-            Arc::new(built.map_err(|error| ScenarioError(format!("{name}: {error}")))?)
+            Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?)
         }
     })
 }
@@ -235,6 +241,9 @@ impl<'a> Run<'a> {
         let (world, map) = scenario.build(config, |name, map| {
             let directory = directory.get_or_insert_with(|| Rc::new(make_directory(scenario, &profiles, map)));
             let node = scenario.node.get(name);
+            if let Some(role) = node.and_then(|node| node.plays.as_ref()) {
+                return role::make(scenario, map, &profiles, options, (name, role));
+            }
             let began = Instant::from_micros(node.map_or(0, |node| node.clock_offset.0.0 / 1_000));
             let worker = Worker::new(name, directory, &ledger, began, false);
             make_node(scenario, &profiles, options, name, 0, began, worker)

@@ -3,7 +3,8 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
-use super::{Nat, Scenario, ScenarioError};
+use super::{Nat, Role, Scenario, ScenarioError, TapText};
+use crate::attack::{Mutator, Replayer, TapVerdict};
 use crate::{Clock, Config, LinkId, LinkSpec, Node, NodeId, Prefix, Silent, Span, World};
 
 /// The port of every endpoint.
@@ -14,6 +15,7 @@ pub(crate) const PORT: u16 = 1_935;
 pub(crate) struct Map {
     pub(crate) nodes: BTreeMap<String, NodeId>,
     pub(crate) nats: BTreeMap<String, NodeId>,
+    pub(crate) taps: BTreeMap<String, NodeId>,
     /// The hop of each link that has its stages.
     pub(crate) links: BTreeMap<String, LinkId>,
     /// All hops of each link.
@@ -77,6 +79,9 @@ impl Scenario {
             let made = if node.silent { Box::new(Silent::default()) } else { make(name, &map)? };
             map.nodes.insert(name.clone(), world.add_boxed_host(name, made));
         }
+        for (name, tap) in &self.tap {
+            map.taps.insert(name.clone(), add_tap(&mut world, name, tap));
+        }
         for (index, (name, nat)) in self.nat.iter().enumerate() {
             map.nats.insert(name.clone(), add_nat(&mut world, name, nat, index).map_err(ScenarioError)?);
         }
@@ -85,6 +90,9 @@ impl Scenario {
             let Some(&id) = map.nodes.get(name) else { continue };
             if node.clock_offset.0 != Span::ZERO || node.clock_drift_ppm != 0 {
                 world.set_clock(id, Clock::new(node.clock_offset.0, node.clock_drift_ppm.saturating_mul(1_000)));
+            }
+            if node.plays.as_ref().is_some_and(Role::forges) {
+                world.allow_raw(id);
             }
             if let Some(&address) = map.addresses.get(name) {
                 world.add_address(id, 0, address, false);
@@ -139,7 +147,8 @@ impl Scenario {
                 .path
                 .iter()
                 .filter_map(|end| {
-                    map.nodes.get(end).or_else(|| map.nats.get(end)).or_else(|| routers.get(end)).copied()
+                    let device = map.nodes.get(end).or_else(|| map.nats.get(end));
+                    device.or_else(|| map.taps.get(end)).or_else(|| routers.get(end)).copied()
                 })
                 .collect();
             let main = insides_left(&link.path);
@@ -200,4 +209,23 @@ fn add_nat(world: &mut World, name: &str, nat: &Nat, index: usize) -> Result<Nod
     }
     let others: Vec<IpAddr> = (1..usize::from(nat.addresses.unwrap_or(1)).min(8)).map(|n| outside(index, n)).collect();
     Ok(world.add_nat(name, nat.spec(outside(index, 0), &others)?))
+}
+
+fn add_tap(world: &mut World, name: &str, tap: &TapText) -> NodeId {
+    match tap {
+        TapText::Replay { after, times } => world.add_tap(name, Replayer::new(after.0, *times)),
+        TapText::Flip { every } => {
+            let flip = |number: u64, _, bytes: &mut Vec<u8>| {
+                let bit = usize::try_from(number % (bytes.len().max(1) as u64 * 8)).unwrap_or(0);
+                if let Some(byte) = bytes.get_mut(bit / 8) {
+                    *byte ^= 1 << (bit % 8);
+                }
+                TapVerdict::Pass
+            };
+            world.add_tap(name, Mutator::new(*every, flip))
+        }
+        TapText::Swallow { every } => {
+            world.add_tap(name, Mutator::new(*every, |_, _, _: &mut Vec<u8>| TapVerdict::Drop))
+        }
+    }
 }

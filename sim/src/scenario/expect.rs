@@ -6,7 +6,7 @@ use core::str::FromStr;
 use super::units::{Dimension, Quantity};
 
 /// Every metric: name, what it measures, what it takes, and what it means.
-pub const METRICS: [(&str, Dimension, Subject, &str); 36] = [
+pub const METRICS: [(&str, Dimension, Subject, &str); 37] = [
     ("opened", Dimension::Time, Subject::Pair, "when the session from a to b was open at a, from its start"),
     ("accepted", Dimension::Time, Subject::Pair, "when the session from a to b was open at b, from its start"),
     ("failed", Dimension::Time, Subject::Pair, "when the opening of the session from a to b failed, from its start"),
@@ -46,6 +46,7 @@ pub const METRICS: [(&str, Dimension, Subject, &str); 36] = [
     ("latency-max", Dimension::Time, Subject::Work, "longest time from write to delivery"),
     ("timeouts", Dimension::Count, Subject::Node, "retransmission timeouts of the node's open sessions"),
     ("repeated", Dimension::Count, Subject::Node, "fragments that the node's open sessions found lost"),
+    ("received", Dimension::Bytes, Subject::Node, "bytes of cross traffic that the sink received, each packet once"),
     ("packets", Dimension::Count, Subject::Lane, "packets that entered the lane"),
     ("dropped", Dimension::Count, Subject::Lane, "packets that the lane lost"),
     (

@@ -28,6 +28,7 @@ pub(crate) mod lane;
 mod matrix;
 mod nat;
 mod preset;
+mod role;
 mod stage;
 mod text;
 pub mod units;
@@ -47,6 +48,7 @@ pub use lane::{Lane, Link};
 pub use matrix::{Case, seeds};
 pub use nat::{FirewallChoice, Nat};
 pub use preset::PRESETS as LINK_PRESETS;
+pub use role::{ControlName, Forgery, Role, TapText};
 pub use stage::{KINDS, StageKind, StageText, compile};
 pub use text::{Bits, Dur, Share, Size};
 pub use work::{PriorityName, Work, WorkKind};
@@ -92,6 +94,9 @@ pub struct Scenario {
     /// NATs and firewalls.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nat: BTreeMap<String, Nat>,
+    /// Taps: somebody in the middle of a link's path who sees every packet.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tap: BTreeMap<String, TapText>,
     /// Links.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub link: BTreeMap<String, Link>,
@@ -147,6 +152,9 @@ pub struct NodeText {
     /// Whether it runs nothing: a host that hears and says nothing (a dead candidate).
     #[serde(skip_serializing_if = "is_false")]
     pub silent: bool,
+    /// What it does instead of running an endpoint: cross traffic, attacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plays: Option<Role>,
 }
 
 pub(crate) fn is_default<T: Default + PartialEq>(value: &T) -> bool {

@@ -33,6 +33,7 @@ impl Scenario {
             }
         }
         self.check_links()?;
+        self.check_roles()?;
         self.check_work()?;
         self.check_events()?;
         for fault in &self.faults {
@@ -60,8 +61,8 @@ impl Scenario {
                 }
             }
             for nat in middle {
-                if !self.nat.contains_key(nat) {
-                    return problem(nat, format!("link `{name}` passes `{nat}`, which is no NAT"));
+                if !self.nat.contains_key(nat) && !self.tap.contains_key(nat) {
+                    return problem(nat, format!("link `{name}` passes `{nat}`, which is no NAT and no tap"));
                 }
             }
             connected.extend(link.path.iter().cloned());
@@ -72,11 +73,37 @@ impl Scenario {
             right.or_else(|message| problem(&format!("nat.{name}"), format!("nat `{name}`: {message}")))?;
         }
         for name in self.node.keys() {
-            if self.nat.contains_key(name) || name == "net" {
+            if self.nat.contains_key(name) || self.tap.contains_key(name) || name == "net" {
                 return problem(name, format!("`{name}` is the name of two things"));
             }
             if !connected.contains(name) {
                 return problem(&format!("node.{name}"), format!("node `{name}` is on no link"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_roles(&self) -> Result<(), Problem> {
+        let runs = |name: &String| self.node.get(name).map(|node| !node.silent && node.plays.is_none());
+        for (name, node) in &self.node {
+            let Some(role) = &node.plays else { continue };
+            for named in role.names() {
+                if !self.node.contains_key(named) {
+                    return problem(named, format!("node `{name}`: there is no node `{named}`"));
+                }
+            }
+            let is_sink = |to: &String| self.node.get(to).is_some_and(|to| to.plays == Some(super::Role::Sink));
+            if let Some(to) = role.sink().filter(|to| !is_sink(to)) {
+                return problem(to, format!("node `{name}`: `{to}` plays no sink"));
+            }
+            let victim = role.names().first().copied().filter(|_| role.forges());
+            if let Some(victim) = victim.filter(|victim| runs(victim) == Some(false)) {
+                return problem(victim, format!("node `{name}`: `{victim}` runs no endpoint that could be attacked"));
+            }
+        }
+        for work in &self.work {
+            if runs(&work.from) == Some(false) {
+                return problem(&work.from, format!("work `{}`: `{}` runs no endpoint", work.label(), work.from));
             }
         }
         Ok(())
