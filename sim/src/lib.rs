@@ -49,6 +49,7 @@ mod fault;
 mod link;
 mod nat;
 mod node;
+mod passage;
 mod queue;
 pub mod rng;
 mod route;
@@ -65,6 +66,7 @@ pub use link::{
 };
 pub use nat::{Filtering, FirewallSpec, Hairpin, Mapping, MappingView, NatSpec, Pooling, Ports};
 pub use node::{Clock, Ecn, Forged, NetChange, Node, RxMeta, Silent, Sink, Tx};
+pub use passage::Passage;
 pub use queue::{CodelSpec, FqCodelSpec, PieSpec, QueueSpec, RedSpec};
 pub use rng::{Key, Ppb, Stream};
 pub use route::Prefix;

@@ -129,6 +129,7 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
         || arguments.pcap.is_some()
         || arguments.jsonl.is_some()
         || arguments.csv.is_some()
+        || arguments.trace.is_some()
     {
         return Err(format!("these are {} runs; choose one with --seed and --set to write files of it", jobs.len()));
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use rtmfp_sim::TRACE_VERSION;
 use rtmfp_sim::record::{Layer, capture, csv, json_lines};
 use rtmfp_sim::report::{html, ladder_text};
 use rtmfp_sim::run::{Outcome, RunOptions, run};
@@ -12,6 +13,8 @@ use super::{Done, EXPECTATION, INVARIANT, PASSED, RunArguments};
 
 /// Packets that captures keep at most.
 const CAPTURED: usize = 200_000;
+/// The beginning of a trace's first line.
+pub(super) const TRACE_HEAD: &str = "# rtmfp-sim trace, version";
 /// Packets that a ladder needs.
 const LADDER: usize = 400;
 
@@ -32,7 +35,8 @@ pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunA
     let captured = arguments.pcap.is_some() || arguments.jsonl.is_some();
     let looked_at = arguments.ladder || arguments.html.is_some();
     let packets = if captured { CAPTURED } else { usize::from(looked_at) * LADDER };
-    let options = RunOptions { packets, ..options.clone() };
+    let window = arguments.trace.as_ref().map(|_| (0, u64::MAX));
+    let options = RunOptions { packets, window, ..options.clone() };
     let Ok(outcome) = run(scenario, &options) else { return Ok(()) };
     measured(&outcome);
     if arguments.ladder {
@@ -40,6 +44,10 @@ pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunA
     }
     if let Some(path) = &arguments.html {
         write(path, html(scenario, options.seed, &outcome).as_bytes())?;
+    }
+    if let Some(path) = &arguments.trace {
+        let lines = outcome.watched.lines.join("\n");
+        write(path, format!("{TRACE_HEAD} {TRACE_VERSION}\n{lines}\n").as_bytes())?;
     }
     if let Some(path) = &arguments.jsonl {
         write(path, json_lines(&outcome).as_bytes())?;
@@ -55,7 +63,27 @@ pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunA
     Ok(())
 }
 
+/// The report of one scenario, or of each in a folder.
 pub(super) fn report(name: &str, output: &Path, seed: Option<u64>) -> Done {
+    if !Path::new(name).is_dir() {
+        return report_one(name, output, seed);
+    }
+    let entries = std::fs::read_dir(name).map_err(|error| format!("{name}: {error}"))?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "toml"));
+    files.sort();
+    if files.is_empty() {
+        return Err(format!("{name}: there is no scenario in it"));
+    }
+    let mut code = PASSED;
+    for file in files {
+        println!("{}", file.display());
+        code = code.max(report_one(&file.display().to_string(), &file.with_extension("html"), seed)?);
+    }
+    Ok(code)
+}
+
+fn report_one(name: &str, output: &Path, seed: Option<u64>) -> Done {
     let scenario = load(name)?;
     let mut cases = scenario.cases().map_err(|error| error.to_string())?;
     let scenario = if cases.is_empty() { scenario } else { cases.swap_remove(0).scenario };

@@ -1,12 +1,16 @@
 //! The commands of the program.
 
 mod batch;
+mod bench;
 mod list;
 mod look;
+mod matrix;
+mod proxy;
 mod seek;
 mod single;
 mod source;
 
+use core::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -48,11 +52,29 @@ enum Command {
     },
     /// Runs scenarios. With several seeds or a matrix, everything in all combinations.
     Run(RunArguments),
-    /// Writes the report of a run as one HTML file; `run --html` does the same.
-    Report {
+    /// Runs all cases of a scenario's matrix with all seeds, and shows what was measured as a table.
+    Matrix {
         /// A built-in name or a file.
         scenario: String,
-        /// Where to.
+    },
+    /// Runs a file that was kept, with the seed in it, twice, and says how it fails.
+    Replay {
+        /// The file.
+        file: PathBuf,
+    },
+    /// Stands between real sockets and does to datagrams, in real time, what a link does.
+    Proxy(ProxyArguments),
+    /// Measures how many packets the simulator moves in a second.
+    Bench {
+        /// Peers of the engine's largest measurement.
+        #[arg(long, default_value_t = 10_000)]
+        peers: u32,
+    },
+    /// Writes the report of a run as one HTML file, as `run --html` does, or those of all scenarios in a folder.
+    Report {
+        /// A built-in name, a file, or a folder.
+        scenario: String,
+        /// Where to; into the folder, if the scenarios are in one.
         #[arg(short, long, default_value = "report.html")]
         output: PathBuf,
         /// The seed; the scenario's own if none is given.
@@ -67,6 +89,12 @@ enum Command {
         /// The number of the first scenario.
         #[arg(long, default_value_t = 1)]
         from: u64,
+        /// Only scenarios with all of these: nat, mob.
+        #[arg(long, value_delimiter = ',', value_enum)]
+        only: Vec<Subject>,
+        /// A file of numbers worth trying first, one a line; those that fail are added.
+        #[arg(long)]
+        corpus: Option<PathBuf>,
         /// Ends after so many scenarios.
         #[arg(long, default_value_t = u64::MAX)]
         count: u64,
@@ -96,9 +124,9 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
     },
-    /// Shows the first event in which the runs of two scenarios differ, with what is around it.
+    /// Shows the first event in which two runs differ, with what is around it.
     Bisect {
-        /// A built-in name or a file.
+        /// A built-in name, a file, or a trace written by `run --trace`.
         a: String,
         /// Another.
         b: String,
@@ -111,6 +139,15 @@ enum Command {
     },
 }
 
+/// What a random scenario may be wanted for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+enum Subject {
+    /// There is a NAT.
+    Nat,
+    /// Somebody's address changes.
+    Mob,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, ValueEnum)]
 enum CryptoChoice {
     /// Sizes without security: fast.
@@ -118,6 +155,31 @@ enum CryptoChoice {
     Toy,
     /// The Flash profile.
     Real,
+}
+
+#[derive(Debug, clap::Args)]
+struct ProxyArguments {
+    /// Where clients send to.
+    #[arg(long, value_name = "ADDR")]
+    listen: SocketAddr,
+    /// Where the server is.
+    #[arg(long, value_name = "ADDR")]
+    to: SocketAddr,
+    /// A scenario, of which one link is used and what happens to it, or stages: `delay 25ms, loss random 1%`.
+    #[arg(value_name = "SCENARIO|STAGES")]
+    link_or_scenario: String,
+    /// Which link of the scenario.
+    #[arg(long, value_name = "NAME")]
+    link: Option<String>,
+    /// Times at which every client gets another port towards the server, as from a NAT that was restarted.
+    #[arg(long, value_name = "TIME", value_delimiter = ',')]
+    rebind_at: Vec<String>,
+    /// Ends after this time.
+    #[arg(long = "for", value_name = "TIME")]
+    lasts: Option<String>,
+    /// The seed of what the link does by chance.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
 }
 
 #[derive(Debug, clap::Args)]
@@ -158,6 +220,9 @@ struct RunArguments {
     /// Writes all gauges of a single run.
     #[arg(long, value_name = "FILE")]
     csv: Option<PathBuf>,
+    /// Writes every event of a single run, a line each.
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
     /// Shows the first packets of a single run.
     #[arg(long)]
     ladder: bool,
@@ -187,7 +252,13 @@ pub(crate) fn main() -> ExitCode {
         Command::Check { files } => list::check(&files),
         Command::Run(arguments) => batch::run(&arguments),
         Command::Report { scenario, output, seed } => look::report(&scenario, &output, seed),
-        Command::Swarm { minutes, from, count, out } => seek::swarm(minutes, from, count, &out),
+        Command::Matrix { scenario } => matrix::matrix(&scenario),
+        Command::Replay { file } => matrix::replay(&file),
+        Command::Proxy(arguments) => proxy::proxy(&arguments),
+        Command::Bench { peers } => bench::bench(peers),
+        Command::Swarm { minutes, from, only, corpus, count, out } => {
+            seek::swarm(&seek::Swarm { minutes, from, only, corpus, count, out })
+        }
         Command::Shrink { scenario, seed, output, runs } => seek::shrunk(&scenario, seed, &output, runs),
         Command::Verify { scenario, seed } => single::verify(&scenario, seed),
         Command::Bisect { a, b, seed, seed_b } => single::bisect(&a, &b, seed, seed_b.or(seed)),

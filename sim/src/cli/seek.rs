@@ -1,15 +1,16 @@
 //! Looking for failures, and making them small.
 
-use std::path::Path;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rtmfp_sim::run::{RunOptions, run};
-use rtmfp_sim::scenario::Scenario;
+use rtmfp_sim::scenario::{Action, Scenario};
 use rtmfp_sim::seek::{kind, random_scenario, shrink};
 
 use super::batch::began;
 use super::source::load;
-use super::{Done, INVARIANT, PASSED};
+use super::{Done, INVARIANT, PASSED, Subject};
 
 /// Shrinks and writes what came of it, with a line to paste and one for a test.
 fn keep(scenario: &Scenario, options: &RunOptions, output: &Path, runs: u64) -> Result<bool, String> {
@@ -32,14 +33,54 @@ pub(super) fn shrunk(name: &str, seed: Option<u64>, output: &Path, runs: u64) ->
     if keep(&scenario, &options, output, runs)? { Ok(PASSED) } else { Err(format!("`{name}` does not fail")) }
 }
 
-pub(super) fn swarm(minutes: u64, from: u64, count: u64, out: &Path) -> Done {
-    let (began, budget) = (began(), Duration::from_secs(minutes.saturating_mul(60)));
+/// What to look for, and for how long.
+#[derive(Debug)]
+pub(super) struct Swarm {
+    pub(super) minutes: u64,
+    pub(super) from: u64,
+    pub(super) only: Vec<Subject>,
+    pub(super) corpus: Option<PathBuf>,
+    pub(super) count: u64,
+    pub(super) out: PathBuf,
+}
+
+/// Whether a scenario has what is wanted.
+fn is_wanted(scenario: &Scenario, only: &[Subject]) -> bool {
+    only.iter().all(|subject| match subject {
+        Subject::Nat => !scenario.nat.is_empty(),
+        Subject::Mob => {
+            scenario.at.iter().any(|at| matches!(at.action, Action::Rebind { .. } | Action::NatFlush { .. }))
+        }
+    })
+}
+
+/// The numbers in a file, one at the beginning of each line; `#` begins a comment.
+fn numbers(path: &Path) -> Result<Vec<u64>, String> {
+    let Ok(text) = std::fs::read_to_string(path) else { return Ok(Vec::new()) };
+    let lines = text.lines().map(|line| line.split('#').next().unwrap_or("").trim()).filter(|line| !line.is_empty());
+    lines.map(|line| line.parse().map_err(|_| format!("{}: `{line}` is no number", path.display()))).collect()
+}
+
+/// Adds a number to the corpus with the reason why it is worth keeping.
+fn remember(path: &Path, number: u64, why: &str) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
+    let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path).map_err(failed)?;
+    writeln!(file, "{number} # {why}").map_err(failed)
+}
+
+pub(super) fn swarm(wanted: &Swarm) -> Done {
+    let (began, budget) = (began(), Duration::from_secs(wanted.minutes.saturating_mul(60)));
     let (mut done, mut failed) = (0, 0);
-    for number in from..from.saturating_add(count) {
-        if began.elapsed() >= budget {
+    let kept = wanted.corpus.as_deref().map_or_else(|| Ok(Vec::new()), numbers)?;
+    let fresh = (wanted.from..).filter(|number| !kept.contains(number));
+    for number in kept.iter().copied().chain(fresh) {
+        if began.elapsed() >= budget || done >= wanted.count {
             break;
         }
         let scenario = random_scenario(number).map_err(|error| error.to_string())?;
+        if !is_wanted(&scenario, &wanted.only) {
+            continue;
+        }
         let options = RunOptions::new(number);
         let outcome = run(&scenario, &options).map_err(|error| error.to_string())?;
         done += 1;
@@ -49,7 +90,10 @@ pub(super) fn swarm(minutes: u64, from: u64, count: u64, out: &Path) -> Done {
             for failure in outcome.failures.iter().take(3) {
                 println!("     {failure:?}");
             }
-            keep(&scenario, &options, &out.join(format!("swarm-{number}.toml")), 300)?;
+            if let Some(path) = wanted.corpus.as_deref().filter(|_| !kept.contains(&number)) {
+                remember(path, number, &kind)?;
+            }
+            keep(&scenario, &options, &wanted.out.join(format!("swarm-{number}.toml")), 300)?;
         }
     }
     println!("{done} scenarios, {failed} failed, wall={}s", began.elapsed().as_secs());

@@ -4,6 +4,7 @@ use rtmfp_sim::first_difference;
 use rtmfp_sim::run::{Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
+use super::look::TRACE_HEAD;
 use super::source::load;
 use super::{DIFFERENT, Done, PASSED};
 
@@ -46,7 +47,28 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
     Ok(code)
 }
 
+/// The lines of a trace, if the file is one.
+fn trace(name: &str) -> Option<Vec<String>> {
+    let text = std::fs::read_to_string(name).ok()?;
+    text.starts_with(TRACE_HEAD).then(|| text.lines().map(str::to_owned).collect())
+}
+
 pub(super) fn bisect(a: &str, b: &str, seed_a: Option<u64>, seed_b: Option<u64>) -> Done {
+    match (trace(a), trace(b)) {
+        (Some(a), Some(b)) if a == b => {
+            println!("the two traces are the same: {} records", a.len() - 1);
+            return Ok(PASSED);
+        }
+        (Some(a), Some(b)) if a.first() != b.first() => {
+            return Err("the traces are of different versions".to_owned());
+        }
+        (Some(a), Some(b)) => {
+            show_difference(a.get(1..).unwrap_or_default(), b.get(1..).unwrap_or_default(), 0);
+            return Ok(DIFFERENT);
+        }
+        (None, None) => {}
+        _ => return Err("one of the two is a trace; compare two traces, or two scenarios".to_owned()),
+    }
     let (a, b) = (first_case(a)?, first_case(b)?);
     let options = (RunOptions::new(seed_a.unwrap_or(a.seed)), RunOptions::new(seed_b.unwrap_or(b.seed)));
     let outcomes = (outcome(&a, &options.0)?, outcome(&b, &options.1)?);
@@ -71,16 +93,21 @@ fn difference(a: Side<'_>, b: Side<'_>) -> Result<(), String> {
         Ok(outcome(side.0, &options)?.watched.lines)
     };
     let (left, right) = (lines(a)?, lines(b)?);
-    let at = left.iter().zip(&right).position(|(left, right)| left != right).unwrap_or(left.len().min(right.len()));
+    show_difference(&left, &right, from.saturating_sub(AROUND));
+    Ok(())
+}
+
+/// Prints where two lists of records part, of which the first has this number.
+fn show_difference(left: &[String], right: &[String], first: u64) {
+    let at = left.iter().zip(right).position(|(left, right)| left != right).unwrap_or(left.len().min(right.len()));
     let around = usize::try_from(AROUND).unwrap_or(20);
-    println!("the first difference is after {} records that agree", at as u64 + from.saturating_sub(AROUND));
+    println!("the first difference is after {} records that agree", at as u64 + first);
     for line in left.get(at.saturating_sub(around)..at).unwrap_or_default() {
         println!("  {line}");
     }
-    for (sign, list) in [("-", &left), ("+", &right)] {
+    for (sign, list) in [("-", left), ("+", right)] {
         for line in list.iter().skip(at).take(around / 2) {
             println!("{sign} {line}");
         }
     }
-    Ok(())
 }
