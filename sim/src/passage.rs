@@ -86,7 +86,7 @@ impl Passage {
     }
 
     /// When something may come out next.
-    pub fn next(&mut self) -> Option<Time> {
+    pub fn next_event(&mut self) -> Option<Time> {
         self.world.next_event()
     }
 
@@ -109,7 +109,7 @@ fn datagrams_come_out_late_and_with_their_client() {
     passage.enter(Direction::Backward, 8, b"back".to_vec());
     passage.run_until(Time(24_999_999)).unwrap();
     assert_eq!(passage.take(Direction::Forward), None);
-    assert_eq!(passage.next(), Some(Time(25_000_000)));
+    assert_eq!(passage.next_event(), Some(Time(25_000_000)));
     passage.run_until(Time(25_000_000)).unwrap();
     assert_eq!(passage.take(Direction::Forward), Some((7, b"there".to_vec())));
     assert_eq!(passage.take(Direction::Backward), Some((8, b"back".to_vec())));

@@ -1,5 +1,6 @@
 //! Built-in scenarios from end to end: they pass, and they are the same however they are run.
 #![cfg(feature = "files")]
+#![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use rtmfp_sim::run::{Crypto, RunOptions, run};
 use rtmfp_sim::scenario::{Scenario, builtin};
@@ -23,6 +24,36 @@ fn passes(name: &str, crypto: Crypto) {
 fn handshakes_pass() {
     for name in ["hs-clean", "hs-droplist", "hs-dup-reorder", "hs-glare", "hs-forwarder", "nat-matrix", "udp-blocked"] {
         passes(name, Crypto::Toy);
+    }
+}
+
+/// Attackers are parties of a scenario. The forged hellos are real ones: the victim answers them.
+#[test]
+fn attacks_come_to_nothing() {
+    for name in ["atk-ihello-flood", "atk-offpath"] {
+        passes(name, Crypto::Toy);
+    }
+    let (_, flood) = cases("atk-ihello-flood").swap_remove(0);
+    let flood = flood.set("duration", "4s").expect("right").set("expect", "[]").expect("right");
+    let outcome = run(&flood, &RunOptions::new(1)).expect("it can be run");
+    let mallory = outcome.names.stages["mallory"];
+    let answered = outcome.watched.lanes[&(mallory * 2 + 1)].entered;
+    // The victim limits how many it answers in a second.
+    assert!(answered > 1_000, "{answered} hellos were answered");
+}
+
+/// What a mistake in a role comes to.
+#[test]
+fn roles_are_checked() {
+    let (_, scenario) = cases("fair-vs-tcp").swap_remove(0);
+    for (key, value, word) in [
+        ("node.sender.plays.to", "nobody", "nobody"),
+        ("node.sender.plays.to", "a", "no sink"),
+        ("node.sender.plays.control", "vegas", "vegas"),
+        ("work.0.from", "sink", "runs no endpoint"),
+    ] {
+        let error = scenario.set(key, value).expect_err(key).to_string();
+        assert!(error.contains(word), "{key}={value}: {error}");
     }
 }
 

@@ -192,7 +192,7 @@ impl Proxy {
                 break;
             }
             let steps = self.steps.first().map(|(at, _)| *at);
-            let next = [self.passage.next(), steps, end].into_iter().flatten().min();
+            let next = [self.passage.next_event(), steps, end].into_iter().flatten().min();
             let wait = next.map_or(LOOK, |next| Duration::from_nanos(next.0.saturating_sub(now.0)).min(LOOK));
             match came.recv_timeout(wait) {
                 Ok(first) => {
@@ -230,7 +230,18 @@ fn link(what: &str, name: Option<&str>) -> Result<(Link, Vec<(Time, Step)>), Str
             Action::LinkUp { link, .. } if is_it(link) => Step::Up(true),
             Action::LinkChange { link, both } if is_it(link) => Step::Change(Box::new(both.clone())),
             Action::Rebind { .. } | Action::NatFlush { .. } => Step::Rebind,
-            _ => continue,
+            // What happens to endpoints or to other links is not the proxy's.
+            Action::LinkDown { .. }
+            | Action::LinkUp { .. }
+            | Action::LinkChange { .. }
+            | Action::Freeze { .. }
+            | Action::Thaw { .. }
+            | Action::ClockStep { .. }
+            | Action::Restart { .. }
+            | Action::Close { .. }
+            | Action::Suspend { .. }
+            | Action::Resume { .. }
+            | Action::Heal => continue,
         };
         steps.push((Time(at.t.0.0), step));
     }
