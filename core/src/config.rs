@@ -84,8 +84,8 @@ pub struct SessionConfig {
     pub max_recv_flows: usize,
     /// Receive buffer of a new receiving flow in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY). Default 262,144.
     pub recv_buffer: usize,
-    /// Bytes of received messages and fragments held by all flows together; what comes beyond is not
-    /// acknowledged. Default 16 MiB.
+    /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
+    /// track of them; what comes beyond is not acknowledged. Default 16 MiB.
     pub max_recv_bytes: usize,
     /// Send buffer of a new sending flow in bytes. Default 262,144.
     pub send_buffer: usize,

@@ -22,7 +22,8 @@ pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState};
 /// One whole message, from [`read`](crate::RecvFlowMut::read).
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Message {
-    /// The bytes, as written.
+    /// The bytes, as written. Messages of up to 2,048 bytes may share a piece of memory of 16 KiB with others: whoever
+    /// keeps few of many for long does better to keep copies.
     pub data: Bytes,
     /// Sequence number of its first fragment (RFC 7016 §3.6.1.2): grows from message to message as written.
     pub sequence: u64,

@@ -1,114 +1,46 @@
 //! The RECV_BUFFER of a flow (RFC 7016 §3.6.3.3): fragments become messages, in one order or the other.
 
-use alloc::collections::{BTreeMap, VecDeque};
+mod arena;
+mod segments;
+
+use alloc::collections::VecDeque;
 use core::ops::Bound;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
+pub(crate) use self::arena::Arena;
+use self::segments::Segments;
 use super::Message;
 use crate::config::ReceiveOrder;
 use crate::wire::FragmentControl;
 
-/// Bytes that each fragment, and each whole message, counts beside its data, so that a flood of empty fragments
-/// fills the receive buffer like any other.
+/// Bytes that each fragment, and each whole message, counts beside its data in BUFFERED_SIZE, so that a flood of
+/// empty fragments closes the window like any other.
 pub(crate) const ENTRY_OVERHEAD: usize = 64;
 
-/// A contiguous run of fragments of one message that is not whole yet, or whose turn has not come.
-#[derive(Debug)]
-struct Segment {
-    last: u64,
-    /// It has the first fragment of its message.
-    begins: bool,
-    /// It has the last fragment of its message.
-    ends: bool,
-    /// The data in order. Fragments that come in order are appended to the last piece, so that a message received
-    /// in order is copied once.
-    pieces: VecDeque<BytesMut>,
-    fragments: usize,
-    len: usize,
-}
+/// What a message to be read takes beside its data at most: its place in a queue that may be half empty (a long one
+/// may be emptier while it is read).
+pub(crate) const MESSAGE_OVERHEAD: usize = 2 * size_of::<Message>();
 
-impl Segment {
-    fn new(sequence: u64, control: FragmentControl, data: &[u8]) -> Self {
-        let (begins, ends) = ends_of(control);
-        Self {
-            last: sequence,
-            begins,
-            ends,
-            pieces: VecDeque::from([BytesMut::from(data)]),
-            fragments: 1,
-            len: data.len(),
-        }
-    }
+/// A queue of no more places is not made shorter until it is empty.
+const LONG_QUEUE: usize = 256;
 
-    const fn is_whole(&self) -> bool {
-        self.begins && self.ends
-    }
-
-    const fn cost(&self) -> usize {
-        self.len + self.fragments * ENTRY_OVERHEAD
-    }
-
-    /// Adds the fragment right behind this segment.
-    fn append(&mut self, sequence: u64, ends: bool, data: &[u8]) {
-        self.last = sequence;
-        self.ends = ends;
-        self.fragments += 1;
-        self.len += data.len();
-        match self.pieces.back_mut() {
-            Some(tail) => tail.extend_from_slice(data),
-            None => self.pieces.push_back(BytesMut::from(data)),
-        }
-    }
-
-    /// Joins the segment right behind this one. The shorter list of pieces moves.
-    fn join(&mut self, mut behind: Self) {
-        self.last = behind.last;
-        self.ends = behind.ends;
-        self.fragments += behind.fragments;
-        self.len += behind.len;
-        if self.pieces.len() < behind.pieces.len() {
-            while let Some(piece) = self.pieces.pop_back() {
-                behind.pieces.push_front(piece);
-            }
-            self.pieces = behind.pieces;
-        } else {
-            self.pieces.append(&mut behind.pieces);
-        }
-    }
-
-    fn into_data(mut self) -> Bytes {
-        match self.pieces.pop_front() {
-            Some(first) if self.pieces.is_empty() => first.freeze(),
-            first => {
-                let mut whole = BytesMut::with_capacity(self.len);
-                first.iter().chain(&self.pieces).for_each(|piece| whole.extend_from_slice(piece));
-                whole.freeze()
-            }
-        }
-    }
-}
-
-/// Whether a fragment begins, and whether it ends, its message.
-const fn ends_of(control: FragmentControl) -> (bool, bool) {
-    match control {
-        FragmentControl::Whole => (true, true),
-        FragmentControl::Begin => (true, false),
-        FragmentControl::Middle => (false, false),
-        FragmentControl::End => (false, true),
-    }
-}
+/// The most that is allocated at once for a message of which only the first fragment came.
+const MOST_EXPECTED: usize = 65_536;
 
 /// See the module. Every step is O(log n) in the number of segments, amortised.
 #[derive(Debug)]
 pub(crate) struct Reassembly {
     order: ReceiveOrder,
-    /// By the sequence number of the first fragment.
-    segments: BTreeMap<u64, Segment>,
+    segments: Segments,
     /// Messages to be read, oldest delivery first.
     ready: VecDeque<Message>,
     /// BUFFERED_SIZE.
     buffered: usize,
+    /// Bytes of memory that the messages take, at most.
+    ready_memory: usize,
+    /// Length of the last message of several fragments: the next is likely to be like it.
+    typical: usize,
     /// The sequence number that follows on the last delivered message.
     expected: u64,
     /// In network order: something was abandoned that no message has told of yet.
@@ -119,9 +51,11 @@ impl Reassembly {
     pub(crate) const fn new() -> Self {
         Self {
             order: ReceiveOrder::Queuing,
-            segments: BTreeMap::new(),
+            segments: Segments::new(),
             ready: VecDeque::new(),
             buffered: 0,
+            ready_memory: 0,
+            typical: 0,
             expected: 1,
             abandoned: false,
         }
@@ -132,9 +66,19 @@ impl Reassembly {
         self.buffered
     }
 
-    /// What a fragment of `len` bytes costs.
-    pub(crate) const fn cost(len: usize) -> usize {
-        len.saturating_add(ENTRY_OVERHEAD)
+    /// Bytes of memory that are taken, at most: other than BUFFERED_SIZE with what is allocated for fragments to
+    /// come, and with what it takes to keep track. Of the chunks of small messages only what is used counts.
+    pub(crate) const fn memory(&self) -> usize {
+        self.segments.memory() + self.ready_memory
+    }
+
+    /// By how much `memory` grows at least if this fragment is inserted.
+    pub(crate) fn cost(&self, sequence: u64, control: FragmentControl, len: usize, in_order: bool) -> usize {
+        if self.is_message(control, in_order) {
+            len.saturating_add(MESSAGE_OVERHEAD)
+        } else {
+            self.segments.cost(sequence, control, len)
+        }
     }
 
     /// Whether there is a message to read.
@@ -147,47 +91,44 @@ impl Reassembly {
         self.abandoned = true;
     }
 
-    /// Takes a fragment that was not seen before. `in_order`: everything below it was seen or abandoned. `advance`
-    /// is to follow.
-    pub(crate) fn insert(&mut self, sequence: u64, control: FragmentControl, data: &[u8], in_order: bool) {
-        self.buffered += Self::cost(data.len());
-        let its_turn = self.order == ReceiveOrder::Network || (in_order && self.segments.is_empty());
-        if control == FragmentControl::Whole && its_turn {
-            self.push_ready(sequence, sequence, Bytes::copy_from_slice(data));
+    /// Takes a fragment that was not seen before. `in_order`: everything below it was seen or abandoned. `memory`
+    /// grows by `cost` and at most `spare` more. `advance` is to follow.
+    pub(crate) fn insert(
+        &mut self,
+        sequence: u64,
+        control: FragmentControl,
+        data: &[u8],
+        in_order: bool,
+        spare: usize,
+        arena: &mut Arena,
+    ) {
+        self.buffered += entry(data.len());
+        if self.is_message(control, in_order) {
+            let data = arena.copy(data);
+            self.push_ready(sequence, sequence, data, arena);
             return;
         }
-        let (begins, ends) = ends_of(control);
-        let behind = sequence.checked_add(1).filter(|_| !ends);
-        let behind = behind.filter(|behind| self.segments.get(behind).is_some_and(|segment| !segment.begins));
-        let behind = behind.and_then(|behind| self.segments.remove(&behind));
-        let before = self
-            .segments
-            .range_mut(..sequence)
-            .next_back()
-            .filter(|(_, segment)| !begins && !segment.ends && segment.last.checked_add(1) == Some(sequence));
-        let (first, segment) = match before {
-            Some((&first, segment)) => {
-                segment.append(sequence, ends, data);
-                (first, segment)
-            }
-            None => (sequence, self.segments.entry(sequence).or_insert(Segment::new(sequence, control, data))),
-        };
-        if let Some(behind) = behind {
-            segment.join(behind);
+        let expected = if in_order { self.typical.min(MOST_EXPECTED).saturating_sub(data.len()) } else { 0 };
+        let whole = self.segments.insert(sequence, control, data, expected, spare);
+        if let Some(first) = whole.filter(|_| self.order == ReceiveOrder::Network) {
+            self.deliver(first, arena);
         }
-        if segment.is_whole() && self.order == ReceiveOrder::Network {
-            self.deliver(first);
-        }
+    }
+
+    /// Whether a fragment is a message that can be read at once.
+    fn is_message(&self, control: FragmentControl, in_order: bool) -> bool {
+        let its_turn = self.order == ReceiveOrder::Network || (in_order && self.segments.is_empty());
+        control == FragmentControl::Whole && its_turn
     }
 
     /// Delivers what is whole and discards what never will be, now that everything up to `csn` was seen or
     /// abandoned (RFC 7016 §3.6.3.3).
-    pub(crate) fn advance(&mut self, csn: u64) {
-        while let Some((&first, segment)) = self.segments.first_key_value()
+    pub(crate) fn advance(&mut self, csn: u64, arena: &mut Arena) {
+        while let Some((first, segment)) = self.segments.first()
             && first <= csn
         {
             if segment.is_whole() {
-                self.deliver(first);
+                self.deliver(first, arena);
             } else if segment.begins && segment.last >= csn {
                 // In progress.
                 return;
@@ -199,62 +140,95 @@ impl Reassembly {
 
     /// Discards what is not whole: the flow has no more sequence numbers.
     pub(crate) fn finish(&mut self) {
-        while let Some((&first, _)) = self.segments.first_key_value() {
+        while let Some((first, _)) = self.segments.first() {
             self.discard(first);
         }
     }
 
     /// Discards everything.
     pub(crate) fn clear(&mut self) {
-        self.segments.clear();
-        self.ready.clear();
+        self.segments = Segments::new();
+        self.ready = VecDeque::new();
         self.buffered = 0;
+        self.ready_memory = 0;
     }
 
     /// The next message.
-    pub(crate) fn read(&mut self) -> Option<Message> {
+    pub(crate) fn read(&mut self, arena: &mut Arena) -> Option<Message> {
         let message = self.ready.pop_front()?;
-        self.buffered -= Self::cost(message.data.len());
+        self.buffered -= entry(message.data.len());
+        self.ready_memory -= message.data.len() + MESSAGE_OVERHEAD;
+        if self.ready.is_empty() {
+            arena.give_queue_back(core::mem::take(&mut self.ready));
+        } else if self.ready.capacity() > LONG_QUEUE && self.ready.len() < self.ready.capacity() / 4 {
+            self.ready.shrink_to(grown(self.ready.len()).max(LONG_QUEUE));
+        }
         Some(message)
     }
 
     /// Changes the order. Messages that are ready already keep theirs.
-    pub(crate) fn set_order(&mut self, order: ReceiveOrder) {
+    pub(crate) fn set_order(&mut self, order: ReceiveOrder, arena: &mut Arena) {
         self.order = order;
         if order == ReceiveOrder::Network {
             let mut from = Bound::Unbounded;
-            while let Some((&first, segment)) = self.segments.range((from, Bound::Unbounded)).next() {
+            while let Some((first, segment)) = self.segments.first_from(from) {
                 from = Bound::Excluded(first);
                 if segment.is_whole() {
-                    self.deliver(first);
+                    self.deliver(first, arena);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, first: u64) {
-        let Some(segment) = self.segments.remove(&first) else { return };
-        self.buffered -= segment.cost();
-        self.buffered += Self::cost(segment.len);
+    fn deliver(&mut self, first: u64, arena: &mut Arena) {
+        let Some(segment) = self.segments.take(first) else { return };
+        self.buffered -= entries(first, segment.last, segment.len());
+        self.buffered += entry(segment.len());
         let last = segment.last;
-        self.push_ready(first, last, segment.into_data());
+        if last > first {
+            self.typical = segment.len();
+        }
+        self.push_ready(first, last, segment.into_data(), arena);
     }
 
     /// Makes a message readable whose fragments were `first..=last`.
-    fn push_ready(&mut self, first: u64, last: u64, data: Bytes) {
+    fn push_ready(&mut self, first: u64, last: u64, data: Bytes, arena: &mut Arena) {
         let gap = match self.order {
             ReceiveOrder::Queuing => first > self.expected,
             ReceiveOrder::Network => self.abandoned,
         };
         self.abandoned = false;
         self.expected = self.expected.max(last.saturating_add(1));
+        self.ready_memory += data.len() + MESSAGE_OVERHEAD;
+        if self.ready.capacity() == 0 {
+            self.ready = arena.queue();
+        }
+        if self.ready.len() == self.ready.capacity() {
+            self.ready.reserve_exact(grown(self.ready.len()) - self.ready.len());
+        }
         self.ready.push_back(Message { data, sequence: first, gap });
     }
 
     fn discard(&mut self, first: u64) {
-        if let Some(segment) = self.segments.remove(&first) {
-            self.buffered -= segment.cost();
+        if let Some(segment) = self.segments.take(first) {
+            self.buffered -= entries(first, segment.last, segment.len());
             self.abandoned = true;
         }
     }
+}
+
+/// What a fragment or message of `len` bytes adds to BUFFERED_SIZE.
+const fn entry(len: usize) -> usize {
+    len + ENTRY_OVERHEAD
+}
+
+/// What fragments `first..=last` with `len` bytes added to BUFFERED_SIZE.
+const fn entries(first: u64, last: u64, len: usize) -> usize {
+    // As many were counted one by one.
+    len + ((last - first) as usize + 1) * ENTRY_OVERHEAD
+}
+
+/// Places for `len` messages and some more.
+const fn grown(len: usize) -> usize {
+    len + len / 4 + 16
 }

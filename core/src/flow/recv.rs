@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Message;
 use super::options::is_unacceptable;
 use super::range_set::RangeSet;
-use super::reassembly::Reassembly;
+use super::reassembly::{Arena, Reassembly};
 use crate::config::ReceiveOrder;
 use crate::error::DropReason;
 use crate::event::{Event, EventQueue, FlowEnd};
@@ -50,11 +50,19 @@ pub(crate) struct Fragment<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// What the receive side of a whole session may still hold (SessionConfig::max_recv_bytes).
+/// What the receive side of a whole session holds, and may hold, in bytes of memory (SessionConfig::max_recv_bytes).
 #[derive(Debug)]
 pub(crate) struct RecvBudget {
     pub(crate) held: usize,
     pub(crate) limit: usize,
+    /// Memory that all flows share.
+    arena: Arena,
+}
+
+impl RecvBudget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { held: 0, limit, arena: Arena::default() }
+    }
 }
 
 /// A receiving flow (RFC 7016 §3.6.3).
@@ -161,6 +169,12 @@ impl RecvFlow {
         FlowStats { buffered: self.buffer.buffered(), ..self.stats }
     }
 
+    /// Bytes of memory that the buffer takes, at most.
+    #[cfg(test)]
+    pub(crate) const fn memory(&self) -> usize {
+        self.buffer.memory()
+    }
+
     /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
     /// (ACK_NOW), or the reason why the fragment was not taken (and not acknowledged). FlowReadable and FlowFinished
     /// are pushed as edges.
@@ -207,7 +221,7 @@ impl RecvFlow {
         self.seen.insert(fragment.sequence, fragment.sequence);
         ack_now |= self.has_gaps();
         // Step 16.
-        self.buffer.advance(self.csn());
+        self.buffer.advance(self.csn(), &mut budget.arena);
         ack_now |= self.complete(now);
         self.settle(budget);
         self.tell(events);
@@ -221,11 +235,14 @@ impl RecvFlow {
             self.told_readable = false;
             return None;
         }
-        let message = self.buffer.read();
+        let message = self.buffer.read(&mut budget.arena);
         self.settle(budget);
         match &message {
             None => self.told_readable = false,
             Some(message) => {
+                if budget.held == 0 {
+                    budget.arena.trim();
+                }
                 self.stats.messages += 1;
                 self.stats.bytes += message.data.len() as u64;
                 self.stats.abandoned += u64::from(message.gap);
@@ -272,9 +289,9 @@ impl RecvFlow {
     }
 
     /// Changes the order of delivery. Messages that are ready already keep theirs.
-    pub(crate) fn set_order(&mut self, order: ReceiveOrder, events: &mut EventQueue) {
-        // A whole message counts less than its fragments: the budget hears of it with the next change.
-        self.buffer.set_order(order);
+    pub(crate) fn set_order(&mut self, order: ReceiveOrder, budget: &mut RecvBudget, events: &mut EventQueue) {
+        self.buffer.set_order(order, &mut budget.arena);
+        self.settle(budget);
         self.tell(events);
     }
 
@@ -343,16 +360,18 @@ impl RecvFlow {
         if self.state != RecvFlowState::Open || fragment.abandon {
             return Ok(true);
         }
-        let cost = Reassembly::cost(fragment.data.len());
-        if budget.held.saturating_add(cost) > budget.limit {
-            if self.buffer.is_readable() || self.buffer.buffered().saturating_add(cost) <= budget.limit {
+        let (sequence, control, len) = (fragment.sequence, fragment.control, fragment.data.len());
+        let in_order = sequence == self.csn().max(fragment.fsn).saturating_add(1);
+        let cost = self.buffer.cost(sequence, control, len, in_order);
+        let Some(room) = budget.limit.checked_sub(budget.held.saturating_add(cost)) else {
+            if self.buffer.is_readable() || self.buffer.memory().saturating_add(cost) <= budget.limit {
                 return Err(DropReason::OverLimit);
             }
             self.reject(now, 0, budget, events);
             return Ok(false);
-        }
-        let in_order = fragment.sequence == self.csn().max(fragment.fsn).saturating_add(1);
-        self.buffer.insert(fragment.sequence, fragment.control, fragment.data, in_order);
+        };
+        // What is allocated ahead leaves most of the room to other flows.
+        self.buffer.insert(sequence, control, fragment.data, in_order, room / 4, &mut budget.arena);
         self.settle(budget);
         Ok(true)
     }
@@ -379,9 +398,9 @@ impl RecvFlow {
 
     /// Brings the session's budget up to date with what is buffered.
     fn settle(&mut self, budget: &mut RecvBudget) {
-        let buffered = self.buffer.buffered();
-        budget.held = budget.held.saturating_sub(self.charged).saturating_add(buffered);
-        self.charged = buffered;
+        let memory = self.buffer.memory();
+        budget.held = budget.held.saturating_sub(self.charged).saturating_add(memory);
+        self.charged = memory;
     }
 
     fn discard(&mut self, budget: &mut RecvBudget) {

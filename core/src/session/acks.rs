@@ -25,6 +25,8 @@ pub(super) struct Acks {
     first: usize,
     /// How many were not sent.
     waiting: usize,
+    /// Where a packet is put together, kept so that not each needs memory of its own.
+    scratch: Vec<u8>,
 }
 
 impl Acks {
@@ -50,6 +52,16 @@ impl Acks {
     /// Two packets wait to be acknowledged, so the next one must not be acknowledged with them.
     pub(super) const fn is_full(&self) -> bool {
         self.data_packets >= ACK_EVERY_PACKETS && self.waiting < MAX_WRITTEN
+    }
+
+    /// An empty buffer to put a packet together in. To be given back.
+    pub(super) fn take_scratch(&mut self) -> Vec<u8> {
+        core::mem::take(&mut self.scratch)
+    }
+
+    pub(super) fn give_scratch_back(&mut self, mut scratch: Vec<u8>) {
+        scratch.clear();
+        self.scratch = scratch;
     }
 
     /// Writes down the chunks of a packet.

@@ -143,7 +143,7 @@ impl Session {
         if let Some(slot) = self.flows.recv_slot(flow)
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
-            found.set_order(order, cx.events);
+            found.set_order(order, &mut self.flows.budget, cx.events);
             self.touched_recv(cx, slot);
         }
     }

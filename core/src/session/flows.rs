@@ -55,7 +55,7 @@ impl Flows {
             deadlines: BTreeSet::new(),
             probes: VecDeque::new(),
             acks: VecDeque::new(),
-            budget: RecvBudget { held: 0, limit: max_recv_bytes },
+            budget: RecvBudget::new(max_recv_bytes),
         }
     }
 

@@ -269,7 +269,7 @@ impl Session {
     pub(super) fn write_down_acks(&mut self) {
         let header = PacketHeader::new(self.mode());
         let limit = header.encoded_len() + CHUNK_HEADER_LEN + self.single_chunk_room();
-        let mut bytes = Vec::new();
+        let mut bytes = self.acks.take_scratch();
         let mut packet = PacketWriter::new(&mut bytes, limit);
         packet.header(&header);
         self.write_acks(&mut packet);
@@ -278,6 +278,7 @@ impl Session {
         {
             self.acks.write_down(chunks);
         }
+        self.acks.give_scratch_back(bytes);
     }
 
     /// The header of a packet for the session's path.

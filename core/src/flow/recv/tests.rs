@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use quickcheck::quickcheck;
 
 use super::*;
+use crate::flow::reassembly::MESSAGE_OVERHEAD;
 use crate::flow::tests::link::{RECV, chunks, packet};
 use crate::wire::option::encode_option;
 
@@ -27,7 +28,7 @@ impl Rig {
         Self {
             now: Instant::from_millis(5),
             flow: RecvFlow::new(RECV, 3, "name".into(), None, recv_buffer),
-            budget: RecvBudget { held: 0, limit: 1 << 20 },
+            budget: RecvBudget::new(1 << 20),
             events: EventQueue::default(),
         }
     }
@@ -200,7 +201,7 @@ fn network_order_delivers_what_is_whole() {
     let mut rig = Rig::new(1 << 16);
     rig.on(plain(3)).unwrap();
     assert!(rig.read().is_none());
-    rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+    rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
     assert_eq!(rig.events(), [Event::FlowReadable { flow: RECV }]);
     assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((3, false)));
     rig.on(plain(1)).unwrap();
@@ -215,7 +216,7 @@ fn a_change_of_order_leaves_nothing_in_the_budget() {
     let mut rig = Rig::new(1 << 16);
     rig.part(2, FragmentControl::Begin, b"ab");
     rig.part(3, FragmentControl::End, b"cd");
-    rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+    rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
     assert_eq!(rig.read().unwrap().data, "abcd");
     assert_eq!(rig.budget.held, 0);
 }
@@ -333,7 +334,7 @@ fn an_acknowledgement_is_never_below_the_forward_sequence_number() {
 #[test]
 fn a_flood_of_empty_fragments_is_limited_by_the_budget() {
     let mut rig = Rig::new(1 << 20);
-    rig.budget.limit = 64 * 100;
+    rig.budget.limit = MESSAGE_OVERHEAD * 100;
     for sequence in 1..=100 {
         assert!(rig.on(Fragment { data: b"", ..plain(sequence) }).is_ok());
     }
@@ -377,7 +378,7 @@ quickcheck! {
         let mut rig = Rig::new(2_048);
         rig.budget.limit = 4_096;
         if network {
-            rig.flow.set_order(ReceiveOrder::Network, &mut rig.events);
+            rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
         }
         for (sequence, below, flags, len) in fragments {
             let sequence = if near { sequence % 40 } else { sequence };
@@ -398,7 +399,7 @@ quickcheck! {
                 data: &data,
             };
             let _ = rig.on(fragment);
-            assert!(rig.budget.held <= rig.budget.limit && rig.budget.held == rig.flow.buffer.buffered());
+            assert!(rig.budget.held <= rig.budget.limit && rig.budget.held == rig.flow.buffer.memory());
             assert!(rig.flow.seen.len() <= MAX_RANGES);
             rig.ack(100, flags.is_multiple_of(2));
             if len.is_multiple_of(16) {

@@ -93,7 +93,7 @@ fn figure_23_a_receiver_with_loss() {
     let now = Instant::from_millis(1);
     let mut flow = RecvFlow::new(super::link::RECV, 3, "x".into(), None, 127 * 1_024);
     let mut events = EventQueue::default();
-    let mut budget = RecvBudget { held: 0, limit: 1 << 20 };
+    let mut budget = RecvBudget::new(1 << 20);
     let mut data = |flow: &mut RecvFlow, sequence: u64, offset: u64| {
         let fragment = Fragment {
             sequence,

@@ -100,7 +100,7 @@ impl Link {
             send: SendFlow::new(SEND, 3, options, None, send_buffer),
             recv: None,
             in_flight: InFlight::new(),
-            budget: RecvBudget { held: 0, limit: 1 << 20 },
+            budget: RecvBudget::new(1 << 20),
             events: EventQueue::default(),
             data: Vec::new(),
             acks: Vec::new(),

@@ -125,7 +125,7 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
                 let packet = link.data.remove(pick(link.data.len()));
                 link.receive(&packet);
                 if let Some(recv) = &mut link.recv {
-                    recv.set_order(order, &mut link.events);
+                    recv.set_order(order, &mut link.budget, &mut link.events);
                 }
             }
             12 if !link.data.is_empty() => drop(link.data.remove(pick(link.data.len()))),
@@ -162,7 +162,7 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
             _ => {}
         }
         ledger.take_events(&mut link);
-        assert_eq!(link.budget.held, link.recv.as_ref().map_or(0, |recv| recv.stats().buffered));
+        assert_eq!(link.budget.held, link.recv.as_ref().map_or(0, crate::flow::RecvFlow::memory));
     }
     settle(&mut link, &mut ledger);
     ledger

@@ -1,0 +1,139 @@
+//! Memory that the receiving flows of a session use again and again: small messages lie side by side in shared
+//! chunks, and the queues of messages go from flow to flow, so that most messages need no allocation of their own.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::flow::Message;
+
+/// Messages up to this size are put into chunks; larger ones are worth an allocation.
+const SMALL: usize = 2_048;
+
+/// A session that receives little gets by with the first chunk.
+const FIRST_CHUNK: usize = 4_096;
+const CHUNK: usize = 16_384;
+
+/// The most chunks. They bound what a reader holds that keeps one message of each, and what the session's budget
+/// does not see: when none of them is free, small messages get allocations of their own.
+const MOST_CHUNKS: usize = 16;
+
+/// How many chunks are kept while no message waits to be read.
+const KEPT_CHUNKS: usize = 8;
+
+/// How many empty queues are kept, and of how many places at most: 200 KiB at most.
+const KEPT_QUEUES: usize = 4;
+const KEPT_PLACES: usize = 1_024;
+
+/// See the module. A chunk is used again when nobody has a message in it any more.
+#[derive(Default, Debug)]
+pub(crate) struct Arena {
+    /// The one in use first, then those filled longest ago.
+    chunks: VecDeque<BytesMut>,
+    queues: Vec<VecDeque<Message>>,
+}
+
+impl Arena {
+    /// A copy of `data`.
+    pub(super) fn copy(&mut self, data: &[u8]) -> Bytes {
+        match self.chunk_for(data.len()) {
+            Some(chunk) => {
+                chunk.extend_from_slice(data);
+                chunk.split().freeze()
+            }
+            None => Bytes::copy_from_slice(data),
+        }
+    }
+
+    /// A queue without messages.
+    pub(super) fn queue(&mut self) -> VecDeque<Message> {
+        self.queues.pop().unwrap_or_default()
+    }
+
+    /// A queue has been read out.
+    pub(super) fn give_queue_back(&mut self, queue: VecDeque<Message>) {
+        if self.queues.len() < KEPT_QUEUES && queue.capacity() <= KEPT_PLACES && queue.is_empty() {
+            self.queues.push(queue);
+        }
+    }
+
+    /// Frees chunks, now that no message waits.
+    pub(crate) fn trim(&mut self) {
+        self.chunks.truncate(KEPT_CHUNKS);
+    }
+
+    /// A chunk with room for so much. Only one other chunk than that in use is looked at.
+    fn chunk_for(&mut self, len: usize) -> Option<&mut BytesMut> {
+        if len == 0 || len > SMALL {
+            return None;
+        }
+        if self.chunks.front().is_none_or(|chunk| chunk.capacity() < len) {
+            if !self.chunks.is_empty() {
+                self.chunks.rotate_left(1);
+            }
+            if !self.chunks.front_mut().is_some_and(|chunk| chunk.try_reclaim(len)) {
+                let size = if self.chunks.is_empty() { FIRST_CHUNK } else { CHUNK };
+                if self.chunks.len() >= MOST_CHUNKS {
+                    return None;
+                }
+                self.chunks.push_front(BytesMut::with_capacity(size));
+            }
+        }
+        self.chunks.front_mut()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_used_again_when_its_messages_are_gone() {
+        let mut arena = Arena::default();
+        for _ in 0..1_000 {
+            let messages: Vec<Bytes> = (0..30).map(|byte| arena.copy(&[byte; 200])).collect();
+            assert!(messages.iter().zip(0..).all(|(message, byte)| message == &[byte; 200][..]));
+        }
+        assert_eq!(arena.chunks.len(), 3, "a small one and two others");
+    }
+
+    /// What a reader keeps holds no more than all chunks.
+    #[test]
+    fn chunks_are_limited_whatever_is_kept() {
+        let mut arena = Arena::default();
+        let mut kept = Vec::new();
+        for number in 0..10_000_u32 {
+            let message = arena.copy(&number.to_be_bytes().repeat(25));
+            if number % 20 == 0 {
+                kept.push((number, message));
+            }
+        }
+        assert_eq!(arena.chunks.len(), MOST_CHUNKS);
+        assert!(kept.iter().all(|(number, message)| *message == number.to_be_bytes().repeat(25)));
+        kept.clear();
+        assert!(arena.chunk_for(100).is_some(), "free again");
+        arena.trim();
+        assert_eq!(arena.chunks.len(), KEPT_CHUNKS);
+    }
+
+    #[test]
+    fn queues_are_kept_in_limited_number_and_size() {
+        let mut arena = Arena::default();
+        arena.give_queue_back(VecDeque::with_capacity(KEPT_PLACES + 1));
+        assert_eq!(arena.queue().capacity(), 0);
+        for _ in 0..10 {
+            arena.give_queue_back(VecDeque::with_capacity(KEPT_PLACES));
+        }
+        assert_eq!(arena.queues.len(), KEPT_QUEUES);
+        assert_eq!(arena.queue().capacity(), KEPT_PLACES);
+    }
+
+    #[test]
+    fn empty_and_large_messages_take_no_room() {
+        let mut arena = Arena::default();
+        assert_eq!(arena.copy(b""), "");
+        assert_eq!(arena.copy(&[1; SMALL + 1]).len(), SMALL + 1);
+        assert!(arena.chunks.is_empty());
+    }
+}
