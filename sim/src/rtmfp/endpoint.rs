@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, TransmitBuf};
+use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
 use crate::node::{Ecn, NetChange, Node, RxMeta, Sink, Tx};
 use crate::time::Time;
@@ -19,6 +19,11 @@ pub struct EndpointNode<A> {
     spare: Vec<Vec<u8>>,
     broken: Option<String>,
 }
+
+/// How many sessions of an endpoint are watched.
+const WATCHED: usize = 4;
+/// No fragment is longer.
+const LARGEST_FRAGMENT: u64 = 1_500;
 
 fn instant(now: Time) -> Instant {
     Instant::from_micros(now.0 / 1_000)
@@ -59,6 +64,25 @@ impl<A: App + 'static> EndpointNode<A> {
     #[must_use]
     pub fn breach(&self) -> Option<&str> {
         self.broken.as_deref()
+    }
+
+    /// What the first few sessions have in flight. Those of a crowd are not watched: that would take too long.
+    fn outstanding(&self) -> Vec<(SessionHandle, u64)> {
+        let stats = |session| Some((session, self.endpoint.session(session)?.stats().outstanding));
+        self.endpoint.sessions().take(WATCHED).filter_map(stats).collect()
+    }
+
+    /// Data is sent only while less than the window is in flight; the last fragment may exceed it.
+    fn check_window(&mut self, now: Instant, before: &[(SessionHandle, u64)]) {
+        for &(session, before) in before {
+            let Some(stats) = self.endpoint.session(session).map(|view| view.stats()) else { continue };
+            if stats.outstanding > before && stats.outstanding > stats.cwnd + LARGEST_FRAGMENT {
+                let (flight, window) = (stats.outstanding, stats.cwnd);
+                self.broken.get_or_insert_with(|| {
+                    format!("I3 (RFC 7016 §3.5.2): {now:?}: {flight} bytes in flight with a window of {window}")
+                });
+            }
+        }
     }
 
     /// Events to the application, and its own deadline, until both are quiet.
@@ -128,7 +152,9 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
         if self.flight.is_empty() {
             let now = instant(now);
+            let before = self.outstanding();
             let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;
+            self.check_window(now, &before);
             let mut tx = Tx::new(self.port, transmit.path.remote);
             tx.interface = Some(transmit.path.interface.0);
             tx.ecn = ecn_out(transmit.ecn);

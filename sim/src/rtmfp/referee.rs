@@ -18,6 +18,8 @@ const BURST: u32 = 6;
 const TOGETHER: u32 = BURST * 32;
 /// A retransmission timeout is longer than this (§3.5.2.2), and lets a burst begin anew.
 const SURELY_NO_TIMEOUT: Span = Span::millis(200);
+/// Pings that are surely meant to be answered.
+const UNANSWERED: u32 = 4;
 /// The most breaches that are kept.
 const KEPT: usize = 20;
 
@@ -208,6 +210,11 @@ struct EndWatch {
     data_packets: u32,
     allowed: u32,
     last_sent: Time,
+    /// Pings since the last reply, a second apart at least, and when the last came.
+    pings: u32,
+    last_ping: Time,
+    /// Pings are answered in S_OPEN only.
+    closing: bool,
 }
 
 impl EndWatch {
@@ -229,6 +236,8 @@ impl EndWatch {
                 }
                 Ok(Chunk::AckBitmap(_) | Chunk::AckRanges(_)) => acknowledges = true,
                 Ok(Chunk::PingReply(_)) => proves = true,
+                Ok(Chunk::Ping(_)) => self.pinged(),
+                Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 _ => {}
             }
         }
@@ -236,6 +245,18 @@ impl EndWatch {
             // Acknowledgements handled together add up.
             self.allowed = if self.data_packets == 0 { (self.allowed + BURST).min(TOGETHER) } else { BURST };
             self.data_packets = 0;
+        }
+    }
+
+    fn pinged(&mut self) {
+        let now = self.referee.now();
+        if now.since(self.last_ping) < Span::secs(1) {
+            return;
+        }
+        self.last_ping = now;
+        self.pings += 1;
+        if self.pings == UNANSWERED && !self.closing {
+            self.referee.breach(&format!("I20 (RFC 7016 §3.5.4): {} does not answer Pings", self.name));
         }
     }
 
@@ -251,6 +272,8 @@ impl EndWatch {
         for chunk in chunks {
             match chunk {
                 Ok(Chunk::UserData(_)) => data = true,
+                Ok(Chunk::PingReply(_)) => self.pings = 0,
+                Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 Ok(Chunk::AckBitmap(ack)) => self.acknowledges(ack.flow_id, ack.cumulative_ack, ack.ranges()),
                 Ok(Chunk::AckRanges(ack)) => self.acknowledges(ack.flow_id, ack.cumulative_ack, ack.ranges()),
                 _ => {}

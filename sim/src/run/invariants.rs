@@ -52,7 +52,8 @@ impl Run<'_> {
         for (name, &id) in &self.map.nodes {
             let Some(node) = self.world.node::<EndpointNode<Worker>>(id) else { continue };
             if let Some(breach) = node.breach() {
-                self.ledger.with(|books| books.breach(format!("I11 (driving contract): {name}: {breach}")));
+                let which = if breach.starts_with("I3") { "" } else { "I11 (driving contract): " };
+                self.ledger.with(|books| books.breach(format!("{which}{breach}, {name}")));
             }
             let limit = configuration(self.scenario, name).session.max_datagram;
             let largest = watched.largest_sent.get(&id.number()).copied().unwrap_or(0);
