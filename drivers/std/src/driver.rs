@@ -3,7 +3,6 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
@@ -16,6 +15,9 @@ use crate::entropy::system_rng;
 use crate::pump::{Pump, Turn};
 use crate::socket::Socket;
 use crate::wake::Waker;
+
+/// As many sockets, the waker's included, are waited for without a list on the heap.
+const FEW: usize = 4;
 
 /// Runs an [`App`] over real sockets, blocking between one thing to do and the next.
 #[derive(Debug)]
@@ -102,17 +104,31 @@ impl Driver {
             (Some(until), Some(limit)) => Some(until.min(limit)),
             (until, limit) => until.or(limit),
         };
-        let interest = |socket: &Socket, id: InterfaceId| -> (Arc<UdpSocket>, PollFlags) {
+        let interest = |(id, socket)| {
             let flags = if turn.blocked == Some(id) { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            (Arc::clone(socket.std_socket()), flags)
+            let socket: &Socket = socket;
+            PollFd::new(socket.std_socket().as_ref(), flags)
         };
-        let sockets: Vec<_> = self.pump.sockets().map(|(id, socket)| interest(socket, id)).collect();
-        let mut fds: Vec<_> = sockets.iter().map(|(socket, flags)| PollFd::new(socket, *flags)).collect();
-        fds.push(PollFd::new(self.waker.socket(), PollFlags::IN));
+        let waker = PollFd::new(self.waker.socket(), PollFlags::IN);
+        // Hardly any endpoint has more: most waits allocate nothing.
+        let mut few: [PollFd<'_>; FEW] = core::array::from_fn(|_| waker.clone());
+        let mut many = Vec::new();
+        let count = self.pump.sockets().count() + 1;
+        let fds = match few.get_mut(..count) {
+            Some(fds) => {
+                // The last remains the waker.
+                fds.iter_mut().zip(self.pump.sockets().map(interest)).for_each(|(fd, socket)| *fd = socket);
+                fds
+            }
+            None => {
+                many.extend(self.pump.sockets().map(interest).chain([waker]));
+                many.as_mut_slice()
+            }
+        };
         // A day is as good as forever, and fits every system's timer.
         let timeout = timeout.map(|t| t.min(Duration::from_secs(86_400)));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        match poll(&mut fds, timeout.as_ref()) {
+        match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => Ok(()),
             Err(e) => Err(e.into()),
         }

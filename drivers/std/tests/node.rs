@@ -163,3 +163,17 @@ fn what_cannot_be_opened_says_so() {
     let flow = session.open_flow(FlowOptions::new(vec![0; 513]));
     assert!(matches!(flow.finish(), Err(NodeError::NoFlow(_))));
 }
+
+#[test]
+fn every_socket_is_waited_for_however_many_there_are() {
+    for count in [1, 3, 4, 9] {
+        let addresses = vec!["127.0.0.1:0".parse().unwrap(); count];
+        let profile = Arc::new(PlainProfile::new(&b"far"[..]));
+        let far = Node::bind(EndpointConfig::default(), profile, &addresses).unwrap();
+        for address in far.local_addrs() {
+            let near = node("near");
+            let session = near.connect("far", &[*address]).unwrap();
+            assert_eq!(session.remote_addr(), Some(*address), "of {count}");
+        }
+    }
+}

@@ -10,7 +10,10 @@ use rtmfp_core::{
 };
 
 use super::handles::NodeHandle;
-use super::shared::{Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, Within, lock};
+use super::shared::{
+    Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, WAITING_SESSIONS,
+    Within, lock,
+};
 use super::{NodeError, handles};
 
 /// The application that [`NodeHandle`]s talk to. Any driver can run it; [`Node`](super::Node) does, on a thread.
@@ -61,6 +64,17 @@ impl NodeApp {
         (Self { hub: Arc::clone(&hub), sessions: BTreeMap::new(), done: false }, handles::node(hub))
     }
 
+    #[cfg(test)]
+    pub(super) fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// How many it knows of.
+    #[cfg(test)]
+    pub(super) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
     fn carry_out(&mut self, now: Instant, endpoint: &mut Endpoint, command: Command) {
         match command {
             Command::Open(shared, target) => self.open(now, endpoint, shared, target),
@@ -75,7 +89,7 @@ impl NodeApp {
                 lock(&shared.0).told = false;
                 send(now, endpoint, &shared);
             }
-            Command::Receive(shared) => receive(now, endpoint, &shared),
+            Command::Receive(shared) => self.receive(now, endpoint, shared.handle),
             Command::Reject(shared, code) => {
                 if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
                     flow.reject(code);
@@ -133,12 +147,19 @@ impl NodeApp {
         }
     }
 
-    fn opened(&mut self, endpoint: &Endpoint, handle: SessionHandle) {
+    fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
         let accepted = !self.sessions.contains_key(&handle);
+        if accepted && lock(&self.hub.queue).accepted.len() >= WAITING_SESSIONS {
+            if let Some(mut session) = endpoint.session_mut(now, handle) {
+                session.close(CloseMode::Abrupt);
+            }
+            return;
+        }
         let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
         let mut state = lock(&entry.shared.0);
         state.handle = Some(handle);
         state.open = true;
+        state.unaccepted = accepted;
         if let Some(session) = endpoint.session(handle) {
             state.remote = session.path().map(|path| path.remote);
             state.far_discriminator = session.far_canonical_discriminator();
@@ -152,9 +173,15 @@ impl NodeApp {
         }
     }
 
-    fn flow_opened(&mut self, endpoint: &Endpoint, handle: RecvFlowHandle) {
-        let Some(flow) = endpoint.recv_flow(handle) else { return };
+    fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
         let Some(entry) = self.sessions.get_mut(&handle.session()) else { return };
+        if lock(&entry.shared.0).flows.len() >= WAITING_FLOWS {
+            if let Some(mut flow) = endpoint.recv_flow_mut(now, handle) {
+                flow.reject(0);
+            }
+            return;
+        }
+        let Some(flow) = endpoint.recv_flow(handle) else { return };
         let shared = Arc::new(RecvShared {
             handle,
             metadata: flow.metadata().clone(),
@@ -168,8 +195,48 @@ impl NodeApp {
     }
 
     fn session_ended(&mut self, session: SessionHandle, error: NodeError) {
-        if let Some(entry) = self.sessions.remove(&session) {
-            entry.end(error);
+        let Some(entry) = self.sessions.remove(&session) else { return };
+        let shared = Arc::clone(&entry.shared);
+        entry.end(error);
+        let mut state = lock(&shared.0);
+        state.drop_void_flows();
+        // What a far end sent before it went is still for whoever accepts; a session without that is for nobody.
+        let void = state.unaccepted && state.flows.is_empty();
+        drop(state);
+        if void {
+            lock(&self.hub.queue).accepted.retain(|waiting| !Arc::ptr_eq(waiting, &shared));
+        }
+    }
+
+    fn receive(&self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(entry) = self.sessions.get(&flow.session()) else { return };
+        let Some(shared) = entry.receiving.get(&flow) else { return };
+        let mut state = lock(&shared.state);
+        if state.accepted {
+            read(now, endpoint, flow, &mut state, QUEUE_BYTES);
+            return;
+        }
+        drop(state);
+        // All that wait have one queue's worth together.
+        let mut session = lock(&entry.shared.0);
+        let mut state = lock(&shared.state);
+        let others = if state.accepted { 0 } else { session.flows_bytes.saturating_sub(state.bytes) };
+        read(now, endpoint, flow, &mut state, QUEUE_BYTES.saturating_sub(others));
+        if !state.accepted {
+            session.flows_bytes = others + state.bytes;
+        }
+    }
+
+    fn flow_finished(&mut self, flow: RecvFlowHandle, end: FlowEnd) {
+        let Some(entry) = self.sessions.get_mut(&flow.session()) else { return };
+        let Some(shared) = entry.receiving.remove(&flow) else { return };
+        let mut state = lock(&shared.state);
+        state.end = Some(end);
+        state.waiting.wake();
+        let void = !state.accepted && state.messages.is_empty() && end != FlowEnd::Complete;
+        drop(state);
+        if void {
+            lock(&entry.shared.0).drop_void_flows();
         }
     }
 
@@ -179,10 +246,6 @@ impl NodeApp {
 
     fn sending_ended(&mut self, flow: SendFlowHandle) -> Option<Arc<SendShared>> {
         self.sessions.get_mut(&flow.session())?.sending.remove(&flow)
-    }
-
-    fn receiving(&self, flow: RecvFlowHandle) -> Option<&Arc<RecvShared>> {
-        self.sessions.get(&flow.session())?.receiving.get(&flow)
     }
 }
 
@@ -211,13 +274,12 @@ fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
     }
 }
 
-/// Reads a flow's messages as long as its handle has room for them.
-fn receive(now: Instant, endpoint: &mut Endpoint, shared: &RecvShared) {
-    let mut state = lock(&shared.state);
-    let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) else { return };
+/// Reads a flow's messages as long as they are less than `room` bytes.
+fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut RecvState, room: usize) {
+    let Some(mut flow) = endpoint.recv_flow_mut(now, flow) else { return };
     state.held = false;
     loop {
-        if state.bytes >= QUEUE_BYTES {
+        if state.bytes >= room {
             // Unread, they fill the receive window, which slows the sender down.
             state.held = true;
             break;
@@ -236,7 +298,7 @@ impl App for NodeApp {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
-            Event::SessionOpened { session } => self.opened(endpoint, session),
+            Event::SessionOpened { session } => self.opened(now, endpoint, session),
             Event::SessionFailed { session, reason } => self.session_ended(session, NodeError::NotOpened(reason)),
             Event::SessionClosed { session, reason } => self.session_ended(session, NodeError::SessionClosed(reason)),
             Event::PathChanged { session, path } => {
@@ -244,20 +306,9 @@ impl App for NodeApp {
                     lock(&entry.shared.0).remote = Some(path.remote);
                 }
             }
-            Event::FlowOpened { flow } => self.flow_opened(endpoint, flow),
-            Event::FlowReadable { flow } => {
-                if let Some(shared) = self.receiving(flow) {
-                    receive(now, endpoint, shared);
-                }
-            }
-            Event::FlowFinished { flow, end } => {
-                let entry = self.sessions.get_mut(&flow.session());
-                if let Some(shared) = entry.and_then(|entry| entry.receiving.remove(&flow)) {
-                    let mut state = lock(&shared.state);
-                    state.end = Some(end);
-                    state.waiting.wake();
-                }
-            }
+            Event::FlowOpened { flow } => self.flow_opened(now, endpoint, flow),
+            Event::FlowReadable { flow } => self.receive(now, endpoint, flow),
+            Event::FlowFinished { flow, end } => self.flow_finished(flow, end),
             Event::FlowWritable { flow } => {
                 if let Some(shared) = self.sending(flow) {
                     send(now, endpoint, shared);

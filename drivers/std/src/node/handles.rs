@@ -61,6 +61,9 @@ impl NodeHandle {
     }
 
     /// Waits for the next session that a far end opens. `None` when the node has stopped.
+    ///
+    /// At most 1,024 sessions wait to be accepted; any more are closed abruptly. An endpoint that is to have no such
+    /// sessions at all says so in its configuration ([`accept`](rtmfp_core::EndpointConfig::accept)).
     #[must_use]
     pub fn accept(&self) -> Option<Session> {
         block_on(|context| self.poll_accept(context))
@@ -70,6 +73,8 @@ impl NodeHandle {
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<Option<Session>> {
         let mut queue = lock(&self.0.queue);
         if let Some(shared) = queue.accepted.pop_front() {
+            drop(queue);
+            lock(&shared.0).unaccepted = false;
             return Poll::Ready(Some(Session::new(Arc::clone(&self.0), shared)));
         }
         if queue.stopped {
@@ -168,6 +173,9 @@ impl Session {
 
     /// Waits for the next flow that the far end opens, return flows included.
     ///
+    /// At most 1,024 flows of a session wait to be accepted; any more are rejected. Before it is accepted little is
+    /// read of a flow: its sender is held up by the receive window.
+    ///
     /// # Errors
     /// That the session has ended.
     pub fn accept_flow(&self) -> Result<RecvFlow, NodeError> {
@@ -177,7 +185,12 @@ impl Session {
     /// [`accept_flow`](Self::accept_flow), polled.
     pub fn poll_accept_flow(&self, context: &mut Context<'_>) -> Poll<Result<RecvFlow, NodeError>> {
         let mut state = lock(&self.0.shared.0);
-        if let Some(shared) = state.flows.pop_front() {
+        if let Some(shared) = state.accept_flow() {
+            drop(state);
+            let held = core::mem::take(&mut lock(&shared.state).held);
+            if held {
+                self.0.hub.send(Command::Receive(Arc::clone(&shared)));
+            }
             return Poll::Ready(Ok(RecvFlow { session: self.clone(), shared }));
         }
         match state.end {
@@ -187,6 +200,15 @@ impl Session {
                 Poll::Pending
             }
         }
+    }
+
+    /// Bytes in the queues of flows that nobody has accepted, added up anew.
+    #[cfg(test)]
+    pub(super) fn held_unaccepted(&self) -> usize {
+        let state = lock(&self.0.shared.0);
+        let held = state.flows.iter().map(|flow| lock(&flow.state).bytes).sum();
+        assert_eq!(held, state.flows_bytes, "the books are right");
+        held
     }
 
     /// Ends it now, with all its flows. What was not yet delivered is lost.

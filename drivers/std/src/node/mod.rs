@@ -3,6 +3,8 @@
 mod app;
 mod handles;
 mod shared;
+#[cfg(test)]
+mod tests;
 
 use core::fmt;
 use core::net::SocketAddr;

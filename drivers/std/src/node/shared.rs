@@ -15,6 +15,11 @@ use super::NodeError;
 /// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
 /// any size is always taken.
 pub(super) const QUEUE_BYTES: usize = 262_144;
+/// Sessions that far ends opened and nobody has accepted yet. One beyond them is closed.
+pub(super) const WAITING_SESSIONS: usize = 1_024;
+/// Flows of a session that nobody has accepted yet, ended ones included. One beyond them is rejected. Together they hold
+/// no more than [`QUEUE_BYTES`] and one message: the rest stays in the endpoint, within its own limits.
+pub(super) const WAITING_FLOWS: usize = 1_024;
 
 /// Locks what cannot be left in disorder: every change is complete before anything that can panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -67,7 +72,7 @@ pub(super) struct Hub {
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     pub(super) commands: VecDeque<Command>,
-    /// Sessions that far ends opened.
+    /// Sessions that far ends opened and nobody has accepted yet, at most [`WAITING_SESSIONS`].
     pub(super) accepted: VecDeque<Arc<SessionShared>>,
     pub(super) waiting: Waiting,
     pub(super) stopped: bool,
@@ -110,9 +115,33 @@ pub(super) struct SessionState {
     pub(super) end: Option<NodeError>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) far_discriminator: Vec<u8>,
-    /// Flows that the far end opened.
+    /// It is in [`Queue::accepted`].
+    pub(super) unaccepted: bool,
+    /// Flows that the far end opened and nobody has accepted yet, at most [`WAITING_FLOWS`].
     pub(super) flows: VecDeque<Arc<RecvShared>>,
+    /// What those hold in their queues.
+    pub(super) flows_bytes: usize,
     pub(super) waiting: Waiting,
+}
+
+impl SessionState {
+    /// The next flow for the application, which from now on has a queue of its own.
+    pub(super) fn accept_flow(&mut self) -> Option<Arc<RecvShared>> {
+        let shared = self.flows.pop_front()?;
+        let mut flow = lock(&shared.state);
+        flow.accepted = true;
+        self.flows_bytes = self.flows_bytes.saturating_sub(flow.bytes);
+        drop(flow);
+        Some(shared)
+    }
+
+    /// Drops the flows that have nothing for the application any more: neither content nor a good end.
+    pub(super) fn drop_void_flows(&mut self) {
+        self.flows.retain(|shared| {
+            let flow = lock(&shared.state);
+            !flow.messages.is_empty() || matches!(flow.end, None | Some(FlowEnd::Complete))
+        });
+    }
 }
 
 #[derive(Debug, Default)]
@@ -153,6 +182,8 @@ pub(super) struct RecvShared {
 
 #[derive(Debug, Default)]
 pub(super) struct RecvState {
+    /// Not in [`SessionState::flows`] any more. Whoever locks both locks the session first.
+    pub(super) accepted: bool,
     pub(super) messages: VecDeque<Message>,
     pub(super) bytes: usize,
     /// More may be there than there was room for.

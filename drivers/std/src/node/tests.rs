@@ -1,0 +1,231 @@
+//! What strangers can make a node hold: endpoints back to back in virtual time, without sockets.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
+
+use core::net::SocketAddr;
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+use std::sync::Arc;
+
+use chacha20::ChaCha20Rng;
+use chacha20::rand_core::SeedableRng;
+use rtmfp_core::profile::plain::PlainProfile;
+use rtmfp_core::{
+    App, CloseMode, Endpoint, EndpointConfig, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
+    SessionHandle, Target, TransmitBuf,
+};
+
+use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, lock};
+use super::{NodeApp, NodeHandle, RecvFlow, Session};
+
+const MESSAGE: usize = 32_768;
+
+/// A node's application on an endpoint, and the time.
+struct Server {
+    endpoint: Endpoint,
+    app: NodeApp,
+    handle: NodeHandle,
+    now: Instant,
+    clients: u16,
+}
+
+/// A stranger's endpoint with a session.
+struct Client {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    session: SessionHandle,
+}
+
+fn endpoint(name: &str, config: EndpointConfig) -> Endpoint {
+    let rng = Box::new(ChaCha20Rng::from_seed([name.len().to_le_bytes()[0]; 32]));
+    Endpoint::new(config, Arc::new(PlainProfile::new(name.as_bytes())), rng, Instant::ORIGIN).unwrap()
+}
+
+fn server_path() -> Path {
+    Path { interface: InterfaceId(0), remote: "192.0.2.1:1935".parse().unwrap() }
+}
+
+/// Datagrams from one endpoint to another; whether there were any.
+fn carry(now: Instant, from: &mut Endpoint, to: &mut Endpoint, path: Path) -> bool {
+    let mut flight = TransmitBuf::new(8);
+    let mut any = false;
+    while from.poll_transmit(now, &mut flight).is_some() {
+        for datagram in flight.datagrams() {
+            any = true;
+            let _ = to.handle_datagram(now, path, RecvMeta::default(), &mut datagram.to_vec());
+        }
+    }
+    any
+}
+
+fn context() -> Context<'static> {
+    Context::from_waker(Waker::noop())
+}
+
+impl Server {
+    fn new(config: EndpointConfig) -> Self {
+        let (app, handle) = NodeApp::new(Vec::new(), || {});
+        Self { endpoint: endpoint("server", config), app, handle, now: Instant::ORIGIN, clients: 0 }
+    }
+
+    fn client(&mut self) -> Client {
+        self.clients += 1;
+        let mut endpoint = endpoint(&format!("client {}", self.clients), EndpointConfig::default());
+        let address = SocketAddr::from(([198, 51, 100, 1], self.clients));
+        let target = Target { discriminator: "server".into(), candidates: vec![(server_path(), Duration::ZERO)] };
+        let session = endpoint.open(self.now, target).unwrap();
+        let mut client = Client { endpoint, address, session };
+        // Nobody falls silent for long while others open.
+        self.exchange_for(&mut client, 1);
+        client
+    }
+
+    fn settle(&mut self) {
+        while let Some(event) = self.endpoint.poll_event() {
+            self.app.on_event(self.now, &mut self.endpoint, event);
+        }
+        self.app.on_wake(self.now, &mut self.endpoint);
+    }
+
+    /// A second of back and forth with one client.
+    fn exchange(&mut self, client: &mut Client) {
+        self.exchange_for(client, 100);
+    }
+
+    fn exchange_for(&mut self, client: &mut Client, rounds: usize) {
+        let back = Path { interface: InterfaceId(0), remote: client.address };
+        for _ in 0..rounds {
+            self.settle();
+            loop {
+                let there = carry(self.now, &mut client.endpoint, &mut self.endpoint, back);
+                self.settle();
+                if !carry(self.now, &mut self.endpoint, &mut client.endpoint, server_path()) && !there {
+                    break;
+                }
+            }
+            while client.endpoint.poll_event().is_some() {}
+            self.now += Duration::from_millis(10);
+            for endpoint in [&mut self.endpoint, &mut client.endpoint] {
+                if endpoint.poll_timeout().is_some_and(|at| at <= self.now) {
+                    endpoint.handle_timeout(self.now);
+                }
+            }
+        }
+    }
+
+    fn accept(&self) -> Option<Session> {
+        match self.handle.poll_accept(&mut context()) {
+            Poll::Ready(session) => session,
+            Poll::Pending => None,
+        }
+    }
+
+    fn waiting_sessions(&self) -> usize {
+        lock(&self.app.hub().queue).accepted.len()
+    }
+}
+
+impl Client {
+    fn open_flow(&mut self, now: Instant) -> SendFlowHandle {
+        self.endpoint.session_mut(now, self.session).unwrap().open_flow(FlowOptions::new("flow")).unwrap()
+    }
+
+    fn write(&mut self, now: Instant, flow: SendFlowHandle, message: Vec<u8>) {
+        self.endpoint.send_flow_mut(now, flow).unwrap().write(message).unwrap();
+    }
+}
+
+fn accept_flow(session: &Session) -> Option<RecvFlow> {
+    match session.poll_accept_flow(&mut context()) {
+        Poll::Ready(flow) => flow.ok(),
+        Poll::Pending => None,
+    }
+}
+
+/// All messages that are there, and how many bytes.
+fn drain(flow: &RecvFlow) -> usize {
+    let mut bytes = 0;
+    while let Poll::Ready(Ok(Some(message))) = flow.poll_recv(&mut context()) {
+        bytes += message.data.len();
+    }
+    bytes
+}
+
+#[test]
+fn flows_that_nobody_accepted_hold_one_queue_together_and_lose_nothing() {
+    let mut server = Server::new(EndpointConfig::default());
+    let mut client = server.client();
+    let flows: Vec<_> = (0..40).map(|_| client.open_flow(server.now)).collect();
+    for flow in &flows {
+        client.write(server.now, *flow, vec![7; MESSAGE]);
+    }
+    server.exchange(&mut client);
+    let session = server.accept().unwrap();
+    let held = session.held_unaccepted();
+    assert!(held > QUEUE_BYTES - MESSAGE, "{held}: the flows did not arrive");
+    assert!(held <= QUEUE_BYTES + MESSAGE + 1, "{held} bytes for flows that nobody accepted");
+    // Each is whole once somebody accepts it.
+    for number in 0..flows.len() {
+        let flow = accept_flow(&session).unwrap();
+        server.settle();
+        assert_eq!(drain(&flow), MESSAGE, "flow {number}");
+    }
+    assert_eq!(session.held_unaccepted(), 0);
+}
+
+#[test]
+fn flows_beyond_those_that_may_wait_are_rejected_even_if_the_first_are_over() {
+    let mut config = EndpointConfig::default();
+    config.session.max_recv_flows = 4 * WAITING_FLOWS;
+    let mut server = Server::new(config);
+    let mut client = server.client();
+    for _ in 0..2 {
+        for _ in 0..WAITING_FLOWS * 3 / 4 {
+            let flow = client.open_flow(server.now);
+            client.write(server.now, flow, Vec::new());
+            client.endpoint.send_flow_mut(server.now, flow).unwrap().close();
+        }
+        server.exchange(&mut client);
+    }
+    let session = server.accept().unwrap();
+    let waiting = core::iter::from_fn(|| accept_flow(&session)).count();
+    assert_eq!(waiting, WAITING_FLOWS);
+}
+
+#[test]
+fn sessions_beyond_those_that_may_wait_are_closed() {
+    let mut server = Server::new(EndpointConfig::default());
+    let mut last = None;
+    for _ in 0..WAITING_SESSIONS + 2 {
+        last = Some(server.client());
+    }
+    assert_eq!(server.waiting_sessions(), WAITING_SESSIONS);
+    assert_eq!(server.app.sessions(), WAITING_SESSIONS);
+    let mut last = last.unwrap();
+    server.exchange(&mut last);
+    assert!(last.endpoint.session(last.session).is_none(), "the one too many is told");
+    // With room again, strangers are taken again.
+    assert!(server.accept().is_some());
+    server.client();
+    assert_eq!(server.waiting_sessions(), WAITING_SESSIONS);
+}
+
+#[test]
+fn a_session_that_ended_before_it_was_accepted_waits_only_with_what_it_brought() {
+    let mut server = Server::new(EndpointConfig::default());
+    for bring in [false, true] {
+        let mut client = server.client();
+        if bring {
+            let flow = client.open_flow(server.now);
+            client.write(server.now, flow, b"last words".to_vec());
+            server.exchange(&mut client);
+        }
+        assert_eq!(server.waiting_sessions(), 1);
+        client.endpoint.session_mut(server.now, client.session).unwrap().close(CloseMode::Orderly);
+        server.exchange(&mut client);
+        assert_eq!(server.waiting_sessions(), usize::from(bring));
+        assert_eq!(server.app.sessions(), 0);
+    }
+    let session = server.accept().unwrap();
+    assert_eq!(drain(&accept_flow(&session).unwrap()), 10);
+    assert!(accept_flow(&session).is_none());
+}
