@@ -31,12 +31,24 @@ pub struct Cli {
     pub command: Command,
 }
 
+/// Told at the end of the help for `rtmfp receive`.
+const AFTER_RECEIVE: &str = "\
+Anyone who can reach this end can fill the directory and keep it busy, unless both ends have a password \
+(RTMFP_PASSWORD or --password-file): set one whenever strangers can reach it. Without --keep it ends with the first \
+sender that has begun a file. Senders that bring less than 16 KiB a minute are sent away, and at most 192 files are \
+taken at once.
+
+A file is written as .NAME.rtmfp-part-XXXXXXXX and gets its name once it is verified. If this program is killed \
+(SIGKILL) or the machine stops, such files remain and can be removed. Files of 1 MiB or more are on the disk when \
+they are reported as verified; smaller ones are left to the system to write.";
+
 /// What the program can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Move data between two endpoints in this process, over real sockets, and tell how it goes
     Demo(Demo),
     /// Receive files into a directory
+    #[command(after_help = AFTER_RECEIVE)]
     Receive(Receive),
     /// Send files to a receiver
     #[command(override_usage = "rtmfp send [OPTIONS] <FILE>... <URI>")]
@@ -149,7 +161,7 @@ pub struct Receive {
     /// Replace files that are there already
     #[arg(long)]
     pub force: bool,
-    /// Go on after the first sender has finished
+    /// Go on after the first sender has finished or gone away
     #[arg(long)]
     pub keep: bool,
     /// Common options.

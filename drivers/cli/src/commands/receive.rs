@@ -44,6 +44,8 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
             }
         }
     });
+    // A far end may be silent for the timeout; it is not taken for idle before.
+    receiver = receiver.with_patience(2 * args.common.timeout);
     let result = net::run(&mut driver, &mut receiver, |driver| {
         opened.append(&mut fresh.borrow_mut());
         for session in opened.drain(..) {

@@ -15,6 +15,15 @@ const STEM_MAX: usize = 160;
 /// Attempts at a partial file's random name.
 const ATTEMPTS: usize = 16;
 
+/// Why a pipe or device is not sent.
+const NOT_REGULAR: &str = "is not a regular file: write what it gives to a file first, and send that";
+/// Bytes after which a file is written through to the disk, and again after as many: errors that the system tells late
+/// are heard before the file is verified, and no write keeps the session waiting for long. Smaller files are not, as
+/// each would cost several milliseconds.
+const SYNC_BYTES: u64 = 16 << 20;
+/// A file of this length is written through before it gets its name.
+const SYNC_MIN: u64 = 1 << 20;
+
 /// A file of the local file system to be sent under its own name.
 ///
 /// # Errors
@@ -25,12 +34,33 @@ pub fn outgoing(path: &Path) -> Result<(Outgoing, u64), String> {
     if meta.is_dir() {
         return Err(format!("{shown} is a directory: pack it first, for example with tar"));
     }
+    if !meta.is_file() {
+        return Err(format!("{shown} {NOT_REGULAR}"));
+    }
     let name = path.file_name().ok_or_else(|| format!("{shown} has no file name"))?;
     let name = name.to_str().ok_or_else(|| format!("{shown}: the name is not UTF-8; rename it or send a copy"))?;
     name::check(name).map_err(|e| format!("{shown}: {e}; rename it or send a copy"))?;
     // Opened once now, so that what cannot be read is told of before anything is sent.
-    File::open(path).map_err(|e| format!("{shown}: {e}"))?;
-    Ok((Outgoing { name: name.to_owned(), content: Box::new(DiskContent(path.to_owned())) }, meta.len()))
+    let (_, size) = open_regular(path).map_err(|e| format!("{shown}: {e}"))?;
+    Ok((Outgoing { name: name.to_owned(), content: Box::new(DiskContent(path.to_owned())) }, size))
+}
+
+/// Opens a file for reading and tells its length. Fails for anything without a length that can be told, and never
+/// waits, as for the other end of a pipe.
+fn open_regular(path: &Path) -> io::Result<(File, u64)> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    }
+    let file = options.open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, NOT_REGULAR));
+    }
+    Ok((file, meta.len()))
 }
 
 #[derive(Debug)]
@@ -38,14 +68,16 @@ struct DiskContent(PathBuf);
 
 impl Content for DiskContent {
     fn open(&mut self) -> io::Result<(u64, Box<dyn Read + Send>)> {
-        let file = File::open(&self.0)?;
-        Ok((file.metadata()?.len(), Box::new(file)))
+        let (file, size) = open_regular(&self.0)?;
+        Ok((size, Box::new(file)))
     }
 }
 
 /// A directory that takes files, and never anything outside it.
 ///
-/// A file is written as `.NAME.rtmfp-part-XXXXXXXX` and gets its own name only by [`commit`](Incoming::commit).
+/// A file is written as `.NAME.rtmfp-part-XXXXXXXX` and gets its own name only by [`commit`](Incoming::commit). One of
+/// 1 MiB or more is on the disk by then; a smaller one may be lost with the power, or an error of the disk that the
+/// system tells of only later go unheard.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
@@ -95,7 +127,7 @@ impl Store for Directory {
         }
         let busy = Busy { names: Arc::clone(&self.busy), name: name.to_owned() };
         let (file, part) = self.create_part(name).map_err(|e| storage(&e))?;
-        Ok(Box::new(Partial { file: Some(file), part, target, force: self.force, _busy: busy }))
+        Ok(Box::new(Partial { file: Some(file), length: 0, part, target, force: self.force, _busy: busy }))
     }
 }
 
@@ -116,6 +148,7 @@ impl Drop for Busy {
 struct Partial {
     /// `None` once it is closed.
     file: Option<File>,
+    length: u64,
     part: PathBuf,
     target: PathBuf,
     force: bool,
@@ -124,23 +157,53 @@ struct Partial {
 
 impl Incoming for Partial {
     fn write(&mut self, content: &[u8]) -> io::Result<()> {
-        self.file.as_mut().map_or(Ok(()), |file| file.write_all(content))
+        let Some(file) = &mut self.file else { return Ok(()) };
+        file.write_all(content)?;
+        let before = self.length / SYNC_BYTES;
+        self.length += content.len() as u64;
+        if self.length / SYNC_BYTES > before { file.sync_data() } else { Ok(()) }
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), Verdict> {
-        drop(self.file.take());
-        if self.force {
-            return fs::rename(&self.part, &self.target).map_err(|e| storage(&e));
+        if let Some(file) = self.file.take()
+            && self.length >= SYNC_MIN
+        {
+            file.sync_data().map_err(|e| storage(&e))?;
         }
-        // A link fails where a rename would replace what has come there meanwhile. The partial name goes with `self`.
-        match fs::hard_link(&self.part, &self.target) {
-            Ok(()) => Ok(()),
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(exists()),
-            // No links on this file system.
-            Err(_) if self.target.symlink_metadata().is_ok() => Err(exists()),
-            Err(_) => fs::rename(&self.part, &self.target).map_err(|e| storage(&e)),
+        let placed = if self.force { fs::rename(&self.part, &self.target) } else { place(&self.part, &self.target) };
+        // A partial name that is still there goes with `self`.
+        placed.map_err(|e| if e.kind() == io::ErrorKind::AlreadyExists { exists() } else { storage(&e) })
+    }
+}
+
+/// Gives a file its name, unless something has it.
+///
+/// # Errors
+/// `AlreadyExists` if something has it.
+fn place(part: &Path, target: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        match renameat_with(CWD, part, CWD, target, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            Err(rustix::io::Errno::EXIST) => return Err(io::ErrorKind::AlreadyExists.into()),
+            // Not every file system and kernel can.
+            Err(_) => {}
         }
     }
+    match fs::hard_link(part, target) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => place_over_own(part, target),
+        other => other,
+    }
+}
+
+/// [`place`] where neither such a rename nor a link is to be had: takes the name with an empty file first, which fails
+/// if something has it, and replaces that. Only whoever replaces the empty file in between loses what they put there.
+fn place_over_own(part: &Path, target: &Path) -> io::Result<()> {
+    drop(OpenOptions::new().write(true).create_new(true).open(target)?);
+    fs::rename(part, target).inspect_err(|_| {
+        let _ = fs::remove_file(target);
+    })
 }
 
 impl Drop for Partial {
@@ -161,3 +224,7 @@ fn storage(error: &io::Error) -> Verdict {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "disk/tests.rs"]
+mod tests;

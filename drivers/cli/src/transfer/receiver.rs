@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use rtmfp_core::error::{OpenFlowError, WriteRefusal};
 use rtmfp_core::{
@@ -16,6 +17,12 @@ use super::{LANES, MALFORMED, NOT_FILES, TOO_MANY_LANES};
 
 /// How long the session of a sender that has said its last word is waited for to close.
 const FAREWELL: Duration = Duration::from_secs(2);
+/// The most files open at once, over all senders: systems allow 256 or more open files to a program.
+const OPEN_FILES: usize = 192;
+/// How often it is looked whether a sender still brings something.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Bytes that a sender must bring in that time, all its packets counted. Answers to keepalives are fewer.
+const LEAST: u64 = 16_384;
 
 /// What a [`Receiver`] tells its user as it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -69,7 +76,7 @@ pub struct Received {
     pub failed: u64,
     /// Senders that finished.
     pub complete: u64,
-    /// Why the last sender that did not finish went away.
+    /// Why the last sender that had begun a file and did not finish went away.
     pub lost: Option<CloseReason>,
 }
 
@@ -78,21 +85,36 @@ pub struct Receiver<O> {
     store: Box<dyn Store>,
     observer: O,
     keep: bool,
-    senders: BTreeMap<SessionHandle, Farewell>,
+    senders: BTreeMap<SessionHandle, Presence>,
     lanes: BTreeMap<RecvFlowHandle, Lane>,
     /// Return flows that wait for room, and whose they are.
     answers: BTreeMap<SendFlowHandle, RecvFlowHandle>,
     total: Received,
+    limits: Limits,
+    /// Shared by all files that are open, to count them.
+    open: Arc<()>,
+    /// A sender that had begun a file, or said that all was sent, is gone.
+    served: bool,
     done: bool,
 }
 
-/// What is known of a sender's end.
-#[derive(Debug, Default)]
-struct Farewell {
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    open_files: usize,
+    patience: Duration,
+}
+
+/// What is known of a sender.
+#[derive(Debug)]
+struct Presence {
     lanes: usize,
+    /// A file of it was taken.
+    begun: bool,
     complete: bool,
-    /// When to stop waiting for the session to close.
-    until: Option<Instant>,
+    /// When to stop waiting for the session to close, or else to look whether it has brought something.
+    until: Instant,
+    /// What it had brought at the last look.
+    brought: u64,
 }
 
 #[derive(Debug)]
@@ -121,6 +143,7 @@ struct Storing {
     stored: u64,
     hash: Sha256,
     file: Box<dyn Incoming>,
+    _open: Arc<()>,
 }
 
 impl<O> core::fmt::Debug for Receiver<O> {
@@ -130,8 +153,10 @@ impl<O> core::fmt::Debug for Receiver<O> {
 }
 
 impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
-    /// Stores what senders bring. Is done when the first of them is (and any others that are there then), or never if
-    /// told to `keep` on. `observer` hears how it goes.
+    /// Stores what senders bring. Is done when the first of them is (and any others that have begun a file by then), or
+    /// never if told to `keep` on; a sender that goes away without having begun a file does not count. One that brings
+    /// less than 16 KiB a minute is sent away. At most 192 files are open at once, over all senders; more are refused.
+    /// `observer` hears how it goes.
     pub fn new(store: Box<dyn Store>, keep: bool, observer: O) -> Self {
         Self {
             store,
@@ -141,8 +166,25 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             lanes: BTreeMap::new(),
             answers: BTreeMap::new(),
             total: Received::default(),
+            limits: Limits { open_files: OPEN_FILES, patience: PATIENCE },
+            open: Arc::default(),
+            served: false,
             done: false,
         }
+    }
+
+    /// Allows a sender this long, if that is more than a minute, to bring 16 KiB.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.limits.patience = patience.max(PATIENCE);
+        self
+    }
+
+    /// Has at most so many files open at once.
+    #[must_use]
+    pub const fn with_open_files(mut self, open_files: usize) -> Self {
+        self.limits.open_files = open_files;
+        self
     }
 
     /// What has been received so far.
@@ -163,9 +205,9 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             (true, true) => {
                 let options = FlowOptions::new(METADATA);
                 match endpoint.recv_flow_mut(now, flow).map(|mut flow| flow.open_return_flow(options)) {
-                    Some(Ok(answer)) => return self.add_lane(session, flow, Some(answer)),
+                    Some(Ok(answer)) => return self.add_lane(now, session, flow, Some(answer)),
                     // Closed already: its sender has no file on it and waits for no verdict, but has a last word.
-                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(session, flow, None),
+                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(now, session, flow, None),
                     Some(Err(_)) | None => TOO_MANY_LANES,
                 }
             }
@@ -175,11 +217,13 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         }
     }
 
-    fn add_lane(&mut self, session: SessionHandle, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
+    fn add_lane(&mut self, now: Instant, session: SessionHandle, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
         if !self.senders.contains_key(&session) {
             (self.observer)(ReceiverEvent::Opened { session });
         }
-        self.senders.entry(session).or_default().lanes += 1;
+        let until = now + self.limits.patience;
+        let new = Presence { lanes: 0, begun: false, complete: false, until, brought: 0 };
+        self.senders.entry(session).or_insert(new).lanes += 1;
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
@@ -213,10 +257,20 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         let (verdict, settled, hash) = match (message, core::mem::take(&mut lane.current)) {
             (ToReceiver::Begin { size, name }, Current::None | Current::Refused) => {
                 (self.observer)(ReceiverEvent::Begun { name, size });
-                match self.store.create(name, size) {
+                // This end's own share is not counted.
+                let created = if Arc::strong_count(&self.open) > self.limits.open_files {
+                    Err(Verdict::new(VerdictCode::Storage, "the receiver has too many files on their way: try again"))
+                } else {
+                    self.store.create(name, size)
+                };
+                match created {
                     Ok(file) => {
-                        let name = name.to_owned();
-                        lane.current = Current::Storing(Storing { name, size, stored: 0, hash: Sha256::new(), file });
+                        let (name, _open) = (name.to_owned(), Arc::clone(&self.open));
+                        let storing = Storing { name, size, stored: 0, hash: Sha256::new(), file, _open };
+                        lane.current = Current::Storing(storing);
+                        if let Some(sender) = self.senders.get_mut(&flow.session()) {
+                            sender.begun = true;
+                        }
                         return Ok(None);
                     }
                     Err(verdict) => {
@@ -335,7 +389,7 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         if let Some(sender) = self.senders.get_mut(&flow.session()) {
             sender.lanes -= 1;
             if sender.lanes == 0 && sender.complete {
-                sender.until = Some(now + FAREWELL);
+                sender.until = now + FAREWELL;
             }
         }
     }
@@ -351,13 +405,35 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         let Some(sender) = self.senders.remove(&session) else { return };
         if sender.complete {
             self.total.complete += 1;
-        } else {
+        } else if sender.begun {
             self.total.lost = reason;
         }
         (self.observer)(ReceiverEvent::Closed { session, complete: sender.complete, reason });
-        if self.senders.is_empty() && !self.keep {
+        self.served |= sender.complete || sender.begun;
+        if self.served && !self.keep && !self.senders.values().any(|sender| sender.begun) {
             self.done = true;
+            for session in self.senders.keys() {
+                if let Some(mut session) = endpoint.session_mut(now, *session) {
+                    session.close(CloseMode::Orderly);
+                }
+            }
         }
+    }
+
+    /// A sender's time is up: it goes, unless it has brought enough since the last look.
+    fn look_after(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let brought = endpoint.session(session).map_or(0, |session| session.stats().bytes_received);
+        let Some(sender) = self.senders.get_mut(&session) else { return };
+        let finished = sender.complete && sender.lanes == 0;
+        if !finished && brought.saturating_sub(sender.brought) >= LEAST {
+            sender.brought = brought;
+            sender.until = now + self.limits.patience;
+            return;
+        }
+        if let Some(mut session) = endpoint.session_mut(now, session) {
+            session.close(CloseMode::Orderly);
+        }
+        self.close(now, endpoint, session, (!finished).then_some(CloseReason::Idle));
     }
 }
 
@@ -405,18 +481,14 @@ impl<O: FnMut(ReceiverEvent<'_>)> App for Receiver<O> {
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let due = |sender: &Farewell| sender.until.is_some_and(|until| until <= now);
-        let due: Vec<_> = self.senders.iter().filter(|(_, s)| due(s)).map(|(session, _)| *session).collect();
+        let due: Vec<_> = self.senders.iter().filter(|(_, s)| s.until <= now).map(|(session, _)| *session).collect();
         for session in due {
-            if let Some(mut session) = endpoint.session_mut(now, session) {
-                session.close(CloseMode::Orderly);
-            }
-            self.close(now, endpoint, session, None);
+            self.look_after(now, endpoint, session);
         }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.senders.values().filter_map(|sender| sender.until).min()
+        self.senders.values().map(|sender| sender.until).min()
     }
 
     fn is_done(&self) -> bool {

@@ -14,6 +14,9 @@ use super::protocol::{self, HASH_LEN, METADATA, Verdict, VerdictCode};
 use super::store::Outgoing;
 use super::{LANES, NOT_FILES, PIECE, UNANSWERED};
 
+/// The verdict on a verdict that came too early.
+const EARLY: &str = "the receiver says that it is verified, but it has not had all of it";
+
 /// What a [`Sender`] tells its user as it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -277,7 +280,10 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
                 // The verdict came before the end: the receiver does not want the rest.
                 lane.current = None;
             }
-            if verdict.is_verified() && file.hash.is_some() {
+            // Nobody can have verified what was not all sent.
+            let early = verdict.is_verified() && file.hash.is_none();
+            let verdict = if early { Verdict::new(VerdictCode::Mismatch, EARLY) } else { verdict };
+            if verdict.is_verified() {
                 self.verified += 1;
             } else {
                 self.failed += 1;

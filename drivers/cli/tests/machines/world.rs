@@ -59,6 +59,10 @@ impl World {
         self.ends[0].open(self.now, target).unwrap()
     }
 
+    pub(crate) const fn now(&self) -> Instant {
+        self.now
+    }
+
     /// Runs until both are done.
     pub(crate) fn run(&mut self, first: &mut dyn App, second: &mut dyn App) {
         self.run_while(first, second, |first, second| !(first.is_done() && second.is_done()));

@@ -83,6 +83,8 @@ fn what_is_wrong_at_this_end_is_told_before_anything_is_sent() {
     for (files, code, text) in [
         (vec![missing.as_path()], 1, "missing"),
         (vec![directory.as_path()], 1, "is a directory"),
+        #[cfg(unix)]
+        (vec![std::path::Path::new("/dev/null")], 1, "is not a regular file"),
         (vec![file.as_path(), twin.as_path()], 1, "two of the files are named a"),
     ] {
         let sent = send(&files, uri, &[], None);

@@ -1,0 +1,154 @@
+//! Far ends that mean no good, or are in nobody's way.
+
+use core::cell::RefCell;
+use core::time::Duration;
+
+use rtmfp_cli::transfer::{LANES, METADATA, Receiver, Sender, SenderEvent, VerdictCode};
+use rtmfp_core::{App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SessionHandle};
+
+use crate::memory::{Files, outgoing};
+use crate::world::{Net, World};
+
+/// Opens a lane, says one thing on it, and leaves if that is not taken.
+struct Stranger {
+    session: SessionHandle,
+    says: Bytes,
+    closed: Option<Instant>,
+}
+
+impl Stranger {
+    fn new(session: SessionHandle, says: impl Into<Bytes>) -> Self {
+        Self { session, says: says.into(), closed: None }
+    }
+}
+
+impl App for Stranger {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { .. } => {
+                let mut session = endpoint.session_mut(now, self.session).unwrap();
+                let flow = session.open_flow(FlowOptions::new(METADATA)).unwrap();
+                endpoint.send_flow_mut(now, flow).unwrap().write(self.says.clone()).unwrap();
+            }
+            Event::FlowRejected { .. } => {
+                endpoint.session_mut(now, self.session).unwrap().close(CloseMode::Orderly);
+            }
+            Event::SessionClosed { .. } => self.closed = Some(now),
+            _ => {}
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed.is_some()
+    }
+}
+
+#[test]
+fn a_stranger_that_leaves_without_a_file_does_not_end_the_receiver() {
+    let mut world = World::new(Net::default());
+    let store = Files::default();
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
+    let mut stranger = Stranger::new(world.open(), "");
+    world.run_first(&mut stranger, &mut receiver);
+    assert!(!receiver.is_done());
+    assert_eq!((receiver.received().lost, receiver.received().failed), (None, 0));
+    let mut sender = Sender::new(world.open(), vec![outgoing("a", 1_000)], LANES, |_| {});
+    world.run(&mut sender, &mut receiver);
+    assert_eq!((receiver.received().verified, receiver.received().complete), (1, 1));
+    assert_eq!(store.count(), 1);
+}
+
+#[test]
+fn a_stranger_that_stays_and_brings_nothing_is_sent_away() {
+    for begins_a_file in [true, false] {
+        let mut world = World::new(Net::default());
+        let store = Files::default();
+        let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
+        // A file of 100 bytes, or the remains of one that was refused.
+        let says = if begins_a_file { &b"F\0\0\0\0\0\0\0\x64name"[..] } else { b"F\0\0\0\0\0\0\0\x64../name" };
+        let mut stranger = Stranger::new(world.open(), says);
+        world.run_first(&mut stranger, &mut receiver);
+        let closed = stranger.closed.unwrap();
+        assert!(closed < Instant::ORIGIN + Duration::from_secs(130), "{closed:?}");
+        assert_eq!(receiver.is_done(), begins_a_file);
+        assert_eq!(receiver.received().lost, begins_a_file.then_some(CloseReason::Idle));
+        assert_eq!((store.count(), store.unfinished()), (0, 0));
+    }
+}
+
+#[test]
+fn a_slow_sender_is_not_taken_for_an_idle_one() {
+    // Loss and delay that keep it to a few kilobytes a second, for some minutes.
+    let mut world = World::new(Net { delay: Duration::from_millis(1_500), loss_percent: 10, dead_after: None });
+    let store = Files::default();
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
+    let mut sender = Sender::new(world.open(), vec![outgoing("slow", 500_000)], LANES, |_| {});
+    let begun = world.now();
+    world.run(&mut sender, &mut receiver);
+    assert!(world.now() > begun + Duration::from_secs(130), "too fast to show anything: {:?}", world.now());
+    assert_eq!((receiver.received().verified, receiver.received().complete), (1, 1));
+}
+
+#[test]
+fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
+    let mut world = World::new(Net::default());
+    let store = Files::default();
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {}).with_open_files(4);
+    let verdicts = RefCell::new(Vec::new());
+    let files = (0..LANES).map(|n| outgoing(&format!("f{n}"), 300_000)).collect();
+    let mut sender = Sender::new(world.open(), files, LANES, |event| {
+        if let SenderEvent::Finished { verdict, .. } = event {
+            verdicts.borrow_mut().push(verdict.clone());
+        }
+    });
+    world.run(&mut sender, &mut receiver);
+    drop(sender);
+    let (good, bad): (Vec<_>, Vec<_>) = verdicts.into_inner().into_iter().partition(|v| v.is_verified());
+    assert_eq!((good.len(), bad.len()), (4, LANES - 4));
+    assert!(bad.iter().all(|v| v.code == VerdictCode::Storage && v.text.contains("try again")), "{bad:?}");
+    assert_eq!((store.count(), store.unfinished()), (4, 0));
+}
+
+/// Calls every file verified as soon as it begins.
+#[derive(Default)]
+struct Liar {
+    done: bool,
+}
+
+impl App for Liar {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::FlowOpened { flow } => {
+                let options = FlowOptions::new(METADATA);
+                let answer = endpoint.recv_flow_mut(now, flow).unwrap().open_return_flow(options).unwrap();
+                endpoint.send_flow_mut(now, answer).unwrap().write(&b"V\0"[..]).unwrap();
+            }
+            Event::FlowReadable { flow } => {
+                while endpoint.recv_flow_mut(now, flow).is_some_and(|mut flow| flow.read().is_some()) {}
+            }
+            Event::SessionClosed { .. } => self.done = true,
+            _ => {}
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+#[test]
+fn a_file_that_is_called_verified_too_early_is_reported_as_a_mismatch() {
+    let mut world = World::new(Net::default());
+    let verdicts = RefCell::new(Vec::new());
+    let mut sender = Sender::new(world.open(), vec![outgoing("a", 5_000_000)], LANES, |event| {
+        if let SenderEvent::Finished { verdict, .. } = event {
+            verdicts.borrow_mut().push(verdict.code);
+        }
+    });
+    world.run(&mut sender, &mut Liar::default());
+    assert_eq!((sender.verified(), sender.failed(), sender.failure()), (0, 1, None));
+    drop(sender);
+    assert_eq!(verdicts.into_inner(), [VerdictCode::Mismatch]);
+}
