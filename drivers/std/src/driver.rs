@@ -129,7 +129,13 @@ impl Driver {
         let timeout = timeout.map(|t| t.min(Duration::from_secs(86_400)));
         let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
         match poll(fds, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => Ok(()),
+            Ok(_) => {
+                if fds.last().is_some_and(|waker| waker.revents().intersects(PollFlags::IN)) {
+                    self.waker.drain();
+                }
+                Ok(())
+            }
+            Err(Errno::INTR) => Ok(()),
             Err(e) => Err(e.into()),
         }
     }

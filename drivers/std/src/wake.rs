@@ -29,7 +29,7 @@ impl Waker {
     /// Wakes the driver.
     pub fn wake(&self) {
         if !self.0.pending.swap(true, Ordering::SeqCst) {
-            // At most one byte is ever under way, so that the socket's buffer cannot be full.
+            // Few bytes are ever under way, so that the socket's buffer cannot be full.
             let _ = self.0.socket.send(&[0]);
         }
     }
@@ -40,11 +40,37 @@ impl Waker {
 
     /// Whether there was a wake-up since the last call.
     pub(crate) fn take(&self) -> bool {
-        if !self.0.pending.load(Ordering::SeqCst) {
-            return false;
-        }
+        self.0.pending.swap(false, Ordering::SeqCst)
+    }
+
+    /// Takes out the bytes that made the socket readable. Apart from [`take`](Self::take), because a byte may come
+    /// after its wake-up was taken: left there, it would let no wait last any more.
+    pub(crate) fn drain(&self) {
         let mut byte = [0];
         while self.0.socket.recv(&mut byte).is_ok() {}
-        self.0.pending.swap(false, Ordering::SeqCst)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A wake-up that comes while the last one is being drained is not lost, and its byte does not stay.
+    #[test]
+    fn every_wake_up_is_taken_once_and_leaves_no_byte() {
+        let waker = Waker::new().unwrap();
+        let readable = |waker: &Waker| {
+            waker.socket().set_nonblocking(true).unwrap();
+            waker.socket().peek(&mut [0]).is_ok()
+        };
+        // Taken before the byte was sent, as when the driver runs between the two halves of `wake`.
+        waker.0.pending.store(true, Ordering::SeqCst);
+        assert!(waker.take());
+        waker.0.socket.send(&[0]).unwrap();
+        assert!(readable(&waker), "a wait would end at once");
+        waker.drain();
+        assert!(!readable(&waker) && !waker.take());
+        waker.wake();
+        assert!(readable(&waker) && waker.take());
     }
 }
