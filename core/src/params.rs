@@ -14,6 +14,9 @@ pub const REDIRECT_THRESHOLD: usize = 24;
 pub const TAG_LEN: usize = 16;
 /// How long a responder's cookie is good for (RFC 7016 §3.5.1.1.2: at least 95 s).
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(95);
+/// The longest certificate that is taken from a far end: it is kept for as long as the session. The RFCs leave it
+/// open; one with static keys in four groups has about 1,200 bytes.
+pub const CERTIFICATE_MAX: usize = 8_192;
 /// Packets of a session kept while its RIKeying has not arrived yet.
 pub const EARLY_PACKETS: usize = 18;
 

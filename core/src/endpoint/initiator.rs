@@ -16,7 +16,7 @@ use super::{Endpoint, Target, identity_of};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
-use crate::params::{EARLY_PACKETS, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
+use crate::params::{CERTIFICATE_MAX, EARLY_PACKETS, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::PendingKeying;
 use crate::session::{Established, SessionState};
 use crate::time::Instant;
@@ -50,7 +50,7 @@ pub(super) struct Opening {
     /// The far end that was chosen: S_KEYING_SENT.
     keying: Option<Box<Keying>>,
     /// Who answered with a Redirect, or had the hello answered by somebody else.
-    introducers: Vec<Path>,
+    pub(super) introducers: Vec<Path>,
     /// Why to say it failed, if it does.
     failure: OpenFailure,
     /// When this end first insisted on its own opening in glare (§3.5.1.3).
@@ -196,7 +196,7 @@ impl Endpoint {
         }
         if implied {
             opening.add_candidate(path, now); // §2.3.5: an Implied Redirect names its own source
-        } else if !opening.introducers.contains(&path) {
+        } else if opening.introducers.len() < MAX_INTRODUCERS && !opening.introducers.contains(&path) {
             opening.introducers.push(path);
         }
         self.index_candidates(slot);
@@ -221,7 +221,7 @@ impl Endpoint {
         {
             return Err(DropReason::NotAuthentic);
         }
-        if hello.cookie.len() > MAX_COOKIE {
+        if hello.cookie.len() > MAX_COOKIE || hello.certificate.len() > CERTIFICATE_MAX {
             return Err(DropReason::OverLimit);
         }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);

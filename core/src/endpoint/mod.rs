@@ -245,6 +245,10 @@ impl Endpoint {
             let slot = self.ready.pop()?;
             transmit = self.with_session(slot, |session, cx| session.poll_transmit(cx, buf)).flatten();
             self.settle(slot);
+            if transmit.is_none() {
+                // It was mistaken: whatever the reason, it must not keep the others waiting, nor the caller.
+                self.ready.set(slot, None);
+            }
         }
         if let Some(transmit) = &transmit {
             let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);

@@ -13,6 +13,7 @@ use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::event::CloseReason;
+use crate::params::CERTIFICATE_MAX;
 use crate::profile::Response;
 use crate::session::{Established, Role, Session, SessionState};
 use crate::time::Instant;
@@ -76,6 +77,9 @@ impl Endpoint {
         };
         if keying.session_id == 0 || !self.profile.is_authentic(keying.certificate) {
             return Err(DropReason::NotAuthentic);
+        }
+        if keying.certificate.len() > CERTIFICATE_MAX {
+            return Err(DropReason::OverLimit);
         }
         let digest = digest_of(keying);
         if let Some(slot) = self.answered_slot(&digest) {

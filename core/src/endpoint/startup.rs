@@ -31,7 +31,7 @@ const MAX_LATER: usize = 1_024;
 /// Of these, fragments of answers to strangers.
 const MAX_LATER_REPLIES: usize = 512;
 
-/// Addresses that fragments were sent to of late.
+/// Addresses that fragments were sent to of late, when no more strangers are answered in fragments.
 const MAX_PACED: usize = 256;
 
 /// A plain startup packet and where it goes.
@@ -121,7 +121,7 @@ impl StartupQueue {
         let held_back = count - at_once;
         let full = self.later.len() + held_back > MAX_LATER
             || (is_reply && self.later_replies + held_back > MAX_LATER_REPLIES)
-            || self.paced.len() >= MAX_PACED;
+            || (is_reply && self.paced.len() >= MAX_PACED);
         if full {
             return None;
         }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::params::OPTION_CRITICAL_BELOW;
+use crate::params::{METADATA_MAX, OPTION_CRITICAL_BELOW};
 use crate::wire::option::{RETURN_FLOW_ASSOCIATION, USER_METADATA};
 use crate::wire::{Cursor, Options, RawOption};
 
@@ -11,7 +11,7 @@ use crate::wire::{Cursor, Options, RawOption};
 pub(crate) struct StartupOptions {
     pub(crate) metadata: Option<Bytes>,
     pub(crate) association: Option<u64>,
-    /// A critical option that is not understood, a repeated association, or broken syntax.
+    /// A critical option that is not understood, metadata that is too long, a repeated association, or broken syntax.
     pub(crate) unacceptable: bool,
 }
 
@@ -21,6 +21,10 @@ pub(crate) fn parse_startup_options(options: Option<&[u8]>) -> StartupOptions {
     for option in Options::new(options.unwrap_or_default()) {
         match option {
             Ok(RawOption::Marker) => break,
+            // §2.3.11.1.1: more than 512 bytes SHOULD NOT be sent, and are not kept for a stranger.
+            Ok(RawOption::Option { kind: USER_METADATA, value }) if value.len() > METADATA_MAX => {
+                startup.unacceptable = true;
+            }
             Ok(RawOption::Option { kind: USER_METADATA, value }) => {
                 startup.metadata.get_or_insert_with(|| Bytes::copy_from_slice(value));
             }
@@ -87,6 +91,8 @@ mod tests {
             (list(&[(10, &[])]), true),
             (Vec::from([9, 0]), true),
             (list(&[(0, b"a"), (0, b"b")]), false),
+            (list(&[(0, &[0; METADATA_MAX])]), false),
+            (list(&[(0, &[0; METADATA_MAX + 1])]), true),
         ] {
             assert_eq!(parse_startup_options(Some(&options)).unacceptable, unacceptable, "{options:?}");
         }

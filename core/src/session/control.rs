@@ -110,7 +110,8 @@ impl Control {
         self.close_ack = self.close_ack && !packet.push(&CloseAck);
         self.close = self.close && !packet.push(&Close);
         while let Some(message) = self.replies.front() {
-            if !packet.push(&PingReply { message }) {
+            // One that not even an empty packet holds came over a path that has got smaller since: nobody waits for it.
+            if !packet.push(&PingReply { message }) && packet.has_chunks() {
                 return;
             }
             self.reply_bytes -= message.len();
@@ -123,7 +124,8 @@ impl Control {
     /// Forwarded hellos, into a packet.
     pub(super) fn write_forwards(&mut self, packet: &mut PacketWriter<'_>) {
         while let Some(forward) = self.forwards.front() {
-            if !packet.push(&forward.chunk()) {
+            // As for ping replies: one that fits no packet any more would wait for ever, and all behind it.
+            if !packet.push(&forward.chunk()) && packet.has_chunks() {
                 return;
             }
             self.forwards.pop_front();

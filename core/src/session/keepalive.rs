@@ -75,7 +75,9 @@ impl Session {
 
     /// Nothing answered for the retransmit limit.
     pub(super) fn on_retransmit_limit(&mut self, cx: &mut Context<'_>) {
-        if self.ping_unanswered() || !self.recovery.in_flight.is_empty() {
+        // What was lost and waits to be sent again is unanswered, too.
+        let waiting = !self.recovery.in_flight.is_empty() || !self.flows.scheduler.is_empty();
+        if self.ping_unanswered() || waiting {
             self.end_abruptly(cx, CloseReason::TimedOut);
         }
     }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -10,6 +11,7 @@ use super::pair::{A, B, Kind, Pair, address, path_to, startup_datagram};
 use super::redirect::tag;
 use crate::error::OpenError;
 use crate::event::Event;
+use crate::params::CERTIFICATE_MAX;
 use crate::wire::InitiatorHello;
 use crate::{EndpointConfig, Target};
 
@@ -30,6 +32,26 @@ fn open_refuses_what_cannot_be_opened() {
     pair.run_for_millis(200);
     // One is open now, so there is room for another.
     pair.nodes[A].endpoint.open(pair.now, Target::new("carol", path_to(B))).unwrap();
+}
+
+/// They are kept for as long as the session, so one of 64 KiB would be a gift to whoever wants to fill our memory.
+#[test]
+fn certificates_that_are_kept_are_of_sensible_length() {
+    for (length, opens) in [(CERTIFICATE_MAX, true), (CERTIFICATE_MAX + 1, false)] {
+        for (opener, far) in [(A, B), (B, A)] {
+            let long = String::from_utf8(vec![b'x'; length]).unwrap();
+            let config = EndpointConfig::default;
+            let mut pair = Pair::named(3, &[(&long, config()), ("bob", config())]);
+            // The discriminator of the plain profile is its whole name, which is too long for a hello.
+            if opener == B && length > 1_024 {
+                continue;
+            }
+            pair.open_to(opener, "bob", &[far]);
+            pair.run_for_millis(2_000);
+            assert_eq!(pair.nodes[far].endpoint.sessions().count() == 1, opens, "{length} bytes");
+            assert_eq!(pair.nodes[far].endpoint.stats().over_limit > 0, !opens);
+        }
+    }
 }
 
 #[test]

@@ -42,6 +42,18 @@ fn hello_targets(pair: &Pair) -> Vec<SocketAddr> {
     sent.into_iter().map(|index| pair.log[index].1.to).collect()
 }
 
+/// Anybody who was sent the hello knows its tag, and can answer from as many addresses as it likes.
+#[test]
+fn redirectors_are_remembered_in_limited_number() {
+    let (mut pair, tag) = opening(77);
+    for port in 1..2_000 {
+        pair.inject(SocketAddr::from(([198, 51, 100, 9], port)), A, 0, &Redirect::new(&tag, &many(1)));
+    }
+    let slot = pair.nodes[A].endpoint.slots.iter().next().unwrap().0;
+    let opening = pair.nodes[A].endpoint.slots.get(slot).unwrap().opening.as_ref().unwrap();
+    assert_eq!(opening.introducers.len(), crate::endpoint::reintroduce::MAX_INTRODUCERS);
+}
+
 #[test]
 fn redirects_add_candidates_up_to_24_and_an_opening_sends_no_more_hellos_than_they_have_turns() {
     let (mut pair, tag) = opening(1);

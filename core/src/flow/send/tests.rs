@@ -3,6 +3,7 @@ use alloc::vec::Vec;
 
 use quickcheck::quickcheck;
 
+use super::queue::Next;
 use super::*;
 use crate::event::MessageOutcome;
 use crate::flow::tests::link::{ERTO, Link, SEND, chunks, fragments, packet};
@@ -82,6 +83,25 @@ fn any_fragment_can_be_sent_again_first_in_a_packet_with_startup_options() {
         again += fragments(&bytes).len();
     }
     assert_eq!(again, count);
+}
+
+/// It would have this end keep a place for each of the others for ever.
+#[test]
+fn a_receiver_that_never_acknowledges_one_makes_the_others_wait() {
+    let (mut queue, mut events) = (SendQueue::new(SEND), EventQueue::default());
+    let mut count = 0_u64;
+    loop {
+        queue.push("a".into(), SendOptions::default(), &mut events);
+        let Some(Next::New) = queue.next() else { break };
+        let cut = queue.preview(1).unwrap();
+        let sequence = queue.commit(cut).unwrap();
+        queue.sent(sequence, sequence, 1);
+        // All but the first and the last are acknowledged.
+        queue.acked(2, sequence - 1, &mut events);
+        count += 1;
+        assert!(count < 200_000, "it sends on and on");
+    }
+    assert_eq!(count, 65_536);
 }
 
 #[test]

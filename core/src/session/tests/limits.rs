@@ -123,6 +123,32 @@ fn a_ping_that_no_packet_can_answer_is_ignored_and_the_longest_other_is_answered
     }
 }
 
+/// The longest Ping that could be answered when it came, over a path that is smaller when the answer is due.
+#[test]
+fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
+    let mut network = Network::open_discovering(SessionConfig { max_datagram: 9_000, ..SessionConfig::default() });
+    let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
+    (0..200).for_each(|_| network.write(A, flow, 100_000));
+    network.run(3_000);
+    let room = network.ends[A].session.single_chunk_room();
+    assert!(room > 2_000, "the path was found to be large: {room}");
+    feed(&mut network, A, path_to(B), &Ping { message: &vec![7; 2_000] });
+    assert!(network.with(A, |session, _| session.forward_hello(&[1; 900], address(9, 1), &[2; 900])));
+    // Black hole: the size falls back to the base before anything is sent.
+    for _ in 0..8 {
+        network.with(A, |session, cx| session.mtu.on_large_lost(cx.now));
+    }
+    assert!(network.ends[A].session.single_chunk_room() < 1_400);
+    for _ in 0..100 {
+        if !network.poll(A) {
+            break;
+        }
+    }
+    assert!(!network.ends[A].session.wants_transmit(), "a poll that gives nothing leaves nothing to be polled for");
+    network.run(120_000);
+    assert_eq!(network.ends[B].bytes_read(), 20_000_000);
+}
+
 #[test]
 fn packets_for_other_paths_wait_in_limited_number() {
     let mut network = Network::open(SessionConfig::default());

@@ -16,7 +16,7 @@ use crate::wire::{
 /// A plain packet, as the network's other end would send it.
 pub(super) fn packet(header: PacketHeader, fill: impl FnOnce(&mut PacketWriter<'_>)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut writer = PacketWriter::new(&mut bytes, 1_400);
+    let mut writer = PacketWriter::new(&mut bytes, 3_000);
     assert!(writer.header(&header));
     fill(&mut writer);
     bytes
