@@ -15,6 +15,7 @@ mod protocol;
 mod receiver;
 mod sender;
 pub mod store;
+mod storing;
 
 pub use protocol::{METADATA, Verdict, VerdictCode};
 pub use receiver::{Received, Receiver, ReceiverEvent};

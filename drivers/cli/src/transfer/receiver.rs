@@ -9,10 +9,10 @@ use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle,
     SessionHandle,
 };
-use sha2::{Digest, Sha256};
 
 use super::protocol::{HASH_LEN, METADATA, ToReceiver, Verdict, VerdictCode};
-use super::store::{Incoming, Store};
+use super::store::Store;
+use super::storing::Storing;
 use super::{LANES, MALFORMED, NOT_FILES, TOO_MANY_LANES};
 
 /// How long the session of a sender that has said its last word is waited for to close.
@@ -136,16 +136,6 @@ enum Current {
     Storing(Storing),
 }
 
-#[derive(Debug)]
-struct Storing {
-    name: String,
-    size: u64,
-    stored: u64,
-    hash: Sha256,
-    file: Box<dyn Incoming>,
-    _open: Arc<()>,
-}
-
 impl<O> core::fmt::Debug for Receiver<O> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Receiver").field("senders", &self.senders).field("total", &self.total).finish_non_exhaustive()
@@ -265,9 +255,7 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
                 };
                 match created {
                     Ok(file) => {
-                        let (name, _open) = (name.to_owned(), Arc::clone(&self.open));
-                        let storing = Storing { name, size, stored: 0, hash: Sha256::new(), file, _open };
-                        lane.current = Current::Storing(storing);
+                        lane.current = Current::Storing(Storing::new(name, size, file, Arc::clone(&self.open)));
                         if let Some(sender) = self.senders.get_mut(&flow.session()) {
                             sender.begun = true;
                         }
@@ -439,30 +427,6 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
 
 /// The sender broke the protocol.
 struct Fault;
-
-impl Storing {
-    fn add(&mut self, content: &[u8]) -> Result<(), Verdict> {
-        self.stored = self.stored.saturating_add(content.len() as u64);
-        if self.stored > self.size {
-            return Err(Verdict::new(VerdictCode::Mismatch, "there was more content than announced"));
-        }
-        self.hash.update(content);
-        self.file
-            .write(content)
-            .map_err(|e| Verdict::new(VerdictCode::Storage, format!("the receiver could not store it: {e}")))
-    }
-
-    fn finish(self, size: u64, hash: &[u8; HASH_LEN]) -> Result<(), Verdict> {
-        if self.stored != size || size != self.size {
-            return Err(Verdict::new(VerdictCode::Mismatch, "the length is not what the sender said"));
-        }
-        let computed: [u8; HASH_LEN] = self.hash.finalize().into();
-        if computed != *hash {
-            return Err(Verdict::new(VerdictCode::Mismatch, "the SHA-256 is not what the sender said"));
-        }
-        self.file.commit()
-    }
-}
 
 impl<O: FnMut(ReceiverEvent<'_>)> App for Receiver<O> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]

@@ -174,7 +174,8 @@ impl Session {
     /// Waits for the next flow that the far end opens, return flows included.
     ///
     /// At most 1,024 flows of a session wait to be accepted; any more are rejected. Before it is accepted little is
-    /// read of a flow: its sender is held up by the receive window.
+    /// read of a flow: its sender is held up by the receive window. After that its handle holds up to 256 KiB and one
+    /// message beyond the configured [`max_recv_bytes`](rtmfp_core::SessionConfig::max_recv_bytes).
     ///
     /// # Errors
     /// That the session has ended.
