@@ -261,8 +261,10 @@ fn floods_of_fragments_and_gaps_are_bounded_in_memory() {
     }
 }
 
-/// In what order numbers come, what the fragments are, and what is in them.
-fn floods() -> [(&'static str, fn(u64) -> u64, FragmentControl, &'static [u8]); 5] {
+/// What it is called, in what order numbers come, what the fragments are, and what is in them.
+type Flood = (&'static str, fn(u64) -> u64, FragmentControl, &'static [u8]);
+
+fn floods() -> [Flood; 5] {
     use FragmentControl::{Begin, Middle};
     [
         ("empty, with gaps", |number| number * 2, Middle, b""),
