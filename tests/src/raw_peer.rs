@@ -1,4 +1,4 @@
-//! A peer made by hand: it speaks the handshake with an [`Endpoint`](rtmfp_core::Endpoint) and can then seal any bytes
+//! A peer made by hand: it speaks the handshake with an [`Endpoint`] and can then seal any bytes
 //! as a packet of the session, right or wrong. For tests of what an endpoint does with a far end that knows the keys
 //! and keeps no rule.
 
