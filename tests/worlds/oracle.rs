@@ -7,7 +7,7 @@ use std::time::Duration;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{
     Bytes, CloseMode, EndpointConfig, Event, FlowEnd, FlowOptions, Priority, RecvFlowHandle, SendFlowHandle,
-    SendOptions, SessionHandle,
+    SendOptions, SessionHandle, error::WriteRefusal,
 };
 use rtmfp_tests::duo::{Duo, Fault};
 
@@ -44,6 +44,10 @@ struct Side {
     /// Of receiving flows that were there to be asked when their opening was looked at.
     names: BTreeMap<RecvFlowHandle, String>,
     finished: BTreeSet<RecvFlowHandle>,
+    /// Flows that were told readable, and not read until there was nothing since.
+    readable: BTreeSet<RecvFlowHandle>,
+    /// Flows that refused a write, and are to tell when there is room.
+    refused: BTreeSet<SendFlowHandle>,
 }
 
 /// Two endpoints, and what they were told.
@@ -166,14 +170,21 @@ impl World {
         let index = written.messages.len();
         let head = format!("{name}#{index}:");
         let body: Vec<u8> = head.bytes().cycle().take(len.max(head.len())).collect();
-        let message = Bytes::from(if len == 0 { Vec::new() } else { body });
+        // Empty messages cannot be told from each other, so none that may go missing is.
+        let empty = len == 0 && options == SendOptions::default();
+        let message = Bytes::from(if empty { Vec::new() } else { body });
         let Some(mut view) = self.duo.nodes[node].endpoint.send_flow_mut(self.duo.now, flow) else { return };
         match view.write_with(message.clone(), options) {
             Ok(_) => {
                 written.messages.push(message);
                 written.reliable &= options == SendOptions::default();
             }
-            Err(refused) => assert_eq!(refused.data, message, "contract 8: a refused write gives the bytes back"),
+            Err(refused) => {
+                assert_eq!(refused.data, message, "contract 8: a refused write gives the bytes back");
+                if refused.reason == WriteRefusal::Full {
+                    self.sides[node].refused.insert(flow);
+                }
+            }
         }
     }
 
@@ -203,6 +214,7 @@ impl World {
             written.read += skipped + 1;
             self.delivered += 1;
         }
+        self.sides[node].readable.remove(&flow);
     }
 
     /// Looks at the new events.
@@ -249,6 +261,7 @@ impl World {
             Event::FlowReadable { flow } => {
                 assert!(side.recv_flows.contains(&flow), "readable before it is open");
                 assert!(!side.finished.contains(&flow), "readable after it is finished");
+                assert!(side.readable.insert(flow), "contract 9: told again before it was read");
             }
             Event::FlowFinished { flow, end } => {
                 assert!(side.finished.insert(flow), "finished twice");
@@ -264,6 +277,10 @@ impl World {
                     );
                 }
             }
+            Event::FlowWritable { flow } => assert!(side.refused.remove(&flow), "writable, and nobody was refused"),
+            Event::FlowRejected { flow, .. } => {
+                side.refused.remove(&flow);
+            }
             _ => {}
         }
     }
@@ -277,6 +294,9 @@ impl World {
                     if let Some(mut view) = self.duo.nodes[node].endpoint.recv_flow_mut(self.duo.now, flow) {
                         view.resume();
                     }
+                    // What resuming told is looked at before it is acted on, as everywhere.
+                    self.duo.flush();
+                    self.observe();
                     self.read_all(node, flow);
                 }
             }
@@ -287,6 +307,19 @@ impl World {
                 if written.reliable && !written.cut_short {
                     assert_eq!(written.read, written.messages.len(), "{name}: not all was delivered in 120 s");
                 }
+            }
+        }
+        for (side, node) in self.sides.iter().zip(&self.duo.nodes) {
+            for (flow, name) in &side.send_flows {
+                // Contract 3: what has ended is named by its handle no more.
+                let view = node.endpoint.send_flow(*flow);
+                assert!(
+                    view.is_none() || !side.ended.contains(&flow.session()),
+                    "{name}: a flow of a session that ended"
+                );
+                // Contract 8: no wake-up is lost.
+                let idle = view.is_some_and(|view| view.is_open() && view.stats().buffered == 0);
+                assert!(!idle || !side.refused.contains(flow), "{name}: there is room, and the writer was not told");
             }
         }
         // Contract 7: whatever was opened and is not open any more has been told so.
