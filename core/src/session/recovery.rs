@@ -203,7 +203,8 @@ impl Session {
     }
 
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
-    /// again only later is sent again at once, unless it was sent too lately for an answer.
+    /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
+    /// the far end does not delay, since what a timer sends again fills a gap.
     pub(super) fn revive(&mut self, cx: &mut Context<'_>) {
         if !self.recovery.backed_off {
             return;
@@ -212,7 +213,7 @@ impl Session {
         let (Some(alarm), Some(sent)) = (self.timers.get(Timer::Timeout), self.recovery.last_sent) else {
             return;
         };
-        let due = alarm.min(sent + self.rtt.erto());
+        let due = alarm.min(sent + self.rtt.prompt_answer());
         self.timers.arm(Timer::Timeout, due);
         if due <= cx.now {
             self.timers.clear(Timer::Timeout);

@@ -115,6 +115,11 @@ impl Rtt {
         self.erto = self.mrto.max(ERTO_MIN);
     }
 
+    /// By when an answer that is not delayed has come: the timeout without its allowance for delayed acknowledgements.
+    pub(super) fn prompt_answer(&self) -> Duration {
+        self.mrto.saturating_sub(MRTO_ALLOWANCE)
+    }
+
     /// A retransmission timeout, or a ping unanswered for ERTO (RFC 7016 §3.5.4.1).
     pub(super) fn back_off(&mut self) {
         // RFC 7016 §3.5.2.2: times 1.4142, in whole microseconds; capped, but never below MRTO.
