@@ -7,9 +7,9 @@ use rtmfp_core::wire::{Address, AddressOrigin, Chunk, InitiatorHello, Ping, Redi
 use rtmfp_core::{EndpointConfig, Event, InterfaceId, Path, Target, TransmitBuf};
 use rtmfp_tests::raw_peer::RawPeer;
 
-use crate::plain;
 use crate::strangers::{START, connected, data, deliver, endpoint, named, sent};
-use crate::world::address;
+use rtmfp_tests::siege::address;
+use rtmfp_tests::siege::plain;
 
 fn path_to(host: u8) -> Path {
     Path { interface: InterfaceId(0), remote: address(host) }

@@ -12,8 +12,8 @@ use rtmfp_tests::counting::held;
 use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::{RawPeer, packet, seal};
 
-use crate::world::address;
-use crate::{Identity, flash, plain};
+use rtmfp_tests::siege::address;
+use rtmfp_tests::siege::{Identity, flash, plain};
 
 pub(crate) const START: Instant = Instant::from_millis(10_000);
 
