@@ -45,9 +45,9 @@ pub(super) fn initiate(
     let static_key = far.static_key(group.id()).map(|key| PublicKey::accept(group, key)).transpose()?;
     let mut component = Vec::new();
     let private = match &profile.keys {
-        Keys::Ephemeral(_) => {
-            let private = PrivateKey::generate(group, rng);
-            put_ephemeral_key(group.id(), &private.public_key(), &mut component);
+        Keys::Ephemeral(generators) => {
+            let (private, public) = generators.generate(group, rng).ok_or(KeyingError::NothingInCommon)?;
+            put_ephemeral_key(group.id(), &public, &mut component);
             private
         }
         Keys::Static(keys) => {
@@ -112,9 +112,9 @@ pub(super) fn respond(
     let mut component = Vec::new();
     put_offers(&offers, &mut component);
     let secret = match &profile.keys {
-        Keys::Ephemeral(_) => {
-            let private = PrivateKey::generate(group, rng);
-            put_ephemeral_key(group_id, &private.public_key(), &mut component);
+        Keys::Ephemeral(generators) => {
+            let (private, public) = generators.generate(group, rng).ok_or(KeyingError::NothingInCommon)?;
+            put_ephemeral_key(group_id, &public, &mut component);
             private.agree(&far_key)?
         }
         Keys::Static(keys) => {

@@ -8,7 +8,7 @@ use super::FlashProfile;
 use super::certificate::{Certificate, Contents};
 use super::component::HMAC_LENGTHS;
 use super::groups::Group;
-use super::keys::{Keys, StaticKeys};
+use super::keys::{Generators, Keys, StaticKeys};
 use super::negotiation::{Protection, Rules};
 use super::signature::Password;
 use crate::error::ConfigError;
@@ -132,7 +132,7 @@ impl Builder {
         self
     }
 
-    /// Makes the profile. The generator gives the randomness of the certificate; nothing of it is kept.
+    /// Makes the profile, which takes as long as a key agreement: what all fresh keys share is computed once. The generator gives the randomness of the certificate; nothing of it is kept.
     ///
     /// # Errors
     /// A value is outside of the limits said with its method.
@@ -146,13 +146,13 @@ impl Builder {
         };
         let keys = match self.static_keys {
             Some(keys) => Keys::Static(keys),
-            None => Keys::Ephemeral(self.groups),
+            None => Keys::Ephemeral(Generators::new(self.groups)),
         };
         match &keys {
             Keys::Static(keys) => contents.static_keys = keys.public_keys(),
-            Keys::Ephemeral(groups) => {
+            Keys::Ephemeral(_) => {
                 rng.fill_bytes(&mut randomness);
-                contents.ephemeral_groups = groups;
+                contents.ephemeral_groups = keys.groups();
                 contents.randomness = &randomness;
             }
         }

@@ -12,6 +12,7 @@ use num_bigint::BigUint;
 use rand_core::CryptoRng;
 use zeroize::{Zeroize, Zeroizing};
 
+use super::comb::Comb;
 use super::groups::{Group, MODP_1024, MODP_1536, MODP_2048, MODP_4096};
 use crate::profile::KeyingError;
 
@@ -20,10 +21,10 @@ const MARGIN: u32 = 1 << 24;
 /// The fewest ones, and the fewest zeros behind the leading one, of a public key (RFC 7425 §4.6.2).
 const LEAST_BITS: u64 = 16;
 
-static PRIME_1024: Odd<U1024> = Odd::<U1024>::from_be_hex(MODP_1024);
-static PRIME_1536: Odd<U1536> = Odd::<U1536>::from_be_hex(MODP_1536);
-static PRIME_2048: Odd<U2048> = Odd::<U2048>::from_be_hex(MODP_2048);
-static PRIME_4096: Odd<U4096> = Odd::<U4096>::from_be_hex(MODP_4096);
+pub(super) static PRIME_1024: Odd<U1024> = Odd::<U1024>::from_be_hex(MODP_1024);
+pub(super) static PRIME_1536: Odd<U1536> = Odd::<U1536>::from_be_hex(MODP_1536);
+pub(super) static PRIME_2048: Odd<U2048> = Odd::<U2048>::from_be_hex(MODP_2048);
+pub(super) static PRIME_4096: Odd<U4096> = Odd::<U4096>::from_be_hex(MODP_4096);
 
 /// A far end's public key that meets the rules of RFC 7425 §4.6.2.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -96,6 +97,11 @@ impl PrivateKey {
         self.power(&[2]).to_vec()
     }
 
+    /// The same, by the comb of the key's group.
+    pub(super) fn public_key_by(&self, comb: &Comb) -> Vec<u8> {
+        comb.power(&self.exponent).to_vec()
+    }
+
     /// DH_SECRET (RFC 7425 §4.6.2): the shared secret in network byte order without leading zero bytes.
     pub(super) fn agree(&self, far: &PublicKey) -> Result<Zeroizing<Vec<u8>>, KeyingError> {
         if far.group != self.group {
@@ -132,13 +138,17 @@ fn prime(group: Group) -> BigUint {
     BigUint::parse_bytes(group.prime_hex().as_bytes(), 16).unwrap_or_default()
 }
 
-/// `base ^ exponent mod prime`, in a time that depends on `LIMBS` and `bits` alone. Leading zero bytes are cut off,
-/// which the protocol demands, and which is why an ephemeral key is used only once.
+/// `base ^ exponent mod prime`, in a time that depends on `LIMBS` and `bits` alone.
 fn power<const LIMBS: usize>(prime: &Odd<Uint<LIMBS>>, base: &[u8], exponent: &U512, bits: u32) -> Zeroizing<Vec<u8>> {
     // Made anew each time: less than a hundredth of the cost of the power.
     let params = FixedMontyParams::new_vartime(*prime);
     let base = FixedMontyForm::new(&from_be_bytes(base), &params);
-    let mut result = base.pow_bounded_exp(exponent, bits);
+    encode(base.pow_bounded_exp(exponent, bits))
+}
+
+/// A number in network byte order. Leading zero bytes are cut off, which the protocol demands, and which is why an
+/// ephemeral key is used only once.
+pub(super) fn encode<const LIMBS: usize>(mut result: FixedMontyForm<LIMBS>) -> Zeroizing<Vec<u8>> {
     let mut number = result.retrieve();
     result.as_montgomery_mut().zeroize();
     let mut encoded = number.to_be_bytes();

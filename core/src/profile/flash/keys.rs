@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
+use super::comb::Comb;
 use super::dh::PrivateKey;
 use super::groups::Group;
 use crate::wire::Malformed;
@@ -14,7 +15,7 @@ use crate::wire::option::{Options, RawOption, encode_option};
 #[derive(Debug)]
 pub(super) enum Keys {
     /// A fresh key for each session.
-    Ephemeral(Vec<Group>),
+    Ephemeral(Generators),
     /// The keys in the certificate.
     Static(StaticKeys),
 }
@@ -22,9 +23,32 @@ pub(super) enum Keys {
 impl Keys {
     pub(super) fn groups(&self) -> &[Group] {
         match self {
-            Self::Ephemeral(groups) => groups,
+            Self::Ephemeral(generators) => &generators.groups,
             Self::Static(keys) => &keys.groups,
         }
+    }
+}
+
+/// Makes fresh keys in each of some groups.
+#[derive(Debug)]
+pub(super) struct Generators {
+    groups: Vec<Group>,
+    /// One of each group.
+    combs: Vec<Comb>,
+}
+
+impl Generators {
+    pub(super) fn new(groups: Vec<Group>) -> Self {
+        let combs = groups.iter().map(|group| Comb::new(*group)).collect();
+        Self { groups, combs }
+    }
+
+    /// A private key and its public key; none if the group is not one of these.
+    pub(super) fn generate(&self, group: Group, rng: &mut dyn CryptoRng) -> Option<(PrivateKey, Vec<u8>)> {
+        let at = self.groups.iter().position(|known| *known == group)?;
+        let private = PrivateKey::generate(group, rng);
+        let public = private.public_key_by(self.combs.get(at)?);
+        Some((private, public))
     }
 }
 

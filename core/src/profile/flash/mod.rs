@@ -22,6 +22,7 @@
 mod agreement;
 mod certificate;
 mod cipher;
+mod comb;
 mod component;
 mod config;
 mod derive;

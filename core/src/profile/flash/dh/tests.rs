@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use num_bigint::BigUint;
 
-use super::{Group, KeyingError, PrivateKey, PublicKey, prime};
+use super::{Comb, Group, KeyingError, PrivateKey, PublicKey, prime};
 use crate::profile::flash::tests::rng;
 
 /// `floor(2^bits * pi)` by Machin's formula, with some bits to spare.
@@ -70,6 +70,7 @@ fn powers_are_those_of_the_other_library() {
             assert_eq!(exponent.bits(), u64::from(group.exponent_bits()), "the top bit is set");
             let public = BigUint::from(2_u32).modpow(&exponent, &p);
             assert_eq!(one.public_key(), public.to_bytes_be());
+            assert_eq!(one.public_key_by(&Comb::new(group)), public.to_bytes_be());
             let far = PublicKey::accept(group, &two.public_key()).unwrap();
             let secret = one.agree(&far).unwrap();
             assert_eq!(*secret, BigUint::from_bytes_be(&two.public_key()).modpow(&exponent, &p).to_bytes_be());
