@@ -84,3 +84,22 @@ fn waiting_scenarios_are_not_skipped() {
     let error = run(&scenario, &RunOptions::new(1)).expect_err("it cannot be run");
     assert!(error.to_string().contains("path-mtu"), "{error}");
 }
+
+/// A scenario that the swarm found and shrunk, with the seed in it.
+fn found(text: &str) {
+    let scenario = Scenario::parse(text).expect("right");
+    let outcome = run(&scenario, &RunOptions::new(scenario.seed)).expect("it can be run");
+    assert!(outcome.passed(), "{:?}", outcome.failures);
+}
+
+/// What was sent again at a sign of life, before a whole timeout was over, was not counted for the burst.
+#[test]
+fn a_sign_of_life_lets_out_no_more_than_a_burst() {
+    found(include_str!("found/burst-at-a-sign-of-life.toml"));
+}
+
+/// A responder whose initiator moved before it had the keys took that for an acknowledgement of all.
+#[test]
+fn a_move_before_the_keys_lets_out_no_more_than_a_burst() {
+    found(include_str!("found/burst-at-a-move-before-the-keys.toml"));
+}

@@ -325,8 +325,7 @@ impl Session {
         self.recovery.controller.on_path_change();
         self.ecn.on_path_change();
         self.mtu.on_path_change();
-        self.lose_all(cx);
-        self.timers.clear(Timer::Timeout);
+        self.lose_all_on_the_old_path(cx);
         self.answered(cx.now);
         self.acknowledge_again();
         cx.events.push(Event::PathChanged { session: self.handle, path });

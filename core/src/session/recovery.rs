@@ -187,6 +187,19 @@ impl Session {
         any
     }
 
+    /// The path changed. A far end that is found on another has answered a check there, which is as good as an
+    /// acknowledgement for a new burst; not so one that comes elsewhere before it has the keys of the session: then it
+    /// takes a timeout (RFC 7016 §3.5.2.3).
+    pub(super) fn lose_all_on_the_old_path(&mut self, cx: &mut Context<'_>) {
+        let counted = self.recovery.data_packets;
+        self.lose_all(cx);
+        self.timers.clear(Timer::Timeout);
+        if self.recovery.last_ack.is_none() && counted > 0 {
+            self.recovery.data_packets = counted;
+            self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
+        }
+    }
+
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
     pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>) {
         let was_loss = self.lose_all(cx);
@@ -213,11 +226,14 @@ impl Session {
         let (Some(alarm), Some(sent)) = (self.timers.get(Timer::Timeout), self.recovery.last_sent) else {
             return;
         };
-        let due = alarm.min(sent + self.rtt.prompt_answer());
-        self.timers.arm(Timer::Timeout, due);
-        if due <= cx.now {
+        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) {
+            self.timers.arm(Timer::Timeout, alarm.min(sent + self.rtt.erto()));
+        } else {
             self.timers.clear(Timer::Timeout);
+            // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
+            let counted = if cx.now < sent + self.rtt.erto() { self.recovery.data_packets } else { 0 };
             self.lose_all(cx);
+            self.recovery.data_packets = counted;
         }
     }
 }
