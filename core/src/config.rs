@@ -30,6 +30,11 @@ pub struct EndpointConfig {
     pub max_excess_reply_bytes: u32,
     /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
     pub max_keyings_per_second: u32,
+    /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
+    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed; those beyond are dropped,
+    /// and the peers repeat them. With 0, the default, none are handed out: each, this end's own too, is computed in the
+    /// call that needs it, which takes milliseconds.
+    pub max_key_agreements: usize,
     /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
     pub open_timeout: Duration,
     /// Whether hellos and keyings from peers are answered at all. Default true; a mere client may say false.
@@ -226,6 +231,7 @@ impl Default for EndpointConfig {
             max_hello_replies_per_source: 1_000,
             max_excess_reply_bytes: 1_000_000,
             max_keyings_per_second: 1_000,
+            max_key_agreements: 0,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,
             forwarded_hello: ForwardedHelloPolicy::Answer,

@@ -17,7 +17,7 @@ use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
 use crate::params::{CERTIFICATE_MAX, EARLY_PACKETS, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
-use crate::profile::PendingKeying;
+use crate::profile::{Initiation, KeyingError, PendingKeying, SessionKeys};
 use crate::session::{Established, SessionState};
 use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
@@ -63,7 +63,8 @@ struct Keying {
     path: Path,
     far_certificate: Bytes,
     component: Vec<u8>,
-    pending: Box<dyn PendingKeying>,
+    /// None while it is away to be combined.
+    pending: Option<Box<dyn PendingKeying>>,
     cookie: Vec<u8>,
     cookie_changed: bool,
     /// Answers that could not be combined.
@@ -225,12 +226,26 @@ impl Endpoint {
             return Err(DropReason::OverLimit);
         }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
-        if let Some(existing) = self.other_session_with(slot, &identity) {
-            self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
-            self.settle(slot);
+        if self.ends_as_duplicate(slot, &identity) {
             return Ok(());
         }
-        let Ok(initiation) = self.profile.initiate(hello.certificate, &mut self.private_rng) else {
+        if self.hands_out_key_agreements() {
+            let session = self.slots.get(slot).map(|occupant| occupant.session.handle());
+            return self.hand_out_initiation(session.ok_or(DropReason::Unexpected)?, path, hello);
+        }
+        let initiation = self.profile.initiate(hello.certificate, &mut self.private_rng);
+        self.hello_agreed(slot, path, hello, initiation)
+    }
+
+    /// The initiator's half is there, for a session that is still in S_IHELLO_SENT.
+    pub(super) fn hello_agreed(
+        &mut self,
+        slot: u32,
+        path: Path,
+        hello: &ResponderHello<'_>,
+        initiation: Result<Initiation, KeyingError>,
+    ) -> Result<(), DropReason> {
+        let Ok(initiation) = initiation else {
             // Not an acceptable RHello: another of the candidates may give one.
             if let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) {
                 opening.no_agreement(self.now);
@@ -238,12 +253,25 @@ impl Endpoint {
             self.settle(slot);
             return Err(DropReason::NotAuthentic);
         };
+        let identity = identity_of(self.profile.as_ref(), hello.certificate);
+        // While it was computed elsewhere, another session may have got ahead.
+        if self.ends_as_duplicate(slot, &identity) {
+            return Ok(());
+        }
         self.begin_keying(slot, path, hello, initiation, identity);
         self.settle(slot);
         Ok(())
     }
 
-    /// Another session in S_KEYING_SENT or S_OPEN with this identity (§3.5.1.1.1, step 1).
+    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity.
+    fn ends_as_duplicate(&mut self, slot: u32, identity: &[u8; 32]) -> bool {
+        let Some(existing) = self.other_session_with(slot, identity) else { return false };
+        self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+        self.settle(slot);
+        true
+    }
+
+    /// Another session in S_KEYING_SENT or S_OPEN with this identity.
     fn other_session_with(&self, slot: u32, identity: &[u8; 32]) -> Option<crate::handle::SessionHandle> {
         self.by_identity
             .range((*identity, 0)..=(*identity, u32::MAX))
@@ -257,7 +285,7 @@ impl Endpoint {
         slot: u32,
         path: Path,
         hello: &ResponderHello<'_>,
-        initiation: crate::profile::Initiation,
+        initiation: Initiation,
         identity: [u8; 32],
     ) {
         let rx_id = self.ids.allocate(slot, &mut self.public_rng);
@@ -273,7 +301,7 @@ impl Endpoint {
             path,
             far_certificate: Bytes::copy_from_slice(hello.certificate),
             component: initiation.component,
-            pending: initiation.pending,
+            pending: Some(initiation.pending),
             cookie: hello.cookie.to_vec(),
             cookie_changed: false,
             failures: 0,
@@ -389,7 +417,6 @@ impl Endpoint {
 
     /// §3.5.1.1.1: combines the two halves; to S_OPEN.
     fn on_responder_keying(&mut self, slot: u32, chunk: &ResponderKeying<'_>) -> Result<(), DropReason> {
-        let now = self.now;
         let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
         let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
         let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
@@ -404,18 +431,38 @@ impl Endpoint {
         if !self.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
             return Err(DropReason::NotAuthentic);
         }
-        let Ok(keys) = keying.pending.finish(chunk.component) else {
+        // One answer at a time: while one is being combined, others are as if they had been lost.
+        let pending = keying.pending.take().ok_or(DropReason::Unexpected)?;
+        if self.config.max_key_agreements > 0 {
+            let session = occupant.session.handle();
+            self.hand_out_finish(session, chunk.session_id, pending, chunk.component);
+            return Ok(());
+        }
+        let keys = pending.finish(chunk.component);
+        self.keying_agreed(slot, chunk.session_id, pending, keys)
+    }
+
+    /// The two halves were combined, for a session that may have come to its end meanwhile.
+    pub(super) fn keying_agreed(
+        &mut self,
+        slot: u32,
+        tx_id: u32,
+        pending: Box<dyn PendingKeying>,
+        keys: Result<Box<dyn SessionKeys>, KeyingError>,
+    ) -> Result<(), DropReason> {
+        let now = self.now;
+        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
+        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
+        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
+        let Ok(keys) = keys else {
+            keying.pending = Some(pending);
             keying.failures += 1;
             opening.no_agreement(now);
             self.settle(slot);
             return Err(DropReason::NotAuthentic);
         };
-        let established = Established {
-            keys,
-            tx_id: chunk.session_id,
-            path: keying.path,
-            far_certificate: keying.far_certificate.clone(),
-        };
+        let established =
+            Established { keys, tx_id, path: keying.path, far_certificate: keying.far_certificate.clone() };
         let early = core::mem::take(&mut keying.early);
         self.with_session(slot, |session, cx| session.establish(cx, established));
         self.stats.sessions_opened += 1;

@@ -8,6 +8,7 @@ mod glare;
 mod ids;
 mod initiator;
 mod introduce;
+mod jobs;
 mod limits;
 mod reintroduce;
 mod responder;
@@ -31,6 +32,7 @@ use rand_core::{CryptoRng, Rng as _, SeedableRng as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
+pub use jobs::{KeyAgreed, KeyAgreement};
 pub use views::{RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef};
 
 use crate::config::EndpointConfig;
@@ -47,6 +49,7 @@ use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
 use initiator::Opening;
+use jobs::Jobs;
 use limits::{Bucket, ReplyLimits};
 use reintroduce::Forwards;
 use schedule::{Deadlines, ReadyRing};
@@ -109,6 +112,7 @@ pub struct Endpoint {
     cookies: Cookies,
     reply_limits: ReplyLimits,
     keying_bucket: Bucket,
+    jobs: Jobs,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
     forwards: Forwards,
@@ -158,6 +162,7 @@ impl Endpoint {
             events: EventQueue::default(),
             startup: StartupQueue::default(),
             reassembly: Reassembly::default(),
+            jobs: Jobs::default(),
             time_critical: TimeCriticalClock::default(),
             forwarded: VecDeque::new(),
             forwards: Forwards::default(),

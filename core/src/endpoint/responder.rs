@@ -14,7 +14,7 @@ use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::event::CloseReason;
 use crate::params::CERTIFICATE_MAX;
-use crate::profile::Response;
+use crate::profile::{KeyingError, Response};
 use crate::session::{Established, Role, Session, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -29,6 +29,16 @@ pub(super) struct Answered {
     reply: Option<Vec<u8>>,
     /// When the cookie was made that the session's address was last proved with.
     cookie_made: Instant,
+}
+
+/// An IIKeying that is worth a key agreement.
+struct Admitted {
+    digest: [u8; 32],
+    cookie_made: Instant,
+    /// Sessions whose place the new one takes.
+    stale: Vec<u32>,
+    /// The opening session that becomes this one, in glare.
+    yielded: Option<u32>,
 }
 
 impl Endpoint {
@@ -67,12 +77,40 @@ impl Endpoint {
 
     /// §3.5.1.1.2: an IIKeying whose cookie proves the address gets a session.
     pub(super) fn on_initiator_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
+        let Some(admitted) = self.admit_keying(path, keying)? else { return Ok(()) };
+        if self.hands_out_key_agreements() {
+            self.admit_job(&admitted.digest)?;
+        }
+        if !self.keying_bucket.take(self.now) {
+            return Err(DropReason::OverLimit);
+        }
+        if self.hands_out_key_agreements() {
+            self.hand_out_response(path, admitted.digest, keying);
+            return Ok(());
+        }
+        let response = self.profile.respond(keying.certificate, keying.component, &mut self.private_rng);
+        self.accept_keying(path, keying, admitted, response)
+    }
+
+    /// The response was computed elsewhere. Whether the IIKeying still is to have it is seen anew.
+    pub(super) fn response_agreed(
+        &mut self,
+        path: Path,
+        keying: &InitiatorKeying<'_>,
+        response: Result<Response, KeyingError>,
+    ) -> Result<(), DropReason> {
+        let Some(admitted) = self.admit_keying(path, keying)? else { return Ok(()) };
+        self.accept_keying(path, keying, admitted, response)
+    }
+
+    /// Everything that does not cost a key agreement. `None`: it has its answer already.
+    fn admit_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<Option<Admitted>, DropReason> {
         if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
         let cookie_made = match self.cookies.check(self.now, path.remote, keying.cookie_echo) {
             CookieCheck::Invalid => return Err(DropReason::NotAuthentic),
-            CookieCheck::OtherAddress => return self.send_cookie_change(path, keying),
+            CookieCheck::OtherAddress => return self.send_cookie_change(path, keying).map(|()| None),
             CookieCheck::Valid(made) => made,
         };
         if keying.session_id == 0 || !self.profile.is_authentic(keying.certificate) {
@@ -83,7 +121,7 @@ impl Endpoint {
         }
         let digest = digest_of(keying);
         if let Some(slot) = self.answered_slot(&digest) {
-            return self.repeat_reply(slot, path, keying, cookie_made);
+            return self.repeat_reply(slot, path, keying, cookie_made).map(|()| None);
         }
         if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
             return Err(DropReason::NotAuthentic);
@@ -97,18 +135,24 @@ impl Endpoint {
         if yielded.is_none() && stale.is_empty() && self.slots.len() >= self.config.max_sessions {
             return Err(DropReason::OverLimit);
         }
-        if !self.keying_bucket.take(self.now) {
-            return Err(DropReason::OverLimit);
-        }
-        let response = self.profile.respond(keying.certificate, keying.component, &mut self.private_rng);
+        Ok(Some(Admitted { digest, cookie_made, stale, yielded }))
+    }
+
+    fn accept_keying(
+        &mut self,
+        path: Path,
+        keying: &InitiatorKeying<'_>,
+        admitted: Admitted,
+        response: Result<Response, KeyingError>,
+    ) -> Result<(), DropReason> {
         let response = response.map_err(|_| DropReason::NotAuthentic)?;
         // Only now that the new session is sure to exist: a keying that comes to nothing closes nothing.
-        for slot in stale {
+        for slot in admitted.stale {
             self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
             self.settle(slot);
         }
-        let answered = Answered { digest, reply: None, cookie_made };
-        self.accept(path, keying, answered, response, yielded);
+        let answered = Answered { digest: admitted.digest, reply: None, cookie_made: admitted.cookie_made };
+        self.accept(path, keying, answered, response, admitted.yielded);
         Ok(())
     }
 

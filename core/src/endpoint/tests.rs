@@ -3,6 +3,7 @@
 mod cookies;
 mod fragments;
 mod introduce;
+mod jobs;
 mod keying;
 mod limits;
 mod overrides;

@@ -142,11 +142,20 @@ impl Pair {
 
     /// Two endpoints of the Flash profile, made with changes.
     pub(super) fn flash_with(seed: u8, change: impl Fn(usize, Builder) -> Builder) -> Self {
+        Self::flash_configured(seed, &EndpointConfig::default(), change)
+    }
+
+    /// Two endpoints of the Flash profile, made with changes and settings.
+    pub(super) fn flash_configured(
+        seed: u8,
+        config: &EndpointConfig,
+        change: impl Fn(usize, Builder) -> Builder,
+    ) -> Self {
         let nodes = [A, B].map(|index| {
             let mut rng = ChaCha20Rng::from_seed([seed ^ ((index as u8 + 1) << 4); 32]);
             let profile = change(index, FlashProfile::builder()).build(&mut rng).unwrap();
             let discriminator = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
-            (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator, EndpointConfig::default())
+            (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator, config.clone())
         });
         Self::with_nodes(seed, nodes.into())
     }

@@ -1,0 +1,265 @@
+//! Key agreements as jobs. One costs a millisecond and more, which is long for whoever moves packets: so an endpoint
+//! can hand out the arithmetic and take back what came of it, and meanwhile serve its sessions.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use chacha20::ChaCha20Rng;
+use rand_core::{Rng as _, SeedableRng as _};
+
+use super::Endpoint;
+use crate::error::DropReason;
+use crate::handle::SessionHandle;
+use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys};
+use crate::time::Instant;
+use crate::transmit::Path;
+use crate::wire::{InitiatorKeying, ResponderHello};
+
+/// After so long a job that was handed out is taken for lost, with whoever had it.
+const LOST_AFTER: Duration = Duration::from_secs(60);
+
+/// The arithmetic of a key agreement (RFC 7016 §3.5.1.1), to be [run](Self::run) wherever and whenever there is time:
+/// it needs nothing but itself. From [`Endpoint::poll_key_agreement`]; the result is for
+/// [`Endpoint::handle_key_agreed`] of the same endpoint.
+pub struct KeyAgreement {
+    id: u64,
+    work: Work,
+    profile: Arc<dyn CryptoProfile>,
+    rng: ChaCha20Rng,
+}
+
+/// What came of a [`KeyAgreement`]. If it never comes back, a session that the far end begins is as if its packet had been
+/// lost, and the far end repeats that; one that this end opens fails when its time is over.
+pub struct KeyAgreed {
+    id: u64,
+    outcome: Outcome,
+}
+
+enum Work {
+    Initiate { far_certificate: Vec<u8> },
+    Finish { pending: Box<dyn PendingKeying>, component: Vec<u8> },
+    Respond { far_certificate: Vec<u8>, component: Vec<u8> },
+}
+
+enum Outcome {
+    Initiated(Result<Initiation, KeyingError>),
+    Finished(Box<dyn PendingKeying>, Result<Box<dyn SessionKeys>, KeyingError>),
+    Responded(Result<Response, KeyingError>),
+}
+
+impl KeyAgreement {
+    /// Computes it: milliseconds, and for group 16 of the Flash profile ten of them.
+    #[must_use]
+    pub fn run(mut self) -> KeyAgreed {
+        let outcome = match self.work {
+            Work::Initiate { far_certificate } => {
+                Outcome::Initiated(self.profile.initiate(&far_certificate, &mut self.rng))
+            }
+            Work::Finish { pending, component } => {
+                let keys = pending.finish(&component);
+                Outcome::Finished(pending, keys)
+            }
+            Work::Respond { far_certificate, component } => {
+                Outcome::Responded(self.profile.respond(&far_certificate, &component, &mut self.rng))
+            }
+        };
+        KeyAgreed { id: self.id, outcome }
+    }
+}
+
+impl fmt::Debug for KeyAgreement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyAgreement").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for KeyAgreed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyAgreed").finish_non_exhaustive()
+    }
+}
+
+/// What the result of a job is for. Everything is looked at once more when it comes: much may have happened.
+#[derive(Debug)]
+enum Waiting {
+    /// An RHello: its answer needs the initiator's half.
+    Hello { session: SessionHandle, path: Path, tag: Vec<u8>, cookie: Vec<u8>, certificate: Vec<u8> },
+    /// An RIKeying: the session opens with the keys.
+    Finish { session: SessionHandle, tx_id: u32 },
+    /// An IIKeying: the session begins with the keys.
+    Keying { path: Path, digest: [u8; 32], keying: Box<OwnedKeying> },
+}
+
+/// An IIKeying that waits.
+#[derive(Debug)]
+struct OwnedKeying {
+    session_id: u32,
+    cookie: Vec<u8>,
+    certificate: Vec<u8>,
+    component: Vec<u8>,
+    signature: Vec<u8>,
+    signed: Vec<u8>,
+}
+
+/// Jobs, handed out or about to be.
+#[derive(Debug, Default)]
+pub(super) struct Jobs {
+    /// Not handed out yet.
+    queue: VecDeque<KeyAgreement>,
+    /// All of which the result is not back.
+    waiting: BTreeMap<u64, (Instant, Waiting)>,
+    /// Those of them that peers caused.
+    of_peers: usize,
+}
+
+impl Jobs {
+    fn take(&mut self, id: u64) -> Option<Waiting> {
+        let (_, waiting) = self.waiting.remove(&id)?;
+        self.of_peers -= usize::from(matches!(waiting, Waiting::Keying { .. }));
+        Some(waiting)
+    }
+
+    fn has_keying(&self, digest: &[u8; 32]) -> bool {
+        self.waiting.values().any(|(_, job)| matches!(job, Waiting::Keying { digest: other, .. } if other == digest))
+    }
+
+    fn has_hello(&self, handle: SessionHandle) -> bool {
+        self.waiting.values().any(|(_, job)| matches!(job, Waiting::Hello { session, .. } if *session == handle))
+    }
+
+    /// Forgets those whose result will not come any more.
+    fn forget_lost(&mut self, now: Instant) {
+        let queued: Vec<u64> = self.queue.iter().map(|job| job.id).collect();
+        let is_lost =
+            |id: &u64, since: Instant| now.saturating_duration_since(since) > LOST_AFTER && !queued.contains(id);
+        let lost: Vec<u64> =
+            self.waiting.iter().filter(|(id, (since, _))| is_lost(id, *since)).map(|(id, _)| *id).collect();
+        for id in lost {
+            self.take(id);
+        }
+    }
+}
+
+impl Endpoint {
+    /// The next key agreement to compute, if [`max_key_agreements`](crate::EndpointConfig::max_key_agreements) says that
+    /// they are handed out. To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives
+    /// `None`; the endpoint works on meanwhile.
+    pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
+        self.jobs.queue.pop_front()
+    }
+
+    /// Whether key agreements are handed out, rather than computed when they are needed.
+    #[must_use]
+    pub const fn hands_out_key_agreements(&self) -> bool {
+        self.config.max_key_agreements > 0
+    }
+
+    /// Takes back what came of a job: a session opens, or its opening goes on. Results may come in any order, late, or
+    /// never; one that nobody waits for any more is counted as unexpected.
+    pub fn handle_key_agreed(&mut self, now: Instant, agreed: KeyAgreed) {
+        self.advance(now);
+        let result = match (self.jobs.take(agreed.id), agreed.outcome) {
+            (Some(Waiting::Hello { session, path, tag, cookie, certificate }), Outcome::Initiated(initiation)) => {
+                let hello = ResponderHello { tag_echo: &tag, cookie: &cookie, certificate: &certificate };
+                // The tag still names the session if that still waits for its RHello.
+                match self.slots.resolve(session).filter(|slot| self.slot_of_tag(&tag) == Ok(*slot)) {
+                    Some(slot) => self.hello_agreed(slot, path, &hello, initiation),
+                    None => Err(DropReason::Unexpected),
+                }
+            }
+            (Some(Waiting::Finish { session, tx_id }), Outcome::Finished(pending, keys)) => {
+                match self.slots.resolve(session) {
+                    Some(slot) => self.keying_agreed(slot, tx_id, pending, keys),
+                    None => Err(DropReason::Unexpected),
+                }
+            }
+            (Some(Waiting::Keying { path, digest: _, keying }), Outcome::Responded(response)) => {
+                let keying = InitiatorKeying {
+                    session_id: keying.session_id,
+                    cookie_echo: &keying.cookie,
+                    certificate: &keying.certificate,
+                    component: &keying.component,
+                    signature: &keying.signature,
+                    signed: &keying.signed,
+                };
+                self.response_agreed(path, &keying, response)
+            }
+            _ => Err(DropReason::Unexpected),
+        };
+        if let Err(reason) = result {
+            self.count(reason);
+        }
+    }
+
+    fn hand_out(&mut self, work: Work, waiting: Waiting, ours: bool) {
+        let id = self.private_rng.next_u64();
+        let rng = ChaCha20Rng::from_rng(&mut self.private_rng);
+        let job = KeyAgreement { id, work, profile: Arc::clone(&self.profile), rng };
+        self.jobs.of_peers += usize::from(!ours);
+        self.jobs.waiting.insert(id, (self.now, waiting));
+        // What this end began is bounded by itself, and not to wait for what peers cause.
+        if ours {
+            self.jobs.queue.push_front(job);
+        } else {
+            self.jobs.queue.push_back(job);
+        }
+    }
+
+    /// An RHello that is to be answered.
+    pub(super) fn hand_out_initiation(
+        &mut self,
+        session: SessionHandle,
+        path: Path,
+        hello: &ResponderHello<'_>,
+    ) -> Result<(), DropReason> {
+        if self.jobs.has_hello(session) {
+            return Err(DropReason::Unexpected);
+        }
+        let (tag, cookie) = (hello.tag_echo.to_vec(), hello.cookie.to_vec());
+        let certificate = hello.certificate.to_vec();
+        let work = Work::Initiate { far_certificate: certificate.clone() };
+        self.hand_out(work, Waiting::Hello { session, path, tag, cookie, certificate }, true);
+        Ok(())
+    }
+
+    /// An RIKeying that is to be combined.
+    pub(super) fn hand_out_finish(
+        &mut self,
+        session: SessionHandle,
+        tx_id: u32,
+        pending: Box<dyn PendingKeying>,
+        component: &[u8],
+    ) {
+        let work = Work::Finish { pending, component: component.to_vec() };
+        self.hand_out(work, Waiting::Finish { session, tx_id }, true);
+    }
+
+    /// Whether an IIKeying may become a job: it is not one already, and there is room for it.
+    pub(super) fn admit_job(&mut self, digest: &[u8; 32]) -> Result<(), DropReason> {
+        if self.jobs.has_keying(digest) {
+            return Err(DropReason::Unexpected);
+        }
+        if self.jobs.of_peers >= self.config.max_key_agreements {
+            self.jobs.forget_lost(self.now);
+        }
+        if self.jobs.of_peers >= self.config.max_key_agreements { Err(DropReason::OverLimit) } else { Ok(()) }
+    }
+
+    /// An IIKeying that is to be answered, after [`admit_job`](Self::admit_job).
+    pub(super) fn hand_out_response(&mut self, path: Path, digest: [u8; 32], keying: &InitiatorKeying<'_>) {
+        let work = Work::Respond { far_certificate: keying.certificate.to_vec(), component: keying.component.to_vec() };
+        let keying = Box::new(OwnedKeying {
+            session_id: keying.session_id,
+            cookie: keying.cookie_echo.to_vec(),
+            certificate: keying.certificate.to_vec(),
+            component: keying.component.to_vec(),
+            signature: keying.signature.to_vec(),
+            signed: keying.signed.to_vec(),
+        });
+        self.hand_out(work, Waiting::Keying { path, digest, keying }, false);
+    }
+}

@@ -1,0 +1,172 @@
+//! Key agreements that are computed elsewhere.
+
+use alloc::vec::Vec;
+
+use super::pair::{A, B, Kind, Pair, address};
+use crate::endpoint::jobs::KeyAgreement;
+use crate::event::{Event, OpenFailure};
+use crate::{CloseMode, EndpointConfig, FlowOptions, SessionState};
+
+fn config(jobs: usize) -> EndpointConfig {
+    EndpointConfig { max_key_agreements: jobs, ..EndpointConfig::default() }
+}
+
+/// All jobs that a node has.
+fn jobs(pair: &mut Pair, node: usize) -> Vec<KeyAgreement> {
+    core::iter::from_fn(|| pair.nodes[node].endpoint.poll_key_agreement()).collect()
+}
+
+/// Computes all jobs of a node.
+fn compute(pair: &mut Pair, node: usize) -> usize {
+    let jobs = jobs(pair, node);
+    let count = jobs.len();
+    for job in jobs {
+        let agreed = job.run();
+        let now = pair.now;
+        pair.nodes[node].endpoint.handle_key_agreed(now, agreed);
+    }
+    count
+}
+
+/// Each step waits for its job, and nothing else does.
+#[test]
+fn a_session_opens_with_jobs_at_both_ends() {
+    let mut pair = Pair::with_config(1, config(4));
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    assert_eq!(pair.sent_of(Kind::InitiatorKeying, None, None).len(), 0, "the RHello waits for its job");
+    assert_eq!((compute(&mut pair, A), compute(&mut pair, A)), (1, 0));
+    pair.run_for_millis(30);
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 0, "the IIKeying waits for its job");
+    assert_eq!(compute(&mut pair, B), 1);
+    pair.run_for_millis(30);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    assert_eq!(compute(&mut pair, A), 1);
+    pair.run_for_millis(60);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
+    assert!(matches!(pair.nodes[B].events[..], [Event::SessionOpened { .. }]));
+}
+
+/// The same keys, in effect: data crosses, under the Flash profile too.
+#[test]
+fn data_crosses_after_jobs() {
+    let mut pair = Pair::flash_configured(2, &config(4), |_, builder| builder);
+    let session = pair.open(A);
+    let flow = pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().open_flow(FlowOptions::new("f")).unwrap();
+    pair.nodes[A].endpoint.send_flow_mut(pair.now, flow).unwrap().write("hello").unwrap();
+    for _ in 0..20 {
+        pair.run_for_millis(25);
+        compute(&mut pair, A);
+        compute(&mut pair, B);
+    }
+    let readable = |event: &Event| if let Event::FlowReadable { flow } = event { Some(*flow) } else { None };
+    let read = pair.nodes[B].events.iter().find_map(readable);
+    let mut flow = pair.nodes[B].endpoint.recv_flow_mut(pair.now, read.unwrap()).unwrap();
+    assert_eq!(flow.read().unwrap().data, "hello");
+}
+
+/// While its job waits, an IIKeying that comes again makes no second one; and when it is done, its answer is repeated.
+#[test]
+fn a_keying_that_is_repeated_costs_one_job() {
+    let mut pair = Pair::named(3, &[("alice", config(0)), ("bob", config(4))]);
+    let session = pair.open(A);
+    pair.run_for_millis(6_000);
+    let keyings = pair.sent_of(Kind::InitiatorKeying, None, None).len();
+    assert!(keyings >= 3, "{keyings} IIKeyings");
+    assert_eq!(compute(&mut pair, B), 1);
+    pair.run_for_millis(200);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 1);
+}
+
+/// Beyond the limit, IIKeyings are as if they had been lost, and sessions that are open do not notice.
+#[test]
+fn jobs_wait_in_limited_number() {
+    let names = ["a", "b", "c", "d", "e"];
+    let mut nodes: Vec<_> = names.iter().map(|name| (*name, config(0))).collect();
+    nodes.push(("server", config(2)));
+    let mut pair = Pair::named(4, &nodes);
+    for node in 0..5 {
+        pair.open_to(node, "server", &[5]);
+    }
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[5].endpoint.stats().over_limit, 3);
+    assert_eq!(compute(&mut pair, 5), 2);
+    assert_eq!(pair.nodes[5].endpoint.sessions().count(), 2);
+    for _ in 0..10 {
+        pair.run_for_millis(1_000);
+        compute(&mut pair, 5);
+    }
+    assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at a later attempt");
+}
+
+/// Results for what is over, and results of another endpoint, open nothing and are counted.
+#[test]
+fn late_and_foreign_results_do_nothing() {
+    let mut pair = Pair::with_config(5, config(4));
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    let hello = jobs(&mut pair, A);
+    let now = pair.now;
+    pair.nodes[A].endpoint.session_mut(now, session).unwrap().close(CloseMode::Abrupt);
+    let before = pair.nodes[A].endpoint.stats().unexpected;
+    for job in hello {
+        pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
+    }
+    assert_eq!(pair.nodes[A].endpoint.stats().unexpected, before + 1);
+    pair.open(A);
+    pair.run_for_millis(60);
+    for job in jobs(&mut pair, A) {
+        let unexpected = pair.nodes[B].endpoint.stats().unexpected;
+        pair.nodes[B].endpoint.handle_key_agreed(pair.now, job.run());
+        assert_eq!(pair.nodes[B].endpoint.stats().unexpected, unexpected + 1);
+    }
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 0);
+}
+
+/// Whoever took jobs and died holds up nobody for ever.
+#[test]
+fn jobs_that_never_come_back_make_room_after_a_minute() {
+    let mut pair = Pair::named(6, &[("alice", config(0)), ("bob", config(1))]);
+    let first = pair.open(A);
+    pair.run_for_millis(500);
+    assert_eq!(jobs(&mut pair, B).len(), 1, "dropped");
+    pair.run_for_millis(100_000);
+    assert!(pair.nodes[A].events.iter().any(
+        |event| matches!(event, Event::SessionFailed { session, reason: OpenFailure::TimedOut } if *session == first)
+    ));
+    let second = pair.open(A);
+    pair.run_for_millis(500);
+    assert_eq!(compute(&mut pair, B), 1);
+    pair.run_for_millis(500);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session: second }));
+}
+
+/// An initiator whose answer does not combine goes on waiting for a better one.
+#[test]
+fn an_answer_that_does_not_combine_in_a_job_is_survived() {
+    let mut pair = Pair::with_config(7, config(4));
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    compute(&mut pair, A);
+    pair.lose(Kind::ResponderKeying);
+    pair.run_for_millis(60);
+    compute(&mut pair, B);
+    pair.run_for_millis(60);
+    let (_, keying) = pair.log.iter().rfind(|(_, sent)| sent.kind() == Kind::ResponderKeying).cloned().unwrap();
+    let (id, _) = keying.plain().unwrap();
+    let signed = crate::wire::ResponderKeying::signed_parameters(77, b"no salt");
+    let forged =
+        crate::wire::ResponderKeying { session_id: 77, component: b"no salt", signature: b"X", signed: &signed };
+    pair.inject(address(B), A, id, &forged);
+    pair.run_for_millis(30);
+    assert_eq!(compute(&mut pair, A), 1);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    pair.fate = alloc::boxed::Box::new(|_| alloc::vec![core::time::Duration::from_millis(25)]);
+    for _ in 0..40 {
+        pair.run_for_millis(50);
+        compute(&mut pair, A);
+        compute(&mut pair, B);
+    }
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
+}
