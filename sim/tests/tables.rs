@@ -251,7 +251,8 @@ both = {{ rate = "10Mbit", delay = "25ms" }}
         })
         .collect();
     times.sort_unstable();
-    (times[times.len() / 2], times[times.len() - 1])
+    let at = |index: usize| times.get(index).copied().unwrap_or_default();
+    (at(times.len() / 2), at(times.len() - 1))
 }
 
 /// A time as it is shown, in microseconds.

@@ -23,7 +23,7 @@ impl Driver {
     pub(crate) fn new(pump: Pump, app: NodeApp, signal: Arc<Signal>) -> Self {
         Self(Box::pin(async move {
             let mut app = app;
-            run_with(pump, &mut app, &signal).await
+            run_with(pump, &mut app, signal).await
         }))
     }
 }
@@ -71,10 +71,14 @@ impl Signal {
 /// # Errors
 /// As the system tells, if a socket fails for good.
 pub async fn run(pump: Pump, app: &mut (dyn App + Send)) -> io::Result<()> {
-    run_with(pump, app, &Signal::default()).await
+    run_with(pump, app, Arc::new(Signal::default())).await
 }
 
-async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: &Signal) -> io::Result<()> {
+async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal>) -> io::Result<()> {
+    pump.compute_elsewhere({
+        let signal = Arc::clone(&signal);
+        move || signal.set()
+    })?;
     // The pump reads and writes; these only wait.
     let sockets: Vec<Async<Arc<UdpSocket>>> = pump
         .sockets()

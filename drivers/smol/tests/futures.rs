@@ -11,7 +11,10 @@ use rtmfp_smol::{Endpoint, NodeError, RecvFlow, Session};
 fn endpoint(name: &str) -> (Endpoint, smol::Task<std::io::Result<()>>) {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
     let local = "127.0.0.1:0".parse().unwrap();
-    let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), profile, &[local]).unwrap();
+    let mut config = EndpointConfig::default();
+    // On a thread of their own, as a server would have it.
+    config.max_key_agreements = 2;
+    let (endpoint, driver) = Endpoint::bind(config, profile, &[local]).unwrap();
     (endpoint, smol::spawn(driver))
 }
 

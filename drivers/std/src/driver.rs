@@ -42,9 +42,12 @@ impl Driver {
     /// Drives a pump that was made elsewhere.
     ///
     /// # Errors
-    /// As the system tells, if there is no loopback socket to be had for the [`Waker`].
-    pub fn new(pump: Pump) -> io::Result<Self> {
-        Ok(Self { pump, waker: Waker::new()? })
+    /// As the system tells, if there is no loopback socket to be had for the [`Waker`], or no thread for key agreements.
+    pub fn new(mut pump: Pump) -> io::Result<Self> {
+        let waker = Waker::new()?;
+        let agreed = waker.clone();
+        pump.compute_elsewhere(move || agreed.wake())?;
+        Ok(Self { pump, waker })
     }
 
     /// The local address of an interface.

@@ -6,6 +6,7 @@ use std::io::{self, IoSliceMut};
 use quinn_udp::EcnCodepoint;
 use rtmfp_core::{App, Ecn, Endpoint, Instant, InterfaceId, Path, RecvMeta, Transmit, TransmitBuf};
 
+use crate::agreements::Agreements;
 use crate::clock::Clock;
 use crate::socket::Socket;
 
@@ -66,6 +67,7 @@ pub struct Pump {
     unsent: Option<(Transmit, usize)>,
     woken: bool,
     segmentation: bool,
+    agreements: Option<Agreements>,
     stats: PumpStats,
 }
 
@@ -84,6 +86,7 @@ impl Pump {
             unsent: None,
             woken: true,
             segmentation: true,
+            agreements: None,
             stats: PumpStats::default(),
         }
     }
@@ -133,6 +136,20 @@ impl Pump {
         self.segmentation = on;
     }
 
+    /// Has another thread compute the key agreements that the endpoint hands out
+    /// ([`max_key_agreements`](rtmfp_core::EndpointConfig::max_key_agreements)), and `wake` called there whenever one is
+    /// done: call [`turn`](Self::turn) soon then. Without it a turn computes one itself, after everything else. The
+    /// drivers call this; without effect if the endpoint hands out none.
+    ///
+    /// # Errors
+    /// As the system tells, if a thread cannot be started.
+    pub fn compute_elsewhere(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
+        if self.endpoint.hands_out_key_agreements() && self.agreements.is_none() {
+            self.agreements = Some(Agreements::start(wake)?);
+        }
+        Ok(())
+    }
+
     /// Does what there is to do, within a budget: timers, datagrams in, events, the application, datagrams out.
     ///
     /// # Errors
@@ -140,6 +157,9 @@ impl Pump {
     pub fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
         let mut more = self.receive()?;
         let now = self.clock.now();
+        if let Some(agreements) = &self.agreements {
+            agreements.collect(now, &mut self.endpoint);
+        }
         if self.endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.endpoint.handle_timeout(now);
         }
@@ -156,9 +176,22 @@ impl Pump {
             self.events(now, app);
             more = true;
         }
+        more |= self.agree();
         let done = app.is_done() && !more && blocked.is_none();
         let deadline = [self.endpoint.poll_timeout(), app.next_timeout()].into_iter().flatten().min();
         Ok(Turn { more, blocked, deadline, done })
+    }
+
+    /// Key agreements, behind all that is quickly done. True if one was computed here.
+    fn agree(&mut self) -> bool {
+        if let Some(agreements) = &self.agreements {
+            agreements.take(&mut self.endpoint);
+            return false;
+        }
+        let Some(job) = self.endpoint.poll_key_agreement() else { return false };
+        let agreed = job.run();
+        self.endpoint.handle_key_agreed(self.clock.now(), agreed);
+        true
     }
 
     /// Hands all events to the application. True if the budget ran out first.

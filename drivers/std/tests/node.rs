@@ -5,9 +5,10 @@ use core::task::Poll;
 use std::sync::Arc;
 use std::thread;
 
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
-use rtmfp_std::{Node, NodeError, RecvFlow, Session};
+use rtmfp_std::{Node, NodeError, RecvFlow, Session, system_rng};
 
 fn node(name: &str) -> Node {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
@@ -175,5 +176,26 @@ fn every_socket_is_waited_for_however_many_there_are() {
             let session = near.connect("far", &[*address]).unwrap();
             assert_eq!(session.remote_addr(), Some(*address), "of {count}");
         }
+    }
+}
+
+/// Key agreements on a thread of their own, at both ends.
+#[test]
+fn sessions_open_when_key_agreements_are_handed_out() {
+    let node = || {
+        let mut config = EndpointConfig::default();
+        config.max_key_agreements = 2;
+        let profile = FlashProfile::builder().groups(&[Group::Modp1024]).build(&mut *system_rng().unwrap()).unwrap();
+        let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
+        (Node::bind(config, Arc::new(profile), &["127.0.0.1:0".parse().unwrap()]).unwrap(), name)
+    };
+    let (far, name) = node();
+    for _ in 0..3 {
+        let (near, _) = node();
+        let session = near.connect(name.clone(), far.local_addrs()).unwrap();
+        let flow = session.open_flow(FlowOptions::new("f"));
+        flow.send("hello").unwrap();
+        let heard = far.accept().unwrap().accept_flow().unwrap().recv().unwrap().unwrap();
+        assert_eq!(heard.data, "hello");
     }
 }

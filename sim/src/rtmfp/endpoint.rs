@@ -85,9 +85,12 @@ impl<A: App + 'static> EndpointNode<A> {
         }
     }
 
-    /// Events to the application, and its own deadline, until both are quiet.
+    /// Key agreements, which take no time here, events to the application, and its own deadline, until all are quiet.
     fn round(&mut self, now: Instant) {
         loop {
+            while let Some(job) = self.endpoint.poll_key_agreement() {
+                self.endpoint.handle_key_agreed(now, job.run());
+            }
             while let Some(event) = self.endpoint.poll_event() {
                 self.app.on_event(now, &mut self.endpoint, event);
             }

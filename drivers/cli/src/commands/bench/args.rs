@@ -59,6 +59,9 @@ pub struct BenchCommon {
     /// No message authentication codes: packets have a checksum only
     #[arg(long)]
     pub no_hmac: bool,
+    /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub key_agreements: usize,
     /// Diffie-Hellman group: 2, 5, 14 or 16
     #[arg(long, default_value_t = 14, value_parser = group)]
     pub group: u64,
