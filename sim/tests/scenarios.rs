@@ -103,3 +103,9 @@ fn a_sign_of_life_lets_out_no_more_than_a_burst() {
 fn a_move_before_the_keys_lets_out_no_more_than_a_burst() {
     found(include_str!("found/burst-at-a-move-before-the-keys.toml"));
 }
+
+/// Signs of life used up the burst, and no timer was left to let out more.
+#[test]
+fn signs_of_life_leave_a_timer() {
+    found(include_str!("found/stuck-after-signs-of-life.toml"));
+}

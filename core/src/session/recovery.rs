@@ -226,14 +226,15 @@ impl Session {
         let (Some(alarm), Some(sent)) = (self.timers.get(Timer::Timeout), self.recovery.last_sent) else {
             return;
         };
-        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) {
-            self.timers.arm(Timer::Timeout, alarm.min(sent + self.rtt.erto()));
-        } else {
-            self.timers.clear(Timer::Timeout);
-            // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
-            let counted = if cx.now < sent + self.rtt.erto() { self.recovery.data_packets } else { 0 };
-            self.lose_all(cx);
-            self.recovery.data_packets = counted;
+        // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
+        let timeout = sent + self.rtt.erto();
+        let counted = if cx.now < timeout { self.recovery.data_packets } else { 0 };
+        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) || counted >= BURST_PACKETS {
+            self.timers.arm(Timer::Timeout, alarm.min(timeout));
+            return;
         }
+        self.timers.clear(Timer::Timeout);
+        self.lose_all(cx);
+        self.recovery.data_packets = counted;
     }
 }
