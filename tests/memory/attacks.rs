@@ -1,0 +1,306 @@
+//! Attacks on what an endpoint keeps, each against the limit that is to hold.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use rtmfp_core::wire::{
+    Address, AddressOrigin, Chunk, ForwardedHello, FragmentControl, InitiatorHello, InitiatorKeying, PacketFragment,
+    Redirect,
+};
+use rtmfp_core::{Endpoint, EndpointConfig, Event, InterfaceId, Path, RecvMeta, Target, TransmitBuf};
+use rtmfp_tests::counting::held;
+use rtmfp_tests::raw_peer::RawPeer;
+use rtmfp_tests::siege::{address, plain};
+
+use crate::{START, data, endpoint, named};
+
+/// What came of an attack.
+pub(crate) struct Outcome {
+    /// Bytes held at the most.
+    pub(crate) held: isize,
+    /// Packets or chunks that were refused because of a limit.
+    pub(crate) refused: isize,
+}
+
+/// An attack, and what holds it.
+pub(crate) struct Attack {
+    pub(crate) name: &'static str,
+    /// In words.
+    pub(crate) limit: &'static str,
+    /// Bytes that may be held.
+    pub(crate) most: isize,
+    pub(crate) run: fn() -> Outcome,
+}
+
+/// All of them.
+pub(crate) const ALL: [Attack; 9] = [
+    Attack {
+        name: "100,000 hellos from as many addresses",
+        limit: "nothing is kept of a hello; 256 answers may wait",
+        most: 2 << 20,
+        run: hellos,
+    },
+    Attack {
+        name: "20,000 keyings with forged cookies",
+        limit: "nothing is kept before a cookie is proved",
+        most: 65_536,
+        run: keyings,
+    },
+    Attack {
+        name: "3,000 sessions that are opened and left",
+        limit: "`max_sessions`, 256 here",
+        most: 256 * 4_096,
+        run: sessions,
+    },
+    Attack {
+        name: "20,000 packet fragments that make no packet",
+        limit: "256 packets, 1 MiB",
+        most: 2 << 20,
+        run: packet_fragments,
+    },
+    Attack { name: "100,000 flow IDs", limit: "`max_recv_flows`, 1,024", most: 2 << 20, run: flow_ids },
+    Attack {
+        name: "400,000 fragments with a gap before each",
+        limit: "1,024 ranges a flow; `max_recv_bytes`, 16 MiB",
+        most: 16 << 20,
+        run: gaps,
+    },
+    Attack {
+        name: "20,000 messages of 4 kB that nobody reads",
+        limit: "`max_recv_bytes`, 16 MiB",
+        most: 17 << 20,
+        run: unread,
+    },
+    Attack {
+        name: "10,000 hellos for others, forwarded and not",
+        limit: "`max_unmatched_hellos`, 64 here",
+        most: 262_144,
+        run: for_others,
+    },
+    Attack {
+        name: "10,000 redirects of an opening session",
+        limit: "`max_candidates`, 24",
+        most: 65_536,
+        run: redirects,
+    },
+];
+
+/// Watches what is held while an endpoint is fed.
+struct Watch {
+    before: isize,
+    most: isize,
+}
+
+impl Watch {
+    fn new() -> Self {
+        Self { before: held(), most: 0 }
+    }
+
+    fn look(&mut self) {
+        self.most = self.most.max(held() - self.before);
+    }
+
+    /// A stranger is still served.
+    fn end(self, mut endpoint: Endpoint, after: Duration, refused: u64) -> Outcome {
+        let later = START + after;
+        endpoint.handle_timeout(later);
+        let mut buf = TransmitBuf::new(4);
+        while endpoint.poll_transmit(later, &mut buf).is_some() {}
+        while endpoint.poll_event().is_some() {}
+        let mut friend = RawPeer::new(plain("friend").0, address(1), 77);
+        friend.connect(&mut endpoint, later, b"victim");
+        friend.send(&mut endpoint, later, &[Chunk::UserData(data(0, 1, &named(), b"hello"))]);
+        let flow = std::iter::from_fn(|| endpoint.poll_event()).find_map(|event| {
+            let Event::FlowOpened { flow } = event else { return None };
+            Some(flow)
+        });
+        let read = endpoint.recv_flow_mut(later, flow.expect("a flow")).and_then(|mut flow| flow.read());
+        assert_eq!(read.expect("a message").data, "hello");
+        Outcome { held: self.most, refused: refused as isize }
+    }
+}
+
+fn source(number: u64) -> SocketAddr {
+    SocketAddr::from(([10, (number >> 16) as u8, (number >> 8) as u8, number as u8], 1_000))
+}
+
+fn arrive(endpoint: &mut Endpoint, from: SocketAddr, mut datagram: Vec<u8>) {
+    let path = Path { interface: InterfaceId(0), remote: from };
+    let _ = endpoint.handle_datagram(START, path, RecvMeta::default(), &mut datagram);
+}
+
+fn hellos() -> Outcome {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    let hello = peer.startup(0, &InitiatorHello { discriminator: b"victim", tag: &[7; 16] });
+    let mut watch = Watch::new();
+    for number in 0..100_000 {
+        arrive(&mut victim, source(number), hello.clone());
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(2), refused)
+}
+
+fn keyings() -> Outcome {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    let mut watch = Watch::new();
+    for number in 0..20_000_u64 {
+        let cookie = [number.to_be_bytes(); 8].concat();
+        let signed = InitiatorKeying::signed_parameters(7, &cookie, b"mallory", b"ab");
+        let keying = InitiatorKeying {
+            session_id: 7,
+            cookie_echo: &cookie,
+            certificate: b"mallory",
+            component: b"ab",
+            signature: b"X",
+            signed: &signed,
+        };
+        let datagram = peer.startup(0, &keying);
+        arrive(&mut victim, source(number), datagram);
+        watch.look();
+    }
+    let refused = victim.stats().dropped_not_authentic;
+    watch.end(victim, Duration::from_secs(2), refused)
+}
+
+fn sessions() -> Outcome {
+    let mut config = EndpointConfig::default();
+    config.max_sessions = 256;
+    config.max_keyings_per_second = u32::MAX;
+    let mut victim = endpoint(&config, &plain("victim"));
+    let mut watch = Watch::new();
+    for number in 0..3_000 {
+        let mut peer = RawPeer::new(plain("mallory").0, source(number), number);
+        peer.hello(b"victim");
+        peer.talk(&mut victim, START);
+        while victim.poll_event().is_some() {}
+        drop(peer);
+        watch.look();
+    }
+    assert_eq!(victim.sessions().count(), 256);
+    let refused = victim.stats().over_limit;
+    // They are closed when their idle limit or patience is over.
+    while let Some(now) = victim.poll_timeout().filter(|at| *at < START + Duration::from_secs(900)) {
+        victim.handle_timeout(now);
+        let mut buf = TransmitBuf::new(4);
+        while victim.poll_transmit(now, &mut buf).is_some() {}
+        while victim.poll_event().is_some() {}
+    }
+    watch.end(victim, Duration::from_secs(900), refused)
+}
+
+fn packet_fragments() -> Outcome {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    let mut watch = Watch::new();
+    for number in 0..20_000_u64 {
+        let chunk = PacketFragment {
+            more_fragments: true,
+            packet_id: number / 3,
+            fragment_number: number % 300,
+            fragment: &[7; 1_000],
+        };
+        let datagram = peer.startup(0, &chunk);
+        arrive(&mut victim, source(number % 250), datagram);
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(70), refused)
+}
+
+/// An endpoint, and a peer with a session.
+fn connected(config: &EndpointConfig) -> (Endpoint, RawPeer) {
+    let mut victim = endpoint(config, &plain("victim"));
+    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    peer.connect(&mut victim, START, b"victim");
+    while victim.poll_event().is_some() {}
+    (victim, peer)
+}
+
+fn flow_ids() -> Outcome {
+    let (mut victim, mut peer) = connected(&EndpointConfig::default());
+    let (options, mut watch) = (named(), Watch::new());
+    for flow in 0..100_000 {
+        peer.send(&mut victim, START, &[Chunk::UserData(data(flow, 1, &options, b"x"))]);
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(1), refused)
+}
+
+fn gaps() -> Outcome {
+    let (mut victim, mut peer) = connected(&EndpointConfig::default());
+    let (options, mut watch) = (named(), Watch::new());
+    for flow in 0..400 {
+        for fragment in 1..=1_000_u64 {
+            let mut chunk = data(flow, fragment * 2, &options, b"x");
+            chunk.control = FragmentControl::Middle;
+            peer.send(&mut victim, START, &[Chunk::UserData(chunk)]);
+        }
+        peer.talk(&mut victim, START);
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(1), refused)
+}
+
+fn unread() -> Outcome {
+    let (mut victim, mut peer) = connected(&EndpointConfig::default());
+    let (options, mut watch) = (named(), Watch::new());
+    for number in 0..20_000 {
+        peer.send(&mut victim, START, &[Chunk::UserData(data(number % 100, number / 100 + 1, &options, &[7; 4_096]))]);
+        peer.talk(&mut victim, START);
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(1), refused)
+}
+
+fn for_others() -> Outcome {
+    let mut config = EndpointConfig::default();
+    config.max_unmatched_hellos = 64;
+    let (mut victim, mut peer) = connected(&config);
+    let mut watch = Watch::new();
+    for number in 0..10_000_u64 {
+        let (name, tag) = (format!("somebody {number}"), number.to_be_bytes());
+        if number % 2 == 0 {
+            let hello = peer.startup(0, &InitiatorHello { discriminator: name.as_bytes(), tag: &tag });
+            arrive(&mut victim, source(number), hello);
+        } else {
+            let socket = source(number);
+            let reply_address = Address { origin: AddressOrigin::Observed, socket };
+            let hello = ForwardedHello { discriminator: name.as_bytes(), reply_address, tag: &tag };
+            peer.send(&mut victim, START, &[Chunk::ForwardedHello(hello)]);
+        }
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(2), refused)
+}
+
+fn redirects() -> Outcome {
+    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
+    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    victim.open(START, Target::new(&b"nobody"[..], peer.path())).unwrap();
+    peer.talk(&mut victim, START);
+    let tag = peer.seen_tag.clone();
+    let mut watch = Watch::new();
+    let mut sent = 0;
+    for number in 0..10_000_u64 {
+        let destinations: Vec<Address> = (0..20)
+            .map(|more| Address { origin: AddressOrigin::Observed, socket: source(number * 20 + more) })
+            .collect();
+        let destinations = destinations[..].into();
+        let datagram = peer.startup(0, &Redirect { tag_echo: &tag, destinations });
+        arrive(&mut victim, peer.address, datagram);
+        let mut buf = TransmitBuf::new(4);
+        while let Some(transmit) = victim.poll_transmit(START, &mut buf) {
+            sent += transmit.len.div_ceil(transmit.segment_size.unwrap_or(transmit.len));
+        }
+        watch.look();
+    }
+    assert!(sent <= 24, "{sent} hellos to redirect destinations");
+    watch.end(victim, Duration::from_secs(100), 10_000 * 20 - sent as u64)
+}
