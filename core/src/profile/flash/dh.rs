@@ -56,6 +56,8 @@ impl PublicKey {
 pub(super) struct PrivateKey {
     group: Group,
     exponent: U512,
+    /// Length of the exponent, which is no secret.
+    bits: u32,
 }
 
 impl PrivateKey {
@@ -70,20 +72,21 @@ impl PrivateKey {
         Self::from_exponent(group, &bytes)
     }
 
-    /// A key that was saved: [`exponent_len`](Group::exponent_len) bytes, the top bit set.
+    /// A key that was saved: [`exponent_len`](Group::exponent_len) bytes or up to 64, the top bit set.
     pub(super) fn restore(group: Group, bytes: &[u8]) -> Option<Self> {
-        let fits = bytes.len() == group.exponent_len() && bytes.first().is_some_and(|first| first & 0x80 != 0);
+        let lengths = group.exponent_len()..=U512::BYTES;
+        let fits = lengths.contains(&bytes.len()) && bytes.first().is_some_and(|first| first & 0x80 != 0);
         fits.then(|| Self::from_exponent(group, bytes))
     }
 
     fn from_exponent(group: Group, bytes: &[u8]) -> Self {
-        Self { group, exponent: from_be_bytes(bytes) }
+        Self { group, exponent: from_be_bytes(bytes), bits: bytes.len() as u32 * 8 }
     }
 
     /// What [`restore`](Self::restore) takes.
     pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let whole = Zeroizing::new(self.exponent.to_be_bytes().as_ref().to_vec());
-        let from = whole.len().saturating_sub(self.group.exponent_len());
+        let from = whole.len().saturating_sub(self.bits as usize / 8);
         Zeroizing::new(whole.get(from..).unwrap_or_default().to_vec())
     }
 
@@ -111,7 +114,7 @@ impl PrivateKey {
     }
 
     fn power(&self, base: &[u8]) -> Zeroizing<Vec<u8>> {
-        let bits = self.group.exponent_bits();
+        let bits = self.bits;
         match self.group {
             Group::Modp1024 => power(&PRIME_1024, base, &self.exponent, bits),
             Group::Modp1536 => power(&PRIME_1536, base, &self.exponent, bits),

@@ -55,14 +55,16 @@ impl Group {
         }
     }
 
-    /// Length of private exponents in bits: twice the higher estimate of the group's strength (RFC 3526 §8; group 2
-    /// by the same measure). Full-size exponents would be no stronger and cost four to eight times as much.
+    /// Length of private exponents in bits. RFC 7425 sets none. What counts is twice the strength of the group: 225
+    /// bits for group 14 and 325 for group 16 by RFC 7919 §A, 224 and 304 by NIST SP 800-56A, rounded up here;
+    /// groups 2 and 5, which are weaker, have what RFC 3526 §8 says at most for group 5, and the same measure for 2.
+    /// Full-size exponents would be no stronger and cost eight to twelve times as much.
     pub(super) const fn exponent_bits(self) -> u32 {
         match self {
             Self::Modp1024 => 224,
             Self::Modp1536 => 240,
-            Self::Modp2048 => 320,
-            Self::Modp4096 => 480,
+            Self::Modp2048 => 256,
+            Self::Modp4096 => 352,
         }
     }
 
@@ -71,8 +73,8 @@ impl Group {
         match self {
             Self::Modp1024 => 28,
             Self::Modp1536 => 30,
-            Self::Modp2048 => 40,
-            Self::Modp4096 => 60,
+            Self::Modp2048 => 32,
+            Self::Modp4096 => 44,
         }
     }
 

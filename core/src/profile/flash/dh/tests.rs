@@ -79,6 +79,24 @@ fn powers_are_those_of_the_other_library() {
     }
 }
 
+/// Static keys that were saved when exponents were longer are read, and saved again as they were.
+#[test]
+fn longer_exponents_are_as_good() {
+    for group in Group::ALL {
+        for len in [group.exponent_len(), group.exponent_len() + 8, 64] {
+            for pattern in [[0xff; 64], [0x80; 64], core::array::from_fn(|n| 0x80 | (n * 37) as u8)] {
+                let bytes = &pattern[..len];
+                let key = PrivateKey::restore(group, bytes).unwrap();
+                let exponent = BigUint::from_bytes_be(bytes);
+                let expected = BigUint::from(2_u32).modpow(&exponent, &prime(group)).to_bytes_be();
+                assert_eq!(key.public_key(), expected, "{group:?}, {len} bytes");
+                assert_eq!(*key.to_bytes(), bytes);
+            }
+        }
+        assert!(PrivateKey::restore(group, &[0xff; 65]).is_none(), "too long");
+    }
+}
+
 /// RFC 7425 §4.6.2: no leading zero bytes, neither in keys nor in secrets. One in 256 has some.
 #[test]
 fn leading_zeros_are_cut_off() {
