@@ -8,71 +8,47 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::attempts::Attempts;
-use super::demux::startup_chunks;
 use super::introduce::is_reachable;
+use super::keying::Keying;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::startup::StartupPacket;
 use super::{Endpoint, Target, identity_of};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
-use crate::params::{CERTIFICATE_MAX, EARLY_PACKETS, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
-use crate::profile::{Initiation, KeyingError, PendingKeying, SessionKeys};
-use crate::session::{Established, SessionState};
+use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
+use crate::profile::{Initiation, KeyingError};
+use crate::session::SessionState;
 use crate::time::Instant;
-use crate::transmit::{Path, RecvMeta};
-use crate::wire::{
-    Chunk, CookieChange, InitiatorHello, InitiatorKeying, Malformed, PacketFragment, Redirect, ResponderHello,
-    ResponderKeying,
-};
+use crate::transmit::Path;
+use crate::wire::{InitiatorHello, Redirect, ResponderHello};
 
 /// The longest Endpoint Discriminator that fits a hello in any path's datagram.
 pub(super) const MAX_DISCRIMINATOR: usize = 1_024;
 /// After an answer that cannot be combined, how long a better one is waited for: a forged one must not end the
 /// opening, and a peer that does not fit should not be waited for until the ultimate timeout.
 const FAILED_KEYING_PATIENCE: Duration = Duration::from_secs(3);
-
-/// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
-const MAX_FAILED_KEYINGS: u32 = 8;
 /// The longest cookie that is echoed, so that a responder cannot have large packets sent, again and again, to an
 /// address that is not its own.
-const MAX_COOKIE: usize = 1_024;
+pub(super) const MAX_COOKIE: usize = 1_024;
 
 /// A session that is being opened from this end.
 #[derive(Debug)]
 pub(super) struct Opening {
     discriminator: Bytes,
-    tag: [u8; TAG_LEN],
+    pub(super) tag: [u8; TAG_LEN],
     /// The ultimate open timeout.
     deadline: Instant,
-    candidates: Vec<(Path, Attempts)>,
+    pub(super) candidates: Vec<(Path, Attempts)>,
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
-    keying: Option<Box<Keying>>,
+    pub(super) keying: Option<Box<Keying>>,
     /// Who answered with a Redirect, or had the hello answered by somebody else.
     pub(super) introducers: Vec<Path>,
     /// Why to say it failed, if it does.
     failure: OpenFailure,
     /// When this end first insisted on its own opening in glare (§3.5.1.3).
     pub(super) glare_since: Option<Instant>,
-}
-
-/// The state of S_KEYING_SENT.
-#[derive(Debug)]
-struct Keying {
-    path: Path,
-    far_certificate: Bytes,
-    component: Vec<u8>,
-    /// None while it is away to be combined.
-    pending: Option<Box<dyn PendingKeying>>,
-    cookie: Vec<u8>,
-    cookie_changed: bool,
-    /// Answers that could not be combined.
-    failures: u32,
-    packet: StartupPacket,
-    attempts: Attempts,
-    /// Packets of the session that overtook its RIKeying.
-    early: Vec<(Path, RecvMeta, Vec<u8>)>,
 }
 
 impl Opening {
@@ -105,7 +81,7 @@ impl Opening {
     }
 
     /// An answer was of no use for a key agreement: a better one is waited for, but not long.
-    fn no_agreement(&mut self, now: Instant) {
+    pub(super) fn no_agreement(&mut self, now: Instant) {
         self.failure = OpenFailure::KeyAgreement;
         self.deadline = self.deadline.min(now + FAILED_KEYING_PATIENCE);
     }
@@ -277,203 +253,6 @@ impl Endpoint {
             .range((*identity, 0)..=(*identity, u32::MAX))
             .filter(|(_, other)| *other != slot)
             .find_map(|(_, other)| Some(self.slots.get(*other)?.session.handle()))
-    }
-
-    /// §3.5.1.1.1, step 2: to S_KEYING_SENT.
-    fn begin_keying(
-        &mut self,
-        slot: u32,
-        path: Path,
-        hello: &ResponderHello<'_>,
-        initiation: Initiation,
-        identity: [u8; 32],
-    ) {
-        let rx_id = self.ids.allocate(slot, &mut self.public_rng);
-        let packet = self.keying_packet(path, rx_id, hello.cookie, &initiation.component);
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let Some(opening) = occupant.opening.as_mut() else { return };
-        self.by_tag.remove(&opening.tag);
-        if opening.introducers.is_empty() && opening.candidates.iter().all(|(candidate, _)| *candidate != path) {
-            // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
-            opening.introducers.extend(opening.candidates.iter().map(|(candidate, _)| *candidate));
-        }
-        opening.keying = Some(Box::new(Keying {
-            path,
-            far_certificate: Bytes::copy_from_slice(hello.certificate),
-            component: initiation.component,
-            pending: Some(initiation.pending),
-            cookie: hello.cookie.to_vec(),
-            cookie_changed: false,
-            failures: 0,
-            packet,
-            attempts: Attempts::starting(self.now),
-            early: Vec::new(),
-        }));
-        occupant.rx_id = rx_id;
-        occupant.identity = Some(identity);
-        occupant.session.keying_sent();
-        self.by_identity.insert((identity, slot));
-        self.index_candidates(slot);
-        self.drive_opening(slot);
-    }
-
-    fn keying_packet(&self, path: Path, session_id: u32, cookie: &[u8], component: &[u8]) -> StartupPacket {
-        let certificate = self.profile.certificate();
-        let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
-        let signature = self.profile.sign(&[&signed]);
-        let keying = InitiatorKeying {
-            session_id,
-            cookie_echo: cookie,
-            certificate,
-            component,
-            signature: &signature,
-            signed: &signed,
-        };
-        StartupPacket::new(path, 0, &keying)
-    }
-
-    /// A packet for the receive session ID of a session in S_KEYING_SENT: RIKeying or a cookie change under the
-    /// Default Session Key, or else data of the session that overtook its RIKeying and is kept until that comes.
-    pub(super) fn handle_keying_packet(
-        &mut self,
-        slot: u32,
-        path: Path,
-        meta: RecvMeta,
-        encrypted: &[u8],
-    ) -> Result<(), DropReason> {
-        let mut copy = encrypted.to_vec();
-        let plain = self.default_keys.open(&mut copy).ok();
-        let Some(chunks) = plain.and_then(|plain| startup_chunks(copy.get(plain)?).ok()) else {
-            return self.keep_early(slot, path, meta, encrypted);
-        };
-        for chunk in chunks {
-            let result = match chunk {
-                Ok(Chunk::PacketFragment(fragment)) => self.on_keying_fragment(slot, path, &fragment),
-                chunk => self.handle_keying_chunk(slot, chunk),
-            };
-            if let Err(reason) = result {
-                self.count(reason);
-            }
-        }
-        Ok(())
-    }
-
-    fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
-        if keying.early.len() >= EARLY_PACKETS {
-            return Err(DropReason::OverLimit);
-        }
-        keying.early.push((path, meta, encrypted.to_vec()));
-        Ok(())
-    }
-
-    /// §3.4, for a large RIKeying.
-    fn on_keying_fragment(&mut self, slot: u32, path: Path, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {
-        let rx_id = self.slots.get(slot).map_or(0, |occupant| occupant.rx_id);
-        let Some(packet) = self.reassembly.add(self.now, (path.remote, rx_id, chunk.packet_id), chunk)? else {
-            return Ok(());
-        };
-        for chunk in startup_chunks(&packet)? {
-            if let Err(reason) = self.handle_keying_chunk(slot, chunk) {
-                self.count(reason);
-            }
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
-    fn handle_keying_chunk(&mut self, slot: u32, chunk: Result<Chunk<'_>, Malformed>) -> Result<(), DropReason> {
-        match chunk.map_err(|_| DropReason::Malformed)? {
-            Chunk::ResponderKeying(keying) => self.on_responder_keying(slot, &keying),
-            Chunk::CookieChange(change) => self.on_cookie_change(slot, &change),
-            Chunk::Padding | Chunk::Unknown { .. } => Ok(()),
-            _ => Err(DropReason::WrongMode),
-        }
-    }
-
-    /// §3.5.1.2: takes the new cookie, once.
-    fn on_cookie_change(&mut self, slot: u32, change: &CookieChange<'_>) -> Result<(), DropReason> {
-        let occupant = self.slots.get(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_ref().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_ref().ok_or(DropReason::Unexpected)?;
-        if keying.cookie_changed || keying.cookie != change.old_cookie {
-            return Err(DropReason::Unexpected);
-        }
-        if change.new_cookie.len() > MAX_COOKIE {
-            return Err(DropReason::OverLimit);
-        }
-        let packet = self.keying_packet(keying.path, occupant.rx_id, change.new_cookie, &keying.component);
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        if let Some(keying) = opening.and_then(|opening| opening.keying.as_mut()) {
-            keying.cookie_changed = true;
-            keying.cookie = change.new_cookie.to_vec();
-            keying.packet = packet;
-            keying.attempts.next = self.now;
-        }
-        self.drive_opening(slot);
-        Ok(())
-    }
-
-    /// §3.5.1.1.1: combines the two halves; to S_OPEN.
-    fn on_responder_keying(&mut self, slot: u32, chunk: &ResponderKeying<'_>) -> Result<(), DropReason> {
-        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
-        // §3.3: 0 is for startup. No session could be told by it.
-        if chunk.session_id == 0 {
-            return Err(DropReason::Malformed);
-        }
-        if keying.failures >= MAX_FAILED_KEYINGS {
-            return Err(DropReason::OverLimit);
-        }
-        let signed = [chunk.signed, &keying.component];
-        if !self.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
-            return Err(DropReason::NotAuthentic);
-        }
-        // One answer at a time: while one is being combined, others are as if they had been lost.
-        let pending = keying.pending.take().ok_or(DropReason::Unexpected)?;
-        if self.config.max_key_agreements > 0 {
-            let session = occupant.session.handle();
-            self.hand_out_finish(session, chunk.session_id, pending, chunk.component);
-            return Ok(());
-        }
-        let keys = pending.finish(chunk.component);
-        self.keying_agreed(slot, chunk.session_id, pending, keys)
-    }
-
-    /// The two halves were combined, for a session that may have come to its end meanwhile.
-    pub(super) fn keying_agreed(
-        &mut self,
-        slot: u32,
-        tx_id: u32,
-        pending: Box<dyn PendingKeying>,
-        keys: Result<Box<dyn SessionKeys>, KeyingError>,
-    ) -> Result<(), DropReason> {
-        let now = self.now;
-        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
-        let Ok(keys) = keys else {
-            keying.pending = Some(pending);
-            keying.failures += 1;
-            opening.no_agreement(now);
-            self.settle(slot);
-            return Err(DropReason::NotAuthentic);
-        };
-        let established =
-            Established { keys, tx_id, path: keying.path, far_certificate: keying.far_certificate.clone() };
-        let early = core::mem::take(&mut keying.early);
-        self.with_session(slot, |session, cx| session.establish(cx, established));
-        self.stats.sessions_opened += 1;
-        self.settle(slot);
-        for (path, meta, mut packet) in early {
-            let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
-            if let Some(Err(reason)) = handled {
-                self.count(reason);
-            }
-        }
-        Ok(())
     }
 
     /// Whether a session is still being opened from this end, in whichever state.

@@ -6,9 +6,11 @@ mod demux;
 mod fragments;
 mod glare;
 mod ids;
+mod index;
 mod initiator;
 mod introduce;
 mod jobs;
+mod keying;
 mod limits;
 mod reintroduce;
 mod responder;
@@ -29,7 +31,6 @@ use core::time::Duration;
 use bytes::Bytes;
 use chacha20::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng as _, SeedableRng as _};
-use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 pub use jobs::{KeyAgreed, KeyAgreement};
@@ -41,13 +42,14 @@ use crate::event::{Event, EventQueue};
 use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::params::TAG_LEN;
 use crate::profile::{CryptoProfile, SessionKeys};
-use crate::session::{CloseMode, Context, ReceivedForward, Session, SessionState, TimeCriticalClock};
+use crate::session::{CloseMode, Context, ReceivedForward, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::transmit::{InterfaceId, Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
+use index::identity_of;
 use initiator::Opening;
 use jobs::Jobs;
 use limits::{Bucket, ReplyLimits};
@@ -398,85 +400,8 @@ impl Endpoint {
         Some(call(&mut occupant.session, &mut context))
     }
 
-    /// Brings the indices in line with a session that may have changed in any way. Called after every touch, so
-    /// that no deadline and no wish to send is ever forgotten.
-    fn settle(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let state = occupant.session.state();
-        if occupant.opening.is_some() && !matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
-            self.end_opening(slot);
-        }
-        self.watch_reintroduction(slot);
-        let Some(occupant) = self.slots.get(slot) else { return };
-        if occupant.session.is_gone() && !occupant.session.wants_transmit() {
-            self.free(slot);
-            return;
-        }
-        let opening = occupant.opening.as_ref().map(|opening| opening.next_timeout());
-        let again = occupant.reintroduction.as_ref().map(|again| again.next_timeout());
-        let session = occupant.session.next_timeout().map(|(at, _)| at);
-        let deadline = [opening, again, session].into_iter().flatten().min();
-        let want = occupant.session.wants_transmit().then(|| occupant.session.transmit_priority());
-        self.deadlines.set(slot, deadline);
-        self.ready.set(slot, want);
-        self.index_open(slot);
-    }
-
-    /// Indexes an open session by its address and its far identity, and takes a closed one out.
-    fn index_open(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let state = occupant.session.state();
-        if matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
-            return;
-        }
-        let open = state == SessionState::Open;
-        if open {
-            occupant.opened.get_or_insert(self.now);
-        }
-        let address = occupant.session.path().map(|path| path.remote).filter(|_| open);
-        if occupant.address != address {
-            if let Some(old) = core::mem::replace(&mut occupant.address, address) {
-                self.by_address.remove(&(old, slot));
-            }
-            if let Some(new) = address {
-                self.by_address.insert((new, slot));
-            }
-        }
-        if open && occupant.identity.is_none() {
-            let identity = identity_of(self.profile.as_ref(), occupant.session.far_certificate());
-            occupant.identity = Some(identity);
-            self.by_identity.insert((identity, slot));
-        } else if !open && let Some(identity) = occupant.identity.take() {
-            self.by_identity.remove(&(identity, slot));
-        }
-    }
-
-    /// Forgets a session that is over.
-    fn free(&mut self, slot: u32) {
-        self.deadlines.set(slot, None);
-        self.ready.set(slot, None);
-        let Some(occupant) = self.slots.remove(slot) else { return };
-        self.ids.remove(occupant.rx_id);
-        if let Some(address) = occupant.address {
-            self.by_address.remove(&(address, slot));
-        }
-        if let Some(identity) = occupant.identity {
-            self.by_identity.remove(&(identity, slot));
-        }
-        if let Some(answered) = occupant.answered
-            && self.by_keying.get(answered.digest()) == Some(&slot)
-        {
-            self.by_keying.remove(answered.digest());
-        }
-    }
-
     /// Counts a packet or chunk that was not used.
     fn count(&mut self, reason: DropReason) {
         self.stats.count(reason);
     }
-}
-
-/// What sessions are indexed by to find duplicates: the hash of the Canonical Endpoint Discriminator (§3.2).
-fn identity_of(profile: &dyn CryptoProfile, certificate: &[u8]) -> [u8; 32] {
-    Sha256::digest(profile.canonical_discriminator(certificate)).into()
 }
