@@ -164,6 +164,7 @@ impl Far {
             .args(std::env::args_os().skip(1))
             .arg("--far")
             .args(more)
+            .envs(usage::for_the_far_end())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()?;

@@ -1,6 +1,7 @@
 //! What a process has used.
 
 use core::time::Duration;
+use std::sync::OnceLock;
 
 /// Processor time of this process, user and system, all threads.
 #[cfg(unix)]
@@ -37,22 +38,57 @@ pub(super) fn memory(field: &str) -> u64 {
     line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()).unwrap_or(0) * 1_024
 }
 
-/// Keeps this process on one processor: the near end on the last but one that it may use, the far end on the last.
-/// Does nothing if there is only one, or the system has no such thing.
+/// The processor that is left for the far end, which inherits that this one may use no other than its own.
+static FOR_THE_FAR_END: OnceLock<usize> = OnceLock::new();
+/// Tells the far end of it.
+const PROCESSOR: &str = "RTMFP_BENCH_PROCESSOR";
+
+/// Keeps this process on one processor: the near end on the last but one that it may use, the far end on the last, as
+/// the near end has it. Does nothing if there is only one, or the system has no such thing.
 pub(super) fn pin(far: bool) {
     #[cfg(target_os = "linux")]
     {
         use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
         let Ok(allowed) = sched_getaffinity(None) else { return };
-        let mut cpus = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu));
-        let (last, before) = (cpus.next(), cpus.next());
-        if let (Some(last), Some(before)) = (last, before) {
+        let own = if far {
+            std::env::var(PROCESSOR).ok().and_then(|cpu| cpu.parse().ok())
+        } else {
+            let mut cpus = (0..CpuSet::MAX_CPU).rev().filter(|cpu| allowed.is_set(*cpu));
+            let (last, before) = (cpus.next(), cpus.next());
+            if let (Some(last), Some(_)) = (last, before) {
+                let _ = FOR_THE_FAR_END.set(last);
+            }
+            before
+        };
+        if let Some(own) = own.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
             let mut one = CpuSet::new();
-            one.set(if far { last } else { before });
+            one.set(own);
             // A wish: without it the figures are only noisier.
             let _ = sched_setaffinity(None, &one);
         }
     }
     #[cfg(not(target_os = "linux"))]
     let _ = far;
+}
+
+/// What the far end is to find in its environment.
+pub(super) fn for_the_far_end() -> Option<(&'static str, String)> {
+    FOR_THE_FAR_END.get().map(|cpu| (PROCESSOR, cpu.to_string()))
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::thread::sched_getaffinity;
+
+    /// Both ends were on one processor, and every figure of two processes was that of taking turns.
+    #[test]
+    fn the_far_end_has_a_processor_of_its_own() {
+        let allowed = sched_getaffinity(None).unwrap().count();
+        super::pin(false);
+        let own = sched_getaffinity(None).unwrap();
+        match super::for_the_far_end() {
+            Some((_, cpu)) => assert!(own.count() == 1 && !own.is_set(cpu.parse().unwrap())),
+            None => assert_eq!(allowed, 1),
+        }
+    }
 }
