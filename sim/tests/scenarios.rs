@@ -109,3 +109,9 @@ fn a_move_before_the_keys_lets_out_no_more_than_a_burst() {
 fn signs_of_life_leave_a_timer() {
     found(include_str!("found/stuck-after-signs-of-life.toml"));
 }
+
+/// An end that moved while both keyed got two sessions: glare was looked for at its old address only.
+#[test]
+fn glare_with_one_who_moved_makes_one_session() {
+    found(include_str!("found/glare-with-one-who-moved.toml"));
+}

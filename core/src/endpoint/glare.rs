@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use super::Endpoint;
+use super::index::identity_of;
 use crate::transmit::Path;
 
 /// How long this end insists on its own opening. Some peers decide glare in another way and would wait for ours
@@ -24,9 +25,15 @@ impl Endpoint {
     /// Whether an IIKeying from this address with this certificate is glare, and who prevails.
     ///
     /// The address alone does not tell: an introducer's address may be a candidate for many endpoints. So the
-    /// certificate, too, must be one that the opening session would take.
+    /// certificate, too, must be one that the opening session would take. Nor is the address needed once the far end
+    /// was chosen: it may have moved meanwhile, and would have two sessions then.
     pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8]) -> Glare {
-        let slot = self.slots_at(path).find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
+        let identity = identity_of(self.profile.as_ref(), certificate);
+        let chosen = self.by_identity.range((identity, 0)..=(identity, u32::MAX)).map(|(_, slot)| *slot);
+        let slot = self
+            .slots_at(path)
+            .chain(chosen)
+            .find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
         let Some(slot) = slot else { return Glare::None };
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let Some(opening) = opening else { return Glare::None };
