@@ -58,7 +58,8 @@ impl Rfc7016 {
             (false, true) => self.additive(acked, 2_400, GENTLE_SEGMENT_INCREASE),
             (false, false) => self.additive(acked, 4_800, GENTLE_SEGMENT_INCREASE),
         };
-        self.cwnd = self.cwnd.saturating_add(increase.min(self.smss)).max(self.initial());
+        // §3.5.2: what is left over of a larger threshold must not make more of this packet than it acknowledges.
+        self.cwnd = self.cwnd.saturating_add(increase.min(self.smss).min(acked)).max(self.initial());
     }
 
     /// What the accumulator yields: `step` bytes for each AITHRESH acknowledged, `cap` being the most of AITHRESH.

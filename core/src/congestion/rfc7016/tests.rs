@@ -160,6 +160,28 @@ fn a_new_path_is_learned_anew() {
     assert_eq!((controller.window(), controller.ssthresh()), (4_380, u64::MAX));
 }
 
+/// The threshold is half as high for a time critical sender: what was accumulated below the other is more than it, and
+/// made the window grow with nothing acknowledged.
+#[test]
+fn what_is_left_over_of_a_larger_threshold_does_not_grow_the_window() {
+    let mut controller = Rfc7016::new(1_200);
+    let facts = |outstanding, acked_bytes, any_loss| PacketFacts {
+        pre_ack_outstanding: outstanding,
+        acked_bytes,
+        any_acks: true,
+        any_naks: any_loss,
+        any_loss,
+        lost_bytes: 0,
+        outstanding: 0,
+    };
+    controller.on_packet(&facts(120_000, 0, true), TimeCritical { sent_here: false, fast_grow: false });
+    let plain = TimeCritical { sent_here: false, fast_grow: true };
+    controller.on_packet(&facts(120_000, 3_000, false), plain);
+    let before = controller.window();
+    controller.on_packet(&facts(120_000, 0, false), TimeCritical { sent_here: true, fast_grow: false });
+    assert_eq!(controller.window(), before);
+}
+
 quickcheck! {
     /// RFC 7016 §3.5.2: never more aggressive than slow start, so at most SMSS, and at most what was acknowledged,
     /// is added for a packet, but for the return to the initial window.
