@@ -55,10 +55,9 @@ impl Group {
         }
     }
 
-    /// Length of private exponents in bits. RFC 7425 sets none. What counts is twice the strength of the group: 225
-    /// bits for group 14 and 325 for group 16 by RFC 7919 §A, 224 and 304 by NIST SP 800-56A, rounded up here;
-    /// groups 2 and 5, which are weaker, have what RFC 3526 §8 says at most for group 5, and the same measure for 2.
-    /// Full-size exponents would be no stronger and cost eight to twelve times as much.
+    /// Length of private exponents in bits. RFC 7425 sets none. RFC 3526 §8 has two estimates of each group's strength,
+    /// and exponents of twice that: 220 or 320 bits for group 14, 300 or 480 for group 16. These are the lower ones,
+    /// rounded up; groups 5 and, by the same measure, 2, which are weaker, have the higher. Longer exponents cost more.
     pub(super) const fn exponent_bits(self) -> u32 {
         match self {
             Self::Modp1024 => 224,
