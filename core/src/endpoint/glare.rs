@@ -8,7 +8,7 @@ use crate::transmit::Path;
 
 /// How long this end insists on its own opening. Some peers decide glare in another way and would wait for ours
 /// for ever, as we for theirs.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What an IIKeying meets.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,22 +25,28 @@ impl Endpoint {
     /// Whether an IIKeying from this address with this certificate is glare, and who prevails.
     ///
     /// The address alone does not tell: an introducer's address may be a candidate for many endpoints. So the
-    /// certificate, too, must be one that the opening session would take. Nor is the address needed once the far end
-    /// was chosen: it may have moved meanwhile, and would have two sessions then.
+    /// certificate, too, must be one that the opening session would take. From elsewhere, it may be a far end that was
+    /// chosen and has moved meanwhile, or anybody who has its certificate, which is no secret. So such an IIKeying may
+    /// be made to wait, but never takes an opening session over.
     pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8]) -> Glare {
-        let identity = identity_of(self.profile.as_ref(), certificate);
-        let chosen = self.by_identity.range((identity, 0)..=(identity, u32::MAX)).map(|(_, slot)| *slot);
-        let slot = self
-            .slots_at(path)
-            .chain(chosen)
-            .find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
-        let Some(slot) = slot else { return Glare::None };
+        let opening = self.slots_at(path).find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
+        let Some(slot) = opening else { return self.glare_from_elsewhere(certificate) };
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let Some(opening) = opening else { return Glare::None };
         let since = *opening.glare_since.get_or_insert(self.now);
         // Both would open, each with other keys, if the far end gave way now to an IIKeying that is under way.
         let patient = self.now.saturating_duration_since(since) < PATIENCE || opening.keyed_lately(self.now);
         if self.profile.prevails(certificate) && patient { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
+    }
+
+    fn glare_from_elsewhere(&self, certificate: &[u8]) -> Glare {
+        let identity = identity_of(self.profile.as_ref(), certificate);
+        let insists = |slot: u32| {
+            let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
+            opening.is_some_and(|opening| opening.insists(self.now)) && self.would_take(slot, certificate)
+        };
+        let chosen = self.slots_with(identity).any(insists);
+        if chosen && self.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
     }
 
     fn would_take(&self, slot: u32, certificate: &[u8]) -> bool {

@@ -60,6 +60,11 @@ impl Endpoint {
         }
     }
 
+    /// Sessions in S_KEYING_SENT or S_OPEN with this far identity, as [`identity_of`] names it.
+    pub(super) fn slots_with(&self, identity: [u8; 32]) -> impl Iterator<Item = u32> + '_ {
+        self.by_identity.range((identity, 0)..=(identity, u32::MAX)).map(|(_, slot)| *slot)
+    }
+
     /// Forgets a session that is over.
     fn free(&mut self, slot: u32) {
         self.deadlines.set(slot, None);

@@ -8,6 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::attempts::Attempts;
+use super::glare::PATIENCE;
 use super::introduce::is_reachable;
 use super::keying::Keying;
 use super::reintroduce::MAX_INTRODUCERS;
@@ -15,7 +16,8 @@ use super::startup::StartupPacket;
 use super::{Endpoint, Target, identity_of};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
-use crate::event::OpenFailure;
+use crate::event::{CloseReason, OpenFailure};
+use crate::handle::SessionHandle;
 use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::{Initiation, KeyingError};
 use crate::session::SessionState;
@@ -106,6 +108,12 @@ impl Opening {
     /// Whether an IIKeying went out so lately that it may still be under way.
     pub(super) fn keyed_lately(&self, now: Instant) -> bool {
         self.keying.as_ref().is_some_and(|keying| keying.attempts.sent_within(now, HELLO_FIRST_INTERVAL / 2))
+    }
+
+    /// Whether the far end was chosen so lately, or keyed so lately, that it is given time to answer.
+    pub(super) fn insists(&self, now: Instant) -> bool {
+        let since = self.keying.as_ref().map(|keying| keying.since);
+        since.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE) || self.keyed_lately(now)
     }
 
     /// Every address that the opening is indexed under.
@@ -202,7 +210,7 @@ impl Endpoint {
             return Err(DropReason::OverLimit);
         }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
-        if self.ends_as_duplicate(slot, &identity) {
+        if self.ends_as_duplicate(slot, path, &identity) {
             return Ok(());
         }
         if self.hands_out_key_agreements() {
@@ -231,7 +239,7 @@ impl Endpoint {
         };
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.
-        if self.ends_as_duplicate(slot, &identity) {
+        if self.ends_as_duplicate(slot, path, &identity) {
             return Ok(());
         }
         self.begin_keying(slot, path, hello, initiation, identity);
@@ -240,19 +248,45 @@ impl Endpoint {
     }
 
     /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity.
-    fn ends_as_duplicate(&mut self, slot: u32, identity: &[u8; 32]) -> bool {
-        let Some(existing) = self.other_session_with(slot, identity) else { return false };
+    fn ends_as_duplicate(&mut self, slot: u32, path: Path, identity: &[u8; 32]) -> bool {
+        let Some(existing) = self.other_session_with(slot, path, identity) else { return false };
         self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
         self.settle(slot);
         true
     }
 
-    /// Another session in S_KEYING_SENT or S_OPEN with this identity.
-    fn other_session_with(&self, slot: u32, identity: &[u8; 32]) -> Option<crate::handle::SessionHandle> {
-        self.by_identity
-            .range((*identity, 0)..=(*identity, u32::MAX))
-            .filter(|(_, other)| *other != slot)
-            .find_map(|(_, other)| Some(self.slots.get(*other)?.session.handle()))
+    /// Another session in S_KEYING_SENT or S_OPEN with this identity, but for those that only claim it from elsewhere:
+    /// anybody could keep this end from opening a session so.
+    fn other_session_with(&self, slot: u32, path: Path, identity: &[u8; 32]) -> Option<SessionHandle> {
+        self.slots_with(*identity).filter(|other| *other != slot).find_map(|other| {
+            let session = &self.slots.get(other)?.session;
+            let counts = self.is_proved(other) || session.path() == Some(path);
+            counts.then(|| session.handle())
+        })
+    }
+
+    /// An open session has shown the keys of its certificate: what is being opened to the same far end is one too many
+    /// (§3.5.1.1.1, step 1).
+    pub(super) fn end_duplicates_of(&mut self, slot: u32) {
+        let Some(occupant) = self.slots.get(slot) else { return };
+        let (existing, identity) = (occupant.session.handle(), occupant.identity);
+        let Some(identity) = identity else { return };
+        let others: Vec<u32> = self.slots_with(identity).filter(|other| self.is_opening(*other)).collect();
+        for other in others {
+            self.with_session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+            self.settle(other);
+        }
+    }
+
+    /// A session that was opened from here is open: those that only claimed to be of the same far end, and never
+    /// showed its keys, are an attempt that came to nothing, or somebody else's.
+    pub(super) fn end_claims_to_be(&mut self, slot: u32) {
+        let Some(identity) = self.slots.get(slot).and_then(|occupant| occupant.identity) else { return };
+        let claims: Vec<u32> = self.slots_with(identity).filter(|other| !self.is_proved(*other)).collect();
+        for claim in claims {
+            self.with_session(claim, |session, cx| session.abort(cx, CloseReason::Overridden));
+            self.settle(claim);
+        }
     }
 
     /// Whether a session is still being opened from this end, in whichever state.

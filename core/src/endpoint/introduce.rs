@@ -47,12 +47,12 @@ impl Endpoint {
         Some(occupant.session.handle())
     }
 
+    /// One that has shown the keys of its certificate, if there is one: anybody can claim a certificate.
     fn slot_named(&self, canonical_discriminator: &[u8]) -> Option<u32> {
         let identity: [u8; 32] = Sha256::digest(canonical_discriminator).into();
-        let named = self.by_identity.range((identity, 0)..=(identity, u32::MAX)).map(|(_, slot)| *slot);
-        named
-            .into_iter()
-            .find(|slot| self.slots.get(*slot).is_some_and(|occupant| occupant.session.state() == SessionState::Open))
+        self.slots_with(identity)
+            .filter(|slot| self.slots.get(*slot).is_some_and(|other| other.session.state() == SessionState::Open))
+            .min_by_key(|slot| !self.is_proved(*slot))
     }
 
     /// §3.5.1.4, §3.5.1.5: a hello that does not select this identity.

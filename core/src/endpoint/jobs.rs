@@ -190,6 +190,7 @@ impl Endpoint {
             }
             _ => Err(DropReason::Unexpected),
         };
+        self.answer_forwarded();
         if let Err(reason) = result {
             self.count(reason);
         }

@@ -15,6 +15,7 @@ use crate::error::DropReason;
 use crate::params::EARLY_PACKETS;
 use crate::profile::{Initiation, KeyingError, PendingKeying, SessionKeys};
 use crate::session::Established;
+use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, CookieChange, InitiatorKeying, Malformed, PacketFragment, ResponderHello, ResponderKeying};
 
@@ -25,6 +26,8 @@ const MAX_FAILED_KEYINGS: u32 = 8;
 #[derive(Debug)]
 pub(super) struct Keying {
     pub(super) path: Path,
+    /// When the far end was chosen.
+    pub(super) since: Instant,
     pub(super) far_certificate: Bytes,
     pub(super) component: Vec<u8>,
     /// None while it is away to be combined.
@@ -60,6 +63,7 @@ impl Endpoint {
         }
         opening.keying = Some(Box::new(Keying {
             path,
+            since: self.now,
             far_certificate: Bytes::copy_from_slice(hello.certificate),
             component: initiation.component,
             pending: Some(initiation.pending),
@@ -228,12 +232,14 @@ impl Endpoint {
         self.with_session(slot, |session, cx| session.establish(cx, established));
         self.stats.sessions_opened += 1;
         self.settle(slot);
+        self.end_claims_to_be(slot);
         for (path, meta, mut packet) in early {
             let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
             if let Some(Err(reason)) = handled {
                 self.count(reason);
             }
         }
+        self.settle(slot);
         Ok(())
     }
 }

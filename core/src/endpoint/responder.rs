@@ -203,11 +203,19 @@ impl Endpoint {
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
-    /// The initiator uses the keys of the session: it will not ask for the RIKeying again.
-    pub(super) fn forget_reply(&mut self, slot: u32) {
-        if let Some(answered) = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut()) {
-            answered.reply = None;
+    /// The far end uses the keys of the session: as an initiator, it will not ask for the RIKeying again, and is whom
+    /// its certificate names.
+    pub(super) fn keys_proved(&mut self, slot: u32) {
+        let answered = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut());
+        if answered.is_some_and(|answered| answered.reply.take().is_some()) {
+            self.end_duplicates_of(slot);
         }
+    }
+
+    /// Whether a session is more than an initiator's claim to have a certificate, which is no secret.
+    pub(super) fn is_proved(&self, slot: u32) -> bool {
+        let answered = self.slots.get(slot).and_then(|occupant| occupant.answered.as_ref());
+        answered.is_none_or(|answered| answered.reply.is_none())
     }
 
     /// §3.5.1.2: the cookie was made here, but for another address.

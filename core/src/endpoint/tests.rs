@@ -2,6 +2,7 @@
 
 mod cookies;
 mod fragments;
+mod impostors;
 mod introduce;
 mod jobs;
 mod keying;

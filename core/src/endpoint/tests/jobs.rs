@@ -170,3 +170,26 @@ fn an_answer_that_does_not_combine_in_a_job_is_survived() {
     }
     assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
 }
+
+/// What overtook the RIKeying was handled, but its acknowledgement was not scheduled until something else happened.
+#[test]
+fn packets_that_wait_for_a_job_are_acknowledged_when_it_is_done() {
+    let mut pair = Pair::named(8, &[("alice", config(4)), ("bob", config(0))]);
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    compute(&mut pair, A);
+    pair.run_for_millis(30);
+    let [Event::SessionOpened { session: far }] = pair.nodes[B].events[..] else { panic!("not open") };
+    let now = pair.now;
+    let flow = pair.nodes[B].endpoint.session_mut(now, far).unwrap().open_flow(FlowOptions::new("f")).unwrap();
+    pair.nodes[B].endpoint.send_flow_mut(now, flow).unwrap().write("early").unwrap();
+    pair.run_for_millis(60);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    assert_eq!(compute(&mut pair, A), 1);
+    assert!(pair.nodes[A].endpoint.timeout_reason().is_some());
+    let sent = pair.sent;
+    pair.run_for_millis(300);
+    assert!(pair.nodes[A].events.iter().any(|event| matches!(event, Event::FlowReadable { .. })));
+    let acknowledged = pair.log[sent as usize..].iter().any(|(_, datagram)| datagram.from == address(A));
+    assert!(acknowledged, "with no other reason to send");
+}

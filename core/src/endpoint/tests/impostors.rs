@@ -1,0 +1,105 @@
+//! A certificate is no secret: whoever shows one, and never the keys that belong to it, takes nothing over.
+
+use alloc::boxed::Box;
+use alloc::vec;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use super::pair::{A, B, Kind, Pair, address};
+use crate::event::{Event, OpenFailure};
+use crate::{CloseReason, EndpointConfig, SessionState};
+
+const DELAY: Duration = Duration::from_millis(25);
+const IMPOSTOR: usize = 2;
+
+/// The second "bob" has the certificate of the first, and never sends a packet of a session.
+fn with_impostor(seed: u8, first: &str, config: EndpointConfig) -> Pair {
+    let mut pair =
+        Pair::named(seed, &[(first, config), ("bob", EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    pair.fate = Box::new(|datagram| {
+        let silent = datagram.from == address(IMPOSTOR) && datagram.kind() == Kind::Session;
+        if silent { vec![] } else { vec![DELAY] }
+    });
+    pair
+}
+
+#[test]
+fn a_keying_from_elsewhere_takes_no_opening_over() {
+    // The near end prevails against the far one, or the other way round.
+    for first in ["alice", "zoe"] {
+        let mut pair = with_impostor(1, first, EndpointConfig::default());
+        pair.lose(Kind::ResponderKeying);
+        let session = pair.open_to(A, "bob", &[B]);
+        pair.run_for_millis(100);
+        assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+        pair.open_to(IMPOSTOR, first, &[A]);
+        pair.run_for_millis(100);
+        pair.fate = Box::new(|_| vec![DELAY]);
+        pair.run_for_millis(2_000);
+        assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }), "{first}");
+        let path = pair.nodes[A].endpoint.session(session).unwrap().path().unwrap();
+        assert_eq!(path.remote, address(B), "{first}");
+    }
+}
+
+#[test]
+fn a_claim_keeps_nobody_from_opening_and_ends_when_the_true_one_answers() {
+    let mut pair = with_impostor(2, "alice", EndpointConfig::default());
+    pair.open_to(IMPOSTOR, "alice", &[A]);
+    pair.run_for_millis(200);
+    let [Event::SessionOpened { session: claim }] = pair.nodes[A].events[..] else { panic!("no claim") };
+    let session = pair.open_to(A, "bob", &[B]);
+    pair.run_for_millis(200);
+    let events = &pair.nodes[A].events[1..];
+    assert!(events.contains(&Event::SessionOpened { session }), "{events:?}");
+    assert!(events.contains(&Event::SessionClosed { session: claim, reason: CloseReason::Overridden }), "{events:?}");
+    assert!(pair.nodes[A].endpoint.session(claim).is_none());
+}
+
+#[test]
+fn an_introducer_names_the_one_who_has_shown_its_keys() {
+    let introducer = EndpointConfig { introduce: true, ..EndpointConfig::default() };
+    let mut pair = with_impostor(3, "intro", introducer);
+    pair.open_to(IMPOSTOR, "intro", &[A]);
+    pair.run_for_millis(200);
+    let honest = pair.open_to(B, "intro", &[A]);
+    pair.run_for_millis(200);
+    let now = pair.now;
+    pair.nodes[B].endpoint.session_mut(now, honest).unwrap().ping();
+    pair.run_for_millis(200);
+    assert_eq!(pair.nodes[A].endpoint.sessions().count(), 2);
+    let named = pair.nodes[A].endpoint.session_named(b"bob").unwrap();
+    assert_eq!(pair.nodes[A].endpoint.session(named).unwrap().path().unwrap().remote, address(B));
+}
+
+/// The far end moved while both keyed, and uses the session that it opened.
+#[test]
+fn an_opening_ends_when_its_far_end_proves_itself_from_elsewhere() {
+    let elsewhere = SocketAddr::from(([198, 51, 100, 1], 1));
+    let mut pair = Pair::named(4, &[("zoe", EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    pair.nodes[B].aliases.push(elsewhere);
+    pair.fate = Box::new(move |datagram| {
+        if datagram.from == address(B) {
+            datagram.from = elsewhere;
+        }
+        if datagram.to == address(B) { vec![] } else { vec![DELAY] }
+    });
+    let other = pair.open(B);
+    pair.fate = Box::new(move |datagram| {
+        if datagram.from == address(B) {
+            datagram.from = elsewhere;
+        }
+        if datagram.to == address(B) && datagram.kind() == Kind::InitiatorKeying { vec![] } else { vec![DELAY] }
+    });
+    pair.run_for_millis(500);
+    assert!(pair.nodes[B].events.contains(&Event::SessionOpened { session: other }), "{:?}", pair.nodes[B].events);
+    let now = pair.now;
+    pair.nodes[B].endpoint.session_mut(now, other).unwrap().ping();
+    pair.run_for_millis(500);
+    let sessions: alloc::vec::Vec<_> = pair.nodes[A].endpoint.sessions().collect();
+    assert_eq!(sessions.len(), 1, "{:?}", pair.nodes[A].events);
+    let reason = OpenFailure::Duplicate { existing: sessions[0] };
+    assert!(pair.nodes[A].events.contains(&Event::SessionFailed { session, reason }), "{:?}", pair.nodes[A].events);
+}
