@@ -30,8 +30,11 @@ pub struct EndpointConfig {
     pub max_excess_reply_bytes: u32,
     /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
     pub max_keyings_per_second: u32,
+    /// Of these, for one IPv4 address or one /64 network of IPv6: whoever has a cookie can repeat it with anything that
+    /// looks like a keying. Default 250.
+    pub max_keyings_per_source: u32,
     /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
-    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed; those beyond are dropped,
+    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed, one for each address; those beyond are dropped,
     /// and the peers repeat them. With 0, the default, none are handed out: each, this end's own too, is computed in the
     /// call that needs it, which takes milliseconds.
     pub max_key_agreements: usize,
@@ -231,6 +234,7 @@ impl Default for EndpointConfig {
             max_hello_replies_per_source: 1_000,
             max_excess_reply_bytes: 1_000_000,
             max_keyings_per_second: 1_000,
+            max_keyings_per_source: 250,
             max_key_agreements: 0,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,

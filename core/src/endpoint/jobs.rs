@@ -6,6 +6,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
@@ -123,8 +124,11 @@ impl Jobs {
         Some(waiting)
     }
 
-    fn has_keying(&self, digest: &[u8; 32]) -> bool {
-        self.waiting.values().any(|(_, job)| matches!(job, Waiting::Keying { digest: other, .. } if other == digest))
+    fn has_keying(&self, from: SocketAddr, digest: &[u8; 32]) -> bool {
+        self.waiting.values().any(|(_, job)| match job {
+            Waiting::Keying { path, digest: other, .. } => path.remote == from || other == digest,
+            Waiting::Hello { .. } | Waiting::Finish { .. } => false,
+        })
     }
 
     fn has_hello(&self, handle: SessionHandle) -> bool {
@@ -239,15 +243,18 @@ impl Endpoint {
         self.hand_out(work, Waiting::Finish { session, tx_id }, true);
     }
 
-    /// Whether an IIKeying may become a job: it is not one already, and there is room for it.
-    pub(super) fn admit_job(&mut self, digest: &[u8; 32]) -> Result<(), DropReason> {
-        if self.jobs.has_keying(digest) {
-            return Err(DropReason::Unexpected);
-        }
-        if self.jobs.of_peers >= self.config.max_key_agreements {
+    /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
+    /// number of them for one cookie, and there is room for it.
+    pub(super) fn admit_job(&mut self, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
+        let most = self.config.max_key_agreements;
+        let refused = |jobs: &Jobs| {
+            let known = jobs.has_keying(path.remote, digest).then_some(DropReason::Unexpected);
+            known.or_else(|| (jobs.of_peers >= most).then_some(DropReason::OverLimit))
+        };
+        if refused(&self.jobs).is_some() {
             self.jobs.forget_lost(self.now);
         }
-        if self.jobs.of_peers >= self.config.max_key_agreements { Err(DropReason::OverLimit) } else { Ok(()) }
+        refused(&self.jobs).map_or(Ok(()), Err)
     }
 
     /// An IIKeying that is to be answered, after [`admit_job`](Self::admit_job).

@@ -3,7 +3,6 @@
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use rand_core::CryptoRng;
 use sha2::{Digest as _, Sha256};
 
 use crate::config::EndpointConfig;
@@ -45,47 +44,30 @@ impl Bucket {
     }
 }
 
-/// Limits of startup replies to addresses that have proved nothing: whoever sends hellos from a victim's address must
-/// not be able to make this end flood the victim (RFC 7016 §5).
+/// A rate that sources share, so that none of them has more than its part.
 #[derive(Debug)]
-pub(super) struct ReplyLimits {
+pub(super) struct SharedRate {
     all: Bucket,
     per_source: u32,
-    /// Empty until the first reply.
+    /// Empty until the first is asked for.
     sources: Vec<Bucket>,
     /// Places in the table depend on it, so that nobody can choose whom to share a bucket with.
     key: [u8; 16],
-    /// Bytes beyond [`FREE_FACTOR`] times what came.
-    excess: Bucket,
 }
 
-impl ReplyLimits {
-    pub(super) fn new(config: &EndpointConfig, now: Instant, rng: &mut dyn CryptoRng) -> Self {
-        let mut key = [0; 16];
-        rng.fill_bytes(&mut key);
-        Self {
-            all: Bucket::new(config.max_hello_replies_per_second, now),
-            per_source: config.max_hello_replies_per_source,
-            sources: Vec::new(),
-            key,
-            excess: Bucket::new(config.max_excess_reply_bytes, now),
-        }
+impl SharedRate {
+    pub(super) fn new(per_second: u32, per_source: u32, now: Instant, key: [u8; 16]) -> Self {
+        Self { all: Bucket::new(per_second, now), per_source, sources: Vec::new(), key }
     }
 
-    /// Whether one more reply may go to this source.
-    pub(super) fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+    /// Takes one for this source; false if it has had its part, or all have.
+    pub(super) fn take(&mut self, now: Instant, source: IpAddr) -> bool {
         if self.sources.is_empty() {
             self.sources.resize(SOURCES, Bucket::new(self.per_source, now));
         }
         let place = self.place(source);
         let source_has = self.sources.get_mut(place).is_some_and(|bucket| bucket.take(now));
         source_has && self.all.take(now)
-    }
-
-    /// Whether a reply may be as large as this, in bytes, with so many bytes of chunks asking for it.
-    pub(super) fn admit_size(&mut self, now: Instant, asked: usize, reply: usize) -> bool {
-        let excess = reply.saturating_sub(asked.saturating_mul(FREE_FACTOR));
-        excess == 0 || self.excess.take_many(now, u32::try_from(excess).unwrap_or(u32::MAX))
     }
 
     /// An IPv4 address is a source, and so is a network of IPv6 that one subscriber has.
@@ -102,11 +84,39 @@ impl ReplyLimits {
     }
 }
 
+/// Limits of startup replies to addresses that have proved nothing: whoever sends hellos from a victim's address must
+/// not be able to make this end flood the victim (RFC 7016 §5).
+#[derive(Debug)]
+pub(super) struct ReplyLimits {
+    replies: SharedRate,
+    /// Bytes beyond [`FREE_FACTOR`] times what came.
+    excess: Bucket,
+}
+
+impl ReplyLimits {
+    pub(super) fn new(config: &EndpointConfig, now: Instant, key: [u8; 16]) -> Self {
+        let (per_second, per_source) = (config.max_hello_replies_per_second, config.max_hello_replies_per_source);
+        Self {
+            replies: SharedRate::new(per_second, per_source, now, key),
+            excess: Bucket::new(config.max_excess_reply_bytes, now),
+        }
+    }
+
+    /// Whether one more reply may go to this source.
+    pub(super) fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+        self.replies.take(now, source)
+    }
+
+    /// Whether a reply may be as large as this, in bytes, with so many bytes of chunks asking for it.
+    pub(super) fn admit_size(&mut self, now: Instant, asked: usize, reply: usize) -> bool {
+        let excess = reply.saturating_sub(asked.saturating_mul(FREE_FACTOR));
+        excess == 0 || self.excess.take_many(now, u32::try_from(excess).unwrap_or(u32::MAX))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use chacha20::ChaCha20Rng;
-    use rand_core::SeedableRng;
 
     #[test]
     fn a_bucket_gives_its_rate_and_no_more() {
@@ -128,7 +138,7 @@ mod tests {
             max_excess_reply_bytes: excess,
             ..EndpointConfig::default()
         };
-        ReplyLimits::new(&config, Instant::ORIGIN, &mut ChaCha20Rng::from_seed([3; 32]))
+        ReplyLimits::new(&config, Instant::ORIGIN, [3; 16])
     }
 
     #[test]

@@ -52,7 +52,7 @@ use ids::SessionIds;
 use index::identity_of;
 use initiator::Opening;
 use jobs::Jobs;
-use limits::{Bucket, ReplyLimits};
+use limits::{ReplyLimits, SharedRate};
 use reintroduce::Forwards;
 use schedule::{Deadlines, ReadyRing};
 use slots::{Occupant, Slots};
@@ -113,7 +113,7 @@ pub struct Endpoint {
     reassembly: Reassembly,
     cookies: Cookies,
     reply_limits: ReplyLimits,
-    keying_bucket: Bucket,
+    keying_limits: SharedRate,
     jobs: Jobs,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
@@ -142,11 +142,15 @@ impl Endpoint {
             ChaCha20Rng::from_seed(*seed)
         };
         let (public_rng, mut private_rng) = (stream(), stream());
+        let cookies = Cookies::new(now, &mut private_rng);
+        let mut key = [0; 16];
+        private_rng.fill_bytes(&mut key);
+        let (keyings, keyings_per_source) = (config.max_keyings_per_second, config.max_keyings_per_source);
         Ok(Self {
             default_keys: profile.default_keys(),
-            cookies: Cookies::new(now, &mut private_rng),
-            reply_limits: ReplyLimits::new(&config, now, &mut private_rng),
-            keying_bucket: Bucket::new(config.max_keyings_per_second, now),
+            cookies,
+            reply_limits: ReplyLimits::new(&config, now, key),
+            keying_limits: SharedRate::new(keyings, keyings_per_source, now, key),
             config,
             profile,
             public_rng,

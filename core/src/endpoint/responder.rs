@@ -79,9 +79,9 @@ impl Endpoint {
     pub(super) fn on_initiator_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
         let Some(admitted) = self.admit_keying(path, keying)? else { return Ok(()) };
         if self.hands_out_key_agreements() {
-            self.admit_job(&admitted.digest)?;
+            self.admit_job(path, &admitted.digest)?;
         }
-        if !self.keying_bucket.take(self.now) {
+        if !self.keying_limits.take(self.now, path.remote.ip()) {
             return Err(DropReason::OverLimit);
         }
         if self.hands_out_key_agreements() {
@@ -173,6 +173,10 @@ impl Endpoint {
     /// cannot prove the address in it (§3.5.4.2). Its new cookie proves the address (§3.5.1.2), and its signature
     /// over the cookie that the keying is its own: the session goes there. A second one would have the same keys'
     /// component, and leave the first open with nobody at its other end.
+    ///
+    /// With an older cookie it is late, from where the initiator was before, or it is the initiator's and the younger
+    /// one was a copy's, in a profile whose signatures say nothing: then it has the answer all the same, with which
+    /// only the owner of the keys can do anything, and the session stays where it is until they are used elsewhere.
     fn repeat_reply(
         &mut self,
         slot: u32,
@@ -185,11 +189,7 @@ impl Endpoint {
         let (Some(plain), Some(session_id)) = (answered.reply.clone(), occupant.session.tx_id()) else {
             return Err(DropReason::Unexpected);
         };
-        if occupant.session.path() != Some(path) {
-            // With an older cookie it is late, from where the initiator was before.
-            if cookie_made < answered.cookie_made {
-                return Err(DropReason::Unexpected);
-            }
+        if occupant.session.path() != Some(path) && cookie_made >= answered.cookie_made {
             if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }

@@ -31,6 +31,15 @@ pub(super) struct Flows {
     pub(super) budget: RecvBudget,
 }
 
+/// Takes a slot out of a queue. It is mostly the first: then the others, of which there may be many, are not looked at.
+fn take_out(queue: &mut VecDeque<u32>, slot: u32) {
+    if queue.front() == Some(&slot) {
+        queue.pop_front();
+    } else {
+        queue.retain(|&queued| queued != slot);
+    }
+}
+
 /// Own flow IDs are the slot numbers: small, and free for reuse exactly when the slot is, which is after the linger
 /// (RFC 7016 §3.6.2.1, §3.6.2.11).
 pub(super) fn flow_id_of(slot: u32) -> u64 {
@@ -113,7 +122,7 @@ impl Flows {
             if probe {
                 self.probes.push_back(slot);
             } else {
-                self.probes.retain(|&queued| queued != slot);
+                take_out(&mut self.probes, slot);
             }
         }
         if over {
@@ -136,7 +145,7 @@ impl Flows {
             if due {
                 self.acks.push_back(slot);
             } else {
-                self.acks.retain(|&queued| queued != slot);
+                take_out(&mut self.acks, slot);
             }
         }
         if over {

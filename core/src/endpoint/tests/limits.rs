@@ -6,13 +6,15 @@ use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address, path_to, startup_datagram};
 use super::redirect::tag;
+use crate::endpoint::demux::startup_chunks;
 use crate::error::OpenError;
 use crate::event::Event;
 use crate::params::CERTIFICATE_MAX;
-use crate::wire::InitiatorHello;
+use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{EndpointConfig, Target};
 
 #[test]
@@ -85,6 +87,47 @@ fn key_agreements_for_strangers_are_rationed() {
     assert_eq!(pair.nodes[5].endpoint.sessions().count(), 3);
     pair.run_for_millis(2_000);
     assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at their second attempt");
+}
+
+/// One cookie, and any number of components that cost a key agreement each.
+fn flood_of_keyings(pair: &mut Pair, number: u32) {
+    let (_, first) = pair.log.iter().rfind(|(_, sent)| sent.kind() == Kind::InitiatorKeying).cloned().unwrap();
+    let (_, plain) = first.plain().unwrap();
+    let Some(Ok(Chunk::InitiatorKeying(sent))) = startup_chunks(&plain).unwrap().next() else { panic!("no keying") };
+    for session_id in 1_000..1_000 + number {
+        let signed = InitiatorKeying::signed_parameters(session_id, sent.cookie_echo, sent.certificate, b"garbage");
+        let keying = InitiatorKeying { session_id, component: b"garbage", signature: b"X", signed: &signed, ..sent };
+        pair.inject(first.from, 2, 0, &keying);
+    }
+}
+
+#[test]
+fn one_source_does_not_use_up_the_key_agreements_of_all() {
+    let server = EndpointConfig { max_keyings_per_source: 3, max_keyings_per_second: 5, ..EndpointConfig::default() };
+    let client = EndpointConfig::default;
+    let mut pair = Pair::named(7, &[("mallory", client()), ("alice", client()), ("server", server)]);
+    pair.fate = Box::new(|datagram| {
+        let lost = datagram.kind() == Kind::InitiatorKeying && datagram.from == address(A);
+        if lost { vec![] } else { vec![Duration::from_millis(25)] }
+    });
+    pair.open_to(A, "server", &[2]);
+    pair.run_for_millis(100);
+    flood_of_keyings(&mut pair, 100);
+    assert_eq!(pair.nodes[2].endpoint.stats().over_limit, 97);
+    let session = pair.open_to(B, "server", &[2]);
+    pair.run_for_millis(200);
+    assert_eq!(pair.nodes[B].events, [Event::SessionOpened { session }], "others are not the worse for it");
+}
+
+#[test]
+fn one_address_has_one_job_at_a_time() {
+    let server = EndpointConfig { max_key_agreements: 4, ..EndpointConfig::default() };
+    let client = EndpointConfig::default;
+    let mut pair = Pair::named(8, &[("mallory", client()), ("alice", client()), ("server", server)]);
+    pair.open_to(A, "server", &[2]);
+    pair.run_for_millis(60);
+    flood_of_keyings(&mut pair, 100);
+    assert_eq!(core::iter::from_fn(|| pair.nodes[2].endpoint.poll_key_agreement()).count(), 1);
 }
 
 /// Bytes that go to addresses that have proved nothing, for bytes that came from there.

@@ -79,8 +79,13 @@ fn an_initiator_that_moves_while_it_repeats_its_keying_gets_the_session_that_ans
         [Event::SessionOpened { session: far[0] }, Event::PathChanged { session: far[0], path }]
     );
 
-    // The first keying, with the cookie of before, comes once more: the session stays where it is.
+    // The first keying, with the cookie of before, comes once more: it has the answer, for if it is not late, it is
+    // the younger one that was a copy. The session stays where it is.
+    let before = answers.len();
     replay(&mut pair, &first);
+    let answers = sent(&pair, Kind::ResponderKeying);
+    assert_eq!(answers.len(), before + 1);
+    assert_eq!((answers[before].to, &answers[before].bytes), (address(A), &answers[0].bytes));
     assert_eq!(pair.nodes[B].endpoint.session(far[0]).unwrap().path(), Some(path));
     pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().close(CloseMode::Abrupt);
     pair.run_for_millis(200_000);

@@ -33,6 +33,7 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
     config.max_keyings_per_second = u32::MAX;
+    config.max_keyings_per_source = u32::MAX;
     config.max_key_agreements = common.key_agreements;
     config.session.max_datagram = common.datagram.into();
     config.session.recv_buffer = 4 << 20;
