@@ -17,7 +17,10 @@ pub const COOKIE_LIFETIME: Duration = Duration::from_secs(95);
 /// The longest certificate that is taken from a far end: it is kept for as long as the session. The RFCs leave it
 /// open; one with static keys in four groups has about 1,200 bytes.
 pub const CERTIFICATE_MAX: usize = 8_192;
-/// Packets of a session kept while its RIKeying has not arrived yet.
+/// The longest session key component, and the longest signature, of a keying: both may wait for their key agreement.
+/// The RFCs leave it open; a public key of the largest group has 512 bytes.
+pub const COMPONENT_MAX: usize = 4_096;
+/// Packets of a session kept while its RIKeying has not arrived yet, each of at most [`DATAGRAM_MAX`] bytes.
 pub const EARLY_PACKETS: usize = 18;
 
 /// MRTO before the first measurement (RFC 7016 §3.5.2.2).

@@ -136,6 +136,7 @@ impl Endpoint {
         let Some(opening) = occupant.opening.take() else { return };
         self.opening -= 1;
         self.by_tag.remove(&opening.tag);
+        self.jobs.forget_session(occupant.session.handle());
         occupant.introducers.extend(opening.introducers.iter().take(MAX_INTRODUCERS));
         for address in opening.addresses() {
             self.by_address.remove(&(address, slot));

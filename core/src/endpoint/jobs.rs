@@ -2,7 +2,7 @@
 //! can hand out the arithmetic and take back what came of it, and meanwhile serve its sessions.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -109,39 +109,68 @@ struct OwnedKeying {
 /// Jobs, handed out or about to be.
 #[derive(Debug, Default)]
 pub(super) struct Jobs {
-    /// Not handed out yet.
-    queue: VecDeque<KeyAgreement>,
+    /// Of sessions that are opened from here, not handed out yet. This end bounds them itself, and does not have them
+    /// wait for what peers cause.
+    own: VecDeque<KeyAgreement>,
+    /// That peers caused, not handed out yet.
+    of_peers: VecDeque<KeyAgreement>,
     /// All of which the result is not back.
     waiting: BTreeMap<u64, (Instant, Waiting)>,
-    /// Those of them that peers caused.
-    of_peers: usize,
+    /// The one that a session has.
+    by_session: BTreeMap<SessionHandle, u64>,
+    /// The one that a peer's address has.
+    by_address: BTreeMap<SocketAddr, u64>,
+    /// IIKeyings that are in work.
+    keyings: BTreeSet<[u8; 32]>,
 }
 
 impl Jobs {
+    fn insert(&mut self, now: Instant, job: KeyAgreement, waiting: Waiting) {
+        let id = job.id;
+        match &waiting {
+            Waiting::Hello { session, .. } | Waiting::Finish { session, .. } => {
+                self.by_session.insert(*session, id);
+                self.own.push_back(job);
+            }
+            Waiting::Keying { path, digest, .. } => {
+                self.by_address.insert(path.remote, id);
+                self.keyings.insert(*digest);
+                self.of_peers.push_back(job);
+            }
+        }
+        self.waiting.insert(id, (now, waiting));
+    }
+
     fn take(&mut self, id: u64) -> Option<Waiting> {
         let (_, waiting) = self.waiting.remove(&id)?;
-        self.of_peers -= usize::from(matches!(waiting, Waiting::Keying { .. }));
+        match &waiting {
+            Waiting::Hello { session, .. } | Waiting::Finish { session, .. } => {
+                self.by_session.remove(session);
+            }
+            Waiting::Keying { path, digest, .. } => {
+                self.by_address.remove(&path.remote);
+                self.keyings.remove(digest);
+            }
+        }
         Some(waiting)
     }
 
-    fn has_keying(&self, from: SocketAddr, digest: &[u8; 32]) -> bool {
-        self.waiting.values().any(|(_, job)| match job {
-            Waiting::Keying { path, digest: other, .. } => path.remote == from || other == digest,
-            Waiting::Hello { .. } | Waiting::Finish { .. } => false,
-        })
+    /// The session is not being opened any more: nobody waits for its job.
+    pub(super) fn forget_session(&mut self, session: SessionHandle) {
+        if let Some(id) = self.by_session.get(&session).copied() {
+            self.take(id);
+            self.own.retain(|job| job.id != id);
+        }
     }
 
-    fn has_hello(&self, handle: SessionHandle) -> bool {
-        self.waiting.values().any(|(_, job)| matches!(job, Waiting::Hello { session, .. } if *session == handle))
-    }
-
-    /// Forgets those whose result will not come any more.
+    /// Forgets those of peers whose result will not come any more.
     fn forget_lost(&mut self, now: Instant) {
-        let queued: Vec<u64> = self.queue.iter().map(|job| job.id).collect();
-        let is_lost =
-            |id: &u64, since: Instant| now.saturating_duration_since(since) > LOST_AFTER && !queued.contains(id);
-        let lost: Vec<u64> =
-            self.waiting.iter().filter(|(id, (since, _))| is_lost(id, *since)).map(|(id, _)| *id).collect();
+        let queued: BTreeSet<u64> = self.of_peers.iter().map(|job| job.id).collect();
+        let is_lost = |id: &u64| {
+            let since = self.waiting.get(id).map(|(since, _)| *since);
+            !queued.contains(id) && since.is_some_and(|since| now.saturating_duration_since(since) > LOST_AFTER)
+        };
+        let lost: Vec<u64> = self.by_address.values().copied().filter(is_lost).collect();
         for id in lost {
             self.take(id);
         }
@@ -153,7 +182,7 @@ impl Endpoint {
     /// they are handed out. To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives
     /// `None`; the endpoint works on meanwhile.
     pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
-        self.jobs.queue.pop_front()
+        self.jobs.own.pop_front().or_else(|| self.jobs.of_peers.pop_front())
     }
 
     /// Whether key agreements are handed out, rather than computed when they are needed.
@@ -200,18 +229,11 @@ impl Endpoint {
         }
     }
 
-    fn hand_out(&mut self, work: Work, waiting: Waiting, ours: bool) {
+    fn hand_out(&mut self, work: Work, waiting: Waiting) {
         let id = self.private_rng.next_u64();
         let rng = ChaCha20Rng::from_rng(&mut self.private_rng);
         let job = KeyAgreement { id, work, profile: Arc::clone(&self.profile), rng };
-        self.jobs.of_peers += usize::from(!ours);
-        self.jobs.waiting.insert(id, (self.now, waiting));
-        // What this end began is bounded by itself, and not to wait for what peers cause.
-        if ours {
-            self.jobs.queue.push_front(job);
-        } else {
-            self.jobs.queue.push_back(job);
-        }
+        self.jobs.insert(self.now, job, waiting);
     }
 
     /// An RHello that is to be answered.
@@ -221,13 +243,13 @@ impl Endpoint {
         path: Path,
         hello: &ResponderHello<'_>,
     ) -> Result<(), DropReason> {
-        if self.jobs.has_hello(session) {
+        if self.jobs.by_session.contains_key(&session) {
             return Err(DropReason::Unexpected);
         }
         let (tag, cookie) = (hello.tag_echo.to_vec(), hello.cookie.to_vec());
         let certificate = hello.certificate.to_vec();
         let work = Work::Initiate { far_certificate: certificate.clone() };
-        self.hand_out(work, Waiting::Hello { session, path, tag, cookie, certificate }, true);
+        self.hand_out(work, Waiting::Hello { session, path, tag, cookie, certificate });
         Ok(())
     }
 
@@ -240,7 +262,7 @@ impl Endpoint {
         component: &[u8],
     ) {
         let work = Work::Finish { pending, component: component.to_vec() };
-        self.hand_out(work, Waiting::Finish { session, tx_id }, true);
+        self.hand_out(work, Waiting::Finish { session, tx_id });
     }
 
     /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
@@ -248,8 +270,9 @@ impl Endpoint {
     pub(super) fn admit_job(&mut self, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
         let most = self.config.max_key_agreements;
         let refused = |jobs: &Jobs| {
-            let known = jobs.has_keying(path.remote, digest).then_some(DropReason::Unexpected);
-            known.or_else(|| (jobs.of_peers >= most).then_some(DropReason::OverLimit))
+            let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
+            let full = (jobs.by_address.len() >= most).then_some(DropReason::OverLimit);
+            if known { Some(DropReason::Unexpected) } else { full }
         };
         if refused(&self.jobs).is_some() {
             self.jobs.forget_lost(self.now);
@@ -268,6 +291,6 @@ impl Endpoint {
             signature: keying.signature.to_vec(),
             signed: keying.signed.to_vec(),
         });
-        self.hand_out(work, Waiting::Keying { path, digest, keying }, false);
+        self.hand_out(work, Waiting::Keying { path, digest, keying });
     }
 }

@@ -12,7 +12,7 @@ use super::demux::startup_chunks;
 use super::initiator::MAX_COOKIE;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
-use crate::params::EARLY_PACKETS;
+use crate::params::{COMPONENT_MAX, DATAGRAM_MAX, EARLY_PACKETS};
 use crate::profile::{Initiation, KeyingError, PendingKeying, SessionKeys};
 use crate::session::Established;
 use crate::time::Instant;
@@ -126,7 +126,8 @@ impl Endpoint {
     fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
-        if keying.early.len() >= EARLY_PACKETS {
+        // Nothing larger comes before path MTU discovery has begun.
+        if keying.early.len() >= EARLY_PACKETS || encrypted.len() > DATAGRAM_MAX {
             return Err(DropReason::OverLimit);
         }
         keying.early.push((path, meta, encrypted.to_vec()));
@@ -189,7 +190,7 @@ impl Endpoint {
         if chunk.session_id == 0 {
             return Err(DropReason::Malformed);
         }
-        if keying.failures >= MAX_FAILED_KEYINGS {
+        if keying.failures >= MAX_FAILED_KEYINGS || chunk.component.len() > COMPONENT_MAX {
             return Err(DropReason::OverLimit);
         }
         let signed = [chunk.signed, &keying.component];

@@ -13,7 +13,7 @@ use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::event::CloseReason;
-use crate::params::CERTIFICATE_MAX;
+use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX};
 use crate::profile::{KeyingError, Response};
 use crate::session::{Established, Role, Session, SessionState};
 use crate::time::Instant;
@@ -116,7 +116,8 @@ impl Endpoint {
         if keying.session_id == 0 || !self.profile.is_authentic(keying.certificate) {
             return Err(DropReason::NotAuthentic);
         }
-        if keying.certificate.len() > CERTIFICATE_MAX {
+        let longest = keying.component.len().max(keying.signature.len());
+        if keying.certificate.len() > CERTIFICATE_MAX || longest > COMPONENT_MAX {
             return Err(DropReason::OverLimit);
         }
         let digest = digest_of(keying);

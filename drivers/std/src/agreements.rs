@@ -5,10 +5,16 @@ use std::{fmt, io, thread};
 
 use rtmfp_core::{Endpoint, Instant, KeyAgreed, KeyAgreement};
 
+/// Jobs that the thread has at once: the one it is at, and another for when that is done. The rest stays with the
+/// endpoint, which puts its own before those of peers and forgets what nobody waits for any more.
+const AT_ONCE: usize = 2;
+
 /// A thread that computes key agreements one after the other. It ends when this is dropped, after the one that it is at.
 pub(crate) struct Agreements {
     jobs: Sender<KeyAgreement>,
     done: Receiver<KeyAgreed>,
+    /// Jobs that the thread has.
+    out: usize,
 }
 
 impl Agreements {
@@ -24,21 +30,24 @@ impl Agreements {
                 wake();
             }
         })?;
-        Ok(Self { jobs, done })
+        Ok(Self { jobs, done, out: 0 })
     }
 
     /// Gives the endpoint what is done.
-    pub(crate) fn collect(&self, now: Instant, endpoint: &mut Endpoint) {
+    pub(crate) fn collect(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while let Ok(agreed) = self.done.try_recv() {
+            self.out -= 1;
             endpoint.handle_key_agreed(now, agreed);
         }
     }
 
-    /// Takes what the endpoint hands out. The endpoint limits how many there are.
-    pub(crate) fn take(&self, endpoint: &mut Endpoint) {
-        while let Some(job) = endpoint.poll_key_agreement() {
+    /// Takes what the endpoint hands out, as far as the thread has time for it. Each job that is done leads here again.
+    pub(crate) fn take(&mut self, endpoint: &mut Endpoint) {
+        while self.out < AT_ONCE
+            && let Some(job) = endpoint.poll_key_agreement()
+        {
             // The thread ends only with this. A job that is lost is repeated by whoever asked for it.
-            let _ = self.jobs.send(job);
+            self.out += usize::from(self.jobs.send(job).is_ok());
         }
     }
 }

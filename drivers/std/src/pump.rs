@@ -157,7 +157,7 @@ impl Pump {
     pub fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
         let mut more = self.receive()?;
         let now = self.clock.now();
-        if let Some(agreements) = &self.agreements {
+        if let Some(agreements) = &mut self.agreements {
             agreements.collect(now, &mut self.endpoint);
         }
         if self.endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
@@ -184,7 +184,7 @@ impl Pump {
 
     /// Key agreements, behind all that is quickly done. True if one was computed here.
     fn agree(&mut self) -> bool {
-        if let Some(agreements) = &self.agreements {
+        if let Some(agreements) = &mut self.agreements {
             agreements.take(&mut self.endpoint);
             return false;
         }

@@ -194,3 +194,38 @@ fn packets_that_wait_for_a_job_are_acknowledged_when_it_is_done() {
     let acknowledged = pair.log[sent as usize..].iter().any(|(_, datagram)| datagram.from == address(A));
     assert!(acknowledged, "with no other reason to send");
 }
+
+/// Jobs of openings that were given up waited in the queue, before those of others.
+#[test]
+fn an_opening_that_is_given_up_leaves_no_job() {
+    let mut pair = Pair::with_config(9, config(4));
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    let now = pair.now;
+    pair.nodes[A].endpoint.session_mut(now, session).unwrap().close(CloseMode::Abrupt);
+    assert_eq!(jobs(&mut pair, A).len(), 0);
+    assert_eq!(pair.nodes[A].endpoint.stats().unexpected, 0);
+}
+
+/// The latest came first, so that under a load of openings the earliest timed out.
+#[test]
+fn own_jobs_go_in_their_order_and_before_those_of_peers() {
+    let names = ["alice", "bob", "carol", "dave"];
+    let mut pair = Pair::named(10, &names.map(|name| (name, config(if name == "alice" { 4 } else { 0 }))));
+    pair.open_to(B, "alice", &[A]);
+    pair.run_for_millis(80);
+    let own = [2, 3].map(|node| {
+        let session = pair.open_to(A, names[node], &[node]);
+        pair.run_for_millis(60);
+        session
+    });
+    for session in own {
+        assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::HelloSent);
+        let job = pair.nodes[A].endpoint.poll_key_agreement().unwrap();
+        let now = pair.now;
+        pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
+        assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    }
+    assert_eq!(compute(&mut pair, A), 1);
+    assert_eq!(pair.nodes[A].endpoint.sessions().count(), 3);
+}

@@ -13,7 +13,7 @@ use super::redirect::tag;
 use crate::endpoint::demux::startup_chunks;
 use crate::error::OpenError;
 use crate::event::Event;
-use crate::params::CERTIFICATE_MAX;
+use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX, DATAGRAM_MAX};
 use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{EndpointConfig, Target};
 
@@ -98,6 +98,42 @@ fn flood_of_keyings(pair: &mut Pair, number: u32) {
         let signed = InitiatorKeying::signed_parameters(session_id, sent.cookie_echo, sent.certificate, b"garbage");
         let keying = InitiatorKeying { session_id, component: b"garbage", signature: b"X", signed: &signed, ..sent };
         pair.inject(first.from, 2, 0, &keying);
+    }
+}
+
+#[test]
+fn components_and_signatures_that_may_wait_are_of_sensible_length() {
+    for (component, signature, over_limit) in
+        [(COMPONENT_MAX, 1, 0), (COMPONENT_MAX + 1, 1, 1), (8, COMPONENT_MAX, 0), (8, COMPONENT_MAX + 1, 1)]
+    {
+        let server = EndpointConfig { max_key_agreements: 4, ..EndpointConfig::default() };
+        let mut pair = Pair::named(9, &[("alice", EndpointConfig::default()), ("bob", server)]);
+        pair.open(A);
+        pair.run_for_millis(60);
+        let keying = pair.log[pair.sent_of(Kind::InitiatorKeying, None, None)[0]].1.plain().unwrap().1;
+        let Some(Ok(Chunk::InitiatorKeying(sent))) = startup_chunks(&keying).unwrap().next() else { panic!() };
+        let (component, signature) = (vec![7; component], vec![b'X'; signature]);
+        let signed = InitiatorKeying::signed_parameters(9, sent.cookie_echo, sent.certificate, &component);
+        let keying =
+            InitiatorKeying { session_id: 9, component: &component, signature: &signature, signed: &signed, ..sent };
+        pair.inject(address(A), B, 0, &keying);
+        assert_eq!(pair.nodes[B].endpoint.stats().over_limit, over_limit, "{} {}", component.len(), signature.len());
+    }
+}
+
+#[test]
+fn packets_that_overtake_the_keying_and_are_too_large_are_not_kept() {
+    let mut pair = Pair::new(10);
+    pair.lose(Kind::ResponderKeying);
+    pair.open(A);
+    pair.run_for_millis(200);
+    let keying = pair.log[pair.sent_of(Kind::ResponderKeying, None, None)[0]].1.clone();
+    for (length, over_limit) in [(DATAGRAM_MAX, 0), (DATAGRAM_MAX + 1, 1)] {
+        // The session ID, scrambled with the 8 bytes that follow it.
+        let mut bytes = vec![0xa5; 4 + length];
+        bytes[..12].copy_from_slice(&keying.bytes[..12]);
+        let _ = pair.deliver(address(B), address(A), bytes);
+        assert_eq!(pair.nodes[A].endpoint.stats().over_limit, over_limit, "{length} bytes");
     }
 }
 

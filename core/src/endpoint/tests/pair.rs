@@ -101,11 +101,23 @@ fn kind_of(plain: &[u8]) -> Kind {
 
 /// A datagram of the plain profile under the Default Session Key.
 pub(super) fn startup_datagram(session_id: u32, chunk: &impl EncodeChunk) -> Vec<u8> {
+    startup_datagrams(session_id, chunk).remove(0)
+}
+
+/// All fragments of one, those that would be sent later too.
+fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> {
     let mut queue = StartupQueue::default();
     queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), session_id, chunk));
     let mut buf = TransmitBuf::new(1);
-    queue.poll(&mut buf, PlainProfile::new(b"").default_keys().as_mut()).unwrap();
-    buf.datagrams().next().unwrap().to_vec()
+    let mut keys = PlainProfile::new(b"").default_keys();
+    let mut datagrams = Vec::new();
+    loop {
+        while queue.poll(&mut buf, keys.as_mut()).is_some() {
+            datagrams.extend(buf.datagrams().map(<[u8]>::to_vec));
+        }
+        let Some(later) = queue.next_timeout() else { return datagrams };
+        queue.handle_timeout(later);
+    }
 }
 
 pub(super) fn address(node: usize) -> SocketAddr {
@@ -213,8 +225,9 @@ impl Pair {
 
     /// Hands a plain startup packet of one chunk to whoever has the address.
     pub(super) fn inject(&mut self, from: SocketAddr, to: usize, session_id: u32, chunk: &impl EncodeChunk) {
-        let bytes = startup_datagram(session_id, chunk);
-        let _ = self.deliver(from, address(to), bytes);
+        for bytes in startup_datagrams(session_id, chunk) {
+            let _ = self.deliver(from, address(to), bytes);
+        }
     }
 
     /// Takes out what the endpoints have to send and to say.
