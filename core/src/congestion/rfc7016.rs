@@ -50,6 +50,10 @@ impl Rfc7016 {
 
     /// The second half of figure 25.
     fn grow(&mut self, acked: u64, time_critical: TimeCritical) {
+        // An acknowledgement of nothing new must not end what a timeout began: CWND_INIT is below.
+        if acked == 0 {
+            return;
+        }
         let slow_start = self.cwnd < self.ssthresh;
         let increase = match (time_critical.fast_grow, time_critical.sent_here) {
             (true, _) if slow_start => acked,

@@ -324,11 +324,13 @@ impl Session {
         self.rtt.on_path_change();
         self.recovery.controller.on_path_change();
         self.ecn.on_path_change();
-        self.mtu.on_path_change();
         self.lose_all_on_the_old_path(cx);
+        // After the losses, which are none of the new path's.
+        self.mtu.on_path_change();
         self.answered(cx.now);
         self.acknowledge_again();
         cx.events.push(Event::PathChanged { session: self.handle, path });
+        self.settle(cx.now);
     }
 
     /// Acknowledges all flows, whether anything new came or not: a far end that moves has its window in flight, and

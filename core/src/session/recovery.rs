@@ -8,7 +8,7 @@ use super::receive::Incoming;
 use super::time_critical::lately;
 use super::timers::Timer;
 use super::{Context, Session};
-use crate::congestion::{Controller, TimeCritical};
+use crate::congestion::{Controller, PacketFacts, TimeCritical};
 use crate::flow::{InFlight, Lost};
 use crate::params::BURST_PACKETS;
 use crate::time::Instant;
@@ -79,9 +79,11 @@ impl Recovery {
     ///
     /// Drivers hand over packets in batches. Had they come one by one, with a backlog, six data packets could have
     /// followed each, and have filled the window again: so those of one instant with nothing sent in between add up,
-    /// to some extent, and a window that was full before the first counts as full before the others.
-    fn on_ack_packet(&mut self, now: Instant, backlog: bool, pre_ack_outstanding: &mut u64) {
-        let together = backlog && self.last_ack == Some(now) && self.data_packets == 0;
+    /// to some extent, and a window that was full before the first counts as full before the others. Those that
+    /// acknowledge nothing new let no more out than one does.
+    fn on_ack_packet(&mut self, now: Instant, backlog: bool, facts: &mut PacketFacts) {
+        let pre_ack_outstanding = &mut facts.pre_ack_outstanding;
+        let together = facts.acked_bytes > 0 && backlog && self.last_ack == Some(now) && self.data_packets == 0;
         let window = self.controller.window();
         if together {
             self.burst = (self.burst + BURST_PACKETS).min(BURST_PACKETS * MAX_ACKS_TOGETHER);
@@ -133,7 +135,7 @@ impl Session {
             facts.lost_bytes = self.settle_lost(cx);
             facts.any_loss = facts.lost_bytes > 0;
             let backlog = !self.flows.scheduler.is_empty();
-            self.recovery.on_ack_packet(cx.now, backlog, &mut facts.pre_ack_outstanding);
+            self.recovery.on_ack_packet(cx.now, backlog, facts);
             // RFC 7016 §3.6.2.6.
             if self.timers.get(Timer::Timeout).is_some() {
                 self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
@@ -193,6 +195,7 @@ impl Session {
     pub(super) fn lose_all_on_the_old_path(&mut self, cx: &mut Context<'_>) {
         let counted = self.recovery.data_packets;
         self.lose_all(cx);
+        self.recovery.backed_off = false;
         self.timers.clear(Timer::Timeout);
         if self.recovery.last_ack.is_none() && counted > 0 {
             self.recovery.data_packets = counted;

@@ -115,9 +115,10 @@ impl Rtt {
         self.erto = self.mrto.max(ERTO_MIN);
     }
 
-    /// By when an answer that is not delayed has come: the timeout without its allowance for delayed acknowledgements.
+    /// By when an answer that is not delayed has come: the timeout without its allowance for delayed acknowledgements,
+    /// or all of it while nothing was measured.
     pub(super) fn prompt_answer(&self) -> Duration {
-        self.mrto.saturating_sub(MRTO_ALLOWANCE)
+        self.srtt.map_or(self.erto, |_| self.mrto.saturating_sub(MRTO_ALLOWANCE))
     }
 
     /// A retransmission timeout, or a ping unanswered for ERTO (RFC 7016 §3.5.4.1).

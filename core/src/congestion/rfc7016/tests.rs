@@ -60,6 +60,17 @@ fn a_timeout_restarts_the_window() {
     }
 }
 
+/// What was in flight before the timeout may be said once more to have come, or an acknowledgement come twice.
+#[test]
+fn after_a_timeout_an_acknowledgement_of_nothing_new_does_not_widen_the_window() {
+    let mut controller = Rfc7016::new(1_200);
+    controller.on_timeout(true);
+    controller.on_packet(&acks(1_200, 0), PLAIN);
+    assert_eq!(controller.window(), 1_200);
+    controller.on_packet(&acks(1_200, 1_200), PLAIN);
+    assert_eq!(controller.window(), 3 * 1_200);
+}
+
 /// Figure 25, ANY_LOSS.
 #[test]
 fn a_loss_cuts_by_a_half_or_an_eighth_of_what_was_in_flight() {

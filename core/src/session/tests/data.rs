@@ -8,10 +8,12 @@ use bytes::Bytes;
 
 use super::network::{
     A, ACK_BITMAP, ACK_RANGES, B, BUFFER_PROBE, ECN_REPORT, EXCEPTION, Fate, NEXT_USER_DATA, Network, PING, Sent,
-    USER_DATA,
+    USER_DATA, path_to,
 };
+use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, Priority, SendOptions, SessionConfig};
 use crate::event::{Event, FlowEnd};
+use crate::transmit::RecvMeta;
 use crate::wire::Chunk;
 
 fn transfer(network: &mut Network, from: usize, messages: usize) {
@@ -110,6 +112,35 @@ fn not_more_than_six_data_packets_go_out_between_acknowledgements() {
     network.filter = Box::new(|_| Fate::Arrives);
     network.run(20_000);
     assert_eq!(network.ends[B].bytes_read(), 2_000_000);
+}
+
+/// Together they let no more out than one of them does.
+#[test]
+fn acknowledgements_of_nothing_new_do_not_add_up() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow_with(A, FlowOptions::new("test").send_buffer(usize::MAX));
+    for _ in 0..100 {
+        network.write(A, flow, 10_000);
+    }
+    while network.ends[B].bytes_read() < 1_000_000 || network.ends[A].session.stats().outstanding > 0 {
+        network.run(1);
+    }
+    network.filter = Box::new(|sent| if sent.from == 1 { Fate::Lost } else { Fate::Arrives });
+    for _ in 0..100 {
+        network.write(A, flow, 10_000);
+    }
+    let before = network.sent_by(A, Sent::has_data).len();
+    network.pump();
+    let flow_id = network.ends[A].session.send_flow(flow).unwrap().flow_id();
+    for _ in 0..40 {
+        let plain = packet(header_of(B), |writer| {
+            assert!(writer.push_with(ACK_RANGES, |out| out.extend_from_slice(&[flow_id as u8, 127, 1])));
+        });
+        let mut bytes = [&[0x5f], &plain[..], &[0x5b]].concat();
+        network.with(A, |session, cx| session.handle_packet(cx, path_to(B), RecvMeta::default(), &mut bytes)).unwrap();
+    }
+    network.pump();
+    assert_eq!(network.sent_by(A, Sent::has_data).len() - before, 12);
 }
 
 #[test]
