@@ -20,6 +20,10 @@ pub(crate) struct PacketFacts {
     pub(crate) any_loss: bool,
     /// Bytes found lost.
     pub(crate) lost_bytes: u64,
+    /// Bytes that were found lost before, by negative acknowledgements, and now proved to have been late only.
+    pub(crate) late_bytes: u64,
+    /// A congestion mark was reported.
+    pub(crate) any_mark: bool,
     /// Bytes in flight after the packet.
     pub(crate) outstanding: u64,
 }

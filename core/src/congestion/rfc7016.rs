@@ -15,6 +15,9 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of data, and so does
 /// this: after a cut, the bytes then in flight must be acknowledged or found lost before the next cut or any growth.
 /// That is never more aggressive than slow start (§3.5.2): nothing grows meanwhile.
+///
+/// Where packets come out of order, what was found lost may come after all. If all of it does, nothing was lost, and the
+/// cut is taken back (as in RFC 4015).
 #[derive(Debug)]
 pub(crate) struct Rfc7016 {
     smss: u64,
@@ -23,13 +26,31 @@ pub(crate) struct Rfc7016 {
     acked_bytes_accumulator: u64,
     /// Bytes in flight at the last cut that are neither acknowledged nor lost yet.
     recovery: u64,
+    /// What the last cut can be taken back to.
+    undo: Option<Undo>,
+}
+
+/// The window before a cut that may have been for nothing.
+#[derive(Clone, Copy, Debug)]
+struct Undo {
+    cwnd: u64,
+    ssthresh: u64,
+    /// Bytes found lost since, but for those that proved to be late.
+    lost: u64,
 }
 
 impl Rfc7016 {
     /// `smss`: the most user data that one packet can carry, in bytes (RFC 5681 §1).
     pub(crate) const fn new(smss: u64) -> Self {
         let smss = if smss == 0 { 1 } else { smss };
-        Self { smss, cwnd: initial_window(smss), ssthresh: u64::MAX, acked_bytes_accumulator: 0, recovery: 0 }
+        Self {
+            smss,
+            cwnd: initial_window(smss),
+            ssthresh: u64::MAX,
+            acked_bytes_accumulator: 0,
+            recovery: 0,
+            undo: None,
+        }
     }
 
     /// CWND_INIT.
@@ -40,12 +61,28 @@ impl Rfc7016 {
     /// The first half of figure 25.
     fn cut(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
         let flight = facts.pre_ack_outstanding;
+        self.undo = Some(Undo { cwnd: self.cwnd, ssthresh: self.ssthresh, lost: 0 });
         let gently = time_critical.sent_here || (flight > SCALABLE_ABOVE && time_critical.fast_grow);
         let kept = if gently { flight - flight.div_ceil(8) } else { flight / 2 };
         self.ssthresh = kept.max(self.initial());
         self.cwnd = self.ssthresh;
         self.acked_bytes_accumulator = 0;
         self.recovery = facts.outstanding;
+    }
+
+    /// Takes the last cut back once all that was lost since has come.
+    fn take_back(&mut self, facts: &PacketFacts) {
+        let Some(undo) = self.undo.as_mut().filter(|_| !facts.any_mark) else {
+            self.undo = None;
+            return;
+        };
+        undo.lost = undo.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.late_bytes);
+        if facts.late_bytes > 0 && undo.lost == 0 {
+            self.cwnd = self.cwnd.max(undo.cwnd);
+            self.ssthresh = self.ssthresh.max(undo.ssthresh);
+            self.recovery = 0;
+            self.undo = None;
+        }
     }
 
     /// The second half of figure 25.
@@ -88,11 +125,14 @@ impl Controller for Rfc7016 {
     fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
         let in_recovery = self.recovery > 0;
         self.recovery = self.recovery.saturating_sub(facts.acked_bytes.saturating_add(facts.lost_bytes));
+        if facts.any_loss && !in_recovery {
+            self.cut(facts, time_critical);
+        }
+        self.take_back(facts);
         if facts.any_loss {
-            if !in_recovery {
-                self.cut(facts, time_critical);
-            }
-        } else if !in_recovery && facts.any_acks && !facts.any_naks && facts.pre_ack_outstanding >= self.cwnd {
+            return;
+        }
+        if !in_recovery && facts.any_acks && !facts.any_naks && facts.pre_ack_outstanding >= self.cwnd {
             self.grow(facts.acked_bytes, time_critical);
         }
     }
@@ -103,6 +143,7 @@ impl Controller for Rfc7016 {
         self.acked_bytes_accumulator = 0;
         self.cwnd = if was_loss { self.smss } else { self.initial() };
         self.recovery = 0;
+        self.undo = None;
     }
 
     fn on_path_change(&mut self) {

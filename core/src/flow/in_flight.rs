@@ -2,8 +2,10 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::time::Duration;
 
-use crate::params::NAK_LOSS_THRESHOLD;
+use crate::flow::reordering::Reordering;
+use crate::time::Instant;
 
 /// A fragment that was found lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -20,6 +22,9 @@ pub(crate) struct Lost {
 /// A deque indexed by `tsn - first_tsn`; work is O(1) amortised per fragment. A fragment gets one NAK with every
 /// packet of acknowledgements after which MAX_TSN_ACK is above its TSN. MAX_TSN_ACK never falls, so the fragment has
 /// three when its TSN is below what MAX_TSN_ACK was two such packets ago: no counter per fragment, no scan.
+///
+/// Three mean loss (§3.6.2.5), unless what was found lost has proved to be late only: see
+/// [`Reordering`].
 #[derive(Debug)]
 pub(crate) struct InFlight {
     /// None: acknowledged. The front is never None.
@@ -28,8 +33,8 @@ pub(crate) struct InFlight {
     first_tsn: u64,
     outstanding: u64,
     max_tsn_ack: u64,
-    /// MAX_TSN_ACK after the last packets of acknowledgements, the oldest first.
-    history: [u64; NAK_LOSS_THRESHOLD - 1],
+    pub(super) reordering: Reordering,
+    late_bytes: u64,
     acked_large: bool,
 }
 
@@ -40,17 +45,33 @@ impl InFlight {
             first_tsn: 1,
             outstanding: 0,
             max_tsn_ack: 0,
-            history: [0; NAK_LOSS_THRESHOLD - 1],
+            reordering: Reordering::new(),
+            late_bytes: 0,
             acked_large: false,
         }
     }
 
     /// Records a transmission; returns its TSN, first 1.
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
-        let tsn = self.first_tsn + self.slots.len() as u64;
+        let tsn = self.next_tsn();
         self.slots.push_back(Some(Lost { flow_slot, sequence, size, large: false }));
         self.outstanding += u64::from(size);
         tsn
+    }
+
+    fn next_tsn(&self) -> u64 {
+        self.first_tsn + self.slots.len() as u64
+    }
+
+    /// The last fragment recorded was sent before.
+    pub(crate) fn mark_repeated(&mut self, now: Instant) {
+        let tsn = self.next_tsn() - 1;
+        self.reordering.repeated(tsn, now);
+    }
+
+    /// The shortest round trip of the path, once it is known: what is acknowledged sooner was sent before.
+    pub(crate) fn set_min_rtt(&mut self, min_rtt: Option<Duration>) {
+        self.reordering.min_rtt = min_rtt;
     }
 
     /// The last fragment recorded makes its datagram larger than every path is taken to carry.
@@ -60,23 +81,40 @@ impl InFlight {
         }
     }
 
+    /// The bytes that were found lost and proved to be late, since this was last asked.
+    pub(crate) const fn take_late_bytes(&mut self) -> u64 {
+        core::mem::replace(&mut self.late_bytes, 0)
+    }
+
     /// Whether a fragment of a large datagram was acknowledged since this was last asked.
     pub(crate) const fn take_acked_large(&mut self) -> bool {
         core::mem::replace(&mut self.acked_large, false)
     }
 
     /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
-    pub(crate) fn acked(&mut self, tsn: u64) -> Option<u32> {
+    pub(crate) fn acked(&mut self, now: Instant, tsn: u64) -> Option<u32> {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
         self.outstanding -= u64::from(fragment.size);
         self.acked_large |= fragment.large;
-        self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+        if self.reordering.is_answer_to(tsn, now) {
+            self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+        } else {
+            self.late(fragment.size);
+        }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.first_tsn += 1;
         }
+        self.reordering.forget_below(self.first_tsn);
         Some(fragment.size)
+    }
+
+    /// A fragment was acknowledged that had been found lost, and for which nothing else can have come.
+    pub(crate) fn late(&mut self, size: u32) {
+        let next_tsn = self.next_tsn();
+        self.late_bytes += u64::from(size);
+        self.reordering.found(self.max_tsn_ack, next_tsn);
     }
 
     /// S_OUTSTANDING_BYTES.
@@ -89,36 +127,33 @@ impl InFlight {
     }
 
     /// After all chunks of a packet with at least one acknowledgement: appends what is lost now, and tells whether
-    /// any fragment in flight got a negative acknowledgement.
-    pub(crate) fn end_of_acks(&mut self, lost: &mut Vec<Lost>) -> bool {
+    /// any fragment in flight got a negative acknowledgement (not counting as many as reordering explains).
+    pub(crate) fn end_of_acks(&mut self, now: Instant, lost: &mut Vec<Lost>) -> bool {
+        let (doubtful, lost_below) = self.reordering.end_of_acks(now, self.max_tsn_ack);
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
-        let any_naks = !self.slots.is_empty() && self.first_tsn < self.max_tsn_ack;
-        let [three_naks, ..] = self.history;
-        self.history.rotate_left(1);
-        if let Some(newest) = self.history.last_mut() {
-            *newest = self.max_tsn_ack;
-        }
-        self.lose_below(three_naks, lost);
+        let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
+        self.lose_below(lost_below, lost);
         any_naks
     }
 
     /// TIMEOUT_ALARM: everything in flight is lost (RFC 7016 §3.6.2.6).
     pub(crate) fn time_out(&mut self, lost: &mut Vec<Lost>) {
         self.lose_below(u64::MAX, lost);
+        self.reordering.timed_out();
     }
 
     /// Takes out what has a TSN below `limit`, and leaves the front in flight.
     fn lose_below(&mut self, limit: u64, lost: &mut Vec<Lost>) {
-        while let Some(front) = self.slots.front() {
-            if front.is_some() && self.first_tsn >= limit {
-                return;
-            }
+        while let Some(front) = self.slots.front()
+            && (front.is_none() || self.first_tsn < limit)
+        {
             if let Some(Some(fragment)) = self.slots.pop_front() {
                 self.outstanding -= u64::from(fragment.size);
                 lost.push(fragment);
             }
             self.first_tsn += 1;
         }
+        self.reordering.forget_below(self.first_tsn);
     }
 }
 
@@ -172,11 +207,11 @@ mod tests {
                     }
                     4 | 5 => {
                         let tsn = u64::from(value) % (model.next_tsn + 2);
-                        assert_eq!(subject.acked(tsn), model.acked(tsn));
+                        assert_eq!(subject.acked(Instant::ORIGIN, tsn), model.acked(tsn));
                     }
                     6 => {
                         let mut lost = Vec::new();
-                        let any = subject.end_of_acks(&mut lost);
+                        let any = subject.end_of_acks(Instant::ORIGIN, &mut lost);
                         assert_eq!((any, lost), model.end_of_acks());
                     }
                     _ if value.is_multiple_of(16) => {
@@ -204,13 +239,13 @@ mod tests {
         let mut lost = Vec::new();
         for tsn in 2..=4 {
             assert!(lost.is_empty());
-            assert_eq!(in_flight.acked(tsn), Some(100));
-            assert!(in_flight.end_of_acks(&mut lost));
+            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn), Some(100));
+            assert!(in_flight.end_of_acks(Instant::ORIGIN, &mut lost));
         }
         assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, large: false }]);
         assert_eq!(in_flight.outstanding(), 100);
-        assert_eq!(in_flight.acked(1), None, "no longer in flight");
-        assert_eq!(in_flight.acked(2), None, "acknowledged once already");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 1), None, "no longer in flight");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 2), None, "acknowledged once already");
     }
 
     #[test]
@@ -220,8 +255,8 @@ mod tests {
         in_flight.sent(0, 0, 1);
         for sequence in 1..10_000 {
             let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(tsn);
-            in_flight.end_of_acks(&mut lost);
+            in_flight.acked(Instant::ORIGIN, tsn);
+            in_flight.end_of_acks(Instant::ORIGIN, &mut lost);
             assert!(in_flight.slots.len() <= 4);
         }
         assert_eq!(lost.len(), 1);

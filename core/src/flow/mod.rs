@@ -6,6 +6,7 @@ mod options;
 mod range_set;
 mod reassembly;
 mod recv;
+mod reordering;
 mod scheduler;
 mod send;
 #[cfg(test)]

@@ -98,6 +98,7 @@ impl Session {
 
     fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, meta: RecvMeta) {
         self.rtt.received(cx.now, header.timestamp, header.timestamp_echo);
+        self.recovery.in_flight.set_min_rtt(self.rtt.min_rtt());
         if header.time_critical {
             cx.time_critical.received(self.handle, cx.now);
         }

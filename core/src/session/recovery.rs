@@ -130,10 +130,11 @@ impl Session {
     pub(super) fn finish_acks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
         let facts = &mut incoming.facts;
         if facts.any_acks {
-            facts.any_naks = self.recovery.in_flight.end_of_acks(&mut self.recovery.lost);
+            facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
             facts.lost_bytes = self.settle_lost(cx);
             facts.any_loss = facts.lost_bytes > 0;
+            facts.late_bytes = self.recovery.in_flight.take_late_bytes();
             let backlog = !self.flows.scheduler.is_empty();
             self.recovery.on_ack_packet(cx.now, backlog, facts);
             // RFC 7016 §3.6.2.6.
@@ -147,7 +148,8 @@ impl Session {
             self.answered(cx.now);
         }
         if let Some(count) = incoming.report {
-            facts.any_loss |= self.ecn.on_report(count, cx.now, self.rtt.srtt());
+            facts.any_mark = self.ecn.on_report(count, cx.now, self.rtt.srtt());
+            facts.any_loss |= facts.any_mark;
         }
         if facts.any_acks || facts.any_loss {
             facts.outstanding = self.recovery.in_flight.outstanding();

@@ -22,6 +22,8 @@ pub(super) struct Rtt {
     /// TS_ECHO_RX.
     echo_received: Option<u16>,
     srtt: Option<Duration>,
+    /// The shortest measured on this path.
+    min: Option<Duration>,
     rttvar: Duration,
     mrto: Duration,
     erto: Duration,
@@ -35,6 +37,7 @@ impl Rtt {
             sent: None,
             echo_received: None,
             srtt: None,
+            min: None,
             rttvar: Duration::ZERO,
             mrto: MRTO_INIT,
             erto: ERTO_INIT,
@@ -51,6 +54,12 @@ impl Rtt {
 
     pub(super) const fn mrto(&self) -> Duration {
         self.mrto
+    }
+
+    /// The shortest round trip on this path. The clock's ticks make it shorter than it was by less than one of them, or
+    /// longer.
+    pub(super) fn min_rtt(&self) -> Option<Duration> {
+        self.min.map(|min| min.saturating_sub(TICK))
     }
 
     pub(super) const fn erto(&self) -> Duration {
@@ -101,6 +110,7 @@ impl Rtt {
     }
 
     fn sample(&mut self, rtt: Duration) {
+        self.min = Some(self.min.map_or(rtt, |min| min.min(rtt)));
         match self.srtt {
             Some(srtt) => {
                 self.rttvar = (3 * self.rttvar + srtt.abs_diff(rtt)) / 4;

@@ -71,6 +71,7 @@ const LIST: &[(&str, &str)] = list![
     "ack-loss",
     "flow-reject-close",
     "util-loss-grid",
+    "util-loss-heavy",
     "fair-intra",
     "fair-vs-tcp",
     "bloat",

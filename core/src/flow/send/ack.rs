@@ -24,13 +24,13 @@ impl SendFlow {
             self.startup = None;
             self.set_rx_buffer(now, blocks.saturating_mul(params::WINDOW_BLOCK));
         }
-        self.acked(0, cumulative, in_flight, &mut outcome, events);
+        self.acked(now, (0, cumulative), in_flight, &mut outcome, events);
         match ack {
             Acknowledgement::Bitmap(ack) => {
-                ack.ranges().for_each(|(from, to)| self.acked(from, to, in_flight, &mut outcome, events));
+                ack.ranges().for_each(|(from, to)| self.acked(now, (from, to), in_flight, &mut outcome, events));
             }
             Acknowledgement::Ranges(ack) => {
-                ack.ranges().for_each(|(from, to)| self.acked(from, to, in_flight, &mut outcome, events));
+                ack.ranges().for_each(|(from, to)| self.acked(now, (from, to), in_flight, &mut outcome, events));
             }
         }
         self.queue.settle();
@@ -62,8 +62,8 @@ impl SendFlow {
 
     fn acked(
         &mut self,
-        from: u64,
-        to: u64,
+        now: Instant,
+        (from, to): (u64, u64),
         in_flight: &mut InFlight,
         outcome: &mut AckOutcome,
         events: &mut EventQueue,
@@ -78,8 +78,10 @@ impl SendFlow {
         {
             from = sequence + 1;
             if let Some((tsn, size)) = acked.in_flight {
-                in_flight.acked(tsn);
+                in_flight.acked(now, tsn);
                 outcome.acked_bytes += u64::from(size);
+            } else if acked.was_lost {
+                in_flight.late(acked.size);
             }
         }
     }

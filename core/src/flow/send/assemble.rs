@@ -41,7 +41,7 @@ impl SendFlow {
     /// it reports an oversize.
     pub(crate) fn assemble(
         &mut self,
-        _now: Instant,
+        now: Instant,
         packet: &mut PacketWriter<'_>,
         in_flight: &mut InFlight,
         budget: u64,
@@ -65,6 +65,7 @@ impl SendFlow {
             }
             if self.queue.sent(sequence, tsn, size) {
                 self.stats.repeated += 1;
+                in_flight.mark_repeated(now);
             }
             used += u64::from(size);
             previous = Some(Previous { sequence, fsn });

@@ -98,6 +98,10 @@ pub(super) struct Cut {
 pub(super) struct Acked {
     /// TSN and TRANSMIT_SIZE, if it was in flight.
     pub(super) in_flight: Option<(u64, u32)>,
+    /// It waited to be sent again.
+    pub(super) was_lost: bool,
+    /// TRANSMIT_SIZE when it was last sent.
+    pub(super) size: u32,
 }
 
 /// See the module.
@@ -423,7 +427,7 @@ impl SendQueue {
             return None;
         }
         let fragment = self.window.remove(sequence)?;
-        self.lost.remove(&sequence);
+        let was_lost = self.lost.remove(&sequence);
         self.payload -= fragment.data.len();
         self.outstanding -= if fragment.in_flight() { u64::from(fragment.size) } else { 0 };
         if let Some(id) = fragment.message
@@ -437,7 +441,8 @@ impl SendQueue {
                 self.done(id, &message, MessageOutcome::Delivered, events);
             }
         }
-        Some((sequence, Acked { in_flight: fragment.in_flight().then_some((fragment.tsn, fragment.size)) }))
+        let in_flight = fragment.in_flight().then_some((fragment.tsn, fragment.size));
+        Some((sequence, Acked { in_flight, was_lost, size: fragment.size }))
     }
 
     /// The entry is no longer in flight: lost (§3.6.2.5, §3.6.2.6).

@@ -1,0 +1,219 @@
+//! When negative acknowledgements mean loss (RFC 7016 §3.6.2.5) on a path that brings packets out of order.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::params::NAK_LOSS_THRESHOLD;
+use crate::time::Instant;
+
+/// The patience grows by this part of the shortest round trip, up to all of it (as in RFC 8985 §6.2).
+const STEPS: u32 = 4;
+/// Records of MAX_TSN_ACK that are kept over the patience: its resolution.
+const MARKS: u32 = 32;
+
+/// Since when fragments have had negative acknowledgements.
+///
+/// The RFC's three are right where packets keep their order. Where some are late by more, each of them costs a
+/// retransmission and, what is worse, half the window. So each time that one proves to have been late, those to come
+/// are waited for a little longer after their first negative acknowledgement, by at most one step in a round trip. There
+/// are two proofs: what was found lost is acknowledged before it was sent again; or it is so soon after it was sent
+/// again that no answer to that can have come yet.
+#[derive(Debug)]
+pub(super) struct Reordering {
+    /// How long after the first negative acknowledgement loss is taken for granted, in steps.
+    patience: u32,
+    /// MAX_TSN_ACK after the last packets of acknowledgements, the latest first.
+    recent: [u64; NAK_LOSS_THRESHOLD - 1],
+    /// MAX_TSN_ACK at several times, the oldest first. The first is what it was as long ago as the patience says.
+    marks: VecDeque<(Instant, u64)>,
+    /// What was sent more than once, with the time: TSNs in ascending order.
+    repeated: VecDeque<(u64, Instant)>,
+    pub(super) min_rtt: Option<Duration>,
+    /// MAX_TSN_ACK from which the patience may grow again.
+    grow_from: u64,
+    /// Everything was taken for lost, and what comes late now proves nothing.
+    timed_out: bool,
+}
+
+impl Reordering {
+    pub(super) const fn new() -> Self {
+        Self {
+            patience: 0,
+            recent: [0; NAK_LOSS_THRESHOLD - 1],
+            marks: VecDeque::new(),
+            repeated: VecDeque::new(),
+            min_rtt: None,
+            grow_from: 0,
+            timed_out: false,
+        }
+    }
+
+    pub(super) fn repeated(&mut self, tsn: u64, now: Instant) {
+        self.repeated.push_back((tsn, now));
+    }
+
+    /// Whether an acknowledgement of now can be for this transmission, rather than an earlier one of the same fragment.
+    pub(super) fn is_answer_to(&mut self, tsn: u64, now: Instant) -> bool {
+        let Ok(index) = self.repeated.binary_search_by_key(&tsn, |(tsn, _)| *tsn) else {
+            self.timed_out = false;
+            return true;
+        };
+        let (Some((_, sent)), Some(min_rtt)) = (self.repeated.get(index), self.min_rtt) else { return true };
+        now.saturating_duration_since(*sent) >= min_rtt
+    }
+
+    /// A fragment that had been found lost was late only.
+    pub(super) fn found(&mut self, max_tsn_ack: u64, next_tsn: u64) {
+        if !self.timed_out && max_tsn_ack >= self.grow_from {
+            self.patience = STEPS.min(self.patience + 1);
+            self.grow_from = next_tsn;
+        }
+    }
+
+    /// After a packet of acknowledgements: the TSNs below which fragments are in doubt, and are lost.
+    pub(super) fn end_of_acks(&mut self, now: Instant, max_tsn_ack: u64) -> (u64, u64) {
+        let [latest, three_naks] = self.recent;
+        self.recent = [max_tsn_ack, latest];
+        let waited = self.mark(now, max_tsn_ack).unwrap_or(max_tsn_ack);
+        (waited, waited.min(three_naks))
+    }
+
+    /// What MAX_TSN_ACK was before the time of the patience; none without patience.
+    fn mark(&mut self, now: Instant, max_tsn_ack: u64) -> Option<u64> {
+        let patience = self.min_rtt.filter(|_| self.patience > 0)? * self.patience / STEPS;
+        let apart = |(latest, _): &(Instant, u64)| now.saturating_duration_since(*latest) >= patience / MARKS;
+        if self.marks.back().is_none_or(apart) {
+            self.marks.push_back((now, max_tsn_ack));
+        }
+        let is_over = |(since, _): &(Instant, u64)| now.saturating_duration_since(*since) >= patience;
+        while self.marks.get(1).is_some_and(is_over) {
+            self.marks.pop_front();
+        }
+        Some(self.marks.front().filter(|mark| is_over(mark)).map_or(0, |(_, max)| *max))
+    }
+
+    /// What has a TSN below this is no longer in flight.
+    pub(super) fn forget_below(&mut self, first_tsn: u64) {
+        while self.repeated.front().is_some_and(|(tsn, _)| *tsn < first_tsn) {
+            self.repeated.pop_front();
+        }
+    }
+
+    /// The path is not what it was, or too much was waited for.
+    pub(super) fn timed_out(&mut self) {
+        self.patience = 0;
+        self.marks = VecDeque::new();
+        self.timed_out = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use crate::flow::InFlight;
+    use crate::time::Instant;
+
+    const RTT: Duration = Duration::from_millis(40);
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    /// So many fragments in flight, numbered from 1 as their TSNs are.
+    fn flight(fragments: u64) -> InFlight {
+        let mut in_flight = InFlight::new();
+        in_flight.set_min_rtt(Some(RTT));
+        send(&mut in_flight, 1, fragments);
+        in_flight
+    }
+
+    fn send(in_flight: &mut InFlight, first: u64, fragments: u64) {
+        for sequence in first..first + fragments {
+            in_flight.sent(0, sequence, 100);
+        }
+    }
+
+    /// What is found lost as these are acknowledged, each with a packet of its own.
+    fn ack(in_flight: &mut InFlight, now: Instant, tsns: impl IntoIterator<Item = u64>) -> Vec<u64> {
+        let mut lost = Vec::new();
+        for tsn in tsns {
+            in_flight.acked(now, tsn);
+            in_flight.end_of_acks(now, &mut lost);
+        }
+        lost.iter().map(|fragment| fragment.sequence).collect()
+    }
+
+    #[test]
+    fn what_comes_after_one_that_was_late_is_waited_for() {
+        let mut in_flight = flight(20);
+        assert_eq!(ack(&mut in_flight, at(100), 2..=4), [1]);
+        in_flight.late(100);
+        assert_eq!(in_flight.take_late_bytes(), 100);
+        // A quarter of the shortest round trip after the first negative acknowledgement of 5.
+        assert_eq!(ack(&mut in_flight, at(110), 6..=10), []);
+        assert_eq!(ack(&mut in_flight, at(119), 11..=15), []);
+        assert_eq!(ack(&mut in_flight, at(120), 16..=16), [5]);
+        // Another in the same round trip makes it no longer; one of the next does.
+        in_flight.late(100);
+        send(&mut in_flight, 21, 20);
+        assert_eq!(ack(&mut in_flight, at(130), 18..=20), []);
+        assert_eq!(ack(&mut in_flight, at(140), 21..=22), [17]);
+        in_flight.late(100);
+        assert_eq!(ack(&mut in_flight, at(150), 24..=27), []);
+        assert_eq!(ack(&mut in_flight, at(160), 28..=28), []);
+        assert_eq!(ack(&mut in_flight, at(170), 29..=29), [23]);
+    }
+
+    /// And still it takes three of them.
+    #[test]
+    fn time_alone_means_no_loss() {
+        let mut in_flight = flight(20);
+        ack(&mut in_flight, at(100), 2..=4);
+        in_flight.late(100);
+        assert_eq!(ack(&mut in_flight, at(200), 6..=6), []);
+        assert_eq!(ack(&mut in_flight, at(300), 7..=7), []);
+        assert_eq!(ack(&mut in_flight, at(400), 8..=8), [5]);
+    }
+
+    /// It would have given all that was sent between a negative acknowledgement.
+    #[test]
+    fn an_answer_that_comes_too_soon_is_for_an_earlier_transmission() {
+        for (after, late) in [(39, true), (40, false)] {
+            let mut in_flight = flight(20);
+            assert_eq!(ack(&mut in_flight, at(100), 2..=4), [1]);
+            let again = in_flight.sent(0, 1, 100);
+            in_flight.mark_repeated(at(100));
+            assert_eq!(ack(&mut in_flight, at(100 + after), [again]), []);
+            assert_eq!(in_flight.take_late_bytes(), if late { 100 } else { 0 });
+            let lost = ack(&mut in_flight, at(100 + after), [19, 20]);
+            assert_eq!(lost.is_empty(), late, "{lost:?}");
+        }
+    }
+
+    /// What comes after a timeout was taken for lost with all the rest: it proves nothing of the order.
+    #[test]
+    fn a_timeout_ends_the_patience_and_what_comes_after_it_begins_none() {
+        let mut in_flight = flight(20);
+        ack(&mut in_flight, at(100), 2..=4);
+        in_flight.late(100);
+        in_flight.time_out(&mut Vec::new());
+        in_flight.late(100);
+        send(&mut in_flight, 21, 20);
+        assert_eq!(ack(&mut in_flight, at(400), 22..=24), [21]);
+    }
+
+    #[test]
+    fn what_is_remembered_of_transmissions_ends_with_them() {
+        let mut in_flight = flight(1);
+        for sequence in 2..10_000 {
+            in_flight.sent(0, sequence, 100);
+            in_flight.mark_repeated(at(sequence));
+            ack(&mut in_flight, at(sequence + 40), [sequence]);
+            in_flight.late(100);
+        }
+        assert!(in_flight.reordering.repeated.len() <= 200, "{}", in_flight.reordering.repeated.len());
+        assert!(in_flight.reordering.marks.len() <= 34, "{}", in_flight.reordering.marks.len());
+    }
+}
