@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
+use rtmfp_core::wire::{Address, AddressOrigin};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path};
 
 pub use ledger::{Account, Books, Delivery, Ledger, Pairing};
@@ -24,7 +25,9 @@ pub use watch::{LaneBook, Seen, Watched};
 use crate::fault::{ExplicitFault, Mode};
 use crate::node::{Node, Sink};
 use crate::rng::Key;
-use crate::rtmfp::{EndpointNode, Plaintexts, Referee, RefereedProfile, SimRandom, SpyProfile, ToyProfile};
+use crate::rtmfp::{
+    EndpointNode, Plaintexts, Referee, RefereedProfile, SimRandom, SpoilingProfile, SpyProfile, ToyProfile,
+};
 use crate::scenario::{Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
@@ -171,6 +174,9 @@ pub(crate) struct Run<'a> {
     healed: bool,
 }
 
+/// Hellos for somebody else that a redirector keeps in mind at once.
+const REDIRECTED: usize = 256;
+
 fn duration(span: Span) -> Duration {
     Duration::from_nanos(span.0)
 }
@@ -196,16 +202,35 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
         session.send_buffer = node.send_buffer.map_or(session.send_buffer, size);
         session.ecn = node.ecn.unwrap_or(session.ecn);
         config.accept = node.accept.unwrap_or(config.accept);
+        if !node.redirects.is_empty() {
+            config.max_unmatched_hellos = REDIRECTED;
+        }
         set(&mut config.open_timeout, node.open_timeout);
     }
     config
 }
 
-fn profile(scenario: &Scenario, name: &str, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
+fn profile(
+    scenario: &Scenario,
+    name: &str,
+    &RunOptions { seed, crypto, .. }: &RunOptions,
+) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
     let place = scenario.node.keys().position(|known| known == name).unwrap_or(0);
     let own = u32::try_from(place).unwrap_or(0).saturating_add(1_000_000);
-    let identity = scenario.node.get(name).and_then(|node| node.identity).unwrap_or(own);
-    new_profile(identity, crypto).map_err(|error| ScenarioError(format!("{name}: {error}")))
+    let node = scenario.node.get(name);
+    let identity = node.and_then(|node| node.identity).unwrap_or(own);
+    let made = match (node.and_then(|node| node.certificate), crypto) {
+        (Some(length), Crypto::Toy) => {
+            let length = usize::try_from(length.0).unwrap_or(usize::MAX);
+            Ok(Arc::new(ToyProfile::new(identity).with_certificate(length)) as Arc<dyn CryptoProfile>)
+        }
+        _ => new_profile(identity, crypto),
+    };
+    let made = made.map_err(|error| ScenarioError(format!("{name}: {error}")))?;
+    Ok(match node.and_then(|node| node.spoils) {
+        Some(every) => Arc::new(SpoilingProfile::new(made, every, Key::mix(seed, name, "spoils"))),
+        None => made,
+    })
 }
 
 /// The profile of an identity.
@@ -225,7 +250,7 @@ impl<'a> Run<'a> {
         let mut profiles: BTreeMap<String, Arc<dyn CryptoProfile>> = BTreeMap::new();
         let referee = Referee::default();
         for name in scenario.node.keys() {
-            let made = profile(scenario, name, options.crypto)?;
+            let made = profile(scenario, name, options)?;
             let mut made: Arc<dyn CryptoProfile> = Arc::new(RefereedProfile::new(made, name, referee.clone()));
             if options.packets > 0 {
                 made = Arc::new(SpyProfile::new(made, plaintexts.clone()));
@@ -348,6 +373,15 @@ fn make_directory(scenario: &Scenario, profiles: &BTreeMap<String, Arc<dyn Crypt
         let reach = map.reach.get(name).map(|&address| (address, PORT).into());
         let candidates = reach.map(|remote| Path { interface: InterfaceId(0), remote });
         directory.peers.insert(name.clone(), Peer { discriminator, candidates: candidates.into_iter().collect() });
+    }
+    for (name, node) in &scenario.node {
+        let reach = |named: &String| map.reach.get(named).copied().or_else(|| named.parse().ok());
+        let addresses = node.redirects.iter().filter_map(reach);
+        let named = addresses.map(|ip| Address { socket: (ip, PORT).into(), origin: AddressOrigin::Unknown });
+        directory.redirects.insert(name.clone(), named.collect());
+        if node.spoils.is_some() {
+            directory.spoilers.insert(name.clone());
+        }
     }
     directory
 }

@@ -11,6 +11,8 @@ use rtmfp_core::{
     SendFlowHandle, SendOptions, SessionHandle, SessionState, Target,
 };
 
+use rtmfp_core::wire::Address;
+
 use super::ledger::{Ledger, content};
 use crate::scenario::{Work, WorkKind};
 
@@ -27,6 +29,10 @@ pub(super) struct Peer {
 pub(super) struct Directory {
     pub(super) peers: BTreeMap<String, Peer>,
     pub(super) works: Vec<Work>,
+    /// What each node names to those who look for somebody else.
+    pub(super) redirects: BTreeMap<String, Vec<Address>>,
+    /// Nodes that spoil what they send: nothing is promised of it.
+    pub(super) spoilers: BTreeSet<String>,
 }
 
 impl Directory {
@@ -254,6 +260,8 @@ impl Worker {
 
     fn read(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let Some(&(work, number)) = self.reading.get(&flow) else { return };
+        let peer = self.sessions.get(&flow.session());
+        let spoiled = peer.is_some_and(|peer| self.directory.spoilers.contains(peer));
         let from_me = self.directory.works.get(work).is_some_and(|known| known.from == self.name);
         while let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut view| view.read()) {
             if from_me {
@@ -266,7 +274,9 @@ impl Worker {
                 }
                 continue;
             }
-            self.ledger.delivered(work, number, &message.data);
+            if !spoiled {
+                self.ledger.delivered(work, number, &message.data);
+            }
             let back = self.echoes.get(&flow).copied();
             if let Some(mut view) = back.and_then(|back| endpoint.send_flow_mut(now, back)) {
                 let _full = view.write(message.data);
@@ -368,6 +378,12 @@ impl App for Worker {
             }
             Event::PathChanged { .. } => {
                 self.ledger.with(|books| *books.path_changes.entry(self.name.clone()).or_default() += 1);
+            }
+            Event::UnmatchedHello { hello } => {
+                if let Some(addresses) = self.directory.redirects.get(&self.name).filter(|named| !named.is_empty()) {
+                    // What is too much a second is dropped and counted.
+                    let _sent = endpoint.redirect(now, &hello, addresses);
+                }
             }
             Event::FlowOpened { flow } => self.flow_opened(now, endpoint, flow),
             Event::FlowReadable { flow } if !self.suspended => self.read(now, endpoint, flow),

@@ -18,13 +18,13 @@ const fn capability(name: &'static str, present: bool, about: &'static str) -> C
 /// Everything that can be needed.
 pub const CAPABILITIES: [Capability; 16] = [
     capability("introducer", true, "forwarding of hellos and redirects (RFC 7016 §3.5.1.4 to §3.5.1.6)"),
-    capability("redirector", false, "a redirector as a party of a scenario (RFC 7016 §3.5.1.4)"),
-    capability("reintroduction", false, "an application that finds a lost far end again through an introducer"),
-    capability("load-balancer", false, "one endpoint discriminator answered by many (RFC 7016 §3.5.1.4)"),
-    capability("path-mtu", false, "discovery of the path MTU (RFC 7016 §3.5.4.3)"),
-    capability("handshake-fragments", false, "fragmented startup packets (RFC 7016 §3.4)"),
+    capability("redirector", true, "a redirector as a party of a scenario (RFC 7016 §3.5.1.4)"),
+    capability("reintroduction", true, "an application that finds a lost far end again through an introducer"),
+    capability("load-balancer", true, "one endpoint discriminator answered by many (RFC 7016 §3.5.1.4)"),
+    capability("path-mtu", true, "discovery of the path MTU (RFC 7016 §3.5.4.3)"),
+    capability("handshake-fragments", true, "fragmented startup packets (RFC 7016 §3.4)"),
     capability("interface-change", true, "an application tells of a changed interface (RFC 7016 §3.5.4.1)"),
-    capability("multi-interface", false, "several interfaces of a simulated host in one endpoint"),
+    capability("multi-interface", true, "several interfaces of a simulated host in one endpoint"),
     capability("ecn-validation", false, "giving up ECN where marked packets vanish"),
     capability("delay-control", false, "a congestion controller that keeps queues short"),
     capability("loss-tolerant-control", false, "a congestion controller for lossy paths"),
@@ -32,7 +32,7 @@ pub const CAPABILITIES: [Capability; 16] = [
     capability("cross-traffic", true, "cross traffic as parties of a scenario"),
     capability("nat64", false, "translation between address families"),
     capability("mesh", false, "generated topologies with many peers and churn"),
-    capability("crypto-mutation", false, "mutation of chunks under valid encryption"),
+    capability("crypto-mutation", true, "mutation of chunks under valid encryption"),
 ];
 
 /// Those of `needs` that are not there.

@@ -149,6 +149,15 @@ pub struct NodeText {
     /// Whether it answers hellos.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub accept: Option<bool>,
+    /// Whom it names to those who say hello to somebody else (RFC 7016 §3.5.1.4): nodes, or addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub redirects: Vec<String>,
+    /// How long its certificate is, with the toy cryptography. Default 132 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<Size>,
+    /// Of so many packets of its sessions, it spoils one before it is encrypted: a peer that breaks the rules.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spoils: Option<u64>,
     /// Whether it runs nothing: a host that hears and says nothing (a dead candidate).
     #[serde(skip_serializing_if = "is_false")]
     pub silent: bool,
