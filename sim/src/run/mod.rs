@@ -412,6 +412,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
         return Err(ScenarioError(format!("waits for: {}", lacking.join(", "))));
     }
     let plaintexts = Plaintexts::default();
+    let scenario = &*scenario.expanded();
     let mut run = Run::new(scenario, options, &plaintexts)?;
     let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
     let watched = Rc::new(RefCell::new(watched));

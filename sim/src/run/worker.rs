@@ -309,6 +309,32 @@ impl Worker {
         }
     }
 
+    /// What a session did is over, or begins again.
+    fn ended(&mut self, now: Instant, session: SessionHandle) {
+        let works = &self.directory.works;
+        for task in self.tasks.iter_mut().filter(|task| task.session == Some(session)) {
+            match works.get(task.work).and_then(|work| work.reopen) {
+                Some(after) => {
+                    task.session = None;
+                    task.done = false;
+                    task.due = Some(now + duration(after.0));
+                }
+                None => task.done = true,
+            }
+        }
+    }
+
+    /// Works to this peer that are to be tried again.
+    fn try_again(&mut self, now: Instant, peer: &str) {
+        let works = &self.directory.works;
+        for task in self.tasks.iter_mut().filter(|task| task.session.is_none() && task.due.is_none()) {
+            let work = works.get(task.work).filter(|work| work.to == peer);
+            if let Some(after) = work.and_then(|work| work.reopen) {
+                task.due = Some(now + duration(after.0));
+            }
+        }
+    }
+
     fn failed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, reason: OpenFailure) {
         let Some(peer) = self.opening.remove(&session) else { return };
         match reason {
@@ -327,10 +353,13 @@ impl Worker {
                 }
             }
             OpenFailure::Glare => {}
-            _ => self.ledger.with(|books| {
-                let now = books.now;
-                books.pairings.entry((self.name.clone(), peer)).or_default().failed.push(now);
-            }),
+            _ => {
+                self.ledger.with(|books| {
+                    let now = books.now;
+                    books.pairings.entry((self.name.clone(), peer.clone())).or_default().failed.push(now);
+                });
+                self.try_again(now, &peer);
+            }
         }
     }
 
@@ -372,9 +401,7 @@ impl App for Worker {
                         books.pairings.entry((self.name.clone(), peer)).or_default().closed.push(now);
                     });
                 }
-                for task in &mut self.tasks {
-                    task.done |= task.session == Some(session);
-                }
+                self.ended(now, session);
             }
             Event::PathChanged { .. } => {
                 self.ledger.with(|books| *books.path_changes.entry(self.name.clone()).or_default() += 1);

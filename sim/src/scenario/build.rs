@@ -199,8 +199,13 @@ impl Scenario {
     }
 }
 
+/// Eight outside addresses for each NAT: the first few of the documentation's network, the others of a wider one.
 fn outside(nat: usize, which: usize) -> IpAddr {
-    v4(203, 0, 113, nat * 8 + which + 1)
+    const FEW: usize = 31;
+    match nat.checked_sub(FEW) {
+        None => v4(203, 0, 113, nat * 8 + which + 1),
+        Some(nat) => v4(100, 64 + u8::try_from(nat / 8_192 % 64).unwrap_or(0), nat / 32, nat % 32 * 8 + which),
+    }
 }
 
 fn add_nat(world: &mut World, name: &str, nat: &Nat, index: usize) -> Result<NodeId, String> {

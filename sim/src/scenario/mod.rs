@@ -21,6 +21,7 @@
 pub(crate) mod build;
 mod builtin;
 mod capability;
+mod crowd;
 mod event;
 mod expect;
 mod fault;
@@ -41,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 pub use builtin::{Builtin, builtin, builtins};
 pub use capability::{CAPABILITIES, Capability, missing};
+pub use crowd::Crowd;
 pub use event::{Action, At, InFlight};
 pub use expect::{Comparison, Expect, METRICS, Subject};
 pub use fault::FaultText;
@@ -91,6 +93,9 @@ pub struct Scenario {
     /// Hosts that run an endpoint.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub node: BTreeMap<String, NodeText>,
+    /// Many nodes of one kind.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crowd: BTreeMap<String, Crowd>,
     /// NATs and firewalls.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub nat: BTreeMap<String, Nat>,
@@ -250,7 +255,7 @@ impl Scenario {
     /// What is wrong, with its line where there is one.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError(error.to_string()))?;
-        scenario.validate().map_err(|problem| validate::locate(text, &problem))?;
+        scenario.expanded().validate().map_err(|problem| validate::locate(text, &problem))?;
         Ok(scenario)
     }
 

@@ -112,6 +112,9 @@ pub struct Work {
     /// Whether the flows are closed when all is written.
     #[serde(skip_serializing_if = "super::is_false")]
     pub close: bool,
+    /// Of an open: how long after the end of the session, or a failure, it is opened again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reopen: Option<Dur>,
 }
 
 impl Work {
