@@ -80,9 +80,10 @@ fn runs_are_the_same_again_and_with_other_ticks() {
 /// What waits for something fails when it is run, and says for what.
 #[test]
 fn waiting_scenarios_are_not_skipped() {
-    let scenario = builtin("pmtu").expect("in the list").scenario().expect("right");
+    let mut scenario = builtin("pmtu").expect("in the list").scenario().expect("right");
+    scenario.needs = vec!["delay-control".to_owned()];
     let error = run(&scenario, &RunOptions::new(1)).expect_err("it cannot be run");
-    assert!(error.to_string().contains("path-mtu"), "{error}");
+    assert!(error.to_string().contains("delay-control"), "{error}");
 }
 
 /// A scenario that the swarm found and shrunk, with the seed in it.

@@ -1,6 +1,7 @@
 //! NATs (RFC 4787) and firewalls.
 
 mod firewall;
+pub(crate) mod nat64;
 mod oracle;
 mod spec;
 #[cfg(test)]
@@ -341,6 +342,11 @@ impl Nat {
         let inside = self.inbound(now, outside, dst)?;
         let seen = if self.spec.hairpin == Hairpin::InternalSource { src } else { outside };
         Ok((seen, inside))
+    }
+
+    /// Whether its inside has IPv6 alone.
+    pub(crate) const fn is_nat64(&self) -> bool {
+        self.spec.nat64
     }
 
     /// Changes the timeout of what is used from now on.

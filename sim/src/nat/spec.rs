@@ -87,6 +87,8 @@ pub struct NatSpec {
     pub pooling: Pooling,
     /// The most mappings that one inside address may have, if limited.
     pub per_host: Option<u32>,
+    /// Whether its inside has IPv6 alone, and finds IPv4 addresses under 64:ff9b::/96 (RFC 6146).
+    pub nat64: bool,
 }
 
 impl NatSpec {
@@ -105,6 +107,7 @@ impl NatSpec {
             inbound_refresh: true,
             pooling: Pooling::Paired,
             per_host: None,
+            nat64: false,
         }
     }
 

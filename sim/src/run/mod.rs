@@ -8,6 +8,7 @@ mod role;
 mod watch;
 mod worker;
 
+use core::net::IpAddr;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -379,6 +380,9 @@ fn make_directory(scenario: &Scenario, profiles: &BTreeMap<String, Arc<dyn Crypt
         let addresses = node.redirects.iter().filter_map(reach);
         let named = addresses.map(|ip| Address { socket: (ip, PORT).into(), origin: AddressOrigin::Unknown });
         directory.redirects.insert(name.clone(), named.collect());
+        if node.address.is_some_and(|address| address.is_ipv6()) && map.reach.get(name).is_some_and(IpAddr::is_ipv4) {
+            directory.v6_alone.insert(name.clone());
+        }
         if node.spoils.is_some() {
             directory.spoilers.insert(name.clone());
         }

@@ -14,6 +14,7 @@ use rtmfp_core::{
 use rtmfp_core::wire::Address;
 
 use super::ledger::{Ledger, content};
+use crate::nat::nat64;
 use crate::scenario::{Work, WorkKind};
 
 /// Somebody to open a session to.
@@ -31,6 +32,8 @@ pub(super) struct Directory {
     pub(super) works: Vec<Work>,
     /// What each node names to those who look for somebody else.
     pub(super) redirects: BTreeMap<String, Vec<Address>>,
+    /// Nodes that have IPv6 alone, and find others behind a NAT64.
+    pub(super) v6_alone: BTreeSet<String>,
     /// Nodes that spoil what they send: nothing is promised of it.
     pub(super) spoilers: BTreeSet<String>,
 }
@@ -157,10 +160,12 @@ impl Worker {
         let Some(peer) = self.directory.peers.get(&to) else { return };
         let discriminator = peer.discriminator.clone();
         let Some(work) = self.tasks.get(at).and_then(|task| self.work(task)) else { return };
-        let known = |name: &String| self.directory.peers.get(name).and_then(|peer| peer.candidates.first().copied());
+        let (peers, v6) = (&self.directory.peers, self.directory.v6_alone.contains(&self.name));
+        let seen = |path: Path| if v6 { Path { remote: nat64::embed(path.remote), ..path } } else { path };
+        let known = |name: &String| peers.get(name).and_then(|peer| peer.candidates.first().copied());
         let first: Vec<Path> =
             if work.via.is_empty() { peer.candidates.clone() } else { work.via.iter().filter_map(known).collect() };
-        let mut paths = first.into_iter().chain(work.candidates.iter().filter_map(known));
+        let mut paths = first.into_iter().chain(work.candidates.iter().filter_map(known)).map(seen);
         let Some(path) = paths.next() else { return };
         let mut target = Target::new(discriminator, path);
         target.candidates.extend(paths.map(|path| (path, Duration::ZERO)));

@@ -30,7 +30,7 @@ pub const CAPABILITIES: [Capability; 16] = [
     capability("loss-tolerant-control", false, "a congestion controller for lossy paths"),
     capability("attackers", true, "attackers as parties of a scenario"),
     capability("cross-traffic", true, "cross traffic as parties of a scenario"),
-    capability("nat64", false, "translation between address families"),
+    capability("nat64", true, "translation between address families"),
     capability("mesh", true, "generated topologies with many peers and churn"),
     capability("crypto-mutation", true, "mutation of chunks under valid encryption"),
 ];

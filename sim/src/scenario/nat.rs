@@ -45,6 +45,9 @@ pub struct Nat {
     /// The most mappings of one inside host.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub per_host: Option<u32>,
+    /// Whether its inside has IPv6 alone, and finds IPv4 addresses under 64:ff9b::/96 (RFC 6146).
+    #[serde(skip_serializing_if = "super::is_false")]
+    pub nat64: bool,
     /// A firewall that loses all UDP.
     #[serde(skip_serializing_if = "super::is_false")]
     pub block_udp: bool,
@@ -145,6 +148,7 @@ impl Nat {
             inbound_refresh: self.inbound_refresh.unwrap_or(base.inbound_refresh),
             pooling: if self.arbitrary_pooling { Pooling::Arbitrary } else { base.pooling },
             per_host: self.per_host.or(base.per_host),
+            nat64: self.nat64,
         })
     }
 }

@@ -6,6 +6,7 @@ use crate::arena::{Packet, PacketId, PacketKind, header_len};
 use crate::attack::TapVerdict;
 use crate::fault::Why;
 use crate::link::Direction;
+use crate::nat::nat64;
 use crate::node::{Ecn, NetChange, RxMeta, Tx};
 use crate::time::Time;
 use crate::trace::{What, digest};
@@ -20,6 +21,8 @@ const BURST_LIMIT: u32 = 1 << 20;
 
 /// The length of a "packet too big" signal: headers and the beginning of the packet that it is about (RFC 792).
 const SIGNAL_LEN: u32 = 56;
+/// An IPv6 header is longer than one of IPv4 by so much.
+const NAT64_GROWTH: u32 = 20;
 
 impl World {
     /// Starts what has not been started.
@@ -378,28 +381,42 @@ fn route(host: &Host, tx: &Tx) -> Result<(u16, IpAddr), Why> {
 fn translate(nat: &mut crate::nat::Nat, core: &mut Core, port: u16, id: PacketId) -> Result<u16, Why> {
     let now = core.now;
     let packet = core.arena.get_mut(id);
-    let (src, dst) = (packet.src, packet.dst);
     let is_signal = packet.kind != PacketKind::Datagram;
     if port == 0 {
-        if !nat.is_own(dst.ip()) {
+        if !nat.is_own(packet.dst.ip()) {
             return Err(Why::NoRoute);
         }
-        packet.dst = if is_signal { nat.inbound_signal(now, dst)? } else { nat.inbound(now, src, dst)? };
-        return nat.inside.lookup(packet.dst.ip()).ok_or(Why::NoRoute);
+        packet.dst =
+            if is_signal { nat.inbound_signal(now, packet.dst)? } else { nat.inbound(now, packet.src, packet.dst)? };
+        return go_in(nat, packet);
     }
+    // Between two inside ports it only routes.
+    if let Some(out) = nat.inside.lookup(packet.dst.ip()) {
+        return Ok(out);
+    }
+    if nat.is_nat64() {
+        packet.dst = nat64::extract(packet.dst).ok_or(Why::NoRoute)?;
+        packet.wire_len -= NAT64_GROWTH;
+    }
+    let (src, dst) = (packet.src, packet.dst);
     if nat.is_own(dst.ip()) {
         if is_signal {
             packet.dst = nat.inbound_signal(now, dst)?;
         } else {
             (packet.src, packet.dst) = nat.hairpin(now, src, dst)?;
         }
-        return nat.inside.lookup(packet.dst.ip()).ok_or(Why::NoRoute);
-    }
-    // Between two inside ports it only routes.
-    if let Some(out) = nat.inside.lookup(dst.ip()) {
-        return Ok(out);
+        return go_in(nat, packet);
     }
     packet.src =
         if is_signal { nat.existing(now, src, dst).ok_or(Why::NoMapping)? } else { nat.outbound(now, src, dst)? };
     Ok(0)
+}
+
+/// To which inside port a packet goes whose destination is an inside one by now.
+fn go_in(nat: &crate::nat::Nat, packet: &mut Packet) -> Result<u16, Why> {
+    if nat.is_nat64() {
+        packet.src = nat64::embed(packet.src);
+        packet.wire_len += NAT64_GROWTH;
+    }
+    nat.inside.lookup(packet.dst.ip()).ok_or(Why::NoRoute)
 }
