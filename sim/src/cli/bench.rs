@@ -9,6 +9,7 @@ use rtmfp_sim::{
 };
 
 use super::batch::began;
+use super::say::say;
 use super::{Done, PASSED};
 
 /// Packets of the engine's measurement.
@@ -102,12 +103,12 @@ fn rtmfp(crypto: Crypto) -> Result<u64, String> {
 /// Prints all measurements, and those of others beside them.
 pub(super) fn bench(peers: u32) -> Done {
     for peers in [2, 200, peers.clamp(2, 100_000)] {
-        println!("engine, {peers} peers with trivial endpoints: {} packets/s", engine(peers)?);
+        say!("engine, {peers} peers with trivial endpoints: {} packets/s", engine(peers)?);
     }
-    println!("RTMFP, a transfer with toy cryptography: {} packets/s", rtmfp(Crypto::Toy)?);
-    println!("RTMFP, a transfer with real cryptography: {} packets/s", rtmfp(Crypto::Real)?);
-    println!("for comparison, measured on another machine with two cores:");
-    println!("  turmoil 0.7.2 (UDP, no rates): 696000 packets/s with 2 hosts, 10000 with 200");
-    println!("  bach 0.2.0 (no rates): 668000 packets/s with 2 hosts, 476000 with 200");
+    say!("RTMFP, a transfer with toy cryptography: {} packets/s", rtmfp(Crypto::Toy)?);
+    say!("RTMFP, a transfer with real cryptography: {} packets/s", rtmfp(Crypto::Real)?);
+    say!("for comparison, measured on another machine with two cores:");
+    say!("  turmoil 0.7.2 (UDP, no rates): 696000 packets/s with 2 hosts, 10000 with 200");
+    say!("  bach 0.2.0 (no rates): 668000 packets/s with 2 hosts, 476000 with 200");
     Ok(PASSED)
 }

@@ -8,6 +8,7 @@ use rtmfp_sim::report::{html, ladder_text};
 use rtmfp_sim::run::{Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
+use super::say::{put, say};
 use super::source::load;
 use super::{Done, EXPECTATION, INVARIANT, PASSED, RunArguments};
 
@@ -20,13 +21,13 @@ const LADDER: usize = 400;
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    println!("     wrote {}", path.display());
+    say!("     wrote {}", path.display());
     Ok(())
 }
 
 fn measured(outcome: &Outcome) {
     for (expectation, value, holds) in &outcome.measured {
-        println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
+        say!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
     }
 }
 
@@ -40,7 +41,7 @@ pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunA
     let Ok(outcome) = run(scenario, &options) else { return Ok(()) };
     measured(&outcome);
     if arguments.ladder {
-        print!("{}", ladder_text(&outcome, 40));
+        put!("{}", ladder_text(&outcome, 40));
     }
     if let Some(path) = &arguments.html {
         write(path, html(scenario, options.seed, &outcome).as_bytes())?;
@@ -77,7 +78,7 @@ pub(super) fn report(name: &str, output: &Path, seed: Option<u64>) -> Done {
     }
     let mut code = PASSED;
     for file in files {
-        println!("{}", file.display());
+        say!("{}", file.display());
         code = code.max(report_one(&file.display().to_string(), &file.with_extension("html"), seed)?);
     }
     Ok(code)

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use rtmfp_sim::run::{RunOptions, run};
 
+use super::say::say;
 use super::source::load;
 use super::{DIFFERENT, Done, EXPECTATION, INVARIANT, PASSED};
 
@@ -13,8 +14,8 @@ pub(super) fn matrix(name: &str) -> Done {
     let wrong = |error: &dyn core::fmt::Display| format!("{name}: {error}");
     let seeds = scenario.seed_range().map_err(|error| wrong(&error))?;
     let mut code = PASSED;
-    let heads: Vec<String> = scenario.expect.iter().map(ToString::to_string).collect();
-    println!("seed | case | {} | hash", heads.join(" | "));
+    let heads: Vec<String> = scenario.expanded().expect.iter().map(ToString::to_string).collect();
+    say!("seed | case | {} | hash", heads.join(" | "));
     for case in scenario.cases().map_err(|error| wrong(&error))? {
         for &seed in &seeds {
             let outcome = run(&case.scenario, &RunOptions::new(seed)).map_err(|error| wrong(&error))?;
@@ -23,7 +24,7 @@ pub(super) fn matrix(name: &str) -> Done {
                 .iter()
                 .map(|(_, value, holds)| if *holds { value.clone() } else { format!("{value} NOT") })
                 .collect();
-            println!("{seed} | {} | {} | {:032x}", case.label(), cells.join(" | "), outcome.hash);
+            say!("{seed} | {} | {} | {:032x}", case.label(), cells.join(" | "), outcome.hash);
             code = code.max(match (outcome.passed(), outcome.broke_invariant()) {
                 (true, _) => PASSED,
                 (false, true) => INVARIANT,
@@ -41,15 +42,15 @@ pub(super) fn replay(file: &Path) -> Done {
     let options = RunOptions::new(scenario.seed);
     let outcome = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
     let again = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
-    println!("{name} seed={} hash={:032x} events={}", scenario.seed, outcome.hash, outcome.records);
+    say!("{name} seed={} hash={:032x} events={}", scenario.seed, outcome.hash, outcome.records);
     for failure in &outcome.failures {
-        println!("     {failure:?}");
+        say!("     {failure:?}");
     }
     for (expectation, value, holds) in &outcome.measured {
-        println!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
+        say!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
     }
     if again.hash != outcome.hash {
-        println!("     and it is not the same again: {:032x}", again.hash);
+        say!("     and it is not the same again: {:032x}", again.hash);
         return Ok(DIFFERENT);
     }
     Ok(match (outcome.passed(), outcome.broke_invariant()) {

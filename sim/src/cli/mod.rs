@@ -6,6 +6,7 @@ mod list;
 mod look;
 mod matrix;
 mod proxy;
+mod say;
 mod seek;
 mod single;
 mod source;

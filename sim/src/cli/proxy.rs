@@ -14,6 +14,7 @@ use rtmfp_sim::scenario::{Action, Lane, Link, Scenario, units};
 use rtmfp_sim::{Direction, Passage, Time};
 
 use super::batch::began;
+use super::say::say;
 use super::source::load;
 use super::{Done, PASSED, ProxyArguments};
 
@@ -285,7 +286,7 @@ pub(super) fn proxy(arguments: &ProxyArguments) -> Done {
     let end = arguments.lasts.as_deref().map(units::span).transpose()?.map(|span| Time(span.0));
     let (mut proxy, came) = make(arguments)?;
     let listens = proxy.listen.local_addr().map_err(failed("socket"))?;
-    println!("from {listens} to {}", arguments.to);
+    say!("from {listens} to {}", arguments.to);
     proxy.run(&came, end, &AtomicBool::new(false))?;
     Ok(PASSED)
 }

@@ -9,6 +9,7 @@ use rtmfp_sim::scenario::{Action, Scenario};
 use rtmfp_sim::seek::{kind, random_scenario, shrink};
 
 use super::batch::began;
+use super::say::say;
 use super::source::load;
 use super::{Done, INVARIANT, PASSED, Subject};
 
@@ -18,10 +19,10 @@ fn keep(scenario: &Scenario, options: &RunOptions, output: &Path, runs: u64) -> 
     let Some(found) = found else { return Ok(false) };
     std::fs::write(output, found.scenario.to_toml()).map_err(|error| format!("{}: {error}", output.display()))?;
     let lines = found.scenario.to_toml().lines().count();
-    println!("     {} in {lines} lines after {} runs: {}", output.display(), found.runs, found.kind);
-    println!("     rtmfp-sim run {} --seed {}", output.display(), options.seed);
+    say!("     {} in {lines} lines after {} runs: {}", output.display(), found.runs, found.kind);
+    say!("     rtmfp-sim run {} --seed {}", output.display(), options.seed);
     let test = scenario.name.replace('-', "_");
-    println!("     #[test] fn {test}() {{ passes(include_str!({:?}), {}); }}", output.display(), options.seed);
+    say!("     #[test] fn {test}() {{ passes(include_str!({:?}), {}); }}", output.display(), options.seed);
     Ok(true)
 }
 
@@ -86,9 +87,9 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
         done += 1;
         if let Some(kind) = kind(&outcome) {
             failed += 1;
-            println!("FAIL swarm {number}: {kind}");
+            say!("FAIL swarm {number}: {kind}");
             for failure in outcome.failures.iter().take(3) {
-                println!("     {failure:?}");
+                say!("     {failure:?}");
             }
             if let Some(path) = wanted.corpus.as_deref().filter(|_| !kept.contains(&number)) {
                 remember(path, number, &kind)?;
@@ -96,6 +97,6 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
             keep(&scenario, &options, &wanted.out.join(format!("swarm-{number}.toml")), 300)?;
         }
     }
-    println!("{done} scenarios, {failed} failed, wall={}s", began.elapsed().as_secs());
+    say!("{done} scenarios, {failed} failed, wall={}s", began.elapsed().as_secs());
     Ok(if failed == 0 { PASSED } else { INVARIANT })
 }

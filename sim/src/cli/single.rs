@@ -5,6 +5,7 @@ use rtmfp_sim::run::{Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
 use super::look::TRACE_HEAD;
+use super::say::say;
 use super::source::load;
 use super::{DIFFERENT, Done, PASSED};
 
@@ -30,12 +31,7 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
     for (what, tick_log) in [("again", options.tick_log), ("with ticks of 64 us", 16), ("with ticks of 1 us", 10)] {
         let other = outcome(&scenario, &RunOptions { tick_log, ..options.clone() })?;
         let same = other.hash == first.hash && other.records == first.records;
-        println!(
-            "{what:<20} {:032x} {} records: {}",
-            other.hash,
-            other.records,
-            if same { "same" } else { "DIFFERENT" }
-        );
+        say!("{what:<20} {:032x} {} records: {}", other.hash, other.records, if same { "same" } else { "DIFFERENT" });
         if !same {
             code = DIFFERENT;
             difference(
@@ -56,7 +52,7 @@ fn trace(name: &str) -> Option<Vec<String>> {
 pub(super) fn bisect(a: &str, b: &str, seed_a: Option<u64>, seed_b: Option<u64>) -> Done {
     match (trace(a), trace(b)) {
         (Some(a), Some(b)) if a == b => {
-            println!("the two traces are the same: {} records", a.len() - 1);
+            say!("the two traces are the same: {} records", a.len() - 1);
             return Ok(PASSED);
         }
         (Some(a), Some(b)) if a.first() != b.first() => {
@@ -73,7 +69,7 @@ pub(super) fn bisect(a: &str, b: &str, seed_a: Option<u64>, seed_b: Option<u64>)
     let options = (RunOptions::new(seed_a.unwrap_or(a.seed)), RunOptions::new(seed_b.unwrap_or(b.seed)));
     let outcomes = (outcome(&a, &options.0)?, outcome(&b, &options.1)?);
     if outcomes.0.hash == outcomes.1.hash {
-        println!("the two runs are the same: {:032x}", outcomes.0.hash);
+        say!("the two runs are the same: {:032x}", outcomes.0.hash);
         return Ok(PASSED);
     }
     difference((&a, &options.0, &outcomes.0), (&b, &options.1, &outcomes.1))?;
@@ -101,13 +97,13 @@ fn difference(a: Side<'_>, b: Side<'_>) -> Result<(), String> {
 fn show_difference(left: &[String], right: &[String], first: u64) {
     let at = left.iter().zip(right).position(|(left, right)| left != right).unwrap_or(left.len().min(right.len()));
     let around = usize::try_from(AROUND).unwrap_or(20);
-    println!("the first difference is after {} records that agree", at as u64 + first);
+    say!("the first difference is after {} records that agree", at as u64 + first);
     for line in left.get(at.saturating_sub(around)..at).unwrap_or_default() {
-        println!("  {line}");
+        say!("  {line}");
     }
     for (sign, list) in [("-", left), ("+", right)] {
         for line in list.iter().skip(at).take(around / 2) {
-            println!("{sign} {line}");
+            say!("{sign} {line}");
         }
     }
 }

@@ -1,0 +1,107 @@
+//! The program as people run it: what it prints, and its exit codes.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::tests_outside_test_module, reason = "tests")]
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+const QUICK: &str = r#"
+name = "quick"
+duration = "3s"
+work = [{ kind = "messages", from = "a", to = "b", count = 10 }]
+expect = ["messages(a->b) == 10", "opened(a->b) <= 1s"]
+[node.a]
+[node.b]
+[link.wan]
+path = ["a", "b"]
+both = { rate = "10Mbit", delay = "25ms", loss = "none" }
+[matrix]
+"link.wan.both.loss" = ["none", "random 5%"]
+seeds = "1..=2"
+"#;
+
+fn program(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rtmfp-sim")).args(args).output().expect("it starts")
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// A folder of its own for each test.
+fn folder(name: &str) -> PathBuf {
+    let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+fn file(folder: &str, name: &str, text: &str) -> String {
+    let file = self::folder(folder).join(name);
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+#[test]
+fn a_matrix_is_a_table_of_cases_and_seeds() {
+    let file = file("matrix", "quick.toml", QUICK);
+    let output = program(&["matrix", &file]);
+    let lines: Vec<String> = told(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 1 + 2 * 2, "{lines:?}");
+    assert!(lines[0].contains("messages(a->b) == 10") && lines[0].contains("opened(a->b) <= 1s"), "{lines:?}");
+    assert!(lines[3].contains("random 5%"), "{lines:?}");
+    assert_eq!(output.status.code(), Some(0));
+    let wrong = QUICK.replace("== 10", "== 11");
+    let output = program(&["matrix", &self::file("matrix-wrong", "quick.toml", &wrong)]);
+    assert!(told(&output).contains("NOT"));
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_replay_says_how_a_kept_file_fails() {
+    let kept = QUICK.replace("== 10", "== 11").replace("duration = \"3s\"", "duration = \"3s\"\nseed = 9");
+    let output = program(&["replay", &file("replay", "kept.toml", &kept)]);
+    let told = told(&output);
+    assert!(told.contains("seed=9") && told.contains("NOT messages(a->b) == 11   (10)"), "{told}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_report_of_a_folder_is_one_of_each_scenario() {
+    let folder = folder("reports");
+    for name in ["one.toml", "two.toml"] {
+        std::fs::write(folder.join(name), QUICK).unwrap();
+    }
+    let output = program(&["report", &folder.display().to_string()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    for name in ["one.html", "two.html"] {
+        let html = std::fs::read_to_string(folder.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert!(html.contains("<svg") && html.trim_end().ends_with("</html>"), "{name}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_file_is_said_with_its_line() {
+    let output = program(&["check", &file("check", "wrong.toml", &QUICK.replace("25ms", "25mz"))]);
+    assert!(told(&output).contains("line 10"), "{}", told(&output));
+    assert_eq!(output.status.code(), Some(64));
+}
+
+/// It panicked.
+#[test]
+fn whoever_reads_the_output_may_go() {
+    let all_pass = QUICK.replace("random 5%", "none");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_rtmfp-sim"))
+        .args(["run", &file("pipe", "quick.toml", &all_pass), "--seed", "1..=300"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("it starts");
+    let mut first = [0; 4];
+    child.stdout.take().unwrap().read_exact(&mut first).unwrap();
+    // The pipe is closed now.
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr).matches("panicked").count(), 0);
+    assert_eq!(output.status.code(), Some(0));
+}
