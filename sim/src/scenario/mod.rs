@@ -35,6 +35,7 @@ mod text;
 pub mod units;
 mod validate;
 mod work;
+mod write;
 
 use std::collections::BTreeMap;
 
@@ -259,9 +260,9 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// Writes the file that [`parse`](Self::parse) reads.
+    /// Writes the file that [`parse`](Self::parse) reads: short, and to be read by people.
     #[must_use]
     pub fn to_toml(&self) -> String {
-        toml::to_string(self).unwrap_or_default()
+        toml::Table::try_from(self).map(|table| write::short(&table)).unwrap_or_default()
     }
 }
