@@ -116,3 +116,9 @@ fn signs_of_life_leave_a_timer() {
 fn glare_with_one_who_moved_makes_one_session() {
     found(include_str!("found/glare-with-one-who-moved.toml"));
 }
+
+/// An IIKeying that had lost in glare came late, from where the far end had moved to: a second session nobody used.
+#[test]
+fn a_late_keying_after_glare_makes_no_second_session() {
+    found(include_str!("found/late-keying-after-glare.toml"));
+}

@@ -9,6 +9,7 @@ use sha2::{Digest as _, Sha256};
 use super::Endpoint;
 use super::cookie::CookieCheck;
 use super::glare::Glare;
+use super::index::identity_of;
 use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
@@ -127,6 +128,9 @@ impl Endpoint {
         if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
             return Err(DropReason::NotAuthentic);
         }
+        if self.has_become_another(keying) {
+            return Err(DropReason::Unexpected);
+        }
         let yielded = match self.resolve_glare(path, keying.certificate) {
             Glare::None => None,
             Glare::FarPrevails(slot) => Some(slot),
@@ -161,6 +165,16 @@ impl Endpoint {
     fn answered_slot(&self, digest: &[u8; 32]) -> Option<u32> {
         let slot = *self.by_keying.get(digest)?;
         self.slots.get(slot).filter(|occupant| occupant.session.state() == SessionState::Open).map(|_| slot)
+    }
+
+    /// Whether the initiator's session is open already as one that was begun from here: it gave way in glare, and the
+    /// IIKeying is late. It may come from an address that the session is not known to be at yet.
+    fn has_become_another(&self, keying: &InitiatorKeying<'_>) -> bool {
+        let identity = identity_of(self.profile.as_ref(), keying.certificate);
+        self.slots_with(identity).filter_map(|slot| self.slots.get(slot)).any(|occupant| {
+            let session = &occupant.session;
+            session.state() == SessionState::Open && session.tx_id() == Some(keying.session_id)
+        })
     }
 
     /// Sessions, opening or open, with this far address.
