@@ -23,13 +23,14 @@ pub(super) fn short(table: &Table) -> String {
         keys.into_iter().filter_map(|key| Some((key, table.get(key)?))).partition(|(_, value)| value.is_table());
     let mut out = String::new();
     for (key, value) in own {
+        let list = value.as_array().filter(|list| list.len() > 1 || list.iter().any(Value::is_table));
         // Writing to a string does not fail.
-        let _ = match value {
-            Value::Array(entries) if entries.len() > 1 || entries.iter().any(Value::is_table) => {
-                let lines: String = entries.iter().map(|entry| format!("    {entry},\n")).collect();
+        let _ = match list {
+            Some(list) => {
+                let lines: String = list.iter().map(|entry| format!("    {entry},\n")).collect();
                 writeln!(out, "{key} = [\n{lines}]")
             }
-            value => writeln!(out, "{key} = {value}"),
+            None => writeln!(out, "{key} = {value}"),
         };
     }
     for (kind, named) in things {
