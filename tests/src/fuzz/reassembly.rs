@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use rtmfp_core::wire::{Chunk, FragmentControl, UserData, encode_option};
+use rtmfp_core::wire::{Chunk, FragmentControl, PacketHeader, PingReply, UserData, encode_option};
 use rtmfp_core::{Endpoint, EndpointConfig, Event, Instant, ReceiveOrder, RecvFlowHandle};
 
 use crate::duo::TestRng;
@@ -188,10 +188,24 @@ impl World {
         self.look();
     }
 
+    /// Else the session would end after a long silence, and rightly.
+    fn answer_pings(&mut self, plain: &[u8]) {
+        let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
+        for chunk in chunks {
+            if let Ok(Chunk::Ping(ping)) = chunk {
+                let reply = Chunk::PingReply(PingReply { message: ping.message });
+                self.peer.send(&mut self.victim, self.now, &[reply]);
+            }
+        }
+    }
+
     fn look(&mut self) {
-        self.peer.talk(&mut self.victim, self.now);
+        for plain in self.peer.talk(&mut self.victim, self.now) {
+            self.answer_pings(&plain);
+        }
         while let Some(event) = self.victim.poll_event() {
-            assert!(!matches!(event, Event::SessionClosed { .. }), "an honest sender's session ended");
+            let ended = matches!(event, Event::SessionClosed { .. });
+            assert!(!ended, "an honest sender's session ended: {event:?} at {:?}", self.now);
             if let Event::FlowOpened { flow } = event {
                 self.flow = Some(flow);
             }
