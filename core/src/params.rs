@@ -20,7 +20,8 @@ pub const CERTIFICATE_MAX: usize = 8_192;
 /// The longest session key component, and the longest signature, of a keying: both may wait for their key agreement.
 /// The RFCs leave it open; a public key of the largest group has 512 bytes.
 pub const COMPONENT_MAX: usize = 4_096;
-/// Packets of a session kept while its RIKeying has not arrived yet, each of at most [`DATAGRAM_MAX`] bytes.
+/// Packets of a session kept while its RIKeying has not arrived yet, each of at most [`DATAGRAM_MAX`] bytes, or as many
+/// as are probed for if that is more.
 pub const EARLY_PACKETS: usize = 18;
 
 /// MRTO before the first measurement (RFC 7016 §3.5.2.2).

@@ -9,7 +9,8 @@ const SEGMENT_INCREASE: u64 = 48;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
 
-/// The window based controller of RFC 7016 appendix A.2, to the letter but for one thing.
+/// The window based controller of RFC 7016 appendix A.2, but for two things: one cut per window of data, and cuts that
+/// are taken back.
 ///
 /// The appendix cuts the window for every packet that reports a loss, so that several losses out of one window of
 /// data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of data, and so does

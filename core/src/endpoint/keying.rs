@@ -126,8 +126,9 @@ impl Endpoint {
     fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
-        // Nothing larger comes before path MTU discovery has begun.
-        if keying.early.len() >= EARLY_PACKETS || encrypted.len() > DATAGRAM_MAX {
+        // A far end that is told to begin with larger datagrams is met by one that is told the same.
+        let longest = self.config.session.max_datagram.max(DATAGRAM_MAX);
+        if keying.early.len() >= EARLY_PACKETS || encrypted.len() > longest {
             return Err(DropReason::OverLimit);
         }
         keying.early.push((path, meta, encrypted.to_vec()));

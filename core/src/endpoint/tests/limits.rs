@@ -123,17 +123,21 @@ fn components_and_signatures_that_may_wait_are_of_sensible_length() {
 
 #[test]
 fn packets_that_overtake_the_keying_and_are_too_large_are_not_kept() {
-    let mut pair = Pair::new(10);
-    pair.lose(Kind::ResponderKeying);
-    pair.open(A);
-    pair.run_for_millis(200);
-    let keying = pair.log[pair.sent_of(Kind::ResponderKeying, None, None)[0]].1.clone();
-    for (length, over_limit) in [(DATAGRAM_MAX, 0), (DATAGRAM_MAX + 1, 1)] {
-        // The session ID, scrambled with the 8 bytes that follow it.
-        let mut bytes = vec![0xa5; 4 + length];
-        bytes[..12].copy_from_slice(&keying.bytes[..12]);
-        let _ = pair.deliver(address(B), address(A), bytes);
-        assert_eq!(pair.nodes[A].endpoint.stats().over_limit, over_limit, "{length} bytes");
+    for longest in [DATAGRAM_MAX, 9_000] {
+        let mut config = EndpointConfig::default();
+        config.session.max_datagram = longest;
+        let mut pair = Pair::with_config(10, config);
+        pair.lose(Kind::ResponderKeying);
+        pair.open(A);
+        pair.run_for_millis(200);
+        let keying = pair.log[pair.sent_of(Kind::ResponderKeying, None, None)[0]].1.clone();
+        for (length, over_limit) in [(longest, 0), (longest + 1, 1)] {
+            // The session ID, scrambled with the 8 bytes that follow it.
+            let mut bytes = vec![0xa5; 4 + length];
+            bytes[..12].copy_from_slice(&keying.bytes[..12]);
+            let _ = pair.deliver(address(B), address(A), bytes);
+            assert_eq!(pair.nodes[A].endpoint.stats().over_limit, over_limit, "{length} bytes");
+        }
     }
 }
 
