@@ -1,15 +1,12 @@
 //! Watches the packets of each session's two ends in plain, and says when one does what it must not.
 
-use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::error::DropReason;
-use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys};
-use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::wire::{Chunk, PacketHeader};
 
+use super::tap::{Tap, Tapper};
 use crate::time::{Span, Time};
 
 /// Data packets that may follow an acknowledgement (RFC 7016 §3.5.2.3).
@@ -58,123 +55,24 @@ impl Referee {
     }
 }
 
-/// A profile like another, whose sessions are watched.
+/// Watches the sessions of a node.
 #[derive(Debug)]
-pub struct RefereedProfile {
-    inner: Arc<dyn CryptoProfile>,
+pub struct Refereed {
     name: Arc<str>,
     referee: Referee,
 }
 
-impl RefereedProfile {
-    /// Watches the sessions of `inner`, which is the identity of the node `name`.
+impl Refereed {
+    /// Reports what the node `name` does wrong to `referee`.
     #[must_use]
-    pub fn new(inner: Arc<dyn CryptoProfile>, name: &str, referee: Referee) -> Self {
-        Self { inner, name: name.into(), referee }
+    pub fn new(name: &str, referee: Referee) -> Self {
+        Self { name: name.into(), referee }
     }
 }
 
-fn watched(inner: Box<dyn SessionKeys>, name: &Arc<str>, referee: &Referee) -> Box<dyn SessionKeys> {
-    let watch = EndWatch { name: name.clone(), referee: referee.clone(), ..EndWatch::default() };
-    Box::new(RefereedKeys { inner, watch })
-}
-
-impl CryptoProfile for RefereedProfile {
-    fn certificate(&self) -> &[u8] {
-        self.inner.certificate()
-    }
-    fn is_authentic(&self, certificate: &[u8]) -> bool {
-        self.inner.is_authentic(certificate)
-    }
-    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
-        self.inner.selects(discriminator, certificate)
-    }
-    fn selects_near(&self, discriminator: &[u8]) -> bool {
-        self.inner.selects_near(discriminator)
-    }
-    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
-        self.inner.canonical_discriminator(certificate)
-    }
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-        self.inner.sign(message)
-    }
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        self.inner.verify(certificate, message, signature)
-    }
-    fn prevails(&self, far_certificate: &[u8]) -> bool {
-        self.inner.prevails(far_certificate)
-    }
-    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
-        self.inner.overrides(new, existing)
-    }
-    fn default_keys(&self) -> Box<dyn SessionKeys> {
-        self.inner.default_keys()
-    }
-    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
-        let Initiation { component, pending } = self.inner.initiate(far_certificate, rng)?;
-        let pending = RefereedPending { inner: pending, name: self.name.clone(), referee: self.referee.clone() };
-        Ok(Initiation { component, pending: Box::new(pending) })
-    }
-    fn respond(
-        &self,
-        far_certificate: &[u8],
-        initiator_component: &[u8],
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Response, KeyingError> {
-        let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, rng)?;
-        Ok(Response { component, keys: watched(keys, &self.name, &self.referee) })
-    }
-}
-
-#[derive(Debug)]
-struct RefereedPending {
-    inner: Box<dyn PendingKeying>,
-    name: Arc<str>,
-    referee: Referee,
-}
-
-impl PendingKeying for RefereedPending {
-    fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
-        Ok(watched(self.inner.finish(responder_component)?, &self.name, &self.referee))
-    }
-}
-
-#[derive(Debug)]
-struct RefereedKeys {
-    inner: Box<dyn SessionKeys>,
-    watch: EndWatch,
-}
-
-impl SessionKeys for RefereedKeys {
-    fn front_len(&self, ahead: usize) -> usize {
-        self.inner.front_len(ahead)
-    }
-    fn sealed_len(&self, front: usize, plain: usize) -> usize {
-        self.inner.sealed_len(front, plain)
-    }
-    fn plain_capacity(&self, front: usize, room: usize) -> usize {
-        self.inner.plain_capacity(front, room)
-    }
-    fn seal(&mut self, bytes: &mut [u8], packets: &[rtmfp_core::profile::Span]) {
-        for span in packets {
-            let from = span.start + span.front;
-            self.watch.sends(bytes.get(from..from + span.plain).unwrap_or_default());
-        }
-        self.inner.seal(bytes, packets);
-    }
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
-        let range = self.inner.open(encrypted)?;
-        self.watch.receives(encrypted.get(range.clone()).unwrap_or_default());
-        Ok(range)
-    }
-    fn near_nonce(&self) -> &[u8] {
-        self.inner.near_nonce()
-    }
-    fn far_nonce(&self) -> &[u8] {
-        self.inner.far_nonce()
-    }
-    fn authenticates(&self) -> bool {
-        self.inner.authenticates()
+impl Tapper for Refereed {
+    fn session(&self) -> Box<dyn Tap> {
+        Box::new(EndWatch { name: self.name.clone(), referee: self.referee.clone(), ..EndWatch::default() })
     }
 }
 
@@ -215,6 +113,15 @@ struct EndWatch {
     last_ping: Time,
     /// Pings are answered in S_OPEN only.
     closing: bool,
+}
+
+impl Tap for EndWatch {
+    fn sealing(&mut self, plain: &mut [u8]) {
+        self.sends(plain);
+    }
+    fn opened(&mut self, plain: &[u8]) {
+        self.receives(plain);
+    }
 }
 
 impl EndWatch {

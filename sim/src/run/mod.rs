@@ -26,9 +26,7 @@ pub use watch::{LaneBook, Seen, Watched};
 use crate::fault::{ExplicitFault, Mode};
 use crate::node::{Node, Sink};
 use crate::rng::Key;
-use crate::rtmfp::{
-    EndpointNode, Plaintexts, Referee, RefereedProfile, SimRandom, SpoilingProfile, SpyProfile, ToyProfile,
-};
+use crate::rtmfp::{EndpointNode, Plaintexts, Referee, Refereed, SimRandom, Spoiler, TappedProfile, ToyProfile};
 use crate::scenario::{Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
@@ -229,7 +227,10 @@ fn profile(
     };
     let made = made.map_err(|error| ScenarioError(format!("{name}: {error}")))?;
     Ok(match node.and_then(|node| node.spoils) {
-        Some(every) => Arc::new(SpoilingProfile::new(made, every, Key::mix(seed, name, "spoils"))),
+        Some(every) => {
+            let spoiler = Spoiler::new(every, Key::mix(seed, name, "spoils"));
+            Arc::new(TappedProfile::new(made, spoiler))
+        }
         None => made,
     })
 }
@@ -252,9 +253,10 @@ impl<'a> Run<'a> {
         let referee = Referee::default();
         for name in scenario.node.keys() {
             let made = profile(scenario, name, options)?;
-            let mut made: Arc<dyn CryptoProfile> = Arc::new(RefereedProfile::new(made, name, referee.clone()));
+            let mut made: Arc<dyn CryptoProfile> =
+                Arc::new(TappedProfile::new(made, Refereed::new(name, referee.clone())));
             if options.packets > 0 {
-                made = Arc::new(SpyProfile::new(made, plaintexts.clone()));
+                made = Arc::new(TappedProfile::new(made, plaintexts.clone()));
             }
             profiles.insert(name.clone(), made);
         }

@@ -1,0 +1,161 @@
+//! A profile like another, whose packets are seen in plain on their way through the keys.
+
+use core::fmt::Debug;
+use core::ops::Range;
+use std::sync::Arc;
+
+use rtmfp_core::error::DropReason;
+use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys, Span};
+use rtmfp_core::rand_core::CryptoRng;
+
+/// What is done with the plain packets (RFC 7016 §2.2.4) of one end of a session, or of an end's startup packets.
+pub trait Tap: Debug + Send + Sync {
+    /// This is about to be encrypted, and may be changed.
+    fn sealing(&mut self, plain: &mut [u8]) {
+        let _ = plain;
+    }
+
+    /// This came of the packet that was given to `sealing` before; packets of one flight are all given to `sealing` first.
+    fn sealed(&mut self, encrypted: &[u8]) {
+        let _ = encrypted;
+    }
+
+    /// This was encrypted with the right keys.
+    fn opened(&mut self, plain: &[u8]) {
+        let _ = plain;
+    }
+}
+
+/// Makes the taps of a node.
+pub trait Tapper: Debug + Send + Sync {
+    /// For one end of a session.
+    fn session(&self) -> Box<dyn Tap>;
+
+    /// For the packets of session ID 0, if those matter.
+    fn startup(&self) -> Option<Box<dyn Tap>> {
+        None
+    }
+}
+
+/// A profile like another, with taps.
+#[derive(Debug)]
+pub struct TappedProfile {
+    inner: Arc<dyn CryptoProfile>,
+    tapper: Arc<dyn Tapper>,
+}
+
+impl TappedProfile {
+    /// Taps the packets of `inner`.
+    #[must_use]
+    pub fn new(inner: Arc<dyn CryptoProfile>, tapper: impl Tapper + 'static) -> Self {
+        Self { inner, tapper: Arc::new(tapper) }
+    }
+}
+
+fn tapped(inner: Box<dyn SessionKeys>, tap: Box<dyn Tap>) -> Box<dyn SessionKeys> {
+    Box::new(TappedKeys { inner, tap })
+}
+
+impl CryptoProfile for TappedProfile {
+    fn certificate(&self) -> &[u8] {
+        self.inner.certificate()
+    }
+    fn is_authentic(&self, certificate: &[u8]) -> bool {
+        self.inner.is_authentic(certificate)
+    }
+    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.inner.selects(discriminator, certificate)
+    }
+    fn selects_near(&self, discriminator: &[u8]) -> bool {
+        self.inner.selects_near(discriminator)
+    }
+    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
+        self.inner.canonical_discriminator(certificate)
+    }
+    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
+        self.inner.sign(message)
+    }
+    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.inner.verify(certificate, message, signature)
+    }
+    fn prevails(&self, far_certificate: &[u8]) -> bool {
+        self.inner.prevails(far_certificate)
+    }
+    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
+        self.inner.overrides(new, existing)
+    }
+    fn default_keys(&self) -> Box<dyn SessionKeys> {
+        let keys = self.inner.default_keys();
+        match self.tapper.startup() {
+            Some(tap) => tapped(keys, tap),
+            None => keys,
+        }
+    }
+    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
+        let Initiation { component, pending } = self.inner.initiate(far_certificate, rng)?;
+        Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, tapper: self.tapper.clone() }) })
+    }
+    fn respond(
+        &self,
+        far_certificate: &[u8],
+        initiator_component: &[u8],
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Response, KeyingError> {
+        let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, rng)?;
+        Ok(Response { component, keys: tapped(keys, self.tapper.session()) })
+    }
+}
+
+#[derive(Debug)]
+struct TappedPending {
+    inner: Box<dyn PendingKeying>,
+    tapper: Arc<dyn Tapper>,
+}
+
+impl PendingKeying for TappedPending {
+    fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
+        Ok(tapped(self.inner.finish(responder_component)?, self.tapper.session()))
+    }
+}
+
+#[derive(Debug)]
+struct TappedKeys {
+    inner: Box<dyn SessionKeys>,
+    tap: Box<dyn Tap>,
+}
+
+impl SessionKeys for TappedKeys {
+    fn front_len(&self, ahead: usize) -> usize {
+        self.inner.front_len(ahead)
+    }
+    fn sealed_len(&self, front: usize, plain: usize) -> usize {
+        self.inner.sealed_len(front, plain)
+    }
+    fn plain_capacity(&self, front: usize, room: usize) -> usize {
+        self.inner.plain_capacity(front, room)
+    }
+    fn seal(&mut self, bytes: &mut [u8], packets: &[Span]) {
+        for span in packets {
+            let from = span.start + span.front;
+            self.tap.sealing(bytes.get_mut(from..from + span.plain).unwrap_or_default());
+        }
+        self.inner.seal(bytes, packets);
+        for span in packets {
+            self.tap.sealed(bytes.get(span.start..span.start + span.sealed).unwrap_or_default());
+        }
+    }
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+        let range = self.inner.open(encrypted)?;
+        self.tap.opened(encrypted.get(range.clone()).unwrap_or_default());
+        Ok(range)
+    }
+    fn near_nonce(&self) -> &[u8] {
+        self.inner.near_nonce()
+    }
+    fn far_nonce(&self) -> &[u8] {
+        self.inner.far_nonce()
+    }
+    fn authenticates(&self) -> bool {
+        self.inner.authenticates()
+    }
+}
