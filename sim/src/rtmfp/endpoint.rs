@@ -1,11 +1,14 @@
 //! Runs an endpoint and an application of it as a node.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
+use super::conduct::{Conduct, WATCHED};
+use super::witness::Witness;
+use super::yielding::Yielding;
 use crate::node::{Ecn, NetChange, Node, RxMeta, Sink, Tx};
-use crate::time::Time;
+use crate::time::{Span, Time};
 
 /// An endpoint with its application, as a host's node. Interface `n` of the host is interface `n` of the endpoint.
 #[derive(Debug)]
@@ -18,10 +21,10 @@ pub struct EndpointNode<A> {
     flight: VecDeque<(Tx, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
     broken: Option<String>,
+    witness: Option<Witness>,
+    yielding: BTreeMap<SessionHandle, Yielding>,
 }
 
-/// How many sessions of an endpoint are watched.
-const WATCHED: usize = 4;
 /// No fragment is longer.
 const LARGEST_FRAGMENT: u64 = 1_500;
 
@@ -29,7 +32,8 @@ fn instant(now: Time) -> Instant {
     Instant::from_micros(now.0 / 1_000)
 }
 
-fn time(instant: Instant) -> Time {
+/// Time as worlds count it.
+pub(crate) const fn time(instant: Instant) -> Time {
     Time(instant.as_micros().saturating_mul(1_000))
 }
 
@@ -37,7 +41,31 @@ impl<A: App + 'static> EndpointNode<A> {
     /// A node that sends from this port.
     #[must_use]
     pub fn new(endpoint: Endpoint, app: A, port: u16) -> Self {
-        Self { endpoint, app, port, buf: TransmitBuf::new(8), flight: VecDeque::new(), spare: Vec::new(), broken: None }
+        Self {
+            endpoint,
+            app,
+            port,
+            buf: TransmitBuf::new(8),
+            flight: VecDeque::new(),
+            spare: Vec::new(),
+            broken: None,
+            witness: None,
+            yielding: BTreeMap::new(),
+        }
+    }
+
+    /// The same, watched by who sees its packets.
+    #[must_use]
+    pub fn watched_by(mut self, witness: Witness) -> Self {
+        self.witness = Some(witness);
+        self
+    }
+
+    /// Tells the witness what time it is, and notes how things stand before something happens.
+    fn note(&self, now: Instant) -> Option<(Witness, Conduct)> {
+        let witness = self.witness.clone()?;
+        witness.set_clock(time(now));
+        Some((witness, Conduct::of(&self.endpoint)))
     }
 
     /// The endpoint.
@@ -85,6 +113,20 @@ impl<A: App + 'static> EndpointNode<A> {
         }
     }
 
+    /// Who is asked to make way grows slowly.
+    fn check_growth(&mut self, now: Time, witness: &Witness) {
+        for session in self.endpoint.sessions().take(WATCHED) {
+            let Some(view) = self.endpoint.session(session) else { continue };
+            let stats = view.stats();
+            let round_trip = Span(u64::try_from(stats.srtt.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX));
+            let notices = witness.notices(view.near_nonce());
+            let fault = self.yielding.entry(session).or_default().judge(now, notices, (stats.cwnd, round_trip));
+            if let Some(fault) = fault {
+                witness.breach(&format!("{fault}, {}", witness.name()));
+            }
+        }
+    }
+
     /// Key agreements, which take no time here, events to the application, and its own deadline, until all are quiet.
     fn round(&mut self, now: Instant) {
         loop {
@@ -126,13 +168,25 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         let now = instant(now);
         let path = Path { interface: InterfaceId(meta.interface), remote: meta.remote };
         let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
-        let _counted = self.endpoint.handle_datagram(now, path, received, bytes);
+        let before = self.note(now);
+        if let Some((witness, _)) = &before {
+            witness.begin_datagram();
+        }
+        let disposition = self.endpoint.handle_datagram(now, path, received, bytes);
+        if let Some((witness, before)) = before {
+            before.judge_datagram(&Conduct::of(&self.endpoint), path, disposition, &witness);
+            self.check_growth(time(now), &witness);
+        }
         self.round(now);
     }
 
     fn on_timeout(&mut self, now: Time) {
         let now = instant(now);
+        let before = self.note(now);
         self.endpoint.handle_timeout(now);
+        if let Some((witness, before)) = before {
+            before.judge_timeout(&Conduct::of(&self.endpoint), &witness);
+        }
         // The driving contract: after handle_timeout(now) there is no deadline at or before now.
         if let Some(due) = self.endpoint.poll_timeout().filter(|&due| due <= now) {
             let reason = self.endpoint.timeout_reason();
@@ -155,6 +209,9 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
         if self.flight.is_empty() {
             let now = instant(now);
+            if let Some(witness) = &self.witness {
+                witness.set_clock(time(now));
+            }
             let before = self.outstanding();
             let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;
             self.check_window(now, &before);

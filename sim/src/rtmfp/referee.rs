@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::wire::{Chunk, PacketHeader};
+use rtmfp_core::wire::{AckBitmap, AckRanges, Chunk, PacketHeader};
 
-use super::tap::{Tap, Tapper};
+use super::sent::{Fragment, SentFlows};
+use super::tap::Tap;
+use super::witness::Witness;
+use super::yielding::LATELY;
 use crate::time::{Span, Time};
 
 /// Data packets that may follow an acknowledgement (RFC 7016 §3.5.2.3).
@@ -40,7 +43,7 @@ impl Referee {
         Time(self.0.now.load(Ordering::Relaxed))
     }
 
-    fn breach(&self, what: &str) {
+    pub(super) fn breach(&self, what: &str) {
         if let Ok(mut breaches) = self.0.breaches.lock()
             && breaches.len() < KEPT
         {
@@ -52,27 +55,6 @@ impl Referee {
     #[must_use]
     pub fn breaches(&self) -> Vec<String> {
         self.0.breaches.lock().map(|breaches| breaches.clone()).unwrap_or_default()
-    }
-}
-
-/// Watches the sessions of a node.
-#[derive(Debug)]
-pub struct Refereed {
-    name: Arc<str>,
-    referee: Referee,
-}
-
-impl Refereed {
-    /// Reports what the node `name` does wrong to `referee`.
-    #[must_use]
-    pub fn new(name: &str, referee: Referee) -> Self {
-        Self { name: name.into(), referee }
-    }
-}
-
-impl Tapper for Refereed {
-    fn session(&self) -> Box<dyn Tap> {
-        Box::new(EndWatch { name: self.name.clone(), referee: self.referee.clone(), ..EndWatch::default() })
     }
 }
 
@@ -98,12 +80,14 @@ impl Ranges {
 }
 
 /// What is known of one end of a session.
-#[derive(Debug, Default)]
-struct EndWatch {
-    name: Arc<str>,
-    referee: Referee,
+#[derive(Debug)]
+pub(super) struct EndWatch {
+    witness: Witness,
+    /// Its number among the ends of its node.
+    end: usize,
     /// By flow, what came or is never to come.
     received: BTreeMap<u64, Ranges>,
+    sent: SentFlows,
     /// Data packets since the last acknowledgement, and how many there may be.
     data_packets: u32,
     allowed: u32,
@@ -120,34 +104,59 @@ impl Tap for EndWatch {
         self.sends(plain);
     }
     fn opened(&mut self, plain: &[u8]) {
+        self.witness.opened(plain);
         self.receives(plain);
     }
 }
 
 impl EndWatch {
+    pub(super) fn new(witness: Witness, nonce: &[u8]) -> Self {
+        let end = witness.new_end(nonce);
+        Self {
+            witness,
+            end,
+            received: BTreeMap::new(),
+            sent: SentFlows::default(),
+            data_packets: 0,
+            allowed: 0,
+            last_sent: Time::ZERO,
+            pings: 0,
+            last_ping: Time::ZERO,
+            closing: false,
+        }
+    }
+
     fn receives(&mut self, plain: &[u8]) {
-        let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
-        let (mut last, mut acknowledges, mut proves) = (None, false, false);
+        let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
+        let (mut last, mut acknowledges, mut proves, mut new) = (None, false, false, false);
         for chunk in chunks {
             match chunk {
                 Ok(Chunk::UserData(data)) => {
                     let fsn = data.forward_sequence_number();
-                    self.arrived(data.flow_id, data.sequence_number, fsn);
+                    new |= self.arrived(data.flow_id, data.sequence_number, fsn);
                     last = Some((data.flow_id, data.sequence_number, fsn));
                 }
                 Ok(Chunk::NextUserData(_)) => {
                     if let Some((flow, sequence, fsn)) = last {
-                        self.arrived(flow, sequence + 1, fsn);
+                        new |= self.arrived(flow, sequence + 1, fsn);
                         last = Some((flow, sequence + 1, fsn));
                     }
                 }
-                Ok(Chunk::AckBitmap(_) | Chunk::AckRanges(_)) => acknowledges = true,
+                Ok(Chunk::AckBitmap(AckBitmap { flow_id, cumulative_ack, .. }))
+                | Ok(Chunk::AckRanges(AckRanges { flow_id, cumulative_ack, .. })) => {
+                    acknowledges = true;
+                    self.sent.acknowledged(flow_id, cumulative_ack);
+                }
                 Ok(Chunk::PingReply(_)) => proves = true,
                 Ok(Chunk::Ping(_)) => self.pinged(),
                 Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 _ => {}
             }
         }
+        self.witness.note(self.end, |end, now| {
+            end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
+            end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
+        });
         if acknowledges || proves {
             // Acknowledgements handled together add up.
             self.allowed = if self.data_packets == 0 { (self.allowed + BURST).min(TOGETHER) } else { BURST };
@@ -156,38 +165,68 @@ impl EndWatch {
     }
 
     fn pinged(&mut self) {
-        let now = self.referee.now();
+        let now = self.witness.referee().now();
         if now.since(self.last_ping) < Span::secs(1) {
             return;
         }
         self.last_ping = now;
         self.pings += 1;
         if self.pings == UNANSWERED && !self.closing {
-            self.referee.breach(&format!("I20 (RFC 7016 §3.5.4): {} does not answer Pings", self.name));
+            self.witness.breach(&format!("I20 (RFC 7016 §3.5.4): {} does not answer Pings", self.witness.name()));
         }
     }
 
-    fn arrived(&mut self, flow: u64, sequence: u64, fsn: u64) {
+    /// Notes a fragment, and returns whether it is new.
+    fn arrived(&mut self, flow: u64, sequence: u64, fsn: u64) -> bool {
         let received = self.received.entry(flow).or_default();
+        let new = !received.contains(sequence, sequence);
         received.insert(0, fsn);
         received.insert(sequence, sequence);
+        new
     }
 
     fn sends(&mut self, plain: &[u8]) {
-        let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
-        let mut data = false;
+        let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
+        let mut fragment: Option<Fragment<'_>> = None;
         for chunk in chunks {
             match chunk {
-                Ok(Chunk::UserData(_)) => data = true,
+                Ok(Chunk::UserData(data)) => fragment = Some(Fragment::of(&data)),
+                Ok(Chunk::NextUserData(data)) => fragment = fragment.map(|fragment| fragment.next(&data)),
                 Ok(Chunk::PingReply(_)) => self.pings = 0,
                 Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 Ok(Chunk::AckBitmap(ack)) => self.acknowledges(ack.flow_id, ack.cumulative_ack, ack.ranges()),
                 Ok(Chunk::AckRanges(ack)) => self.acknowledges(ack.flow_id, ack.cumulative_ack, ack.ranges()),
                 _ => {}
             }
+            if let (Ok(Chunk::UserData(_) | Chunk::NextUserData(_)), Some(fragment)) = (chunk, fragment) {
+                self.sends_fragment(&fragment);
+            }
         }
-        if data {
+        if fragment.is_some() {
             self.sends_data();
+        }
+        if header.time_critical {
+            self.witness.note(self.end, |end, now| end.sent_critical = Some(now));
+        }
+        self.check_asks_to_yield(header.time_critical_reverse);
+    }
+
+    fn sends_fragment(&mut self, fragment: &Fragment<'_>) {
+        let expiry = |work, index| self.witness.expiry(work, index);
+        if let Some(fault) = self.sent.sends(fragment, self.witness.clock(), expiry) {
+            self.witness.breach(&format!("{fault}, {}", self.witness.name()));
+        }
+    }
+
+    /// Who gets time critical data asks the others to make way.
+    fn check_asks_to_yield(&self, asks: bool) {
+        let now = self.witness.clock();
+        let elsewhere = self.witness.time_critical_elsewhere(self.end);
+        if !asks && self.witness.is_sound() && elsewhere.is_some_and(|at| now.since(at) < LATELY) {
+            let name = self.witness.name();
+            self.witness.breach(&format!(
+                "I15 (RFC 7016 §3.5.2.1): {name} does not ask to make way for the time critical data that it gets"
+            ));
         }
     }
 
@@ -196,8 +235,8 @@ impl EndWatch {
         let received = self.received.get(&flow).unwrap_or(&none);
         for (from, to) in core::iter::once((1, cumulative)).filter(|_| cumulative > 0).chain(ranges) {
             if !received.contains(from, to) {
-                let name = &self.name;
-                self.referee.breach(&format!(
+                let name = self.witness.name();
+                self.witness.breach(&format!(
                     "I14 (RFC 7016 §3.6.3.4): {name} acknowledges {from} to {to} of flow {flow}, and has not got all"
                 ));
             }
@@ -205,15 +244,15 @@ impl EndWatch {
     }
 
     fn sends_data(&mut self) {
-        let now = self.referee.now();
+        let now = self.witness.referee().now();
         if now.since(self.last_sent) >= SURELY_NO_TIMEOUT {
             (self.data_packets, self.allowed) = (0, self.allowed.max(BURST));
         }
         self.last_sent = now;
         self.data_packets += 1;
         if self.data_packets > self.allowed.max(BURST) {
-            let name = &self.name;
-            self.referee.breach(&format!(
+            let name = self.witness.name();
+            self.witness.breach(&format!(
                 "I3 (RFC 7016 §3.5.2.3): {name} sends {} data packets between acknowledgements",
                 self.data_packets
             ));

@@ -1,5 +1,7 @@
 //! A peer that breaks the rules: packets that are spoiled before they are encrypted, so that they open.
 
+use rtmfp_core::profile::SessionKeys;
+
 use super::tap::{Tap, Tapper};
 use crate::rng::{Key, Stream};
 
@@ -19,7 +21,7 @@ impl Spoiler {
 }
 
 impl Tapper for Spoiler {
-    fn session(&self) -> Box<dyn Tap> {
+    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn Tap> {
         Box::new(Spoiling { every: self.every, packets: 0, stream: self.key.stream() })
     }
 }

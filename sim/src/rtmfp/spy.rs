@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use rtmfp_core::profile::SessionKeys;
+
 use super::tap::{Tap, Tapper};
 use crate::trace::digest;
 
@@ -19,12 +21,18 @@ impl Plaintexts {
     }
 }
 
-impl Tapper for Plaintexts {
-    fn session(&self) -> Box<dyn Tap> {
+impl Plaintexts {
+    fn spy(&self) -> Box<dyn Tap> {
         Box::new(Spy { seen: self.clone(), sealing: VecDeque::new() })
     }
+}
+
+impl Tapper for Plaintexts {
+    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn Tap> {
+        self.spy()
+    }
     fn startup(&self) -> Option<Box<dyn Tap>> {
-        Some(self.session())
+        Some(self.spy())
     }
 }
 

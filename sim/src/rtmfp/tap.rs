@@ -28,8 +28,8 @@ pub trait Tap: Debug + Send + Sync {
 
 /// Makes the taps of a node.
 pub trait Tapper: Debug + Send + Sync {
-    /// For one end of a session.
-    fn session(&self) -> Box<dyn Tap>;
+    /// For one end of a session with these keys.
+    fn session(&self, keys: &dyn SessionKeys) -> Box<dyn Tap>;
 
     /// For the packets of session ID 0, if those matter.
     fn startup(&self) -> Option<Box<dyn Tap>> {
@@ -102,7 +102,8 @@ impl CryptoProfile for TappedProfile {
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
         let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, rng)?;
-        Ok(Response { component, keys: tapped(keys, self.tapper.session()) })
+        let tap = self.tapper.session(keys.as_ref());
+        Ok(Response { component, keys: tapped(keys, tap) })
     }
 }
 
@@ -114,7 +115,9 @@ struct TappedPending {
 
 impl PendingKeying for TappedPending {
     fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
-        Ok(tapped(self.inner.finish(responder_component)?, self.tapper.session()))
+        let keys = self.inner.finish(responder_component)?;
+        let tap = self.tapper.session(keys.as_ref());
+        Ok(tapped(keys, tap))
     }
 }
 

@@ -96,7 +96,7 @@ impl Run<'_> {
         let offset = self.scenario.node.get(node).map_or(0, |node| node.clock_offset.0.0);
         let local = Instant::from_micros((now.0 + offset) / 1_000);
         let worker = Worker::restarted(node, &self.directory, &self.ledger, local);
-        let made = make_node(self.scenario, &self.profiles, self.options, node, self.restarts, local, worker);
+        let made = make_node(self.scenario, &self.players, self.options, node, self.restarts, local, worker);
         if let Ok(made) = made {
             self.world.replace_node(id, made);
         }

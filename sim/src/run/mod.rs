@@ -26,7 +26,7 @@ pub use watch::{LaneBook, Seen, Watched};
 use crate::fault::{ExplicitFault, Mode};
 use crate::node::{Node, Sink};
 use crate::rng::Key;
-use crate::rtmfp::{EndpointNode, Plaintexts, Referee, Refereed, SimRandom, Spoiler, TappedProfile, ToyProfile};
+use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
 use crate::scenario::{Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
@@ -155,6 +155,14 @@ impl Outcome {
     }
 }
 
+/// Who a node is, and who watches it.
+struct Player {
+    profile: Arc<dyn CryptoProfile>,
+    witness: Witness,
+}
+
+type Players = BTreeMap<String, Player>;
+
 /// A run on its way.
 pub(crate) struct Run<'a> {
     scenario: &'a Scenario,
@@ -162,7 +170,7 @@ pub(crate) struct Run<'a> {
     map: Map,
     ledger: Ledger,
     directory: Rc<Directory>,
-    profiles: BTreeMap<String, Arc<dyn CryptoProfile>>,
+    players: Players,
     referee: Referee,
     options: &'a RunOptions,
     restarts: u64,
@@ -249,16 +257,17 @@ fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, 
 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, options: &'a RunOptions, plaintexts: &Plaintexts) -> Result<Self, ScenarioError> {
-        let mut profiles: BTreeMap<String, Arc<dyn CryptoProfile>> = BTreeMap::new();
+        let mut players = Players::new();
         let referee = Referee::default();
+        let sound = scenario.node.values().all(|node| node.spoils.is_none());
         for name in scenario.node.keys() {
             let made = profile(scenario, name, options)?;
-            let mut made: Arc<dyn CryptoProfile> =
-                Arc::new(TappedProfile::new(made, Refereed::new(name, referee.clone())));
+            let witness = Witness::new(name, referee.clone(), sound);
+            let mut made: Arc<dyn CryptoProfile> = Arc::new(TappedProfile::new(made, witness.clone()));
             if options.packets > 0 {
                 made = Arc::new(TappedProfile::new(made, plaintexts.clone()));
             }
-            profiles.insert(name.clone(), made);
+            players.insert(name.clone(), Player { profile: made, witness });
         }
         let ledger = Ledger::new(&scenario.work);
         let mut config = Config::new(options.seed);
@@ -267,14 +276,14 @@ impl<'a> Run<'a> {
         config.mode = if scenario.explicit { Mode::Explicit } else { Mode::Random };
         let mut directory = None;
         let (world, map) = scenario.build(config, |name, map| {
-            let directory = directory.get_or_insert_with(|| Rc::new(make_directory(scenario, &profiles, map)));
+            let directory = directory.get_or_insert_with(|| Rc::new(make_directory(scenario, &players, map)));
             let node = scenario.node.get(name);
             if let Some(role) = node.and_then(|node| node.plays.as_ref()) {
-                return role::make(scenario, map, &profiles, options, (name, role));
+                return role::make(scenario, map, &players, options, (name, role));
             }
             let began = Instant::from_micros(node.map_or(0, |node| node.clock_offset.0.0 / 1_000));
             let worker = Worker::new(name, directory, &ledger, began, false);
-            make_node(scenario, &profiles, options, name, 0, began, worker)
+            make_node(scenario, &players, options, name, 0, began, worker)
         })?;
         let directory = directory.unwrap_or_default();
         Ok(Self {
@@ -283,7 +292,7 @@ impl<'a> Run<'a> {
             map,
             ledger,
             directory,
-            profiles,
+            players,
             referee,
             options,
             restarts: 0,
@@ -369,9 +378,10 @@ impl Sink for Gauges<'_> {
     }
 }
 
-fn make_directory(scenario: &Scenario, profiles: &BTreeMap<String, Arc<dyn CryptoProfile>>, map: &Map) -> Directory {
+fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Directory {
     let mut directory = Directory { works: scenario.work.clone(), ..Directory::default() };
-    for (name, profile) in profiles {
+    for (name, Player { profile, witness }) in players {
+        directory.witnesses.insert(name.clone(), witness.clone());
         let discriminator = profile.canonical_discriminator(profile.certificate());
         let reach = map.reach.get(name).map(|&address| (address, PORT).into());
         let candidates = reach.map(|remote| Path { interface: InterfaceId(0), remote });
@@ -394,18 +404,18 @@ fn make_directory(scenario: &Scenario, profiles: &BTreeMap<String, Arc<dyn Crypt
 
 fn make_node(
     scenario: &Scenario,
-    profiles: &BTreeMap<String, Arc<dyn CryptoProfile>>,
+    players: &Players,
     options: &RunOptions,
     name: &str,
     life: u64,
     now: Instant,
     worker: Worker,
 ) -> Result<Box<dyn Node>, ScenarioError> {
-    let profile = profiles.get(name).cloned().ok_or_else(|| ScenarioError(format!("there is no node `{name}`")))?;
+    let player = players.get(name).ok_or_else(|| ScenarioError(format!("there is no node `{name}`")))?;
     let rng = SimRandom::new(Key::mix(options.seed, name, "endpoint").sub(life));
-    let endpoint = Endpoint::new(configuration(scenario, name), profile, Box::new(rng), now)
+    let endpoint = Endpoint::new(configuration(scenario, name), player.profile.clone(), Box::new(rng), now)
         .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
-    Ok(Box::new(EndpointNode::new(endpoint, worker, PORT)))
+    Ok(Box::new(EndpointNode::new(endpoint, worker, PORT).watched_by(player.witness.clone())))
 }
 
 /// Runs a scenario.

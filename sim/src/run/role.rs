@@ -1,11 +1,9 @@
 //! Makes the hosts of a world that run no endpoint.
 
-use std::sync::Arc;
-
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, Target, TransmitBuf};
 
-use super::{Crypto, RunOptions, new_profile};
+use super::{Crypto, Players, RunOptions, new_profile};
 use crate::attack::{Flooder, Payload, Spoofer};
 use crate::cross::{Cbr, PACKET, Receiver, Sender, ShortFlows};
 use crate::node::Node;
@@ -66,15 +64,15 @@ fn payload(what: Forgery, victim: &dyn CryptoProfile, crypto: Crypto) -> Result<
 pub(super) fn make(
     scenario: &Scenario,
     map: &Map,
-    profiles: &std::collections::BTreeMap<String, Arc<dyn CryptoProfile>>,
+    players: &Players,
     options: &RunOptions,
     (name, role): (&str, &Role),
 ) -> Result<Box<dyn Node>, ScenarioError> {
     let stream = Key::mix(options.seed, name, "role").stream();
     let end = Time(scenario.duration.0.0);
     let forged = |what: Forgery, victim: &String| {
-        let profile = profiles.get(victim).ok_or_else(|| ScenarioError(format!("`{victim}` runs no endpoint")))?;
-        payload(what, profile.as_ref(), options.crypto)
+        let player = players.get(victim).ok_or_else(|| ScenarioError(format!("`{victim}` runs no endpoint")))?;
+        payload(what, player.profile.as_ref(), options.crypto)
     };
     Ok(match role {
         Role::Sink => Box::new(Receiver::new()),

@@ -15,6 +15,7 @@ use rtmfp_core::wire::Address;
 
 use super::ledger::{Ledger, content};
 use crate::nat::nat64;
+use crate::rtmfp::{Witness, time};
 use crate::scenario::{Work, WorkKind};
 
 /// Somebody to open a session to.
@@ -36,6 +37,8 @@ pub(super) struct Directory {
     pub(super) v6_alone: BTreeSet<String>,
     /// Nodes that spoil what they send: nothing is promised of it.
     pub(super) spoilers: BTreeSet<String>,
+    /// Who is told when messages expire.
+    pub(super) witnesses: BTreeMap<String, Witness>,
 }
 
 impl Directory {
@@ -229,8 +232,11 @@ impl Worker {
             options.retransmit = !work.no_retransmit;
             options.finish_by = work.life().map(|life| now + duration(life));
             let bytes = content(task.work, task.next, work.size_of(task.next));
-            match flow.write_with(bytes, options) {
+            match flow.write_with(bytes, options.clone()) {
                 Ok(_) => {
+                    if let (Some(witness), Some(at)) = (self.directory.witnesses.get(&self.name), options.finish_by) {
+                        witness.expires(task.work as u32, task.next, time(at));
+                    }
                     task.next += 1;
                     self.ledger.wrote(task.work);
                 }

@@ -1,0 +1,134 @@
+//! What a datagram or a timer may not do to an endpoint, whatever the endpoint is told.
+
+use rtmfp_core::{Disposition, Endpoint, Instant, Path, SessionHandle, SessionState};
+
+use super::witness::{Held, Witness};
+
+/// How many sessions of an endpoint are watched. More, as of a crowd, would take too long.
+pub(super) const WATCHED: usize = 4;
+/// Sessions are counted up to here.
+const COUNTED: usize = 64;
+
+/// What an endpoint shows of itself.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) struct Conduct {
+    due: Option<Instant>,
+    sessions: usize,
+    watched: Vec<(SessionHandle, SessionState, Option<Path>, u64, u64)>,
+}
+
+impl Conduct {
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        let watched = endpoint.sessions().take(WATCHED).filter_map(|session| {
+            let view = endpoint.session(session)?;
+            let stats = view.stats();
+            Some((session, view.state(), view.path(), stats.cwnd, stats.outstanding))
+        });
+        Self {
+            due: endpoint.poll_timeout(),
+            sessions: endpoint.sessions().take(COUNTED).count(),
+            watched: watched.collect(),
+        }
+    }
+
+    /// Judges what a datagram from `path` did.
+    pub(super) fn judge_datagram(&self, after: &Self, path: Path, disposition: Disposition, witness: &Witness) {
+        for what in self.faults_of_datagram(after, path, disposition, witness.held()) {
+            witness.breach(&format!("{what}, {}", witness.name()));
+        }
+    }
+
+    fn faults_of_datagram(&self, after: &Self, path: Path, disposition: Disposition, held: Held) -> Vec<String> {
+        let mut faults = Vec::new();
+        if (!held.opened || disposition == Disposition::Dropped) && self != after {
+            faults.push(format!("I17 (RFC 7016 §5): a datagram that was dropped changed {self:?} to {after:?}"));
+        }
+        if held.hello && after.sessions > self.sessions {
+            faults.push("I6 (RFC 7016 §3.5.1.1.2): a hello made a session".to_owned());
+        }
+        faults.extend(self.moved(after).into_iter().filter(|&to| !held.ping_reply || to != path).map(|to| {
+            format!("I5 (RFC 7016 §3.5.4.2): the far address became {} without an answer from there", to.remote)
+        }));
+        faults
+    }
+
+    /// Judges what a timer did.
+    pub(super) fn judge_timeout(&self, after: &Self, witness: &Witness) {
+        for to in self.moved(after) {
+            let name = witness.name();
+            witness.breach(&format!("I5 (RFC 7016 §3.5.4.2): the far address became {} by a timer, {name}", to.remote));
+        }
+    }
+
+    /// Where open sessions went.
+    fn moved(&self, after: &Self) -> Vec<Path> {
+        let mut to = Vec::new();
+        for (session, state, path, ..) in &self.watched {
+            let later = after.watched.iter().find(|later| later.0 == *session);
+            let later = later.filter(|later| *state == SessionState::Open && later.1 == SessionState::Open);
+            to.extend(later.and_then(|later| later.2).filter(|path_now| path.is_some_and(|path| path != *path_now)));
+        }
+        to
+    }
+}
+
+#[cfg(all(test, feature = "files"))]
+mod tests {
+    use super::*;
+    use rtmfp_core::InterfaceId;
+
+    fn path(port: u16) -> Path {
+        Path { interface: InterfaceId(0), remote: ([192, 0, 2, 1], port).into() }
+    }
+
+    /// One open session at port 1.
+    fn conduct() -> (Conduct, SessionHandle) {
+        let mut endpoint = crate::rtmfp::tests::endpoint();
+        let session = endpoint.open(Instant::ORIGIN, rtmfp_core::Target::new(vec![1], path(1))).expect("is taken");
+        let watched = vec![(session, SessionState::Open, Some(path(1)), 4_380, 0)];
+        (Conduct { due: None, sessions: 1, watched }, session)
+    }
+
+    fn first(faults: &[String]) -> Option<&str> {
+        faults.first().map(|fault| fault.split(' ').next().unwrap_or_default())
+    }
+
+    #[test]
+    fn what_is_dropped_changes_nothing() {
+        let (before, _) = conduct();
+        let after = Conduct { due: Some(Instant::ORIGIN), ..before.clone() };
+        let closed = Held::default();
+        let opened = Held { opened: true, ..closed };
+        let judge = |after, disposition, held| before.faults_of_datagram(after, path(1), disposition, held);
+        assert_eq!(first(&judge(&after, Disposition::Processed, closed)), Some("I17"));
+        assert_eq!(first(&judge(&after, Disposition::Dropped, opened)), Some("I17"));
+        assert!(judge(&after, Disposition::Processed, opened).is_empty());
+        assert!(judge(&before, Disposition::Dropped, closed).is_empty());
+    }
+
+    #[test]
+    fn a_hello_makes_no_session() {
+        let (before, _) = conduct();
+        let after = Conduct { sessions: 2, ..before.clone() };
+        let hello = Held { opened: true, hello: true, ..Held::default() };
+        let faults = before.faults_of_datagram(&after, path(1), Disposition::Processed, hello);
+        assert_eq!(first(&faults), Some("I6"));
+        let other = Held { hello: false, ..hello };
+        assert!(before.faults_of_datagram(&after, path(1), Disposition::Processed, other).is_empty());
+    }
+
+    #[test]
+    fn an_address_changes_by_an_answer_from_there() {
+        let (before, session) = conduct();
+        let mut after = before.clone();
+        after.watched = vec![(session, SessionState::Open, Some(path(2)), 4_380, 0)];
+        let answer = Held { opened: true, ping_reply: true, hello: false };
+        let judge = |from, held| before.faults_of_datagram(&after, from, Disposition::Processed, held);
+        assert!(judge(path(2), answer).is_empty());
+        assert_eq!(first(&judge(path(1), answer)), Some("I5"));
+        assert_eq!(first(&judge(path(2), Held { ping_reply: false, ..answer })), Some("I5"));
+        let referee = super::super::Referee::default();
+        before.judge_timeout(&after, &Witness::new("n", referee.clone(), true));
+        assert_eq!(first(&referee.breaches()), Some("I5"));
+    }
+}
