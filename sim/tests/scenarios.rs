@@ -3,7 +3,7 @@
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use rtmfp_sim::run::{Crypto, RunOptions, run};
-use rtmfp_sim::scenario::{Scenario, builtin};
+use rtmfp_sim::scenario::{Scenario, builtin, builtins};
 
 /// The cases of a built-in scenario with its first seed.
 fn cases(name: &str) -> Vec<(String, Scenario)> {
@@ -61,6 +61,22 @@ fn roles_are_checked() {
 fn real_cryptography_passes_too() {
     passes("hs-clean", Crypto::Real);
     passes("hs-forwarder", Crypto::Real);
+}
+
+/// Who is first of those that are due at the same time must not matter to what holds in every run (I19).
+#[test]
+fn invariants_hold_in_another_order() {
+    let mut others = 0;
+    for entry in builtins().filter(|entry| entry.scenario().is_ok_and(|scenario| scenario.quick)) {
+        for (label, scenario) in cases(entry.name) {
+            let options = RunOptions::new(scenario.seed);
+            let usual = run(&scenario, &options).expect("it can be run");
+            let other = run(&scenario, &RunOptions { other_order: true, ..options }).expect("it can be run");
+            assert!(!other.broke_invariant(), "{label}: {:?}", other.failures);
+            others += u32::from(other.hash != usual.hash);
+        }
+    }
+    assert!(others > 20, "only {others} runs were in another order");
 }
 
 /// The hash holds everything that happened; how the event queue is grained must not show in it.

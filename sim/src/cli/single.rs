@@ -1,7 +1,7 @@
 //! Commands about single runs: is it the same again, and where do two differ?
 
 use rtmfp_sim::first_difference;
-use rtmfp_sim::run::{Outcome, RunOptions, run};
+use rtmfp_sim::run::{Failure, Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
 use super::look::TRACE_HEAD;
@@ -39,6 +39,14 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
                 (&scenario, &RunOptions { tick_log, ..options.clone() }, &other),
             )?;
         }
+    }
+    let other = outcome(&scenario, &RunOptions { other_order: true, ..options })?;
+    let broken: Vec<_> = other.failures.iter().filter(|failure| matches!(failure, Failure::Invariant(_))).collect();
+    let said = if broken.is_empty() { "another run, and its invariants hold" } else { "INVARIANTS BROKEN" };
+    say!("{:<20} {:032x} {} records: {said}", "in another order", other.hash, other.records);
+    for failure in broken {
+        code = DIFFERENT;
+        say!("  {failure:?}");
     }
     Ok(code)
 }

@@ -23,6 +23,7 @@ pub struct EndpointNode<A> {
     broken: Option<String>,
     witness: Option<Witness>,
     yielding: BTreeMap<SessionHandle, Yielding>,
+    late: Span,
 }
 
 /// No fragment is longer.
@@ -51,6 +52,7 @@ impl<A: App + 'static> EndpointNode<A> {
             broken: None,
             witness: None,
             yielding: BTreeMap::new(),
+            late: Span::ZERO,
         }
     }
 
@@ -58,6 +60,14 @@ impl<A: App + 'static> EndpointNode<A> {
     #[must_use]
     pub fn watched_by(mut self, witness: Witness) -> Self {
         self.witness = Some(witness);
+        self
+    }
+
+    /// The same, woken this much later than it asks for. Its clock counts microseconds: with less than one, it does what
+    /// it did, but after others that are due at the same time.
+    #[must_use]
+    pub const fn late_by(mut self, late: Span) -> Self {
+        self.late = late;
         self
     }
 
@@ -234,7 +244,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
 
     fn poll_timeout(&self) -> Option<Time> {
         let deadlines = [self.endpoint.poll_timeout(), self.app.next_timeout()];
-        deadlines.into_iter().flatten().min().map(time)
+        deadlines.into_iter().flatten().min().map(|due| time(due) + self.late)
     }
 
     fn observe(&self, sink: &mut dyn Sink) {

@@ -25,4 +25,4 @@ pub(crate) use toy::ToyProfile;
 pub use witness::Witness;
 
 #[cfg(all(test, feature = "files"))]
-mod tests;
+pub(crate) mod tests;

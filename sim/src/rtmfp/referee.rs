@@ -43,7 +43,7 @@ impl Referee {
         Time(self.0.now.load(Ordering::Relaxed))
     }
 
-    pub(super) fn breach(&self, what: &str) {
+    pub(crate) fn breach(&self, what: &str) {
         if let Ok(mut breaches) = self.0.breaches.lock()
             && breaches.len() < KEPT
         {

@@ -11,7 +11,7 @@ use crate::rng::Key;
 use crate::time::{Span, Time};
 
 /// An endpoint that nothing has happened to.
-pub(super) fn endpoint() -> Endpoint {
+pub(crate) fn endpoint() -> Endpoint {
     let rng = SimRandom::new(Key::mix(1, "tests", "endpoint"));
     let profile = Arc::new(ToyProfile::new(1));
     Endpoint::new(EndpointConfig::default(), profile, Box::new(rng), Instant::ORIGIN).expect("is a configuration")

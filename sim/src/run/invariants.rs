@@ -2,17 +2,69 @@
 
 use std::collections::BTreeMap;
 
-use rtmfp_core::{Endpoint, SessionState};
+use rtmfp_core::{Endpoint, SessionConfig, SessionHandle, SessionState};
 
 use super::ledger::Ledger;
 use super::watch::Watched;
 use super::worker::Worker;
 use super::{Run, configuration};
 use crate::rtmfp::EndpointNode;
-use crate::time::Span;
+use crate::time::{Span, Time};
 
 /// How long nothing may arrive in a whole network while something waits to.
 const STILL: Span = Span::secs(30);
+
+/// Longer than a session closes (RFC 7016 §3.5.5: 90 s near, 19 s far), in a network that delays as networks do.
+const CLOSES: Span = Span::secs(120);
+/// What may come beyond a full buffer, in packets: a block is granted even then, so that gaps can be filled, and more than
+/// one may be on its way (RFC 7016 §3.6.3.5).
+const BEYOND: usize = 8;
+
+/// Since when each session of each node closes.
+pub(super) type Closing = BTreeMap<(String, SessionHandle), Time>;
+
+/// I12: sessions that close are gone in the end.
+pub(super) fn check_closing(
+    name: &str,
+    sessions: impl Iterator<Item = (SessionHandle, SessionState)>,
+    now: Time,
+    closing: &mut Closing,
+    ledger: &Ledger,
+) {
+    for (session, state) in sessions {
+        let key = (name.to_owned(), session);
+        if !matches!(state, SessionState::NearClose | SessionState::FarCloseLinger) {
+            closing.remove(&key);
+            continue;
+        }
+        let since = *closing.entry(key).or_insert(now);
+        if now.since(since) > CLOSES {
+            ledger
+                .with(|books| books.breach(format!("I12 (RFC 7016 §3.5.5): a session of {name} closes since {since}")));
+        }
+    }
+}
+
+/// The sessions of an endpoint and how they are.
+pub(super) fn states(endpoint: &Endpoint) -> impl Iterator<Item = (SessionHandle, SessionState)> + '_ {
+    endpoint.sessions().filter_map(|session| Some((session, endpoint.session(session)?.state())))
+}
+
+/// I18: flows hold no more than their buffers.
+pub(super) fn check_buffers(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
+    for (flow, largest) in node.app().reading() {
+        let held = node.endpoint().recv_flow(flow).map_or(0, |view| view.stats().buffered);
+        if let Some(fault) = too_much_held(held, largest, config) {
+            ledger.with(|books| books.breach(format!("{fault}, {name}")));
+        }
+    }
+}
+
+/// A flow holds no more than its buffer, or than one message that is larger.
+fn too_much_held(held: usize, largest: usize, config: &SessionConfig) -> Option<String> {
+    let most = config.recv_buffer.max(largest) + BEYOND * config.max_datagram;
+    (held > most).then(|| format!("I18 (RFC 7016 §3.6.3.5): a flow holds {held} bytes, and {most} are allowed"))
+}
 
 /// What can be seen of an endpoint from outside at any time.
 pub(super) fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
@@ -95,5 +147,40 @@ impl Run<'_> {
                 books.breach(text);
             }
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtmfp_core::{EndpointConfig, Instant, InterfaceId, Path, Target};
+
+    #[test]
+    fn a_session_that_never_ends_closing_is_seen() {
+        let mut endpoint = crate::rtmfp::tests::endpoint();
+        let path = Path { interface: InterfaceId(0), remote: ([192, 0, 2, 1], 1).into() };
+        let session = endpoint.open(Instant::ORIGIN, Target::new(vec![1], path)).expect("is taken");
+        let (ledger, mut closing) = (Ledger::new(&[]), Closing::new());
+        let mut broken = |seconds, state| {
+            let now = Time::ZERO + Span::secs(seconds);
+            check_closing("n", core::iter::once((session, state)), now, &mut closing, &ledger);
+            ledger.with(|books| books.breaches.len())
+        };
+        for (seconds, state) in
+            [(0, SessionState::Open), (200, SessionState::NearClose), (320, SessionState::NearClose)]
+        {
+            assert_eq!(broken(seconds, state), 0);
+        }
+        assert_eq!(broken(321, SessionState::FarCloseLinger), 1);
+    }
+
+    #[test]
+    fn a_buffer_without_end_is_seen() {
+        let config = EndpointConfig::default().session;
+        assert_eq!(too_much_held(config.recv_buffer, 100, &config), None);
+        let too_much = config.recv_buffer + 9 * config.max_datagram;
+        assert!(too_much_held(too_much, 100, &config).is_some());
+        // One message that is larger has to be held until it is whole.
+        assert_eq!(too_much_held(too_much, too_much, &config), None);
     }
 }

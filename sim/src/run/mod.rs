@@ -1,6 +1,7 @@
 //! Runs a scenario: builds its world, lets things happen when they should, judges what came of it.
 
 mod act;
+mod amplification;
 mod invariants;
 mod ledger;
 mod measure;
@@ -18,16 +19,18 @@ use std::time::Duration;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
-use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path};
+use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig};
 
 pub use ledger::{Account, Books, Delivery, Ledger, Pairing};
 pub use watch::{LaneBook, Seen, Watched};
+
+use amplification::Amplification;
 
 use crate::fault::{ExplicitFault, Mode};
 use crate::node::{Node, Sink};
 use crate::rng::Key;
 use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
-use crate::scenario::{Scenario, ScenarioError, missing};
+use crate::scenario::{Action, Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
 use crate::world::{Config, RunError, World};
@@ -62,6 +65,8 @@ pub struct RunOptions {
     pub packets: usize,
     /// How many times to look at gauges during the run. Default 400.
     pub samples: u64,
+    /// Whether nodes that are due at the same time act in another order: each is up to 999 ns late, always the same.
+    pub other_order: bool,
     /// Trace records to keep as text, from and to.
     pub window: Option<(u64, u64)>,
 }
@@ -78,6 +83,7 @@ impl RunOptions {
             record_faults: false,
             packets: 0,
             samples: 400,
+            other_order: false,
             window: None,
         }
     }
@@ -174,6 +180,9 @@ pub(crate) struct Run<'a> {
     referee: Referee,
     options: &'a RunOptions,
     restarts: u64,
+    closing: invariants::Closing,
+    /// How each node is configured.
+    limits: BTreeMap<String, SessionConfig>,
     series: BTreeMap<SeriesKey, Vec<(Time, i64)>>,
     mappings: BTreeMap<String, Vec<(Time, Vec<String>)>>,
     /// When the last event of the scenario was over.
@@ -296,11 +305,27 @@ impl<'a> Run<'a> {
             referee,
             options,
             restarts: 0,
+            closing: invariants::Closing::new(),
+            limits: scenario.node.keys().map(|name| (name.clone(), configuration(scenario, name).session)).collect(),
             series: BTreeMap::new(),
             mappings: BTreeMap::new(),
             last_event: None,
             healed: false,
         })
+    }
+
+    /// Judges endpoints whose certificates are of the usual size: larger ones may need more, in small numbers.
+    fn amplification(&self) -> Result<Amplification, ScenarioError> {
+        let usual = |name: &String| {
+            self.scenario.node.get(name).is_some_and(|node| node.plays.is_none() && node.certificate.is_none())
+        };
+        let nodes = self.map.nodes.iter().filter(|(name, _)| usual(name)).map(|(_, id)| id.number());
+        Ok(Amplification::new(new_profile(0, self.options.crypto)?.as_ref(), nodes.collect()))
+    }
+
+    /// Whether a node is still for a time, and its clock with it.
+    fn freezes(&self, name: &str) -> bool {
+        self.scenario.at.iter().any(|at| matches!(&at.action, Action::Freeze { node } if node == name))
     }
 
     /// Looks at gauges, NAT tables and invariants; changes nothing.
@@ -312,6 +337,13 @@ impl<'a> Run<'a> {
             self.world.observe_node(id, &mut gauges);
             if let Some(node) = self.world.node::<EndpointNode<Worker>>(id) {
                 invariants::check_node(name, node.endpoint(), &self.ledger);
+                if !self.freezes(name) {
+                    let states = invariants::states(node.endpoint());
+                    invariants::check_closing(name, states, now, &mut self.closing, &self.ledger);
+                }
+                if let Some(config) = self.limits.get(name) {
+                    invariants::check_buffers(name, node, config, &self.ledger);
+                }
             }
         }
         for (name, &id) in &self.map.nats {
@@ -415,7 +447,11 @@ fn make_node(
     let rng = SimRandom::new(Key::mix(options.seed, name, "endpoint").sub(life));
     let endpoint = Endpoint::new(configuration(scenario, name), player.profile.clone(), Box::new(rng), now)
         .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
-    Ok(Box::new(EndpointNode::new(endpoint, worker, PORT).watched_by(player.witness.clone())))
+    let mut made = EndpointNode::new(endpoint, worker, PORT).watched_by(player.witness.clone());
+    if options.other_order {
+        made = made.late_by(Span(Key::mix(options.seed, name, "late").decide(0) % 1_000));
+    }
+    Ok(Box::new(made))
 }
 
 /// Runs a scenario.
@@ -432,7 +468,12 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     let mut run = Run::new(scenario, options, &plaintexts)?;
     let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
     let watched = Rc::new(RefCell::new(watched));
-    let watch = watch::Watch { ledger: run.ledger.clone(), watched: watched.clone(), referee: run.referee.clone() };
+    let watch = watch::Watch {
+        ledger: run.ledger.clone(),
+        watched: watched.clone(),
+        referee: run.referee.clone(),
+        amplification: run.amplification()?,
+    };
     drop(run.world.observe_with(Box::new(watch)));
     let ended = run.go();
     let mut failures = Vec::new();

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use super::amplification::Amplification;
 use super::ledger::Ledger;
 use crate::fault::Why;
 use crate::node::Ecn;
@@ -72,11 +73,12 @@ pub struct Watched {
 }
 
 /// The observer of a run.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Watch {
     pub(super) ledger: Ledger,
     pub(super) watched: Rc<RefCell<Watched>>,
     pub(super) referee: Referee,
+    pub(super) amplification: Amplification,
 }
 
 impl Watch {
@@ -120,7 +122,13 @@ impl Observer for Watch {
                 _ => {}
             }
         }
+        if record.what == What::Delivered {
+            self.amplification.got(record.place, packet.src, bytes);
+        }
         if record.what == What::Sent {
+            if let Some(fault) = self.amplification.sent(record.place, packet.dst, bytes) {
+                self.referee.breach(&fault);
+            }
             let largest = watched.largest_sent.entry(record.place).or_default();
             *largest = (*largest).max(bytes.len());
         }
