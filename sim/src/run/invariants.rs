@@ -20,11 +20,14 @@ const CLOSES: Span = Span::secs(120);
 /// one may be on its way (RFC 7016 §3.6.3.5).
 const BEYOND: usize = 8;
 
+/// How many endpoints are judged at a time.
+const CHECKED: usize = 256;
+
 /// Since when each session of each node closes.
 pub(super) type Closing = BTreeMap<(String, SessionHandle), Time>;
 
 /// I12: sessions that close are gone in the end.
-pub(super) fn check_closing(
+fn check_closing(
     name: &str,
     sessions: impl Iterator<Item = (SessionHandle, SessionState)>,
     now: Time,
@@ -46,12 +49,12 @@ pub(super) fn check_closing(
 }
 
 /// The sessions of an endpoint and how they are.
-pub(super) fn states(endpoint: &Endpoint) -> impl Iterator<Item = (SessionHandle, SessionState)> + '_ {
+fn states(endpoint: &Endpoint) -> impl Iterator<Item = (SessionHandle, SessionState)> + '_ {
     endpoint.sessions().filter_map(|session| Some((session, endpoint.session(session)?.state())))
 }
 
 /// I18: flows hold no more than their buffers.
-pub(super) fn check_buffers(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
+fn check_buffers(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
     for (flow, largest) in node.app().reading() {
         let held = node.endpoint().recv_flow(flow).map_or(0, |view| view.stats().buffered);
         if let Some(fault) = too_much_held(held, largest, config) {
@@ -67,7 +70,7 @@ fn too_much_held(held: usize, largest: usize, config: &SessionConfig) -> Option<
 }
 
 /// What can be seen of an endpoint from outside at any time.
-pub(super) fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
+fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
     let mut open: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     for session in endpoint.sessions() {
         let Some(view) = endpoint.session(session) else { continue };
@@ -99,6 +102,24 @@ pub(super) fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
 }
 
 impl Run<'_> {
+    /// Judges what endpoints show. In large worlds each time other ones, so that all are judged in turn.
+    pub(super) fn check(&mut self) {
+        let now = self.world.now();
+        let count = self.map.nodes.len();
+        let from = self.next_checked;
+        self.next_checked = if count <= CHECKED { 0 } else { (from + CHECKED) % count };
+        for (name, &id) in self.map.nodes.iter().cycle().skip(from).take(CHECKED.min(count)) {
+            let Some(node) = self.world.node::<EndpointNode<Worker>>(id) else { continue };
+            check_node(name, node.endpoint(), &self.ledger);
+            if !self.freezing.contains(name) {
+                check_closing(name, states(node.endpoint()), now, &mut self.closing, &self.ledger);
+            }
+            if let Some(config) = self.limits.get(name) {
+                check_buffers(name, node, config, &self.ledger);
+            }
+        }
+    }
+
     /// What is known in the end.
     pub(super) fn final_checks(&mut self, watched: &Watched) {
         for (name, &id) in &self.map.nodes {

@@ -6,12 +6,13 @@ mod invariants;
 mod ledger;
 mod measure;
 mod role;
+mod sample;
 mod watch;
 mod worker;
 
 use core::net::IpAddr;
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ pub use watch::{LaneBook, Seen, Watched};
 use amplification::Amplification;
 
 use crate::fault::{ExplicitFault, Mode};
-use crate::node::{Node, Sink};
+use crate::node::Node;
 use crate::rng::Key;
 use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
 use crate::scenario::{Action, Scenario, ScenarioError, missing};
@@ -181,6 +182,10 @@ pub(crate) struct Run<'a> {
     options: &'a RunOptions,
     restarts: u64,
     closing: invariants::Closing,
+    /// Where the next check begins, if there are too many nodes for one.
+    next_checked: usize,
+    /// Nodes that are still for a time, and their clocks with them.
+    freezing: BTreeSet<String>,
     /// How each node is configured.
     limits: BTreeMap<String, SessionConfig>,
     series: BTreeMap<SeriesKey, Vec<(Time, i64)>>,
@@ -306,6 +311,8 @@ impl<'a> Run<'a> {
             options,
             restarts: 0,
             closing: invariants::Closing::new(),
+            next_checked: 0,
+            freezing: scenario.at.iter().filter_map(|at| frozen(&at.action)).collect(),
             limits: scenario.node.keys().map(|name| (name.clone(), configuration(scenario, name).session)).collect(),
             series: BTreeMap::new(),
             mappings: BTreeMap::new(),
@@ -321,48 +328,6 @@ impl<'a> Run<'a> {
         };
         let nodes = self.map.nodes.iter().filter(|(name, _)| usual(name)).map(|(_, id)| id.number());
         Ok(Amplification::new(new_profile(0, self.options.crypto)?.as_ref(), nodes.collect()))
-    }
-
-    /// Whether a node is still for a time, and its clock with it.
-    fn freezes(&self, name: &str) -> bool {
-        self.scenario.at.iter().any(|at| matches!(&at.action, Action::Freeze { node } if node == name))
-    }
-
-    /// Looks at gauges, NAT tables and invariants; changes nothing.
-    fn sample(&mut self) {
-        let now = self.world.now();
-        self.ledger.with(|books| books.now = now);
-        for (name, &id) in &self.map.nodes {
-            let mut gauges = Gauges { name, now, series: &mut self.series };
-            self.world.observe_node(id, &mut gauges);
-            if let Some(node) = self.world.node::<EndpointNode<Worker>>(id) {
-                invariants::check_node(name, node.endpoint(), &self.ledger);
-                if !self.freezes(name) {
-                    let states = invariants::states(node.endpoint());
-                    invariants::check_closing(name, states, now, &mut self.closing, &self.ledger);
-                }
-                if let Some(config) = self.limits.get(name) {
-                    invariants::check_buffers(name, node, config, &self.ledger);
-                }
-            }
-        }
-        for (name, &id) in &self.map.nats {
-            let views = self.world.nat_mappings(id);
-            let views: Vec<String> = views.iter().map(|view| format!("{} = {}", view.inside, view.outside)).collect();
-            let list = self.mappings.entry(name.clone()).or_default();
-            if list.last().is_none_or(|(_, last)| *last != views) && list.len() < 200 {
-                list.push((now, views));
-            }
-        }
-        for (index, hop) in self.map.links.iter().map(|(name, id)| (name.clone(), *id)).collect::<Vec<_>>() {
-            for (way, direction) in
-                [("queue.up", crate::Direction::Forward), ("queue.down", crate::Direction::Backward)]
-            {
-                let (_, bytes) = self.world.queue_depth(hop, direction);
-                let value = i64::try_from(bytes).unwrap_or(i64::MAX);
-                self.series.entry((index.clone(), way, 0)).or_default().push((now, value));
-            }
-        }
     }
 
     /// Runs to the end, doing the scenario's events on the way.
@@ -386,7 +351,9 @@ impl<'a> Run<'a> {
                 }
                 continue;
             }
+            self.ledger.with(|books| books.now = to);
             self.sample();
+            self.check();
             if to >= end {
                 return Ok(());
             }
@@ -395,19 +362,9 @@ impl<'a> Run<'a> {
     }
 }
 
-struct Gauges<'a> {
-    name: &'a str,
-    now: Time,
-    series: &'a mut BTreeMap<SeriesKey, Vec<(Time, i64)>>,
-}
-
-impl Sink for Gauges<'_> {
-    fn gauge(&mut self, name: &'static str, index: u64, value: i64) {
-        // Pictures of a hundred sessions are no use to anybody.
-        if index < 8 {
-            self.series.entry((self.name.to_owned(), name, index)).or_default().push((self.now, value));
-        }
-    }
+/// The node that an event makes still.
+fn frozen(action: &Action) -> Option<String> {
+    if let Action::Freeze { node } = action { Some(node.clone()) } else { None }
 }
 
 fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Directory {
