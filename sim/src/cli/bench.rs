@@ -100,8 +100,58 @@ fn rtmfp(crypto: Crypto) -> Result<u64, String> {
     Ok(per_second(outcome.sent, started.elapsed().as_nanos()))
 }
 
+/// Peers with ten sessions each, of which each opened five.
+fn crowd(peers: u32) -> Result<(), String> {
+    let text = format!(
+        r#"
+        name = "crowd"
+        duration = "60s"
+        expect = ["agrees(peer->peer+1) == 1", "agrees(peer->peer+100) == 1"]
+        [crowd.peer]
+        count = {}
+        spread = "40s"
+        link = {{ path = ["*", "net"], both = {{ rate = "20Mbit", queue = "tail 64000B", delay = "10ms" }} }}
+        work = [
+            {{ kind = "open", to = "*+1" }},
+            {{ kind = "open", to = "*+7" }},
+            {{ kind = "open", to = "*+20" }},
+            {{ kind = "open", to = "*+50" }},
+            {{ kind = "open", to = "*+100" }},
+        ]
+        "#,
+        peers.max(400)
+    );
+    let scenario = Scenario::parse(&text).map_err(|error| error.to_string())?;
+    let started = began();
+    let outcome = run(&scenario, &RunOptions::new(1)).map_err(|error| error.to_string())?;
+    if let Some(failure) = outcome.failures.first() {
+        return Err(format!("{failure:?}"));
+    }
+    let sessions: u64 = outcome.books.sessions_opened.values().sum();
+    let seconds = started.elapsed().as_secs_f32();
+    say!("{} peers with {sessions} ends of sessions, toy cryptography: a minute in {seconds:.1} s", peers.max(400));
+    match memory() {
+        Some(mebibytes) => {
+            say!("  {mebibytes} MiB of memory at most, {} KiB a peer", mebibytes * 1024 / u64::from(peers.max(400)))
+        }
+        None => say!("  how much memory that took cannot be told on this system"),
+    }
+    Ok(())
+}
+
+/// The most memory that this process has had, in MiB, where the system tells.
+fn memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(peak.split_whitespace().next()?.parse::<u64>().ok()? / 1024)
+}
+
 /// Prints all measurements, and those of others beside them.
-pub(super) fn bench(peers: u32) -> Done {
+pub(super) fn bench(peers: u32, sessions: bool) -> Done {
+    if sessions {
+        crowd(peers)?;
+        return Ok(PASSED);
+    }
     for peers in [2, 200, peers.clamp(2, 100_000)] {
         say!("engine, {peers} peers with trivial endpoints: {} packets/s", engine(peers)?);
     }

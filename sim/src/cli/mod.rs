@@ -67,9 +67,12 @@ enum Command {
     Proxy(ProxyArguments),
     /// Measures how many packets the simulator moves in a second.
     Bench {
-        /// Peers of the engine's largest measurement.
+        /// Peers of the largest measurement.
         #[arg(long, default_value_t = 10_000)]
         peers: u32,
+        /// Measures instead the time and the memory of so many peers with ten sessions each.
+        #[arg(long)]
+        sessions: bool,
     },
     /// Writes the report of a run as one HTML file, as `run --html` does, or those of all scenarios in a folder.
     Report {
@@ -256,7 +259,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Matrix { scenario } => matrix::matrix(&scenario),
         Command::Replay { file } => matrix::replay(&file),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
-        Command::Bench { peers } => bench::bench(peers),
+        Command::Bench { peers, sessions } => bench::bench(peers, sessions),
         Command::Swarm { minutes, from, only, corpus, count, out } => {
             seek::swarm(&seek::Swarm { minutes, from, only, corpus, count, out })
         }

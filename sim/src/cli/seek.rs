@@ -70,6 +70,8 @@ fn remember(path: &Path, number: u64, why: &str) -> Result<(), String> {
 }
 
 pub(super) fn swarm(wanted: &Swarm) -> Done {
+    // Before an hour is spent on findings that cannot be kept.
+    std::fs::create_dir_all(&wanted.out).map_err(|error| format!("{}: {error}", wanted.out.display()))?;
     let (began, budget) = (began(), Duration::from_secs(wanted.minutes.saturating_mul(60)));
     let (mut done, mut failed) = (0, 0);
     let kept = wanted.corpus.as_deref().map_or_else(|| Ok(Vec::new()), numbers)?;

@@ -46,7 +46,7 @@ impl Conduct {
         if held.hello && after.sessions > self.sessions {
             faults.push("I6 (RFC 7016 §3.5.1.1.2): a hello made a session".to_owned());
         }
-        faults.extend(self.moved(after).into_iter().filter(|&to| !held.ping_reply || to != path).map(|to| {
+        faults.extend(self.moved(after).into_iter().filter(|&to| !held.proves || to != path).map(|to| {
             format!("I5 (RFC 7016 §3.5.4.2): the far address became {} without an answer from there", to.remote)
         }));
         faults
@@ -122,11 +122,11 @@ mod tests {
         let (before, session) = conduct();
         let mut after = before.clone();
         after.watched = vec![(session, SessionState::Open, Some(path(2)), 4_380, 0)];
-        let answer = Held { opened: true, ping_reply: true, hello: false };
+        let answer = Held { opened: true, proves: true, hello: false };
         let judge = |from, held| before.faults_of_datagram(&after, from, Disposition::Processed, held);
         assert!(judge(path(2), answer).is_empty());
         assert_eq!(first(&judge(path(1), answer)), Some("I5"));
-        assert_eq!(first(&judge(path(2), Held { ping_reply: false, ..answer })), Some("I5"));
+        assert_eq!(first(&judge(path(2), Held { proves: false, ..answer })), Some("I5"));
         let referee = super::super::Referee::default();
         before.judge_timeout(&after, &Witness::new("n", referee.clone(), true));
         assert_eq!(first(&referee.breaches()), Some("I5"));

@@ -50,8 +50,8 @@ pub(super) struct EndNotes {
 pub(super) struct Held {
     /// Something that could be opened, which is new as far as can be told.
     pub(super) opened: bool,
-    /// A Ping Reply.
-    pub(super) ping_reply: bool,
+    /// A Ping Reply, or a keying with its cookie: what can prove the address that it comes from.
+    pub(super) proves: bool,
     /// An Initiator Hello.
     pub(super) hello: bool,
 }
@@ -108,7 +108,7 @@ impl Witness {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
         let mut held = Held { opened: true, ..self.held() };
         for chunk in chunks {
-            held.ping_reply |= matches!(chunk, Ok(Chunk::PingReply(_)));
+            held.proves |= matches!(chunk, Ok(Chunk::PingReply(_) | Chunk::InitiatorKeying(_)));
             held.hello |= matches!(chunk, Ok(Chunk::InitiatorHello(_)));
         }
         self.seen(|seen| seen.held = held);
