@@ -173,7 +173,9 @@ impl Endpoint {
         let identity = identity_of(self.profile.as_ref(), keying.certificate);
         self.slots_with(identity).filter_map(|slot| self.slots.get(slot)).any(|occupant| {
             let session = &occupant.session;
-            session.state() == SessionState::Open && session.tx_id() == Some(keying.session_id)
+            // One that was answered here proves nothing: anybody may have named this certificate and this ID.
+            let begun_here = occupant.answered.is_none();
+            begun_here && session.state() == SessionState::Open && session.tx_id() == Some(keying.session_id)
         })
     }
 

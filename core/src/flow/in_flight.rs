@@ -17,6 +17,10 @@ pub(crate) struct Lost {
     pub(crate) large: bool,
 }
 
+/// With more than this remembered, nothing late is waited for any more: what was acknowledged behind a fragment that is
+/// not takes room until that is lost.
+const REMEMBERED_MAX: usize = 16_384;
+
 /// All fragments of one session that are in the network, in the order of transmission (RFC 7016 §3.6.2.5, TSN).
 ///
 /// A deque indexed by `tsn - first_tsn`; work is O(1) amortised per fragment. A fragment gets one NAK with every
@@ -63,15 +67,21 @@ impl InFlight {
         self.first_tsn + self.slots.len() as u64
     }
 
+    /// The last fragment recorded was not sent before.
+    pub(crate) fn mark_fresh(&mut self, now: Instant) {
+        let tsn = self.next_tsn() - 1;
+        self.reordering.fresh(tsn, now);
+    }
+
     /// The last fragment recorded was sent before.
     pub(crate) fn mark_repeated(&mut self, now: Instant) {
         let tsn = self.next_tsn() - 1;
         self.reordering.repeated(tsn, now);
     }
 
-    /// The shortest round trip of the path, once it is known: what is acknowledged sooner was sent before.
+    /// The shortest round trip of the path by what the far end echoes, once it is known: what is acknowledged sooner was sent before.
     pub(crate) fn set_min_rtt(&mut self, min_rtt: Option<Duration>) {
-        self.reordering.min_rtt = min_rtt;
+        self.reordering.echoed = min_rtt;
     }
 
     /// The last fragment recorded makes its datagram larger than every path is taken to carry.
@@ -128,8 +138,12 @@ impl InFlight {
 
     /// After all chunks of a packet with at least one acknowledgement: appends what is lost now, and tells whether
     /// any fragment in flight got a negative acknowledgement (not counting as many as reordering explains).
-    pub(crate) fn end_of_acks(&mut self, now: Instant, lost: &mut Vec<Lost>) -> bool {
-        let (doubtful, lost_below) = self.reordering.end_of_acks(now, self.max_tsn_ack);
+    ///
+    /// `more` tells that there is more to send, whose acknowledgements will show what was lost: without, nobody would
+    /// look again before the timeout.
+    pub(crate) fn end_of_acks(&mut self, now: Instant, more: bool, lost: &mut Vec<Lost>) -> bool {
+        let patient = more && self.slots.len() <= REMEMBERED_MAX;
+        let (doubtful, lost_below) = self.reordering.end_of_acks(now, patient, self.max_tsn_ack);
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
         let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
         self.lose_below(lost_below, lost);
@@ -211,7 +225,7 @@ mod tests {
                     }
                     6 => {
                         let mut lost = Vec::new();
-                        let any = subject.end_of_acks(Instant::ORIGIN, &mut lost);
+                        let any = subject.end_of_acks(Instant::ORIGIN, true, &mut lost);
                         assert_eq!((any, lost), model.end_of_acks());
                     }
                     _ if value.is_multiple_of(16) => {
@@ -240,7 +254,7 @@ mod tests {
         for tsn in 2..=4 {
             assert!(lost.is_empty());
             assert_eq!(in_flight.acked(Instant::ORIGIN, tsn), Some(100));
-            assert!(in_flight.end_of_acks(Instant::ORIGIN, &mut lost));
+            assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
         }
         assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, large: false }]);
         assert_eq!(in_flight.outstanding(), 100);
@@ -256,7 +270,7 @@ mod tests {
         for sequence in 1..10_000 {
             let tsn = in_flight.sent(0, sequence, 1);
             in_flight.acked(Instant::ORIGIN, tsn);
-            in_flight.end_of_acks(Instant::ORIGIN, &mut lost);
+            in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost);
             assert!(in_flight.slots.len() <= 4);
         }
         assert_eq!(lost.len(), 1);

@@ -10,6 +10,8 @@ use crate::time::Instant;
 const STEPS: u32 = 4;
 /// Records of MAX_TSN_ACK that are kept over the patience: its resolution.
 const MARKS: u32 = 32;
+/// Nothing is waited for longer: the round trip is partly what the far end says it is.
+const MOST: Duration = Duration::from_secs(1);
 
 /// Since when fragments have had negative acknowledgements.
 ///
@@ -28,7 +30,13 @@ pub(super) struct Reordering {
     marks: VecDeque<(Instant, u64)>,
     /// What was sent more than once, with the time: TSNs in ascending order.
     repeated: VecDeque<(u64, Instant)>,
-    pub(super) min_rtt: Option<Duration>,
+    /// The shortest round trip by what the far end echoes.
+    pub(super) echoed: Option<Duration>,
+    /// The shortest by this end's clock alone. A far end that echoes too little would otherwise make round trips longer
+    /// than they are, and every acknowledgement of a retransmission a proof that nothing was lost.
+    measured: Option<Duration>,
+    /// The fragment that is measured now, which was sent once, and when.
+    timed: Option<(u64, Instant)>,
     /// MAX_TSN_ACK from which the patience may grow again.
     grow_from: u64,
     /// Everything was taken for lost, and what comes late now proves nothing.
@@ -42,7 +50,9 @@ impl Reordering {
             recent: [0; NAK_LOSS_THRESHOLD - 1],
             marks: VecDeque::new(),
             repeated: VecDeque::new(),
-            min_rtt: None,
+            echoed: None,
+            measured: None,
+            timed: None,
             grow_from: 0,
             timed_out: false,
         }
@@ -52,14 +62,32 @@ impl Reordering {
         self.repeated.push_back((tsn, now));
     }
 
+    /// This is sent for the first time.
+    pub(super) fn fresh(&mut self, tsn: u64, now: Instant) {
+        self.timed.get_or_insert((tsn, now));
+    }
+
+    /// The shortest round trip, of two measures the shorter one.
+    fn min_rtt(&self) -> Option<Duration> {
+        self.echoed.map(|echoed| self.measured.map_or(echoed, |measured| measured.min(echoed)))
+    }
+
     /// Whether an acknowledgement of now can be for this transmission, rather than an earlier one of the same fragment.
     pub(super) fn is_answer_to(&mut self, tsn: u64, now: Instant) -> bool {
         let Ok(index) = self.repeated.binary_search_by_key(&tsn, |(tsn, _)| *tsn) else {
             self.timed_out = false;
+            self.measure(tsn, now);
             return true;
         };
-        let (Some((_, sent)), Some(min_rtt)) = (self.repeated.get(index), self.min_rtt) else { return true };
+        let (Some((_, sent)), Some(min_rtt)) = (self.repeated.get(index), self.min_rtt()) else { return true };
         now.saturating_duration_since(*sent) >= min_rtt
+    }
+
+    fn measure(&mut self, tsn: u64, now: Instant) {
+        if let Some((_, sent)) = self.timed.take_if(|(timed, _)| *timed == tsn) {
+            let took = now.saturating_duration_since(sent);
+            self.measured = Some(self.measured.map_or(took, |measured| measured.min(took)));
+        }
     }
 
     /// A fragment that had been found lost was late only.
@@ -70,17 +98,18 @@ impl Reordering {
         }
     }
 
-    /// After a packet of acknowledgements: the TSNs below which fragments are in doubt, and are lost.
-    pub(super) fn end_of_acks(&mut self, now: Instant, max_tsn_ack: u64) -> (u64, u64) {
+    /// After a packet of acknowledgements: the TSNs below which fragments are in doubt, and are lost. Without `patient`
+    /// three negative acknowledgements are enough, whatever was late before.
+    pub(super) fn end_of_acks(&mut self, now: Instant, patient: bool, max_tsn_ack: u64) -> (u64, u64) {
         let [latest, three_naks] = self.recent;
         self.recent = [max_tsn_ack, latest];
-        let waited = self.mark(now, max_tsn_ack).unwrap_or(max_tsn_ack);
+        let waited = self.mark(now, max_tsn_ack).filter(|_| patient).unwrap_or(max_tsn_ack);
         (waited, waited.min(three_naks))
     }
 
     /// What MAX_TSN_ACK was before the time of the patience; none without patience.
     fn mark(&mut self, now: Instant, max_tsn_ack: u64) -> Option<u64> {
-        let patience = self.min_rtt.filter(|_| self.patience > 0)? * self.patience / STEPS;
+        let patience = (self.min_rtt().filter(|_| self.patience > 0)? * self.patience / STEPS).min(MOST);
         let apart = |(latest, _): &(Instant, u64)| now.saturating_duration_since(*latest) >= patience / MARKS;
         if self.marks.back().is_none_or(apart) {
             self.marks.push_back((now, max_tsn_ack));
@@ -97,12 +126,14 @@ impl Reordering {
         while self.repeated.front().is_some_and(|(tsn, _)| *tsn < first_tsn) {
             self.repeated.pop_front();
         }
+        self.timed.take_if(|(timed, _)| *timed < first_tsn);
     }
 
     /// The path is not what it was, or too much was waited for.
     pub(super) fn timed_out(&mut self) {
         self.patience = 0;
         self.marks = VecDeque::new();
+        (self.measured, self.timed) = (None, None);
         self.timed_out = true;
     }
 }
@@ -140,7 +171,7 @@ mod tests {
         let mut lost = Vec::new();
         for tsn in tsns {
             in_flight.acked(now, tsn);
-            in_flight.end_of_acks(now, &mut lost);
+            in_flight.end_of_acks(now, true, &mut lost);
         }
         lost.iter().map(|fragment| fragment.sequence).collect()
     }

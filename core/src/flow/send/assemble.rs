@@ -66,6 +66,8 @@ impl SendFlow {
             if self.queue.sent(sequence, tsn, size) {
                 self.stats.repeated += 1;
                 in_flight.mark_repeated(now);
+            } else {
+                in_flight.mark_fresh(now);
             }
             used += u64::from(size);
             previous = Some(Previous { sequence, fsn });

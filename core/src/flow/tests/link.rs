@@ -201,7 +201,7 @@ impl Link {
             assert!(!outcome.impossible);
         }
         let mut lost = Vec::new();
-        self.in_flight.end_of_acks(self.now, &mut lost);
+        self.in_flight.end_of_acks(self.now, true, &mut lost);
         self.lose(&lost);
         seen
     }
