@@ -1,8 +1,8 @@
 //! Runs a few worlds and compares the hashes of their traces with those in `hashes.txt`: they must be the same on every
 //! machine and in every build. Prints the table, and fails if it differs.
 //!
-//! `cargo run -p rtmfp-sim --example hashes`. So far the table was compared between debug and release builds for x86-64;
-//! runs for 32-bit and big-endian machines are still to be made.
+//! `cargo run -p rtmfp-sim --example hashes`. So far the table was compared on x86-64, i686, s390x (big-endian)
+//! and wasm32.
 
 use core::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;

@@ -82,9 +82,10 @@ mod tests {
     }
 
     /// One open session at port 1.
+    #[expect(clippy::unwrap_used, reason = "a helper of tests; what is wrong ends the test")]
     fn conduct() -> (Conduct, SessionHandle) {
         let mut endpoint = crate::rtmfp::tests::endpoint();
-        let session = endpoint.open(Instant::ORIGIN, rtmfp_core::Target::new(vec![1], path(1))).expect("is taken");
+        let session = endpoint.open(Instant::ORIGIN, rtmfp_core::Target::new(vec![1], path(1))).unwrap();
         let watched = vec![(session, SessionState::Open, Some(path(1)), 4_380, 0)];
         (Conduct { due: None, sessions: 1, watched }, session)
     }

@@ -11,10 +11,11 @@ use crate::rng::Key;
 use crate::time::{Span, Time};
 
 /// An endpoint that nothing has happened to.
+#[expect(clippy::unwrap_used, reason = "a helper of tests; what is wrong ends the test")]
 pub(crate) fn endpoint() -> Endpoint {
     let rng = SimRandom::new(Key::mix(1, "tests", "endpoint"));
     let profile = Arc::new(ToyProfile::new(1));
-    Endpoint::new(EndpointConfig::default(), profile, Box::new(rng), Instant::ORIGIN).expect("is a configuration")
+    Endpoint::new(EndpointConfig::default(), profile, Box::new(rng), Instant::ORIGIN).unwrap()
 }
 
 fn at(millis: u64) -> Time {

@@ -105,7 +105,7 @@ mod tests {
         // Whom the node calls itself, or who has answered with a cookie, is not a stranger.
         let hello = datagram(|writer| writer.push(&InitiatorHello { discriminator: &[1], tag: &[2] }));
         let signed = ResponderKeying::signed_parameters(1, &[3]);
-        let keying = ResponderKeying::from_signed(&signed, &[4]).expect("was made for it");
+        let keying = ResponderKeying::from_signed(&signed, &[4]).unwrap();
         let keying = datagram(|writer| writer.push(&keying));
         for (to, first) in [(other, &hello), (([192, 0, 2, 3], 1).into(), &keying)] {
             amplification.got(7, to, &answer);

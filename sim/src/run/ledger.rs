@@ -66,15 +66,9 @@ pub struct Books {
 pub struct Ledger(Rc<RefCell<Books>>);
 
 /// 256 bytes of every message's pattern, before it is mixed with what tells messages and places apart.
-const PATTERN: [u8; 256] = {
-    let mut pattern = [0; 256];
-    let mut at = 0;
-    while at < 256 {
-        pattern[at] = (at as u8).wrapping_mul(7);
-        at += 1;
-    }
-    pattern
-};
+fn pattern() -> impl Iterator<Item = u8> {
+    (0..=u8::MAX).map(|at| at.wrapping_mul(7))
+}
 
 /// What block `block` of 256 bytes of a message is mixed with.
 fn mask(work: usize, index: u64, block: usize) -> u8 {
@@ -87,7 +81,7 @@ pub(super) fn content(work: usize, index: u64, len: u64) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(len);
     for (block, start) in (0..len).step_by(256).enumerate() {
         let mask = mask(work, index, block);
-        bytes.extend(PATTERN.iter().take(len - start).map(|byte| byte ^ mask));
+        bytes.extend(pattern().take(len - start).map(|byte| byte ^ mask));
     }
     if let Some(head) = bytes.first_chunk_mut::<8>() {
         *head = index.to_be_bytes();
@@ -101,7 +95,7 @@ fn is_content(bytes: &[u8], work: usize, index: u64) -> bool {
     let from = if bytes.len() < 8 { 0 } else { 8 };
     head && bytes.chunks(256).enumerate().all(|(block, bytes)| {
         let mask = mask(work, index, block);
-        let pairs = bytes.iter().zip(&PATTERN).skip(if block == 0 { from } else { 0 });
+        let pairs = bytes.iter().zip(pattern()).skip(if block == 0 { from } else { 0 });
         pairs.fold(0, |different, (byte, pattern)| different | (byte ^ pattern ^ mask)) == 0
     })
 }

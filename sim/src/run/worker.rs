@@ -241,7 +241,7 @@ impl Worker {
             options.retransmit = !work.no_retransmit;
             options.finish_by = work.life().map(|life| now + duration(life));
             let bytes = content(task.work, task.next, work.size_of(task.next));
-            match flow.write_with(bytes, options.clone()) {
+            match flow.write_with(bytes, options) {
                 Ok(_) => {
                     if let (Some(witness), Some(at)) = (self.directory.witnesses.get(&self.name), options.finish_by) {
                         witness.expires(task.work as u32, task.next, time(at));
