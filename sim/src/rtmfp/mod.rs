@@ -14,6 +14,7 @@ mod witness;
 mod yielding;
 
 pub use endpoint::EndpointNode;
+#[cfg(feature = "files")]
 pub(crate) use endpoint::time;
 pub use random::SimRandom;
 pub use referee::Referee;

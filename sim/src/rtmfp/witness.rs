@@ -149,7 +149,7 @@ impl Witness {
     }
 
     /// A message of a work expires then, by the node's clock.
-    pub(crate) fn expires(&self, work: u32, index: u64, at: Time) {
+    pub fn expires(&self, work: u32, index: u64, at: Time) {
         self.seen(|seen| seen.expiries.insert((work, index), at));
     }
 
