@@ -1,6 +1,7 @@
 //! Watches the packets of each session's two ends in plain, and says when one does what it must not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -31,6 +32,8 @@ pub struct Referee(Arc<Shared>);
 struct Shared {
     now: AtomicU64,
     breaches: Mutex<Vec<String>>,
+    /// Addresses that forwarded hellos named.
+    introduced: Mutex<BTreeSet<SocketAddr>>,
 }
 
 impl Referee {
@@ -49,6 +52,18 @@ impl Referee {
         {
             breaches.push(format!("{what} at {}", self.now()));
         }
+    }
+
+    /// A forwarded hello named this address, to be answered there.
+    pub(super) fn introduce(&self, address: SocketAddr) {
+        if let Ok(mut introduced) = self.0.introduced.lock() {
+            introduced.insert(address);
+        }
+    }
+
+    /// Whether a forwarded hello named this address.
+    pub(crate) fn is_introduced(&self, address: SocketAddr) -> bool {
+        self.0.introduced.lock().is_ok_and(|introduced| introduced.contains(&address))
     }
 
     /// What was seen so far.

@@ -108,6 +108,9 @@ impl Witness {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
         let mut held = Held { opened: true, ..self.held() };
         for chunk in chunks {
+            if let Ok(Chunk::ForwardedHello(hello)) = chunk {
+                self.referee().introduce(hello.reply_address.socket);
+            }
             held.proves |= matches!(chunk, Ok(Chunk::PingReply(_) | Chunk::InitiatorKeying(_)));
             held.hello |= matches!(chunk, Ok(Chunk::InitiatorHello(_)));
         }

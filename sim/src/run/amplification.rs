@@ -58,9 +58,8 @@ impl Amplification {
             exchange.free |=
                 matches!(chunk, Ok(Chunk::InitiatorHello(_) | Chunk::InitiatorKeying(_) | Chunk::ResponderKeying(_)));
         }
-        // Somebody from whom nothing came was named by an introducer: there are other limits on that.
-        exchange.free |= exchange.got == 0;
-        if exchange.free {
+        // Nothing came from whom an introducer named.
+        if exchange.free || exchange.got == 0 {
             return None;
         }
         exchange.sent += datagram.len() as u64 + HEADERS;
@@ -95,6 +94,8 @@ mod tests {
         let (stranger, other) = (([192, 0, 2, 1], 1).into(), ([192, 0, 2, 2], 1).into());
         let mut amplification = Amplification::new(&ToyProfile::new(1), BTreeSet::from([7]));
         let answer = datagram(|writer| writer.push_with(0x70, |out| out.extend_from_slice(&[0; 40])));
+        // Nothing came: named by an introducer.
+        assert_eq!(amplification.sent(7, stranger, &answer), None);
         amplification.got(7, stranger, &answer);
         for _ in 0..3 {
             assert_eq!(amplification.sent(7, stranger, &answer), None);

@@ -126,7 +126,9 @@ impl Observer for Watch {
             self.amplification.got(record.place, packet.src, bytes);
         }
         if record.what == What::Sent {
-            if let Some(fault) = self.amplification.sent(record.place, packet.dst, bytes) {
+            // There are other limits on what goes where an introducer says.
+            let fault = self.amplification.sent(record.place, packet.dst, bytes);
+            if let Some(fault) = fault.filter(|_| !self.referee.is_introduced(packet.dst)) {
                 self.referee.breach(&fault);
             }
             let largest = watched.largest_sent.entry(record.place).or_default();
