@@ -62,7 +62,8 @@ impl Referee {
     }
 
     /// Whether a forwarded hello named this address.
-    pub(crate) fn is_introduced(&self, address: SocketAddr) -> bool {
+    #[must_use]
+    pub fn is_introduced(&self, address: SocketAddr) -> bool {
         self.0.introduced.lock().is_ok_and(|introduced| introduced.contains(&address))
     }
 
