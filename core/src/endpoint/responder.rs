@@ -169,7 +169,7 @@ impl Endpoint {
 
     /// Whether the initiator's session is open already as one that was begun from here: it gave way in glare, and the
     /// IIKeying is late. It may come from an address that the session is not known to be at yet.
-    fn has_become_another(&self, keying: &InitiatorKeying<'_>) -> bool {
+    pub(super) fn has_become_another(&self, keying: &InitiatorKeying<'_>) -> bool {
         let identity = identity_of(self.profile.as_ref(), keying.certificate);
         self.slots_with(identity).filter_map(|slot| self.slots.get(slot)).any(|occupant| {
             let session = &occupant.session;

@@ -79,7 +79,8 @@ impl InFlight {
         self.reordering.repeated(tsn, now);
     }
 
-    /// The shortest round trip of the path by what the far end echoes, once it is known: what is acknowledged sooner was sent before.
+    /// The shortest round trip of the path by what the far end echoes, once it is known: what is acknowledged sooner
+    /// was sent before.
     pub(crate) fn set_min_rtt(&mut self, min_rtt: Option<Duration>) {
         self.reordering.echoed = min_rtt;
     }
@@ -272,6 +273,25 @@ mod tests {
             in_flight.acked(Instant::ORIGIN, tsn);
             in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost);
             assert!(in_flight.slots.len() <= 4);
+        }
+        assert_eq!(lost.len(), 1);
+    }
+
+    /// The same by one that has made this end wait for what is late, as long as it can.
+    #[test]
+    fn a_hole_takes_no_room_without_end_even_with_patience() {
+        let mut in_flight = InFlight::new();
+        in_flight.set_min_rtt(Some(Duration::from_secs(120)));
+        in_flight.late(1);
+        in_flight.sent(0, 0, 1);
+        let mut lost = Vec::new();
+        for sequence in 1..3 * REMEMBERED_MAX as u64 {
+            // All within the time that is waited for at most.
+            let now = Instant::from_micros(sequence);
+            let tsn = in_flight.sent(0, sequence, 1);
+            in_flight.acked(now, tsn);
+            in_flight.end_of_acks(now, true, &mut lost);
+            assert!(in_flight.slots.len() <= REMEMBERED_MAX + 4);
         }
         assert_eq!(lost.len(), 1);
     }

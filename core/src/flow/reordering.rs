@@ -247,4 +247,48 @@ mod tests {
         assert!(in_flight.reordering.repeated.len() <= 200, "{}", in_flight.reordering.repeated.len());
         assert!(in_flight.reordering.marks.len() <= 34, "{}", in_flight.reordering.marks.len());
     }
+
+    /// A far end can echo timestamps that are too old, and undo every cut of the window so.
+    #[test]
+    fn a_round_trip_that_is_echoed_too_long_makes_no_retransmission_late() {
+        let mut in_flight = InFlight::new();
+        in_flight.set_min_rtt(Some(2 * RTT));
+        send(&mut in_flight, 1, 1);
+        in_flight.mark_fresh(at(0));
+        send(&mut in_flight, 2, 19);
+        assert_eq!(ack(&mut in_flight, at(40), [1]), []);
+        assert_eq!(ack(&mut in_flight, at(100), 3..=5), [2]);
+        let again = in_flight.sent(0, 2, 100);
+        in_flight.mark_repeated(at(100));
+        ack(&mut in_flight, at(145), [again]);
+        assert_eq!(in_flight.take_late_bytes(), 0);
+    }
+
+    /// No acknowledgement would come later to look again, and a timeout costs more.
+    #[test]
+    fn the_end_of_a_burst_is_not_waited_for() {
+        for (more, expected) in [(true, 0), (false, 1)] {
+            let mut in_flight = flight(8);
+            ack(&mut in_flight, at(100), 2..=4);
+            in_flight.late(100);
+            let mut lost = Vec::new();
+            for tsn in 6..=8 {
+                in_flight.acked(at(150), tsn);
+                in_flight.end_of_acks(at(150), more, &mut lost);
+            }
+            assert_eq!(lost.len(), expected);
+        }
+    }
+
+    /// However long the far end says that the round trip is.
+    #[test]
+    fn nothing_is_waited_for_longer_than_a_second() {
+        let mut in_flight = flight(20);
+        ack(&mut in_flight, at(100), 2..=4);
+        in_flight.set_min_rtt(Some(Duration::from_secs(120)));
+        in_flight.late(100);
+        assert_eq!(ack(&mut in_flight, at(200), 6..=8), []);
+        assert_eq!(ack(&mut in_flight, at(1_150), [9]), []);
+        assert_eq!(ack(&mut in_flight, at(1_250), [10]), [5]);
+    }
 }

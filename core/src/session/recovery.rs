@@ -130,8 +130,8 @@ impl Session {
     pub(super) fn finish_acks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
         let facts = &mut incoming.facts;
         if facts.any_acks {
-            let backlog = !self.flows.scheduler.is_empty();
-            facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, backlog, &mut self.recovery.lost);
+            let more = !self.flows.scheduler.is_empty();
+            facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, more, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
             facts.lost_bytes = self.settle_lost(cx);
             facts.any_loss = facts.lost_bytes > 0;

@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address};
 use crate::event::{Event, OpenFailure};
+use crate::wire::InitiatorKeying;
 use crate::{CloseReason, EndpointConfig, SessionState};
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -102,4 +103,25 @@ fn an_opening_ends_when_its_far_end_proves_itself_from_elsewhere() {
     assert_eq!(sessions.len(), 1, "{:?}", pair.nodes[A].events);
     let reason = OpenFailure::Duplicate { existing: sessions[0] };
     assert!(pair.nodes[A].events.contains(&Event::SessionFailed { session, reason }), "{:?}", pair.nodes[A].events);
+}
+
+/// Whoever names another's certificate and session ID first, from an address of its own, made the other's keying look
+/// like one that came late after glare; it was refused until the claim ended by itself, after more than a minute.
+#[test]
+fn a_claim_with_the_session_id_of_the_true_one_does_not_make_its_keying_late() {
+    let mut pair = with_impostor(5, "alice", EndpointConfig::default());
+    pair.open_to(IMPOSTOR, "alice", &[A]);
+    pair.run_for_millis(200);
+    let endpoint = &pair.nodes[A].endpoint;
+    let (_, claim) = endpoint.slots.iter().next().unwrap();
+    let keying = InitiatorKeying {
+        session_id: claim.session.tx_id().unwrap(),
+        cookie_echo: &[],
+        certificate: b"bob",
+        component: &[],
+        signature: &[],
+        signed: &[],
+    };
+    assert_eq!(claim.session.far_certificate(), keying.certificate);
+    assert!(!endpoint.has_become_another(&keying));
 }
