@@ -1,8 +1,8 @@
 //! Runs a few worlds and compares the hashes of their traces with those in `hashes.txt`: they must be the same on every
 //! machine and in every build. Prints the table, and fails if it differs.
 //!
-//! `cargo run -p rtmfp-sim --example hashes`. So far the table was compared on x86-64, i686, s390x (big-endian)
-//! and wasm32.
+//! `cargo run -p rtmfp-sim --example hashes`. So far the table was compared on x86-64 (debug and release builds),
+//! i686, s390x (big-endian) and wasm32.
 
 use core::net::{IpAddr, SocketAddr};
 use std::process::ExitCode;

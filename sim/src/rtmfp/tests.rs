@@ -62,8 +62,9 @@ fn data(sequence_number: u64) -> Vec<u8> {
     data_in(&PLAIN, sequence_number)
 }
 
-fn data_in(header: &PacketHeader, sequence_number: u64) -> Vec<u8> {
-    let data = UserData {
+/// A whole message of flow 2.
+const fn message(sequence_number: u64) -> UserData<'static> {
+    UserData {
         control: FragmentControl::Whole,
         abandon: false,
         last: false,
@@ -72,8 +73,11 @@ fn data_in(header: &PacketHeader, sequence_number: u64) -> Vec<u8> {
         fsn_offset: sequence_number,
         options: None,
         data: b"fragment",
-    };
-    packet(header, |writer| writer.push(&data))
+    }
+}
+
+fn data_in(header: &PacketHeader, sequence_number: u64) -> Vec<u8> {
+    packet(header, |writer| writer.push(&message(sequence_number)))
 }
 
 fn acknowledgement(to: u64) -> Vec<u8> {
@@ -120,16 +124,7 @@ fn an_expired_message_is_seen() {
     let mut scene = Scene::new();
     let options = [9, 0, 0, 0, 0, 7, 0, 0, 0, 0];
     let index = 4_u64.to_be_bytes();
-    let message = UserData {
-        control: FragmentControl::Whole,
-        abandon: false,
-        last: false,
-        flow_id: 2,
-        sequence_number: 1,
-        fsn_offset: 1,
-        options: Some(&options),
-        data: &index,
-    };
+    let message = UserData { options: Some(&options), data: &index, ..message(1) };
     scene.witness.expires(7, 4, at(1_000));
     scene.set_now(at(1_000));
     scene.ends[0].sealing(&mut packet(&PLAIN, |writer| writer.push(&message)));

@@ -48,7 +48,7 @@ pub(super) struct EndNotes {
 /// What the datagram held that the node was given.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Held {
-    /// Something that could be opened, which is new as far as can be told.
+    /// Something that was encrypted with the right keys.
     pub(super) opened: bool,
     /// A Ping Reply, or a keying with its cookie: what can prove the address that it comes from.
     pub(super) proves: bool,
