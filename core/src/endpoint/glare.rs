@@ -29,7 +29,10 @@ impl Endpoint {
     /// chosen and has moved meanwhile, or anybody who has its certificate, which is no secret. So such an IIKeying may
     /// be made to wait, but never takes an opening session over.
     pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8]) -> Glare {
-        let opening = self.slots_at(path).find(|slot| self.is_opening(*slot) && self.would_take(*slot, certificate));
+        let takes = |slot: &u32| {
+            self.is_opening(*slot) && self.is_destination(*slot, path) && self.would_take(*slot, certificate)
+        };
+        let opening = self.slots_at(path).find(takes);
         let Some(slot) = opening else { return self.glare_from_elsewhere(certificate) };
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let Some(opening) = opening else { return Glare::None };
@@ -47,6 +50,12 @@ impl Endpoint {
         };
         let chosen = self.slots_with(identity).any(insists);
         if chosen && self.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
+    }
+
+    /// Until a far end is chosen, an opening goes to all its candidates; then to where that one is (RFC 7016 §3.5.1.1.1).
+    fn is_destination(&self, slot: u32, path: Path) -> bool {
+        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
+        opening.is_some_and(|opening| opening.keying.as_ref().is_none_or(|keying| keying.path == path))
     }
 
     fn would_take(&self, slot: u32, certificate: &[u8]) -> bool {

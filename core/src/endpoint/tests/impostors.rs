@@ -43,6 +43,29 @@ fn a_keying_from_elsewhere_takes_no_opening_over() {
     }
 }
 
+/// An address that a redirect named, or that somebody else has by now, is a candidate still when another was chosen.
+#[test]
+fn a_candidate_that_was_not_chosen_takes_no_opening_over() {
+    for first in ["alice", "zoe"] {
+        let mut pair = with_impostor(4, first, EndpointConfig::default());
+        pair.fate = Box::new(|datagram| {
+            let hidden = datagram.kind() == Kind::ResponderHello && datagram.from == address(IMPOSTOR);
+            let late = datagram.kind() == Kind::ResponderKeying && datagram.from == address(B);
+            if hidden || late { vec![] } else { vec![DELAY] }
+        });
+        let session = pair.open_to(A, "bob", &[B, IMPOSTOR]);
+        pair.run_for_millis(100);
+        assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+        pair.open_to(IMPOSTOR, first, &[A]);
+        pair.run_for_millis(100);
+        pair.fate = Box::new(|_| vec![DELAY]);
+        pair.run_for_millis(2_000);
+        assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }), "{first}");
+        let path = pair.nodes[A].endpoint.session(session).unwrap().path().unwrap();
+        assert_eq!(path.remote, address(B), "{first}");
+    }
+}
+
 #[test]
 fn a_claim_keeps_nobody_from_opening_and_ends_when_the_true_one_answers() {
     let mut pair = with_impostor(2, "alice", EndpointConfig::default());
