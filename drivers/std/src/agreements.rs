@@ -1,6 +1,6 @@
 //! Key agreements on a thread of their own.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::{fmt, io, thread};
 
 use rtmfp_core::{Endpoint, Instant, KeyAgreed, KeyAgreement};
@@ -33,11 +33,18 @@ impl Agreements {
         Ok(Self { jobs, done, out: 0 })
     }
 
-    /// Gives the endpoint what is done.
-    pub(crate) fn collect(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Ok(agreed) = self.done.try_recv() {
-            self.out -= 1;
-            endpoint.handle_key_agreed(now, agreed);
+    /// Gives the endpoint what is done. False: the thread has ended, as it does if a job panics, and what it had is lost:
+    /// whoever asked for that asks again.
+    #[must_use]
+    pub(crate) fn collect(&mut self, now: Instant, endpoint: &mut Endpoint) -> bool {
+        loop {
+            match self.done.try_recv() {
+                Ok(agreed) => {
+                    self.out -= 1;
+                    endpoint.handle_key_agreed(now, agreed);
+                }
+                Err(ended) => return ended == TryRecvError::Empty,
+            }
         }
     }
 
@@ -46,7 +53,7 @@ impl Agreements {
         while self.out < AT_ONCE
             && let Some(job) = endpoint.poll_key_agreement()
         {
-            // The thread ends only with this. A job that is lost is repeated by whoever asked for it.
+            // A job that is lost is repeated by whoever asked for it; that the thread has ended is seen in `collect`.
             self.out += usize::from(self.jobs.send(job).is_ok());
         }
     }
@@ -55,5 +62,27 @@ impl Agreements {
 impl fmt::Debug for Agreements {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Agreements").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rtmfp_core::EndpointConfig;
+    use rtmfp_core::profile::flash::FlashProfile;
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_is_seen() {
+        let mut rng = crate::system_rng().unwrap();
+        let profile = FlashProfile::builder().build(&mut *rng).unwrap();
+        let mut endpoint = Endpoint::new(EndpointConfig::default(), Arc::new(profile), rng, Instant::ORIGIN).unwrap();
+        let mut agreements = Agreements::start(|| {}).unwrap();
+        assert!(agreements.collect(Instant::ORIGIN, &mut endpoint));
+        // As if a job had panicked there, with another waiting.
+        (agreements.done, agreements.out) = (channel().1, AT_ONCE);
+        assert!(!agreements.collect(Instant::ORIGIN, &mut endpoint));
     }
 }

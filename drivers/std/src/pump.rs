@@ -157,8 +157,9 @@ impl Pump {
     pub fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
         let mut more = self.receive()?;
         let now = self.clock.now();
-        if let Some(agreements) = &mut self.agreements {
-            agreements.collect(now, &mut self.endpoint);
+        // Without the thread, key agreements are computed here, as they are without one from the beginning.
+        if self.agreements.as_mut().is_some_and(|agreements| !agreements.collect(now, &mut self.endpoint)) {
+            self.agreements = None;
         }
         if self.endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.endpoint.handle_timeout(now);
