@@ -82,7 +82,7 @@ pub struct FlowStats {
     pub repeated: u64,
     /// Messages abandoned, or gaps told to the reader.
     pub abandoned: u64,
-    /// Bytes buffered now.
+    /// Bytes buffered now; of a receiving flow with what it takes to keep track of them.
     pub buffered: usize,
 }
 

@@ -16,10 +16,6 @@ const STILL: Span = Span::secs(30);
 
 /// Longer than a session closes (RFC 7016 §3.5.5: 90 s near, 19 s far), in a network that delays as networks do.
 const CLOSES: Span = Span::secs(120);
-/// What may come beyond a full buffer, in packets: a block is granted even then, so that gaps can be filled, and more than
-/// one may be on its way (RFC 7016 §3.6.3.5).
-const BEYOND: usize = 8;
-
 /// How many endpoints are judged at a time.
 const CHECKED: usize = 256;
 
@@ -53,21 +49,23 @@ fn states(endpoint: &Endpoint) -> impl Iterator<Item = (SessionHandle, SessionSt
     endpoint.sessions().filter_map(|session| Some((session, endpoint.session(session)?.state())))
 }
 
-/// I18: flows hold no more than their buffers.
-fn check_buffers(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
-    for (flow, largest) in node.app().reading() {
-        let held = node.endpoint().recv_flow(flow).map_or(0, |view| view.stats().buffered);
-        if let Some(fault) = too_much_held(held, largest, config) {
-            ledger.with(|books| books.breach(format!("{fault}, {name}")));
-        }
+/// I18: the flows of a session together hold no more than the session may.
+///
+/// A flow alone has no such bound: its window counts the data alone, and what keeps track of small messages is more.
+fn check_memory(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
+    let mut held: BTreeMap<SessionHandle, usize> = BTreeMap::new();
+    for flow in node.app().reading() {
+        let buffered = node.endpoint().recv_flow(flow).map_or(0, |view| view.stats().buffered);
+        *held.entry(flow.session()).or_default() += buffered;
+    }
+    for fault in held.values().filter_map(|&held| too_much_held(held, config)) {
+        ledger.with(|books| books.breach(format!("{fault}, {name}")));
     }
 }
 
-/// A flow holds no more than its buffer, or than one message that is larger. An acknowledgement that comes late grants as
-/// much once more.
-fn too_much_held(held: usize, largest: usize, config: &SessionConfig) -> Option<String> {
-    let most = 2 * config.recv_buffer.max(largest) + BEYOND * config.max_datagram;
-    (held > most).then(|| format!("I18 (RFC 7016 §3.6.3.5): a flow holds {held} bytes, and {most} are allowed"))
+fn too_much_held(held: usize, config: &SessionConfig) -> Option<String> {
+    let most = config.max_recv_bytes;
+    (held > most).then(|| format!("I18 (RFC 7016 §5): a session holds {held} bytes, and {most} are allowed"))
 }
 
 /// What can be seen of an endpoint from outside at any time.
@@ -116,7 +114,7 @@ impl Run<'_> {
                 check_closing(name, states(node.endpoint()), now, &mut self.closing, &self.ledger);
             }
             if let Some(config) = self.limits.get(name) {
-                check_buffers(name, node, config, &self.ledger);
+                check_memory(name, node, config, &self.ledger);
             }
         }
     }
@@ -197,12 +195,9 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_without_end_is_seen() {
+    fn a_session_that_holds_too_much_is_seen() {
         let config = EndpointConfig::default().session;
-        assert_eq!(too_much_held(config.recv_buffer, 100, &config), None);
-        let too_much = 2 * config.recv_buffer + 9 * config.max_datagram;
-        assert!(too_much_held(too_much, 100, &config).is_some());
-        // One message that is larger has to be held until it is whole.
-        assert_eq!(too_much_held(too_much, too_much, &config), None);
+        assert_eq!(too_much_held(config.max_recv_bytes, &config), None);
+        assert!(too_much_held(config.max_recv_bytes + 1, &config).is_some_and(|fault| fault.starts_with("I18 ")));
     }
 }

@@ -118,13 +118,9 @@ impl Worker {
         worker
     }
 
-    /// The flows read from, and the largest message of each.
-    pub(super) fn reading(&self) -> impl Iterator<Item = (RecvFlowHandle, usize)> + '_ {
-        let largest = |work: &Work| (0..16).map(|index| work.size_of(index)).max().unwrap_or(0);
-        self.reading.iter().map(move |(&flow, &(work, _))| {
-            let largest = self.directory.works.get(work).map_or(0, largest);
-            (flow, usize::try_from(largest).unwrap_or(usize::MAX))
-        })
+    /// The flows read from.
+    pub(super) fn reading(&self) -> impl Iterator<Item = RecvFlowHandle> + '_ {
+        self.reading.keys().copied()
     }
 
     pub(super) fn close(&mut self, now: Instant, endpoint: &mut Endpoint, mode: CloseMode) {
