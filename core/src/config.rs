@@ -34,9 +34,10 @@ pub struct EndpointConfig {
     /// looks like a keying. Default 250.
     pub max_keyings_per_source: u32,
     /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
-    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed, one for each address; those beyond are dropped,
-    /// and the peers repeat them. With 0, the default, none are handed out: each, this end's own too, is computed in the
-    /// call that needs it, which takes milliseconds.
+    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed. Each address may have
+    /// one, and one IPv4 address or one /64 network of IPv6 no more than there is room for others then: half of this, if
+    /// it is the only one. Those beyond are dropped, and the peers repeat them. With 0, the default, none are handed out:
+    /// each, this end's own too, is computed in the call that needs it, which takes milliseconds.
     pub max_key_agreements: usize,
     /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
     pub open_timeout: Duration,

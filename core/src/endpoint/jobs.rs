@@ -2,17 +2,19 @@
 //! can hand out the arithmetic and take back what came of it, and meanwhile serve its sessions.
 
 use alloc::boxed::Box;
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::Endpoint;
+use super::limits::source_of;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys};
@@ -22,6 +24,8 @@ use crate::wire::{InitiatorKeying, ResponderHello};
 
 /// After so long a job that was handed out is taken for lost, with whoever had it.
 const LOST_AFTER: Duration = Duration::from_secs(60);
+/// Lost jobs are looked for no more often, however many IIKeyings are refused meanwhile.
+const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(1);
 
 /// The arithmetic of a key agreement (RFC 7016 §3.5.1.1), to be [run](Self::run) wherever and whenever there is time:
 /// it needs nothing but itself. From [`Endpoint::poll_key_agreement`]; the result is for
@@ -120,8 +124,11 @@ pub(super) struct Jobs {
     by_session: BTreeMap<SessionHandle, u64>,
     /// The one that a peer's address has.
     by_address: BTreeMap<SocketAddr, u64>,
+    /// How many of those each source has.
+    of_source: BTreeMap<IpAddr, usize>,
     /// IIKeyings that are in work.
     keyings: BTreeSet<[u8; 32]>,
+    looked_for_lost: Option<Instant>,
 }
 
 impl Jobs {
@@ -134,6 +141,7 @@ impl Jobs {
             }
             Waiting::Keying { path, digest, .. } => {
                 self.by_address.insert(path.remote, id);
+                *self.of_source.entry(source_of(path.remote.ip())).or_default() += 1;
                 self.keyings.insert(*digest);
                 self.of_peers.push_back(job);
             }
@@ -150,9 +158,22 @@ impl Jobs {
             Waiting::Keying { path, digest, .. } => {
                 self.by_address.remove(&path.remote);
                 self.keyings.remove(digest);
+                if let Entry::Occupied(mut of_source) = self.of_source.entry(source_of(path.remote.ip())) {
+                    *of_source.get_mut() -= 1;
+                    if *of_source.get() == 0 {
+                        of_source.remove();
+                    }
+                }
             }
         }
         Some(waiting)
+    }
+
+    /// Whether one more of this source may wait. It has fewer than there is room for: so one alone leaves half of the
+    /// room to others, two leave a third, and none can take what is left.
+    fn has_room_for(&self, source: IpAddr, most: usize) -> bool {
+        let room = most.saturating_sub(self.by_address.len());
+        self.of_source.get(&source_of(source)).copied().unwrap_or(0) < room
     }
 
     /// The session is not being opened any more: nobody waits for its job.
@@ -165,6 +186,11 @@ impl Jobs {
 
     /// Forgets those of peers whose result will not come any more.
     fn forget_lost(&mut self, now: Instant) {
+        let lately = |looked: Instant| now.saturating_duration_since(looked) < LOOK_FOR_LOST_EVERY;
+        if self.looked_for_lost.is_some_and(lately) {
+            return;
+        }
+        self.looked_for_lost = Some(now);
         let queued: BTreeSet<u64> = self.of_peers.iter().map(|job| job.id).collect();
         let is_lost = |id: &u64| {
             let since = self.waiting.get(id).map(|(since, _)| *since);
@@ -266,12 +292,12 @@ impl Endpoint {
     }
 
     /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
-    /// number of them for one cookie, and there is room for it.
+    /// number of them for one cookie, and there is room for it and for those of other sources.
     pub(super) fn admit_job(&mut self, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
         let most = self.config.max_key_agreements;
         let refused = |jobs: &Jobs| {
             let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
-            let full = (jobs.by_address.len() >= most).then_some(DropReason::OverLimit);
+            let full = (!jobs.has_room_for(path.remote.ip(), most)).then_some(DropReason::OverLimit);
             if known { Some(DropReason::Unexpected) } else { full }
         };
         if refused(&self.jobs).is_some() {

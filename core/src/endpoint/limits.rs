@@ -1,7 +1,7 @@
 //! How much strangers may cause a second: work at this end, and bytes to addresses that may not be theirs.
 
 use alloc::vec::Vec;
-use core::net::IpAddr;
+use core::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest as _, Sha256};
 
@@ -12,6 +12,14 @@ use crate::time::Instant;
 const SOURCES: usize = 1_024;
 /// So many bytes may answer each byte that came from an unproved address.
 const FREE_FACTOR: usize = 3;
+
+/// Whom an address belongs to: an IPv4 address is a source, and so is a network of IPv6 that one subscriber has.
+pub(super) fn source_of(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
+    }
+}
 
 /// A token bucket that holds one second's worth.
 #[derive(Clone, Debug)]
@@ -70,13 +78,12 @@ impl SharedRate {
         source_has && self.all.take(now)
     }
 
-    /// An IPv4 address is a source, and so is a network of IPv6 that one subscriber has.
     fn place(&self, source: IpAddr) -> usize {
         let mut hash = Sha256::new();
         hash.update(self.key);
-        match source.to_canonical() {
+        match source_of(source) {
             IpAddr::V4(ip) => hash.update(ip.octets()),
-            IpAddr::V6(ip) => hash.update((ip.to_bits() >> 64).to_be_bytes()),
+            IpAddr::V6(ip) => hash.update(ip.octets()),
         }
         let digest: [u8; 32] = hash.finalize().into();
         let [first, second, ..] = digest;

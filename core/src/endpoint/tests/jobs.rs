@@ -1,10 +1,13 @@
 //! Key agreements that are computed elsewhere.
 
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::pair::{A, B, Kind, Pair, address};
+use crate::endpoint::demux::startup_chunks;
 use crate::endpoint::jobs::KeyAgreement;
 use crate::event::{Event, OpenFailure};
+use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{CloseMode, EndpointConfig, FlowOptions, SessionState};
 
 fn config(jobs: usize) -> EndpointConfig {
@@ -98,6 +101,34 @@ fn jobs_wait_in_limited_number() {
         compute(&mut pair, 5);
     }
     assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at a later attempt");
+}
+
+/// A host has one address for each port, and so could have as many jobs as there may be, for as long as it liked.
+#[test]
+fn a_host_with_many_ports_leaves_jobs_to_others() {
+    let nodes = [("mallory", config(0)), ("alice", config(0)), ("server", config(8))];
+    let mut pair = Pair::named(11, &nodes);
+    let server = 2;
+    for port in 1..=100 {
+        let from = SocketAddr::new(address(A).ip(), port);
+        pair.inject(from, server, 0, &InitiatorHello { discriminator: b"server", tag: b"tag" });
+        pair.run_for_millis(1);
+        let (_, plain) = pair.log.last().unwrap().1.plain().unwrap();
+        let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&plain).unwrap().next() else {
+            panic!("no RHello")
+        };
+        let certificate = b"mallory";
+        let signed = InitiatorKeying::signed_parameters(port.into(), hello.cookie, certificate, b"garbage");
+        let (session_id, cookie_echo, component) = (u32::from(port), hello.cookie, &b"garbage"[..]);
+        let keying =
+            InitiatorKeying { session_id, cookie_echo, certificate, component, signature: b"X", signed: &signed };
+        pair.inject(from, server, 0, &keying);
+    }
+    assert_eq!(pair.nodes[server].endpoint.stats().over_limit, 96);
+    pair.open_to(B, "server", &[server]);
+    pair.run_for_millis(100);
+    assert_eq!(pair.nodes[server].endpoint.stats().over_limit, 96, "there is room for another host");
+    assert_eq!(jobs(&mut pair, server).len(), 5);
 }
 
 /// Results for what is over, and results of another endpoint, open nothing and are counted.
