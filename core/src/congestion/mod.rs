@@ -20,7 +20,8 @@ pub(crate) struct PacketFacts {
     pub(crate) any_loss: bool,
     /// Bytes found lost.
     pub(crate) lost_bytes: u64,
-    /// Bytes that were found lost before, by negative acknowledgements, and now proved to have been late only.
+    /// Bytes that negative acknowledgements showed to be lost, with the packet of the last [cut](Reaction::Cut) or since,
+    /// and that now proved to have been late only.
     pub(crate) late_bytes: u64,
     /// A congestion mark was reported.
     pub(crate) any_mark: bool,
@@ -38,10 +39,19 @@ pub(crate) struct TimeCritical {
     pub(crate) fast_grow: bool,
 }
 
+/// What a controller made of a packet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Reaction {
+    /// The losses that it reported made the window smaller.
+    Cut,
+    /// Anything else.
+    Other,
+}
+
 /// A congestion controller: decides the transmission budget of one session.
 pub(crate) trait Controller: Debug + Send {
     /// A packet of the far end was processed.
-    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical);
+    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction;
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
     fn on_timeout(&mut self, was_loss: bool);
     /// The path changed: what was learned of the old one says nothing of the new.

@@ -1,6 +1,6 @@
 //! The congestion control of RFC 7016 appendix A.2, with one cut per window of data.
 
-use super::{Controller, PacketFacts, TimeCritical};
+use super::{Controller, PacketFacts, Reaction, TimeCritical};
 
 /// Bytes in flight above which a loss cuts by one eighth instead of a half (appendix A.1).
 const SCALABLE_ABOVE: u64 = 67_200;
@@ -62,7 +62,9 @@ impl Rfc7016 {
     /// The first half of figure 25.
     fn cut(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
         let flight = facts.pre_ack_outstanding;
-        self.undo = Some(Undo { cwnd: self.cwnd, ssthresh: self.ssthresh, lost: 0 });
+        // With a mark there is congestion, whatever comes late.
+        self.undo =
+            (!facts.any_mark).then_some(Undo { cwnd: self.cwnd, ssthresh: self.ssthresh, lost: facts.lost_bytes });
         let gently = time_critical.sent_here || (flight > SCALABLE_ABOVE && time_critical.fast_grow);
         let kept = if gently { flight - flight.div_ceil(8) } else { flight / 2 };
         self.ssthresh = kept.max(self.initial());
@@ -123,19 +125,23 @@ const fn initial_window(smss: u64) -> u64 {
 }
 
 impl Controller for Rfc7016 {
-    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
+    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction {
         let in_recovery = self.recovery > 0;
         self.recovery = self.recovery.saturating_sub(facts.acked_bytes.saturating_add(facts.lost_bytes));
         if facts.any_loss && !in_recovery {
             self.cut(facts, time_critical);
+            return Reaction::Cut;
         }
         self.take_back(facts);
-        if facts.any_loss {
-            return;
-        }
-        if !in_recovery && facts.any_acks && !facts.any_naks && facts.pre_ack_outstanding >= self.cwnd {
+        if !facts.any_loss
+            && !in_recovery
+            && facts.any_acks
+            && !facts.any_naks
+            && facts.pre_ack_outstanding >= self.cwnd
+        {
             self.grow(facts.acked_bytes, time_critical);
         }
+        Reaction::Other
     }
 
     /// Figure 24.

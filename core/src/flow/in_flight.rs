@@ -17,6 +17,19 @@ pub(crate) struct Lost {
     pub(crate) large: bool,
 }
 
+/// Which packet of acknowledgements showed a fragment to be lost: they are counted.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
+pub(crate) struct Finding(u32);
+
+impl Finding {
+    /// It was not lost, or nothing but a timeout said so.
+    pub(crate) const NONE: Self = Self(0);
+
+    const fn next(self) -> Self {
+        Self(if self.0 == u32::MAX { 1 } else { self.0 + 1 })
+    }
+}
+
 /// With more than this remembered, nothing late is waited for any more: what was acknowledged behind a fragment that is
 /// not takes room until that is lost.
 const REMEMBERED_MAX: usize = 16_384;
@@ -38,6 +51,10 @@ pub(crate) struct InFlight {
     outstanding: u64,
     max_tsn_ack: u64,
     pub(super) reordering: Reordering,
+    /// Numbers the packets of acknowledgements that showed losses.
+    finding: Finding,
+    /// What was found lost since this one can be credited when it comes late.
+    credited_from: Finding,
     late_bytes: u64,
     acked_large: bool,
 }
@@ -50,6 +67,8 @@ impl InFlight {
             outstanding: 0,
             max_tsn_ack: 0,
             reordering: Reordering::new(),
+            finding: Finding::NONE,
+            credited_from: Finding::NONE,
             late_bytes: 0,
             acked_large: false,
         }
@@ -92,6 +111,17 @@ impl InFlight {
         }
     }
 
+    /// By which packet of acknowledgements losses were found the last time.
+    pub(crate) const fn finding(&self) -> Finding {
+        self.finding
+    }
+
+    /// The last finding, and those to come, have consequences; what was found before has had them, and if it comes late
+    /// that says nothing of these.
+    pub(crate) const fn credit_from_now(&mut self) {
+        self.credited_from = self.finding;
+    }
+
     /// The bytes that were found lost and proved to be late, since this was last asked.
     pub(crate) const fn take_late_bytes(&mut self) -> u64 {
         core::mem::replace(&mut self.late_bytes, 0)
@@ -103,7 +133,8 @@ impl InFlight {
     }
 
     /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
-    pub(crate) fn acked(&mut self, now: Instant, tsn: u64) -> Option<u32> {
+    /// `found_lost`: how an earlier transmission of it was.
+    pub(crate) fn acked(&mut self, now: Instant, tsn: u64, found_lost: Finding) -> Option<u32> {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
         self.outstanding -= u64::from(fragment.size);
@@ -111,7 +142,7 @@ impl InFlight {
         if self.reordering.is_answer_to(tsn, now) {
             self.max_tsn_ack = self.max_tsn_ack.max(tsn);
         } else {
-            self.late(fragment.size);
+            self.late(fragment.size, found_lost);
         }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
@@ -122,9 +153,11 @@ impl InFlight {
     }
 
     /// A fragment was acknowledged that had been found lost, and for which nothing else can have come.
-    pub(crate) fn late(&mut self, size: u32) {
+    pub(crate) fn late(&mut self, size: u32, found_lost: Finding) {
         let next_tsn = self.next_tsn();
-        self.late_bytes += u64::from(size);
+        if found_lost != Finding::NONE && found_lost >= self.credited_from {
+            self.late_bytes += u64::from(size);
+        }
         self.reordering.found(self.max_tsn_ack, next_tsn);
     }
 
@@ -147,7 +180,11 @@ impl InFlight {
         let (doubtful, lost_below) = self.reordering.end_of_acks(now, patient, self.max_tsn_ack);
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
         let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
+        let before = lost.len();
         self.lose_below(lost_below, lost);
+        if lost.len() > before {
+            self.finding = self.finding.next();
+        }
         any_naks
     }
 
@@ -222,7 +259,7 @@ mod tests {
                     }
                     4 | 5 => {
                         let tsn = u64::from(value) % (model.next_tsn + 2);
-                        assert_eq!(subject.acked(Instant::ORIGIN, tsn), model.acked(tsn));
+                        assert_eq!(subject.acked(Instant::ORIGIN, tsn, Finding::NONE), model.acked(tsn));
                     }
                     6 => {
                         let mut lost = Vec::new();
@@ -254,13 +291,39 @@ mod tests {
         let mut lost = Vec::new();
         for tsn in 2..=4 {
             assert!(lost.is_empty());
-            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn), Some(100));
+            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE), Some(100));
             assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
         }
         assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, large: false }]);
         assert_eq!(in_flight.outstanding(), 100);
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 1), None, "no longer in flight");
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 2), None, "acknowledged once already");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 1, Finding::NONE), None, "no longer in flight");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 2, Finding::NONE), None, "acknowledged once already");
+    }
+
+    /// What was lost in an earlier window, or by a timeout, could be kept and acknowledged whenever there was a cut to take
+    /// back.
+    #[test]
+    fn what_was_found_lost_before_is_not_credited_to_what_came_after() {
+        let mut in_flight = InFlight::new();
+        let mut lost = Vec::new();
+        let mut lose_one = |in_flight: &mut InFlight| {
+            let first = in_flight.sent(0, 1, 100);
+            for tsn in first + 1..=first + 3 {
+                in_flight.sent(0, tsn, 100);
+                in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE);
+                in_flight.end_of_acks(Instant::ORIGIN, false, &mut lost);
+            }
+            in_flight.finding()
+        };
+        let before = lose_one(&mut in_flight);
+        let cut = lose_one(&mut in_flight);
+        in_flight.credit_from_now();
+        let after = lose_one(&mut in_flight);
+        for (found_lost, credited) in [(Finding::NONE, 0), (before, 0), (cut, 100), (after, 100)] {
+            in_flight.late(100, found_lost);
+            assert_eq!(in_flight.take_late_bytes(), credited, "{found_lost:?} of {cut:?}");
+        }
+        assert_eq!(lost.len(), 3);
     }
 
     #[test]
@@ -270,7 +333,7 @@ mod tests {
         in_flight.sent(0, 0, 1);
         for sequence in 1..10_000 {
             let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(Instant::ORIGIN, tsn);
+            in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE);
             in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost);
             assert!(in_flight.slots.len() <= 4);
         }
@@ -282,14 +345,14 @@ mod tests {
     fn a_hole_takes_no_room_without_end_even_with_patience() {
         let mut in_flight = InFlight::new();
         in_flight.set_min_rtt(Some(Duration::from_secs(120)));
-        in_flight.late(1);
+        in_flight.late(1, Finding::NONE);
         in_flight.sent(0, 0, 1);
         let mut lost = Vec::new();
         for sequence in 1..3 * REMEMBERED_MAX as u64 {
             // All within the time that is waited for at most.
             let now = Instant::from_micros(sequence);
             let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(now, tsn);
+            in_flight.acked(now, tsn, Finding::NONE);
             in_flight.end_of_acks(now, true, &mut lost);
             assert!(in_flight.slots.len() <= REMEMBERED_MAX + 4);
         }

@@ -14,7 +14,7 @@ mod tests;
 
 use bytes::Bytes;
 
-pub(crate) use in_flight::{InFlight, Lost};
+pub(crate) use in_flight::{Finding, InFlight, Lost};
 pub(crate) use options::parse_startup_options;
 pub(crate) use recv::{Fragment, RecvBudget, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;

@@ -170,7 +170,7 @@ mod tests {
     fn ack(in_flight: &mut InFlight, now: Instant, tsns: impl IntoIterator<Item = u64>) -> Vec<u64> {
         let mut lost = Vec::new();
         for tsn in tsns {
-            in_flight.acked(now, tsn);
+            in_flight.acked(now, tsn, in_flight.finding());
             in_flight.end_of_acks(now, true, &mut lost);
         }
         lost.iter().map(|fragment| fragment.sequence).collect()
@@ -180,18 +180,18 @@ mod tests {
     fn what_comes_after_one_that_was_late_is_waited_for() {
         let mut in_flight = flight(20);
         assert_eq!(ack(&mut in_flight, at(100), 2..=4), [1]);
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         assert_eq!(in_flight.take_late_bytes(), 100);
         // A quarter of the shortest round trip after the first negative acknowledgement of 5.
         assert_eq!(ack(&mut in_flight, at(110), 6..=10), []);
         assert_eq!(ack(&mut in_flight, at(119), 11..=15), []);
         assert_eq!(ack(&mut in_flight, at(120), 16..=16), [5]);
         // Another in the same round trip makes it no longer; one of the next does.
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         send(&mut in_flight, 21, 20);
         assert_eq!(ack(&mut in_flight, at(130), 18..=20), []);
         assert_eq!(ack(&mut in_flight, at(140), 21..=22), [17]);
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         assert_eq!(ack(&mut in_flight, at(150), 24..=27), []);
         assert_eq!(ack(&mut in_flight, at(160), 28..=28), []);
         assert_eq!(ack(&mut in_flight, at(170), 29..=29), [23]);
@@ -202,7 +202,7 @@ mod tests {
     fn time_alone_means_no_loss() {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         assert_eq!(ack(&mut in_flight, at(200), 6..=6), []);
         assert_eq!(ack(&mut in_flight, at(300), 7..=7), []);
         assert_eq!(ack(&mut in_flight, at(400), 8..=8), [5]);
@@ -228,9 +228,9 @@ mod tests {
     fn a_timeout_ends_the_patience_and_what_comes_after_it_begins_none() {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         in_flight.time_out(&mut Vec::new());
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         send(&mut in_flight, 21, 20);
         assert_eq!(ack(&mut in_flight, at(400), 22..=24), [21]);
     }
@@ -242,7 +242,7 @@ mod tests {
             in_flight.sent(0, sequence, 100);
             in_flight.mark_repeated(at(sequence));
             ack(&mut in_flight, at(sequence + 40), [sequence]);
-            in_flight.late(100);
+            in_flight.late(100, in_flight.finding());
         }
         assert!(in_flight.reordering.repeated.len() <= 200, "{}", in_flight.reordering.repeated.len());
         assert!(in_flight.reordering.marks.len() <= 34, "{}", in_flight.reordering.marks.len());
@@ -270,10 +270,10 @@ mod tests {
         for (more, expected) in [(true, 0), (false, 1)] {
             let mut in_flight = flight(8);
             ack(&mut in_flight, at(100), 2..=4);
-            in_flight.late(100);
+            in_flight.late(100, in_flight.finding());
             let mut lost = Vec::new();
             for tsn in 6..=8 {
-                in_flight.acked(at(150), tsn);
+                in_flight.acked(at(150), tsn, in_flight.finding());
                 in_flight.end_of_acks(at(150), more, &mut lost);
             }
             assert_eq!(lost.len(), expected);
@@ -286,7 +286,7 @@ mod tests {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
         in_flight.set_min_rtt(Some(Duration::from_secs(120)));
-        in_flight.late(100);
+        in_flight.late(100, in_flight.finding());
         assert_eq!(ack(&mut in_flight, at(200), 6..=8), []);
         assert_eq!(ack(&mut in_flight, at(1_150), [9]), []);
         assert_eq!(ack(&mut in_flight, at(1_250), [10]), [5]);

@@ -8,8 +8,8 @@ use super::receive::Incoming;
 use super::time_critical::lately;
 use super::timers::Timer;
 use super::{Context, Session};
-use crate::congestion::{Controller, PacketFacts, TimeCritical};
-use crate::flow::{InFlight, Lost};
+use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
+use crate::flow::{Finding, InFlight, Lost};
 use crate::params::BURST_PACKETS;
 use crate::time::Instant;
 
@@ -133,7 +133,8 @@ impl Session {
             let more = !self.flows.scheduler.is_empty();
             facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, more, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
-            facts.lost_bytes = self.settle_lost(cx);
+            let finding = self.recovery.in_flight.finding();
+            facts.lost_bytes = self.settle_lost(cx, finding);
             facts.any_loss = facts.lost_bytes > 0;
             facts.late_bytes = self.recovery.in_flight.take_late_bytes();
             let backlog = !self.flows.scheduler.is_empty();
@@ -156,12 +157,14 @@ impl Session {
             facts.outstanding = self.recovery.in_flight.outstanding();
             let facts = *facts;
             let time_critical = self.time_critical(cx);
-            self.recovery.controller.on_packet(&facts, time_critical);
+            if self.recovery.controller.on_packet(&facts, time_critical) == Reaction::Cut {
+                self.recovery.in_flight.credit_from_now();
+            }
         }
     }
 
     /// Tells the flows of what was found lost; returns the bytes of it.
-    fn settle_lost(&mut self, cx: &mut Context<'_>) -> u64 {
+    fn settle_lost(&mut self, cx: &mut Context<'_>, finding: Finding) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
         if self.recovery.in_flight.take_acked_large() {
@@ -173,7 +176,7 @@ impl Session {
         for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);
             if let Some(flow) = self.flows.send.get_mut(flow_slot) {
-                flow.on_lost(sequence, cx.events);
+                flow.on_lost(sequence, finding, cx.events);
                 self.flows.touch_send(flow_slot);
             }
         }
@@ -186,7 +189,7 @@ impl Session {
     pub(super) fn lose_all(&mut self, cx: &mut Context<'_>) -> bool {
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
-        self.settle_lost(cx);
+        self.settle_lost(cx, Finding::NONE);
         self.recovery.data_packets = 0;
         self.recovery.burst = BURST_PACKETS;
         any

@@ -8,3 +8,4 @@ mod mtu;
 mod network;
 mod packets;
 mod paths;
+mod recovery;

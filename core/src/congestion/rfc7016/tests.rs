@@ -198,8 +198,11 @@ fn a_cut_is_taken_back_once_all_that_was_lost_has_come() {
     let late = |bytes| PacketFacts { late_bytes: bytes, ..acks(40_000, 1_000) };
     let lost = |bytes| PacketFacts { lost_bytes: bytes, ..loses(40_000, 1_000) };
     let mark = PacketFacts { any_mark: true, ..loses(40_000, 1_000) };
+    let both = |bytes| PacketFacts { late_bytes: bytes, ..lost(bytes) };
     for (packets, taken_back) in [
         (&[lost(2_000), late(2_000)][..], true),
+        (&[both(1_000), late(500)], false),
+        (&[both(1_000), late(1_000)], true),
         (&[lost(1_000), lost(1_000), late(1_500), late(500)], true),
         (&[lost(1_000), lost(1_000), late(1_000)], false),
         (&[mark, late(1_000)], false),
@@ -207,7 +210,9 @@ fn a_cut_is_taken_back_once_all_that_was_lost_has_come() {
         (&[lost(1_000)], false),
     ] {
         let mut controller = at(40_000, 60_000);
-        packets.iter().for_each(|facts| controller.on_packet(facts, PLAIN));
+        packets.iter().for_each(|facts| {
+            controller.on_packet(facts, PLAIN);
+        });
         let expected = if taken_back { (40_000, 60_000) } else { (20_000, 20_000) };
         assert_eq!((controller.window(), controller.ssthresh()), expected, "{packets:?}");
     }

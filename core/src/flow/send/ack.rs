@@ -2,7 +2,7 @@
 
 use super::{AckOutcome, Acknowledgement, Probe, SendFlow, SendFlowState};
 use crate::event::{Event, EventQueue};
-use crate::flow::in_flight::InFlight;
+use crate::flow::in_flight::{Finding, InFlight};
 use crate::params;
 use crate::time::Instant;
 
@@ -39,8 +39,8 @@ impl SendFlow {
     }
 
     /// A fragment of this flow is lost, and no longer in flight.
-    pub(crate) fn on_lost(&mut self, sequence: u64, events: &mut EventQueue) {
-        self.queue.lost(sequence, events);
+    pub(crate) fn on_lost(&mut self, sequence: u64, finding: Finding, events: &mut EventQueue) {
+        self.queue.lost(sequence, finding, events);
         self.tell_writable(events);
     }
 
@@ -78,10 +78,10 @@ impl SendFlow {
         {
             from = sequence + 1;
             if let Some((tsn, size)) = acked.in_flight {
-                in_flight.acked(now, tsn);
+                in_flight.acked(now, tsn, acked.found_lost);
                 outcome.acked_bytes += u64::from(size);
             } else if acked.was_lost {
-                in_flight.late(acked.size);
+                in_flight.late(acked.size, acked.found_lost);
             }
         }
     }

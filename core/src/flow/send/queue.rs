@@ -8,6 +8,7 @@ use bytes::{Buf, Bytes};
 use crate::config::SendOptions;
 use crate::event::{Event, EventQueue, MessageOutcome};
 use crate::flow::dense::Dense;
+use crate::flow::in_flight::Finding;
 use crate::flow::range_set::RangeSet;
 use crate::handle::{MessageId, SendFlowHandle};
 use crate::time::Instant;
@@ -40,12 +41,15 @@ pub(super) struct Fragment {
     tsn: u64,
     /// TRANSMIT_SIZE.
     size: u32,
+    /// How it was last found lost.
+    found_lost: Finding,
 }
 
 impl Fragment {
     fn new(message: Option<u64>, data: Bytes, control: FragmentControl) -> Self {
         let abandoned = message.is_none();
-        Self { message, data, control, abandoned, sent_abandoned: false, ever_sent: false, tsn: 0, size: 0 }
+        let found_lost = Finding::NONE;
+        Self { message, data, control, abandoned, sent_abandoned: false, ever_sent: false, tsn: 0, size: 0, found_lost }
     }
 
     const fn in_flight(&self) -> bool {
@@ -102,6 +106,8 @@ pub(super) struct Acked {
     pub(super) was_lost: bool,
     /// TRANSMIT_SIZE when it was last sent.
     pub(super) size: u32,
+    /// How it was last found lost.
+    pub(super) found_lost: Finding,
 }
 
 /// See the module.
@@ -442,16 +448,17 @@ impl SendQueue {
             }
         }
         let in_flight = fragment.in_flight().then_some((fragment.tsn, fragment.size));
-        Some((sequence, Acked { in_flight, was_lost, size: fragment.size }))
+        Some((sequence, Acked { in_flight, was_lost, size: fragment.size, found_lost: fragment.found_lost }))
     }
 
     /// The entry is no longer in flight: lost (§3.6.2.5, §3.6.2.6).
-    pub(super) fn lost(&mut self, sequence: u64, events: &mut EventQueue) {
+    pub(super) fn lost(&mut self, sequence: u64, finding: Finding, events: &mut EventQueue) {
         let Some(fragment) = self.window.get_mut(sequence) else { return };
         if fragment.in_flight() {
             self.outstanding -= u64::from(fragment.size);
         }
         fragment.tsn = 0;
+        fragment.found_lost = finding;
         if !fragment.abandoned || self.final_sn == Some(sequence) {
             self.lost.insert(sequence);
         }

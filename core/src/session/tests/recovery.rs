@@ -1,0 +1,69 @@
+//! What the congestion controller is told.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::network::{A, ACK_RANGES, B, Fate, Network, path_to};
+use super::packets::{header_of, packet};
+use crate::config::SessionConfig;
+use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
+use crate::handle::SendFlowHandle;
+
+/// Adds up the late bytes that it is told of.
+#[derive(Debug)]
+struct Recorder {
+    late_bytes: Arc<AtomicU64>,
+}
+
+impl Controller for Recorder {
+    fn on_packet(&mut self, facts: &PacketFacts, _time_critical: TimeCritical) -> Reaction {
+        self.late_bytes.fetch_add(facts.late_bytes, Relaxed);
+        if facts.any_loss { Reaction::Cut } else { Reaction::Other }
+    }
+    fn on_timeout(&mut self, _was_loss: bool) {}
+    fn on_path_change(&mut self) {}
+    fn window(&self) -> u64 {
+        100_000
+    }
+    fn ssthresh(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+/// A receiver that keeps back the acknowledgement of what was lost once could take back a later cut with it.
+#[test]
+fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
+    let mut network = Network::open(SessionConfig::default());
+    let late_bytes = Arc::new(AtomicU64::new(0));
+    network.ends[A].session.recovery.controller = Box::new(Recorder { late_bytes: Arc::clone(&late_bytes) });
+    network.filter = Box::new(|_| Fate::Lost);
+    // With no room for more, what was lost is not sent again.
+    let acknowledge = |network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]| {
+        let flow_id = network.ends[A].session.send_flow(flow).unwrap().flow_id() as u8;
+        let plain = packet(header_of(B), |writer| {
+            assert!(writer.push_with(ACK_RANGES, |out| {
+                out.extend_from_slice(&[flow_id, 0]);
+                out.extend_from_slice(cumulative_and_ranges);
+            }));
+        });
+        network.inject(A, path_to(B), &plain).unwrap();
+    };
+    let flows = [(); 2].map(|()| network.open_flow(A));
+    for flow in flows {
+        for _ in 0..4 {
+            network.write(A, flow, 1_000);
+        }
+        network.pump();
+        // The first is missing, and two, three and four more are there.
+        for more in 0..3 {
+            acknowledge(&mut network, flow, &[0, 0, more]);
+        }
+    }
+    assert_eq!(network.ends[A].session.recovery.fragments_lost, 2);
+    let [before, with] = flows;
+    acknowledge(&mut network, before, &[4]);
+    assert_eq!(late_bytes.load(Relaxed), 0);
+    acknowledge(&mut network, with, &[4]);
+    assert!(late_bytes.load(Relaxed) >= 1_000);
+}
