@@ -223,7 +223,8 @@ impl Endpoint {
     /// The far end uses the keys of the session: as an initiator, it will not ask for the RIKeying again, and is whom
     /// its certificate names.
     pub(super) fn keys_proved(&mut self, slot: u32) {
-        let answered = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut());
+        let proved = self.slots.get_mut(slot).filter(|occupant| occupant.session.keys_are_proved());
+        let answered = proved.and_then(|occupant| occupant.answered.as_mut());
         if answered.is_some_and(|answered| answered.reply.take().is_some()) {
             self.end_duplicates_of(slot);
         }

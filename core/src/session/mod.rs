@@ -136,6 +136,8 @@ pub(crate) struct Session {
     ecn: EcnState,
     control: Control,
     mobility: Option<Box<Mobility>>,
+    /// See [`keys_are_proved`](Self::keys_are_proved).
+    keys_proved: bool,
     mtu: Mtu,
     flows: Flows,
     last_heard: Option<Instant>,
@@ -173,6 +175,7 @@ impl Session {
             ecn: EcnState::new(config.ecn),
             control: Control::default(),
             mobility: None,
+            keys_proved: false,
             mtu: Mtu::new(config.base_datagram, config.max_datagram),
             flows: Flows::new(config.max_recv_bytes),
             last_heard: None,
@@ -192,6 +195,12 @@ impl Session {
 
     pub(crate) fn state(&self) -> SessionState {
         self.state.get()
+    }
+
+    /// The far end, and nobody else, has shown that it has the keys: with a packet, if those authenticate what they open,
+    /// else with the answer to a question that takes the keys to read.
+    pub(crate) const fn keys_are_proved(&self) -> bool {
+        self.keys_proved
     }
 
     pub(crate) fn role(&self) -> Role {

@@ -69,6 +69,7 @@ impl Session {
         if header.mode != expected {
             return Err(DropReason::WrongMode);
         }
+        self.keys_proved |= link.keys.authenticates();
         self.packets_received += 1;
         self.bytes_received += datagram_len;
         if self.state.is_open() {
@@ -114,6 +115,7 @@ impl Session {
         }
         self.finish_acks(cx, incoming);
         self.heard(cx);
+        self.check_keys(cx, incoming.path);
         self.check_mobility(cx, incoming.path);
     }
 
@@ -292,11 +294,25 @@ impl Session {
     fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
         if mobility::is_check(message) {
             if self.mobility.as_mut().is_some_and(|mobility| mobility.proves(cx.now, path, message)) {
+                self.keys_proved = true;
                 self.move_to(cx, path);
             }
         } else {
             self.mtu.on_reply(cx.now, message);
             self.answered(cx.now);
+        }
+    }
+
+    /// Packets that are not authenticated say nothing of who sent them: one of 65,536 that are made up passes for good.
+    /// So this end asks whether the far end can read what is sent to it.
+    fn check_keys(&mut self, cx: &mut Context<'_>, path: Path) {
+        let asks = self.role == Role::Responder && self.state.get() == SessionState::Open && !self.keys_proved;
+        if !asks || self.link.as_ref().is_none_or(|link| link.path != path) {
+            return;
+        }
+        let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));
+        if let Some(message) = mobility.check(cx.now, path) {
+            self.control.aside(Aside { path, message, reply: false });
         }
     }
 

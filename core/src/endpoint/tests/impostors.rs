@@ -96,6 +96,29 @@ fn an_introducer_names_the_one_who_has_shown_its_keys() {
     assert_eq!(pair.nodes[A].endpoint.session(named).unwrap().path().unwrap().remote, address(B));
 }
 
+/// Of packets that have a checksum only, one of 65,536 that are made up passes, and was taken for proof of the keys.
+#[test]
+fn a_packet_that_is_not_authentic_shows_no_keys_but_an_answer_does() {
+    let introducer = EndpointConfig { introduce: true, ..EndpointConfig::default() };
+    let bob = || ("bob", EndpointConfig::default());
+    let mut pair = Pair::not_authentic(6, &[("intro", introducer), bob(), bob()]);
+    // It has no keys: what it sends is luck, and what comes it cannot read.
+    pair.fate = Box::new(|datagram| {
+        let unread = datagram.to == address(IMPOSTOR) && datagram.kind() == Kind::Session;
+        if unread { vec![] } else { vec![DELAY] }
+    });
+    for (node, named) in [(IMPOSTOR, IMPOSTOR), (B, B)] {
+        let session = pair.open_to(node, "intro", &[A]);
+        pair.run_for_millis(200);
+        let now = pair.now;
+        pair.nodes[node].endpoint.session_mut(now, session).unwrap().ping();
+        pair.run_for_millis(200);
+        let bob = pair.nodes[A].endpoint.session_named(b"bob").unwrap();
+        assert_eq!(pair.nodes[A].endpoint.session(bob).unwrap().path().unwrap().remote, address(named));
+    }
+    assert_eq!(pair.nodes[A].endpoint.sessions().count(), 2);
+}
+
 /// The far end moved while both keyed, and uses the session that it opened.
 #[test]
 fn an_opening_ends_when_its_far_end_proves_itself_from_elsewhere() {

@@ -140,8 +140,17 @@ impl Pair {
 
     /// Endpoints of the plain profile, each with its name and settings.
     pub(super) fn named(seed: u8, nodes: &[(&str, EndpointConfig)]) -> Self {
+        Self::plain(seed, nodes, true)
+    }
+
+    /// The same, and what they send has a checksum only.
+    pub(super) fn not_authentic(seed: u8, nodes: &[(&str, EndpointConfig)]) -> Self {
+        Self::plain(seed, nodes, false)
+    }
+
+    fn plain(seed: u8, nodes: &[(&str, EndpointConfig)], authentic: bool) -> Self {
         let nodes = nodes.iter().map(|(name, config)| {
-            let profile = PlainProfile::new(name.as_bytes()).pretend_authentic(true);
+            let profile = PlainProfile::new(name.as_bytes()).pretend_authentic(authentic);
             (Arc::new(profile) as Arc<dyn CryptoProfile>, String::from(*name).into_bytes(), config.clone())
         });
         Self::with_nodes(seed, nodes.collect())
