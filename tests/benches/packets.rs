@@ -100,8 +100,8 @@ fn decode_ack_ranges(bencher: Bencher<'_, '_>, count: u64) {
 fn keys(kind: Kind) -> [Box<dyn SessionKeys>; 2] {
     let ([near, far], _) = kind.identities(Group::Modp1024);
     let mut rng = TestRng(5);
-    let initiation = near.initiate(far.certificate(), &mut rng).unwrap();
-    let response = far.respond(near.certificate(), &initiation.component, &mut rng).unwrap();
+    let initiation = near.initiate(far.certificate(), None, &mut rng).unwrap();
+    let response = far.respond(near.certificate(), &initiation.component, None, &mut rng).unwrap();
     [initiation.pending.finish(&response.component).unwrap(), response.keys]
 }
 

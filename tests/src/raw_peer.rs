@@ -180,7 +180,7 @@ impl RawPeer {
     /// Sends an IIKeying with the last cookie.
     pub fn keying(&mut self) {
         let profile = Arc::clone(&self.profile);
-        let Ok(initiation) = profile.initiate(&self.far_certificate, &mut self.rng) else { return };
+        let Ok(initiation) = profile.initiate(&self.far_certificate, None, &mut self.rng) else { return };
         let rx_id = self.rng.next_u32() | 1;
         let (cookie, component) = (self.cookie.clone(), initiation.component);
         let signed = InitiatorKeying::signed_parameters(rx_id, &cookie, profile.certificate(), &component);
@@ -200,7 +200,7 @@ impl RawPeer {
 
     fn answer_keying(&mut self, keying: &InitiatorKeying<'_>) {
         let profile = Arc::clone(&self.profile);
-        let Ok(response) = profile.respond(keying.certificate, keying.component, &mut self.rng) else { return };
+        let Ok(response) = profile.respond(keying.certificate, keying.component, None, &mut self.rng) else { return };
         let rx_id = self.rng.next_u32() | 1;
         let signed = ResponderKeying::signed_parameters(rx_id, &response.component);
         let signature = profile.sign(&[&signed, keying.component]);

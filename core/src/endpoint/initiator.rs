@@ -218,7 +218,7 @@ impl Endpoint {
             let session = self.slots.get(slot).map(|occupant| occupant.session.handle());
             return self.hand_out_initiation(session.ok_or(DropReason::Unexpected)?, path, hello);
         }
-        let initiation = self.profile.initiate(hello.certificate, &mut self.private_rng);
+        let initiation = self.profile.initiate(hello.certificate, None, &mut self.private_rng);
         self.hello_agreed(slot, path, hello, initiation)
     }
 

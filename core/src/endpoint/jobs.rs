@@ -17,13 +17,13 @@ use super::Endpoint;
 use super::limits::source_of;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
-use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys};
+use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
 use crate::time::Instant;
 use crate::transmit::Path;
 use crate::wire::{InitiatorKeying, ResponderHello};
 
 /// After so long a job that was handed out is taken for lost, with whoever had it.
-const LOST_AFTER: Duration = Duration::from_secs(60);
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
 /// Lost jobs are looked for no more often, however many IIKeyings are refused meanwhile.
 const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(1);
 
@@ -33,6 +33,8 @@ const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(1);
 pub struct KeyAgreement {
     id: u64,
     work: Work,
+    /// For what makes a key of its own.
+    prepared: Option<PreparedKey>,
     profile: Arc<dyn CryptoProfile>,
     rng: ChaCha20Rng,
 }
@@ -48,29 +50,36 @@ enum Work {
     Initiate { far_certificate: Vec<u8> },
     Finish { pending: Box<dyn PendingKeying>, component: Vec<u8> },
     Respond { far_certificate: Vec<u8>, component: Vec<u8> },
+    Prepare,
 }
 
 enum Outcome {
     Initiated(Result<Initiation, KeyingError>),
     Finished(Box<dyn PendingKeying>, Result<Box<dyn SessionKeys>, KeyingError>),
     Responded(Result<Response, KeyingError>),
+    Prepared(Option<PreparedKey>),
 }
 
 impl KeyAgreement {
+    pub(super) const fn id(&self) -> u64 {
+        self.id
+    }
+
     /// Computes it: milliseconds, and for group 16 of the Flash profile ten of them.
     #[must_use]
     pub fn run(mut self) -> KeyAgreed {
         let outcome = match self.work {
             Work::Initiate { far_certificate } => {
-                Outcome::Initiated(self.profile.initiate(&far_certificate, &mut self.rng))
+                Outcome::Initiated(self.profile.initiate(&far_certificate, self.prepared, &mut self.rng))
             }
             Work::Finish { pending, component } => {
                 let keys = pending.finish(&component);
                 Outcome::Finished(pending, keys)
             }
             Work::Respond { far_certificate, component } => {
-                Outcome::Responded(self.profile.respond(&far_certificate, &component, &mut self.rng))
+                Outcome::Responded(self.profile.respond(&far_certificate, &component, self.prepared, &mut self.rng))
             }
+            Work::Prepare => Outcome::Prepared(self.profile.prepare(&mut self.rng)),
         };
         KeyAgreed { id: self.id, outcome }
     }
@@ -205,10 +214,18 @@ impl Jobs {
 
 impl Endpoint {
     /// The next key agreement to compute, if [`max_key_agreements`](crate::EndpointConfig::max_key_agreements) says that
-    /// they are handed out. To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives
+    /// they are handed out; or, if none waits, the making of one of the keys that
+    /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead. To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives
     /// `None`; the endpoint works on meanwhile.
     pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
-        self.jobs.own.pop_front().or_else(|| self.jobs.of_peers.pop_front())
+        let Some(mut job) = self.jobs.own.pop_front().or_else(|| self.jobs.of_peers.pop_front()) else {
+            return self.prepare_key();
+        };
+        // Not before it is computed: many a job is forgotten while it waits.
+        if !matches!(job.work, Work::Finish { .. }) {
+            job.prepared = self.prepared.take();
+        }
+        Some(job)
     }
 
     /// Whether key agreements are handed out, rather than computed when they are needed.
@@ -247,6 +264,7 @@ impl Endpoint {
                 };
                 self.response_agreed(path, &keying, response)
             }
+            (None, Outcome::Prepared(key)) => self.prepared.made(agreed.id, key),
             _ => Err(DropReason::Unexpected),
         };
         self.answer_forwarded();
@@ -255,10 +273,19 @@ impl Endpoint {
         }
     }
 
-    fn hand_out(&mut self, work: Work, waiting: Waiting) {
+    fn job(&mut self, work: Work) -> KeyAgreement {
         let id = self.private_rng.next_u64();
         let rng = ChaCha20Rng::from_rng(&mut self.private_rng);
-        let job = KeyAgreement { id, work, profile: Arc::clone(&self.profile), rng };
+        KeyAgreement { id, work, prepared: None, profile: Arc::clone(&self.profile), rng }
+    }
+
+    /// The making of a key that is for no session yet.
+    pub(super) fn preparation(&mut self) -> KeyAgreement {
+        self.job(Work::Prepare)
+    }
+
+    fn hand_out(&mut self, work: Work, waiting: Waiting) {
+        let job = self.job(work);
         self.jobs.insert(self.now, job, waiting);
     }
 

@@ -12,6 +12,7 @@ mod introduce;
 mod jobs;
 mod keying;
 mod limits;
+mod prepared;
 mod reintroduce;
 mod responder;
 mod schedule;
@@ -53,6 +54,7 @@ use index::identity_of;
 use initiator::Opening;
 use jobs::Jobs;
 use limits::{ReplyLimits, SharedRate};
+use prepared::PreparedKeys;
 use reintroduce::Forwards;
 use schedule::{Deadlines, ReadyRing};
 use slots::{Occupant, Slots};
@@ -115,6 +117,7 @@ pub struct Endpoint {
     reply_limits: ReplyLimits,
     keying_limits: SharedRate,
     jobs: Jobs,
+    prepared: PreparedKeys,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
     forwards: Forwards,
@@ -169,6 +172,7 @@ impl Endpoint {
             startup: StartupQueue::default(),
             reassembly: Reassembly::default(),
             jobs: Jobs::default(),
+            prepared: PreparedKeys::default(),
             time_critical: TimeCriticalClock::default(),
             forwarded: VecDeque::new(),
             forwards: Forwards::default(),

@@ -89,7 +89,7 @@ impl Endpoint {
             self.hand_out_response(path, admitted.digest, keying);
             return Ok(());
         }
-        let response = self.profile.respond(keying.certificate, keying.component, &mut self.private_rng);
+        let response = self.profile.respond(keying.certificate, keying.component, None, &mut self.private_rng);
         self.accept_keying(path, keying, admitted, response)
     }
 

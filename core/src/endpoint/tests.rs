@@ -10,6 +10,7 @@ mod limits;
 mod overrides;
 mod pair;
 mod parallel;
+mod prepared;
 mod redirect;
 mod reintroduce;
 mod startup;

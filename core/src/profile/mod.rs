@@ -20,6 +20,7 @@ use core::fmt::Debug;
 use core::ops::Range;
 
 use rand_core::CryptoRng;
+use zeroize::Zeroizing;
 
 use crate::error::DropReason;
 pub use crate::transmit::Span;
@@ -59,13 +60,26 @@ pub trait CryptoProfile: Debug + Send + Sync {
     /// The Default Session Key (§2.2.3): keys for startup packets, without sequence numbers.
     fn default_keys(&self) -> Box<dyn SessionKeys>;
 
-    /// Begins a key agreement as initiator with the owner of `far_certificate`. May take milliseconds.
+    /// Makes a key ahead of the session that is to have it, which may take a millisecond. `None`, unless a profile says
+    /// otherwise: its sessions need no key of their own.
+    fn prepare(&self, _rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+        None
+    }
+
+    /// Begins a key agreement as initiator with the owner of `far_certificate`. May take milliseconds, and less with a
+    /// [prepared](Self::prepare) key, which is used or thrown away.
     ///
     /// # Errors
     /// [`KeyingError`] if the two have nothing in common.
-    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError>;
+    fn initiate(
+        &self,
+        far_certificate: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError>;
 
-    /// Answers an initiator's keying component: a pure function of its arguments, which may take milliseconds.
+    /// Answers an initiator's keying component: a pure function of its arguments, which may take milliseconds, and less
+    /// with a [prepared](Self::prepare) key, which is used or thrown away.
     ///
     /// # Errors
     /// [`KeyingError`] if the component is not acceptable, or lacks a protection that is required here.
@@ -73,8 +87,26 @@ pub trait CryptoProfile: Debug + Send + Sync {
         &self,
         far_certificate: &[u8],
         initiator_component: &[u8],
+        prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError>;
+}
+
+/// A key pair that waits for its session, which is one only: a second would have the secrets of the first. Its private
+/// part is wiped when dropped.
+pub struct PreparedKey {
+    /// What the profile tells its groups of keys apart by.
+    pub group: u64,
+    /// The private key, as the profile writes it.
+    pub private: Zeroizing<Vec<u8>>,
+    /// The public key, as the profile sends it.
+    pub public: Vec<u8>,
+}
+
+impl Debug for PreparedKey {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PreparedKey").field("group", &self.group).finish_non_exhaustive()
+    }
 }
 
 /// An initiator's half of a key agreement.

@@ -11,7 +11,7 @@ use core::ops::Range;
 use rand_core::CryptoRng;
 
 use super::checksum::internet_checksum;
-use super::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys};
+use super::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
 use crate::error::DropReason;
 use crate::transmit::Span;
 
@@ -91,7 +91,12 @@ impl CryptoProfile for PlainProfile {
         Box::new(PlainKeys::default())
     }
 
-    fn initiate(&self, _far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
+    fn initiate(
+        &self,
+        _far_certificate: &[u8],
+        _prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
         let near_salt = Self::fresh_salt(rng);
         let pending = PlainPending { near_salt, pretend_authentic: self.pretend_authentic };
         Ok(Initiation { component: near_salt.to_vec(), pending: Box::new(pending) })
@@ -101,6 +106,7 @@ impl CryptoProfile for PlainProfile {
         &self,
         _far_certificate: &[u8],
         initiator_component: &[u8],
+        _prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
         let near_salt = Self::fresh_salt(rng);

@@ -5,7 +5,9 @@ use core::ops::Range;
 use std::sync::Arc;
 
 use rtmfp_core::error::DropReason;
-use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys, Span};
+use rtmfp_core::profile::{
+    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+};
 use rtmfp_core::rand_core::CryptoRng;
 
 /// What is done with the plain packets (RFC 7016 §2.2.4) of one end of a session, or of an end's startup packets.
@@ -91,17 +93,26 @@ impl CryptoProfile for TappedProfile {
             None => keys,
         }
     }
-    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
-        let Initiation { component, pending } = self.inner.initiate(far_certificate, rng)?;
+    fn prepare(&self, rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+        self.inner.prepare(rng)
+    }
+    fn initiate(
+        &self,
+        far_certificate: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
+        let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
         Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, tapper: self.tapper.clone() }) })
     }
     fn respond(
         &self,
         far_certificate: &[u8],
         initiator_component: &[u8],
+        prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
-        let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, rng)?;
+        let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, prepared, rng)?;
         let tap = self.tapper.session(keys.as_ref());
         Ok(Response { component, keys: tapped(keys, tap) })
     }

@@ -6,7 +6,9 @@
 use core::ops::Range;
 
 use rtmfp_core::error::DropReason;
-use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, Response, SessionKeys, Span};
+use rtmfp_core::profile::{
+    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+};
 use rtmfp_core::rand_core::CryptoRng;
 
 use crate::rng::{Key, fold};
@@ -125,7 +127,12 @@ impl CryptoProfile for ToyProfile {
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         Box::new(ToyKeys::startup())
     }
-    fn initiate(&self, _far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
+    fn initiate(
+        &self,
+        _far_certificate: &[u8],
+        _prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
         let secret = rng.next_u64() | 1 << 63;
         Ok(Initiation { component: component(secret), pending: Box::new(ToyPending { secret }) })
     }
@@ -133,6 +140,7 @@ impl CryptoProfile for ToyProfile {
         &self,
         _far_certificate: &[u8],
         initiator_component: &[u8],
+        _prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
         let secret = rng.next_u64() | 1 << 63;

@@ -112,7 +112,7 @@ fn discriminator(data: &[u8]) {
 
 fn certificate(data: &[u8]) {
     let profile = profile(255);
-    let _ = profile.initiate(data, &mut TestRng(2)).is_ok();
+    let _ = profile.initiate(data, None, &mut TestRng(2)).is_ok();
     let Ok(certificate) = Certificate::parse(data) else { return };
     let _ = (certificate.fingerprint(), certificate.groups().count(), certificate.static_key(14));
 }

@@ -15,7 +15,7 @@ use super::groups::Group;
 use super::keys::Keys;
 use super::negotiation::{Negotiated, Offers, Rules};
 use super::seal::FlashKeys;
-use crate::profile::{Initiation, KeyingError, PendingKeying, Response, SessionKeys};
+use crate::profile::{Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
 use crate::wire::Malformed;
 
 /// Bytes of extra randomness that salt the keys of a session with a static key: the most that RFC 7425 §4.5.2.2
@@ -36,6 +36,7 @@ struct Pending {
 pub(super) fn initiate(
     profile: &FlashProfile,
     far_certificate: &[u8],
+    prepared: Option<PreparedKey>,
     rng: &mut dyn CryptoRng,
 ) -> Result<Initiation, KeyingError> {
     let far = read_certificate(far_certificate)?;
@@ -46,7 +47,7 @@ pub(super) fn initiate(
     let mut component = Vec::new();
     let private = match &profile.keys {
         Keys::Ephemeral(generators) => {
-            let (private, public) = generators.generate(group, rng).ok_or(KeyingError::NothingInCommon)?;
+            let (private, public) = generators.key(group, prepared, rng).ok_or(KeyingError::NothingInCommon)?;
             put_ephemeral_key(group.id(), &public, &mut component);
             private
         }
@@ -87,6 +88,7 @@ pub(super) fn respond(
     profile: &FlashProfile,
     far_certificate: &[u8],
     initiator_component: &[u8],
+    prepared: Option<PreparedKey>,
     rng: &mut dyn CryptoRng,
 ) -> Result<Response, KeyingError> {
     let certificate = read_certificate(far_certificate)?;
@@ -113,7 +115,7 @@ pub(super) fn respond(
     put_offers(&offers, &mut component);
     let secret = match &profile.keys {
         Keys::Ephemeral(generators) => {
-            let (private, public) = generators.generate(group, rng).ok_or(KeyingError::NothingInCommon)?;
+            let (private, public) = generators.key(group, prepared, rng).ok_or(KeyingError::NothingInCommon)?;
             put_ephemeral_key(group_id, &public, &mut component);
             private.agree(&far_key)?
         }

@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::comb::Comb;
 use super::dh::PrivateKey;
 use super::groups::Group;
+use crate::profile::PreparedKey;
 use crate::wire::Malformed;
 use crate::wire::option::{Options, RawOption, encode_option};
 
@@ -27,6 +28,14 @@ impl Keys {
             Self::Static(keys) => &keys.groups,
         }
     }
+
+    /// A fresh key ahead of time, in the group that is preferred.
+    pub(super) fn prepare(&self, rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+        let Self::Ephemeral(generators) = self else { return None };
+        let group = *generators.groups.first()?;
+        let (private, public) = generators.generate(group, rng)?;
+        Some(PreparedKey { group: group.id(), private: private.to_bytes(), public })
+    }
 }
 
 /// Makes fresh keys in each of some groups.
@@ -43,8 +52,20 @@ impl Generators {
         Self { groups, combs }
     }
 
-    /// A private key and its public key; none if the group is not one of these.
-    pub(super) fn generate(&self, group: Group, rng: &mut dyn CryptoRng) -> Option<(PrivateKey, Vec<u8>)> {
+    /// A private key and its public key, those that were prepared if they are of this group; none if the group is not one
+    /// of these.
+    pub(super) fn key(
+        &self,
+        group: Group,
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Option<(PrivateKey, Vec<u8>)> {
+        let prepared = prepared.filter(|key| key.group == group.id());
+        let restored = prepared.and_then(|key| Some((PrivateKey::restore(group, &key.private)?, key.public)));
+        restored.or_else(|| self.generate(group, rng))
+    }
+
+    fn generate(&self, group: Group, rng: &mut dyn CryptoRng) -> Option<(PrivateKey, Vec<u8>)> {
         let at = self.groups.iter().position(|known| *known == group)?;
         let private = PrivateKey::generate(group, rng);
         let public = private.public_key_by(self.combs.get(at)?);

@@ -54,7 +54,7 @@ use self::keys::Keys;
 use self::negotiation::Rules;
 use self::seal::FlashKeys;
 use self::signature::Password;
-use super::{CryptoProfile, Initiation, KeyingError, Response, SessionKeys};
+use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
 
 /// One near identity under the Flash profile. Made by its [`builder`](Self::builder).
 #[derive(Debug)]
@@ -136,17 +136,27 @@ impl CryptoProfile for FlashProfile {
         Box::new(FlashKeys::default_session_key())
     }
 
-    fn initiate(&self, far_certificate: &[u8], rng: &mut dyn CryptoRng) -> Result<Initiation, KeyingError> {
-        agreement::initiate(self, far_certificate, rng)
+    fn prepare(&self, rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+        self.keys.prepare(rng)
+    }
+
+    fn initiate(
+        &self,
+        far_certificate: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
+        agreement::initiate(self, far_certificate, prepared, rng)
     }
 
     fn respond(
         &self,
         far_certificate: &[u8],
         initiator_component: &[u8],
+        prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
-        agreement::respond(self, far_certificate, initiator_component, rng)
+        agreement::respond(self, far_certificate, initiator_component, prepared, rng)
     }
 }
 

@@ -84,8 +84,8 @@ pub(in crate::profile) fn agree(
     seed: u64,
 ) -> Result<Ends, KeyingError> {
     let mut rng = rng(seed);
-    let initiation = initiator.initiate(responder.certificate(), &mut rng)?;
-    let response = responder.respond(initiator.certificate(), &initiation.component, &mut rng)?;
+    let initiation = initiator.initiate(responder.certificate(), None, &mut rng)?;
+    let response = responder.respond(initiator.certificate(), &initiation.component, None, &mut rng)?;
     Ok((initiation.pending.finish(&response.component)?, response.keys))
 }
 
@@ -99,6 +99,30 @@ pub(in crate::profile) fn converse(ends: &mut Ends) {
         let sealed = seal_one(responder, &plain);
         assert!(is_padded(&open(initiator, &sealed).unwrap(), &plain));
     }
+}
+
+/// Whichever end has one, and only in its own group. It takes the place of a fresh one, to the byte.
+#[test]
+fn a_prepared_key_is_the_session_s_key() {
+    let [near, far] = [1, 2].map(|seed| profile(KeyKind::Ephemeral, Group::Modp1024, seed, |builder| builder));
+    let other = profile(KeyKind::Ephemeral, Group::Modp1536, 3, |builder| builder);
+    let sent = |component: &[u8]| {
+        let parsed = super::component::Component::parse(component).unwrap();
+        parsed.ephemeral_key.unwrap().1.to_vec()
+    };
+    for (maker, used) in [(&near, true), (&other, false)] {
+        let mut rng = rng(4);
+        let [first, second] = [(); 2].map(|()| maker.prepare(&mut rng).unwrap());
+        let publics = [first.public.clone(), second.public.clone()];
+        assert_ne!(publics[0], publics[1]);
+        let initiation = near.initiate(far.certificate(), Some(first), &mut rng).unwrap();
+        let response = far.respond(near.certificate(), &initiation.component, Some(second), &mut rng).unwrap();
+        assert_eq!(sent(&initiation.component) == publics[0], used);
+        assert_eq!(sent(&response.component) == publics[1], used);
+        converse(&mut (initiation.pending.finish(&response.component).unwrap(), response.keys));
+    }
+    let fixed = profile(KeyKind::Static, Group::Modp1024, 5, |builder| builder);
+    assert!(fixed.prepare(&mut rng(6)).is_none());
 }
 
 #[test]

@@ -63,8 +63,8 @@ fn a_recorded_session() {
 fn agree(pretend: bool) -> (Box<dyn SessionKeys>, Box<dyn SessionKeys>) {
     let (one, two) = (PlainProfile::new(b"one"), PlainProfile::new(b"two"));
     let (one, two) = (one.pretend_authentic(pretend), two.pretend_authentic(pretend));
-    let initiation = one.initiate(two.certificate(), &mut rng(1)).unwrap();
-    let response = two.respond(one.certificate(), &initiation.component, &mut rng(2)).unwrap();
+    let initiation = one.initiate(two.certificate(), None, &mut rng(1)).unwrap();
+    let response = two.respond(one.certificate(), &initiation.component, None, &mut rng(2)).unwrap();
     (initiation.pending.finish(&response.component).unwrap(), response.keys)
 }
 
@@ -101,11 +101,11 @@ fn names_are_everything() {
 #[test]
 fn salts_have_two_bytes() {
     let one = PlainProfile::new(b"one");
-    let initiation = one.initiate(b"two", &mut rng(1)).unwrap();
+    let initiation = one.initiate(b"two", None, &mut rng(1)).unwrap();
     assert_eq!(initiation.component.len(), 2);
     for wrong in [&b""[..], b"1", b"123"] {
         assert_eq!(initiation.pending.finish(wrong).map(|_| ()), Err(KeyingError::Malformed));
-        assert_eq!(one.respond(b"two", wrong, &mut rng(1)).map(|_| ()), Err(KeyingError::Malformed));
+        assert_eq!(one.respond(b"two", wrong, None, &mut rng(1)).map(|_| ()), Err(KeyingError::Malformed));
     }
 }
 

@@ -121,16 +121,16 @@ fn components_for_byte_exact_peers() {
     let static_keys = || StaticKeys::generate(&[Group::Modp1024], &mut rng(5));
     let peer = compatible(FlashProfile::builder().static_keys(static_keys()));
     let ours = compatible(FlashProfile::builder());
-    let skic = peer.initiate(ours.certificate(), &mut rng(6)).unwrap().component;
+    let skic = peer.initiate(ours.certificate(), None, &mut rng(6)).unwrap().component;
     assert_eq!(skic.len(), 76);
     assert_eq!((&skic[..5], &skic[69..]), (&hex("021d02410e")[..], &hex("031a0210021e02")[..]));
     // From a server: the key is everything behind byte 11.
-    let skrc = ours.respond(peer.certificate(), &skic, &mut rng(7)).unwrap().component;
+    let skrc = ours.respond(peer.certificate(), &skic, None, &mut rng(7)).unwrap().component;
     assert_eq!(skrc[..11], hex("031a0000021e0081020d02")[..]);
     assert_eq!(skrc.len(), 11 + 128);
     // Between peers.
     let static_ours = compatible(FlashProfile::builder().static_keys(static_keys()));
-    let skrc = static_ours.respond(peer.certificate(), &skic, &mut rng(8)).unwrap().component;
+    let skrc = static_ours.respond(peer.certificate(), &skic, None, &mut rng(8)).unwrap().component;
     assert_eq!(skrc.len(), 73);
     assert_eq!(skrc[..9], hex("031a0000021e00410e")[..]);
     assert_eq!(ours.sign(&[b"any"]), b"X");
@@ -160,9 +160,9 @@ fn absent_options_offer_nothing() {
     let mut skic = Vec::new();
     let key = crate::profile::flash::dh::PrivateKey::generate(Group::Modp1024, &mut rng(2));
     component::put_ephemeral_key(2, &key.public_key(), &mut skic);
-    let response = ours.respond(&certificate, &skic, &mut rng(3)).unwrap();
+    let response = ours.respond(&certificate, &skic, None, &mut rng(3)).unwrap();
     assert_eq!(observed(&*response.keys), (false, 0));
     assert!(!response.keys.authenticates());
-    let refusal = strict.respond(&certificate, &skic, &mut rng(3)).map(|_| ());
+    let refusal = strict.respond(&certificate, &skic, None, &mut rng(3)).map(|_| ());
     assert_eq!(refusal, Err(KeyingError::ProtectionRefused));
 }

@@ -37,12 +37,12 @@ fn component(put: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
 }
 
 fn respond(certificate: &[u8], component: &[u8]) -> Result<(), KeyingError> {
-    ours(KeyKind::Ephemeral).respond(certificate, component, &mut rng(2)).map(|_| ())
+    ours(KeyKind::Ephemeral).respond(certificate, component, None, &mut rng(2)).map(|_| ())
 }
 
 /// What the responder's component does to an initiator.
 fn finish(responder_certificate: &[u8], component: &[u8]) -> Result<(), KeyingError> {
-    let initiation = ours(KeyKind::Ephemeral).initiate(responder_certificate, &mut rng(2)).unwrap();
+    let initiation = ours(KeyKind::Ephemeral).initiate(responder_certificate, None, &mut rng(2)).unwrap();
     initiation.pending.finish(component).map(|_| ())
 }
 
@@ -77,7 +77,7 @@ fn unacceptable_public_keys_everywhere() {
         assert_eq!(respond(&ephemeral, &component(|out| put_ephemeral_key(2, &key, out))), refusal);
         assert_eq!(finish(&ephemeral, &component(|out| put_ephemeral_key(2, &key, out))), refusal);
         assert_eq!(respond(&static_certificate(&key), &select), refusal);
-        let initiation = ours(KeyKind::Ephemeral).initiate(&static_certificate(&key), &mut rng(2));
+        let initiation = ours(KeyKind::Ephemeral).initiate(&static_certificate(&key), None, &mut rng(2));
         assert_eq!(initiation.map(|_| ()), refusal);
     }
 }
@@ -112,11 +112,11 @@ fn the_certificate_decides_what_the_component_holds() {
 #[test]
 fn nothing_in_common() {
     let nothing = Err(KeyingError::NothingInCommon);
-    let initiate = |certificate: &[u8]| ours(KeyKind::Ephemeral).initiate(certificate, &mut rng(2)).map(|_| ());
+    let initiate = |certificate: &[u8]| ours(KeyKind::Ephemeral).initiate(certificate, None, &mut rng(2)).map(|_| ());
     assert_eq!(initiate(&[]), nothing, "no keys at all");
     assert_eq!(initiate(&hex("02150e021563")), nothing);
     assert_eq!(initiate(&[5]), Err(KeyingError::Malformed));
-    assert_eq!(ours(KeyKind::Static).initiate(&hex("02150e"), &mut rng(2)).map(|_| ()), nothing);
+    assert_eq!(ours(KeyKind::Static).initiate(&hex("02150e"), None, &mut rng(2)).map(|_| ()), nothing);
     let with_group = |id| component(|out| put_ephemeral_key(id, &good_key(), out));
     assert_eq!(respond(&[], &with_group(2)), nothing);
     assert_eq!(respond(&hex("02150e"), &with_group(14)), nothing, "a group that is not ours");
@@ -131,7 +131,7 @@ fn the_initiator_prefers() {
     let initiator =
         FlashProfile::builder().groups(&[Group::Modp1536, GROUP, Group::Modp2048]).build(&mut rng(1)).unwrap();
     let chosen = |certificate: &str| {
-        let component = initiator.initiate(&hex(certificate), &mut rng(2)).unwrap().component;
+        let component = initiator.initiate(&hex(certificate), None, &mut rng(2)).unwrap().component;
         crate::profile::flash::component::Component::parse(&component).unwrap().ephemeral_key.unwrap().0
     };
     assert_eq!(chosen("02150e021502"), 2);
@@ -171,8 +171,8 @@ fn malformed_negotiations() {
 #[test]
 fn an_initiator_may_try_again() {
     let (initiator, responder) = (ours(KeyKind::Ephemeral), ours(KeyKind::Static));
-    let initiation = initiator.initiate(responder.certificate(), &mut rng(1)).unwrap();
-    let response = responder.respond(initiator.certificate(), &initiation.component, &mut rng(2)).unwrap();
+    let initiation = initiator.initiate(responder.certificate(), None, &mut rng(1)).unwrap();
+    let response = responder.respond(initiator.certificate(), &initiation.component, None, &mut rng(2)).unwrap();
     assert!(initiation.pending.finish(b"\xff").is_err());
     let forged = component(|out| put_randomness(&[3; 64], out));
     let wrong = initiation.pending.finish(&forged).unwrap();
@@ -186,7 +186,7 @@ fn an_initiator_may_try_again() {
 fn static_keys_are_salted_afresh() {
     let (initiator, responder) = (ours(KeyKind::Static), ours(KeyKind::Static));
     let mut rng = rng(1);
-    let mut salted = || initiator.initiate(responder.certificate(), &mut rng).unwrap().component;
+    let mut salted = || initiator.initiate(responder.certificate(), None, &mut rng).unwrap().component;
     let (one, two) = (salted(), salted());
     assert_eq!(one.len(), two.len());
     assert_ne!(one, two);
@@ -251,7 +251,7 @@ fn debug_output_hides_every_secret() {
         .accept_password(b"name", b"\xab\xab\xab\xab");
     let mut shown = alloc::format!("{builder:?}");
     let profile = builder.build(&mut rng(1)).unwrap();
-    let initiation = profile.initiate(profile.certificate(), &mut rng(2)).unwrap();
+    let initiation = profile.initiate(profile.certificate(), None, &mut rng(2)).unwrap();
     shown += &alloc::format!("{:?} {:?}", profile.keys, initiation.pending);
     assert!(!shown.contains("171, 171") && !shown.to_lowercase().contains("abab"), "{shown}");
 }
@@ -266,10 +266,10 @@ fn both_ends_of_one_identity() {
 quickcheck! {
     fn no_certificate_or_component_makes_it_panic(certificate: Vec<u8>, component: Vec<u8>) -> bool {
         let ours = ours(KeyKind::Ephemeral);
-        let _ = ours.initiate(&certificate, &mut rng(1));
+        let _ = ours.initiate(&certificate, None, &mut rng(1));
         let _ = (ours.is_authentic(&certificate), ours.canonical_discriminator(&certificate));
         let _ = (ours.selects(&component, &certificate), ours.selects_near(&component));
-        ours.respond(&certificate, &component, &mut rng(1)).is_err() && finish(&[2, 0x15, 2], &component).is_err()
+        ours.respond(&certificate, &component, None, &mut rng(1)).is_err() && finish(&[2, 0x15, 2], &component).is_err()
     }
 
     /// Options with the right numbers and any values.
