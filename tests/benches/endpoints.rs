@@ -49,6 +49,21 @@ fn handshake(bencher: Bencher<'_, '_>, group: Group) {
         });
 }
 
+/// What a responder computes for an IIKeying in group 14, with a key that was made ahead or without.
+#[divan::bench(args = [false, true], sample_size = 1, sample_count = 100)]
+fn respond(bencher: Bencher<'_, '_>, prepared: bool) {
+    let (profiles, _) = Kind::Hmac.identities(Group::Modp2048);
+    let [near, far] = &profiles;
+    let mut rng = TestRng(2);
+    let initiation = far.initiate(near.certificate(), None, &mut rng).unwrap();
+    bencher
+        .counter(ItemsCount::new(1_u32))
+        .with_inputs(|| if prepared { near.prepare(&mut TestRng(3)) } else { None })
+        .bench_local_values(|key| {
+            near.respond(far.certificate(), &initiation.component, key, &mut rng).map(|response| response.component)
+        });
+}
+
 /// A turn of a driver's loop in which nothing happens.
 #[divan::bench(args = [1, 100, 10_000])]
 fn idle_poll(bencher: Bencher<'_, '_>, sessions: u32) {
