@@ -1,8 +1,10 @@
 //! Makes a failing scenario small: explicit faults instead of chance, then as few of everything as still fails alike.
 
+use std::collections::BTreeSet;
+
 use super::kind;
 use crate::run::{RunOptions, run};
-use crate::scenario::{Dur, FaultText, Scenario, ScenarioError};
+use crate::scenario::{Action, At, Dur, FaultText, Scenario, ScenarioError};
 use crate::time::Span;
 
 /// What came of shrinking.
@@ -17,6 +19,7 @@ pub struct Shrunk {
 }
 
 struct Shrinker<'a> {
+    original: &'a Scenario,
     kind: String,
     options: RunOptions,
     runs: u64,
@@ -27,6 +30,10 @@ struct Shrinker<'a> {
 impl Shrinker<'_> {
     fn fails(&mut self, scenario: &Scenario) -> bool {
         if !(self.more)(self.runs) {
+            return false;
+        }
+        // Without its thaw, or link-up, another failure would look like this one: that nothing moves any more.
+        if !left_stopped(scenario).is_subset(&left_stopped(self.original)) {
             return false;
         }
         self.runs += 1;
@@ -78,7 +85,7 @@ pub fn shrink(
 ) -> Result<Option<Shrunk>, ScenarioError> {
     let first = run(scenario, &RunOptions { record_faults: true, ..options.clone() })?;
     let Some(kind) = kind(&first) else { return Ok(None) };
-    let mut shrinker = Shrinker { kind, options: options.clone(), runs: 1, more };
+    let mut shrinker = Shrinker { original: scenario, kind, options: options.clone(), runs: 1, more };
     let mut best = scenario.clone();
     best.seed = options.seed;
     // Expectations that hold are no part of the failure.
@@ -107,6 +114,32 @@ pub fn shrink(
         }
     }
     Ok(Some(Shrunk { kind: shrinker.kind, runs: shrinker.runs, scenario: best }))
+}
+
+/// What is stopped, and does not go on before the end: nodes that stay frozen or do not read any more, and links that stay
+/// down.
+fn left_stopped(scenario: &Scenario) -> BTreeSet<(&'static str, &str)> {
+    let mut in_order: Vec<&At> = scenario.at.iter().filter(|at| at.t.0 <= scenario.duration.0).collect();
+    in_order.sort_by_key(|at| at.t.0);
+    let mut stopped = BTreeSet::new();
+    for at in in_order {
+        match &at.action {
+            Action::Freeze { node } => drop(stopped.insert(("frozen", node.as_str()))),
+            Action::Thaw { node, .. } => drop(stopped.remove(&("frozen", node.as_str()))),
+            Action::Suspend { node } => drop(stopped.insert(("suspended", node.as_str()))),
+            Action::Resume { node } => drop(stopped.remove(&("suspended", node.as_str()))),
+            Action::LinkDown { link } => drop(stopped.insert(("down", link.as_str()))),
+            Action::LinkUp { link, .. } => drop(stopped.remove(&("down", link.as_str()))),
+            Action::Heal => stopped.retain(|(how, _)| *how != "down"),
+            Action::Rebind { .. }
+            | Action::LinkChange { .. }
+            | Action::NatFlush { .. }
+            | Action::ClockStep { .. }
+            | Action::Restart { .. }
+            | Action::Close { .. } => {}
+        }
+    }
+    stopped
 }
 
 impl Span {
@@ -138,4 +171,32 @@ fn a_failure_is_cut_down_to_what_matters() {
     assert_eq!(shrunk.scenario.faults.len(), 1, "{}", shrunk.scenario.to_toml());
     assert_eq!(shrunk.scenario.work.len(), 1);
     assert!(shrunk.scenario.to_toml().lines().count() < 40);
+}
+
+/// A node that was thawed in what failed stayed frozen in the smaller one, and nothing moved for that reason alone.
+#[test]
+fn what_goes_on_again_does_so_in_the_smaller_one() {
+    let text = r#"
+        name = "planted"
+        duration = "20s"
+        work = [{ kind = "bulk", name = "x", from = "a", to = "b", bytes = "2MB" }]
+        at = [
+            { t = "1s", do = "freeze", node = "b" },
+            { t = "3s", do = "thaw", node = "b" },
+            { t = "15s", do = "suspend", node = "b" },
+            { t = "16s", do = "resume", node = "b" },
+            { t = "17s", do = "link-down", link = "wan" },
+            { t = "18s", do = "link-up", link = "wan" },
+        ]
+        expect = ["timeouts(a) == 0"]
+        [node.a]
+        [node.b]
+        [link.wan]
+        path = ["a", "b"]
+        both = { rate = "10Mbit", delay = "20ms" }
+    "#;
+    let scenario = Scenario::parse(text).unwrap();
+    let shrunk = shrink(&scenario, &RunOptions::new(3), &mut |runs| runs < 500).unwrap().expect("it fails");
+    assert_eq!(shrunk.scenario.at, scenario.at.get(..2).unwrap(), "{}", shrunk.scenario.to_toml());
+    assert!(shrunk.scenario.duration.0 > Span::secs(3));
 }
