@@ -1,6 +1,8 @@
 //! Measures what expectations ask for.
 #![expect(clippy::wildcard_enum_match_arm, reason = "stages without a rate do not matter here")]
 
+use std::collections::BTreeMap;
+
 use super::ledger::{Account, Books, Pairing};
 use super::watch::{LaneBook, Watched};
 use super::worker::Worker;
@@ -9,7 +11,7 @@ use crate::cross::{PACKET, Receiver};
 use crate::link::{Direction, RateSpec, StageSpec};
 use crate::rtmfp::EndpointNode;
 use crate::scenario::units::{ONE, show};
-use crate::scenario::{Expect, Subject, Work};
+use crate::scenario::{Expect, Link, Scenario, Subject, Work};
 use crate::time::{Span, Time, mul_div};
 
 fn count(n: u64) -> i128 {
@@ -43,6 +45,33 @@ pub(crate) fn jain(rates: &[u64]) -> i128 {
     if squares == 0 { 0 } else { sum * sum * 1_000 / (squares * rates.len() as i128) * (ONE / 1_000) }
 }
 
+/// What expectations name, to be found again for each of thousands.
+struct Index<'a> {
+    /// By name, and by the nodes at their ends; the first has it.
+    works: BTreeMap<String, &'a Account>,
+    /// The first link on which a node is.
+    links: BTreeMap<&'a str, &'a Link>,
+}
+
+impl<'a> Index<'a> {
+    fn new(scenario: &'a Scenario, books: &'a Books) -> Self {
+        let mut works = BTreeMap::new();
+        for account in &books.accounts {
+            let Work { from, to, .. } = &account.work;
+            for name in [account.work.label(), format!("{from}->{to}")] {
+                works.entry(name).or_insert(account);
+            }
+        }
+        let mut links = BTreeMap::new();
+        for link in scenario.link.values() {
+            for end in &link.path {
+                links.entry(end.as_str()).or_insert(link);
+            }
+        }
+        Self { works, links }
+    }
+}
+
 impl Run<'_> {
     pub(super) fn names(&self) -> Names {
         let mut names = Names::default();
@@ -64,8 +93,8 @@ impl Run<'_> {
     }
 
     /// The round-trip time between two nodes without queues.
-    fn rtt(&self, from: &str, to: &str) -> Span {
-        let ends = |name: &str| self.scenario.link.values().find(|link| link.path.iter().any(|end| end == name));
+    fn rtt(&self, index: &Index<'_>, from: &str, to: &str) -> Span {
+        let ends = |name: &str| index.links.get(name).copied();
         let both = |link: &crate::scenario::Link| {
             link.spec().map_or(Span::ZERO, |spec| {
                 crate::scenario::lane::constant_delay(&spec.forward)
@@ -78,16 +107,13 @@ impl Run<'_> {
         }
     }
 
-    fn works<'b>(&self, books: &'b Books, subject: &str) -> Option<&'b Account> {
-        let fits = |work: &Work| work.label() == subject || format!("{}->{}", work.from, work.to) == subject;
-        books.accounts.iter().find(|account| fits(&account.work))
-    }
-
     /// Every expectation, what it is, and whether it holds.
     pub(super) fn judge(&self, books: &Books, watched: &Watched) -> Vec<(String, String, bool)> {
+        let index = Index::new(self.scenario, books);
         let judge = |expect: &Expect| {
-            let rtt = self.works(books, &expect.subject).map_or(Span::ZERO, |a| self.rtt(&a.work.from, &a.work.to));
-            match self.measure(expect, books, watched) {
+            let account = index.works.get(&expect.subject);
+            let rtt = account.map_or(Span::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
+            match self.measure(expect, &index, books, watched) {
                 Some(value) => {
                     let holds = expect.comparison.holds(value, expect.quantity.value(rtt));
                     (expect.to_string(), show(expect.dimension(), value), holds)
@@ -98,10 +124,10 @@ impl Run<'_> {
         self.scenario.expect.iter().map(judge).collect()
     }
 
-    fn measure(&self, expect: &Expect, books: &Books, watched: &Watched) -> Option<i128> {
+    fn measure(&self, expect: &Expect, index: &Index<'_>, books: &Books, watched: &Watched) -> Option<i128> {
         match expect.takes() {
             Subject::Pair => {
-                let account = self.works(books, &expect.subject)?;
+                let account = index.works.get(&expect.subject)?;
                 if expect.metric() == "agrees" {
                     let ids = (self.map.nodes.get(&account.work.from)?, self.map.nodes.get(&account.work.to)?);
                     let possible = self.world.direct_path_possible(*ids.0, *ids.1, false);
@@ -111,8 +137,8 @@ impl Run<'_> {
                 pair(expect.metric(), account, books)
             }
             Subject::Work => {
-                let account = self.works(books, &expect.subject)?;
-                let rtt = self.rtt(&account.work.from, &account.work.to);
+                let account = index.works.get(&expect.subject)?;
+                let rtt = self.rtt(index, &account.work.from, &account.work.to);
                 work(expect.metric(), account, self.last_event, rtt)
             }
             Subject::Node => self.node(expect.metric(), &expect.subject, books),

@@ -32,6 +32,19 @@ impl World {
         None
     }
 
+    /// These NATs and all above them.
+    fn realms_above(&self, lowest: [Option<u32>; 2]) -> Realms {
+        let mut realms = Realms::new();
+        for mut below in lowest {
+            while let Some(number) = below.filter(|number| !realms.contains_key(number)) {
+                let Some(Kind::Nat(nat)) = self.device(NodeId(number)).map(|device| &device.kind) else { break };
+                below = self.realm_above(NodeId(number), 0).map(|id| id.0);
+                realms.insert(number, (nat.spec.clone(), below));
+            }
+        }
+        realms
+    }
+
     /// The firewalls that a packet crosses from a device to another of the same realm, by the shortest way. Without
     /// another, those on the way to the open network: all that can be crossed from their inside. Of a NAT, `outwards`
     /// says on which side the way begins.
@@ -83,13 +96,9 @@ impl World {
     /// the right port where the other side's NAT takes a new one for each destination.
     #[must_use]
     pub fn direct_path_possible(&self, a: NodeId, b: NodeId, local_candidates: bool) -> bool {
-        let mut realms = Realms::new();
         let mut firewalls = BTreeMap::new();
         for (number, device) in (0..).zip(&self.devices) {
-            if let Kind::Nat(nat) = &device.kind {
-                let above = self.realm_above(NodeId(number), 0).map(|id| id.0);
-                realms.insert(number, (nat.spec.clone(), above));
-            } else if let Kind::Firewall(firewall) = &device.kind {
+            if let Kind::Firewall(firewall) = &device.kind {
                 firewalls.insert(number, firewall.spec.clone());
             }
         }
@@ -105,7 +114,9 @@ impl World {
         } else {
             core::net::Ipv6Addr::new(0x100, 0, 0, 0, 0, 0, 0, 1).into()
         };
-        let between = |from: (u32, bool), to: Option<u32>| self.crossings(from, to);
+        let realms = self.realms_above([place_a.above, place_b.above]);
+        let crossed = !firewalls.is_empty();
+        let between = |from: (u32, bool), to: Option<u32>| if crossed { self.crossings(from, to) } else { Vec::new() };
         let terrain = Terrain { realms, firewalls, between: &between };
         direct_path_possible(&terrain, SocketAddr::new(introducer, 1_935), [place_a, place_b], local_candidates)
     }
