@@ -35,9 +35,10 @@ pub struct EndpointConfig {
     pub max_keyings_per_source: u32,
     /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
     /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed. Each address may have
-    /// one, and one IPv4 address or one /64 network of IPv6 no more than there is room for others then: half of this, if
-    /// it is the only one. Those beyond are dropped, and the peers repeat them. With 0, the default, none are handed out:
-    /// each, this end's own too, is computed in the call that needs it, which takes milliseconds.
+    /// one, and one IPv4 address, or one /64 or /48 network of IPv6, no more than there is room for others then: half of
+    /// this, if it is the only one and this is more than 1. Those beyond are dropped, and the peers repeat them. With 0,
+    /// the default, none are handed out: each, this end's own too, is computed in the call that needs it, which takes
+    /// milliseconds.
     pub max_key_agreements: usize,
     /// Keys to make ahead, as jobs, when no key agreement waits: each is for one session, of either end's opening, and
     /// makes its key agreement a quarter shorter for a responder. Default 0, at most 65,536, and 0 unless key agreements are

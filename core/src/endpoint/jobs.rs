@@ -14,7 +14,7 @@ use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::Endpoint;
-use super::limits::source_of;
+use super::limits::network_of;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
@@ -26,6 +26,14 @@ use crate::wire::{InitiatorKeying, ResponderHello};
 pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
 /// Lost jobs are looked for no more often, however many IIKeyings are refused meanwhile.
 const LOOK_FOR_LOST_EVERY: Duration = Duration::from_secs(1);
+
+/// Networks of IPv6 that one peer may have many addresses of, by the length of their prefixes in bits: what a subscriber
+/// has, and what a site has. An IPv4 address is one of each.
+const NETWORKS: [u32; 2] = [64, 48];
+
+fn networks(path: Path) -> impl Iterator<Item = (u32, IpAddr)> {
+    NETWORKS.into_iter().map(move |bits| (bits, network_of(path.remote.ip(), bits)))
+}
 
 /// The arithmetic of a key agreement (RFC 7016 §3.5.1.1), to be [run](Self::run) wherever and whenever there is time:
 /// it needs nothing but itself. From [`Endpoint::poll_key_agreement`]; the result is for
@@ -133,8 +141,8 @@ pub(super) struct Jobs {
     by_session: BTreeMap<SessionHandle, u64>,
     /// The one that a peer's address has.
     by_address: BTreeMap<SocketAddr, u64>,
-    /// How many of those each source has.
-    of_source: BTreeMap<IpAddr, usize>,
+    /// How many of those each network has, of each of the [`NETWORKS`].
+    of_network: BTreeMap<(u32, IpAddr), usize>,
     /// IIKeyings that are in work.
     keyings: BTreeSet<[u8; 32]>,
     looked_for_lost: Option<Instant>,
@@ -150,7 +158,9 @@ impl Jobs {
             }
             Waiting::Keying { path, digest, .. } => {
                 self.by_address.insert(path.remote, id);
-                *self.of_source.entry(source_of(path.remote.ip())).or_default() += 1;
+                for network in networks(*path) {
+                    *self.of_network.entry(network).or_default() += 1;
+                }
                 self.keyings.insert(*digest);
                 self.of_peers.push_back(job);
             }
@@ -167,10 +177,12 @@ impl Jobs {
             Waiting::Keying { path, digest, .. } => {
                 self.by_address.remove(&path.remote);
                 self.keyings.remove(digest);
-                if let Entry::Occupied(mut of_source) = self.of_source.entry(source_of(path.remote.ip())) {
-                    *of_source.get_mut() -= 1;
-                    if *of_source.get() == 0 {
-                        of_source.remove();
+                for network in networks(*path) {
+                    if let Entry::Occupied(mut of_network) = self.of_network.entry(network) {
+                        *of_network.get_mut() -= 1;
+                        if *of_network.get() == 0 {
+                            of_network.remove();
+                        }
                     }
                 }
             }
@@ -178,11 +190,11 @@ impl Jobs {
         Some(waiting)
     }
 
-    /// Whether one more of this source may wait. It has fewer than there is room for: so one alone leaves half of the
-    /// room to others, two leave a third, and none can take what is left.
-    fn has_room_for(&self, source: IpAddr, most: usize) -> bool {
+    /// Whether one more from there may wait: each network it is in has fewer than there is room for. So one alone leaves
+    /// half of the room to others, two leave a third; only many together take it all.
+    fn has_room_for(&self, path: Path, most: usize) -> bool {
         let room = most.saturating_sub(self.by_address.len());
-        self.of_source.get(&source_of(source)).copied().unwrap_or(0) < room
+        networks(path).all(|network| self.of_network.get(&network).copied().unwrap_or(0) < room)
     }
 
     /// The session is not being opened any more: nobody waits for its job.
@@ -324,7 +336,7 @@ impl Endpoint {
         let most = self.config.max_key_agreements;
         let refused = |jobs: &Jobs| {
             let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
-            let full = (!jobs.has_room_for(path.remote.ip(), most)).then_some(DropReason::OverLimit);
+            let full = (!jobs.has_room_for(path, most)).then_some(DropReason::OverLimit);
             if known { Some(DropReason::Unexpected) } else { full }
         };
         if refused(&self.jobs).is_some() {

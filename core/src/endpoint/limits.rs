@@ -14,9 +14,15 @@ const SOURCES: usize = 1_024;
 const FREE_FACTOR: usize = 3;
 
 /// Whom an address belongs to: an IPv4 address is a source, and so is a network of IPv6 that one subscriber has.
-pub(super) fn source_of(address: IpAddr) -> IpAddr {
+fn source_of(address: IpAddr) -> IpAddr {
+    network_of(address, 64)
+}
+
+/// The network of so many bits that an IPv6 address is in; an IPv4 address as it is.
+pub(super) fn network_of(address: IpAddr, bits: u32) -> IpAddr {
+    let rest = 128 - bits.clamp(1, 128);
     match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> rest << rest)),
         v4 @ IpAddr::V4(_) => v4,
     }
 }

@@ -1,7 +1,7 @@
 //! Key agreements that are computed elsewhere.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{Ipv6Addr, SocketAddr};
 
 use super::pair::{A, B, Kind, Pair, address};
 use crate::endpoint::demux::startup_chunks;
@@ -103,23 +103,20 @@ fn jobs_wait_in_limited_number() {
     assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at a later attempt");
 }
 
-/// A host has one address for each port, and so could have as many jobs as there may be, for as long as it liked.
-#[test]
-fn a_host_with_many_ports_leaves_jobs_to_others() {
+/// A hundred addresses of one place send a keying each.
+fn fill_from(addresses: impl Iterator<Item = SocketAddr>) {
     let nodes = [("mallory", config(0)), ("alice", config(0)), ("server", config(8))];
     let mut pair = Pair::named(11, &nodes);
     let server = 2;
-    for port in 1..=100 {
-        let from = SocketAddr::new(address(A).ip(), port);
+    for (session_id, from) in (1..=100).zip(addresses) {
         pair.inject(from, server, 0, &InitiatorHello { discriminator: b"server", tag: b"tag" });
         pair.run_for_millis(1);
         let (_, plain) = pair.log.last().unwrap().1.plain().unwrap();
         let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&plain).unwrap().next() else {
             panic!("no RHello")
         };
-        let certificate = b"mallory";
-        let signed = InitiatorKeying::signed_parameters(port.into(), hello.cookie, certificate, b"garbage");
-        let (session_id, cookie_echo, component) = (u32::from(port), hello.cookie, &b"garbage"[..]);
+        let (cookie_echo, certificate, component) = (hello.cookie, b"mallory", b"garbage");
+        let signed = InitiatorKeying::signed_parameters(session_id, cookie_echo, certificate, component);
         let keying =
             InitiatorKeying { session_id, cookie_echo, certificate, component, signature: b"X", signed: &signed };
         pair.inject(from, server, 0, &keying);
@@ -129,6 +126,17 @@ fn a_host_with_many_ports_leaves_jobs_to_others() {
     pair.run_for_millis(100);
     assert_eq!(pair.nodes[server].endpoint.stats().over_limit, 96, "there is room for another host");
     assert_eq!(jobs(&mut pair, server).len(), 5);
+}
+
+/// A host has one address for each port, and so could have as many jobs as there may be, for as long as it liked.
+#[test]
+fn a_host_with_many_ports_leaves_jobs_to_others() {
+    fill_from((1..=100).map(|port| SocketAddr::new(address(A).ip(), port)));
+}
+
+#[test]
+fn a_site_with_many_networks_leaves_jobs_to_others() {
+    fill_from((1..=100).map(|net| SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, 1).into(), 1_935)));
 }
 
 /// Results for what is over, and results of another endpoint, open nothing and are counted.
