@@ -55,7 +55,9 @@ impl Endpoint {
     /// Until a far end is chosen, an opening goes to all its candidates; then to where that one is (RFC 7016 §3.5.1.1.1).
     fn is_destination(&self, slot: u32, path: Path) -> bool {
         let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
-        opening.is_some_and(|opening| opening.keying.as_ref().is_none_or(|keying| keying.path == path))
+        // Of an address, whichever interface of this end it reaches.
+        let there = |remote| remote == path.remote;
+        opening.is_some_and(|opening| opening.keying.as_ref().is_none_or(|keying| there(keying.path.remote)))
     }
 
     fn would_take(&self, slot: u32, certificate: &[u8]) -> bool {

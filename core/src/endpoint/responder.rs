@@ -210,7 +210,7 @@ impl Endpoint {
             if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
-            self.with_session(slot, |session, cx| session.move_to(cx, path));
+            self.with_session(slot, |session, cx| session.move_to_claimed(cx, path));
             if let Some(answered) = self.slots.get_mut(slot).and_then(|occupant| occupant.answered.as_mut()) {
                 answered.cookie_made = cookie_made;
             }
@@ -329,6 +329,19 @@ impl Endpoint {
         }
         self.stats.sessions_opened += 1;
         self.settle(slot);
+        if yielded.is_none() {
+            self.ask_instead_of_opening(slot);
+        }
+    }
+
+    /// A session is being opened from here to the one who has just opened this, from an address that was not chosen: whether
+    /// it is the same far end is known once it uses the keys, so it is asked to, and ends what is being opened then.
+    fn ask_instead_of_opening(&mut self, slot: u32) {
+        let identity = self.slots.get(slot).and_then(|occupant| occupant.identity);
+        if identity.is_some_and(|identity| self.slots_with(identity).any(|other| self.is_opening(other))) {
+            self.with_session(slot, |session, cx| session.ping(cx.now));
+            self.settle(slot);
+        }
     }
 }
 

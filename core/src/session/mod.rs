@@ -138,6 +138,8 @@ pub(crate) struct Session {
     mobility: Option<Box<Mobility>>,
     /// See [`keys_are_proved`](Self::keys_are_proved).
     keys_proved: bool,
+    /// Where the far end was before it claimed to be elsewhere.
+    first_path: Option<Path>,
     mtu: Mtu,
     flows: Flows,
     last_heard: Option<Instant>,
@@ -176,6 +178,7 @@ impl Session {
             control: Control::default(),
             mobility: None,
             keys_proved: false,
+            first_path: None,
             mtu: Mtu::new(config.base_datagram, config.max_datagram),
             flows: Flows::new(config.max_recv_bytes),
             last_heard: None,

@@ -3,7 +3,7 @@
 use super::control::Aside;
 use super::mobility::{self, Mobility};
 use super::timers::Timer;
-use super::{Context, MAX_FORWARDED, ReceivedForward, Role, Session, SessionState, flows};
+use super::{Context, Link, MAX_FORWARDED, ReceivedForward, Role, Session, SessionState, flows};
 use crate::config::SessionConfig;
 use crate::congestion::PacketFacts;
 use crate::error::DropReason;
@@ -295,7 +295,10 @@ impl Session {
         if mobility::is_check(message) {
             if self.mobility.as_mut().is_some_and(|mobility| mobility.proves(cx.now, path, message)) {
                 self.keys_proved = true;
-                self.move_to(cx, path);
+                let authenticates = self.link.as_ref().is_some_and(|link| link.keys.authenticates());
+                if authenticates || self.first_path.take() == Some(path) {
+                    self.move_to(cx, path);
+                }
             }
         } else {
             self.mtu.on_reply(cx.now, message);
@@ -307,7 +310,8 @@ impl Session {
     /// So this end asks whether the far end can read what is sent to it.
     fn check_keys(&mut self, cx: &mut Context<'_>, path: Path) {
         let asks = self.role == Role::Responder && self.state.get() == SessionState::Open && !self.keys_proved;
-        if !asks || self.link.as_ref().is_none_or(|link| link.path != path) {
+        let is_known = |link: &Link| link.path == path || self.first_path == Some(path);
+        if !asks || !self.link.as_ref().is_some_and(is_known) {
             return;
         }
         let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));
@@ -329,6 +333,15 @@ impl Session {
         if let Some(message) = mobility.check(cx.now, path) {
             self.control.aside(Aside { path, message, reply: false });
         }
+    }
+
+    /// The far end claims to be at `path`, with its IIKeying again, before it has used the session. If its packets are not
+    /// authenticated, nor its signatures, anybody may have said so: it is heard still where it was first.
+    pub(crate) fn move_to_claimed(&mut self, cx: &mut Context<'_>, path: Path) {
+        if !self.keys_proved {
+            self.first_path = self.first_path.or_else(|| self.path());
+        }
+        self.move_to(cx, path);
     }
 
     /// The far end is proved to be at `path`. What was learned of the old path says nothing of the new, and what

@@ -5,10 +5,11 @@ use alloc::vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::pair::{A, B, Kind, Pair, address};
+use super::pair::{A, B, Kind, Pair, address, path_to};
+use crate::endpoint::demux::startup_chunks;
 use crate::event::{Event, OpenFailure};
-use crate::wire::InitiatorKeying;
-use crate::{CloseReason, EndpointConfig, SessionState};
+use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
+use crate::{CloseReason, EndpointConfig, InterfaceId, Path, RecvMeta, SessionState, Target};
 
 const DELAY: Duration = Duration::from_millis(25);
 const IMPOSTOR: usize = 2;
@@ -49,7 +50,8 @@ fn a_candidate_that_was_not_chosen_takes_no_opening_over() {
     for first in ["alice", "zoe"] {
         let mut pair = with_impostor(4, first, EndpointConfig::default());
         pair.fate = Box::new(|datagram| {
-            let hidden = datagram.kind() == Kind::ResponderHello && datagram.from == address(IMPOSTOR);
+            let of_impostor = matches!(datagram.kind(), Kind::ResponderHello | Kind::Session);
+            let hidden = of_impostor && datagram.from == address(IMPOSTOR);
             let late = datagram.kind() == Kind::ResponderKeying && datagram.from == address(B);
             if hidden || late { vec![] } else { vec![DELAY] }
         });
@@ -58,12 +60,95 @@ fn a_candidate_that_was_not_chosen_takes_no_opening_over() {
         assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
         pair.open_to(IMPOSTOR, first, &[A]);
         pair.run_for_millis(100);
-        pair.fate = Box::new(|_| vec![DELAY]);
+        pair.fate = Box::new(|datagram| {
+            let silent = datagram.from == address(IMPOSTOR) && datagram.kind() == Kind::Session;
+            if silent { vec![] } else { vec![DELAY] }
+        });
         pair.run_for_millis(2_000);
         assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }), "{first}");
         let path = pair.nodes[A].endpoint.session(session).unwrap().path().unwrap();
         assert_eq!(path.remote, address(B), "{first}");
     }
+}
+
+/// What was being opened to the address that was chosen waited for the far end's first keepalive.
+#[test]
+fn an_opening_ends_at_once_when_its_far_end_opens_from_another_address_of_its_own() {
+    let elsewhere = SocketAddr::from(([198, 51, 100, 1], 1));
+    for authentic in [true, false] {
+        let nodes = [("zoe", EndpointConfig::default()), ("bob", EndpointConfig::default())];
+        let mut pair = if authentic { Pair::named(4, &nodes) } else { Pair::not_authentic(4, &nodes) };
+        pair.nodes[B].aliases.push(elsewhere);
+        pair.fate = Box::new(move |datagram| {
+            let of_its_own = matches!(datagram.kind(), Kind::Hello | Kind::InitiatorKeying | Kind::Session);
+            if datagram.from == address(B) && of_its_own {
+                datagram.from = elsewhere;
+            }
+            vec![DELAY]
+        });
+        let there = Path { interface: InterfaceId(0), remote: elsewhere };
+        let candidates = vec![(path_to(B), Duration::ZERO), (there, Duration::from_millis(30))];
+        let target = Target { discriminator: b"bob".to_vec().into(), candidates };
+        let session = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
+        pair.open(B);
+        pair.run_for_millis(1_000);
+        let existing = pair.nodes[A].endpoint.sessions().next().unwrap();
+        assert_ne!(existing, session, "{:?}", pair.nodes[A].events);
+        let reason = OpenFailure::Duplicate { existing };
+        let events = &pair.nodes[A].events;
+        assert!(events.contains(&Event::SessionFailed { session, reason }), "{authentic}: {events:?}");
+    }
+}
+
+/// Its keying may come in by another interface than that over which it was chosen: the address is the same.
+#[test]
+fn glare_is_by_address_whatever_interface_it_comes_in_by() {
+    let mut pair = Pair::named(4, &[("zoe", EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    let other = Path { interface: InterfaceId(3), remote: address(B) };
+    let target = Target { discriminator: b"bob".to_vec().into(), candidates: vec![(other, Duration::ZERO)] };
+    let session = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
+    pair.fate = Box::new(|datagram| {
+        let by_hand = datagram.to == address(A) && datagram.kind() == Kind::ResponderHello;
+        if by_hand { vec![] } else { vec![DELAY] }
+    });
+    pair.open(B);
+    pair.run_for_millis(45);
+    let hello = pair.sent_of(Kind::ResponderHello, Some(B), Some(A))[0];
+    let (now, mut bytes) = (pair.now, pair.log[hello].1.bytes.clone());
+    let _ = pair.nodes[A].endpoint.handle_datagram(now, other, RecvMeta::default(), &mut bytes);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    pair.fate = Box::new(|_| vec![DELAY]);
+    pair.run_for_millis(3_000);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }), "{:?}", pair.nodes[A].events);
+}
+
+/// Whoever saw the keying on its way, and repeated it with a cookie of its own, had the session for itself where neither
+/// signatures nor packets are authentic: the true far end's packets came from elsewhere, and were not followed.
+#[test]
+fn a_copy_of_the_keying_keeps_no_session_from_its_far_end() {
+    let node = |name| (name, EndpointConfig::default());
+    let mut pair = Pair::not_authentic(6, &[node("intro"), node("bob"), node("mallory")]);
+    let session = pair.open_to(B, "intro", &[A]);
+    pair.run_for_millis(76);
+    let seen = pair.sent_of(Kind::InitiatorKeying, Some(B), Some(A))[0];
+    let (_, seen) = pair.log[seen].1.plain().unwrap();
+    pair.inject(address(IMPOSTOR), A, 0, &InitiatorHello { discriminator: b"intro", tag: b"tag" });
+    pair.run_for_millis(1);
+    let answer = pair.sent_of(Kind::ResponderHello, Some(A), Some(IMPOSTOR))[0];
+    let (_, answer) = pair.log[answer].1.plain().unwrap();
+    let Some(Ok(Chunk::InitiatorKeying(keying))) = startup_chunks(&seen).unwrap().next() else { panic!("no keying") };
+    let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&answer).unwrap().next() else { panic!("no hello") };
+    let (cookie_echo, certificate, component) = (hello.cookie, keying.certificate, keying.component);
+    let signed = InitiatorKeying::signed_parameters(keying.session_id, cookie_echo, certificate, component);
+    pair.inject(address(IMPOSTOR), A, 0, &InitiatorKeying { cookie_echo, signed: &signed, ..keying });
+    let at_a = pair.nodes[A].endpoint.sessions().next().unwrap();
+    let remote = |pair: &Pair| pair.nodes[A].endpoint.session(at_a).unwrap().path().unwrap().remote;
+    assert_eq!(remote(&pair), address(IMPOSTOR));
+    pair.run_for_millis(100);
+    let now = pair.now;
+    pair.nodes[B].endpoint.session_mut(now, session).unwrap().ping();
+    pair.run_for_millis(500);
+    assert_eq!(remote(&pair), address(B));
 }
 
 #[test]

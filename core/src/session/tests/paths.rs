@@ -254,3 +254,18 @@ fn a_report_without_marked_data_changes_nothing() {
     network.inject(A, path_to(B), &plain).unwrap();
     assert_eq!(network.ends[A].session.stats().cwnd, before);
 }
+
+/// RFC 7016 §5: what proves the keys of a session proves no address, without authenticated packets.
+#[test]
+fn without_authenticated_packets_the_answer_about_the_keys_moves_nothing() {
+    let mut network = Network::opening(SessionConfig { max_datagram: 0, ..SessionConfig::default() });
+    network.establish(false);
+    network.filter = Box::new(|_| Fate::Lost);
+    network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
+    let asked = checks(&network, B);
+    assert_eq!((asked.len(), network.ends[B].session.keys_are_proved()), (1, false));
+    network.with(B, |session, cx| session.move_to(cx, elsewhere(A)));
+    network.inject(B, path_to(A), &one(A, &PingReply { message: &asked[0].1 })).unwrap();
+    assert!(network.ends[B].session.keys_are_proved());
+    assert_eq!(network.ends[B].session.path(), Some(elsewhere(A)));
+}
