@@ -1,6 +1,7 @@
 //! Key agreements on a thread of their own.
 
-use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
 use std::{fmt, io, thread};
 
 use rtmfp_core::{Endpoint, Instant, KeyAgreed, KeyAgreement};
@@ -12,7 +13,9 @@ const AT_ONCE: usize = 2;
 /// A thread that computes key agreements one after the other. It ends when this is dropped, after the one that it is at.
 pub(crate) struct Agreements {
     jobs: Sender<KeyAgreement>,
-    done: Receiver<KeyAgreed>,
+    /// None: the job panicked, and its key agreement is lost. A profile must not, but a peer that finds out how to make it
+    /// must not stop all others.
+    done: Receiver<Option<KeyAgreed>>,
     /// Jobs that the thread has.
     out: usize,
 }
@@ -24,7 +27,9 @@ impl Agreements {
         let (results, done) = channel();
         thread::Builder::new().name("rtmfp-keys".to_owned()).spawn(move || {
             for job in todo {
-                if results.send(job.run()).is_err() {
+                // Nothing is left of the job but what it returns.
+                let agreed = catch_unwind(AssertUnwindSafe(|| job.run())).ok();
+                if results.send(agreed).is_err() {
                     return;
                 }
                 wake();
@@ -33,15 +38,16 @@ impl Agreements {
         Ok(Self { jobs, done, out: 0 })
     }
 
-    /// Gives the endpoint what is done. False: the thread has ended, as it does if a job panics, and what it had is lost:
-    /// whoever asked for that asks again.
+    /// Gives the endpoint what is done. False: the thread has ended, and what it had is lost.
     #[must_use]
     pub(crate) fn collect(&mut self, now: Instant, endpoint: &mut Endpoint) -> bool {
         loop {
             match self.done.try_recv() {
                 Ok(agreed) => {
                     self.out -= 1;
-                    endpoint.handle_key_agreed(now, agreed);
+                    if let Some(agreed) = agreed {
+                        endpoint.handle_key_agreed(now, agreed);
+                    }
                 }
                 Err(ended) => return ended == TryRecvError::Empty,
             }
@@ -49,13 +55,17 @@ impl Agreements {
     }
 
     /// Takes what the endpoint hands out, as far as the thread has time for it. Each job that is done leads here again.
-    pub(crate) fn take(&mut self, endpoint: &mut Endpoint) {
+    /// Gives a job back if the thread has ended.
+    pub(crate) fn take(&mut self, endpoint: &mut Endpoint) -> Option<KeyAgreement> {
         while self.out < AT_ONCE
             && let Some(job) = endpoint.poll_key_agreement()
         {
-            // A job that is lost is repeated by whoever asked for it; that the thread has ended is seen in `collect`.
-            self.out += usize::from(self.jobs.send(job).is_ok());
+            if let Err(SendError(job)) = self.jobs.send(job) {
+                return Some(job);
+            }
+            self.out += 1;
         }
+        None
     }
 }
 
@@ -68,21 +78,101 @@ impl fmt::Debug for Agreements {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::mpsc::sync_channel;
 
     use rtmfp_core::EndpointConfig;
-    use rtmfp_core::profile::flash::FlashProfile;
+    use rtmfp_core::profile::plain::PlainProfile;
+    use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
+    use rtmfp_core::rand_core::CryptoRng;
 
     use super::*;
 
+    /// Panics when it is to make a key.
+    #[derive(Debug)]
+    struct Faulty(PlainProfile);
+
+    impl CryptoProfile for Faulty {
+        fn certificate(&self) -> &[u8] {
+            self.0.certificate()
+        }
+        fn is_authentic(&self, certificate: &[u8]) -> bool {
+            self.0.is_authentic(certificate)
+        }
+        fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+            self.0.selects(discriminator, certificate)
+        }
+        fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
+            self.0.canonical_discriminator(certificate)
+        }
+        fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
+            self.0.sign(message)
+        }
+        fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+            self.0.verify(certificate, message, signature)
+        }
+        fn prevails(&self, far_certificate: &[u8]) -> bool {
+            self.0.prevails(far_certificate)
+        }
+        fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
+            self.0.overrides(new, existing)
+        }
+        fn default_keys(&self) -> Box<dyn SessionKeys> {
+            self.0.default_keys()
+        }
+        fn prepare(&self, _rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+            panic!("as a faulty profile would")
+        }
+        fn initiate(
+            &self,
+            far_certificate: &[u8],
+            prepared: Option<PreparedKey>,
+            rng: &mut dyn CryptoRng,
+        ) -> Result<Initiation, KeyingError> {
+            self.0.initiate(far_certificate, prepared, rng)
+        }
+        fn respond(
+            &self,
+            far_certificate: &[u8],
+            component: &[u8],
+            prepared: Option<PreparedKey>,
+            rng: &mut dyn CryptoRng,
+        ) -> Result<Response, KeyingError> {
+            self.0.respond(far_certificate, component, prepared, rng)
+        }
+    }
+
+    /// With five keys to make.
+    fn endpoint() -> Endpoint {
+        let (profile, rng) = (Faulty(PlainProfile::new(b"near")), crate::system_rng().unwrap());
+        let mut config = EndpointConfig::default();
+        (config.max_key_agreements, config.max_prepared_keys) = (1, 5);
+        Endpoint::new(config, Arc::new(profile), rng, Instant::ORIGIN).unwrap()
+    }
+
     #[test]
-    fn a_thread_that_has_ended_is_seen() {
-        let mut rng = crate::system_rng().unwrap();
-        let profile = FlashProfile::builder().build(&mut *rng).unwrap();
-        let mut endpoint = Endpoint::new(EndpointConfig::default(), Arc::new(profile), rng, Instant::ORIGIN).unwrap();
+    fn a_thread_that_has_ended_is_seen_and_takes_nothing() {
+        let mut endpoint = endpoint();
         let mut agreements = Agreements::start(|| {}).unwrap();
         assert!(agreements.collect(Instant::ORIGIN, &mut endpoint));
-        // As if a job had panicked there, with another waiting.
-        (agreements.done, agreements.out) = (channel().1, AT_ONCE);
+        (agreements.done, agreements.jobs) = (channel().1, channel().0);
         assert!(!agreements.collect(Instant::ORIGIN, &mut endpoint));
+        assert!(agreements.take(&mut endpoint).is_some());
+        assert_eq!(core::iter::from_fn(|| endpoint.poll_key_agreement()).count(), 4, "one was taken, and given back");
+    }
+
+    /// It ended the thread, and the next would have ended the program.
+    #[test]
+    fn a_job_that_panics_takes_nothing_with_it() {
+        let mut endpoint = endpoint();
+        let (woken, wakes) = sync_channel(10);
+        let mut agreements = Agreements::start(move || woken.send(()).unwrap()).unwrap();
+        let mut done = 0;
+        while done < 5 {
+            assert!(agreements.take(&mut endpoint).is_none());
+            wakes.recv().unwrap();
+            done += 1;
+            assert!(agreements.collect(Instant::ORIGIN, &mut endpoint), "after {done}");
+        }
+        assert_eq!(agreements.out, 0);
     }
 }

@@ -185,11 +185,11 @@ impl Pump {
 
     /// Key agreements, behind all that is quickly done. True if one was computed here.
     fn agree(&mut self) -> bool {
-        if let Some(agreements) = &mut self.agreements {
-            agreements.take(&mut self.endpoint);
-            return false;
-        }
-        let Some(job) = self.endpoint.poll_key_agreement() else { return false };
+        let job = match &mut self.agreements {
+            Some(agreements) => agreements.take(&mut self.endpoint),
+            None => self.endpoint.poll_key_agreement(),
+        };
+        let Some(job) = job else { return false };
         let agreed = job.run();
         self.endpoint.handle_key_agreed(self.clock.now(), agreed);
         true
