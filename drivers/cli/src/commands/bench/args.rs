@@ -28,6 +28,8 @@ pub enum Subject {
     Idle(Idle),
     /// Round trips of small messages, alone and beside a bulk transfer
     Latency(Latency),
+    /// The throughput beside that of a bare pipe: the same packets sealed, sent and opened, and nothing else
+    Ceiling(Throughput),
 }
 
 impl Subject {
@@ -40,6 +42,7 @@ impl Subject {
             Self::Fanout(args) => &args.common,
             Self::Idle(args) => &args.common,
             Self::Latency(args) => &args.common,
+            Self::Ceiling(args) => &args.common,
         }
     }
 }

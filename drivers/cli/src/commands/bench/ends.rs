@@ -42,7 +42,7 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
 }
 
 /// An identity, and whether it can be reached by the name that everybody knows.
-fn profile(common: &BenchCommon, reached: bool) -> Result<Arc<dyn CryptoProfile>, Failure> {
+pub(super) fn profile(common: &BenchCommon, reached: bool) -> Result<Arc<dyn CryptoProfile>, Failure> {
     let mut rng = system_rng()?;
     if common.profile == Profile::Plain {
         let mut name = [0; 8];

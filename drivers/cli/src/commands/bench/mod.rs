@@ -4,11 +4,13 @@
 //! each field by itself. Fields that end in `_ns` are nanoseconds, others are counts, bytes or bytes a second.
 
 pub mod args;
+mod ceiling;
 mod ends;
 mod fanout;
 mod handshakes;
 mod idle;
 mod latency;
+mod pipe;
 mod stream;
 mod throughput;
 mod usage;
@@ -33,6 +35,7 @@ pub(super) fn run(args: &Bench) -> Result<(), Failure> {
         Subject::Fanout(args) => fanout::run(args),
         Subject::Idle(args) => idle::run(args),
         Subject::Latency(args) => latency::run(args),
+        Subject::Ceiling(args) => ceiling::run(args),
     }
 }
 

@@ -50,7 +50,7 @@ fn far(args: &Throughput) -> Result<(), Failure> {
     ends::serve(driver, &mut stream(args), |driver, stream| figures(driver.pump(), stream))
 }
 
-fn once(args: &Throughput) -> Result<Run, Failure> {
+pub(super) fn once(args: &Throughput) -> Result<Run, Failure> {
     let far = Far::start(&[])?;
     let mut driver = ends::driver(&args.common, ends::config(&args.common), args.common.far)?;
     let session = ends::open(driver.pump_mut(), &args.common, far.address)?;

@@ -16,6 +16,34 @@ pub(super) fn cpu_time() -> Duration {
     Duration::ZERO
 }
 
+/// Processor time of this thread, user and system.
+#[cfg(unix)]
+pub(super) fn thread_time() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
+}
+
+/// Processor time of this thread; not known on this system.
+#[cfg(not(unix))]
+pub(super) fn thread_time() -> Duration {
+    Duration::ZERO
+}
+
+/// Waits until something may have come, for a tenth of a second at most.
+#[cfg(unix)]
+pub(super) fn wait_readable(socket: &std::net::UdpSocket) {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let tenth = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+    // Whatever it says, the socket is asked next.
+    let _ = poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(&tenth));
+}
+
+/// Lets others work until something may have come.
+#[cfg(not(unix))]
+pub(super) fn wait_readable(_socket: &std::net::UdpSocket) {
+    std::thread::yield_now();
+}
+
 /// A clock finer than the core's, from any origin.
 #[cfg(unix)]
 pub(super) fn wall_time() -> Duration {
@@ -48,7 +76,7 @@ const PROCESSOR: &str = "RTMFP_BENCH_PROCESSOR";
 pub(super) fn pin(far: bool) {
     #[cfg(target_os = "linux")]
     {
-        use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+        use rustix::thread::{CpuSet, sched_getaffinity};
         let Ok(allowed) = sched_getaffinity(None) else { return };
         let own = if far {
             std::env::var(PROCESSOR).ok().and_then(|cpu| cpu.parse().ok())
@@ -60,15 +88,27 @@ pub(super) fn pin(far: bool) {
             }
             before
         };
-        if let Some(own) = own.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
-            let mut one = CpuSet::new();
-            one.set(own);
-            // A wish: without it the figures are only noisier.
-            let _ = sched_setaffinity(None, &one);
-        }
+        pin_to(own);
     }
     #[cfg(not(target_os = "linux"))]
     let _ = far;
+}
+
+/// Keeps this thread on the processor that is left for the far end.
+pub(super) fn pin_beside() {
+    #[cfg(target_os = "linux")]
+    pin_to(FOR_THE_FAR_END.get().copied());
+}
+
+#[cfg(target_os = "linux")]
+fn pin_to(processor: Option<usize>) {
+    use rustix::thread::{CpuSet, sched_setaffinity};
+    if let Some(processor) = processor.filter(|cpu| *cpu < CpuSet::MAX_CPU) {
+        let mut one = CpuSet::new();
+        one.set(processor);
+        // A wish: without it the figures are only noisier.
+        let _ = sched_setaffinity(None, &one);
+    }
 }
 
 /// What the far end is to find in its environment.
