@@ -1,6 +1,9 @@
 //! The bare encrypted pipe: packets of a session, sealed, sent, received and opened, and nothing else. No flows, no
 //! acknowledgements, no timers; a window of packets, so that none is lost. What no protocol over the same system calls and
 //! the same cryptography can be faster than.
+//!
+//! Its ends are two threads, where those of the other measurements are processes, and it counts all that it opens, where the
+//! others count messages only: that is one or two percent more.
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -59,8 +62,9 @@ pub(super) fn run(common: &BenchCommon, bytes: u64, segments: usize) -> Result<P
     let sent = sender.run(&news, packets);
     let (took, used) = (wall_time().saturating_sub(began), thread_time().saturating_sub(cpu));
     let received = receiver.join().map_err(|_| Failure::new(Code::Local, "the receiver failed"))?;
-    sent?;
+    // Without a receiver the sender only sees that nothing comes back: what the receiver says is why.
     let (opened, receiver) = received?;
+    sent?;
     Ok(Piped { bytes: opened, packets, took, sender: used, receiver })
 }
 
