@@ -227,8 +227,9 @@ impl Jobs {
 impl Endpoint {
     /// The next key agreement to compute, if [`max_key_agreements`](crate::EndpointConfig::max_key_agreements) says that
     /// they are handed out; or, if none waits, the making of one of the keys that
-    /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead. To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives
-    /// `None`; the endpoint works on meanwhile.
+    /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead, of which few are out at once.
+    /// To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives `None`; the endpoint works
+    /// on meanwhile.
     pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
         let Some(mut job) = self.jobs.own.pop_front().or_else(|| self.jobs.of_peers.pop_front()) else {
             return self.prepare_key();

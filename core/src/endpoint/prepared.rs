@@ -10,11 +10,14 @@ use crate::error::DropReason;
 use crate::profile::PreparedKey;
 use crate::time::Instant;
 
+/// Keys that are being made at once, at most: what a session waits for may come to stand behind them.
+const AT_ONCE: usize = 4;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct PreparedKeys {
     ready: Vec<PreparedKey>,
-    /// Jobs whose result is not back, and since when.
+    /// Jobs whose result is not back, and since when: [`AT_ONCE`] at most.
     making: BTreeMap<u64, Instant>,
     /// The profile makes none.
     useless: bool,
@@ -41,13 +44,12 @@ impl PreparedKeys {
 
     /// Whether one more is to be made; if none comes back, others take the place of those.
     fn wants(&mut self, now: Instant, most: usize) -> bool {
-        if self.useless || self.ready.len() >= most {
+        let wanted = most.saturating_sub(self.ready.len()).min(AT_ONCE);
+        if self.useless || wanted == 0 {
             return false;
         }
-        if self.ready.len() + self.making.len() >= most {
-            self.making.retain(|_, since| now.saturating_duration_since(*since) <= LOST_AFTER);
-        }
-        self.ready.len() + self.making.len() < most
+        self.making.retain(|_, since| now.saturating_duration_since(*since) <= LOST_AFTER);
+        self.making.len() < wanted
     }
 }
 

@@ -67,6 +67,18 @@ fn what_a_session_waits_for_is_computed_first() {
     assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
 }
 
+/// Whoever asks for jobs until there are none, and computes them in that order, would have had all of them before the next
+/// session's.
+#[test]
+fn few_keys_are_made_at_once() {
+    let mut pair = flash(5, 100);
+    let mut out = jobs(&mut pair, A);
+    assert_eq!(out.len(), 4);
+    let now = pair.now;
+    pair.nodes[A].endpoint.handle_key_agreed(now, out.remove(0).run());
+    assert_eq!(jobs(&mut pair, A).len(), 1, "for the one that came back");
+}
+
 #[test]
 fn keys_that_never_come_back_are_made_again_after_a_minute() {
     let mut pair = flash(3, 2);
