@@ -116,7 +116,8 @@ pub enum OpenFailure {
     },
     /// The far end prevailed in glare, and its session takes the place of this one (RFC 7016 §3.5.1.3).
     Glare,
-    /// The two ends have no key agreement in common, or a required protection was not offered.
+    /// The two ends have no key agreement in common, or a required protection was not offered, or the computation was
+    /// lost.
     KeyAgreement,
 }
 

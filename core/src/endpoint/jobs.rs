@@ -63,7 +63,8 @@ enum Work {
 
 enum Outcome {
     Initiated(Result<Initiation, KeyingError>),
-    Finished(Box<dyn PendingKeying>, Result<Box<dyn SessionKeys>, KeyingError>),
+    /// With what the next attempt needs, unless it was lost.
+    Finished(Option<Box<dyn PendingKeying>>, Result<Box<dyn SessionKeys>, KeyingError>),
     Responded(Result<Response, KeyingError>),
     Prepared(Option<PreparedKey>),
 }
@@ -82,12 +83,26 @@ impl KeyAgreement {
             }
             Work::Finish { pending, component } => {
                 let keys = pending.finish(&component);
-                Outcome::Finished(pending, keys)
+                Outcome::Finished(Some(pending), keys)
             }
             Work::Respond { far_certificate, component } => {
                 Outcome::Responded(self.profile.respond(&far_certificate, &component, self.prepared, &mut self.rng))
             }
             Work::Prepare => Outcome::Prepared(self.profile.prepare(&mut self.rng)),
+        };
+        KeyAgreed { id: self.id, outcome }
+    }
+
+    /// What to hand back if [`run`](Self::run) does not return, because the profile panicked: to be asked for before. Then
+    /// an opening fails in seconds, with [`KeyAgreement`](crate::event::OpenFailure::KeyAgreement), instead of when its
+    /// time is over; what a peer began is dropped and counted; and no more keys are made ahead.
+    #[must_use]
+    pub const fn if_lost(&self) -> KeyAgreed {
+        let outcome = match self.work {
+            Work::Initiate { .. } => Outcome::Initiated(Err(KeyingError::Lost)),
+            Work::Finish { .. } => Outcome::Finished(None, Err(KeyingError::Lost)),
+            Work::Respond { .. } => Outcome::Responded(Err(KeyingError::Lost)),
+            Work::Prepare => Outcome::Prepared(None),
         };
         KeyAgreed { id: self.id, outcome }
     }

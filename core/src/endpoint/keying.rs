@@ -206,7 +206,7 @@ impl Endpoint {
             return Ok(());
         }
         let keys = pending.finish(chunk.component);
-        self.keying_agreed(slot, chunk.session_id, pending, keys)
+        self.keying_agreed(slot, chunk.session_id, Some(pending), keys)
     }
 
     /// The two halves were combined, for a session that may have come to its end meanwhile.
@@ -214,7 +214,7 @@ impl Endpoint {
         &mut self,
         slot: u32,
         tx_id: u32,
-        pending: Box<dyn PendingKeying>,
+        pending: Option<Box<dyn PendingKeying>>,
         keys: Result<Box<dyn SessionKeys>, KeyingError>,
     ) -> Result<(), DropReason> {
         let now = self.now;
@@ -222,7 +222,7 @@ impl Endpoint {
         let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
         let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
         let Ok(keys) = keys else {
-            keying.pending = Some(pending);
+            keying.pending = pending;
             keying.failures += 1;
             opening.no_agreement(now);
             self.settle(slot);

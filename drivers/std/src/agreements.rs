@@ -13,9 +13,7 @@ const AT_ONCE: usize = 2;
 /// A thread that computes key agreements one after the other. It ends when this is dropped, after the one that it is at.
 pub(crate) struct Agreements {
     jobs: Sender<KeyAgreement>,
-    /// None: the job panicked, and its key agreement is lost. A profile must not, but a peer that finds out how to make it
-    /// must not stop all others.
-    done: Receiver<Option<KeyAgreed>>,
+    done: Receiver<KeyAgreed>,
     /// Jobs that the thread has.
     out: usize,
 }
@@ -27,8 +25,10 @@ impl Agreements {
         let (results, done) = channel();
         thread::Builder::new().name("rtmfp-keys".to_owned()).spawn(move || {
             for job in todo {
-                // Nothing is left of the job but what it returns.
-                let agreed = catch_unwind(AssertUnwindSafe(|| job.run())).ok();
+                // A profile must not panic, but a peer that finds out how to make it must not stop all others. Nothing is
+                // left of the job but what it returns.
+                let lost = job.if_lost();
+                let agreed = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(lost);
                 if results.send(agreed).is_err() {
                     return;
                 }
@@ -45,9 +45,7 @@ impl Agreements {
             match self.done.try_recv() {
                 Ok(agreed) => {
                     self.out -= 1;
-                    if let Some(agreed) = agreed {
-                        endpoint.handle_key_agreed(now, agreed);
-                    }
+                    endpoint.handle_key_agreed(now, agreed);
                 }
                 Err(ended) => return ended == TryRecvError::Empty,
             }
@@ -78,7 +76,9 @@ impl fmt::Debug for Agreements {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::sync::mpsc::sync_channel;
+    use std::time::Duration;
 
     use rtmfp_core::EndpointConfig;
     use rtmfp_core::profile::plain::PlainProfile;
@@ -87,9 +87,9 @@ mod tests {
 
     use super::*;
 
-    /// Panics when it is to make a key.
+    /// Panics when it is to make its first key, and counts what it was asked for.
     #[derive(Debug)]
-    struct Faulty(PlainProfile);
+    struct Faulty(PlainProfile, Arc<AtomicUsize>);
 
     impl CryptoProfile for Faulty {
         fn certificate(&self) -> &[u8] {
@@ -120,7 +120,8 @@ mod tests {
             self.0.default_keys()
         }
         fn prepare(&self, _rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
-            panic!("as a faulty profile would")
+            assert!(self.1.fetch_add(1, Ordering::SeqCst) > 0, "as a faulty profile would");
+            None
         }
         fn initiate(
             &self,
@@ -141,38 +142,39 @@ mod tests {
         }
     }
 
-    /// With five keys to make.
-    fn endpoint() -> Endpoint {
-        let (profile, rng) = (Faulty(PlainProfile::new(b"near")), crate::system_rng().unwrap());
+    /// With three keys to make, which are jobs at once.
+    fn endpoint() -> (Endpoint, Arc<AtomicUsize>) {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let (profile, rng) = (Faulty(PlainProfile::new(b"near"), Arc::clone(&asked)), crate::system_rng().unwrap());
         let mut config = EndpointConfig::default();
-        (config.max_key_agreements, config.max_prepared_keys) = (1, 5);
-        Endpoint::new(config, Arc::new(profile), rng, Instant::ORIGIN).unwrap()
+        (config.max_key_agreements, config.max_prepared_keys) = (1, 3);
+        (Endpoint::new(config, Arc::new(profile), rng, Instant::ORIGIN).unwrap(), asked)
     }
 
     #[test]
     fn a_thread_that_has_ended_is_seen_and_takes_nothing() {
-        let mut endpoint = endpoint();
+        let (mut endpoint, _) = endpoint();
         let mut agreements = Agreements::start(|| {}).unwrap();
         assert!(agreements.collect(Instant::ORIGIN, &mut endpoint));
         (agreements.done, agreements.jobs) = (channel().1, channel().0);
         assert!(!agreements.collect(Instant::ORIGIN, &mut endpoint));
         assert!(agreements.take(&mut endpoint).is_some());
-        assert_eq!(core::iter::from_fn(|| endpoint.poll_key_agreement()).count(), 4, "one was taken, and given back");
+        assert_eq!(core::iter::from_fn(|| endpoint.poll_key_agreement()).count(), 2, "one was taken, and given back");
     }
 
     /// It ended the thread, and the next would have ended the program.
     #[test]
     fn a_job_that_panics_takes_nothing_with_it() {
-        let mut endpoint = endpoint();
+        let (mut endpoint, asked) = endpoint();
         let (woken, wakes) = sync_channel(10);
         let mut agreements = Agreements::start(move || woken.send(()).unwrap()).unwrap();
-        let mut done = 0;
-        while done < 5 {
-            assert!(agreements.take(&mut endpoint).is_none());
-            wakes.recv().unwrap();
-            done += 1;
+        assert!(agreements.take(&mut endpoint).is_none());
+        for done in 1..=AT_ONCE {
+            wakes.recv_timeout(Duration::from_secs(60)).unwrap();
             assert!(agreements.collect(Instant::ORIGIN, &mut endpoint), "after {done}");
         }
-        assert_eq!(agreements.out, 0);
+        assert_eq!((agreements.out, asked.load(Ordering::SeqCst)), (0, AT_ONCE), "the next was computed");
+        assert_eq!(endpoint.stats().unexpected, 0, "the endpoint was told of the one that was lost");
+        assert!(endpoint.poll_key_agreement().is_none(), "and has no more of them");
     }
 }

@@ -268,3 +268,40 @@ fn own_jobs_go_in_their_order_and_before_those_of_peers() {
     assert_eq!(compute(&mut pair, A), 1);
     assert_eq!(pair.nodes[A].endpoint.sessions().count(), 3);
 }
+
+/// An opening waited for its job until its time was over, 95 s; what a peer began was dropped and not counted.
+#[test]
+fn a_job_that_is_handed_back_as_lost_ends_what_waits_for_it() {
+    let mut pair = Pair::with_config(19, config(4));
+    let lose = |pair: &mut Pair, node: usize| {
+        let lost: Vec<_> = jobs(pair, node).iter().map(KeyAgreement::if_lost).collect();
+        let (now, count) = (pair.now, lost.len());
+        lost.into_iter().for_each(|lost| pair.nodes[node].endpoint.handle_key_agreed(now, lost));
+        count
+    };
+    let failed = |pair: &Pair, session| {
+        let failed = Event::SessionFailed { session, reason: OpenFailure::KeyAgreement };
+        pair.nodes[A].events.contains(&failed)
+    };
+    // The initiator's half.
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    assert_eq!(lose(&mut pair, A), 1);
+    pair.run_for_millis(3_100);
+    assert!(failed(&pair, session));
+
+    // The responder's, which the initiator asks for again; then the combination of both.
+    let session = pair.open(A);
+    pair.run_for_millis(60);
+    compute(&mut pair, A);
+    pair.run_for_millis(60);
+    let dropped = pair.nodes[B].endpoint.stats().dropped_not_authentic;
+    assert_eq!(lose(&mut pair, B), 1);
+    assert_eq!(pair.nodes[B].endpoint.stats().dropped_not_authentic, dropped + 1);
+    pair.run_for_millis(3_000);
+    assert_eq!(compute(&mut pair, B), 1);
+    pair.run_for_millis(60);
+    assert_eq!(lose(&mut pair, A), 1);
+    pair.run_for_millis(3_100);
+    assert!(failed(&pair, session));
+}
