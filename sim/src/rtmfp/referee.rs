@@ -9,7 +9,7 @@ use rtmfp_core::wire::{AckBitmap, AckRanges, Chunk, PacketHeader};
 
 use super::sent::{Fragment, SentFlows};
 use super::tap::Tap;
-use super::witness::Witness;
+use super::witness::{Held, Witness};
 use super::yielding::LATELY;
 use crate::time::{Span, Time};
 
@@ -120,7 +120,6 @@ impl Tap for EndWatch {
         self.sends(plain);
     }
     fn opened(&mut self, plain: &[u8]) {
-        self.witness.opened(plain);
         self.receives(plain);
     }
 }
@@ -144,8 +143,11 @@ impl EndWatch {
 
     fn receives(&mut self, plain: &[u8]) {
         let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
-        let (mut last, mut acknowledges, mut proves, mut new) = (None, false, false, false);
+        let (mut last, mut acknowledges, mut new, mut held) = (None, false, false, Held::default());
         for chunk in chunks {
+            if let Ok(chunk) = &chunk {
+                self.witness.sees(&mut held, chunk);
+            }
             match chunk {
                 Ok(Chunk::UserData(data)) => {
                     let fsn = data.forward_sequence_number();
@@ -163,17 +165,17 @@ impl EndWatch {
                     acknowledges = true;
                     self.sent.acknowledged(flow_id, cumulative_ack);
                 }
-                Ok(Chunk::PingReply(_)) => proves = true,
                 Ok(Chunk::Ping(_)) => self.pinged(),
                 Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 _ => {}
             }
         }
+        self.witness.holds(held);
         self.witness.note(self.end, |end, now| {
             end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
             end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
         });
-        if acknowledges || proves {
+        if acknowledges || held.proves {
             // Acknowledgements handled together add up.
             self.allowed = if self.data_packets == 0 { (self.allowed + BURST).min(TOGETHER) } else { BURST };
             self.data_packets = 0;

@@ -104,17 +104,30 @@ impl Witness {
         self.seen(|seen| seen.now)
     }
 
-    pub(super) fn opened(&self, plain: &[u8]) {
+    fn opened(&self, plain: &[u8]) {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
-        let mut held = Held { opened: true, ..self.held() };
-        for chunk in chunks {
-            if let Ok(Chunk::ForwardedHello(hello)) = chunk {
-                self.referee().introduce(hello.reply_address.socket);
-            }
-            held.proves |= matches!(chunk, Ok(Chunk::PingReply(_) | Chunk::InitiatorKeying(_)));
-            held.hello |= matches!(chunk, Ok(Chunk::InitiatorHello(_)));
+        let mut held = Held::default();
+        for chunk in chunks.flatten() {
+            self.sees(&mut held, &chunk);
         }
-        self.seen(|seen| seen.held = held);
+        self.holds(held);
+    }
+
+    /// Adds what a chunk is to what the packet holds.
+    pub(super) fn sees(&self, held: &mut Held, chunk: &Chunk<'_>) {
+        if let Chunk::ForwardedHello(hello) = chunk {
+            self.referee().introduce(hello.reply_address.socket);
+        }
+        held.proves |= matches!(chunk, Chunk::PingReply(_) | Chunk::InitiatorKeying(_));
+        held.hello |= matches!(chunk, Chunk::InitiatorHello(_));
+    }
+
+    /// A packet of the datagram was opened, and held this.
+    pub(super) fn holds(&self, held: Held) {
+        self.seen(|seen| {
+            let Held { proves, hello, .. } = seen.held;
+            seen.held = Held { opened: true, proves: proves | held.proves, hello: hello | held.hello };
+        });
     }
 
     /// A number for another end of a session, which has this nonce.
