@@ -10,9 +10,8 @@ const MANY_LINES: usize = 400;
 const MOST_LINES_OF_TESTS: usize = 1_000;
 
 /// Folders that may read a clock, each with the reason.
-const MAY_READ_CLOCKS: [(&str, &str); 4] = [
+const MAY_READ_CLOCKS: [(&str, &str); 3] = [
     ("sim/src/cli/", "the program says how long it took, and keeps to budgets of time; no outcome depends on it"),
-    ("sim/examples/engine.rs", "it measures the engine in real time; no outcome depends on it"),
     ("drivers/", "this is where time enters"),
     ("tests/benches/", "a benchmark measures real time; no outcome depends on it"),
 ];
