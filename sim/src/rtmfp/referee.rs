@@ -143,7 +143,8 @@ impl EndWatch {
 
     fn receives(&mut self, plain: &[u8]) {
         let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
-        let (mut last, mut acknowledges, mut new, mut held) = (None, false, false, Held::default());
+        let (mut last, mut acknowledges, mut replies, mut new) = (None, false, false, false);
+        let mut held = Held::default();
         for chunk in chunks {
             if let Ok(chunk) = &chunk {
                 self.witness.sees(&mut held, chunk);
@@ -165,6 +166,7 @@ impl EndWatch {
                     acknowledges = true;
                     self.sent.acknowledged(flow_id, cumulative_ack);
                 }
+                Ok(Chunk::PingReply(_)) => replies = true,
                 Ok(Chunk::Ping(_)) => self.pinged(),
                 Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
                 _ => {}
@@ -175,7 +177,7 @@ impl EndWatch {
             end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
             end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
         });
-        if acknowledges || held.proves {
+        if acknowledges || replies {
             // Acknowledgements handled together add up.
             self.allowed = if self.data_packets == 0 { (self.allowed + BURST).min(TOGETHER) } else { BURST };
             self.data_packets = 0;
