@@ -94,23 +94,37 @@ impl Arena {
         self.buffers.len() - self.free_buffers.len()
     }
 
-    /// An empty buffer, to be filled before it becomes a packet's.
+    /// The buffer that is taken next, empty: to be filled if there is something to fill it with.
+    pub(crate) fn next_buffer(&mut self) -> &mut Vec<u8> {
+        let id = match self.free_buffers.last() {
+            Some(&id) => id,
+            None => {
+                let id = u32::try_from(self.buffers.len()).unwrap_or(u32::MAX);
+                self.buffers.push(Buffer::default());
+                self.free_buffers.push(id);
+                id
+            }
+        };
+        let bytes = &mut self.buffers[id as usize].bytes;
+        bytes.clear();
+        bytes
+    }
+
+    /// Takes the buffer that [`next_buffer`](Self::next_buffer) has given, for a packet.
     pub(crate) fn take_buffer(&mut self) -> u32 {
-        if let Some(id) = self.free_buffers.pop() {
-            let buffer = &mut self.buffers[id as usize];
-            buffer.bytes.clear();
-            buffer.users = 1;
-            return id;
-        }
-        self.buffers.push(Buffer { bytes: Vec::new(), users: 1 });
-        u32::try_from(self.buffers.len() - 1).unwrap_or(u32::MAX)
+        let Some(id) = self.free_buffers.pop() else {
+            self.next_buffer();
+            return self.take_buffer();
+        };
+        self.buffers[id as usize].users = 1;
+        id
     }
 
     pub(crate) fn buffer_mut(&mut self, id: u32) -> &mut Vec<u8> {
         &mut self.buffers[id as usize].bytes
     }
 
-    pub(crate) fn release_buffer(&mut self, id: u32) {
+    fn release_buffer(&mut self, id: u32) {
         let buffer = &mut self.buffers[id as usize];
         buffer.users -= 1;
         if buffer.users == 0 {
@@ -137,6 +151,24 @@ impl Arena {
         &mut self.packets[id.0 as usize]
     }
 
+    /// Reads both lines of a packet, for no other end than to have them near.
+    pub(crate) fn touch(&self, id: PacketId) -> u64 {
+        let packet = self.get(id);
+        packet.uid ^ u64::from(packet.src.port()) ^ u64::from(packet.epoch) ^ packet.digest
+    }
+
+    /// The same for where its bytes are …
+    pub(crate) fn touch_buffer(&self, id: PacketId) -> u64 {
+        self.bytes(id).len() as u64
+    }
+
+    /// … and the bytes, of which hardware that sees a beginning fetches the rest.
+    pub(crate) fn touch_bytes(&self, id: PacketId) -> u64 {
+        let bytes = self.bytes(id);
+        let line = |at: usize| bytes.get(at).map_or(0, |&byte| u64::from(byte));
+        line(0) ^ line(64)
+    }
+
     /// The packet's bytes.
     #[must_use]
     pub(crate) fn bytes(&self, id: PacketId) -> &[u8] {
@@ -154,6 +186,7 @@ impl Arena {
     pub(crate) fn bytes_mut(&mut self, id: PacketId) -> &mut Vec<u8> {
         let shared = self.packets[id.0 as usize].buffer;
         if self.buffers[shared as usize].users > 1 {
+            self.next_buffer();
             let own = self.take_buffer();
             // Both are wanted at once: the new one's storage is taken out for the copy.
             let mut bytes = core::mem::take(&mut self.buffers[own as usize].bytes);
@@ -194,8 +227,8 @@ mod tests {
     use super::*;
 
     fn packet(arena: &mut Arena, bytes: &[u8]) -> PacketId {
+        arena.next_buffer().extend_from_slice(bytes);
         let buffer = arena.take_buffer();
-        arena.buffer_mut(buffer).extend_from_slice(bytes);
         let addr = SocketAddr::from(([10, 0, 0, 1], 1));
         arena.insert(Packet {
             src: addr,

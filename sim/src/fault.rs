@@ -222,10 +222,15 @@ impl Faults {
     }
 
     /// What is really decided where a stage has drawn `drawn`.
+    #[inline]
     pub(crate) fn filter(&mut self, lane: u32, ordinal: u64, stage: u8, drawn: Decision) -> Decision {
         if drawn == Decision::Pass && self.given.is_empty() {
-            return drawn;
+            return Decision::Pass;
         }
+        self.decide(lane, ordinal, stage, drawn)
+    }
+
+    fn decide(&mut self, lane: u32, ordinal: u64, stage: u8, drawn: Decision) -> Decision {
         let at = place(lane, ordinal, Some(stage));
         let decision = match (self.given.get(&at), self.mode) {
             (Some(&given), _) => given,

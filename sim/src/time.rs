@@ -137,16 +137,29 @@ pub const fn mul_div(a: u64, b: u64, c: u64) -> u64 {
 pub struct Serialiser {
     /// When the last bit of what was accepted leaves, rounded down.
     busy_until: u64,
-    /// What was rounded off, in units of 1/`remainder_rate` ns.
+    /// What was rounded off, in units of 1/`rate` ns.
     remainder: u64,
-    remainder_rate: u64,
+    /// The rate of what was accepted last.
+    rate: u64,
 }
 
 impl Serialiser {
     /// One that has accepted nothing.
     #[must_use]
     pub const fn new() -> Self {
-        Self { busy_until: 0, remainder: 0, remainder_rate: 0 }
+        Self { busy_until: 0, remainder: 0, rate: 0 }
+    }
+
+    /// The same, as if something had been accepted at this rate: it is what [`rate`](Self::rate) says.
+    #[must_use]
+    pub const fn at(rate: Rate) -> Self {
+        Self { busy_until: 0, remainder: 0, rate: rate.0 }
+    }
+
+    /// The rate of what was accepted last.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate(self.rate)
     }
 
     /// When everything accepted so far has left.
@@ -166,12 +179,12 @@ impl Serialiser {
             self.busy_until = now.0;
             self.remainder = 0;
         }
-        if self.remainder_rate != rate.0 {
+        if self.rate != rate.0 {
             // Less than a nanosecond; carried as exactly as the new unit allows.
-            if self.remainder_rate != 0 {
-                self.remainder = mul_div(self.remainder, rate.0, self.remainder_rate);
+            if self.rate != 0 {
+                self.remainder = mul_div(self.remainder, rate.0, self.rate);
             }
-            self.remainder_rate = rate.0;
+            self.rate = rate.0;
         }
         let total = match bytes.checked_mul(8 * NANOS) {
             Some(bits) if bits <= u64::MAX - self.remainder => {

@@ -30,16 +30,7 @@ pub fn digest(bytes: &[u8]) -> u64 {
         mix_block(&mut lanes, block);
     }
     if !rest.is_empty() {
-        // The length, taken in above, tells the zeros from bytes.
-        let mut last = [0; 64];
-        for (to, from) in last.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        if let (true, Some(half)) = (rest.len() <= 32, last.first_chunk::<32>()) {
-            mix_half(&mut lanes, half);
-        } else {
-            mix_block(&mut lanes, &last);
-        }
+        mix_rest(&mut lanes, rest);
     }
     let [a, b, c, d] = lanes;
     fold(fold(a ^ K2, b ^ K3) ^ K1, fold(c ^ K0, d ^ K1) ^ K2)
@@ -48,23 +39,33 @@ pub fn digest(bytes: &[u8]) -> u64 {
 fn mix_block(lanes: &mut [u64; 4], block: &[u8; 64]) {
     let (words, _) = block.as_chunks::<8>();
     if let &[w0, w1, w2, w3, w4, w5, w6, w7] = words {
-        let [a, b, c, d] = *lanes;
-        let word = u64::from_le_bytes;
-        *lanes = [
-            fold(word(w0) ^ K1 ^ a, word(w1) ^ K2),
-            fold(word(w2) ^ K3 ^ b, word(w3) ^ K0),
-            fold(word(w4) ^ K0 ^ c, word(w5) ^ K3),
-            fold(word(w6) ^ K2 ^ d, word(w7) ^ K1),
-        ];
+        mix_words(lanes, [w0, w1, w2, w3, w4, w5, w6, w7].map(u64::from_le_bytes));
     }
 }
 
-fn mix_half(lanes: &mut [u64; 4], half: &[u8; 32]) {
-    let (words, _) = half.as_chunks::<8>();
-    if let &[w0, w1, w2, w3] = words {
+const fn mix_words(lanes: &mut [u64; 4], [w0, w1, w2, w3, w4, w5, w6, w7]: [u64; 8]) {
+    let [a, b, c, d] = *lanes;
+    *lanes = [
+        fold(w0 ^ K1 ^ a, w1 ^ K2),
+        fold(w2 ^ K3 ^ b, w3 ^ K0),
+        fold(w4 ^ K0 ^ c, w5 ^ K3),
+        fold(w6 ^ K2 ^ d, w7 ^ K1),
+    ];
+}
+
+/// The bytes after the last whole block, as if zeros followed: the length, which is hashed too, tells them from bytes.
+fn mix_rest(lanes: &mut [u64; 4], rest: &[u8]) {
+    let (whole, part) = rest.as_chunks::<8>();
+    // Put together in a register. In memory, what is written byte by byte cannot soon be read as a word.
+    let last = part.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+    let mut words = whole.iter().map(|word| u64::from_le_bytes(*word)).chain([last]);
+    let mut next = || words.next().unwrap_or(0);
+    if rest.len() <= 32 {
         let [a, b, ..] = lanes;
-        *a = fold(u64::from_le_bytes(w0) ^ K1 ^ *a, u64::from_le_bytes(w1) ^ K2);
-        *b = fold(u64::from_le_bytes(w2) ^ K3 ^ *b, u64::from_le_bytes(w3) ^ K0);
+        *a = fold(next() ^ K1 ^ *a, next() ^ K2);
+        *b = fold(next() ^ K3 ^ *b, next() ^ K0);
+    } else {
+        mix_words(lanes, [next(), next(), next(), next(), next(), next(), next(), next()]);
     }
 }
 

@@ -11,35 +11,48 @@ use crate::time::Time;
 const LEVELS: usize = 7;
 const SLOTS: usize = 64;
 const GROUP: u32 = 6;
+/// The part of a key in [`Wheel::order`] that is a place.
+const PLACE: u64 = 0xffff_ffff;
 
+/// An event in a slot. Those of a slot stand in the order in which they were pushed.
 #[derive(Clone, Copy, Debug)]
 struct Entry<T> {
+    time: u64,
+    item: T,
+}
+
+/// An event in a heap, where its place says nothing.
+#[derive(Clone, Copy, Debug)]
+struct Numbered<T> {
     time: u64,
     seq: u64,
     item: T,
 }
 
-impl<T> PartialEq for Entry<T> {
+impl<T> PartialEq for Numbered<T> {
     fn eq(&self, other: &Self) -> bool {
         self.cmp(other) == Ordering::Equal
     }
 }
 
-impl<T> Eq for Entry<T> {}
+impl<T> Eq for Numbered<T> {}
 
-impl<T> PartialOrd for Entry<T> {
+impl<T> PartialOrd for Numbered<T> {
     fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl<T> Ord for Entry<T> {
+impl<T> Ord for Numbered<T> {
     fn cmp(&self, other: &Self) -> Ordering {
         (self.time, self.seq).cmp(&(other.time, other.seq))
     }
 }
 
 /// A queue of timed events. Events of equal time come in the order in which they were pushed.
+///
+/// Slots need no sequence numbers: whatever is pushed for a tick goes to the end of the one slot that has this tick by
+/// then, and a slot that comes nearer is emptied in order before anything can be pushed behind it.
 #[derive(Debug)]
 pub struct Wheel<T> {
     shift: u32,
@@ -47,19 +60,27 @@ pub struct Wheel<T> {
     tick: u64,
     seq: u64,
     len: usize,
-    /// The events of the current tick, the next one last.
+    /// The events of the current tick, as they were pushed.
     ready: Vec<Entry<T>>,
+    /// Those of them that are left, the next one last: the time within the tick, and below it the place in `ready`.
+    /// Sorting these is faster than sorting events.
+    order: Vec<u64>,
+    /// Whether nobody has asked for the events of this tick yet.
+    fresh: bool,
     /// Those that were added after its tick had come.
-    late: BinaryHeap<Reverse<Entry<T>>>,
+    late: BinaryHeap<Reverse<Numbered<T>>>,
     slots: Vec<Vec<Entry<T>>>,
     occupied: [u64; LEVELS],
     /// Beyond the top level.
-    far: BinaryHeap<Reverse<Entry<T>>>,
+    far: BinaryHeap<Reverse<Numbered<T>>>,
     /// Reused when a slot is emptied.
     scratch: Vec<Entry<T>>,
 }
 
-#[expect(clippy::indexing_slicing, reason = "levels and slots are masked to the sizes of the arrays")]
+#[expect(
+    clippy::indexing_slicing,
+    reason = "levels and slots are masked to the sizes of the arrays, places are counted"
+)]
 impl<T: Copy> Wheel<T> {
     /// A wheel with a tick of 2^`shift` nanoseconds (at most 2^20, about a millisecond).
     #[must_use]
@@ -70,6 +91,8 @@ impl<T: Copy> Wheel<T> {
             seq: 0,
             len: 0,
             ready: Vec::new(),
+            order: Vec::new(),
+            fresh: false,
             late: BinaryHeap::new(),
             slots: (0..LEVELS * SLOTS).map(|_| Vec::new()).collect(),
             occupied: [0; LEVELS],
@@ -91,35 +114,47 @@ impl<T: Copy> Wheel<T> {
     }
 
     /// Adds an event. Pushing into the past is allowed: it comes next.
+    // Inlined, as the whole way to the slot is: the event is written where it stays. Written to the stack in parts and
+    // then copied as one, it would have to wait for all stores before it.
+    #[inline(always)]
     pub fn push(&mut self, time: Time, item: T) {
-        let entry = Entry { time: time.0, seq: self.seq, item };
-        self.seq += 1;
         self.len += 1;
-        self.place(entry);
+        self.place(time.0, item);
     }
 
-    fn place(&mut self, entry: Entry<T>) {
-        let tick = entry.time >> self.shift;
+    #[inline(always)]
+    fn place(&mut self, time: u64, item: T) {
+        let tick = time >> self.shift;
         if tick <= self.tick {
-            self.late.push(Reverse(entry));
-            return;
+            return Self::number(&mut self.late, &mut self.seq, time, item);
         }
         let level = ((63 - (tick ^ self.tick).leading_zeros()) / GROUP) as usize;
         if level >= LEVELS {
-            self.far.push(Reverse(entry));
-            return;
+            return Self::number(&mut self.far, &mut self.seq, time, item);
         }
         let slot = (tick >> (GROUP * level as u32)) as usize % SLOTS;
         self.occupied[level] |= 1 << slot;
-        self.slots[level * SLOTS + slot].push(entry);
+        self.slots[level * SLOTS + slot].push(Entry { time, item });
+    }
+
+    #[inline(never)]
+    fn number(heap: &mut BinaryHeap<Reverse<Numbered<T>>>, seq: &mut u64, time: u64, item: T) {
+        *seq += 1;
+        heap.push(Reverse(Numbered { time, seq: *seq, item }));
+    }
+
+    /// The next event of `ready`.
+    fn first(&self) -> Option<Entry<T>> {
+        self.order.last().map(|&key| self.ready[(key & PLACE) as usize])
     }
 
     /// When the next event is due.
     pub fn peek(&mut self) -> Option<Time> {
         self.advance();
-        match (self.ready.last(), self.late.peek()) {
+        match (self.first(), self.late.peek()) {
             (Some(ready), Some(Reverse(late))) => Some(Time(ready.time.min(late.time))),
-            (Some(entry), None) | (None, Some(Reverse(entry))) => Some(Time(entry.time)),
+            (Some(entry), None) => Some(Time(entry.time)),
+            (None, Some(Reverse(entry))) => Some(Time(entry.time)),
             (None, None) => None,
         }
     }
@@ -132,25 +167,38 @@ impl<T: Copy> Wheel<T> {
     /// The next event, if it is not after `limit`.
     pub fn pop_until(&mut self, limit: Time) -> Option<(Time, T)> {
         self.advance();
-        let is_late = match (self.ready.last(), self.late.peek()) {
-            (Some(ready), Some(Reverse(late))) => late < ready,
-            (ready, _) => ready.is_none(),
+        // What is late was pushed later: of two at the same time it is the second.
+        let ready = self.first().filter(|ready| self.late.peek().is_none_or(|Reverse(late)| ready.time <= late.time));
+        let (time, item) = match ready {
+            Some(entry) => (entry.time, entry.item),
+            None => self.late.peek().map(|Reverse(entry)| (entry.time, entry.item))?,
         };
-        let entry = if is_late {
-            if self.late.peek()?.0.time > limit.0 {
-                return None;
-            }
-            self.late.pop()?.0
+        if time > limit.0 {
+            return None;
+        }
+        if ready.is_some() {
+            self.order.pop();
         } else {
-            self.ready.pop_if(|entry| entry.time <= limit.0)?
-        };
+            self.late.pop();
+        }
         self.len -= 1;
-        Some((Time(entry.time), entry.item))
+        Some((Time(time), item))
+    }
+
+    /// Whether a tick has just begun with at least so many events.
+    pub(crate) const fn is_fresh(&self, least: usize) -> bool {
+        self.fresh && self.ready.len() >= least
+    }
+
+    /// The events of a tick that has just begun, in no particular order. After that it has not just begun any more.
+    pub(crate) fn take_fresh(&mut self) -> impl Iterator<Item = T> + Clone {
+        self.fresh = false;
+        self.ready.iter().map(|entry| entry.item)
     }
 
     /// Moves on to the next tick with events, unless events of this one are left.
     fn advance(&mut self) {
-        while self.ready.is_empty() && self.late.is_empty() {
+        while self.order.is_empty() && self.late.is_empty() {
             let Some(level) = self.occupied.iter().position(|&bits| bits != 0) else {
                 if !self.draw_in_far() {
                     return;
@@ -167,33 +215,41 @@ impl<T: Copy> Wheel<T> {
             let index = level * SLOTS + slot as usize;
             if level == 0 {
                 // The emptied list takes the slot's place, with the room that it has.
+                self.ready.clear();
                 core::mem::swap(&mut self.ready, &mut self.slots[index]);
-                if self.ready.len() > 1 {
-                    self.ready.sort_unstable_by(|a, b| b.cmp(a));
-                }
+                self.put_in_order();
             } else {
                 let empty = core::mem::take(&mut self.scratch);
                 let mut entries = core::mem::replace(&mut self.slots[index], empty);
                 for entry in entries.drain(..) {
-                    self.place(entry);
+                    self.place(entry.time, entry.item);
                 }
                 self.scratch = entries;
             }
         }
     }
 
+    fn put_in_order(&mut self) {
+        let begin = self.tick << self.shift;
+        self.order.extend((0..).zip(&self.ready).map(|(place, entry)| (entry.time - begin) << 32 | place));
+        if self.order.len() > 1 {
+            self.order.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        self.fresh = true;
+    }
+
     /// With the wheel empty, jumps to the first far event and takes in what is now within reach.
     fn draw_in_far(&mut self) -> bool {
         let Some(Reverse(first)) = self.far.pop() else { return false };
         self.tick = first.time >> self.shift;
-        self.place(first);
+        self.place(first.time, first.item);
         let reach = GROUP * LEVELS as u32;
         while let Some(Reverse(next)) = self.far.peek() {
             if (next.time >> self.shift >> reach) != (self.tick >> reach) {
                 break;
             }
             if let Some(Reverse(next)) = self.far.pop() {
-                self.place(next);
+                self.place(next.time, next.item);
             }
         }
         true

@@ -58,22 +58,30 @@ pub struct LaneCounters {
 }
 
 /// One direction of a link.
+// What an arriving packet needs is in the first of two cache lines: see the test below.
 #[derive(Debug)]
-#[repr(align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Lane {
     pub(crate) id: u32,
     /// The device and port that it leads to.
     pub(crate) to: (NodeId, u16),
-    pub(crate) up: bool,
     /// Packets of an older epoch were on it when it was cut.
     pub(crate) epoch: u32,
+    pub(crate) up: bool,
     /// Changed with the stages, so that their events can be told from their successors'.
     generation: u16,
+    passed: Passed,
     stages: Vec<Stage>,
-    /// As many have entered.
-    next_ordinal: u64,
-    pub(crate) counters: LaneCounters,
     rare: Box<Rare>,
+}
+
+/// What every packet moves of a lane's counters.
+#[derive(Debug, Default)]
+struct Passed {
+    arrived: u64,
+    arrived_bytes: u64,
+    entered: u64,
+    entered_bytes: u64,
 }
 
 /// What few packets need of a lane.
@@ -84,6 +92,16 @@ struct Rare {
     /// What becomes of packets of an older epoch: lost, or so much late.
     stale: Option<Span>,
     key: Key,
+    duplicated: u64,
+    dropped: u64,
+    marked: u64,
+    fragmented: u64,
+}
+
+impl Rare {
+    const fn new(from: (NodeId, u16), key: Key) -> Self {
+        Self { from, stale: None, key, duplicated: 0, dropped: 0, marked: 0, fragmented: 0 }
+    }
 }
 
 #[expect(clippy::indexing_slicing, reason = "stage numbers are checked against the length where they come from events")]
@@ -95,11 +113,32 @@ impl Lane {
             up: true,
             epoch: 0,
             generation: 0,
+            passed: Passed::default(),
             stages: Stage::build(specs, key),
-            next_ordinal: 0,
-            counters: LaneCounters::default(),
-            rare: Box::new(Rare { from, stale: None, key }),
+            rare: Box::new(Rare::new(from, key)),
         }
+    }
+
+    /// Reads both lines of it, for no other end than to have them near.
+    pub(crate) fn touch(&self) -> u64 {
+        u64::from(self.id) ^ self.stages.len() as u64
+    }
+
+    /// The same for its stages …
+    pub(crate) fn touch_stages(&self) -> u64 {
+        self.stages.iter().map(|stage| u64::from(stage.is_live())).sum()
+    }
+
+    /// … and their queues.
+    pub(crate) fn touch_queues(&self) -> u64 {
+        self.stages.iter().map(Stage::touch).sum()
+    }
+
+    /// What it has counted.
+    pub(crate) fn counters(&self) -> LaneCounters {
+        let Passed { arrived, arrived_bytes, entered, entered_bytes } = self.passed;
+        let Rare { duplicated, dropped, marked, fragmented, .. } = *self.rare;
+        LaneCounters { entered, entered_bytes, arrived, arrived_bytes, duplicated, dropped, marked, fragmented }
     }
 
     /// Takes the link down. Packets that are on it are lost, or so much late.
@@ -133,13 +172,12 @@ impl Lane {
     /// A packet enters.
     pub(crate) fn enter(&mut self, core: &mut Core, id: PacketId) {
         let packet = core.arena.get_mut(id);
-        packet.ordinal = self.next_ordinal;
+        packet.ordinal = self.passed.entered;
         packet.copy = 0;
         packet.epoch = self.epoch;
         packet.entered = core.now;
-        self.next_ordinal += 1;
-        self.counters.entered += 1;
-        self.counters.entered_bytes += u64::from(packet.wire_len);
+        self.passed.entered += 1;
+        self.passed.entered_bytes += u64::from(packet.wire_len);
         core.record_passing(What::Entered, (self.id, true), id);
         if !self.up {
             self.lose(core, id, Why::LinkDown);
@@ -155,7 +193,7 @@ impl Lane {
     }
 
     fn lose(&mut self, core: &mut Core, id: PacketId, why: Why) {
-        self.counters.dropped += 1;
+        self.rare.dropped += 1;
         core.lose(id, why, (self.id, true));
     }
 
@@ -163,7 +201,7 @@ impl Lane {
         let packet = core.arena.get_mut(id);
         if packet.ecn.is_capable() && packet.ecn != Ecn::Ce {
             packet.ecn = Ecn::Ce;
-            self.counters.marked += 1;
+            self.rare.marked += 1;
             core.record(What::Fault(Decision::Mark), (self.id, true), Some(id));
         }
     }
@@ -199,7 +237,7 @@ impl Lane {
                     let own = core.arena.get(twin).copy;
                     core.arena.get_mut(twin).copy = own.wrapping_mul(16).wrapping_add(number);
                     core.counters.duplicated += 1;
-                    self.counters.duplicated += 1;
+                    self.rare.duplicated += 1;
                     if late == Span::ZERO {
                         self.run(core, twin, next, t);
                     } else {
@@ -258,8 +296,8 @@ impl Lane {
         if self.is_cut_off(core, id, |_, _| Event::Arrive { lane, packet: id }) {
             return false;
         }
-        self.counters.arrived += 1;
-        self.counters.arrived_bytes += u64::from(core.arena.get(id).wire_len);
+        self.passed.arrived += 1;
+        self.passed.arrived_bytes += u64::from(core.arena.get(id).wire_len);
         core.record_passing(What::Arrived, (self.id, true), id);
         true
     }
@@ -280,7 +318,7 @@ impl Lane {
                 Step::SetEcn(ecn) => core.arena.get_mut(id).ecn = ecn,
                 Step::Lose(why) => return self.lose(core, id, why),
                 Step::Fragmented(extra) => {
-                    self.counters.fragmented += 1;
+                    self.rare.fragmented += 1;
                     core.arena.get_mut(id).wire_len += extra;
                 }
                 Step::TooBig { mtu, signal } => {
@@ -402,5 +440,16 @@ impl Core {
             }
         }
         self.arena.changed(id, old);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_arriving_packet_needs_one_cache_line() {
+        assert_eq!(size_of::<Lane>(), 128);
+        assert!(core::mem::offset_of!(Lane, passed) + 16 <= 64);
     }
 }

@@ -7,7 +7,8 @@ const OPPORTUNITY: u32 = 1_500;
 
 #[derive(Debug)]
 pub(crate) enum Pacer {
-    Fixed { rate: Rate, serialiser: Serialiser },
+    /// The rate is the serialiser's own.
+    Fixed(Serialiser),
     Steps(Box<Steps>),
     Trace(Box<Played>),
 }
@@ -29,7 +30,7 @@ pub(crate) struct Played {
 impl Pacer {
     pub(crate) fn new(spec: &RateSpec) -> Self {
         match spec {
-            RateSpec::Fixed(rate) => Self::Fixed { rate: *rate, serialiser: Serialiser::default() },
+            RateSpec::Fixed(rate) => Self::Fixed(Serialiser::at(*rate)),
             RateSpec::Steps(steps) => {
                 Self::Steps(Box::new(Steps { steps: steps.clone(), busy_until: Time::ZERO, credit: 0 }))
             }
@@ -40,7 +41,7 @@ impl Pacer {
     /// When the sending of a packet that comes at `t` would begin.
     pub(crate) fn would_start(&self, t: Time) -> Time {
         match self {
-            Self::Fixed { serialiser, .. } => serialiser.busy_until().max(t),
+            Self::Fixed(serialiser) => serialiser.busy_until().max(t),
             Self::Steps(steps) => t.max(steps.busy_until),
             Self::Trace(played) => {
                 trace_accept(&played.trace, &mut played.next.clone(), &mut played.left.clone(), t, 1).0
@@ -52,9 +53,9 @@ impl Pacer {
     /// left ([`Time::NEVER`] if it never does).
     pub(crate) fn accept(&mut self, t: Time, len: u32) -> (Time, Time) {
         match self {
-            Self::Fixed { rate, serialiser } => {
+            Self::Fixed(serialiser) => {
                 let start = serialiser.busy_until().max(t);
-                (start, serialiser.accept(t, len.into(), *rate))
+                (start, serialiser.accept(t, len.into(), serialiser.rate()))
             }
             Self::Steps(steps) => {
                 let Steps { steps, busy_until, credit } = &mut **steps;

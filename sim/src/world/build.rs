@@ -8,7 +8,7 @@ use crate::nat::{Firewall, FirewallSpec, Nat, NatSpec};
 use crate::node::{Clock, Node};
 use crate::route::{Prefix, RouteTable};
 use crate::time::Time;
-use crate::world::device::{Device, Host, Interface, Kind};
+use crate::world::device::{Device, Host, Interface, Kind, Rest, Wiring};
 use crate::world::{NodeId, World};
 
 /// Bytes of waiting datagrams that the socket of a frozen host holds, unless told otherwise (Linux's default).
@@ -17,7 +17,8 @@ const SOCKET_LIMIT: usize = 212_992;
 impl World {
     fn add_device(&mut self, name: &str, kind: Kind) -> NodeId {
         let id = NodeId(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
-        self.devices.push(Device { name: name.to_owned(), kind, ports: Vec::new(), transit: Vec::new() });
+        let wiring = Wiring { name: name.to_owned(), ports: Vec::new(), transit: Vec::new() };
+        self.devices.push(Device { kind, first_lane: None, wiring: Box::new(wiring) });
         self.by_name.insert(name.to_owned(), id);
         id
     }
@@ -29,20 +30,23 @@ impl World {
 
     /// The same with a node that is already in a box.
     pub fn add_boxed_host(&mut self, name: &str, node: Box<dyn Node>) -> NodeId {
-        let host = Host {
-            node,
-            started: false,
+        let rest = Rest {
             interfaces: Vec::new(),
-            sole: None,
             routes: RouteTable::default(),
-            clock: Clock::default(),
             raw: false,
-            armed: None,
-            generation: 0,
             socket: VecDeque::new(),
             socket_limit: SOCKET_LIMIT,
+        };
+        let host = Host {
+            node,
+            sole: None,
+            started: false,
+            generation: 0,
+            armed: Time::NEVER,
+            clock: Clock::default(),
             busy_at: Time::ZERO,
             busy: 0,
+            rest: Box::new(rest),
         };
         let id = self.add_device(name, Kind::Host(host));
         // In a running world it starts with the next event or call.
@@ -103,13 +107,14 @@ impl World {
             Some(Kind::Router(_) | Kind::Firewall(_) | Kind::Tap(_) | Kind::Nat(_))
         );
         let Some(device) = self.devices.get_mut(id.0 as usize) else { return 0 };
-        let port = u16::try_from(device.ports.len()).unwrap_or(u16::MAX);
-        device.ports.push(out);
+        let port = u16::try_from(device.wiring.ports.len()).unwrap_or(u16::MAX);
+        device.first_lane.get_or_insert(out);
+        device.wiring.ports.push(out);
         if passes_on {
-            device.transit.push(port);
+            device.wiring.transit.push(port);
         }
         if let Kind::Host(host) = &mut device.kind {
-            host.interfaces.push(Interface { addresses: Vec::new(), former: Vec::new(), up: true });
+            host.rest.interfaces.push(Interface { addresses: Vec::new(), former: Vec::new(), up: true });
             host.rewired();
         }
         port
@@ -134,14 +139,14 @@ impl World {
     /// Lets a host forge sources and signals.
     pub fn allow_raw(&mut self, host: NodeId) {
         if let Some(host) = self.host_mut(host) {
-            host.raw = true;
+            host.rest.raw = true;
         }
     }
 
     /// Bytes of datagrams that a host's socket holds while it is frozen.
     pub fn set_socket_limit(&mut self, host: NodeId, bytes: usize) {
         if let Some(host) = self.host_mut(host) {
-            host.socket_limit = bytes;
+            host.rest.socket_limit = bytes;
         }
     }
 
@@ -149,12 +154,13 @@ impl World {
     pub fn add_route(&mut self, router: NodeId, prefix: Prefix, through: LinkId) {
         let lanes = [through.lane(Direction::Forward), through.lane(Direction::Backward)];
         let Some(device) = self.devices.get_mut(router.0 as usize) else { return };
-        let port = device.ports.iter().position(|lane| lanes.contains(lane)).and_then(|port| u16::try_from(port).ok());
+        let port =
+            device.wiring.ports.iter().position(|lane| lanes.contains(lane)).and_then(|port| u16::try_from(port).ok());
         if let Some(port) = port {
             match &mut device.kind {
                 Kind::Router(device) => device.routes.insert(prefix, port),
                 Kind::Host(host) => {
-                    host.routes.insert(prefix, port);
+                    host.rest.routes.insert(prefix, port);
                     host.rewired();
                 }
                 Kind::Nat(nat) if port > 0 => nat.inside.insert(prefix, port),
@@ -190,11 +196,11 @@ impl World {
                 Kind::Router(router) => {
                     // Nearer ways are found first.
                     router.routes.insert(prefix, to_port);
-                    let onwards = device.transit.iter().filter(|&&port| port != to_port);
-                    todo.extend(onwards.filter_map(|&port| device.ports.get(usize::from(port))));
+                    let onwards = device.wiring.transit.iter().filter(|&&port| port != to_port);
+                    todo.extend(onwards.filter_map(|&port| device.wiring.ports.get(usize::from(port))));
                 }
                 Kind::Firewall(_) | Kind::Tap(_) => {
-                    todo.extend(device.ports.get(usize::from(1 - to_port.min(1))));
+                    todo.extend(device.wiring.ports.get(usize::from(1 - to_port.min(1))));
                 }
                 Kind::Nat(nat) if to_port > 0 && prefix != Prefix::ALL => nat.inside.insert(prefix, to_port),
                 Kind::Nat(_) | Kind::Host(_) => {}
@@ -217,12 +223,12 @@ impl World {
                 Kind::Router(router) => {
                     if router.routes.exact(prefix) == Some(to_port) {
                         router.routes.remove(prefix);
-                        let onwards = device.transit.iter().filter(|&&port| port != to_port);
-                        todo.extend(onwards.filter_map(|&port| device.ports.get(usize::from(port))));
+                        let onwards = device.wiring.transit.iter().filter(|&&port| port != to_port);
+                        todo.extend(onwards.filter_map(|&port| device.wiring.ports.get(usize::from(port))));
                     }
                 }
                 Kind::Firewall(_) | Kind::Tap(_) => {
-                    todo.extend(device.ports.get(usize::from(1 - to_port.min(1))));
+                    todo.extend(device.wiring.ports.get(usize::from(1 - to_port.min(1))));
                 }
                 Kind::Nat(nat) if to_port > 0 => {
                     if nat.inside.exact(prefix) == Some(to_port) {
@@ -235,6 +241,7 @@ impl World {
     }
 
     pub(crate) fn port_lane(&self, id: NodeId, port: u16) -> Option<u32> {
-        self.device(id)?.ports.get(usize::from(port)).copied()
+        let device = self.device(id)?;
+        if port == 0 { device.first_lane } else { device.wiring.ports.get(usize::from(port)).copied() }
     }
 }

@@ -1,6 +1,6 @@
 //! Packets on their way through devices, and nodes at work.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::arena::{Packet, PacketId, PacketKind, header_len};
 use crate::attack::TapVerdict;
@@ -124,8 +124,8 @@ impl World {
                 }
                 return;
             };
+            self.core.arena.next_buffer().extend_from_slice(&injected.bytes);
             let buffer = self.core.arena.take_buffer();
-            self.core.arena.buffer_mut(buffer).extend_from_slice(&injected.bytes);
             let wire_len = u32::try_from(injected.bytes.len()).unwrap_or(u32::MAX).saturating_add(28);
             let packet = Packet { ecn: injected.ecn, ..self.blank(injected.src, injected.dst, buffer, wire_len) };
             let packet = self.put(id, packet);
@@ -133,6 +133,7 @@ impl World {
         }
     }
 
+    #[inline]
     fn blank(&self, src: SocketAddr, dst: SocketAddr, buffer: u32, wire_len: u32) -> Packet {
         Packet {
             src,
@@ -154,6 +155,7 @@ impl World {
     }
 
     /// Makes a packet real: counted, hashed and recorded as sent by a device.
+    #[inline]
     fn put(&mut self, id: NodeId, mut packet: Packet) -> PacketId {
         let core = &mut self.core;
         let bytes = core.arena.buffer_mut(packet.buffer);
@@ -171,6 +173,7 @@ impl World {
             if about.kind != PacketKind::Datagram {
                 continue; // RFC 1122 §3.2.2: no error about an error.
             }
+            self.core.arena.next_buffer();
             let buffer = self.core.arena.take_buffer();
             let packet =
                 Packet { kind: PacketKind::TooBig { mtu }, ..self.blank(about.dst, about.src, buffer, SIGNAL_LEN) };
@@ -204,26 +207,18 @@ impl World {
         let core = &mut self.core;
         let Some(Kind::Host(host)) = self.devices.get_mut(id.0 as usize).map(|device| &mut device.kind) else { return };
         let to = core.arena.get(packet).dst.ip();
-        let why = match host.interfaces.get(usize::from(port)) {
-            // Without a look at the interface, which would be a cache miss of its own.
-            Some(_) if host.sole == Some(to) => None,
-            Some(interface) if !interface.up => Some(Why::InterfaceDown),
-            Some(interface) => {
-                let here = interface.addresses.contains(&to)
-                    || interface.former.iter().any(|&(address, until)| address == to && core.now < until);
-                (!here).then_some(Why::NoSuchHost)
-            }
-            None => Some(Why::NoSuchHost),
-        };
-        if let Some(why) = why {
+        // Mostly without a look at the interfaces, which would be a cache miss of its own.
+        if host.sole != Some(to)
+            && let Some(why) = host.rest.refusal(port, to, core.now)
+        {
             return core.lose(packet, why, (id.0, false));
         }
         if host.clock.is_frozen() {
-            let held: usize = host.socket.iter().map(|&(packet, _)| core.arena.bytes(packet).len()).sum();
-            if held + core.arena.bytes(packet).len() > host.socket_limit {
+            let held: usize = host.rest.socket.iter().map(|&(packet, _)| core.arena.bytes(packet).len()).sum();
+            if held + core.arena.bytes(packet).len() > host.rest.socket_limit {
                 return core.lose(packet, Why::SocketBuffer, (id.0, false));
             }
-            host.socket.push_back((packet, port));
+            host.rest.socket.push_back((packet, port));
             return;
         }
         self.deliver(id, port, packet);
@@ -263,7 +258,7 @@ impl World {
                 self.tap_inject(id);
             }
             Kind::Host(host) if host.generation == generation => {
-                host.armed = None;
+                host.armed = Time::NEVER;
                 let local = host.clock.local(now);
                 // A deadline that has moved away since is only set again.
                 if !host.clock.is_frozen() && host.node.poll_timeout().is_some_and(|deadline| deadline <= local) {
@@ -274,7 +269,7 @@ impl World {
                     }
                     if host.busy > limit {
                         let what = "wanting a timeout";
-                        self.failure = Some(RunError::Livelock { node: device.name.clone(), at: now, what });
+                        self.failure = Some(RunError::Livelock { node: device.wiring.name.clone(), at: now, what });
                         return;
                     }
                     host.node.on_timeout(local);
@@ -295,36 +290,37 @@ impl World {
         }
         let local = host.clock.local(self.core.now);
         for sent in 0.. {
-            let buffer = self.core.arena.take_buffer();
             let Some(device) = self.devices.get_mut(id.0 as usize) else { return };
             let Kind::Host(host) = &mut device.kind else { return };
-            let Some(tx) = host.node.poll_transmit(local, self.core.arena.buffer_mut(buffer)) else {
-                self.core.arena.release_buffer(buffer);
-                break;
-            };
+            // Looked at where it is: to copy as one what the node has just written in parts costs a stall.
+            let tx = host.node.poll_transmit(local, self.core.arena.next_buffer());
+            let Some(tx) = &tx else { break };
             if sent >= BURST_LIMIT {
-                self.core.arena.release_buffer(buffer);
-                let (node, at) = (device.name.clone(), self.core.now);
+                let (node, at) = (device.wiring.name.clone(), self.core.now);
                 self.failure = Some(RunError::Livelock { node, at, what: "sending" });
                 return;
             }
-            let way = route(host, &tx);
-            self.send(id, &tx, way, buffer);
+            let (out, from) = match route(host, tx) {
+                Ok((port, from)) => (Ok(port), from),
+                Err(why) => (Err(why), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            };
+            self.send(id, tx, out, from);
         }
         self.rearm(id);
     }
 
-    fn send(&mut self, id: NodeId, tx: &Tx, way: Result<(u16, IpAddr), Why>, buffer: u32) {
+    #[inline]
+    fn send(&mut self, id: NodeId, tx: &Tx, out: Result<u16, Why>, from: IpAddr) {
+        let buffer = self.core.arena.take_buffer();
         let len = u32::try_from(self.core.arena.buffer_mut(buffer).len()).unwrap_or(u32::MAX);
         let wire_len = len.saturating_add(header_len(&tx.dst)).saturating_add(tx.padding);
-        let from = way.map_or(IpAddr::V4(core::net::Ipv4Addr::UNSPECIFIED), |(_, address)| address);
         let mut packet = Packet {
             ecn: tx.ecn,
             dont_fragment: tx.dont_fragment,
             ..self.blank(SocketAddr::new(from, tx.port), tx.dst, buffer, wire_len)
         };
         if let Some(forged) = tx.forged
-            && self.host_mut(id).is_some_and(|host| host.raw)
+            && self.host_mut(id).is_some_and(|host| host.rest.raw)
         {
             packet.src = forged.src;
             if let Some(mtu) = forged.too_big {
@@ -332,8 +328,8 @@ impl World {
             }
         }
         let packet = self.put(id, packet);
-        match way {
-            Ok((port, _)) => self.leave(id, port, packet),
+        match out {
+            Ok(port) => self.leave(id, port, packet),
             Err(why) => self.core.lose(packet, why, (id.0, false)),
         }
     }
@@ -342,13 +338,13 @@ impl World {
     pub(crate) fn rearm(&mut self, id: NodeId) {
         let now = self.core.now;
         let Some(host) = self.host_mut(id) else { return };
-        let wanted = host.node.poll_timeout().and_then(|local| host.clock.world(local)).map(|at| at.max(now));
+        let Some(wanted) = host.node.poll_timeout().and_then(|local| host.clock.world(local)) else { return };
+        let at = wanted.max(now);
         // An event that comes too early does no harm: then the timer is set again. One that is late would.
-        let (Some(at), armed) = (wanted, host.armed) else { return };
-        if at == Time::NEVER || armed.is_some_and(|armed| armed <= at) {
+        if host.armed <= at {
             return;
         }
-        host.armed = Some(at);
+        host.armed = at;
         host.generation = host.generation.wrapping_add(1);
         let event = Event::Timer { node: id.0, generation: host.generation };
         self.core.wheel.push(at, event);
@@ -364,17 +360,17 @@ fn route(host: &Host, tx: &Tx) -> Result<(u16, IpAddr), Why> {
         return Ok((0, address));
     }
     let fits = |port: u16| {
-        let interface = host.interfaces.get(usize::from(port))?;
+        let interface = host.rest.interfaces.get(usize::from(port))?;
         let address = interface.addresses.iter().find(|address| address.is_ipv4() == tx.dst.is_ipv4())?;
         interface.up.then_some((port, *address))
     };
     if let Some(port) = tx.interface {
         return fits(port).ok_or(Why::InterfaceDown);
     }
-    if let Some(way) = host.routes.lookup(tx.dst.ip()).and_then(fits) {
+    if let Some(way) = host.rest.routes.lookup(tx.dst.ip()).and_then(fits) {
         return Ok(way);
     }
-    (0..).take(host.interfaces.len()).find_map(fits).ok_or(Why::InterfaceDown)
+    (0..).take(host.rest.interfaces.len()).find_map(fits).ok_or(Why::InterfaceDown)
 }
 
 /// A NAT's work on a packet: by which port it goes on.

@@ -6,7 +6,7 @@ use crate::link::{Direction, LinkId};
 use crate::nat::Nat;
 use crate::node::{NetChange, Node};
 use crate::route::Prefix;
-use crate::time::Span;
+use crate::time::{Span, Time};
 use crate::trace::What;
 use crate::world::device::{InFlight, Kind};
 use crate::world::{NodeId, World};
@@ -42,7 +42,7 @@ impl World {
     /// if `notify`.
     pub fn add_address(&mut self, host: NodeId, interface: u16, address: IpAddr, notify: bool) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
         found.former.retain(|&(former, _)| former != address);
         if !found.addresses.contains(&address) {
             found.addresses.push(address);
@@ -61,7 +61,7 @@ impl World {
     /// in; once routers have forgotten it, others go nowhere, unless another host has taken the address.
     pub fn remove_address(&mut self, host: NodeId, interface: u16, address: IpAddr, in_flight: InFlight) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
         found.addresses.retain(|&mine| mine != address);
         if let InFlight::DeliveredUntil(until) = in_flight {
             found.former.push((address, until));
@@ -85,9 +85,12 @@ impl World {
     #[must_use]
     pub fn addresses(&self, host: NodeId, interface: u16) -> Vec<IpAddr> {
         match self.device(host).map(|device| &device.kind) {
-            Some(Kind::Host(host)) => {
-                host.interfaces.get(usize::from(interface)).map(|found| found.addresses.clone()).unwrap_or_default()
-            }
+            Some(Kind::Host(host)) => host
+                .rest
+                .interfaces
+                .get(usize::from(interface))
+                .map(|found| found.addresses.clone())
+                .unwrap_or_default(),
             _ => Vec::new(),
         }
     }
@@ -96,7 +99,7 @@ impl World {
     /// and what comes is lost.
     pub fn set_interface(&mut self, host: NodeId, interface: u16, up: bool, notify: bool) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
         found.up = up;
         let address = found.addresses.first().copied();
         owner.rewired();
@@ -130,7 +133,7 @@ impl World {
         let now = self.core.now;
         if let Some(host) = self.host_mut(host) {
             host.clock.step(now, nanos);
-            host.armed = None;
+            host.armed = Time::NEVER;
         }
         self.changed(host, code::CLOCK);
         self.rearm(host);
@@ -141,7 +144,7 @@ impl World {
         let now = self.core.now;
         if let Some(host) = self.host_mut(host) {
             host.clock.set_drift(now, drift_ppb);
-            host.armed = None;
+            host.armed = Time::NEVER;
         }
         self.changed(host, code::CLOCK);
         self.rearm(host);
@@ -164,8 +167,8 @@ impl World {
             return;
         }
         found.clock.thaw(now, jump);
-        found.armed = None;
-        let waiting = core::mem::take(&mut found.socket);
+        found.armed = Time::NEVER;
+        let waiting = core::mem::take(&mut found.rest.socket);
         let local = found.clock.local(now);
         if found.started && found.node.poll_timeout().is_some_and(|deadline| deadline <= local) {
             found.node.on_timeout(local);
@@ -184,7 +187,7 @@ impl World {
         if let Some(found) = self.host_mut(host) {
             found.node = node;
             found.started = false;
-            found.armed = None;
+            found.armed = Time::NEVER;
             found.generation = found.generation.wrapping_add(1);
         }
         self.changed(host, code::NODE);

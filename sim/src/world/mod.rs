@@ -1,5 +1,6 @@
 //! The world: devices, the links between them, and the one queue of events that moves it all.
 
+mod ahead;
 mod build;
 mod counters;
 mod device;
@@ -181,6 +182,7 @@ pub struct World {
     link_by_name: BTreeMap<String, LinkId>,
     started: bool,
     failure: Option<RunError>,
+    ahead: ahead::Ahead,
 }
 
 impl World {
@@ -213,6 +215,7 @@ impl World {
             link_by_name: BTreeMap::new(),
             started: false,
             failure: None,
+            ahead: ahead::Ahead::default(),
         }
     }
 
@@ -267,7 +270,7 @@ impl World {
     /// What a link has counted in one direction.
     #[must_use]
     pub fn lane_counters(&self, link: LinkId, direction: Direction) -> LaneCounters {
-        self.lane(link, direction).map(|lane| lane.counters).unwrap_or_default()
+        self.lane(link, direction).map(Lane::counters).unwrap_or_default()
     }
 
     /// Packets and bytes that wait in a link's queues in one direction, not counting the packet being sent.
@@ -341,7 +344,7 @@ impl World {
     /// A device's name.
     #[must_use]
     pub fn name(&self, id: NodeId) -> &str {
-        self.device(id).map_or("", |device| &device.name)
+        self.device(id).map_or("", |device| &device.wiring.name)
     }
 
     /// A link's name.
@@ -405,12 +408,7 @@ impl World {
     /// The first failure of the world; it stays failed.
     pub fn run_until(&mut self, end: Time) -> Result<(), RunError> {
         self.start();
-        while let Some((time, event)) = self.core.wheel.pop_until(end) {
-            self.handle(time, event);
-            if self.failure.is_some() {
-                break;
-            }
-        }
+        self.handle_until(end);
         self.core.now = self.core.now.max(end);
         self.verdict()
     }
@@ -421,13 +419,18 @@ impl World {
     /// The first failure of the world; it stays failed.
     pub fn run_to_quiet(&mut self, end: Time) -> Result<bool, RunError> {
         self.start();
+        self.handle_until(end);
+        self.verdict().map(|()| self.core.wheel.is_empty())
+    }
+
+    fn handle_until(&mut self, end: Time) {
         while let Some((time, event)) = self.core.wheel.pop_until(end) {
+            self.read_ahead();
             self.handle(time, event);
             if self.failure.is_some() {
                 break;
             }
         }
-        self.verdict().map(|()| self.core.wheel.is_empty())
     }
 
     fn verdict(&self) -> Result<(), RunError> {

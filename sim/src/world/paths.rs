@@ -22,10 +22,12 @@ impl World {
             match &device.kind {
                 Kind::Nat(_) if to_port > 0 => return Some(to),
                 Kind::Router(_) => {
-                    let onwards = device.transit.iter().filter(|&&port| port != to_port);
-                    todo.extend(onwards.filter_map(|&port| device.ports.get(usize::from(port))));
+                    let onwards = device.wiring.transit.iter().filter(|&&port| port != to_port);
+                    todo.extend(onwards.filter_map(|&port| device.wiring.ports.get(usize::from(port))));
                 }
-                Kind::Firewall(_) | Kind::Tap(_) => todo.extend(device.ports.get(usize::from(1 - to_port.min(1)))),
+                Kind::Firewall(_) | Kind::Tap(_) => {
+                    todo.extend(device.wiring.ports.get(usize::from(1 - to_port.min(1))))
+                }
                 Kind::Nat(_) | Kind::Host(_) => {}
             }
         }
@@ -53,7 +55,7 @@ impl World {
         let mut left = Vec::new();
         let Some(start) = self.device(NodeId(from)) else { return left };
         let is_nat = matches!(start.kind, Kind::Nat(_));
-        let ports = start.ports.iter().enumerate().filter(|&(port, _)| !is_nat || (port == 0) == outwards);
+        let ports = start.wiring.ports.iter().enumerate().filter(|&(port, _)| !is_nat || (port == 0) == outwards);
         let mut todo: VecDeque<(u32, Vec<Crossing>)> = ports.map(|(_, &lane)| (lane, Vec::new())).collect();
         while let Some((lane, mut crossed)) = todo.pop_front() {
             let Some((id, port)) = self.lanes.get(lane as usize).map(|lane| lane.to) else { continue };
@@ -66,7 +68,8 @@ impl World {
             }
             match &device.kind {
                 Kind::Router(_) => {
-                    let onwards = device.ports.iter().enumerate().filter(|&(other, _)| other != usize::from(port));
+                    let onwards =
+                        device.wiring.ports.iter().enumerate().filter(|&(other, _)| other != usize::from(port));
                     todo.extend(onwards.map(|(_, &lane)| (lane, crossed.clone())));
                 }
                 Kind::Firewall(_) => {
@@ -78,10 +81,10 @@ impl World {
                         }
                         left.push((id.0, true));
                     }
-                    todo.extend(device.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
+                    todo.extend(device.wiring.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
                 }
                 Kind::Tap(_) => {
-                    todo.extend(device.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
+                    todo.extend(device.wiring.ports.get(usize::from(1 - port.min(1))).map(|&lane| (lane, crossed)));
                 }
                 Kind::Nat(_) | Kind::Host(_) => {}
             }
@@ -104,7 +107,7 @@ impl World {
         }
         let place = |id: NodeId| {
             let Kind::Host(host) = &self.device(id)?.kind else { return None };
-            let address = *host.interfaces.first()?.addresses.first()?;
+            let address = *host.rest.interfaces.first()?.addresses.first()?;
             let above = self.realm_above(id, 0).map(|id| id.0);
             Some(Place { device: id.0, socket: SocketAddr::new(address, 1_935), above })
         };
