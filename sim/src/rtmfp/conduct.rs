@@ -6,6 +6,15 @@ use super::witness::{Held, Witness};
 
 /// How many sessions of an endpoint are watched. More, as of a crowd, would take too long.
 pub(super) const WATCHED: usize = 4;
+
+/// Something of each session that is watched: in place, because it is asked for several times a datagram.
+pub(super) type Watched<T> = [Option<T>; WATCHED];
+
+/// Takes the first few.
+pub(super) fn watched<T>(mut of: impl Iterator<Item = T>) -> Watched<T> {
+    core::array::from_fn(|_| of.next())
+}
+
 /// Sessions are counted up to here.
 const COUNTED: usize = 64;
 
@@ -14,12 +23,12 @@ const COUNTED: usize = 64;
 pub(super) struct Conduct {
     due: Option<Instant>,
     sessions: usize,
-    watched: Vec<(SessionHandle, SessionState, Option<Path>, u64, u64)>,
+    watched: Watched<(SessionHandle, SessionState, Option<Path>, u64, u64)>,
 }
 
 impl Conduct {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
-        let watched = endpoint.sessions().take(WATCHED).filter_map(|session| {
+        let stats = endpoint.sessions().take(WATCHED).filter_map(|session| {
             let view = endpoint.session(session)?;
             let stats = view.stats();
             Some((session, view.state(), view.path(), stats.cwnd, stats.outstanding))
@@ -27,7 +36,7 @@ impl Conduct {
         Self {
             due: endpoint.poll_timeout(),
             sessions: endpoint.sessions().take(COUNTED).count(),
-            watched: watched.collect(),
+            watched: watched(stats),
         }
     }
 
@@ -63,8 +72,8 @@ impl Conduct {
     /// Where open sessions went.
     fn moved(&self, after: &Self) -> Vec<Path> {
         let mut to = Vec::new();
-        for (session, state, path, ..) in &self.watched {
-            let later = after.watched.iter().find(|later| later.0 == *session);
+        for (session, state, path, ..) in self.watched.iter().flatten() {
+            let later = after.watched.iter().flatten().find(|later| later.0 == *session);
             let later = later.filter(|later| *state == SessionState::Open && later.1 == SessionState::Open);
             to.extend(later.and_then(|later| later.2).filter(|path_now| path.is_some_and(|path| path != *path_now)));
         }
@@ -86,7 +95,7 @@ mod tests {
     fn conduct() -> (Conduct, SessionHandle) {
         let mut endpoint = crate::rtmfp::tests::endpoint();
         let session = endpoint.open(Instant::ORIGIN, rtmfp_core::Target::new(vec![1], path(1))).unwrap();
-        let watched = vec![(session, SessionState::Open, Some(path(1)), 4_380, 0)];
+        let watched = watched([(session, SessionState::Open, Some(path(1)), 4_380, 0)].into_iter());
         (Conduct { due: None, sessions: 1, watched }, session)
     }
 
@@ -122,7 +131,7 @@ mod tests {
     fn an_address_changes_by_an_answer_from_there() {
         let (before, session) = conduct();
         let mut after = before.clone();
-        after.watched = vec![(session, SessionState::Open, Some(path(2)), 4_380, 0)];
+        after.watched = watched([(session, SessionState::Open, Some(path(2)), 4_380, 0)].into_iter());
         let answer = Held { opened: true, proves: true, hello: false };
         let judge = |from, held| before.faults_of_datagram(&after, from, Disposition::Processed, held);
         assert!(judge(path(2), answer).is_empty());

@@ -1,10 +1,11 @@
 //! Runs an endpoint and an application of it as a node.
 
-use std::collections::{BTreeMap, VecDeque};
+use core::ops::Range;
+use std::collections::BTreeMap;
 
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
-use super::conduct::{Conduct, WATCHED};
+use super::conduct::{Conduct, WATCHED, Watched, watched};
 use super::witness::Witness;
 use super::yielding::Yielding;
 use crate::node::{Ecn, NetChange, Node, RxMeta, Sink, Tx};
@@ -17,13 +18,33 @@ pub struct EndpointNode<A> {
     app: A,
     port: u16,
     buf: TransmitBuf,
-    /// Datagrams of the last flight that are still to be handed out.
-    flight: VecDeque<(Tx, Vec<u8>)>,
-    spare: Vec<Vec<u8>>,
+    /// What of it is still to be handed out.
+    flight: Flight,
     broken: Option<String>,
     witness: Option<Witness>,
     yielding: BTreeMap<SessionHandle, Yielding>,
     late: Span,
+}
+
+/// The datagrams of one call of `Endpoint::poll_transmit` that are left in the buffer.
+#[derive(Debug, Default)]
+struct Flight {
+    left: Range<usize>,
+    /// The length of each, except for the last, which may be shorter.
+    segment: usize,
+    tx: Option<Tx>,
+}
+
+impl Flight {
+    fn next(&mut self) -> Option<(Tx, Range<usize>)> {
+        if self.left.is_empty() {
+            return None;
+        }
+        let end = self.left.end.min(self.left.start + self.segment);
+        let datagram = self.left.start..end;
+        self.left.start = end;
+        Some((self.tx?, datagram))
+    }
 }
 
 /// No fragment is longer.
@@ -47,8 +68,7 @@ impl<A: App + 'static> EndpointNode<A> {
             app,
             port,
             buf: TransmitBuf::new(8),
-            flight: VecDeque::new(),
-            spare: Vec::new(),
+            flight: Flight::default(),
             broken: None,
             witness: None,
             yielding: BTreeMap::new(),
@@ -72,10 +92,9 @@ impl<A: App + 'static> EndpointNode<A> {
     }
 
     /// Tells the witness what time it is, and notes how things stand before something happens.
-    fn note(&self, now: Instant) -> Option<(Witness, Conduct)> {
-        let witness = self.witness.clone()?;
-        witness.set_clock(time(now));
-        Some((witness, Conduct::of(&self.endpoint)))
+    fn note(&self, now: Instant) -> Option<Conduct> {
+        self.witness.as_ref()?.set_clock(time(now));
+        Some(Conduct::of(&self.endpoint))
     }
 
     /// The endpoint.
@@ -105,14 +124,14 @@ impl<A: App + 'static> EndpointNode<A> {
     }
 
     /// What the first few sessions have in flight. Those of a crowd are not watched: that would take too long.
-    fn outstanding(&self) -> Vec<(SessionHandle, u64)> {
+    fn outstanding(&self) -> Watched<(SessionHandle, u64)> {
         let stats = |session| Some((session, self.endpoint.session(session)?.stats().outstanding));
-        self.endpoint.sessions().take(WATCHED).filter_map(stats).collect()
+        watched(self.endpoint.sessions().take(WATCHED).filter_map(stats))
     }
 
     /// Data is sent only while less than the window is in flight; the last fragment may exceed it.
-    fn check_window(&mut self, now: Instant, before: &[(SessionHandle, u64)]) {
-        for &(session, before) in before {
+    fn check_window(&mut self, now: Instant, before: &Watched<(SessionHandle, u64)>) {
+        for &(session, before) in before.iter().flatten() {
             let Some(stats) = self.endpoint.session(session).map(|view| view.stats()) else { continue };
             if stats.outstanding > before && stats.outstanding > stats.cwnd + LARGEST_FRAGMENT {
                 let (flight, window) = (stats.outstanding, stats.cwnd);
@@ -124,7 +143,8 @@ impl<A: App + 'static> EndpointNode<A> {
     }
 
     /// Who is asked to make way grows slowly.
-    fn check_growth(&mut self, now: Time, witness: &Witness) {
+    fn check_growth(&mut self, now: Time) {
+        let Some(witness) = &self.witness else { return };
         for session in self.endpoint.sessions().take(WATCHED) {
             let Some(view) = self.endpoint.session(session) else { continue };
             let stats = view.stats();
@@ -179,13 +199,13 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         let path = Path { interface: InterfaceId(meta.interface), remote: meta.remote };
         let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
         let before = self.note(now);
-        if let Some((witness, _)) = &before {
+        if let Some(witness) = &self.witness {
             witness.begin_datagram();
         }
         let disposition = self.endpoint.handle_datagram(now, path, received, bytes);
-        if let Some((witness, before)) = before {
-            before.judge_datagram(&Conduct::of(&self.endpoint), path, disposition, &witness);
-            self.check_growth(time(now), &witness);
+        if let (Some(witness), Some(before)) = (&self.witness, before) {
+            before.judge_datagram(&Conduct::of(&self.endpoint), path, disposition, witness);
+            self.check_growth(time(now));
         }
         self.round(now);
     }
@@ -194,8 +214,8 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         let now = instant(now);
         let before = self.note(now);
         self.endpoint.handle_timeout(now);
-        if let Some((witness, before)) = before {
-            before.judge_timeout(&Conduct::of(&self.endpoint), &witness);
+        if let (Some(witness), Some(before)) = (&self.witness, before) {
+            before.judge_timeout(&Conduct::of(&self.endpoint), witness);
         }
         // The driving contract: after handle_timeout(now) there is no deadline at or before now.
         if let Some(due) = self.endpoint.poll_timeout().filter(|&due| due <= now) {
@@ -217,7 +237,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
-        if self.flight.is_empty() {
+        if self.flight.left.is_empty() {
             let now = instant(now);
             if let Some(witness) = &self.witness {
                 witness.set_clock(time(now));
@@ -228,17 +248,11 @@ impl<A: App + 'static> Node for EndpointNode<A> {
             let mut tx = Tx::new(self.port, transmit.path.remote);
             tx.interface = Some(transmit.path.interface.0);
             tx.ecn = ecn_out(transmit.ecn);
-            let bytes = self.buf.as_slice().get(..transmit.len).unwrap_or_default();
-            for datagram in bytes.chunks(transmit.segment_size.unwrap_or(transmit.len).max(1)) {
-                let mut buffer = self.spare.pop().unwrap_or_default();
-                buffer.extend_from_slice(datagram);
-                self.flight.push_back((tx, buffer));
-            }
+            let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);
+            self.flight = Flight { left: 0..transmit.len, segment, tx: Some(tx) };
         }
-        let (tx, mut bytes) = self.flight.pop_front()?;
-        out.extend_from_slice(&bytes);
-        bytes.clear();
-        self.spare.push(bytes);
+        let (tx, datagram) = self.flight.next()?;
+        out.extend_from_slice(self.buf.as_slice().get(datagram).unwrap_or_default());
         Some(tx)
     }
 

@@ -80,6 +80,14 @@ struct Ranges(BTreeMap<u64, u64>);
 
 impl Ranges {
     fn insert(&mut self, mut from: u64, mut to: u64) {
+        // Mostly the last range grows at its end, or nothing is new.
+        if let Some((&first, last)) = self.0.range_mut(..=to.saturating_add(1)).next_back()
+            && first <= from
+            && last.saturating_add(1) >= from
+        {
+            *last = to.max(*last);
+            return;
+        }
         while let Some((&first, &last)) = self.0.range(..=to.saturating_add(1)).next_back() {
             if last.saturating_add(1) < from {
                 break;
@@ -173,10 +181,12 @@ impl EndWatch {
             }
         }
         self.witness.holds(held);
-        self.witness.note(self.end, |end, now| {
-            end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
-            end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
-        });
+        if header.time_critical && new || header.time_critical_reverse {
+            self.witness.note(self.end, |end, now| {
+                end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
+                end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
+            });
+        }
         if acknowledges || replies {
             // Acknowledgements handled together add up.
             self.allowed = if self.data_packets == 0 { (self.allowed + BURST).min(TOGETHER) } else { BURST };

@@ -1,6 +1,7 @@
 //! What the node and the taps of one end tell each other, so that its conduct can be judged.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use rtmfp_core::profile::SessionKeys;
@@ -20,14 +21,17 @@ struct Inner {
     referee: Referee,
     /// Whether what comes is sound: from somebody who spoils packets, marks of any kind may come and be ignored.
     sound: bool,
+    /// By the node's own clock. This and the next two are asked for with every packet, and need no lock.
+    now: AtomicU64,
+    /// [`Held`], as bits.
+    held: AtomicU8,
+    /// Whether anything was ever noted of an end.
+    noted: AtomicBool,
     seen: Mutex<Seen>,
 }
 
 #[derive(Debug, Default)]
 struct Seen {
-    /// By the node's own clock.
-    now: Time,
-    held: Held,
     ends: Vec<EndNotes>,
     /// When messages expire, by work and index.
     expiries: BTreeMap<(u32, u64), Time>,
@@ -56,12 +60,30 @@ pub(super) struct Held {
     pub(super) hello: bool,
 }
 
+impl Held {
+    const fn bits(self) -> u8 {
+        self.opened as u8 | (self.proves as u8) << 1 | (self.hello as u8) << 2
+    }
+
+    const fn of_bits(bits: u8) -> Self {
+        Self { opened: bits & 1 != 0, proves: bits & 2 != 0, hello: bits & 4 != 0 }
+    }
+}
+
 impl Witness {
     /// A witness of the node `name`, who reports to `referee`. `sound` tells that nobody spoils packets before they are
     /// encrypted.
     #[must_use]
     pub fn new(name: &str, referee: Referee, sound: bool) -> Self {
-        Self(Arc::new(Inner { name: name.into(), referee, sound, seen: Mutex::default() }))
+        Self(Arc::new(Inner {
+            name: name.into(),
+            referee,
+            sound,
+            now: AtomicU64::new(0),
+            held: AtomicU8::new(0),
+            noted: AtomicBool::new(false),
+            seen: Mutex::default(),
+        }))
     }
 
     pub(super) fn is_sound(&self) -> bool {
@@ -86,22 +108,22 @@ impl Witness {
 
     /// The node acts; it is this time by its clock.
     pub(super) fn set_clock(&self, now: Time) {
-        self.seen(|seen| seen.now = now);
+        self.0.now.store(now.0, Ordering::Relaxed);
     }
 
     /// The node is given a datagram.
     pub(super) fn begin_datagram(&self) {
-        self.seen(|seen| seen.held = Held::default());
+        self.0.held.store(0, Ordering::Relaxed);
     }
 
     /// What it held.
     pub(super) fn held(&self) -> Held {
-        self.seen(|seen| seen.held)
+        Held::of_bits(self.0.held.load(Ordering::Relaxed))
     }
 
     /// The clock of the node.
     pub(super) fn clock(&self) -> Time {
-        self.seen(|seen| seen.now)
+        Time(self.0.now.load(Ordering::Relaxed))
     }
 
     fn opened(&self, plain: &[u8]) {
@@ -124,10 +146,7 @@ impl Witness {
 
     /// A packet of the datagram was opened, and held this.
     pub(super) fn holds(&self, held: Held) {
-        self.seen(|seen| {
-            let Held { proves, hello, .. } = seen.held;
-            seen.held = Held { opened: true, proves: proves | held.proves, hello: hello | held.hello };
-        });
+        self.0.held.fetch_or(Held { opened: true, ..held }.bits(), Ordering::Relaxed);
     }
 
     /// A number for another end of a session, which has this nonce.
@@ -140,8 +159,9 @@ impl Witness {
 
     /// Changes what is known of an end, at the time of the node's clock.
     pub(super) fn note(&self, end: usize, note: impl FnOnce(&mut EndNotes, Time)) {
+        self.0.noted.store(true, Ordering::Relaxed);
+        let now = self.clock();
         self.seen(|seen| {
-            let now = seen.now;
             if let Some(end) = seen.ends.get_mut(end) {
                 note(end, now);
             }
@@ -150,6 +170,9 @@ impl Witness {
 
     /// When one of the other ends last got time critical data, if ever.
     pub(super) fn time_critical_elsewhere(&self, end: usize) -> Option<Time> {
+        if !self.0.noted.load(Ordering::Relaxed) {
+            return None;
+        }
         self.seen(|seen| {
             let others = seen.ends.iter().enumerate().filter(|&(other, _)| other != end);
             others.filter_map(|(_, other)| other.got_critical).max()
@@ -158,6 +181,9 @@ impl Witness {
 
     /// When the end with this nonce was last asked to make way, and sent time critical data itself.
     pub(super) fn notices(&self, nonce: &[u8]) -> (Option<Time>, Option<Time>) {
+        if !self.0.noted.load(Ordering::Relaxed) {
+            return (None, None);
+        }
         self.seen(|seen| {
             let end = seen.ends.iter().rev().find(|end| *end.nonce == *nonce);
             end.map_or((None, None), |end| (end.asked_to_yield, end.sent_critical))
