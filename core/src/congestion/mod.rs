@@ -27,6 +27,8 @@ pub(crate) struct PacketFacts {
     pub(crate) any_mark: bool,
     /// Bytes in flight after the packet.
     pub(crate) outstanding: u64,
+    /// The most bytes of user data chunks that a packet to the far end carries now.
+    pub(crate) segment: u64,
 }
 
 /// The time critical state that growth depends on (RFC 7016 §3.5.2.1, appendix A.2).
@@ -62,7 +64,7 @@ pub(crate) trait Controller: Debug + Send {
     fn ssthresh(&self) -> u64;
 }
 
-/// The controller of a new session. `smss`: the most bytes of user data chunks that one packet can carry.
+/// The controller of a new session. `smss`: the most bytes of user data chunks that one packet surely carries.
 pub(crate) fn new_controller(smss: u64) -> Box<dyn Controller> {
     Box::new(rfc7016::Rfc7016::new(smss))
 }

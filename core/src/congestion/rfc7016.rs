@@ -1,24 +1,33 @@
-//! The congestion control of RFC 7016 appendix A.2, with one cut per window of data.
+//! The congestion control of RFC 7016 appendix A.2, at the pace of RFC 5681.
 
 use super::{Controller, PacketFacts, Reaction, TimeCritical};
 
-/// Bytes in flight above which a loss cuts by one eighth instead of a half (appendix A.1).
+/// Bytes in flight above which a loss cuts by less than a half (appendix A.1).
 const SCALABLE_ABOVE: u64 = 67_200;
 /// Increase per segment of the round trip (appendix A.2).
 const SEGMENT_INCREASE: u64 = 48;
+/// A round trip adds no more than a segment of this size, whatever a datagram carries: what Ethernet does (appendix A.2
+/// has it for an example). Loopback's datagrams of 64 KiB are not for the network that a window is to fit into.
+const LARGEST_SEGMENT: u64 = 1_460;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
 
-/// The window based controller of RFC 7016 appendix A.2, but for two things: one cut per window of data, and cuts that
-/// are taken back.
+/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for four things.
 ///
-/// The appendix cuts the window for every packet that reports a loss, so that several losses out of one window of
-/// data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of data, and so does
-/// this: after a cut, the bytes then in flight must be acknowledged or found lost before the next cut or any growth.
-/// That is never more aggressive than slow start (§3.5.2): nothing grows meanwhile.
+/// One cut per window of data. The appendix cuts the window for every packet that reports a loss, so that several losses
+/// out of one window of data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of
+/// data, and so does this: after a cut, the bytes then in flight must be acknowledged or found lost before the next cut
+/// or any growth. That is never more aggressive than slow start (§3.5.2): nothing grows meanwhile.
 ///
-/// Where packets come out of order, what was found lost may come after all. If all of it does, nothing was lost, and the
-/// cut is taken back (as in RFC 4015).
+/// Growth by a whole segment a round trip, as in RFC 5681 §3.1. The appendix adds 768 bytes, half a segment, since TCP
+/// did no better when it was written; TCP does now (RFC 3465, RFC 9438 §4.3), and took two thirds of a shared line.
+///
+/// Cuts that never get smaller with a larger window. The appendix cuts a half up to 67,200 bytes and an eighth above: of
+/// two that share a line, one below and one above, the larger one stays the larger. Here the cut is half of 67,200 bytes
+/// until an eighth is more, at 268,800.
+///
+/// Cuts that are taken back. Where packets come out of order, what was found lost may come after all. If all of it does,
+/// nothing was lost, and the cut is taken back (as in RFC 4015).
 #[derive(Debug)]
 pub(crate) struct Rfc7016 {
     smss: u64,
@@ -41,7 +50,7 @@ struct Undo {
 }
 
 impl Rfc7016 {
-    /// `smss`: the most user data that one packet can carry, in bytes (RFC 5681 §1).
+    /// `smss`: the most user data that one packet surely carries, in bytes (RFC 5681 §1).
     pub(crate) const fn new(smss: u64) -> Self {
         let smss = if smss == 0 { 1 } else { smss };
         Self {
@@ -65,9 +74,13 @@ impl Rfc7016 {
         // With a mark there is congestion, whatever comes late.
         self.undo =
             (!facts.any_mark).then_some(Undo { cwnd: self.cwnd, ssthresh: self.ssthresh, lost: facts.lost_bytes });
-        let gently = time_critical.sent_here || (flight > SCALABLE_ABOVE && time_critical.fast_grow);
-        let kept = if gently { flight - flight.div_ceil(8) } else { flight / 2 };
-        self.ssthresh = kept.max(self.initial());
+        let gentle = flight.div_ceil(8);
+        let cut = match (time_critical.sent_here, time_critical.fast_grow) {
+            (true, _) => gentle,
+            (false, true) if flight > SCALABLE_ABOVE => gentle.max(SCALABLE_ABOVE / 2),
+            (false, _) => flight.div_ceil(2),
+        };
+        self.ssthresh = (flight - cut).max(self.initial());
         self.cwnd = self.ssthresh;
         self.acked_bytes_accumulator = 0;
         self.recovery = facts.outstanding;
@@ -89,26 +102,34 @@ impl Rfc7016 {
     }
 
     /// The second half of figure 25.
-    fn grow(&mut self, acked: u64, time_critical: TimeCritical) {
+    fn grow(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
+        let acked = facts.acked_bytes;
         // An acknowledgement of nothing new must not end what a timeout began: CWND_INIT is below.
         if acked == 0 {
             return;
         }
         let slow_start = self.cwnd < self.ssthresh;
+        let segment = facts.segment.min(LARGEST_SEGMENT).max(self.smss);
+        let sixteenth = self.cwnd / 16;
         let increase = match (time_critical.fast_grow, time_critical.sent_here) {
             (true, _) if slow_start => acked,
-            (true, _) => self.additive(acked, 4_800, SEGMENT_INCREASE),
+            // As many steps a round trip as make a segment, or 1 %.
+            (true, _) => {
+                let part = self.cwnd.saturating_mul(SEGMENT_INCREASE) / segment;
+                self.additive(acked, part.min(4_800), SEGMENT_INCREASE)
+            }
             (false, true) if slow_start => acked.div_ceil(4),
-            (false, true) => self.additive(acked, 2_400, GENTLE_SEGMENT_INCREASE),
-            (false, false) => self.additive(acked, 4_800, GENTLE_SEGMENT_INCREASE),
+            (false, true) => self.additive(acked, sixteenth.min(2_400), GENTLE_SEGMENT_INCREASE),
+            (false, false) => self.additive(acked, sixteenth.min(4_800), GENTLE_SEGMENT_INCREASE),
         };
         // §3.5.2: what is left over of a larger threshold must not make more of this packet than it acknowledges.
-        self.cwnd = self.cwnd.saturating_add(increase.min(self.smss).min(acked)).max(self.initial());
+        self.cwnd = self.cwnd.saturating_add(increase.min(segment).min(acked)).max(self.initial());
     }
 
-    /// What the accumulator yields: `step` bytes for each AITHRESH acknowledged, `cap` being the most of AITHRESH.
-    fn additive(&mut self, acked: u64, cap: u64, step: u64) -> u64 {
-        let threshold = (self.cwnd / 16).max(64).min(cap);
+    /// What the accumulator yields: `step` bytes for each AITHRESH acknowledged, which is `threshold`, but for 64 at the
+    /// least.
+    fn additive(&mut self, acked: u64, threshold: u64, step: u64) -> u64 {
+        let threshold = threshold.max(64);
         let accumulated = self.acked_bytes_accumulator.saturating_add(acked);
         self.acked_bytes_accumulator = accumulated % threshold;
         (accumulated / threshold).saturating_mul(step)
@@ -139,7 +160,7 @@ impl Controller for Rfc7016 {
             && !facts.any_naks
             && facts.pre_ack_outstanding >= self.cwnd
         {
-            self.grow(facts.acked_bytes, time_critical);
+            self.grow(facts, time_critical);
         }
         Reaction::Other
     }

@@ -88,6 +88,11 @@ impl Session {
         self.mtu.datagram().min(share.max(self.config.base_datagram)) - session_id::LEN
     }
 
+    /// The most bytes of chunks that a packet carries now, as far as it is the session's.
+    pub(super) fn segment(&self) -> u64 {
+        self.packet_room().saturating_sub(PacketHeader::MAX_LEN) as u64
+    }
+
     /// The longest plain packet that a datagram of the base size carries behind a front of `front` bytes, less what
     /// must be left for growth: what fragments are cut for.
     fn fragment_limit(&self, front: usize) -> usize {

@@ -155,6 +155,7 @@ impl Session {
         }
         if facts.any_acks || facts.any_loss {
             facts.outstanding = self.recovery.in_flight.outstanding();
+            facts.segment = self.segment();
             let facts = *facts;
             let time_critical = self.time_critical(cx);
             if self.recovery.controller.on_packet(&facts, time_critical) == Reaction::Cut {
@@ -238,8 +239,9 @@ impl Session {
         // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
         let timeout = sent + self.rtt.erto();
         let counted = if cx.now < timeout { self.recovery.data_packets } else { 0 };
-        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) || counted >= BURST_PACKETS {
-            self.timers.arm(Timer::Timeout, alarm.min(timeout));
+        let answered = if counted < BURST_PACKETS { sent + self.rtt.prompt_answer() } else { timeout };
+        if cx.now < alarm.min(answered) {
+            self.timers.arm(Timer::Timeout, alarm.min(answered));
             return;
         }
         self.timers.clear(Timer::Timeout);
