@@ -239,9 +239,12 @@ impl Session {
         // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
         let timeout = sent + self.rtt.erto();
         let counted = if cx.now < timeout { self.recovery.data_packets } else { 0 };
-        let answered = if counted < BURST_PACKETS { sent + self.rtt.prompt_answer() } else { timeout };
-        if cx.now < alarm.min(answered) {
-            self.timers.arm(Timer::Timeout, alarm.min(answered));
+        let answered = sent + self.rtt.prompt_answer();
+        if counted >= BURST_PACKETS || cx.now < alarm.min(answered) {
+            self.timers.arm(Timer::Timeout, alarm.min(timeout));
+            if counted < BURST_PACKETS {
+                self.timers.arm(Timer::Revival, answered);
+            }
             return;
         }
         self.timers.clear(Timer::Timeout);
