@@ -106,6 +106,14 @@ fn sojourn(outcome: &Outcome, until: Time) -> Vec<Line> {
     lines
 }
 
+/// A section with charts, unless there is nothing to show in any of them.
+fn section(out: &mut String, title: &str, charts: &[String]) {
+    if charts.iter().any(|chart| !chart.is_empty()) {
+        let _infallible = write!(out, "<h2>{title}</h2>");
+        out.extend(charts.iter().map(String::as_str));
+    }
+}
+
 /// The whole report.
 #[must_use]
 pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
@@ -144,31 +152,18 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
             losses.extend(lost.iter().take(300).map(|(at, why)| (seconds(*at), why.to_string())));
         }
     }
-    out.push_str("<h2>Flows</h2>");
-    out.push_str(&chart(
-        "Throughput by work (dashed: events)",
-        "seconds",
-        "Mbit/s",
-        &throughput(outcome, until),
-        &events,
-    ));
-    out.push_str(&chart(
-        "Latency of messages: share delivered within",
-        "milliseconds",
-        "%",
-        &distribution(outcome),
-        &[],
-    ));
-    out.push_str("<h2>Sessions</h2>");
+    let flows = [
+        chart("Throughput by work (dashed: events)", "seconds", "Mbit/s", &throughput(outcome, until), &events),
+        chart("Latency of messages: share delivered within", "milliseconds", "%", &distribution(outcome), &[]),
+    ];
+    section(&mut out, "Flows", &flows);
     let windows = gauges(outcome, until, &["cwnd", "flight"], 1e-3);
-    out.push_str(&chart("Congestion window and data in flight (dashed: losses)", "seconds", "kB", &windows, &losses));
-    out.push_str(&chart(
-        "Smoothed round trip and ERTO",
-        "seconds",
-        "ms",
-        &gauges(outcome, until, &["srtt", "erto"], 1e-6),
-        &events,
-    ));
+    let times = gauges(outcome, until, &["srtt", "erto"], 1e-6);
+    let sessions = [
+        chart("Congestion window and data in flight (dashed: losses)", "seconds", "kB", &windows, &losses),
+        chart("Smoothed round trip and ERTO", "seconds", "ms", &times, &events),
+    ];
+    section(&mut out, "Sessions", &sessions);
     out.push_str("<h2>Links</h2>");
     out.push_str(&chart(
         "Bytes waiting",
@@ -225,7 +220,10 @@ fn nats(out: &mut String, outcome: &Outcome) {
     out.push_str("<h2>NAT tables, as they changed</h2><table>");
     for (name, tables) in &outcome.mappings {
         for (time, table) in tables.iter().take(30) {
-            let rows: Vec<String> = table.iter().take(20).map(|row| escape(row)).collect();
+            let mut rows: Vec<String> = table.iter().take(20).map(|row| escape(row)).collect();
+            if rows.is_empty() {
+                rows.push("(empty)".to_owned());
+            }
             let _infallible = write!(
                 out,
                 "<tr><td>{}</td><td>{time}</td><td><code>{}</code></td></tr>",
