@@ -115,12 +115,6 @@ fn a_sign_of_life_lets_out_no_more_than_a_burst() {
     found(include_str!("found/burst-at-a-sign-of-life.toml"));
 }
 
-/// Nor was what was sent again once no answer had come to what was sent just before the sign.
-#[test]
-fn no_answer_after_a_silence_lets_out_no_more_than_a_burst() {
-    found(include_str!("found/burst-after-a-silence.toml"));
-}
-
 /// A responder whose initiator moved before it had the keys took that for an acknowledgement of all.
 #[test]
 fn a_move_before_the_keys_lets_out_no_more_than_a_burst() {

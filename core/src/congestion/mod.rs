@@ -27,7 +27,7 @@ pub(crate) struct PacketFacts {
     pub(crate) any_mark: bool,
     /// Bytes in flight after the packet.
     pub(crate) outstanding: u64,
-    /// The most bytes of user data chunks that a packet to the far end carries now.
+    /// The most bytes of chunks that a packet to the far end carries now; 0 if that is not known.
     pub(crate) segment: u64,
 }
 
@@ -39,6 +39,13 @@ pub(crate) struct TimeCritical {
     /// FASTGROW_ALLOWED: no reverse notification was received in this session, and no time critical packet sent in
     /// any, within the last 800 ms.
     pub(crate) fast_grow: bool,
+}
+
+impl TimeCritical {
+    /// Whether the session makes way for data that is time critical elsewhere.
+    pub(crate) const fn yields(self) -> bool {
+        !self.fast_grow && !self.sent_here
+    }
 }
 
 /// What a controller made of a packet.
@@ -64,7 +71,8 @@ pub(crate) trait Controller: Debug + Send {
     fn ssthresh(&self) -> u64;
 }
 
-/// The controller of a new session. `smss`: the most bytes of user data chunks that one packet surely carries.
+/// The controller of a new session. `smss`: about how many bytes of chunks a packet carries on any
+/// path, before the keys tell how much of it they take.
 pub(crate) fn new_controller(smss: u64) -> Box<dyn Controller> {
     Box::new(rfc7016::Rfc7016::new(smss))
 }

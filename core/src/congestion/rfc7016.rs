@@ -6,8 +6,8 @@ use super::{Controller, PacketFacts, Reaction, TimeCritical};
 const SCALABLE_ABOVE: u64 = 67_200;
 /// Increase per segment of the round trip (appendix A.2).
 const SEGMENT_INCREASE: u64 = 48;
-/// A round trip adds no more than a segment of this size, whatever a datagram carries: what Ethernet does (appendix A.2
-/// has it for an example). Loopback's datagrams of 64 KiB are not for the network that a window is to fit into.
+/// A segment is taken to be no larger, whatever a datagram carries: what Ethernet does (appendix A.2 has it for an
+/// example). Loopback's datagrams of 64 KiB are no measure for the growth of a window.
 const LARGEST_SEGMENT: u64 = 1_460;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
@@ -50,7 +50,7 @@ struct Undo {
 }
 
 impl Rfc7016 {
-    /// `smss`: the most user data that one packet surely carries, in bytes (RFC 5681 §1).
+    /// `smss`: about how many bytes of chunks a packet carries on any path (RFC 5681 §1).
     pub(crate) const fn new(smss: u64) -> Self {
         let smss = if smss == 0 { 1 } else { smss };
         Self {
@@ -81,7 +81,8 @@ impl Rfc7016 {
             (false, _) => flight.div_ceil(2),
         };
         self.ssthresh = (flight - cut).max(self.initial());
-        self.cwnd = self.ssthresh;
+        // A window that a timeout left below the initial one is not made larger by a loss while it makes way (§3.5.2.1).
+        self.cwnd = if time_critical.yields() { self.ssthresh.min(self.cwnd) } else { self.ssthresh };
         self.acked_bytes_accumulator = 0;
         self.recovery = facts.outstanding;
     }
@@ -109,7 +110,7 @@ impl Rfc7016 {
             return;
         }
         let slow_start = self.cwnd < self.ssthresh;
-        let segment = facts.segment.min(LARGEST_SEGMENT).max(self.smss);
+        let segment = if facts.segment == 0 { self.smss } else { facts.segment.min(LARGEST_SEGMENT) };
         let sixteenth = self.cwnd / 16;
         let increase = match (time_critical.fast_grow, time_critical.sent_here) {
             (true, _) if slow_start => acked,
@@ -123,7 +124,9 @@ impl Rfc7016 {
             (false, false) => self.additive(acked, sixteenth.min(4_800), GENTLE_SEGMENT_INCREASE),
         };
         // §3.5.2: what is left over of a larger threshold must not make more of this packet than it acknowledges.
-        self.cwnd = self.cwnd.saturating_add(increase.min(segment).min(acked)).max(self.initial());
+        let grown = self.cwnd.saturating_add(increase.min(segment).min(acked));
+        // §3.5.2.1: who makes way does not even go back to the initial window, after a timeout, in one step.
+        self.cwnd = if time_critical.yields() { grown } else { grown.max(self.initial()) };
     }
 
     /// What the accumulator yields: `step` bytes for each AITHRESH acknowledged, which is `threshold`, but for 64 at the
@@ -169,7 +172,8 @@ impl Controller for Rfc7016 {
     fn on_timeout(&mut self, was_loss: bool) {
         self.ssthresh = self.ssthresh.max(three_quarters(self.cwnd));
         self.acked_bytes_accumulator = 0;
-        self.cwnd = if was_loss { self.smss } else { self.initial() };
+        // After a time without anything to send it is RFC 5681 §4.1 that has no window grow.
+        self.cwnd = if was_loss { self.smss } else { self.initial().min(self.cwnd) };
         self.recovery = 0;
         self.undo = None;
     }

@@ -273,9 +273,6 @@ impl Session {
         if self.timers.take_due(Timer::Timeout, now) {
             self.on_timeout_alarm(cx);
         }
-        if self.timers.take_due(Timer::Revival, now) {
-            self.revive(cx);
-        }
         if self.timers.take_due(Timer::DelayedAck, now) {
             self.acks.set_now();
         }

@@ -88,9 +88,11 @@ impl Session {
         self.mtu.datagram().min(share.max(self.config.base_datagram)) - session_id::LEN
     }
 
-    /// The most bytes of chunks that a packet carries now, as far as it is the session's.
+    /// The most bytes of chunks that a packet carries now; 0 before there are keys.
     pub(super) fn segment(&self) -> u64 {
-        self.packet_room().saturating_sub(PacketHeader::MAX_LEN) as u64
+        let room = self.packet_room();
+        let capacity = self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(link.keys.front_len(0), room));
+        capacity.saturating_sub(PacketHeader::MAX_LEN) as u64
     }
 
     /// The longest plain packet that a datagram of the base size carries behind a front of `front` bytes, less what

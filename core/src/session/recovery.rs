@@ -239,12 +239,8 @@ impl Session {
         // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
         let timeout = sent + self.rtt.erto();
         let counted = if cx.now < timeout { self.recovery.data_packets } else { 0 };
-        let answered = sent + self.rtt.prompt_answer();
-        if counted >= BURST_PACKETS || cx.now < alarm.min(answered) {
+        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) || counted >= BURST_PACKETS {
             self.timers.arm(Timer::Timeout, alarm.min(timeout));
-            if counted < BURST_PACKETS {
-                self.timers.arm(Timer::Revival, answered);
-            }
             return;
         }
         self.timers.clear(Timer::Timeout);

@@ -24,14 +24,12 @@ pub(super) enum Timer {
     CloseRetry,
     /// The end of S_NEARCLOSE or S_FARCLOSE_LINGER (RFC 7016 §3.5.5).
     CloseEnd,
-    /// After a silence: no answer has come to what a timer sent again just before.
-    Revival,
     /// A path MTU probe was not answered, or it is time to look for a larger one again (RFC 7016 §3.5.4.3).
     PathMtu,
 }
 
 impl Timer {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::RetransmitLimit,
         Self::Timeout,
         Self::DelayedAck,
@@ -41,7 +39,6 @@ impl Timer {
         Self::Idle,
         Self::CloseRetry,
         Self::CloseEnd,
-        Self::Revival,
         Self::PathMtu,
     ];
 
@@ -56,7 +53,6 @@ impl Timer {
             Self::Idle => "idle limit",
             Self::CloseRetry => "close retry",
             Self::CloseEnd => "close linger",
-            Self::Revival => "no answer after a silence",
             Self::PathMtu => "path MTU discovery",
         }
     }

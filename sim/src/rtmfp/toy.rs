@@ -165,7 +165,8 @@ const LANES: usize = 8;
 const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// Sums of words and sums of the sums, after Fletcher, mixed with the key: they tell changed bits, words that changed
-/// places, and other lengths.
+/// places, and other lengths. The sums are rotated before they are added up: without that, two changed bits of the
+/// highest place would have undone each other.
 fn checksum(key: u64, body: &[u8]) -> u64 {
     let (mut sums, mut weighted) = ([0_u64; LANES], [0_u64; LANES]);
     let (words, rest) = body.as_chunks::<8>();
@@ -173,7 +174,7 @@ fn checksum(key: u64, body: &[u8]) -> u64 {
     for block in blocks {
         for ((word, sum), weighted) in block.iter().zip(&mut sums).zip(&mut weighted) {
             *sum = sum.wrapping_add(u64::from_le_bytes(*word));
-            *weighted = weighted.wrapping_add(*sum);
+            *weighted = weighted.rotate_left(7).wrapping_add(*sum);
         }
     }
     let mut tag = fold(key ^ body.len() as u64, 0xa076_1d64_78bd_642f) ^ digest(rest);
@@ -341,6 +342,15 @@ mod tests {
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert_ne!(checksum(7, &bytes), whole, "bit {bit}");
             bytes[bit / 8] ^= 1 << (bit % 8);
+        }
+        for (first, second) in (0..90).flat_map(|first| (first + 1..180).map(move |second| (first, second))) {
+            for bit in [0, 0x80] {
+                bytes[first * 8 + 7] ^= bit;
+                bytes[second * 8 + 7] ^= bit;
+                assert_eq!(checksum(7, &bytes) == whole, bit == 0, "words {first} and {second}");
+                bytes[first * 8 + 7] ^= bit;
+                bytes[second * 8 + 7] ^= bit;
+            }
         }
         for (a, b) in [(0, 8), (0, 64), (8, 1_400), (1_408, 1_432)] {
             let mut swapped = bytes.clone();

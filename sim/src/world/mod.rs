@@ -397,6 +397,7 @@ impl World {
         self.start();
         let event = self.core.wheel.pop();
         if let Some((time, event)) = event {
+            self.read_ahead();
             self.handle(time, event);
         }
         self.verdict().map(|()| event.map(|(time, _)| time))

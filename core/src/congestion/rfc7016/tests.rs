@@ -50,6 +50,7 @@ fn a_timeout_restarts_the_window() {
         (20_000, 10_000, true, (1_460, 15_000)),
         (20_000, 18_000, true, (1_460, 18_000)),
         (20_000, 10_000, false, (4_380, 15_000)),
+        (1_600, 10_000, false, (1_600, 10_000)),
         (20_000, u64::MAX, true, (1_460, u64::MAX)),
     ] {
         let mut controller = at(cwnd, ssthresh);
@@ -115,10 +116,23 @@ fn growth_follows_the_phase_and_the_time_critical_state() {
         (YIELDING, 160_000, 5_000, 4_800, 160_024),
         // AITHRESH is 64 at the least.
         (PLAIN, 500, 400, 64, 4_380),
+        // Back to the initial window at once, but not while yielding.
+        (SENDING, 1_460, 400, 640, 4_380),
+        (YIELDING, 1_460, 400, 640, 1_628),
     ] {
         let mut controller = at(cwnd, ssthresh);
         controller.on_packet(&acks(cwnd, acked), time_critical);
         assert_eq!(controller.window(), expected, "{time_critical:?} {cwnd} {ssthresh} {acked}");
+    }
+}
+
+/// §3.5.2.1: what is below the initial window after a timeout is not brought up to it while making way.
+#[test]
+fn a_loss_makes_no_window_larger_while_yielding() {
+    for (time_critical, expected) in [(PLAIN, 4_380), (YIELDING, 1_600)] {
+        let mut controller = at(1_600, 9_000);
+        controller.on_packet(&loses(3_000, 1_000), time_critical);
+        assert_eq!(controller.window(), expected);
     }
 }
 
@@ -135,7 +149,7 @@ fn the_accumulator_keeps_what_is_left_of_a_segment() {
 /// RFC 5681 §3.1: a segment a round trip, as large as packets are by now. Datagrams of 64 KiB make no larger one.
 #[test]
 fn a_round_trip_adds_a_segment() {
-    for (segment, grown) in [(0, 1_200), (1_150, 1_200), (1_440, 1_440), (65_000, 1_460)] {
+    for (segment, grown) in [(0, 1_200), (1_150, 1_150), (1_440, 1_440), (65_000, 1_460)] {
         let mut controller = Rfc7016 { cwnd: 48_000, ssthresh: 5_000, ..Rfc7016::new(1_200) };
         for _ in 0..40 {
             controller.on_packet(&PacketFacts { segment, ..acks(60_000, 1_200) }, PLAIN);
