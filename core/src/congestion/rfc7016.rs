@@ -12,7 +12,7 @@ const LARGEST_SEGMENT: u64 = 1_460;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
 
-/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for four things.
+/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for five things.
 ///
 /// One cut per window of data. The appendix cuts the window for every packet that reports a loss, so that several losses
 /// out of one window of data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of
@@ -25,6 +25,10 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// Cuts that never get smaller with a larger window. The appendix cuts a half up to 67,200 bytes and an eighth above: of
 /// two that share a line, one below and one above, the larger one stays the larger. Here the cut is half of 67,200 bytes
 /// until an eighth is more, at 268,800.
+///
+/// No way back to the initial window but by growth. In the appendix a loss, an acknowledgement, or a time with nothing to
+/// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that makes way that is more
+/// than §3.5.2.1 lets it grow, and after a time with nothing to send RFC 5681 §4.1 forbids it.
 ///
 /// Cuts that are taken back. Where packets come out of order, what was found lost may come after all. If all of it does,
 /// nothing was lost, and the cut is taken back (as in RFC 4015).
