@@ -51,7 +51,7 @@
 //!         socket.set_read_timeout(wait.map(|wait| wait.max(Duration::from_micros(1))))?;
 //!         match socket.recv_from(&mut buffer) {
 //!             Ok((len, remote)) => {
-//!                 let path = Path { interface: InterfaceId(0), remote };
+//!                 let path = Path::new(InterfaceId(0), remote);
 //!                 let _ = endpoint.handle_datagram(now(), path, RecvMeta::default(), &mut buffer[..len]);
 //!             }
 //!             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -80,7 +80,7 @@
 //! let mut now = Instant::ORIGIN;
 //! let ((mut alice, _), (mut bob, bobs_name)) = (endpoint(now), endpoint(now));
 //!
-//! let at = |port| Path { interface: InterfaceId(0), remote: ([127, 0, 0, 1], port).into() };
+//! let at = |port| Path::new(InterfaceId(0), ([127, 0, 0, 1], port).into());
 //! let session = alice.open(now, Target::new(bobs_name, at(2))).unwrap();
 //! let flow = alice.session_mut(now, session).unwrap().open_flow(FlowOptions::new("chat")).unwrap();
 //! alice.send_flow_mut(now, flow).unwrap().write("hello").unwrap(); // waits for the session to open

@@ -2,19 +2,58 @@
 //! marked, and the buffer that outgoing flights are built in.
 
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 /// Names one of the endpoint's interfaces (RFC 7016 §3.3), usually a UDP socket. The driver chooses the numbers.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct InterfaceId(pub u16);
 
-/// The two ends of a datagram's way: our interface and the far socket address.
+/// The two ends of a datagram's way: our interface, its local address if known, and the far socket address.
+///
+/// One interface can have several local addresses, for example a socket that is bound to the wildcard address. The far
+/// end knows only the one that it sends to, and so may the firewalls and NATs between. Comparison with `==` is exact.
+/// Where a driver may know less of one path than of the other, compare with [`matches`](Self::matches).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
 pub struct Path {
     /// The near end.
     pub interface: InterfaceId,
+    /// On a received datagram: the local address that it was sent to. On one to be sent: the address to send it from.
+    /// `None` if the driver does not know it, or if the system is to choose.
+    pub local: Option<IpAddr>,
     /// The far end's transport address as seen from here.
     pub remote: SocketAddr,
+}
+
+impl Path {
+    /// A path whose local address is not known, or left to the system.
+    #[must_use]
+    pub const fn new(interface: InterfaceId, remote: SocketAddr) -> Self {
+        Self { interface, local: None, remote }
+    }
+
+    /// The same path with this local address.
+    #[must_use]
+    pub const fn with_local(self, local: Option<IpAddr>) -> Self {
+        Self { local, ..self }
+    }
+
+    /// The path to another far address over the same interface. Its local address is left to the system: the one that
+    /// reaches this far end may not reach that one.
+    #[must_use]
+    pub const fn with_remote(self, remote: SocketAddr) -> Self {
+        Self::new(self.interface, remote)
+    }
+
+    /// Whether both can be the same path: an unknown local address may be any. This relation is not transitive.
+    #[must_use]
+    pub fn matches(&self, other: &Self) -> bool {
+        let local = match (self.local, other.local) {
+            (Some(one), Some(another)) => one == another,
+            (None, _) | (_, None) => true,
+        };
+        local && self.interface == other.interface && self.remote == other.remote
+    }
 }
 
 /// Explicit Congestion Notification code points of a marked IP packet (RFC 3168).

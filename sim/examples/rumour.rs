@@ -31,7 +31,7 @@ const NATS: [fn(IpAddr) -> NatSpec; 3] = [NatSpec::full_cone, NatSpec::address_r
 const INTRODUCER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), PORT);
 
 fn introducer() -> Path {
-    Path { interface: InterfaceId(0), remote: INTRODUCER }
+    Path::new(InterfaceId(0), INTRODUCER)
 }
 
 /// Introduces those that have a session with it: its endpoint does that alone.

@@ -12,7 +12,7 @@ use rtmfp_tests::siege::address;
 use rtmfp_tests::siege::plain;
 
 fn path_to(host: u8) -> Path {
-    Path { interface: InterfaceId(0), remote: address(host) }
+    Path::new(InterfaceId(0), address(host))
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub(crate) fn connected(config: &EndpointConfig) -> (Endpoint, RawPeer) {
 }
 
 pub(crate) fn deliver(endpoint: &mut Endpoint, now: Instant, from: SocketAddr, mut datagram: Vec<u8>) {
-    let path = Path { interface: InterfaceId(0), remote: from };
+    let path = Path::new(InterfaceId(0), from);
     let _ = endpoint.handle_datagram(now, path, RecvMeta::default(), &mut datagram);
 }
 
@@ -167,7 +167,7 @@ fn forged_answers_to_hellos_that_were_not_sent_do_nothing() {
     let identity = plain("victim");
     let mut victim = endpoint(&EndpointConfig::default(), &identity);
     let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    let target = Target::new(&b"friend"[..], Path { interface: InterfaceId(0), remote: address(1) });
+    let target = Target::new(&b"friend"[..], Path::new(InterfaceId(0), address(1)));
     victim.open(START, target).unwrap();
     assert_eq!(sent(&mut victim, START).0, 1);
     for number in 0..5_000_u32 {

@@ -125,7 +125,7 @@ fn source(number: u64) -> SocketAddr {
 }
 
 fn arrive(endpoint: &mut Endpoint, from: SocketAddr, mut datagram: Vec<u8>) {
-    let path = Path { interface: InterfaceId(0), remote: from };
+    let path = Path::new(InterfaceId(0), from);
     let _ = endpoint.handle_datagram(START, path, RecvMeta::default(), &mut datagram);
 }
 

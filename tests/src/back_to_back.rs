@@ -64,7 +64,7 @@ impl BackToBack {
     /// If that does not succeed.
     #[expect(clippy::expect_used, reason = "a test without a session should stop")]
     pub fn connect(&mut self, discriminator: &[u8]) {
-        let path = Path { interface: InterfaceId(0), remote: home(1) };
+        let path = Path::new(InterfaceId(0), home(1));
         let target = Target::new(discriminator.to_vec(), path);
         let session = self.endpoints[0].open(self.now, target).expect("room for a session");
         while !matches!(self.endpoints[0].poll_event(), Some(Event::SessionOpened { .. })) {
@@ -85,7 +85,7 @@ impl BackToBack {
                 if transmit.is_none() {
                     break;
                 }
-                let path = Path { interface: InterfaceId(0), remote: home(from) };
+                let path = Path::new(InterfaceId(0), home(from));
                 (self.watch)(1 - from, true);
                 for datagram in self.buf.datagrams() {
                     count += 1;

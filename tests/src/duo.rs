@@ -137,7 +137,7 @@ impl Duo {
     /// Opens a session from `node` to where the other one is.
     pub fn open(&mut self, node: usize) -> Option<SessionHandle> {
         let far = &self.nodes[1 - node % 2];
-        let path = Path { interface: InterfaceId(0), remote: far.address };
+        let path = Path::new(InterfaceId(0), far.address);
         let target = Target::new(far.discriminator.clone(), path);
         self.nodes[node % 2].endpoint.open(self.now, target).ok()
     }
@@ -212,7 +212,7 @@ impl Duo {
         self.now = self.now.max(next);
         while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (from, to, mut bytes) = entry.remove();
-            let path = Path { interface: InterfaceId(0), remote: from };
+            let path = Path::new(InterfaceId(0), from);
             if let Some(node) = self.nodes.iter_mut().find(|node| node.address == to) {
                 let _ = node.endpoint.handle_datagram(self.now, path, RecvMeta::default(), &mut bytes);
             }

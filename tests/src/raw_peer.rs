@@ -111,7 +111,7 @@ impl RawPeer {
     /// The path that the endpoint sees its datagrams on.
     #[must_use]
     pub fn path(&self) -> Path {
-        Path { interface: InterfaceId(0), remote: self.address }
+        Path::new(InterfaceId(0), self.address)
     }
 
     /// Seals a startup packet of one chunk.

@@ -72,8 +72,10 @@ impl Opening {
         opening
     }
 
-    /// False if there are enough already, or it is one of them.
+    /// False if there are enough already, or it is one of them. The system chooses the local address, which may change
+    /// with the routes while hellos are sent.
     fn add_candidate(&mut self, path: Path, first: Instant) -> bool {
+        let path = path.with_local(None);
         let wanted =
             self.candidates.len() < self.max_candidates && self.candidates.iter().all(|(known, _)| *known != path);
         if wanted {
@@ -177,13 +179,15 @@ impl Endpoint {
         for destination in redirect.destinations.iter() {
             implied = false;
             if is_reachable(destination.socket) {
-                opening.add_candidate(Path { remote: destination.socket, ..path }, now);
+                opening.add_candidate(path.with_remote(destination.socket), now);
             }
         }
         if implied {
             opening.add_candidate(path, now); // §2.3.5: an Implied Redirect names its own source
-        } else if opening.introducers.len() < MAX_INTRODUCERS && !opening.introducers.contains(&path) {
-            opening.introducers.push(path);
+        } else if opening.introducers.len() < MAX_INTRODUCERS
+            && opening.introducers.iter().all(|one| !one.matches(&path))
+        {
+            opening.introducers.push(path.with_local(None));
         }
         self.index_candidates(slot);
         self.drive_opening(slot);
@@ -261,7 +265,7 @@ impl Endpoint {
     fn other_session_with(&self, slot: u32, path: Path, identity: &[u8; 32]) -> Option<SessionHandle> {
         self.slots_with(*identity).filter(|other| *other != slot).find_map(|other| {
             let session = &self.slots.get(other)?.session;
-            let counts = self.is_proved(other) || session.path() == Some(path);
+            let counts = self.is_proved(other) || session.path().is_some_and(|other| other.matches(&path));
             counts.then(|| session.handle())
         })
     }

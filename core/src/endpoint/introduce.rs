@@ -124,7 +124,7 @@ impl Endpoint {
         if !wanted || !is_reachable(forward.reply_address) {
             return Err(DropReason::Unexpected);
         }
-        let path = Path { interface: forward.via.interface, remote: forward.reply_address };
+        let path = forward.via.with_remote(forward.reply_address);
         let asked = forward.discriminator.len() + forward.tag.len();
         self.forwards.remember(forward.reply_address, forward.via);
         match self.config.forwarded_hello {

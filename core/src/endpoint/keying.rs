@@ -57,7 +57,7 @@ impl Endpoint {
         let Some(occupant) = self.slots.get_mut(slot) else { return };
         let Some(opening) = occupant.opening.as_mut() else { return };
         self.by_tag.remove(&opening.tag);
-        if opening.introducers.is_empty() && opening.candidates.iter().all(|(candidate, _)| *candidate != path) {
+        if opening.introducers.is_empty() && opening.candidates.iter().all(|(candidate, _)| !candidate.matches(&path)) {
             // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
             opening.introducers.extend(opening.candidates.iter().map(|(candidate, _)| *candidate));
         }
@@ -94,7 +94,8 @@ impl Endpoint {
             signature: &signature,
             signed: &signed,
         };
-        StartupPacket::new(path, 0, &keying)
+        // Again and again, as the routes are then.
+        StartupPacket::new(path.with_local(None), 0, &keying)
     }
 
     /// A packet for the receive session ID of a session in S_KEYING_SENT: RIKeying or a cookie change under the

@@ -66,6 +66,7 @@ impl Forwards {
 impl Endpoint {
     pub(super) fn learn_introducer(&mut self, slot: u32, path: Path) {
         let Some(occupant) = self.slots.get_mut(slot) else { return };
+        let path = path.with_local(None);
         if occupant.introducers.len() < MAX_INTRODUCERS && !occupant.introducers.contains(&path) {
             occupant.introducers.push(path);
             self.settle(slot);
@@ -140,7 +141,7 @@ impl Endpoint {
         let addresses = redirect.destinations.iter().map(|address| address.socket);
         let reachable: Vec<SocketAddr> = addresses.filter(|socket| is_reachable(*socket)).take(MAX_PINGED).collect();
         for remote in reachable {
-            self.with_session(slot, |session, cx| session.probe_path(cx, Path { remote, ..path }));
+            self.with_session(slot, |session, cx| session.probe_path(cx, path.with_remote(remote)));
         }
         self.settle(slot);
         Ok(())

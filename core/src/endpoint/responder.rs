@@ -206,7 +206,7 @@ impl Endpoint {
         let (Some(plain), Some(session_id)) = (answered.reply.clone(), occupant.session.tx_id()) else {
             return Err(DropReason::Unexpected);
         };
-        if occupant.session.path() != Some(path) && cookie_made >= answered.cookie_made {
+        if occupant.session.path().is_none_or(|known| !known.matches(&path)) && cookie_made >= answered.cookie_made {
             if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }

@@ -187,7 +187,7 @@ mod tests {
 
     fn packet(port: u16) -> StartupPacket {
         let remote = core::net::SocketAddr::from(([192, 0, 2, 1], port));
-        StartupPacket::new(Path { interface: InterfaceId(0), remote }, 0, &Ping { message: b"x" })
+        StartupPacket::new(Path::new(InterfaceId(0), remote), 0, &Ping { message: b"x" })
     }
 
     #[test]

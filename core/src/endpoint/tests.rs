@@ -7,6 +7,7 @@ mod introduce;
 mod jobs;
 mod keying;
 mod limits;
+mod local_address;
 mod overrides;
 mod pair;
 mod parallel;

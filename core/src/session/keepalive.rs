@@ -112,7 +112,7 @@ impl Session {
     /// The far end may be reached over this path: asks for proof, and opens the way for what comes back.
     pub(crate) fn probe_path(&mut self, cx: &mut Context<'_>, path: Path) {
         let Some(link) = self.link.as_ref().filter(|_| self.state.is_open()) else { return };
-        if link.path == path {
+        if link.path.matches(&path) {
             self.send_ping(cx.now);
         } else if link.keys.authenticates() {
             let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));

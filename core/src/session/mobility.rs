@@ -1,7 +1,7 @@
 //! A far end that moves: how a new address is proved before it is used (RFC 7016 §3.5.3, §3.5.4.2).
 //!
 //! The check is a Ping whose message only this end can have made: a mark, the time, and a keyed hash over both, the
-//! interface and the address that the packet came from. It holds for one path and once, so a reply that is replayed
+//! interface, and the addresses that the packet came from and went to. It holds for one path and once, so a reply that is replayed
 //! or sent from elsewhere moves nothing.
 
 use alloc::vec::Vec;
@@ -56,6 +56,12 @@ impl Mobility {
         if let SocketAddr::V6(v6) = path.remote {
             mac.update(&v6.scope_id().to_be_bytes());
         }
+        // What is hashed has another length with each kind of address, so no two paths look alike.
+        match path.local {
+            Some(IpAddr::V4(ip)) => mac.update(&[&[4], &ip.octets()[..]].concat()),
+            Some(IpAddr::V6(ip)) => mac.update(&[&[6], &ip.octets()[..]].concat()),
+            None => {}
+        }
         Some(mac)
     }
 
@@ -90,7 +96,9 @@ impl Mobility {
         // RFC 7016 §3.5.4.2: not more than 120 s old (nor from the future), and newer than the last one taken.
         let timely = time <= now && now.saturating_duration_since(time) <= MOBILITY_CHECK_MAX_AGE;
         let fresh = self.received.is_none_or(|last| time > last);
-        let genuine = self.hash(clear, path).is_some_and(|mac| mac.verify_slice(hash).is_ok());
+        // The question may have been caused by a packet whose local address the driver did not know.
+        let made_for = |path| self.hash(clear, path).is_some_and(|mac| mac.verify_slice(hash).is_ok());
+        let genuine = made_for(path) || (path.local.is_some() && made_for(path.with_local(None)));
         let proved = timely && fresh && genuine;
         if proved {
             self.received = Some(time);

@@ -117,12 +117,23 @@ impl Session {
         let (bytes, spans) = buf.parts_mut();
         let (path, data) = match self.build_aside(bytes, spans) {
             Some(path) => (path, false),
-            None if self.build_probe(cx.now, bytes, spans) => (self.path()?, false),
-            None => (self.path()?, self.build_flight(cx, bytes, spans, max_segments)),
+            None if self.build_probe(cx.now, bytes, spans) => (self.outgoing_path()?, false),
+            None => (self.outgoing_path()?, self.build_flight(cx, bytes, spans, max_segments)),
         };
         let transmit = self.seal(path, data, bytes, spans);
         self.settle(cx.now);
         transmit
+    }
+
+    /// The session's path with the local address to send from.
+    ///
+    /// A responder answers from the address that was asked: firewalls on the way know no other. An initiator leaves
+    /// the choice to the system, which follows the routes when this end moves to another network. A responder that
+    /// gets no answers any more may have moved too, so it tries both in turn.
+    fn outgoing_path(&self) -> Option<Path> {
+        let path = self.path()?;
+        let free = self.role == Role::Initiator || (self.is_struggling() && self.packets_sent % 2 == 1);
+        Some(if free { path.with_local(None) } else { path })
     }
 
     /// Seals what was built.

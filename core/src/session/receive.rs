@@ -277,11 +277,12 @@ impl Session {
         let Some(link) = self.link.as_ref().filter(|_| message.len() <= self.single_chunk_room()) else {
             return count(cx.stats, DropReason::OverLimit);
         };
-        // The far end may be testing whether this end has come to another interface: it answers over that one. To
+        // The far end may be testing whether this end has come to another interface or local address: the answer goes
+        // from there. To
         // another address than the proved one it answers only when nothing is heard from there any more, as both
         // ends may have moved: else whoever stands between the two could have itself taken for the far end.
         let proved = path.remote == link.path.remote;
-        let queued = if path != link.path && (proved || self.is_struggling()) {
+        let queued = if !path.matches(&link.path) && (proved || self.is_struggling()) {
             self.control.aside(Aside { path, message: message.into(), reply: true })
         } else {
             self.control.reply(message)
@@ -296,7 +297,7 @@ impl Session {
             if self.mobility.as_mut().is_some_and(|mobility| mobility.proves(cx.now, path, message)) {
                 self.keys_proved = true;
                 let authenticates = self.link.as_ref().is_some_and(|link| link.keys.authenticates());
-                if authenticates || self.first_path.take() == Some(path) {
+                if authenticates || self.first_path.take().is_some_and(|first| first.matches(&path)) {
                     self.move_to(cx, path);
                 }
             }
@@ -310,7 +311,8 @@ impl Session {
     /// So this end asks whether the far end can read what is sent to it.
     fn check_keys(&mut self, cx: &mut Context<'_>, path: Path) {
         let asks = self.role == Role::Responder && self.state.get() == SessionState::Open && !self.keys_proved;
-        let is_known = |link: &Link| link.path == path || self.first_path == Some(path);
+        let at_first = self.first_path.is_some_and(|first| first.matches(&path));
+        let is_known = |link: &Link| link.path.matches(&path) || at_first;
         if !asks || !self.link.as_ref().is_some_and(is_known) {
             return;
         }
@@ -326,7 +328,7 @@ impl Session {
             return;
         };
         // RFC 7016 §5: without authenticated packets this would be "session hijacking support".
-        if self.state.get() != SessionState::Open || path == link.path || !link.keys.authenticates() {
+        if self.state.get() != SessionState::Open || path.matches(&link.path) || !link.keys.authenticates() {
             return;
         }
         let mobility = self.mobility.get_or_insert_with(|| alloc::boxed::Box::new(Mobility::new(cx.rng)));
@@ -347,7 +349,7 @@ impl Session {
     /// The far end is proved to be at `path`. What was learned of the old path says nothing of the new, and what
     /// was in flight on it does not arrive; nor does what was acknowledged there lately, so that is said again.
     pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, path: Path) {
-        let Some(link) = self.link.as_mut().filter(|link| link.path != path) else {
+        let Some(link) = self.link.as_mut().filter(|link| !link.path.matches(&path)) else {
             return;
         };
         link.path = path;

@@ -107,7 +107,7 @@ pub fn connect(
             }
         };
         let interface = InterfaceId(u16::try_from(index).unwrap_or_default());
-        candidates.push((Path { interface, remote }, delay));
+        candidates.push((Path::new(interface, remote), delay));
         delay += CANDIDATE_DELAY;
     }
     let mut driver = driver(sockets, identity, config(timeout, false))?;

@@ -25,7 +25,7 @@ fn pump(name: &str) -> Pump {
 fn asker(far: &Pump) -> (Pump, impl App + Send + use<>, Transcript) {
     let mut pump = pump("asker");
     let now = pump.clock().now();
-    let path = Path { interface: InterfaceId(0), remote: far.local_addr(InterfaceId(0)).unwrap() };
+    let path = Path::new(InterfaceId(0), far.local_addr(InterfaceId(0)).unwrap());
     let target = Target { discriminator: "echo".into(), candidates: vec![(path, Duration::ZERO)] };
     let session: SessionHandle = pump.endpoint_mut().open(now, target).unwrap();
     let transcript = Transcript::default();

@@ -236,7 +236,7 @@ impl Pump {
                 self.stats.receives += 1;
                 let now = *arrived.get_or_insert_with(|| self.clock.now());
                 for (meta, buffer) in metas.iter().take(count).zip(&mut self.received) {
-                    let path = Path { interface: InterfaceId(index), remote: meta.addr };
+                    let path = Path::new(InterfaceId(index), meta.addr);
                     let ecn = meta.ecn.and_then(|mark| Ecn::from_bits(mark as u8));
                     let run = buffer.get_mut(..meta.len).unwrap_or_default();
                     for datagram in run.chunks_mut(meta.stride.max(1)) {

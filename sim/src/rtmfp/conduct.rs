@@ -87,7 +87,7 @@ mod tests {
     use rtmfp_core::InterfaceId;
 
     fn path(port: u16) -> Path {
-        Path { interface: InterfaceId(0), remote: ([192, 0, 2, 1], port).into() }
+        Path::new(InterfaceId(0), ([192, 0, 2, 1], port).into())
     }
 
     /// One open session at port 1.

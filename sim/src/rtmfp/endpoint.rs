@@ -196,7 +196,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
 
     fn on_datagram(&mut self, now: Time, meta: &RxMeta, bytes: &mut [u8]) {
         let now = instant(now);
-        let path = Path { interface: InterfaceId(meta.interface), remote: meta.remote };
+        let path = Path::new(InterfaceId(meta.interface), meta.remote);
         let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
         let before = self.note(now);
         if let Some(witness) = &self.witness {

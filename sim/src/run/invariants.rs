@@ -178,7 +178,7 @@ mod tests {
     #[test]
     fn a_session_that_never_ends_closing_is_seen() {
         let mut endpoint = crate::rtmfp::tests::endpoint();
-        let path = Path { interface: InterfaceId(0), remote: ([192, 0, 2, 1], 1).into() };
+        let path = Path::new(InterfaceId(0), ([192, 0, 2, 1], 1).into());
         let session = endpoint.open(Instant::ORIGIN, Target::new(vec![1], path)).unwrap();
         let (ledger, mut closing) = (Ledger::new(&[]), Closing::new());
         let mut broken = |seconds, state| {

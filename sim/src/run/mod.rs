@@ -373,7 +373,7 @@ fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Director
         directory.witnesses.insert(name.clone(), witness.clone());
         let discriminator = profile.canonical_discriminator(profile.certificate());
         let reach = map.reach.get(name).map(|&address| (address, PORT).into());
-        let candidates = reach.map(|remote| Path { interface: InterfaceId(0), remote });
+        let candidates = reach.map(|remote| Path::new(InterfaceId(0), remote));
         directory.peers.insert(name.clone(), Peer { discriminator, candidates: candidates.into_iter().collect() });
     }
     for (name, node) in &scenario.node {

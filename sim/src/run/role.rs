@@ -29,7 +29,7 @@ fn address(map: &Map, name: &str, port: u16) -> Result<core::net::SocketAddr, Sc
 /// Datagrams with hellos for the owner of this profile, each of another stranger.
 fn hellos(victim: &dyn CryptoProfile, crypto: Crypto) -> Result<Vec<Vec<u8>>, ScenarioError> {
     let name = victim.canonical_discriminator(victim.certificate());
-    let path = Path { interface: InterfaceId(0), remote: ([198, 18, 0, 1], PORT).into() };
+    let path = Path::new(InterfaceId(0), ([198, 18, 0, 1], PORT).into());
     let hello = |stranger: u32| {
         let profile = new_profile(FIRST_STRANGER + stranger, crypto)?;
         let rng = Box::new(SimRandom::new(Key::mix(stranger.into(), "stranger", "endpoint")));

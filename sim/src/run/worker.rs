@@ -169,7 +169,7 @@ impl Worker {
         let discriminator = peer.discriminator.clone();
         let Some(work) = self.tasks.get(at).and_then(|task| self.work(task)) else { return };
         let (peers, v6) = (&self.directory.peers, self.directory.v6_alone.contains(&self.name));
-        let seen = |path: Path| if v6 { Path { remote: nat64::embed(path.remote), ..path } } else { path };
+        let seen = |path: Path| if v6 { path.with_remote(nat64::embed(path.remote)) } else { path };
         let known = |name: &String| peers.get(name).and_then(|peer| peer.candidates.first().copied());
         let first: Vec<Path> =
             if work.via.is_empty() { peer.candidates.clone() } else { work.via.iter().filter_map(known).collect() };

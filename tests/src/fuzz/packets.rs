@@ -124,7 +124,7 @@ fn datagram(profile: &Arc<dyn CryptoProfile>, data: &[u8]) {
     config.introduce = true;
     let rng = Box::new(TestRng(3));
     let mut endpoint = Endpoint::new(config, Arc::clone(profile), rng, now).expect("a valid configuration");
-    let path = Path { interface: InterfaceId(0), remote: home(1) };
+    let path = Path::new(InterfaceId(0), home(1));
     let _ = endpoint.handle_datagram(now, path, RecvMeta::default(), &mut data.to_vec());
     assert_eq!(endpoint.sessions().count(), 0, "a session from one datagram of a stranger");
 }

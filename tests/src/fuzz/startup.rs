@@ -164,7 +164,7 @@ impl Startup {
         if (0..8).any(|host| spoofed(host) == from) {
             self.counted.entry(from).or_default().0 += datagram.len();
         }
-        let path = Path { interface: InterfaceId(0), remote: from };
+        let path = Path::new(InterfaceId(0), from);
         let _ = self.victim.handle_datagram(self.now, path, RecvMeta::default(), &mut datagram);
     }
 

@@ -226,7 +226,7 @@ impl Siege {
         }
         if choice % 8_192 == 2 {
             let target = self.names[(choice / 8_192 % 4) as usize].clone();
-            let path = Path { interface: InterfaceId(0), remote: address(HOSTILE + (choice / 8_192 % 4) as u8) };
+            let path = Path::new(InterfaceId(0), address(HOSTILE + (choice / 8_192 % 4) as u8));
             let now = self.world.now;
             let _ = self.world.victim().open(now, Target::new(target, path));
         }

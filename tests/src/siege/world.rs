@@ -23,7 +23,7 @@ pub fn address(host: u8) -> SocketAddr {
 }
 
 fn path(from: SocketAddr) -> Path {
-    Path { interface: InterfaceId(0), remote: from }
+    Path::new(InterfaceId(0), from)
 }
 
 /// One of the two honest ends, with a transfer to the other: messages one after the other, each of which says in

@@ -86,7 +86,7 @@ fn an_opening_ends_at_once_when_its_far_end_opens_from_another_address_of_its_ow
             }
             vec![DELAY]
         });
-        let there = Path { interface: InterfaceId(0), remote: elsewhere };
+        let there = Path::new(InterfaceId(0), elsewhere);
         let candidates = vec![(path_to(B), Duration::ZERO), (there, Duration::from_millis(30))];
         let target = Target { discriminator: b"bob".to_vec().into(), candidates };
         let session = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
@@ -104,7 +104,7 @@ fn an_opening_ends_at_once_when_its_far_end_opens_from_another_address_of_its_ow
 #[test]
 fn glare_is_by_address_whatever_interface_it_comes_in_by() {
     let mut pair = Pair::named(4, &[("zoe", EndpointConfig::default()), ("bob", EndpointConfig::default())]);
-    let other = Path { interface: InterfaceId(3), remote: address(B) };
+    let other = Path::new(InterfaceId(3), address(B));
     let target = Target { discriminator: b"bob".to_vec().into(), candidates: vec![(other, Duration::ZERO)] };
     let session = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
     pair.fate = Box::new(|datagram| {

@@ -125,7 +125,7 @@ pub(super) fn address(node: usize) -> SocketAddr {
 }
 
 pub(super) fn path_to(node: usize) -> Path {
-    Path { interface: InterfaceId(0), remote: address(node) }
+    Path::new(InterfaceId(0), address(node))
 }
 
 impl Pair {
@@ -269,7 +269,7 @@ impl Pair {
     pub(super) fn deliver(&mut self, from: SocketAddr, to: SocketAddr, mut bytes: Vec<u8>) -> Option<Disposition> {
         let now = self.now;
         let node = self.nodes.iter_mut().find(|node| node.address == to || node.aliases.contains(&to))?;
-        let path = Path { interface: InterfaceId(0), remote: from };
+        let path = Path::new(InterfaceId(0), from);
         Some(node.endpoint.handle_datagram(now, path, RecvMeta::default(), &mut bytes))
     }
 

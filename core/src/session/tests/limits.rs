@@ -153,7 +153,7 @@ fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
 fn packets_for_other_paths_wait_in_limited_number() {
     let mut network = Network::open(SessionConfig::default());
     for number in 0..100 {
-        let path = Path { interface: InterfaceId(number + 1), ..path_to(A) };
+        let path = Path::new(InterfaceId(number + 1), path_to(A).remote);
         feed(&mut network, B, path, &Ping { message: b"x" });
     }
     network.pump();

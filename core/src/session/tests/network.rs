@@ -237,7 +237,7 @@ pub(super) fn address(end: usize, port: u16) -> SocketAddr {
 }
 
 pub(super) fn path_to(end: usize) -> Path {
-    Path { interface: InterfaceId(0), remote: address(end, 1_935) }
+    Path::new(InterfaceId(0), address(end, 1_935))
 }
 
 pub(super) const START: Instant = Instant::from_millis(1_000_000);
@@ -370,7 +370,7 @@ impl Network {
                 continue;
             }
             let ecn = if let Fate::Marked(mark) = fate { mark } else { transmit.ecn };
-            let path = Path { interface: transmit.path.interface, remote: self.ends[from].address };
+            let path = Path::new(transmit.path.interface, self.ends[from].address);
             self.inject_at(now + self.delay, to_end, path, ecn, datagram[offset..].to_vec());
         }
         true

@@ -12,7 +12,7 @@ use crate::transmit::{Ecn, InterfaceId, Path};
 use crate::wire::{Chunk, Close, EcnReport, Ping, PingReply};
 
 fn elsewhere(end: usize) -> Path {
-    Path { remote: address(end, 4_000), ..path_to(end) }
+    path_to(end).with_remote(address(end, 4_000))
 }
 
 fn path_changes(network: &Network, end: usize) -> Vec<Path> {
@@ -104,7 +104,7 @@ fn a_spoofed_address_is_asked_and_not_followed() {
 
     // The right answer from a third place, or from the old one, proves nothing; nor does a wrong answer.
     let message = &asked[0].1;
-    network.inject(B, Path { remote: address(A, 5_000), ..path_to(A) }, &one(A, &PingReply { message })).unwrap();
+    network.inject(B, path_to(A).with_remote(address(A, 5_000)), &one(A, &PingReply { message })).unwrap();
     network.inject(B, path_to(A), &one(A, &PingReply { message })).unwrap();
     for place in 0..message.len() {
         let mut wrong = message.clone();
@@ -150,7 +150,7 @@ fn a_proof_counts_for_120_seconds() {
 fn checks_are_a_second_apart_whatever_comes() {
     let mut network = Network::open(SessionConfig::default());
     for millis in 0..2_500 {
-        let path = Path { remote: address(A, 4_000 + (millis % 7) as u16), ..path_to(A) };
+        let path = path_to(A).with_remote(address(A, 4_000 + (millis % 7) as u16));
         network.inject(B, path, &one(A, &Ping { message: b"x" })).unwrap();
         network.run(1);
     }
@@ -177,7 +177,7 @@ fn a_packet_that_closes_the_session_starts_no_check() {
 #[test]
 fn a_ping_over_another_interface_is_answered_there() {
     let mut network = Network::open(SessionConfig::default());
-    let other = Path { interface: InterfaceId(5), ..path_to(A) };
+    let other = Path::new(InterfaceId(5), path_to(A).remote);
     network.inject(B, other, &one(A, &Ping { message: b"are you there" })).unwrap();
     let reply = network.sent_by(B, |sent| sent.has(PING_REPLY))[0];
     assert_eq!(reply.to, other);
@@ -268,4 +268,80 @@ fn without_authenticated_packets_the_answer_about_the_keys_moves_nothing() {
     network.inject(B, path_to(A), &one(A, &PingReply { message: &asked[0].1 })).unwrap();
     assert!(network.ends[B].session.keys_are_proved());
     assert_eq!(network.ends[B].session.path(), Some(elsewhere(A)));
+}
+
+/// A responder that is known to be reached at this local address.
+fn responder_at(local: [u8; 4]) -> (Network, Path) {
+    let mut network = Network::open(SessionConfig::default());
+    let path = path_to(A).with_local(Some(local.into()));
+    network.ends[B].session.link.as_mut().unwrap().path = path;
+    (network, path)
+}
+
+#[test]
+fn a_responder_sends_from_the_address_that_was_asked_and_an_initiator_as_routes_say() {
+    let (mut network, path) = responder_at([192, 0, 2, 9]);
+    network.ends[A].session.link.as_mut().unwrap().path = path_to(B).with_local(Some([192, 0, 2, 8].into()));
+    let flow = network.open_flow(A);
+    network.write(A, flow, 10_000);
+    network.run(1_000);
+    assert!(network.sent_by(A, |_| true).iter().all(|sent| sent.to == path_to(B)));
+    assert!(network.sent_by(B, Sent::has_ack).iter().all(|sent| sent.to == path));
+}
+
+/// The system knows the way from a new network, and this end does not.
+#[test]
+fn a_responder_that_is_not_answered_leaves_its_address_to_the_system_in_turn() {
+    let (mut network, path) = responder_at([192, 0, 2, 9]);
+    let flow = network.open_flow(B);
+    network.write(B, flow, 100);
+    network.run(1_000);
+    network.filter = Box::new(|_| Fate::Lost);
+    let before = network.sent.len();
+    network.write(B, flow, 100);
+    network.run(20_000);
+    let sent = network.sent[before..].iter().filter(|sent| sent.from == B);
+    let locals: Vec<bool> = sent.map(|sent| sent.to.local.is_some()).collect();
+    assert!(locals[..2].iter().all(|pinned| *pinned), "at first the far end is only slow: {locals:?}");
+    assert!(locals[locals.len() - 4..].windows(2).all(|pair| pair[0] != pair[1]), "{locals:?}");
+    assert_eq!(network.ends[B].session.path(), Some(path));
+}
+
+#[test]
+fn a_far_end_that_sends_to_another_local_address_is_answered_from_there_and_followed_once_proved() {
+    let (mut network, path) = responder_at([192, 0, 2, 9]);
+    let other = path.with_local(Some([198, 51, 100, 9].into()));
+    network.inject(B, other, &one(A, &Ping { message: b"x" })).unwrap();
+    let reply = network.sent_by(B, |sent| sent.has(PING_REPLY))[0];
+    assert_eq!(reply.to, other);
+    let (to, message) = checks(&network, B).pop().unwrap();
+    assert_eq!(to, other);
+    network.inject(B, path, &one(A, &PingReply { message: &message })).unwrap();
+    let third = path.with_local(Some([203, 0, 113, 9].into()));
+    network.inject(B, third, &one(A, &PingReply { message: &message })).unwrap();
+    assert!(path_changes(&network, B).is_empty(), "the answer came to another local address");
+    network.inject(B, other, &one(A, &PingReply { message: &message })).unwrap();
+    assert_eq!(path_changes(&network, B), [other]);
+}
+
+#[test]
+fn an_unknown_local_address_is_no_move() {
+    let (mut network, path) = responder_at([192, 0, 2, 9]);
+    network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
+    assert!(checks(&network, B).is_empty());
+    assert_eq!(network.ends[B].session.path(), Some(path));
+    network.ends[B].session.link.as_mut().unwrap().path = path_to(A);
+    network.inject(B, path, &one(A, &Ping { message: b"x" })).unwrap();
+    assert!(checks(&network, B).is_empty());
+}
+
+/// A driver that cannot always tell the local address asked without one, and is told one with the answer.
+#[test]
+fn a_check_that_was_caused_without_a_local_address_is_proved_at_any() {
+    let (mut network, _) = responder_at([192, 0, 2, 9]);
+    network.inject(B, elsewhere(A), &one(A, &Ping { message: b"x" })).unwrap();
+    let (_, message) = checks(&network, B).pop().unwrap();
+    let known = elsewhere(A).with_local(Some([192, 0, 2, 9].into()));
+    network.inject(B, known, &one(A, &PingReply { message: &message })).unwrap();
+    assert_eq!(path_changes(&network, B), [known]);
 }

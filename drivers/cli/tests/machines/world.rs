@@ -54,7 +54,7 @@ impl World {
     }
 
     pub(crate) fn open(&mut self) -> SessionHandle {
-        let path = Path { interface: InterfaceId(0), remote: address(1) };
+        let path = Path::new(InterfaceId(0), address(1));
         let target = Target { discriminator: "receiver".into(), candidates: vec![(path, Duration::ZERO)] };
         self.ends[0].open(self.now, target).unwrap()
     }
@@ -95,7 +95,7 @@ impl World {
         self.now = self.now.max(next);
         while let Some(entry) = self.wires.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (end, mut datagram) = entry.remove();
-            let path = Path { interface: InterfaceId(0), remote: address(1 - end) };
+            let path = Path::new(InterfaceId(0), address(1 - end));
             let _ = self.ends[end].handle_datagram(self.now, path, RecvMeta::default(), &mut datagram);
         }
         self.serve(0, first);

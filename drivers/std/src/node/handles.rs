@@ -39,7 +39,7 @@ impl NodeHandle {
             // The first socket of the address's family reaches it.
             let mut locals = (0..=u16::MAX).zip(&self.0.locals);
             let Some((index, _)) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4()) else { continue };
-            candidates.push((Path { interface: InterfaceId(index), remote: *remote }, delay));
+            candidates.push((Path::new(InterfaceId(index), *remote), delay));
             delay += CANDIDATE_DELAY;
         }
         let shared = Arc::new(SessionShared::default());

@@ -41,7 +41,7 @@ fn endpoint(name: &str, config: EndpointConfig) -> Endpoint {
 }
 
 fn server_path() -> Path {
-    Path { interface: InterfaceId(0), remote: "192.0.2.1:1935".parse().unwrap() }
+    Path::new(InterfaceId(0), "192.0.2.1:1935".parse().unwrap())
 }
 
 /// Datagrams from one endpoint to another; whether there were any.
@@ -92,7 +92,7 @@ impl Server {
     }
 
     fn exchange_for(&mut self, client: &mut Client, rounds: usize) {
-        let back = Path { interface: InterfaceId(0), remote: client.address };
+        let back = Path::new(InterfaceId(0), client.address);
         for _ in 0..rounds {
             self.settle();
             loop {

@@ -90,7 +90,7 @@ pub(super) fn target(common: &BenchCommon, remote: SocketAddr) -> Target {
         Profile::Plain => Bytes::from_static(FAR),
         Profile::Flash => Discriminator::new().ancillary_data(URI).to_bytes().into(),
     };
-    Target::new(discriminator, Path { interface: InterfaceId(0), remote })
+    Target::new(discriminator, Path::new(InterfaceId(0), remote))
 }
 
 /// Begins a session with the far end.
