@@ -103,9 +103,12 @@ pub struct SessionConfig {
     pub max_recv_bytes: usize,
     /// Send buffer of a new sending flow in bytes. Default 262,144.
     pub send_buffer: usize,
-    /// For peers of the Mona family, which close a session on a buffer probe or on a window of zero: send no
-    /// probes, and never advertise zero. Default false.
-    pub no_buffer_probes: bool,
+    /// For peers of the Mona family (MonaServer2, MonaServer, Cumulus, librtmfp). Default false.
+    ///
+    /// They read a timestamp in every packet of a session, whatever its flags say (RFC 7016 §2.2.4): all are stamped,
+    /// with an echo if there is one. They close a session on a buffer probe or on a window of zero: neither is sent.
+    /// They know no ECN report: nothing is marked.
+    pub mona: bool,
     /// Whether data packets are sent ECT(0) and congestion marks are reported and answered. Default true.
     pub ecn: bool,
 }
@@ -266,7 +269,7 @@ impl Default for SessionConfig {
             recv_buffer: 262_144,
             max_recv_bytes: 16 * 1_024 * 1_024,
             send_buffer: 262_144,
-            no_buffer_probes: false,
+            mona: false,
             ecn: true,
         }
     }

@@ -253,9 +253,9 @@ impl Endpoint {
     /// Fills `buf` with datagrams for one path, sealed and ready to send, or gives `None` when there is nothing to
     /// send now. Startup goes first, then control, then data by priority across all sessions.
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.advance(now);
+        let now = self.advance(now);
         buf.clear();
-        let mut transmit = self.startup.poll(buf, self.default_keys.as_mut());
+        let mut transmit = self.startup.poll(now, buf, self.default_keys.as_mut());
         while transmit.is_none() {
             let slot = self.ready.pop()?;
             transmit = self.with_session(slot, |session, cx| session.poll_transmit(cx, buf)).flatten();

@@ -24,6 +24,8 @@ const MAX_UNFRAGMENTED: usize = 1_380;
 const FRAGMENT_LEN: usize = 1_100;
 /// What a fragment's packet has beside its bytes: its own header, and the chunk's header and fields.
 const FRAGMENT_HEADER: usize = 16;
+/// Where a plain startup packet has its timestamp.
+const TIMESTAMP: core::ops::Range<usize> = 1..3;
 /// Fragments sent in each [`STARTUP_RATE_PERIOD`]: under four packets and 4,380 bytes (§3.4).
 const FRAGMENTS_PER_PERIOD: usize = 3;
 /// Fragments that may wait for their period.
@@ -44,13 +46,20 @@ pub(super) struct StartupPacket {
 }
 
 impl StartupPacket {
-    /// A packet of one chunk.
+    /// A packet of one chunk. Its timestamp is written when the packet is sent: RFC 7016 does not ask for one, but the
+    /// Mona family accepts no startup packet without.
     pub(super) fn new(path: Path, session_id: u32, chunk: &impl EncodeChunk) -> Self {
         let mut plain = Vec::with_capacity(4 + chunk.payload_len());
         let mut writer = PacketWriter::new(&mut plain, MAX_PLAIN);
-        writer.header(&PacketHeader::new(Mode::Startup));
+        writer.header(&PacketHeader { timestamp: Some(0), ..PacketHeader::new(Mode::Startup) });
         writer.push(chunk);
         Self { path, session_id, plain }
+    }
+
+    fn stamp(&mut self, now: Instant) {
+        if let Some(timestamp) = self.plain.get_mut(TIMESTAMP) {
+            timestamp.copy_from_slice(&now.timestamp().to_be_bytes());
+        }
     }
 
     /// Bytes of the datagrams that it will be, or a little more.
@@ -106,11 +115,12 @@ impl StartupQueue {
 
     /// The packet itself, or if it is too large those of its fragments that may go now; the others are held back.
     /// `None` if there is no room for all of them.
-    fn fragment(&mut self, now: Instant, packet: StartupPacket, is_reply: bool) -> Option<Vec<StartupPacket>> {
-        let StartupPacket { path, session_id, plain } = &packet;
-        if plain.len() <= MAX_UNFRAGMENTED {
+    fn fragment(&mut self, now: Instant, mut packet: StartupPacket, is_reply: bool) -> Option<Vec<StartupPacket>> {
+        if packet.plain.len() <= MAX_UNFRAGMENTED {
             return Some(alloc::vec![packet]);
         }
+        packet.stamp(now);
+        let StartupPacket { path, session_id, plain } = &packet;
         if self.paced.len() >= MAX_PACED {
             self.paced.retain(|_, at| *at > now);
         }
@@ -161,8 +171,10 @@ impl StartupQueue {
     }
 
     /// Seals the next packet into `buf`.
-    pub(super) fn poll(&mut self, buf: &mut TransmitBuf, keys: &mut dyn SessionKeys) -> Option<Transmit> {
-        let StartupPacket { path, session_id, plain } = self.own.pop_front().or_else(|| self.replies.pop_front())?;
+    pub(super) fn poll(&mut self, now: Instant, buf: &mut TransmitBuf, keys: &mut dyn SessionKeys) -> Option<Transmit> {
+        let mut packet = self.own.pop_front().or_else(|| self.replies.pop_front())?;
+        packet.stamp(now);
+        let StartupPacket { path, session_id, plain } = packet;
         let front = keys.front_len(0);
         let start = wire::session_id::LEN;
         let span = Span { start, front, plain: plain.len(), sealed: keys.sealed_len(front, plain.len()) };

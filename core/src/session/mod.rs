@@ -171,10 +171,10 @@ impl Session {
             state: StateMachine::new(),
             link: None,
             timers: Timers::default(),
-            rtt: Rtt::new(),
+            rtt: if config.mona { Rtt::stamping_every_packet() } else { Rtt::new() },
             recovery: Recovery::new(crate::congestion::new_controller(smss as u64)),
             acks: Acks::default(),
-            ecn: EcnState::new(config.ecn),
+            ecn: EcnState::new(config.ecn && !config.mona),
             control: Control::default(),
             mobility: None,
             keys_proved: false,
@@ -306,7 +306,7 @@ impl Session {
                 FlowKey::Send(slot) => {
                     if let Some(flow) = self.flows.send.get_mut(slot) {
                         flow.handle_timeout(cx.now, self.rtt.erto(), cx.events);
-                        if self.config.no_buffer_probes && flow.probe_due() {
+                        if self.config.mona && flow.probe_due() {
                             flow.probe_sent(cx.now, self.rtt.erto());
                         }
                     }

@@ -115,7 +115,7 @@ impl Session {
         buf.clear();
         let max_segments = buf.max_segments();
         let (bytes, spans) = buf.parts_mut();
-        let (path, data) = match self.build_aside(bytes, spans) {
+        let (path, data) = match self.build_aside(cx.now, bytes, spans) {
             Some(path) => (path, false),
             None if self.build_probe(cx.now, bytes, spans) => (self.outgoing_path()?, false),
             None => (self.outgoing_path()?, self.build_flight(cx, bytes, spans, max_segments)),
@@ -157,12 +157,12 @@ impl Session {
     }
 
     /// A Ping or Ping Reply for a path that is not (yet) the session's, alone in its packet. It bears no timestamps,
-    /// as they would measure that path.
-    fn build_aside(&mut self, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Option<Path> {
+    /// as they would measure that path, unless the far end reads one in every packet.
+    fn build_aside(&mut self, now: Instant, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Option<Path> {
         let Aside { path, message, reply } = self.control.take_aside()?;
         let (mut span, capacity) = self.begin(bytes, 0, self.packet_room())?;
         let mut packet = PacketWriter::new(bytes, capacity);
-        packet.header(&PacketHeader::new(self.mode()));
+        packet.header(&self.bare_header(now));
         let fits = match reply {
             true => packet.push(&PingReply { message: &message }),
             false => packet.push(&Ping { message: &message }),
@@ -188,7 +188,7 @@ impl Session {
             return false;
         };
         let mut packet = PacketWriter::new(bytes, capacity);
-        packet.header(&PacketHeader::new(self.mode()));
+        packet.header(&self.bare_header(now));
         let length = packet.remaining().saturating_sub(CHUNK_HEADER_LEN + message.len());
         packet.push(&Padding { length });
         packet.push(&Ping { message: &message });
@@ -310,6 +310,11 @@ impl Session {
         }
     }
 
+    /// The header of a packet that is not to measure the path.
+    fn bare_header(&self, now: Instant) -> PacketHeader {
+        PacketHeader { timestamp: self.rtt.obligatory_timestamp(now), ..PacketHeader::new(self.mode()) }
+    }
+
     fn mode(&self) -> Mode {
         match self.role {
             Role::Initiator => Mode::Initiator,
@@ -352,7 +357,9 @@ impl Session {
     /// Builds one packet of at most `room` bytes behind the session ID. None: nothing could be sent.
     fn build(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<Built> {
         let base = bytes.len();
-        for layout in [Layout::Reserve, Layout::Full, Layout::Bare] {
+        let layouts = [Layout::Reserve, Layout::Full, Layout::Bare];
+        let may_be_bare = !self.rtt.stamps_every_packet();
+        for layout in layouts.into_iter().filter(|layout| may_be_bare || *layout != Layout::Bare) {
             if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
                 return Some(built);
             }
@@ -385,7 +392,9 @@ impl Session {
         let (mut span, capacity) = self.begin(bytes, ahead, room)?;
         let fields = match layout {
             // Timestamps belong to S_OPEN (RFC 7016 §3.5.2.2).
-            Layout::Reserve | Layout::Full if self.state.is_open() => self.rtt.fields(cx.now),
+            Layout::Reserve | Layout::Full if self.state.is_open() || self.rtt.stamps_every_packet() => {
+                self.rtt.fields(cx.now)
+            }
             Layout::Reserve | Layout::Full | Layout::Bare => (None, None),
         };
         let header = self.header(cx, fields);

@@ -218,7 +218,7 @@ impl Session {
 
     /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows.
     fn start_recv_flow(&mut self, cx: &mut Context<'_>, flow_id: u64, options: Option<&[u8]>) -> Option<u32> {
-        let SessionConfig { max_recv_flows, recv_buffer, no_buffer_probes, .. } = self.config;
+        let SessionConfig { max_recv_flows, recv_buffer, mona, .. } = self.config;
         if self.flows.recv.len() >= max_recv_flows {
             return None;
         }
@@ -240,7 +240,7 @@ impl Session {
                 }
                 None => RecvFlow::new_rejected(handle, flow_id),
             };
-            if no_buffer_probes {
+            if mona {
                 flow.never_advertise_zero();
             }
             flow

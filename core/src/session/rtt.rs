@@ -13,6 +13,9 @@ const MAX_RTT_TICKS: u16 = 32_767;
 /// The timestamp fields of one packet, and the clock that stands behind them.
 #[derive(Debug)]
 pub(super) struct Rtt {
+    /// Whether every packet bears a timestamp, and an echo if there is one. RFC 7016 §3.5.2.2 asks for them only when
+    /// they have changed.
+    every_packet: bool,
     /// TS_RX with TS_RX_TIME.
     received: Option<(u16, Instant)>,
     /// TS_ECHO_TX.
@@ -32,6 +35,7 @@ pub(super) struct Rtt {
 impl Rtt {
     pub(super) const fn new() -> Self {
         Self {
+            every_packet: false,
             received: None,
             echo_sent: None,
             sent: None,
@@ -42,6 +46,20 @@ impl Rtt {
             mrto: MRTO_INIT,
             erto: ERTO_INIT,
         }
+    }
+
+    /// For peers that read a timestamp in every packet.
+    pub(super) const fn stamping_every_packet() -> Self {
+        Self { every_packet: true, ..Self::new() }
+    }
+
+    pub(super) const fn stamps_every_packet(&self) -> bool {
+        self.every_packet
+    }
+
+    /// The timestamp for a packet that would have none, as it is not to measure its path.
+    pub(super) fn obligatory_timestamp(&self, now: Instant) -> Option<u16> {
+        self.every_packet.then(|| now.timestamp())
     }
 
     pub(super) const fn srtt(&self) -> Option<Duration> {
@@ -66,9 +84,10 @@ impl Rtt {
         self.erto
     }
 
-    /// The timestamp and the echo for a packet to be sent now: each only if it differs from the last sent.
+    /// The timestamp and the echo for a packet to be sent now: each only if it differs from the last sent, unless
+    /// every packet is stamped.
     pub(super) fn fields(&mut self, now: Instant) -> (Option<u16>, Option<u16>) {
-        let timestamp = Some(now.timestamp()).filter(|_| self.sent != Some(now.timestamp()));
+        let timestamp = Some(now.timestamp()).filter(|_| self.every_packet || self.sent != Some(now.timestamp()));
         let mut echo = None;
         if let Some((received, at)) = self.received {
             let elapsed = now.saturating_duration_since(at);
@@ -79,7 +98,7 @@ impl Rtt {
                 let ticks = elapsed.as_micros() / TICK.as_micros();
                 // At most 32,000 ticks, as the age is limited.
                 let advanced = received.wrapping_add(u16::try_from(ticks).unwrap_or(u16::MAX));
-                echo = Some(advanced).filter(|_| self.echo_sent != Some(advanced));
+                echo = Some(advanced).filter(|_| self.every_packet || self.echo_sent != Some(advanced));
             }
         }
         (timestamp, echo)
@@ -153,7 +172,13 @@ impl Rtt {
 
     /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.
     pub(super) fn on_path_change(&mut self) {
-        *self = Self { received: self.received, echo_sent: self.echo_sent, sent: self.sent, ..Self::new() };
+        *self = Self {
+            every_packet: self.every_packet,
+            received: self.received,
+            echo_sent: self.echo_sent,
+            sent: self.sent,
+            ..Self::new()
+        };
     }
 }
 
@@ -180,6 +205,20 @@ mod tests {
         assert_eq!(rtt.fields(at(407)), (Some(101), Some(8)));
         rtt.received(at(407), Some(7), None);
         assert_eq!(rtt.fields(at(411)), (Some(102), Some(9)), "the same timestamp again does not restart its age");
+    }
+
+    #[test]
+    fn every_packet_is_stamped_for_those_who_read_a_timestamp_in_each() {
+        let mut rtt = Rtt::stamping_every_packet();
+        let fields = rtt.fields(at(400));
+        rtt.sent(fields);
+        assert_eq!(rtt.fields(at(400)), (Some(100), None));
+        rtt.received(at(400), Some(7), None);
+        let fields = rtt.fields(at(400));
+        rtt.sent(fields);
+        assert_eq!(rtt.fields(at(400)), (Some(100), Some(7)));
+        rtt.on_path_change();
+        assert_eq!(rtt.fields(at(400)), (Some(100), Some(7)), "on another path, too");
     }
 
     #[test]

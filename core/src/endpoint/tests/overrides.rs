@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::pair::{A, B, Datagram, Kind, Pair, address};
 use crate::event::Event;
+use crate::wire::PacketHeader;
 use crate::{CloseMode, CloseReason, EndpointConfig, FlowOptions, SessionState};
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -21,6 +22,13 @@ fn sent(pair: &Pair, kind: Kind) -> Vec<Datagram> {
     pair.sent_of(kind, None, None).into_iter().map(|index| pair.log[index].1.clone()).collect()
 }
 
+/// The chunks of a startup packet: what it says, whenever it says it.
+fn said(datagram: &Datagram) -> Option<Vec<u8>> {
+    let (_, plain) = datagram.plain()?;
+    let (_, chunks) = PacketHeader::parse(&plain).ok()?;
+    Some(chunks.as_slice().to_vec())
+}
+
 #[test]
 fn a_repeated_keying_gets_the_same_answer_until_the_session_is_used() {
     let mut pair = Pair::new(1);
@@ -32,7 +40,7 @@ fn a_repeated_keying_gets_the_same_answer_until_the_session_is_used() {
     }
     let answers = sent(&pair, Kind::ResponderKeying);
     assert_eq!(answers.len(), 4);
-    assert!(answers.iter().all(|answer| answer.bytes == answers[0].bytes));
+    assert!(answers.iter().all(|answer| said(answer) == said(&answers[0])));
     assert_eq!(pair.nodes[B].endpoint.stats().sessions_opened, 1);
     // From another address it is no repetition, and the cookie is wrong.
     let elsewhere = Datagram { from: SocketAddr::from(([198, 51, 100, 1], 1)), ..keying.clone() };
@@ -68,7 +76,7 @@ fn an_initiator_that_moves_while_it_repeats_its_keying_gets_the_session_that_ans
     assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
     assert_eq!(sent(&pair, Kind::CookieChange).len(), 1);
     let answers = sent(&pair, Kind::ResponderKeying);
-    assert!(answers.iter().all(|answer| answer.bytes == answers[0].bytes), "the same answer");
+    assert!(answers.iter().all(|answer| said(answer) == said(&answers[0])), "the same answer");
     assert_eq!(answers.last().unwrap().to, elsewhere);
     let far: Vec<_> = pair.nodes[B].endpoint.sessions().collect();
     assert_eq!(far.len(), 1);
@@ -85,7 +93,7 @@ fn an_initiator_that_moves_while_it_repeats_its_keying_gets_the_session_that_ans
     replay(&mut pair, &first);
     let answers = sent(&pair, Kind::ResponderKeying);
     assert_eq!(answers.len(), before + 1);
-    assert_eq!((answers[before].to, &answers[before].bytes), (address(A), &answers[0].bytes));
+    assert_eq!((answers[before].to, said(&answers[before])), (address(A), said(&answers[0])));
     assert_eq!(pair.nodes[B].endpoint.session(far[0]).unwrap().path(), Some(path));
     pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().close(CloseMode::Abrupt);
     pair.run_for_millis(200_000);

@@ -112,7 +112,7 @@ fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> 
     let mut keys = PlainProfile::new(b"").default_keys();
     let mut datagrams = Vec::new();
     loop {
-        while queue.poll(&mut buf, keys.as_mut()).is_some() {
+        while queue.poll(Instant::ORIGIN, &mut buf, keys.as_mut()).is_some() {
             datagrams.extend(buf.datagrams().map(<[u8]>::to_vec));
         }
         let Some(later) = queue.next_timeout() else { return datagrams };

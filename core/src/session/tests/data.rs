@@ -321,7 +321,7 @@ fn a_suspended_receiver_is_probed_and_resumes() {
 /// With the compatibility switch there is no probe and no window of zero.
 #[test]
 fn without_buffer_probes_a_full_receiver_still_gets_all() {
-    let config = SessionConfig { recv_buffer: 10_000, no_buffer_probes: true, ..SessionConfig::default() };
+    let config = SessionConfig { recv_buffer: 10_000, mona: true, ..SessionConfig::default() };
     let mut network = Network::open(config);
     network.ends[B].reads = false;
     transfer(&mut network, A, 20);
