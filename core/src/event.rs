@@ -119,6 +119,10 @@ pub enum OpenFailure {
     /// The two ends have no key agreement in common, or a required protection was not offered, or the computation was
     /// lost.
     KeyAgreement,
+    /// A far end answered whose certificate does not let it prove what this end asks for. In the Flash profile: it was
+    /// pinned by fingerprint and its certificate has no static keys, so that anybody could show a copy; or signatures are
+    /// required, and it has static keys that are not pinned, which no signature covers.
+    CertificateRefused,
 }
 
 /// Why an open session ended.

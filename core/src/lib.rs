@@ -65,14 +65,16 @@
 //! # Two endpoints, without a network
 //!
 //! ```
-//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 //! use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta, Target};
 //! use rtmfp_core::{TransmitBuf, rand_core::SeedableRng};
 //! use chacha20::ChaCha20Rng; // any cryptographic generator will do; programs seed it from the system
 //!
 //! let mut rng = ChaCha20Rng::from_seed([1; 32]);
 //! let mut endpoint = |start| {
-//!     let profile = FlashProfile::builder().build(&mut rng).unwrap();
+//!     // Static keys, so that the fingerprint proves who has them.
+//!     let keys = StaticKeys::generate(&[Group::Modp2048], &mut rng);
+//!     let profile = FlashProfile::builder().static_keys(keys).build(&mut rng).unwrap();
 //!     let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
 //!     let rng = Box::new(ChaCha20Rng::from_rng(&mut rng));
 //!     (Endpoint::new(EndpointConfig::default(), std::sync::Arc::new(profile), rng, start).unwrap(), name)

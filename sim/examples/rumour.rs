@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group};
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{
     App, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, SendFlowHandle, Target,
 };
@@ -119,7 +119,8 @@ impl App for Peer {
 fn identity(number: u8) -> Result<(Arc<dyn CryptoProfile>, Vec<u8>), Error> {
     let mut rng = SimRandom::new(Key::mix(number.into(), "identity", "rumour"));
     // The smaller group, since nobody is to be kept from listening.
-    let profile = FlashProfile::builder().groups(&[Group::Modp1024]).build(&mut rng)?;
+    let keys = StaticKeys::generate(&[Group::Modp1024], &mut rng);
+    let profile = FlashProfile::builder().static_keys(keys).build(&mut rng)?;
     let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
     Ok((Arc::new(profile), name))
 }

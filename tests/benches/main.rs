@@ -38,7 +38,7 @@ impl Kind {
             return (["a", "b"].map(|name| Arc::new(PlainProfile::new(name.as_bytes())) as _), b"b".to_vec());
         }
         let profiles = [1, 2].map(|seed| {
-            let mut builder = FlashProfile::builder().groups(&[group]);
+            let mut builder = FlashProfile::builder().groups(&[group]).allow_ephemeral_fingerprints(true);
             if matches!(self, Self::Checksum) {
                 builder = builder.hmac(Protection::never()).sequence_numbers(Protection::never());
             }

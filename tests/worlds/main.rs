@@ -35,7 +35,7 @@ fn identities(flash: bool, seed: u64) -> [(Arc<dyn CryptoProfile>, Vec<u8>); 2] 
     }
     [1, 2].map(|index| {
         let mut rng = TestRng(seed ^ (index << 32));
-        let profile = FlashProfile::builder().build(&mut rng).unwrap();
+        let profile = FlashProfile::builder().allow_ephemeral_fingerprints(true).build(&mut rng).unwrap();
         let discriminator = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
         (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator)
     })

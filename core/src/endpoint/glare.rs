@@ -64,7 +64,10 @@ impl Endpoint {
         let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else { return false };
         match opening.chosen_certificate() {
             Some(chosen) => self.profile.overrides(certificate, chosen),
-            None => self.profile.selects(opening.discriminator(), certificate),
+            None => {
+                self.profile.selects(opening.discriminator(), certificate)
+                    && self.profile.accepts(opening.discriminator(), certificate)
+            }
         }
     }
 }

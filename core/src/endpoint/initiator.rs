@@ -84,9 +84,14 @@ impl Opening {
         wanted
     }
 
-    /// An answer was of no use for a key agreement: a better one is waited for, but not long.
+    /// An answer was of no use for a key agreement.
     pub(super) fn no_agreement(&mut self, now: Instant) {
-        self.failure = OpenFailure::KeyAgreement;
+        self.refused(now, OpenFailure::KeyAgreement);
+    }
+
+    /// An answer was refused: a better one is waited for, but not long.
+    fn refused(&mut self, now: Instant, reason: OpenFailure) {
+        self.failure = reason;
         self.deadline = self.deadline.min(now + FAILED_KEYING_PATIENCE);
     }
 
@@ -214,6 +219,9 @@ impl Endpoint {
         if hello.cookie.len() > MAX_COOKIE || hello.certificate.len() > CERTIFICATE_MAX {
             return Err(DropReason::OverLimit);
         }
+        if !self.profile.accepts(&opening.discriminator, hello.certificate) {
+            return self.refuse_certificate(slot);
+        }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
         if self.ends_as_duplicate(slot, path, &identity) {
             return Ok(());
@@ -224,6 +232,15 @@ impl Endpoint {
         }
         let initiation = self.profile.initiate(hello.certificate, None, &mut self.private_rng);
         self.hello_agreed(slot, path, hello, initiation)
+    }
+
+    /// The owner of the certificate could not be told from somebody who has copied or replaced it.
+    fn refuse_certificate(&mut self, slot: u32) -> Result<(), DropReason> {
+        if let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) {
+            opening.refused(self.now, OpenFailure::CertificateRefused);
+        }
+        self.settle(slot);
+        Err(DropReason::NotAuthentic)
     }
 
     /// The initiator's half is there, for a session that is still in S_IHELLO_SENT.

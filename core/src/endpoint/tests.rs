@@ -8,6 +8,7 @@ mod jobs;
 mod keying;
 mod limits;
 mod local_address;
+mod middle;
 mod overrides;
 mod pair;
 mod parallel;

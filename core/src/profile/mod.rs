@@ -37,6 +37,11 @@ pub trait CryptoProfile: Debug + Send + Sync {
     /// Whether an Endpoint Discriminator selects a certificate.
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool;
 
+    /// Whether a session that is opened to `discriminator` may have the owner of `certificate` at its far end, if the
+    /// two agree on keys. The discriminator selects the certificate. Selection is a matter of names and the same for
+    /// everybody; acceptance also asks whether keys that the two agree on would prove the far end to this one.
+    fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool;
+
     /// Whether an Endpoint Discriminator selects the near identity.
     fn selects_near(&self, discriminator: &[u8]) -> bool {
         self.selects(discriminator, self.certificate())

@@ -62,6 +62,11 @@ impl CryptoProfile for PlainProfile {
         true
     }
 
+    /// Nothing proves anybody.
+    fn accepts(&self, _discriminator: &[u8], _certificate: &[u8]) -> bool {
+        true
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         discriminator == certificate
     }

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+use rtmfp_core::profile::flash::{Discriminator, Fingerprint, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
 use rtmfp_smol::{Endpoint, NodeError, SendFlow, Session};
 
@@ -13,11 +13,15 @@ type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// A flow to each client, the one to the speaker left out.
 type Room = Arc<Mutex<Vec<Arc<SendFlow>>>>;
 
-fn bind() -> Result<Endpoint> {
-    let profile = FlashProfile::builder().accept_ancillary(true).build(&mut *rtmfp_std::system_rng()?)?;
+/// An endpoint with a new identity. Its fingerprint proves who has the static keys.
+fn bind() -> Result<(Endpoint, Fingerprint)> {
+    let mut rng = rtmfp_std::system_rng()?;
+    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
+    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
+    let fingerprint = profile.fingerprint();
     let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
     smol::spawn(driver).detach();
-    Ok(endpoint)
+    Ok((endpoint, fingerprint))
 }
 
 /// Passes on what a client says until it goes away.
@@ -41,11 +45,12 @@ async fn listen_to(session: Session, room: Room) -> std::result::Result<(), Node
 async fn client(
     name: &'static str,
     server: SocketAddr,
+    fingerprint: Fingerprint,
     ready: smol::channel::Sender<()>,
     go: smol::channel::Receiver<()>,
 ) -> Result<()> {
-    let endpoint = bind()?;
-    let target = Discriminator::new().ancillary_data(b"rtmfp://localhost/chat").to_bytes();
+    let (endpoint, _) = bind()?;
+    let target = Discriminator::new().fingerprint(fingerprint).to_bytes();
     let session = endpoint.connect(target, &[server]).await?;
     let speaking = session.open_flow(FlowOptions::new("speaking"));
     speaking.send(Bytes::new()).await?;
@@ -69,7 +74,7 @@ async fn client(
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let server = bind()?;
+        let (server, fingerprint) = bind()?;
         let address = server.local_addrs().first().copied().ok_or("no address")?;
         let room = Room::default();
         smol::spawn(async move {
@@ -80,8 +85,8 @@ fn main() -> Result<()> {
         .detach();
         let (ready, welcomed) = smol::channel::unbounded();
         let (start, go) = smol::channel::bounded::<()>(1);
-        let clients: Vec<_> =
-            ["Ada", "Ben", "Cleo"].map(|name| smol::spawn(client(name, address, ready.clone(), go.clone()))).into();
+        let join = |name| smol::spawn(client(name, address, fingerprint, ready.clone(), go.clone()));
+        let clients = ["Ada", "Ben", "Cleo"].map(join);
         for _ in &clients {
             welcomed.recv().await?;
         }

@@ -8,13 +8,15 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 //! use rtmfp_core::{EndpointConfig, FlowOptions};
 //! use rtmfp_smol::Endpoint;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
-//!     let profile = FlashProfile::builder().build(&mut *rtmfp_std::system_rng()?)?;
+//!     let mut rng = rtmfp_std::system_rng()?;
+//!     let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
+//!     let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
 //!     let local = "0.0.0.0:0".parse()?;
 //!     let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &[local])?;
 //!     smol::spawn(driver).detach();

@@ -4,12 +4,16 @@ use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{EndpointConfig, FlowOptions};
 use rtmfp_std::{Node, system_rng};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let profile = FlashProfile::builder().accept_ancillary(true).build(&mut *system_rng()?)?;
+    let mut rng = system_rng()?;
+    // Whoever knows the fingerprint of static keys is sure to reach the one who has them.
+    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
+    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
+    let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
     let server = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
     let address = server.local_addrs().to_vec();
     let serving = thread::spawn(move || -> Result<(), rtmfp_std::NodeError> {
@@ -22,10 +26,10 @@ fn main() -> Result<(), Box<dyn Error>> {
         answer.finish()
     });
 
-    let profile = FlashProfile::builder().build(&mut *system_rng()?)?;
+    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
+    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
     let client = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
-    let server = Discriminator::new().ancillary_data(b"rtmfp://localhost/hello").to_bytes();
-    let session = client.connect(server, &address)?;
+    let session = client.connect(name, &address)?;
     let greeting = session.open_flow(FlowOptions::new("greeting"));
     greeting.send("world")?;
     let answer = session.accept_flow()?;

@@ -98,6 +98,9 @@ mod tests {
         fn is_authentic(&self, certificate: &[u8]) -> bool {
             self.0.is_authentic(certificate)
         }
+        fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+            self.0.accepts(discriminator, certificate)
+        }
         fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
             self.0.selects(discriminator, certificate)
         }

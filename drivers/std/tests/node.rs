@@ -5,7 +5,7 @@ use core::task::Poll;
 use std::sync::Arc;
 use std::thread;
 
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group};
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
 use rtmfp_std::{Node, NodeError, RecvFlow, Session, system_rng};
@@ -185,7 +185,8 @@ fn sessions_open_when_key_agreements_are_handed_out() {
     let node = || {
         let mut config = EndpointConfig::default();
         config.max_key_agreements = 2;
-        let profile = FlashProfile::builder().groups(&[Group::Modp1024]).build(&mut *system_rng().unwrap()).unwrap();
+        let keys = StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap());
+        let profile = FlashProfile::builder().static_keys(keys).build(&mut *system_rng().unwrap()).unwrap();
         let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
         (Node::bind(config, Arc::new(profile), &["127.0.0.1:0".parse().unwrap()]).unwrap(), name)
     };

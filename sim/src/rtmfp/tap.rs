@@ -65,6 +65,10 @@ impl CryptoProfile for TappedProfile {
     fn is_authentic(&self, certificate: &[u8]) -> bool {
         self.inner.is_authentic(certificate)
     }
+    fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.inner.accepts(discriminator, certificate)
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.selects(discriminator, certificate)
     }

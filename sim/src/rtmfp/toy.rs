@@ -106,6 +106,10 @@ impl CryptoProfile for ToyProfile {
     fn is_authentic(&self, certificate: &[u8]) -> bool {
         certificate.len() >= CERTIFICATE
     }
+    fn accepts(&self, _discriminator: &[u8], _certificate: &[u8]) -> bool {
+        true
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         discriminator == Self::named(certificate)
     }

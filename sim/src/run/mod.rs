@@ -263,7 +263,8 @@ fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, 
         Crypto::Toy => Arc::new(ToyProfile::new(identity)),
         Crypto::Real => {
             let mut rng = SimRandom::new(Key::mix(identity.into(), "identity", "certificate"));
-            let built = FlashProfile::builder().build(&mut rng);
+            // Nodes name each other by fingerprint, and have fresh keys as servers should (RFC 7425 §7).
+            let built = FlashProfile::builder().allow_ephemeral_fingerprints(true).build(&mut rng);
             Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?)
         }
     })

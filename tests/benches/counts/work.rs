@@ -66,7 +66,8 @@ fn plain() -> Identities {
 }
 
 fn flash() -> Identities {
-    let make = |seed| FlashProfile::builder().groups(&[Group::Modp2048]).build(&mut TestRng(seed)).unwrap();
+    let builder = FlashProfile::builder().groups(&[Group::Modp2048]).allow_ephemeral_fingerprints(true);
+    let make = |seed| builder.clone().build(&mut TestRng(seed)).unwrap();
     let profiles = [1, 2].map(make);
     let discriminator = Discriminator::new().fingerprint(profiles[1].fingerprint()).to_bytes();
     (profiles.map(|profile| Arc::new(profile) as _), discriminator)

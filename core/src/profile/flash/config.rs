@@ -15,6 +15,8 @@ use crate::error::ConfigError;
 
 /// Bytes of extra randomness in a certificate without keys, to give it a fingerprint of its own (RFC 7425 §4.3.3.3).
 const CERTIFICATE_RANDOMNESS: usize = 64;
+/// The smallest group, in bits, for sessions with signatures, unless the caller names others.
+const SIGNED_GROUP_BITS: u32 = 2_048;
 /// The longest hostname, so that the certificate fits in a hello.
 const LONGEST_HOSTNAME: usize = 255;
 /// The longest password identifier, so that the signature fits in a keying packet.
@@ -30,11 +32,14 @@ pub struct Builder {
     hostname: Option<Vec<u8>>,
     accepts_ancillary_data: bool,
     groups: Vec<Group>,
+    /// Whether the caller named the groups, rather than a preset.
+    groups_chosen: bool,
     static_keys: Option<StaticKeys>,
     rules: Rules,
     signing: Vec<Password>,
     accepted: Vec<Password>,
     signature_required: bool,
+    ephemeral_fingerprints: bool,
 }
 
 impl Default for Builder {
@@ -43,11 +48,13 @@ impl Default for Builder {
             hostname: None,
             accepts_ancillary_data: false,
             groups: [Group::Modp2048, Group::Modp4096].into(),
+            groups_chosen: false,
             static_keys: None,
             rules: Rules { hmac: Protection::required(), hmac_len: 16, sequence: Protection::required() },
             signing: Vec::new(),
             accepted: Vec::new(),
             signature_required: false,
+            ephemeral_fingerprints: false,
         }
     }
 }
@@ -74,6 +81,7 @@ impl Builder {
     /// With [static keys](Self::static_keys) this has no effect.
     pub fn groups(mut self, groups: &[Group]) -> Self {
         self.groups = groups.to_vec();
+        self.groups_chosen = true;
         self
     }
 
@@ -107,11 +115,14 @@ impl Builder {
     }
 
     /// For peers of all kinds, old ones too: groups 14, 16, 5 and 2, HMAC and session sequence numbers if the far end
-    /// asks for them, nothing required.
-    pub fn compatible(self) -> Self {
-        self.groups(&[Group::Modp2048, Group::Modp4096, Group::Modp1536, Group::Modp1024])
-            .hmac(Protection::on_request())
-            .sequence_numbers(Protection::on_request())
+    /// asks for them, nothing required. Groups 5 and 2 are left out if [signatures are required](Self::require_signature).
+    ///
+    /// Without HMAC a session cannot follow a far end to another address (RFC 7016 §5). If a NAT gives one of the ends a
+    /// new port, the session stalls for good.
+    pub fn compatible(mut self) -> Self {
+        self.groups = [Group::Modp2048, Group::Modp4096, Group::Modp1536, Group::Modp1024].into();
+        self.groups_chosen = false;
+        self.hmac(Protection::on_request()).sequence_numbers(Protection::on_request())
     }
 
     /// Signs with this password, under an identifier of at most 255 bytes that the far end knows it by (RFC 7425
@@ -130,8 +141,28 @@ impl Builder {
 
     /// Refuses far ends that do not sign with a password that is [recognized](Self::accept_password). Unless set,
     /// any signature is valid (RFC 7425 §4.3.5).
+    ///
+    /// A responder's signature covers the keying components of both ends, but not its certificate. Two rules keep a man
+    /// in the middle from using that:
+    /// * As initiator, this end refuses a certificate with static keys unless it is pinned by its
+    ///   [fingerprint](super::Discriminator::fingerprint). So a responder that is found by name or URI should have fresh
+    ///   keys for each session, as RFC 7425 §7 advises to servers.
+    /// * Groups below 2048 bits are neither offered nor accepted, unless they are named in [`groups`](Self::groups) or
+    ///   are those of [static keys](Self::static_keys).
+    ///
+    /// A signature lets whoever sees it try passwords offline (RFC 7425 §4.3.5.1.1 has a plain HMAC): a password should
+    /// have 80 random bits.
     pub const fn require_signature(mut self) -> Self {
         self.signature_required = true;
+        self
+    }
+
+    /// Whether this end, as initiator, accepts a far end that it pinned by [fingerprint](super::Discriminator::fingerprint)
+    /// and whose certificate has no static keys. Not unless set, because such a fingerprint proves nothing: the
+    /// certificate is no secret, and whoever copies it can agree on fresh keys of his own (RFC 7425 §4.3.4). For peers
+    /// that name servers by the fingerprint of such a certificate.
+    pub const fn allow_ephemeral_fingerprints(mut self, allow: bool) -> Self {
+        self.ephemeral_fingerprints = allow;
         self
     }
 
@@ -141,6 +172,7 @@ impl Builder {
     /// A value is outside of the limits said with its method.
     pub fn build(self, rng: &mut dyn CryptoRng) -> Result<FlashProfile, ConfigError> {
         self.validate()?;
+        let groups = self.fresh_key_groups();
         let mut randomness = [0; CERTIFICATE_RANDOMNESS];
         let mut contents = Contents {
             hostname: self.hostname.as_deref(),
@@ -149,7 +181,7 @@ impl Builder {
         };
         let keys = match self.static_keys {
             Some(keys) => Keys::Static(keys),
-            None => Keys::Ephemeral(Generators::new(self.groups)),
+            None => Keys::Ephemeral(Generators::new(groups)),
         };
         match &keys {
             Keys::Static(keys) => contents.static_keys = keys.public_keys(),
@@ -171,7 +203,15 @@ impl Builder {
             signing: self.signing,
             accepted: self.accepted,
             signature_required: self.signature_required,
+            ephemeral_fingerprints: self.ephemeral_fingerprints,
         })
+    }
+
+    /// A signature covers no responder's certificate, so a man in the middle could leave the better groups out of it.
+    fn fresh_key_groups(&self) -> Vec<Group> {
+        let strong = |group: &Group| group.bits() >= SIGNED_GROUP_BITS;
+        let any = !self.signature_required || self.groups_chosen;
+        self.groups.iter().copied().filter(|group| any || strong(group)).collect()
     }
 
     fn validate(&self) -> Result<(), ConfigError> {

@@ -66,6 +66,7 @@ pub struct FlashProfile {
     signing: Vec<Password>,
     accepted: Vec<Password>,
     signature_required: bool,
+    ephemeral_fingerprints: bool,
 }
 
 impl FlashProfile {
@@ -74,10 +75,18 @@ impl FlashProfile {
         Builder::default()
     }
 
-    /// The fingerprint of the near certificate, also called the peer ID (RFC 7425 §4.3.2).
+    /// The fingerprint of the near certificate, also called the peer ID (RFC 7425 §4.3.2). Others can pin it if the
+    /// certificate has [static keys](Self::has_static_keys); without them it proves nothing, because anybody can copy
+    /// the certificate.
     #[must_use]
     pub const fn fingerprint(&self) -> Fingerprint {
         self.fingerprint
+    }
+
+    /// Whether the near certificate has static keys, so that a session proves to own it (RFC 7425 §4.3.4).
+    #[must_use]
+    pub const fn has_static_keys(&self) -> bool {
+        matches!(self.keys, Keys::Static(_))
     }
 }
 
@@ -95,6 +104,29 @@ impl CryptoProfile for FlashProfile {
         match (Discriminator::parse(discriminator), Certificate::parse(certificate)) {
             (Ok(discriminator), Ok(certificate)) => discriminator.selects(&certificate),
             _ => false,
+        }
+    }
+
+    /// A certificate is no secret. What proves its owner is in the keys of the session: static keys prove who has the
+    /// fingerprint of their certificate (RFC 7425 §4.3.4), and a signature proves who has the password.
+    ///
+    /// * With a fingerprint in the discriminator, the certificate must have static keys. Anybody can show a copy of one
+    ///   that has none, with fresh keys of his own. [`allow_ephemeral_fingerprints`] lifts this.
+    /// * Without one, and if signatures are required, it must not have them. A responder's signature covers both keying
+    ///   components, but not its certificate, so a man in the middle could put his own static key there.
+    ///
+    /// [`allow_ephemeral_fingerprints`]: Builder::allow_ephemeral_fingerprints
+    fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        let (Ok(discriminator), Ok(far)) = (Discriminator::parse(discriminator), Certificate::parse(certificate))
+        else {
+            return false;
+        };
+        let pinned = discriminator.required_fingerprint().is_some();
+        match far.key_kind() {
+            Some(KeyKind::Static) => pinned || !self.signature_required,
+            Some(KeyKind::Ephemeral) => !pinned || self.ephemeral_fingerprints,
+            // There is no group to agree in.
+            None => true,
         }
     }
 
@@ -117,9 +149,11 @@ impl CryptoProfile for FlashProfile {
         signature::sign(&self.signing, message)
     }
 
-    /// RFC 7425 §4.3.5: any signature is valid if none is required.
-    fn verify(&self, _certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        !self.signature_required || signature::verify(&self.accepted, message, signature)
+    /// RFC 7425 §4.3.5: any signature is valid if none is required. If one is, a signature with the near certificate is
+    /// not: both ends may sign with one password, and somebody without it could send this end's own keying back.
+    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        !self.signature_required
+            || (certificate != self.certificate && signature::verify(&self.accepted, message, signature))
     }
 
     /// RFC 7425 §4.3.6: the end whose certificate is ordered before the other's, or identical to it.

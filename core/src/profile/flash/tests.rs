@@ -1,5 +1,6 @@
 //! The profile as a whole, through its traits.
 
+mod middle;
 mod negotiation;
 mod refusals;
 mod vectors;
