@@ -73,7 +73,7 @@ fn replace_certificate(datagram: &mut Datagram, certificate: &[u8]) {
     let mut queue = StartupQueue::default();
     queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), id, &hello));
     let mut buf = TransmitBuf::new(1);
-    queue.poll(&mut buf, default_keys().as_mut()).unwrap();
+    queue.poll(Instant::ORIGIN, &mut buf, default_keys().as_mut()).unwrap();
     datagram.bytes = buf.datagrams().next().unwrap().to_vec();
 }
 
