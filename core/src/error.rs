@@ -64,12 +64,19 @@ pub enum OpenFlowError {
 }
 
 /// Why a message was not taken. The bytes come back in [`WriteError::data`].
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct WriteError {
     /// The message, untouched.
     pub data: Bytes,
     /// Why.
     pub reason: WriteRefusal,
+}
+
+/// What a user wrote is not for logs.
+impl fmt::Debug for WriteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteError").field("bytes", &self.data.len()).field("reason", &self.reason).finish()
+    }
 }
 
 /// The reasons of a [`WriteError`].

@@ -5,5 +5,6 @@ pub mod back_to_back;
 pub mod counting;
 pub mod duo;
 pub mod fuzz;
+pub mod mona;
 pub mod raw_peer;
 pub mod siege;

@@ -125,6 +125,25 @@ impl Builder {
         self.hmac(Protection::on_request()).sequence_numbers(Protection::on_request())
     }
 
+    /// To open sessions to a server of the Mona family, with [`SessionConfig::mona`](crate::SessionConfig::mona): such a
+    /// server reads the initiator's key from its certificate and knows group 2 alone. So the certificate has static
+    /// keys, made here; a new profile for each session keeps what RFC 7425 §7 asks of clients. Neither HMAC nor session
+    /// sequence numbers: a session is not protected against whoever is on its path.
+    pub fn for_mona_server(self, rng: &mut dyn CryptoRng) -> Self {
+        self.static_keys(StaticKeys::generate(&[Group::Modp1024], rng)).mona()
+    }
+
+    /// To accept sessions from clients of the Mona family, with [`SessionConfig::mona`](crate::SessionConfig::mona):
+    /// they insist on a fresh key in group 2. Neither HMAC nor session sequence numbers: a session is not protected
+    /// against whoever is on its path.
+    pub fn for_mona_clients(self) -> Self {
+        self.accept_ancillary(true).groups(&[Group::Modp1024]).mona()
+    }
+
+    const fn mona(self) -> Self {
+        self.allow_ephemeral_fingerprints(true).hmac(Protection::never()).sequence_numbers(Protection::never())
+    }
+
     /// Signs with this password, under an identifier of at most 255 bytes that the far end knows it by (RFC 7425
     /// §4.3.5.1.1). May be called up to four times, to suit far ends that know different passwords.
     pub fn sign_with(mut self, id: &[u8], password: &[u8]) -> Self {
