@@ -18,6 +18,12 @@ pub struct EndpointConfig {
     pub max_sessions: usize,
     /// The most sessions that are opening from this end at once. Default 1,024.
     pub max_opening: usize,
+    /// The most sessions in S_OPEN with one address and port, not counting those whose far ends have not shown yet that
+    /// they have the keys. A further IIKeying from there is dropped. Default 16, at least 1.
+    pub max_sessions_per_address: usize,
+    /// How many sessions that peers began may claim one identity, and not show its keys, for as long as a session may be
+    /// idle. Those beyond end after 10 s ([`Unproved`](crate::CloseReason::Unproved)). Default 4.
+    pub max_unproved_per_identity: usize,
     /// The most candidate addresses of one opening session. Default and most 24 (RFC 7016 §3.5.1.1.1).
     pub max_candidates: usize,
     /// Startup replies (RHello, Redirect, cookie change) a second to unproved addresses, all together; more hellos
@@ -238,6 +244,8 @@ impl Default for EndpointConfig {
         Self {
             max_sessions: 65_536,
             max_opening: 1_024,
+            max_sessions_per_address: 16,
+            max_unproved_per_identity: 4,
             max_candidates: params::REDIRECT_THRESHOLD,
             max_hello_replies_per_second: 10_000,
             max_hello_replies_per_source: 1_000,
@@ -284,6 +292,7 @@ impl EndpointConfig {
         let rule = |ok: bool, field, rule| if ok { Ok(()) } else { Err(ConfigError { field, rule }) };
         rule((1..=1 << 24).contains(&self.max_sessions), "max_sessions", "must be 1 to 16,777,216")?;
         rule(self.max_opening >= 1, "max_opening", "must be at least 1")?;
+        rule(self.max_sessions_per_address >= 1, "max_sessions_per_address", "must be at least 1")?;
         rule((1..=params::REDIRECT_THRESHOLD).contains(&self.max_candidates), "max_candidates", "must be 1 to 24")?;
         let agreements = self.max_key_agreements > 0 || self.max_prepared_keys == 0;
         rule(agreements, "max_prepared_keys", "must be 0 unless max_key_agreements is more than 0")?;

@@ -139,6 +139,9 @@ pub enum CloseReason {
     Idle,
     /// The same identity opened a new session in its place (RFC 7016 §3.5.1.1.2).
     Overridden,
+    /// It opened beside another session, of the same address or identity, and the far end did not show that it has the
+    /// keys.
+    Unproved,
     /// The far end broke the protocol in a way that can be no accident (RFC 7016 §5).
     PeerAtFault,
 }

@@ -47,6 +47,9 @@ pub const NAK_LOSS_THRESHOLD: usize = 3;
 /// How long a time critical notification, sent or received, has effect (RFC 7016 §3.5.2.1, appendix A).
 pub const TIME_CRITICAL_MEMORY: Duration = Duration::from_millis(800);
 
+/// How long a far end may take to show that it has the keys of a session that opened beside another one.
+pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Between mobility checks (RFC 7016 §3.5.4.2).
 pub const MOBILITY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 /// The oldest mobility check whose answer counts (RFC 7016 §3.5.4.2).

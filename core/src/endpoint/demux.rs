@@ -36,7 +36,7 @@ impl Endpoint {
             self.handle_keying_packet(slot, path, meta, encrypted)
         } else {
             let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, encrypted));
-            handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| self.keys_proved(slot))
+            handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| self.on_keys_used(slot))
         };
         self.settle(slot);
         result

@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use super::Endpoint;
-use super::index::identity_of;
+use super::index::{Identity, Standing};
 use crate::transmit::Path;
 
 /// How long this end insists on its own opening. Some peers decide glare in another way and would wait for ours
@@ -28,12 +28,12 @@ impl Endpoint {
     /// certificate, too, must be one that the opening session would take. From elsewhere, it may be a far end that was
     /// chosen and has moved meanwhile, or anybody who has its certificate, which is no secret. So such an IIKeying may
     /// be made to wait, but never takes an opening session over.
-    pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8]) -> Glare {
+    pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8], identity: Identity) -> Glare {
         let takes = |slot: &u32| {
             self.is_opening(*slot) && self.is_destination(*slot, path) && self.would_take(*slot, certificate)
         };
-        let opening = self.slots_at(path).find(takes);
-        let Some(slot) = opening else { return self.glare_from_elsewhere(certificate) };
+        let opening = self.index.opening_to(path.remote).find(takes);
+        let Some(slot) = opening else { return self.glare_from_elsewhere(certificate, identity) };
         let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
         let Some(opening) = opening else { return Glare::None };
         let since = *opening.glare_since.get_or_insert(self.now);
@@ -42,13 +42,12 @@ impl Endpoint {
         if self.profile.prevails(certificate) && patient { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
     }
 
-    fn glare_from_elsewhere(&self, certificate: &[u8]) -> Glare {
-        let identity = identity_of(self.profile.as_ref(), certificate);
+    fn glare_from_elsewhere(&self, certificate: &[u8], identity: Identity) -> Glare {
         let insists = |slot: u32| {
             let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
             opening.is_some_and(|opening| opening.insists(self.now)) && self.would_take(slot, certificate)
         };
-        let chosen = self.slots_with(identity).any(insists);
+        let chosen = self.index.with(identity, Standing::Begun).any(insists);
         if chosen && self.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
     }
 

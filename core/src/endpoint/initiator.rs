@@ -9,15 +9,15 @@ use bytes::Bytes;
 
 use super::attempts::Attempts;
 use super::glare::PATIENCE;
+use super::index::{Identity, Standing, identity_of};
 use super::introduce::is_reachable;
 use super::keying::Keying;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::startup::StartupPacket;
-use super::{Endpoint, Target, identity_of};
+use super::{Endpoint, Target};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
-use crate::event::{CloseReason, OpenFailure};
-use crate::handle::SessionHandle;
+use crate::event::OpenFailure;
 use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::{Initiation, KeyingError};
 use crate::session::SessionState;
@@ -51,6 +51,8 @@ pub(super) struct Opening {
     failure: OpenFailure,
     /// When this end first insisted on its own opening in glare (§3.5.1.3).
     pub(super) glare_since: Option<Instant>,
+    /// A session that claims to be of the far end was asked for its keys.
+    claim_asked: bool,
 }
 
 impl Opening {
@@ -65,6 +67,7 @@ impl Opening {
             introducers: Vec::new(),
             failure: OpenFailure::TimedOut,
             glare_since: None,
+            claim_asked: false,
         };
         for (path, delay) in target.candidates {
             opening.add_candidate(path, now + delay);
@@ -133,7 +136,9 @@ impl Opening {
 impl Endpoint {
     pub(super) fn index_candidates(&mut self, slot: u32) {
         if let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) {
-            self.by_address.extend(opening.addresses().map(|address| (address, slot)));
+            for address in opening.addresses() {
+                self.index.add_candidate(address, slot);
+            }
         }
     }
 
@@ -146,7 +151,7 @@ impl Endpoint {
         self.jobs.forget_session(occupant.session.handle());
         occupant.introducers.extend(opening.introducers.iter().take(MAX_INTRODUCERS));
         for address in opening.addresses() {
-            self.by_address.remove(&(address, slot));
+            self.index.remove_candidate(address, slot);
         }
     }
 
@@ -223,7 +228,7 @@ impl Endpoint {
             return self.refuse_certificate(slot);
         }
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
-        if self.ends_as_duplicate(slot, path, &identity) {
+        if self.ends_as_duplicate(slot, identity) || self.waits_for_claim(slot, path, identity) {
             return Ok(());
         }
         if self.hands_out_key_agreements() {
@@ -261,7 +266,7 @@ impl Endpoint {
         };
         let identity = identity_of(self.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.
-        if self.ends_as_duplicate(slot, path, &identity) {
+        if self.ends_as_duplicate(slot, identity) {
             return Ok(());
         }
         self.begin_keying(slot, path, hello, initiation, identity);
@@ -269,46 +274,72 @@ impl Endpoint {
         Ok(())
     }
 
-    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity.
-    fn ends_as_duplicate(&mut self, slot: u32, path: Path, identity: &[u8; 32]) -> bool {
-        let Some(existing) = self.other_session_with(slot, path, identity) else { return false };
+    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
+    /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
+    /// so.
+    fn ends_as_duplicate(&mut self, slot: u32, identity: Identity) -> bool {
+        let is_chosen = |other: &u32| {
+            *other != slot
+                && self.slots.get(*other).is_some_and(|occupant| occupant.session.state() != SessionState::HelloSent)
+        };
+        let first = |standing| self.index.with(identity, standing).find(is_chosen);
+        let other = first(Standing::Proved).or_else(|| first(Standing::Begun));
+        let Some(other) = other.and_then(|other| self.slots.get(other)) else { return false };
+        let existing = other.session.handle();
         self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
         self.settle(slot);
         true
     }
 
-    /// Another session in S_KEYING_SENT or S_OPEN with this identity, but for those that only claim it from elsewhere:
-    /// anybody could keep this end from opening a session so.
-    fn other_session_with(&self, slot: u32, path: Path, identity: &[u8; 32]) -> Option<SessionHandle> {
-        self.slots_with(*identity).filter(|other| *other != slot).find_map(|other| {
-            let session = &self.slots.get(other)?.session;
-            let counts = self.is_proved(other) || session.path().is_some_and(|other| other.matches(&path));
-            counts.then(|| session.handle())
-        })
+    /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
+    /// is asked to prove its keys, and ends what is being opened from here if it does (§3.5.1.1.1, step 1); else the next
+    /// RHello is taken. Once for each opening: claims must not keep this end from opening a session.
+    fn waits_for_claim(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
+        let most = self.config.max_sessions_per_address;
+        let claims_it = |other: &u32| self.slots.get(*other).is_some_and(|claim| claim.identity == Some(identity));
+        let claim = self.index.at(path.remote, Standing::Claimed).take(most).find(claims_it);
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        let (Some(claim), Some(opening)) = (claim, opening.filter(|opening| !opening.claim_asked)) else {
+            return false;
+        };
+        opening.claim_asked = true;
+        self.identify(slot, identity);
+        self.with_session(claim, |session, cx| session.ping(cx.now));
+        self.settle(claim);
+        true
     }
 
-    /// An open session has shown the keys of its certificate: what is being opened to the same far end is one too many
+    /// A session that a peer began has shown its keys: what is being opened to the same far end is one too many
     /// (§3.5.1.1.1, step 1).
     pub(super) fn end_duplicates_of(&mut self, slot: u32) {
         let Some(occupant) = self.slots.get(slot) else { return };
-        let (existing, identity) = (occupant.session.handle(), occupant.identity);
-        let Some(identity) = identity else { return };
-        let others: Vec<u32> = self.slots_with(identity).filter(|other| self.is_opening(*other)).collect();
+        let (existing, Some(identity)) = (occupant.session.handle(), occupant.identity) else { return };
+        let begun = self.index.with(identity, Standing::Begun);
+        let others: Vec<u32> = begun.filter(|other| self.is_opening(*other)).collect();
         for other in others {
             self.with_session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
             self.settle(other);
         }
     }
 
-    /// A session that was opened from here is open: those that only claimed to be of the same far end, and never
-    /// showed its keys, are an attempt that came to nothing, or somebody else's.
-    pub(super) fn end_claims_to_be(&mut self, slot: u32) {
-        let Some(identity) = self.slots.get(slot).and_then(|occupant| occupant.identity) else { return };
-        let claims: Vec<u32> = self.slots_with(identity).filter(|other| !self.is_proved(*other)).collect();
-        for claim in claims {
-            self.with_session(claim, |session, cx| session.abort(cx, CloseReason::Overridden));
-            self.settle(claim);
+    /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came
+    /// to nothing, or somebody else's. All of them are asked to prove their keys.
+    pub(super) fn question_claims_to_be(&mut self, slot: u32) {
+        let claims = self.claims_to_be(slot);
+        for claim in &claims {
+            self.with_session(*claim, |session, cx| session.demand_proof(cx.now));
+            self.settle(*claim);
         }
+        if !claims.is_empty() {
+            self.with_session(slot, |session, cx| session.ping(cx.now));
+            self.settle(slot);
+        }
+    }
+
+    /// Sessions that claim to be of the same far end as this one: as many of them as may live without proof.
+    pub(super) fn claims_to_be(&self, slot: u32) -> Vec<u32> {
+        let Some(identity) = self.slots.get(slot).and_then(|occupant| occupant.identity) else { return Vec::new() };
+        self.index.with(identity, Standing::Claimed).take(self.config.max_unproved_per_identity).collect()
     }
 
     /// Whether a session is still being opened from this end, in whichever state.

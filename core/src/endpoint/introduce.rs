@@ -7,6 +7,7 @@ use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
 
 use super::Endpoint;
+use super::index::{Identity, Standing};
 use super::startup::StartupPacket;
 use crate::config::ForwardedHelloPolicy;
 use crate::error::DropReason;
@@ -47,12 +48,13 @@ impl Endpoint {
         Some(occupant.session.handle())
     }
 
-    /// One that has shown the keys of its certificate, if there is one: anybody can claim a certificate.
+    /// One that has shown its keys, if there is one: anybody can claim a certificate.
     fn slot_named(&self, canonical_discriminator: &[u8]) -> Option<u32> {
-        let identity: [u8; 32] = Sha256::digest(canonical_discriminator).into();
-        self.slots_with(identity)
-            .filter(|slot| self.slots.get(*slot).is_some_and(|other| other.session.state() == SessionState::Open))
-            .min_by_key(|slot| !self.is_proved(*slot))
+        let identity: Identity = Sha256::digest(canonical_discriminator).into();
+        let is_open =
+            |slot: &u32| self.slots.get(*slot).is_some_and(|occupant| occupant.session.state() == SessionState::Open);
+        let first = |standing| self.index.with(identity, standing).find(is_open);
+        first(Standing::Proved).or_else(|| first(Standing::Begun)).or_else(|| first(Standing::Claimed))
     }
 
     /// §3.5.1.4, §3.5.1.5: a hello that does not select this identity.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::Endpoint;
 use super::attempts::Attempts;
 use super::demux::startup_chunks;
+use super::index::Identity;
 use super::initiator::MAX_COOKIE;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
@@ -50,7 +51,7 @@ impl Endpoint {
         path: Path,
         hello: &ResponderHello<'_>,
         initiation: Initiation,
-        identity: [u8; 32],
+        identity: Identity,
     ) {
         let rx_id = self.ids.allocate(slot, &mut self.public_rng);
         let packet = self.keying_packet(path, rx_id, hello.cookie, &initiation.component);
@@ -75,9 +76,8 @@ impl Endpoint {
             early: Vec::new(),
         }));
         occupant.rx_id = rx_id;
-        occupant.identity = Some(identity);
         occupant.session.keying_sent();
-        self.by_identity.insert((identity, slot));
+        self.identify(slot, identity);
         self.index_candidates(slot);
         self.drive_opening(slot);
     }
@@ -235,11 +235,13 @@ impl Endpoint {
         self.with_session(slot, |session, cx| session.establish(cx, established));
         self.stats.sessions_opened += 1;
         self.settle(slot);
-        self.end_claims_to_be(slot);
+        self.question_claims_to_be(slot);
         for (path, meta, mut packet) in early {
             let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
-            if let Some(Err(reason)) = handled {
-                self.count(reason);
+            match handled {
+                Some(Err(reason)) => self.count(reason),
+                Some(Ok(())) => self.on_keys_used(slot),
+                None => {}
             }
         }
         self.settle(slot);

@@ -23,10 +23,9 @@ mod tests;
 mod views;
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -50,7 +49,7 @@ use crate::transmit::{InterfaceId, Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
-use index::identity_of;
+use index::SessionIndex;
 use initiator::Opening;
 use jobs::Jobs;
 use limits::{ReplyLimits, SharedRate};
@@ -99,10 +98,7 @@ pub struct Endpoint {
     now: Instant,
     slots: Slots,
     ids: SessionIds,
-    /// Addresses of opening and open sessions.
-    by_address: BTreeSet<(SocketAddr, u32)>,
-    /// Identities of sessions in S_KEYING_SENT and S_OPEN.
-    by_identity: BTreeSet<([u8; 32], u32)>,
+    index: SessionIndex,
     /// Tags of hellos: of sessions in S_IHELLO_SENT, and of those that ask to be introduced again.
     by_tag: BTreeMap<[u8; TAG_LEN], u32>,
     /// Digests of the IIKeyings that sessions began with.
@@ -161,8 +157,7 @@ impl Endpoint {
             now,
             slots: Slots::default(),
             ids: SessionIds::new(),
-            by_address: BTreeSet::new(),
-            by_identity: BTreeSet::new(),
+            index: SessionIndex::default(),
             by_tag: BTreeMap::new(),
             by_keying: BTreeMap::new(),
             opening: 0,
@@ -201,18 +196,7 @@ impl Endpoint {
         let opening = Opening::new(target, tag, now, &self.config);
         let handle = self.slots.next_handle();
         let session = Session::new(handle, crate::session::Role::Initiator, self.config.session.clone(), now);
-        let slot = self.slots.insert(Occupant {
-            session,
-            opening: Some(Box::new(opening)),
-            answered: None,
-            rx_id: 0,
-            opened: None,
-            address: None,
-            identity: None,
-            introduce_at: Vec::new(),
-            introducers: Vec::new(),
-            reintroduction: None,
-        });
+        let slot = self.slots.insert(Occupant::new(session, Some(Box::new(opening))));
         self.by_tag.insert(tag, slot);
         self.opening += 1;
         self.index_candidates(slot);

@@ -2,6 +2,7 @@
 //! its address.
 
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use bytes::Bytes;
 use sha2::{Digest as _, Sha256};
@@ -9,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use super::Endpoint;
 use super::cookie::CookieCheck;
 use super::glare::Glare;
-use super::index::identity_of;
+use super::index::{Identity, Standing, identity_of};
 use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
@@ -32,14 +33,20 @@ pub(super) struct Answered {
     cookie_made: Instant,
 }
 
-/// An IIKeying that is worth a key agreement.
-struct Admitted {
+/// An IIKeying whose cookie and signature are good, and that has no answer yet.
+struct Checked {
     digest: [u8; 32],
     cookie_made: Instant,
-    /// Sessions whose place the new one takes.
-    stale: Vec<u32>,
+}
+
+/// Where the session of an IIKeying is to be.
+struct Place {
+    /// The far identity that it claims.
+    identity: Identity,
     /// The opening session that becomes this one, in glare.
     yielded: Option<u32>,
+    /// The session has to prove its keys soon, because it opens beside another one.
+    is_doubtful: bool,
 }
 
 impl Endpoint {
@@ -78,19 +85,20 @@ impl Endpoint {
 
     /// §3.5.1.1.2: an IIKeying whose cookie proves the address gets a session.
     pub(super) fn on_initiator_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
-        let Some(admitted) = self.admit_keying(path, keying)? else { return Ok(()) };
+        let Some(checked) = self.check_keying(path, keying)? else { return Ok(()) };
         if self.hands_out_key_agreements() {
-            self.admit_job(path, &admitted.digest)?;
+            self.admit_job(path, &checked.digest)?;
         }
         if !self.keying_limits.take(self.now, path.remote.ip()) {
             return Err(DropReason::OverLimit);
         }
+        let place = self.place_keying(path, keying, &checked)?;
         if self.hands_out_key_agreements() {
-            self.hand_out_response(path, admitted.digest, keying);
+            self.hand_out_response(path, checked.digest, keying);
             return Ok(());
         }
         let response = self.profile.respond(keying.certificate, keying.component, None, &mut self.private_rng);
-        self.accept_keying(path, keying, admitted, response)
+        self.accept_keying(path, keying, &checked, &place, response)
     }
 
     /// The response was computed elsewhere. Whether the IIKeying still is to have it is seen anew.
@@ -100,12 +108,13 @@ impl Endpoint {
         keying: &InitiatorKeying<'_>,
         response: Result<Response, KeyingError>,
     ) -> Result<(), DropReason> {
-        let Some(admitted) = self.admit_keying(path, keying)? else { return Ok(()) };
-        self.accept_keying(path, keying, admitted, response)
+        let Some(checked) = self.check_keying(path, keying)? else { return Ok(()) };
+        let place = self.place_keying(path, keying, &checked)?;
+        self.accept_keying(path, keying, &checked, &place, response)
     }
 
-    /// Everything that does not cost a key agreement. `None`: it has its answer already.
-    fn admit_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<Option<Admitted>, DropReason> {
+    /// What can be told of an IIKeying without looking at other sessions. `None`: it has its answer already.
+    fn check_keying(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<Option<Checked>, DropReason> {
         if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
@@ -128,37 +137,69 @@ impl Endpoint {
         if !self.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
             return Err(DropReason::NotAuthentic);
         }
-        if self.has_become_another(keying) {
+        Ok(Some(Checked { digest, cookie_made }))
+    }
+
+    /// What there is at the address already, and of this identity, and whether one more session may be.
+    ///
+    /// Otherwise than §3.5.1.1.2 says, an IIKeying from the address of an open session neither closes that (step 2.3) nor is
+    /// ignored for its sake (step 2.2): it is a claim yet, and anybody who reads what is sent to an address can make it.
+    fn place_keying(
+        &mut self,
+        path: Path,
+        keying: &InitiatorKeying<'_>,
+        checked: &Checked,
+    ) -> Result<Place, DropReason> {
+        let identity = identity_of(self.profile.as_ref(), keying.certificate);
+        if self.has_become_another(keying.session_id, identity) {
             return Err(DropReason::Unexpected);
         }
-        let yielded = match self.resolve_glare(path, keying.certificate) {
-            Glare::None => None,
-            Glare::FarPrevails(slot) => Some(slot),
+        match self.resolve_glare(path, keying.certificate, identity) {
+            Glare::None => {}
+            Glare::FarPrevails(slot) => return Ok(Place { identity, yielded: Some(slot), is_doubtful: false }),
             Glare::NearPrevails => return Err(DropReason::Unexpected),
-        };
-        let stale = self.stale_sessions(path, keying.certificate, cookie_made)?;
-        if yielded.is_none() && stale.is_empty() && self.slots.len() >= self.config.max_sessions {
+        }
+        let established = [Standing::Proved, Standing::Begun].into_iter();
+        let there = established.flat_map(|standing| self.index.at(path.remote, standing));
+        let there: Vec<u32> = there.take(self.config.max_sessions_per_address).collect();
+        if there.iter().any(|slot| self.is_older_keying_of(*slot, keying.certificate, checked.cookie_made)) {
+            return Err(DropReason::Unexpected);
+        }
+        if there.len() >= self.config.max_sessions_per_address || self.slots.len() >= self.config.max_sessions {
             return Err(DropReason::OverLimit);
         }
-        Ok(Some(Admitted { digest, cookie_made, stale, yielded }))
+        let most = self.config.max_unproved_per_identity;
+        let is_doubtful = !there.is_empty()
+            || self.index.at(path.remote, Standing::Claimed).next().is_some()
+            || self.index.with(identity, Standing::Proved).next().is_some()
+            || self.index.with(identity, Standing::Begun).next().is_some()
+            || self.index.with(identity, Standing::Claimed).take(most).count() >= most;
+        Ok(Place { identity, yielded: None, is_doubtful })
     }
 
     fn accept_keying(
         &mut self,
         path: Path,
         keying: &InitiatorKeying<'_>,
-        admitted: Admitted,
+        checked: &Checked,
+        place: &Place,
         response: Result<Response, KeyingError>,
     ) -> Result<(), DropReason> {
         let response = response.map_err(|_| DropReason::NotAuthentic)?;
-        // Only now that the new session is sure to exist: a keying that comes to nothing closes nothing.
-        for slot in admitted.stale {
-            self.with_session(slot, |session, cx| session.abort(cx, CloseReason::Overridden));
-            self.settle(slot);
-        }
-        let answered = Answered { digest: admitted.digest, reply: None, cookie_made: admitted.cookie_made };
-        self.accept(path, keying, answered, response, admitted.yielded);
+        let answered = Answered { digest: checked.digest, reply: None, cookie_made: checked.cookie_made };
+        self.accept(path, keying, answered, response, place);
         Ok(())
+    }
+
+    /// Whether an IIKeying with such a cookie is a late duplicate of one that led to an earlier session than this one, or a
+    /// recording of it. An endpoint that has lost its session says hello anew, so its cookie is younger.
+    fn is_older_keying_of(&self, slot: u32, certificate: &[u8], cookie_made: Instant) -> bool {
+        // Of a certificate that anybody can use, the session may be somebody else's.
+        self.profile.keys_prove_owner(certificate)
+            && self.slots.get(slot).is_some_and(|occupant| {
+                occupant.opened.is_some_and(|opened| cookie_made < opened)
+                    && self.profile.overrides(certificate, occupant.session.far_certificate())
+            })
     }
 
     /// The open session that answered exactly this IIKeying, from whatever address it came then.
@@ -169,19 +210,11 @@ impl Endpoint {
 
     /// Whether the initiator's session is open already as one that was begun from here: it gave way in glare, and the
     /// IIKeying is late. It may come from an address that the session is not known to be at yet.
-    pub(super) fn has_become_another(&self, keying: &InitiatorKeying<'_>) -> bool {
-        let identity = identity_of(self.profile.as_ref(), keying.certificate);
-        self.slots_with(identity).filter_map(|slot| self.slots.get(slot)).any(|occupant| {
-            let session = &occupant.session;
-            // One that was answered here proves nothing: anybody may have named this certificate and this ID.
-            let begun_here = occupant.answered.is_none();
-            begun_here && session.state() == SessionState::Open && session.tx_id() == Some(keying.session_id)
+    pub(super) fn has_become_another(&self, session_id: u32, identity: Identity) -> bool {
+        // One that was answered here proves nothing: anybody may have named this certificate and this ID.
+        self.index.with(identity, Standing::Begun).filter_map(|slot| self.slots.get(slot)).any(|occupant| {
+            occupant.session.state() == SessionState::Open && occupant.session.tx_id() == Some(session_id)
         })
-    }
-
-    /// Sessions, opening or open, with this far address.
-    pub(super) fn slots_at(&self, path: Path) -> impl Iterator<Item = u32> + '_ {
-        self.by_address.range((path.remote, 0)..=(path.remote, u32::MAX)).map(|(_, slot)| *slot)
     }
 
     /// §3.5.1.1.2, step 2.1: a retransmitted IIKeying gets the same answer.
@@ -220,20 +253,53 @@ impl Endpoint {
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
-    /// The far end uses the keys of the session: as an initiator, it will not ask for the RIKeying again, and is whom
-    /// its certificate names.
-    pub(super) fn keys_proved(&mut self, slot: u32) {
-        let proved = self.slots.get_mut(slot).filter(|occupant| occupant.session.keys_are_proved());
-        let answered = proved.and_then(|occupant| occupant.answered.as_mut());
-        if answered.is_some_and(|answered| answered.reply.take().is_some()) {
+    /// A packet came under the keys of the session. If it is the first that proves them, the far end is who it claims to be,
+    /// as far as its certificate can prove that. As an initiator, it will not ask for the RIKeying again.
+    pub(super) fn on_keys_used(&mut self, slot: u32) {
+        let unproved = self.slots.get_mut(slot).filter(|occupant| !occupant.proved);
+        let Some(occupant) = unproved.filter(|occupant| occupant.session.keys_are_proved()) else { return };
+        occupant.proved = true;
+        let begun_here = occupant.answered.is_none();
+        if let Some(answered) = occupant.answered.as_mut() {
+            answered.reply = None;
+        }
+        self.settle(slot);
+        if !begun_here {
             self.end_duplicates_of(slot);
+        }
+        self.end_sessions_before(slot, begun_here);
+    }
+
+    /// Ends earlier sessions in favour of one that the same far end has proved the keys of (§3.5.1.1.2, step 2.3): at its
+    /// address if it began that, else those that only claim to be the same far end.
+    fn end_sessions_before(&mut self, slot: u32, begun_here: bool) {
+        let Some(occupant) = self.slots.get(slot) else { return };
+        let (certificate, opened) = (occupant.session.far_certificate(), occupant.opened);
+        if !self.profile.keys_prove_owner(certificate) {
+            return;
+        }
+        let others = match (begun_here, occupant.session.path()) {
+            (false, Some(path)) => self.sessions_at(path.remote),
+            (true, _) | (_, None) => self.claims_to_be(slot),
+        };
+        let is_stale = |other: &u32| {
+            *other != slot
+                && self.slots.get(*other).is_some_and(|other| {
+                    other.opened < opened && self.profile.overrides(certificate, other.session.far_certificate())
+                })
+        };
+        let stale: Vec<u32> = others.into_iter().filter(is_stale).collect();
+        for other in stale {
+            self.with_session(other, |session, cx| session.abort(cx, CloseReason::Overridden));
+            self.settle(other);
         }
     }
 
-    /// Whether a session is more than an initiator's claim to have a certificate, which is no secret.
-    pub(super) fn is_proved(&self, slot: u32) -> bool {
-        let answered = self.slots.get(slot).and_then(|occupant| occupant.answered.as_ref());
-        answered.is_none_or(|answered| answered.reply.is_none())
+    /// Open sessions at an address, of each standing as many as may be there.
+    fn sessions_at(&self, address: SocketAddr) -> Vec<u32> {
+        let most = self.config.max_sessions_per_address;
+        let standings = [Standing::Proved, Standing::Begun, Standing::Claimed].into_iter();
+        standings.flat_map(|standing| self.index.at(address, standing).take(most)).collect()
     }
 
     /// §3.5.1.2: the cookie was made here, but for another address.
@@ -245,28 +311,6 @@ impl Endpoint {
         self.answer_stranger(StartupPacket::new(path, keying.session_id, &change), asked)
     }
 
-    /// The open sessions at this address, which a new session of the same endpoint takes the place of
-    /// (§3.5.1.1.2, step 2.3). If one of them is not overridden, the keying is to be ignored (step 2.2).
-    ///
-    /// An endpoint that has lost its session says hello anew, so its cookie is younger than the session. With an
-    /// older one, the IIKeying is a late duplicate of one that led to an earlier session, or a recording of it, and
-    /// must not close the one that is alive.
-    fn stale_sessions(&self, path: Path, certificate: &[u8], cookie_made: Instant) -> Result<Vec<u32>, DropReason> {
-        let mut stale = Vec::new();
-        for slot in self.slots_at(path) {
-            let Some(occupant) = self.slots.get(slot) else { continue };
-            if occupant.session.state() != SessionState::Open {
-                continue;
-            }
-            let overridden = self.profile.overrides(certificate, occupant.session.far_certificate());
-            if !overridden || occupant.opened.is_none_or(|opened| cookie_made < opened) {
-                return Err(DropReason::Unexpected);
-            }
-            stale.push(slot);
-        }
-        Ok(stale)
-    }
-
     /// §3.5.1.1.2, step 3: creates the session, in S_OPEN, and sends the RIKeying. In glare that the far end won,
     /// the session that was being opened from here becomes this one, so that nothing written to it is lost.
     fn accept(
@@ -275,23 +319,12 @@ impl Endpoint {
         keying: &InitiatorKeying<'_>,
         mut answered: Answered,
         response: Response,
-        yielded: Option<u32>,
+        place: &Place,
     ) {
-        let slot = yielded.unwrap_or_else(|| {
+        let slot = place.yielded.unwrap_or_else(|| {
             let handle = self.slots.next_handle();
             let session = Session::new(handle, Role::Responder, self.config.session.clone(), self.now);
-            self.slots.insert(Occupant {
-                session,
-                opening: None,
-                answered: None,
-                rx_id: 0,
-                opened: None,
-                address: None,
-                identity: None,
-                introduce_at: Vec::new(),
-                introducers: Vec::new(),
-                reintroduction: None,
-            })
+            self.slots.insert(Occupant::new(session, None))
         });
         let rx_id = match self.slots.get(slot).map(|occupant| occupant.rx_id) {
             Some(rx_id) if rx_id != 0 => rx_id,
@@ -316,6 +349,7 @@ impl Endpoint {
             occupant.answered = Some(answered);
             occupant.session.become_responder();
         }
+        self.identify(slot, place.identity);
         self.startup.push_reply(self.now, packet);
         let established = Established {
             keys: response.keys,
@@ -323,25 +357,17 @@ impl Endpoint {
             path,
             far_certificate: Bytes::copy_from_slice(keying.certificate),
         };
-        self.with_session(slot, |session, cx| session.establish(cx, established));
+        self.with_session(slot, |session, cx| {
+            session.establish(cx, established);
+            if place.is_doubtful {
+                session.demand_proof(cx.now);
+            }
+        });
         if let Some(introducer) = self.forwards.introducer_of(path.remote) {
             self.learn_introducer(slot, introducer);
         }
         self.stats.sessions_opened += 1;
         self.settle(slot);
-        if yielded.is_none() {
-            self.ask_instead_of_opening(slot);
-        }
-    }
-
-    /// A session is being opened from here to the one who has just opened this, from an address that was not chosen: whether
-    /// it is the same far end is known once it uses the keys, so it is asked to, and ends what is being opened then.
-    fn ask_instead_of_opening(&mut self, slot: u32) {
-        let identity = self.slots.get(slot).and_then(|occupant| occupant.identity);
-        if identity.is_some_and(|identity| self.slots_with(identity).any(|other| self.is_opening(other))) {
-            self.with_session(slot, |session, cx| session.ping(cx.now));
-            self.settle(slot);
-        }
     }
 }
 

@@ -2,8 +2,8 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
 
+use super::index::{Identity, Indexed};
 use super::initiator::Opening;
 use super::reintroduce::Reintroduction;
 use super::responder::Answered;
@@ -32,16 +32,37 @@ pub(super) struct Occupant {
     pub(super) rx_id: u32,
     /// Since when it is in S_OPEN, or was.
     pub(super) opened: Option<Instant>,
-    /// The address that the session is indexed under.
-    pub(super) address: Option<SocketAddr>,
-    /// The hash of the far end's canonical discriminator that the session is indexed under.
-    pub(super) identity: Option<[u8; 32]>,
+    /// The far end has shown the session's keys.
+    pub(super) proved: bool,
+    /// Who the far end is, or claims to be, if that is known.
+    pub(super) identity: Option<Identity>,
+    /// Where the session is in the index.
+    pub(super) indexed: Option<Indexed>,
     /// Further addresses to introduce the far end at (§3.5.1.6).
     pub(super) introduce_at: Vec<Address>,
     /// Who can introduce this end to the far end again.
     pub(super) introducers: Vec<Path>,
     /// They are being asked to.
     pub(super) reintroduction: Option<Box<Reintroduction>>,
+}
+
+impl Occupant {
+    /// A session of which nothing is known yet.
+    pub(super) const fn new(session: Session, opening: Option<Box<Opening>>) -> Self {
+        Self {
+            session,
+            opening,
+            answered: None,
+            rx_id: 0,
+            opened: None,
+            proved: false,
+            identity: None,
+            indexed: None,
+            introduce_at: Vec::new(),
+            introducers: Vec::new(),
+            reintroduction: None,
+        }
+    }
 }
 
 /// All sessions of an endpoint.

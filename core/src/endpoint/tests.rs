@@ -1,5 +1,6 @@
 //! Endpoints back to back, in virtual time.
 
+mod claims;
 mod cookies;
 mod fragments;
 mod impostors;

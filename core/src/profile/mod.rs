@@ -62,6 +62,12 @@ pub trait CryptoProfile: Debug + Send + Sync {
     /// Whether a new session from the owner of `new` takes the place of one with the owner of `existing`.
     fn overrides(&self, new: &[u8], existing: &[u8]) -> bool;
 
+    /// Whether a session with the owner of `certificate` proves, by the keys that the two agree on, that it is the owner.
+    /// If it does not, whoever has seen the certificate can have such a session, and no other session ends for its sake.
+    fn keys_prove_owner(&self, _certificate: &[u8]) -> bool {
+        false
+    }
+
     /// The Default Session Key (§2.2.3): keys for startup packets, without sequence numbers.
     fn default_keys(&self) -> Box<dyn SessionKeys>;
 

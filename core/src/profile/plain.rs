@@ -38,8 +38,9 @@ impl PlainProfile {
         Self { name: name.to_vec(), pretend_authentic: false }
     }
 
-    /// Has session keys claim that they [authenticate](SessionKeys::authenticates) what they open, which they do not:
-    /// for tests of address mobility, which otherwise no session of this profile takes part in. Off unless set.
+    /// Has session keys claim that they [authenticate](SessionKeys::authenticates) what they open, and that they
+    /// [prove who the far end is](CryptoProfile::keys_prove_owner), which they do not: for tests of address mobility and
+    /// of overrides, which otherwise no session of this profile takes part in. Off unless set.
     #[must_use]
     pub const fn pretend_authentic(mut self, pretend: bool) -> Self {
         self.pretend_authentic = pretend;
@@ -90,6 +91,10 @@ impl CryptoProfile for PlainProfile {
 
     fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
         new == existing
+    }
+
+    fn keys_prove_owner(&self, _certificate: &[u8]) -> bool {
+        self.pretend_authentic
     }
 
     fn default_keys(&self) -> Box<dyn SessionKeys> {

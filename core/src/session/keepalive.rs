@@ -9,6 +9,7 @@ use super::mobility::Mobility;
 use super::timers::Timer;
 use super::{Context, Role, Session};
 use crate::event::CloseReason;
+use crate::params::PROOF_TIMEOUT;
 use crate::time::Instant;
 use crate::transmit::Path;
 
@@ -101,6 +102,14 @@ impl Session {
     pub(crate) fn ping(&mut self, now: Instant) {
         if self.state.is_open() && !self.ping_unanswered() {
             self.send_ping(now);
+        }
+    }
+
+    /// Asks the far end to show that it has the keys. If it does not, the session ends after a while.
+    pub(crate) fn demand_proof(&mut self, now: Instant) {
+        if self.state.is_open() && !self.keys_proved {
+            self.ping(now);
+            self.timers.arm_if_unset(Timer::Proof, now + PROOF_TIMEOUT);
         }
     }
 

@@ -206,6 +206,12 @@ impl Session {
         self.keys_proved
     }
 
+    /// They are proved now.
+    fn prove_keys(&mut self) {
+        self.keys_proved = true;
+        self.timers.clear(Timer::Proof);
+    }
+
     pub(crate) fn role(&self) -> Role {
         self.role
     }
@@ -296,6 +302,9 @@ impl Session {
         }
         if self.timers.take_due(Timer::PathMtu, now) {
             self.mtu.handle_timeout(now);
+        }
+        if self.timers.take_due(Timer::Proof, now) {
+            self.end_abruptly(cx, CloseReason::Unproved);
         }
         self.settle(now);
     }

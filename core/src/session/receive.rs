@@ -69,7 +69,9 @@ impl Session {
         if header.mode != expected {
             return Err(DropReason::WrongMode);
         }
-        self.keys_proved |= link.keys.authenticates();
+        if !self.keys_proved && link.keys.authenticates() {
+            self.prove_keys();
+        }
         self.packets_received += 1;
         self.bytes_received += datagram_len;
         if self.state.is_open() {
@@ -295,7 +297,7 @@ impl Session {
     fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
         if mobility::is_check(message) {
             if self.mobility.as_mut().is_some_and(|mobility| mobility.proves(cx.now, path, message)) {
-                self.keys_proved = true;
+                self.prove_keys();
                 let authenticates = self.link.as_ref().is_some_and(|link| link.keys.authenticates());
                 if authenticates || self.first_path.take().is_some_and(|first| first.matches(&path)) {
                     self.move_to(cx, path);

@@ -26,10 +26,12 @@ pub(super) enum Timer {
     CloseEnd,
     /// A path MTU probe was not answered, or it is time to look for a larger one again (RFC 7016 §3.5.4.3).
     PathMtu,
+    /// The far end has not shown that it has the keys.
+    Proof,
 }
 
 impl Timer {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 11] = [
         Self::RetransmitLimit,
         Self::Timeout,
         Self::DelayedAck,
@@ -40,6 +42,7 @@ impl Timer {
         Self::CloseRetry,
         Self::CloseEnd,
         Self::PathMtu,
+        Self::Proof,
     ];
 
     const fn name(self) -> &'static str {
@@ -54,6 +57,7 @@ impl Timer {
             Self::CloseRetry => "close retry",
             Self::CloseEnd => "close linger",
             Self::PathMtu => "path MTU discovery",
+            Self::Proof => "proof of keys",
         }
     }
 }

@@ -90,6 +90,9 @@ impl CryptoProfile for TappedProfile {
     fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
         self.inner.overrides(new, existing)
     }
+    fn keys_prove_owner(&self, certificate: &[u8]) -> bool {
+        self.inner.keys_prove_owner(certificate)
+    }
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         let keys = self.inner.default_keys();
         match self.tapper.startup() {

@@ -128,6 +128,9 @@ impl CryptoProfile for ToyProfile {
     fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
         new == existing
     }
+    fn keys_prove_owner(&self, _certificate: &[u8]) -> bool {
+        true
+    }
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         Box::new(ToyKeys::startup())
     }

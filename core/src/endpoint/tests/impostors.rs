@@ -7,6 +7,7 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address, path_to};
 use crate::endpoint::demux::startup_chunks;
+use crate::endpoint::index::identity_of;
 use crate::event::{Event, OpenFailure};
 use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{CloseReason, EndpointConfig, InterfaceId, Path, RecvMeta, SessionState, Target};
@@ -245,14 +246,7 @@ fn a_claim_with_the_session_id_of_the_true_one_does_not_make_its_keying_late() {
     pair.run_for_millis(200);
     let endpoint = &pair.nodes[A].endpoint;
     let (_, claim) = endpoint.slots.iter().next().unwrap();
-    let keying = InitiatorKeying {
-        session_id: claim.session.tx_id().unwrap(),
-        cookie_echo: &[],
-        certificate: b"bob",
-        component: &[],
-        signature: &[],
-        signed: &[],
-    };
-    assert_eq!(claim.session.far_certificate(), keying.certificate);
-    assert!(!endpoint.has_become_another(&keying));
+    assert_eq!(claim.session.far_certificate(), b"bob");
+    let identity = identity_of(endpoint.profile(), b"bob");
+    assert!(!endpoint.has_become_another(claim.session.tx_id().unwrap(), identity));
 }

@@ -153,7 +153,7 @@ fn closing_while_opening_leaves_nothing() {
         let endpoint = &pair.nodes[A].endpoint;
         assert_eq!(endpoint.poll_timeout(), None);
         assert_eq!((endpoint.slots.len(), endpoint.opening), (0, 0));
-        assert!(endpoint.by_tag.is_empty() && endpoint.by_address.is_empty() && endpoint.by_identity.is_empty());
+        assert!(endpoint.by_tag.is_empty() && endpoint.index.is_empty());
         assert_eq!(endpoint.timeout_reason(), None);
         pair.run_for_millis(300);
         assert_eq!(pair.nodes[A].events.len(), 1);

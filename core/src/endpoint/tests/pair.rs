@@ -16,7 +16,7 @@ use crate::endpoint::startup::{StartupPacket, StartupQueue};
 use crate::profile::CryptoProfile;
 use crate::profile::flash::{Builder, Discriminator, FlashProfile};
 use crate::profile::plain::PlainProfile;
-use crate::wire::{self, Chunk, EncodeChunk};
+use crate::wire::{self, Chunk, EncodeChunk, InitiatorHello, InitiatorKeying};
 use crate::{
     Disposition, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, RecvMeta, SessionHandle, Target,
     TransmitBuf,
@@ -56,6 +56,8 @@ pub(super) struct Pair {
     pub(super) log: Vec<(Instant, Datagram)>,
     in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sequence: u64,
+    /// Whether nodes of the plain profile pretend that their packets are authentic.
+    authentic: bool,
 }
 
 /// What a datagram of the plain profile is, by its first chunk.
@@ -153,7 +155,7 @@ impl Pair {
             let profile = PlainProfile::new(name.as_bytes()).pretend_authentic(authentic);
             (Arc::new(profile) as Arc<dyn CryptoProfile>, String::from(*name).into_bytes(), config.clone())
         });
-        Self::with_nodes(seed, nodes.collect())
+        Self { authentic, ..Self::with_nodes(seed, nodes.collect()) }
     }
 
     /// Two endpoints of the Flash profile.
@@ -191,13 +193,23 @@ impl Pair {
             Node { endpoint, address: address(index), aliases: Vec::new(), discriminator, events: Vec::new() }
         });
         let fate: Fate = Box::new(|_| alloc::vec![Duration::from_millis(25)]);
-        Self { nodes: nodes.collect(), now, fate, sent: 0, log: Vec::new(), in_flight: BTreeMap::new(), sequence: 0 }
+        Self {
+            nodes: nodes.collect(),
+            now,
+            fate,
+            sent: 0,
+            log: Vec::new(),
+            in_flight: BTreeMap::new(),
+            sequence: 0,
+            authentic: true,
+        }
     }
 
     /// Makes a node's endpoint anew, as after a restart: same name and address, another seed.
     pub(super) fn restart(&mut self, node: usize, seed: u8) {
         let name = self.nodes[node].discriminator.clone();
-        let profile = Arc::new(PlainProfile::new(&name).pretend_authentic(true));
+        let authentic = self.authentic;
+        let profile = Arc::new(PlainProfile::new(&name).pretend_authentic(authentic));
         let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
         self.nodes[node].endpoint = Endpoint::new(EndpointConfig::default(), profile, rng, self.now).unwrap();
         self.nodes[node].events.clear();
@@ -239,6 +251,33 @@ impl Pair {
         for bytes in startup_datagrams(session_id, chunk) {
             let _ = self.deliver(from, address(to), bytes);
         }
+    }
+
+    /// Begins a session as anybody can who reads what is sent to an address and sends from there: with any certificate,
+    /// and without its keys.
+    pub(super) fn claim(&mut self, from: SocketAddr, to: usize, certificate: &[u8], session_id: u32) {
+        let discriminator = self.nodes[to].discriminator.clone();
+        self.inject(from, to, 0, &InitiatorHello { discriminator: &discriminator, tag: b"a tag of his own" });
+        let log = self.log.len();
+        self.flush();
+        let answers = self.log[log..].iter().map(|(_, sent)| sent);
+        let answer = answers.rev().find(|sent| sent.to == from && sent.kind() == Kind::ResponderHello);
+        let (_, answer) = answer.expect("an answer to the hello").plain().unwrap();
+        let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&answer).unwrap().next() else {
+            panic!("no hello")
+        };
+        let component = [7, session_id as u8];
+        let signed = InitiatorKeying::signed_parameters(session_id, hello.cookie, certificate, &component);
+        let keying = InitiatorKeying {
+            session_id,
+            cookie_echo: hello.cookie,
+            certificate,
+            component: &component,
+            signature: b"X",
+            signed: &signed,
+        };
+        self.inject(from, to, 0, &keying);
+        self.flush();
     }
 
     /// Takes out what the endpoints have to send and to say.

@@ -73,7 +73,7 @@ fn redirects_add_candidates_up_to_24_and_an_opening_sends_no_more_hellos_than_th
     assert_eq!(hello_targets(&pair).len(), 24);
     pair.run_for_millis(100_000);
     assert_eq!(hello_targets(&pair).len(), 24 * 12, "each has its twelve turns in 95 s");
-    assert!(pair.nodes[A].endpoint.by_address.is_empty() && pair.nodes[A].endpoint.by_tag.is_empty());
+    assert!(pair.nodes[A].endpoint.index.is_empty() && pair.nodes[A].endpoint.by_tag.is_empty());
     assert_eq!(pair.nodes[A].endpoint.poll_timeout(), None);
 }
 

@@ -166,6 +166,11 @@ impl CryptoProfile for FlashProfile {
         new == existing
     }
 
+    /// RFC 7425 §4.3.3.5: a certificate with static keys is used by its owner only.
+    fn keys_prove_owner(&self, certificate: &[u8]) -> bool {
+        Certificate::parse(certificate).is_ok_and(|certificate| certificate.key_kind() == Some(KeyKind::Static))
+    }
+
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         Box::new(FlashKeys::default_session_key())
     }

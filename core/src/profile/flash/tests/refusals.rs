@@ -206,6 +206,9 @@ fn glare_and_override() {
     other[5] = 0;
     assert!(!ours.prevails(&other) || near[5] == 0);
     assert!(ours.overrides(near, near) && !ours.overrides(near, &other));
+    assert!(!ours.keys_prove_owner(near), "whoever has seen it can use it");
+    let lasting = self::ours(KeyKind::Static);
+    assert!(ours.keys_prove_owner(lasting.certificate()) && !ours.keys_prove_owner(&[1, 2]));
 }
 
 #[test]
