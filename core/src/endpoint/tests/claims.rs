@@ -26,10 +26,7 @@ fn works(pair: &mut Pair) -> bool {
 }
 
 fn closed(pair: &Pair) -> Vec<CloseReason> {
-    let reason = |event: &Event| match event {
-        Event::SessionClosed { reason, .. } => Some(*reason),
-        _ => None,
-    };
+    let reason = |event: &Event| if let Event::SessionClosed { reason, .. } = event { Some(*reason) } else { None };
     pair.nodes[B].events.iter().filter_map(reason).collect()
 }
 
