@@ -135,6 +135,10 @@ pub enum CloseReason {
     Far,
     /// The far end answered nothing for the retransmit limit.
     TimedOut,
+    /// The same, in a session whose packets are not authenticated (in the Flash profile: without HMAC). Such a session
+    /// cannot follow its far end to another address (RFC 7016 §5): if a NAT has given one of the ends a new port, it
+    /// stalls for good.
+    TimedOutAtFixedAddress,
     /// It had no flows for the idle limit.
     Idle,
     /// The same identity opened a new session in its place (RFC 7016 §3.5.1.1.2).

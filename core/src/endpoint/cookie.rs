@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng as _};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
@@ -32,11 +32,22 @@ pub(super) enum CookieCheck {
 /// The secrets that cookies are made with: one for new cookies, and the one before it.
 ///
 /// A cookie is `time | HMAC(secret, 'i' | time) | HMAC(secret, 'a' | time | address)`: the middle part proves who
-/// made it whatever the address, so that a changed address can be told from a forgery.
-#[derive(Debug)]
+/// made it whatever the address, so that a changed address can be told from a forgery. The time has a random origin, so
+/// that it does not tell how long this end has run.
 pub(super) struct Cookies {
     current: Secret,
     previous: Option<Secret>,
+    /// What is added to the time, in microseconds.
+    epoch: u64,
+}
+
+impl core::fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Cookies")
+            .field("current", &self.current)
+            .field("previous", &self.previous)
+            .finish_non_exhaustive()
+    }
 }
 
 struct Secret {
@@ -72,8 +83,7 @@ impl Secret {
         mac.finalize().into_bytes().into()
     }
 
-    fn make(&self, now: Instant, address: SocketAddr) -> [u8; COOKIE_LEN] {
-        let time = now.as_micros().to_be_bytes();
+    fn make(&self, time: [u8; TIME_LEN], address: SocketAddr) -> [u8; COOKIE_LEN] {
         let mut cookie = [0; COOKIE_LEN];
         let parts = time.into_iter().chain(self.tag(b'i', &time, None).into_iter().take(ISSUER_LEN));
         for (byte, value) in cookie.iter_mut().zip(parts.chain(self.tag(b'a', &time, Some(address)))) {
@@ -85,7 +95,7 @@ impl Secret {
 
 impl Cookies {
     pub(super) fn new(now: Instant, rng: &mut dyn CryptoRng) -> Self {
-        Self { current: Secret::new(now, rng), previous: None }
+        Self { current: Secret::new(now, rng), previous: None, epoch: rng.next_u64() }
     }
 
     /// A cookie for the initiator at `address`.
@@ -95,7 +105,7 @@ impl Cookies {
             let fresh = Secret::new(now, rng);
             self.previous = Some(core::mem::replace(&mut self.current, fresh));
         }
-        self.current.make(now, address)
+        self.current.make(now.as_micros().wrapping_add(self.epoch).to_be_bytes(), address)
     }
 
     /// What a cookie echoed from `address` proves.
@@ -104,7 +114,7 @@ impl Cookies {
         let (Ok(micros), COOKIE_LEN) = (time.try_into().map(u64::from_be_bytes), cookie.len()) else {
             return CookieCheck::Invalid;
         };
-        let made = Instant::from_micros(micros);
+        let made = Instant::from_micros(micros.wrapping_sub(self.epoch));
         if made > now || now.saturating_duration_since(made) > COOKIE_LIFETIME {
             return CookieCheck::Invalid;
         }
@@ -147,6 +157,22 @@ mod tests {
         assert_eq!(cookies.check(late, here, &cookie), CookieCheck::Valid(issued));
         assert_eq!(cookies.check(late, there, &cookie), CookieCheck::OtherAddress);
         assert_eq!(cookies.check(late + Duration::from_micros(1), here, &cookie), CookieCheck::Invalid);
+    }
+
+    /// Whoever asks for a cookie knows when it was made, and how long after another.
+    #[test]
+    fn a_cookie_does_not_tell_how_long_this_end_has_run() {
+        let time_in = |seed, millis| {
+            let mut rng = ChaCha20Rng::from_seed([seed; 32]);
+            let (now, here) = (Instant::from_millis(millis), "192.0.2.1:1935".parse().unwrap());
+            let cookie = Cookies::new(Instant::ORIGIN, &mut rng).issue(now, here, &mut rng);
+            u64::from_be_bytes(cookie[..TIME_LEN].try_into().unwrap())
+        };
+        // The first eight bits of a microsecond count stay zero for 2,000 years.
+        let young: alloc::collections::BTreeSet<u64> = (0..32).map(|seed| time_in(seed, 1) >> 56).collect();
+        let old: alloc::collections::BTreeSet<u64> = (32..64).map(|seed| time_in(seed, 1_000_000) >> 56).collect();
+        assert!(young.len() > 16 && old.len() > 16, "{young:?} {old:?}");
+        assert_eq!(time_in(1, 7).wrapping_sub(time_in(1, 5)), 2_000);
     }
 
     #[test]

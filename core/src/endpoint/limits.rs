@@ -1,6 +1,7 @@
 //! How much strangers may cause a second: work at this end, and bytes to addresses that may not be theirs.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, Ipv6Addr};
 
 use sha2::{Digest as _, Sha256};
@@ -59,7 +60,6 @@ impl Bucket {
 }
 
 /// A rate that sources share, so that none of them has more than its part.
-#[derive(Debug)]
 pub(super) struct SharedRate {
     all: Bucket,
     per_source: u32,
@@ -67,6 +67,15 @@ pub(super) struct SharedRate {
     sources: Vec<Bucket>,
     /// Places in the table depend on it, so that nobody can choose whom to share a bucket with.
     key: [u8; 16],
+}
+
+impl fmt::Debug for SharedRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SharedRate")
+            .field("all", &self.all)
+            .field("per_source", &self.per_source)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SharedRate {

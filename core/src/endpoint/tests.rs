@@ -16,6 +16,7 @@ mod parallel;
 mod prepared;
 mod redirect;
 mod reintroduce;
+mod secrets;
 mod startup;
 
 use pair::{A, B, Pair};

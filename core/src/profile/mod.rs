@@ -192,7 +192,7 @@ pub enum KeyingError {
     NothingInCommon,
     /// A public key that must not be used (RFC 7425 §4.6.2).
     BadPublicKey,
-    /// A protection that is required here was not offered.
+    /// A protection that is required here was not offered, or is too weak.
     ProtectionRefused,
     /// The computation did not come to its end: [`KeyAgreement::if_lost`](crate::KeyAgreement::if_lost).
     Lost,

@@ -79,7 +79,9 @@ impl Session {
         // What was lost and waits to be sent again is unanswered, too.
         let waiting = !self.recovery.in_flight.is_empty() || !self.flows.scheduler.is_empty();
         if self.ping_unanswered() || waiting {
-            self.end_abruptly(cx, CloseReason::TimedOut);
+            let follows = self.link.as_ref().is_none_or(|link| link.keys.authenticates());
+            let reason = if follows { CloseReason::TimedOut } else { CloseReason::TimedOutAtFixedAddress };
+            self.end_abruptly(cx, reason);
         }
     }
 

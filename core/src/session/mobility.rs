@@ -5,10 +5,11 @@
 //! or sent from elsewhere moves nothing.
 
 use alloc::vec::Vec;
+use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand_core::CryptoRng;
+use rand_core::{CryptoRng, Rng as _};
 use sha2::Sha256;
 use zeroize::Zeroize;
 
@@ -24,11 +25,18 @@ const CLEAR_LEN: usize = 9;
 pub(super) const MESSAGE_LEN: usize = CLEAR_LEN + 32;
 
 /// MOB_SECRET, MOB_TX_TS and MOB_RX_TS. Made when first needed, as most far ends never move.
-#[derive(Debug)]
 pub(super) struct Mobility {
     secret: [u8; 32],
+    /// What is added to the time in a check, so that the far end does not learn how long this one has run.
+    epoch: u64,
     sent: Option<Instant>,
     received: Option<Instant>,
+}
+
+impl fmt::Debug for Mobility {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mobility").field("sent", &self.sent).field("received", &self.received).finish_non_exhaustive()
+    }
 }
 
 impl Drop for Mobility {
@@ -41,7 +49,7 @@ impl Mobility {
     pub(super) fn new(rng: &mut dyn CryptoRng) -> Self {
         let mut secret = [0; 32];
         rng.fill_bytes(&mut secret);
-        Self { secret, sent: None, received: None }
+        Self { secret, epoch: rng.next_u64(), sent: None, received: None }
     }
 
     fn hash(&self, clear: &[u8], path: Path) -> Option<Hmac<Sha256>> {
@@ -77,7 +85,7 @@ impl Mobility {
     pub(super) fn message(&mut self, now: Instant, path: Path) -> Option<Vec<u8>> {
         let mut message = Vec::with_capacity(MESSAGE_LEN);
         message.push(MARK);
-        message.extend_from_slice(&now.as_micros().to_be_bytes());
+        message.extend_from_slice(&now.as_micros().wrapping_add(self.epoch).to_be_bytes());
         let hash = self.hash(&message, path)?.finalize().into_bytes();
         message.extend_from_slice(&hash);
         self.sent = Some(now);
@@ -92,7 +100,7 @@ impl Mobility {
         let [MARK, time @ ..] = *clear else {
             return false;
         };
-        let time = Instant::from_micros(u64::from_be_bytes(time));
+        let time = Instant::from_micros(u64::from_be_bytes(time).wrapping_sub(self.epoch));
         // RFC 7016 §3.5.4.2: not more than 120 s old (nor from the future), and newer than the last one taken.
         let timely = time <= now && now.saturating_duration_since(time) <= MOBILITY_CHECK_MAX_AGE;
         let fresh = self.received.is_none_or(|last| time > last);

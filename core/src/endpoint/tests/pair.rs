@@ -188,7 +188,7 @@ impl Pair {
     fn with_nodes(seed: u8, nodes: Vec<(Arc<dyn CryptoProfile>, Vec<u8>, EndpointConfig)>) -> Self {
         let now = Instant::from_millis(1_000);
         let nodes = nodes.into_iter().enumerate().map(|(index, (profile, discriminator, config))| {
-            let rng = Box::new(ChaCha20Rng::from_seed([seed.wrapping_mul(2).wrapping_add(index as u8); 32]));
+            let rng = Box::new(Self::rng(seed, index));
             let endpoint = Endpoint::new(config, profile, rng, now).unwrap();
             Node { endpoint, address: address(index), aliases: Vec::new(), discriminator, events: Vec::new() }
         });
@@ -203,6 +203,11 @@ impl Pair {
             sequence: 0,
             authentic: true,
         }
+    }
+
+    /// What a node's endpoint draws from.
+    pub(super) fn rng(seed: u8, node: usize) -> ChaCha20Rng {
+        ChaCha20Rng::from_seed([seed.wrapping_mul(2).wrapping_add(node as u8); 32])
     }
 
     /// Makes a node's endpoint anew, as after a restart: same name and address, another seed.

@@ -15,6 +15,9 @@ use crate::error::ConfigError;
 
 /// Bytes of extra randomness in a certificate without keys, to give it a fingerprint of its own (RFC 7425 §4.3.3.3).
 const CERTIFICATE_RANDOMNESS: usize = 64;
+/// The shortest HMAC that is taken from a far end, unless set: 80 bits, the least that RFC 2104 §5 recommends. One of
+/// 4 bytes is met by chance in 4 billion packets, which are sent in hours. All peers that are known send 16 bytes.
+const MIN_HMAC: usize = 10;
 /// The smallest group, in bits, for sessions with signatures, unless the caller names others.
 const SIGNED_GROUP_BITS: u32 = 2_048;
 /// The longest hostname, so that the certificate fits in a hello.
@@ -50,7 +53,12 @@ impl Default for Builder {
             groups: [Group::Modp2048, Group::Modp4096].into(),
             groups_chosen: false,
             static_keys: None,
-            rules: Rules { hmac: Protection::required(), hmac_len: 16, sequence: Protection::required() },
+            rules: Rules {
+                hmac: Protection::required(),
+                hmac_len: 16,
+                min_hmac_len: MIN_HMAC,
+                sequence: Protection::required(),
+            },
             signing: Vec::new(),
             accepted: Vec::new(),
             signature_required: false,
@@ -101,9 +109,16 @@ impl Builder {
     }
 
     /// How long the HMACs on packets sent are: 4 to 32 bytes (RFC 7425 §4.5.2.4), 16 unless set. The far end chooses
-    /// the length of its own.
+    /// the length of its own, which must reach [`min_hmac_length`](Self::min_hmac_length).
     pub const fn hmac_length(mut self, bytes: usize) -> Self {
         self.rules.hmac_len = bytes;
+        self
+    }
+
+    /// The shortest HMAC on packets received: 4 to 32 bytes, 10 unless set. A far end that would send shorter ones is
+    /// refused. RFC 7425 §4.5.2.4 allows 4 bytes, which can be forged by trying; RFC 2104 §5 advises 10 at least.
+    pub const fn min_hmac_length(mut self, bytes: usize) -> Self {
+        self.rules.min_hmac_len = bytes;
         self
     }
 
@@ -243,6 +258,8 @@ impl Builder {
         check(once, "groups", "must name no group twice")?;
         let length = HMAC_LENGTHS.contains(&(self.rules.hmac_len as u64));
         check(length, "hmac_length", "must be 4 to 32 bytes")?;
+        let least = HMAC_LENGTHS.contains(&(self.rules.min_hmac_len as u64));
+        check(least, "min_hmac_length", "must be 4 to 32 bytes")?;
         check(self.signing.len() <= MOST_SIGNATURES, "sign_with", "must not be called more than four times")?;
         let ids = self.signing.iter().all(|password| password.id().len() <= LONGEST_PASSWORD_ID);
         check(ids, "sign_with", "must not have an identifier longer than 255 bytes")?;

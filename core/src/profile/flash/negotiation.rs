@@ -161,6 +161,8 @@ impl Negotiated {
 pub(super) struct Rules {
     pub(super) hmac: Protection,
     pub(super) hmac_len: usize,
+    /// The shortest HMAC that is taken from the far end.
+    pub(super) min_hmac_len: usize,
     pub(super) sequence: Protection,
 }
 
@@ -176,10 +178,15 @@ impl Rules {
         }
     }
 
-    /// Refuses a far end that will not send what is required (RFC 7425 §4.6.4, §4.6.6).
+    /// Refuses a far end that will not send what is required (RFC 7425 §4.6.4, §4.6.6), or whose HMACs would be too
+    /// short. Those are refused even if none is required: the far end could be followed to another address by them.
     pub(super) fn admit(&self, far: &Offers) -> Result<(), KeyingError> {
         let lacking = |rule: Protection, offer: Offer| rule.receiving == Receiving::Required && !offer.willing();
         if lacking(self.hmac, far.hmac) || lacking(self.sequence, far.sequence) {
+            return Err(KeyingError::ProtectionRefused);
+        }
+        let sent = far.hmac.always || (far.hmac.on_request && self.hmac.receiving != Receiving::Unasked);
+        if sent && far.hmac_len < self.min_hmac_len {
             return Err(KeyingError::ProtectionRefused);
         }
         Ok(())

@@ -57,6 +57,23 @@ fn unanswered_pings_are_repeated_with_backoff_until_the_retransmit_limit() {
     assert_eq!(network.times(A, |sent| sent.has(CLOSE_ACK)), [75_000], "the limit counts from the first");
 }
 
+/// A NAT gave the far end a new port. RFC 7016 §5 forbids to follow it, so the session can only end, and say why.
+#[test]
+fn a_session_without_authenticated_packets_that_stalls_says_that_it_could_not_follow_a_move() {
+    for authentic in [false, true] {
+        let mut network = Network::opening(config());
+        network.establish(authentic);
+        let flow = network.open_flow(A);
+        network.write(A, flow, 100);
+        network.run(1_000);
+        let reason = if authentic { CloseReason::TimedOut } else { CloseReason::TimedOutAtFixedAddress };
+        network.filter = Box::new(|_| Fate::Lost);
+        network.write(A, flow, 100);
+        network.run(80_000);
+        assert_eq!(closed(&network, A), Some(reason));
+    }
+}
+
 #[test]
 fn data_unanswered_for_the_retransmit_limit_ends_the_session_and_the_far_end_is_told() {
     let mut network = Network::open(config());

@@ -43,7 +43,7 @@ fn every_way() {
     let kinds = [KeyKind::Ephemeral, KeyKind::Static];
     let end = |kind, seed, hmac, hmac_len, sequence| {
         profile(kind, Group::Modp1024, seed, |builder| {
-            builder.hmac(hmac).hmac_length(hmac_len).sequence_numbers(sequence)
+            builder.hmac(hmac).hmac_length(hmac_len).min_hmac_length(4).sequence_numbers(sequence)
         })
     };
     let mut refused = 0;
@@ -83,12 +83,38 @@ fn every_way() {
 #[test]
 fn every_length_of_hmac() {
     for len in 4..=32 {
-        let near = profile(KeyKind::Ephemeral, Group::Modp1024, 1, |builder| builder.hmac_length(len));
-        let far = profile(KeyKind::Ephemeral, Group::Modp1024, 2, |builder| builder.hmac_length(36 - len));
+        let end = |seed, len| {
+            let lengths = |builder: Builder| builder.hmac_length(len).min_hmac_length(4);
+            profile(KeyKind::Ephemeral, Group::Modp1024, seed, lengths)
+        };
+        let (near, far) = (end(1, len), end(2, 36 - len));
         let mut ends = agree(&near, &far, 3).unwrap();
         assert_eq!(seal_one(&mut *ends.0, b"x").len(), 16 + len);
         converse(&mut ends);
     }
+}
+
+/// At either end, and only of an HMAC that would be sent.
+#[test]
+fn an_hmac_that_is_too_short_is_refused() {
+    let end = |seed, change: &dyn Fn(Builder) -> Builder| {
+        profile(KeyKind::Ephemeral, Group::Modp1024, seed, |builder| change(builder))
+    };
+    let ours = end(1, &|builder| builder);
+    let compatible = |builder: Builder| builder.compatible().groups(&[Group::Modp1024]);
+    for (len, enough) in [(4, false), (9, false), (10, true), (16, true), (32, true)] {
+        let far = end(2, &|builder| builder.hmac_length(len).min_hmac_length(4));
+        for refusal in [agree(&ours, &far, 3).map(|_| ()), agree(&far, &ours, 3).map(|_| ())] {
+            assert_eq!(refusal, if enough { Ok(()) } else { Err(KeyingError::ProtectionRefused) }, "{len}");
+        }
+        // To an end that asks for none, one that would send it if asked sends none.
+        let (asks_for_none, on_request) =
+            (end(4, &compatible), end(5, &|builder| compatible(builder).hmac_length(len)));
+        assert!(agree(&asks_for_none, &on_request, 6).is_ok() && agree(&on_request, &asks_for_none, 6).is_ok());
+        assert_eq!(agree(&far, &asks_for_none, 6).is_ok(), enough, "{len}: sent all the same");
+    }
+    let strict = end(7, &|builder| builder.min_hmac_length(32));
+    assert_eq!(agree(&ours, &strict, 8).map(|_| ()), Err(KeyingError::ProtectionRefused));
 }
 
 #[test]

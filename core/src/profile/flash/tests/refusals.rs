@@ -238,6 +238,8 @@ fn configurations_out_of_range() {
     assert_eq!(field(new().static_keys(StaticKeys::generate(&[], &mut rng(1)))), Err("groups"));
     assert_eq!(field(new().hmac_length(3)), Err("hmac_length"));
     assert_eq!(field(new().hmac_length(33)), Err("hmac_length"));
+    assert_eq!(field(new().min_hmac_length(3)), Err("min_hmac_length"));
+    assert_eq!(field(new().min_hmac_length(33)), Err("min_hmac_length"));
     assert_eq!(field(new().hostname(&[b'x'; 255])), Ok(()));
     assert_eq!(field(new().hostname(&[b'x'; 256])), Err("hostname"));
     assert_eq!(field(new().require_signature()), Err("require_signature"));
