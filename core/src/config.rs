@@ -87,16 +87,17 @@ pub struct SessionConfig {
     /// A ping is sent when nothing was heard from the far end for this long. Default 15 s, which keeps common NAT
     /// mappings open; at least 1 s. The end that was responder waits a little longer, so that only one end pings.
     pub keepalive: Duration,
-    /// With data or a ping unanswered for this long the session is closed. Default 60 s, at least 1 s.
+    /// With data or a ping unanswered for this long the session is closed, and also if only small packets are answered
+    /// and data is lost all the time. Default 60 s, at least 1 s.
     pub retransmit_limit: Duration,
     /// Without any flow in either direction for this long the session is closed in order. Default 300 s, at
     /// least 1 s.
     pub idle_limit: Duration,
-    /// The largest datagram (UDP payload, bytes) that every path is taken to carry, and that fragments are cut for.
-    /// Default 1,200, at least 576 and at most 65,507.
+    /// The datagram (UDP payload, bytes) that fragments are cut for, once a probe has shown that the path carries it; at
+    /// most 1,000 bytes before. Default 1,200, at least 576 and at most 65,507.
     pub base_datagram: usize,
     /// The largest datagram that path MTU discovery may find (RFC 7016 §3.5.4.3). Default 1,452, at most 65,507; not
-    /// above `base_datagram`, nothing is probed.
+    /// above `base_datagram`, nothing is probed, and paths are trusted to carry that.
     pub max_datagram: usize,
     /// The most sending flows, lingering ones included. Default 4,096.
     pub max_send_flows: usize,

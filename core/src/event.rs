@@ -139,6 +139,9 @@ pub enum CloseReason {
     /// cannot follow its far end to another address (RFC 7016 §5): if a NAT has given one of the ends a new port, it
     /// stalls for good.
     TimedOutAtFixedAddress,
+    /// Small packets were answered, but for the retransmit limit no data came through: the path does not carry packets
+    /// of the size that is needed, not even in fragments.
+    PacketSize,
     /// It had no flows for the idle limit.
     Idle,
     /// The same identity opened a new session in its place (RFC 7016 §3.5.1.1.2).

@@ -92,7 +92,9 @@ pub const STARTUP_RATE_BYTES: usize = 4_380;
 /// See [`STARTUP_RATE_PACKETS`] (RFC 7016 §3.4).
 pub const STARTUP_RATE_PERIOD: Duration = Duration::from_millis(200);
 
-/// The datagram size (UDP payload) assumed of every path before discovery: fits the IPv6 minimum MTU of 1280.
+/// The datagram size (UDP payload) that most paths carry: fits the IPv6 minimum MTU of 1280.
 pub const DATAGRAM_BASE: usize = 1_200;
+/// The datagram size (UDP payload) that fragments are cut for before a path is known to carry the base size.
+pub const DATAGRAM_SAFE: usize = 1_000;
 /// The datagram size (UDP payload) that path MTU discovery tries for by default: Ethernet under IPv6.
 pub const DATAGRAM_MAX: usize = 1_452;

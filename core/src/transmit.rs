@@ -102,6 +102,7 @@ pub enum Disposition {
 /// One or more datagrams for one path, as left in the [`TransmitBuf`] by
 /// [`poll_transmit`](crate::Endpoint::poll_transmit).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
 pub struct Transmit {
     /// Where they go.
     pub path: Path,
@@ -111,6 +112,9 @@ pub struct Transmit {
     pub len: usize,
     /// The length of every datagram but the last, which may be shorter, if there is more than one.
     pub segment_size: Option<usize>,
+    /// The network may fragment them: IPv4 packets do not carry the don't-fragment bit. It is not known yet, or not
+    /// any more, whether the path carries this size. Without it the bit is to be set, as path MTU discovery needs.
+    pub may_fragment: bool,
 }
 
 /// Where an outgoing flight is built: datagrams of one session, end to end, all of one length but the last.

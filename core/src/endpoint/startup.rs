@@ -187,7 +187,7 @@ impl StartupQueue {
             id.copy_from_slice(&wire::session_id::scramble(session_id, encrypted));
         }
         packets.push(span);
-        Some(Transmit { path, ecn: None, len: start + span.sealed, segment_size: None })
+        Some(Transmit { path, ecn: None, len: start + span.sealed, segment_size: None, may_fragment: true })
     }
 }
 
@@ -229,6 +229,21 @@ mod tests {
             queue.handle_timeout(now);
         }
         assert_eq!(fragments, 20_000_usize.div_ceil(FRAGMENT_LEN));
+    }
+
+    /// RFC 7016 §3.4 is for paths of unknown MTU, and nothing is known of a path before a session is open.
+    #[test]
+    fn startup_packets_and_their_fragments_may_be_fragmented_on_the_way() {
+        let mut queue = StartupQueue::default();
+        let mut large = packet(1);
+        large.plain.resize(2_000, 7);
+        queue.push_own(Instant::ORIGIN, large);
+        queue.push_own(Instant::ORIGIN, packet(2));
+        let mut keys = crate::profile::CryptoProfile::default_keys(&crate::profile::plain::PlainProfile::new(b""));
+        let mut buf = TransmitBuf::new(1);
+        let sent: Vec<_> = core::iter::from_fn(|| queue.poll(Instant::ORIGIN, &mut buf, keys.as_mut())).collect();
+        assert_eq!(sent.len(), 3);
+        assert!(sent.iter().all(|transmit| transmit.may_fragment));
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub(crate) struct Lost {
     pub(crate) flow_slot: u32,
     pub(crate) sequence: u64,
     pub(crate) size: u32,
-    /// Sent in a datagram larger than every path is taken to carry.
-    pub(crate) large: bool,
+    /// The plain length of its packet, as far as it was filled when this was added.
+    pub(crate) packet: u16,
 }
 
 /// Which packet of acknowledgements showed a fragment to be lost: they are counted.
@@ -56,7 +56,8 @@ pub(crate) struct InFlight {
     /// What was found lost since this one can be credited when it comes late.
     credited_from: Finding,
     late_bytes: u64,
-    acked_large: bool,
+    /// The largest packet of what was acknowledged.
+    acked_packet: u16,
 }
 
 impl InFlight {
@@ -70,14 +71,14 @@ impl InFlight {
             finding: Finding::NONE,
             credited_from: Finding::NONE,
             late_bytes: 0,
-            acked_large: false,
+            acked_packet: 0,
         }
     }
 
     /// Records a transmission; returns its TSN, first 1.
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
         let tsn = self.next_tsn();
-        self.slots.push_back(Some(Lost { flow_slot, sequence, size, large: false }));
+        self.slots.push_back(Some(Lost { flow_slot, sequence, size, packet: 0 }));
         self.outstanding += u64::from(size);
         tsn
     }
@@ -104,10 +105,10 @@ impl InFlight {
         self.reordering.echoed = min_rtt;
     }
 
-    /// The last fragment recorded makes its datagram larger than every path is taken to carry.
-    pub(crate) fn mark_large(&mut self) {
+    /// The last fragment recorded makes its plain packet as long as this.
+    pub(crate) fn mark_packet(&mut self, len: usize) {
         if let Some(Some(last)) = self.slots.back_mut() {
-            last.large = true;
+            last.packet = u16::try_from(len).unwrap_or(u16::MAX);
         }
     }
 
@@ -127,9 +128,9 @@ impl InFlight {
         core::mem::replace(&mut self.late_bytes, 0)
     }
 
-    /// Whether a fragment of a large datagram was acknowledged since this was last asked.
-    pub(crate) const fn take_acked_large(&mut self) -> bool {
-        core::mem::replace(&mut self.acked_large, false)
+    /// The plain length of the largest packet with anything acknowledged since this was last asked; 0 if nothing was.
+    pub(crate) fn take_acked_packet(&mut self) -> usize {
+        core::mem::take(&mut self.acked_packet).into()
     }
 
     /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
@@ -138,7 +139,7 @@ impl InFlight {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
         self.outstanding -= u64::from(fragment.size);
-        self.acked_large |= fragment.large;
+        self.acked_packet = self.acked_packet.max(fragment.packet);
         if self.reordering.is_answer_to(tsn, now) {
             self.max_tsn_ack = self.max_tsn_ack.max(tsn);
         } else {
@@ -253,7 +254,7 @@ mod tests {
             for (number, (op, value)) in ops.into_iter().enumerate() {
                 match op % 8 {
                     0..=3 => {
-                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), large: false };
+                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), packet: 0 };
                         let tsn = subject.sent(3, fragment.sequence, fragment.size);
                         assert_eq!(tsn, model.sent(fragment));
                     }
@@ -294,7 +295,7 @@ mod tests {
             assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE), Some(100));
             assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
         }
-        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, large: false }]);
+        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, packet: 0 }]);
         assert_eq!(in_flight.outstanding(), 100);
         assert_eq!(in_flight.acked(Instant::ORIGIN, 1, Finding::NONE), None, "no longer in flight");
         assert_eq!(in_flight.acked(Instant::ORIGIN, 2, Finding::NONE), None, "acknowledged once already");

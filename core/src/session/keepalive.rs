@@ -2,7 +2,7 @@
 //!
 //! Any valid packet puts off the next keepalive Ping. Only what proves that packets pass in both directions, a Ping
 //! Reply or an acknowledgement, counts as an answer: without one for the retransmit limit, while data or a Ping
-//! waits for it, the session ends.
+//! waits for it, the session ends. It ends, too, if only small packets are answered and data never arrives.
 
 use super::control::Aside;
 use super::mobility::Mobility;
@@ -82,6 +82,16 @@ impl Session {
             let follows = self.link.as_ref().is_none_or(|link| link.keys.authenticates());
             let reason = if follows { CloseReason::TimedOut } else { CloseReason::TimedOutAtFixedAddress };
             self.end_abruptly(cx, reason);
+        }
+    }
+
+    /// A deadline of path MTU discovery. If the path carries small packets only, and data waits for larger ones, that
+    /// is not life: the session ends.
+    pub(super) fn on_path_mtu(&mut self, cx: &mut Context<'_>) {
+        let stuck = self.mtu.handle_timeout(cx.now, self.config.retransmit_limit);
+        let waiting = !self.recovery.in_flight.is_empty() || !self.flows.scheduler.is_empty();
+        if stuck && waiting {
+            self.end_abruptly(cx, CloseReason::PacketSize);
         }
     }
 

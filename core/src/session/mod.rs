@@ -6,6 +6,7 @@
 //! exact at any moment between calls.
 
 mod acks;
+mod black_hole;
 mod close;
 mod commands;
 mod control;
@@ -301,7 +302,7 @@ impl Session {
             self.close_now(cx, CloseReason::Near);
         }
         if self.timers.take_due(Timer::PathMtu, now) {
-            self.mtu.handle_timeout(now);
+            self.on_path_mtu(cx);
         }
         if self.timers.take_due(Timer::Proof, now) {
             self.end_abruptly(cx, CloseReason::Unproved);

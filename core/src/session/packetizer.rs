@@ -98,15 +98,25 @@ impl Session {
     /// The longest plain packet that a datagram of the base size carries behind a front of `front` bytes, less what
     /// must be left for growth: what fragments are cut for.
     fn fragment_limit(&self, front: usize) -> usize {
-        let room = self.config.base_datagram - session_id::LEN;
+        let room = self.mtu.fragment_datagram() - session_id::LEN;
         let capacity = self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(front, room));
         capacity.saturating_sub(GROWTH_RESERVE)
     }
 
+    /// The longest plain packet that a datagram of this size carries.
+    pub(super) fn plain_limit(&self, datagram: usize) -> usize {
+        let keys = self.link.as_ref().map(|link| &link.keys);
+        keys.map_or(0, |keys| keys.plain_capacity(keys.front_len(0), datagram - session_id::LEN))
+    }
+
     /// The size of the datagram to probe the path with, and its Ping's message: only while data is sent, since
-    /// nothing else needs large datagrams, and only with a round-trip time to judge the wait by.
+    /// nothing else needs large datagrams, only with a round-trip time to judge the wait by, and not while nothing is
+    /// answered: that would prove nothing of the size.
     fn probe_due(&self) -> Option<(usize, [u8; mtu::MESSAGE_LEN])> {
-        let wanted = self.state.is_open() && !self.recovery.in_flight.is_empty() && self.rtt.srtt().is_some();
+        let wanted = self.state.is_open()
+            && !self.recovery.in_flight.is_empty()
+            && !self.recovery.is_backed_off()
+            && self.rtt.srtt().is_some();
         self.mtu.probe_due().filter(|_| wanted)
     }
 
@@ -115,14 +125,18 @@ impl Session {
         buf.clear();
         let max_segments = buf.max_segments();
         let (bytes, spans) = buf.parts_mut();
-        let (path, data) = match self.build_aside(cx.now, bytes, spans) {
-            Some(path) => (path, false),
-            None if self.build_probe(cx.now, bytes, spans) => (self.outgoing_path()?, false),
-            None => (self.outgoing_path()?, self.build_flight(cx, bytes, spans, max_segments)),
+        // Nothing is known of another path, and a probe that arrives in fragments proves nothing.
+        let (path, may_fragment, data) = match self.build_aside(cx.now, bytes, spans) {
+            Some(path) => (path, true, false),
+            None if self.build_probe(cx.now, bytes, spans) => (self.outgoing_path()?, false, false),
+            None => {
+                let data = self.build_flight(cx, bytes, spans, max_segments);
+                (self.outgoing_path()?, self.mtu.may_fragment(), data)
+            }
         };
         let transmit = self.seal(path, data, bytes, spans);
         self.settle(cx.now);
-        transmit
+        transmit.map(|transmit| Transmit { may_fragment, ..transmit })
     }
 
     /// The session's path with the local address to send from.
@@ -153,7 +167,7 @@ impl Session {
         self.packets_sent += spans.len() as u64;
         self.bytes_sent += bytes.len() as u64;
         let ecn = if data { self.ecn.mark() } else { None };
-        Some(Transmit { path, ecn, len: bytes.len(), segment_size })
+        Some(Transmit { path, ecn, len: bytes.len(), segment_size, may_fragment: false })
     }
 
     /// A Ping or Ping Reply for a path that is not (yet) the session's, alone in its packet. It bears no timestamps,
@@ -214,7 +228,8 @@ impl Session {
             return false;
         };
         // What waits behind a packet that is not even half full wants a larger one.
-        let alone = !first.data || first.span.sealed * 2 < full || !self.may_send_data() || self.has_control();
+        let fitting = first.span.sealed * 2 >= full && first.span.sealed <= full;
+        let alone = !first.data || !fitting || !self.may_send_data() || self.has_control();
         if !alone && max_segments > 1 {
             let size = full.min(first.span.sealed + FIRST_PADDING);
             self.pad(bytes, &mut first.span, size);
@@ -357,19 +372,24 @@ impl Session {
     /// Builds one packet of at most `room` bytes behind the session ID. None: nothing could be sent.
     fn build(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<Built> {
         let base = bytes.len();
+        // A fragment that was cut for the base size may have to be sent on a path that carries less, or so it seems.
+        let full = self.packet_room();
+        let larger = (room == full).then(|| self.config.base_datagram - session_id::LEN).filter(|base| *base > full);
         let layouts = [Layout::Reserve, Layout::Full, Layout::Bare];
         let may_be_bare = !self.rtt.stamps_every_packet();
-        for layout in layouts.into_iter().filter(|layout| may_be_bare || *layout != Layout::Bare) {
-            if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
-                return Some(built);
-            }
-            bytes.truncate(base);
-            if !self.wants_own_path() {
-                return None;
+        for room in [Some(room), larger].into_iter().flatten() {
+            for layout in layouts.into_iter().filter(|layout| may_be_bare || *layout != Layout::Bare) {
+                if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
+                    return Some(built);
+                }
+                bytes.truncate(base);
+                if !self.wants_own_path() {
+                    return None;
+                }
             }
         }
         // A flow that is ready but whose next fragment fits no packet would make every poll a vain one.
-        if room == self.packet_room()
+        if room == full
             && let Some((slot, _)) = self.flows.scheduler.peek()
         {
             self.flows.scheduler.remove(slot);

@@ -305,6 +305,7 @@ impl Session {
             }
         } else {
             self.mtu.on_reply(cx.now, message);
+            self.mtu.on_answer();
             self.answered(cx.now);
         }
     }

@@ -10,7 +10,7 @@ use super::timers::Timer;
 use super::{Context, Session};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{Finding, InFlight, Lost};
-use crate::params::BURST_PACKETS;
+use crate::params::{BURST_PACKETS, DATAGRAM_SAFE};
 use crate::time::Instant;
 
 /// Acknowledgements handled together that count for the burst limit.
@@ -103,6 +103,11 @@ impl Recovery {
         self.burst = BURST_PACKETS;
     }
 
+    /// What was sent last was lost, as far as is known, and nothing was acknowledged since.
+    pub(super) const fn is_backed_off(&self) -> bool {
+        self.backed_off
+    }
+
     /// A packet with the Time Critical Reverse flag came.
     pub(super) fn on_reverse_notification(&mut self, now: Instant) {
         self.reverse_received = Some(now);
@@ -168,11 +173,13 @@ impl Session {
     fn settle_lost(&mut self, cx: &mut Context<'_>, finding: Finding) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
-        if self.recovery.in_flight.take_acked_large() {
-            self.mtu.on_large_acknowledged();
+        let acknowledged = self.recovery.in_flight.take_acked_packet();
+        if acknowledged > 0 {
+            self.mtu.on_acknowledged(acknowledged);
         }
-        if lost.iter().any(|lost| lost.large) {
-            self.mtu.on_large_lost(cx.now);
+        if let Some(largest) = lost.iter().map(|lost| usize::from(lost.packet)).max() {
+            let small = self.plain_limit(DATAGRAM_SAFE);
+            self.mtu.on_lost(cx.now, largest, small, self.config.retransmit_limit);
         }
         for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);

@@ -248,6 +248,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
             let mut tx = Tx::new(self.port, transmit.path.remote);
             tx.interface = Some(transmit.path.interface.0);
             tx.ecn = ecn_out(transmit.ecn);
+            tx.dont_fragment = !transmit.may_fragment;
             let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);
             self.flight = Flight { left: 0..transmit.len, segment, tx: Some(tx) };
         }

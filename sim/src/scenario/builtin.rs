@@ -81,6 +81,8 @@ const LIST: &[(&str, &str)] = list![
     "rmcat-5.1",
     "policer-vs-shaper",
     "pmtu",
+    "small-mtu",
+    "tiny-mtu",
     "reorder-deep",
     "atk-ihello-flood",
     "atk-offpath",

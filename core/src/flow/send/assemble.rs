@@ -60,9 +60,7 @@ impl SendFlow {
             };
             let Some((sequence, fsn, size)) = added else { break };
             let tsn = in_flight.sent(self.handle.slot, sequence, size);
-            if packet.len() > base {
-                in_flight.mark_large();
-            }
+            in_flight.mark_packet(packet.len());
             if self.queue.sent(sequence, tsn, size) {
                 self.stats.repeated += 1;
                 in_flight.mark_repeated(now);

@@ -136,7 +136,7 @@ fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
     assert!(network.with(A, |session, _| session.forward_hello(&[1; 900], address(9, 1), &[2; 900])));
     // Black hole: the size falls back to the base before anything is sent.
     for _ in 0..8 {
-        network.with(A, |session, cx| session.mtu.on_large_lost(cx.now));
+        network.with(A, |session, cx| session.mtu.on_lost(cx.now, 8_000, 950, Duration::from_secs(60)));
     }
     assert!(network.ends[A].session.single_chunk_room() < 1_400);
     for _ in 0..100 {

@@ -158,6 +158,7 @@ pub(super) struct Sent {
     pub(super) ecn: Option<Ecn>,
     pub(super) plain: Vec<u8>,
     pub(super) datagram_len: usize,
+    pub(super) may_fragment: bool,
     /// Its place in its flight.
     pub(super) index: usize,
 }
@@ -361,7 +362,8 @@ impl Network {
             assert_eq!(id, 101 - from as u32);
             let plain = datagram[offset + 1..datagram.len() - 1].to_vec();
             let (to, ecn, datagram_len) = (transmit.path, transmit.ecn, datagram.len());
-            let sent = Sent { at: now, from, to, ecn, plain, datagram_len, index };
+            let may_fragment = transmit.may_fragment;
+            let sent = Sent { at: now, from, to, ecn, plain, datagram_len, may_fragment, index };
             let fate = (self.filter)(&sent);
             self.sent.push(sent);
             let to_end = 1 - from;
