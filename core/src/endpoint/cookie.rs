@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand_core::{CryptoRng, Rng as _};
+use rand_core::CryptoRng;
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;

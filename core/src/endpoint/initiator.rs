@@ -313,14 +313,15 @@ impl Endpoint {
 
     /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
     /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
-    /// so.
+    /// so. Nor does one that a peer began with a certificate that its keys do not prove, and that anybody can copy.
     fn ends_as_duplicate(&mut self, slot: u32, identity: Identity) -> bool {
         let is_chosen = |other: &u32| {
             *other != slot
                 && self.slots.get(*other).is_some_and(|occupant| occupant.session.state() != SessionState::HelloSent)
         };
         let first = |standing| self.index.with(identity, standing).find(is_chosen);
-        let other = first(Standing::Proved).or_else(|| first(Standing::Begun));
+        let owned = first(Standing::Proved).filter(|other| self.owner_is_proved(*other));
+        let other = owned.or_else(|| first(Standing::Begun));
         let Some(other) = other.and_then(|other| self.slots.get(other)) else { return false };
         let existing = other.session.handle();
         self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
@@ -357,6 +358,12 @@ impl Endpoint {
             self.with_session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
             self.settle(other);
         }
+    }
+
+    /// Whether the keys of a session prove that its far end owns its certificate.
+    fn owner_is_proved(&self, slot: u32) -> bool {
+        let certificate = self.slots.get(slot).map(|occupant| occupant.session.far_certificate());
+        certificate.is_some_and(|certificate| self.profile.keys_prove_owner(certificate))
     }
 
     /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came

@@ -46,7 +46,17 @@ impl<'a> SessionRef<'a> {
         self.session.path()
     }
 
-    /// The far end's certificate, in the profile's syntax; empty while it opens.
+    /// Whether the far end has shown that it has the keys of the session: with a packet that they authenticate, or else
+    /// with the answer to a question that takes the keys to read. Until then its certificate is a claim, which anybody
+    /// can make.
+    #[must_use]
+    pub const fn far_keys_proved(&self) -> bool {
+        self.session.keys_are_proved()
+    }
+
+    /// The far end's certificate, in the profile's syntax; empty while it opens. Whether it proves who the far end is,
+    /// the profile says (in the Flash profile: if it has static keys), once
+    /// [the keys are proved](Self::far_keys_proved).
     #[must_use]
     pub fn far_certificate(&self) -> &'a [u8] {
         self.session.far_certificate()

@@ -9,7 +9,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use hmac::{Hmac, KeyInit, Mac};
-use rand_core::{CryptoRng, Rng as _};
+use rand_core::CryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroize;
 

@@ -20,7 +20,11 @@ Exit codes:
   130  interrupted
 
 Environment:
-  RTMFP_PASSWORD  a password that both ends must know (or use --password-file)";
+  RTMFP_PASSWORD  a password that both ends must know (or use --password-file)
+
+Who is at the other end is known by a fingerprint (send --fingerprint) or by a password; without either, anybody can \
+answer in its place. A password can be guessed offline, at hundreds of thousands of guesses a second, by whoever has \
+seen one session begin: RFC 7425 leaves no way around that. Use one that `rtmfp password` has made.";
 
 /// The whole command line.
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +46,11 @@ A file is written as .NAME.rtmfp-part-XXXXXXXX and gets its name once it is veri
 (SIGKILL) or the machine stops, such files remain and can be removed. Files of 1 MiB or more are on the disk when \
 they are reported as verified; smaller ones are left to the system to write.";
 
+/// Told at the end of the help for `rtmfp password`.
+const AFTER_PASSWORD: &str = "\
+Give the same file to both ends with --password-file. A password of your own can be guessed offline from the first \
+packets of one session (RFC 7425 section 4.3.5.1.1: they carry an HMAC of it); one with 80 random bits cannot.";
+
 /// What the program can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -57,6 +66,9 @@ pub enum Command {
     Echo(Echo),
     /// Measure round trips to an echo
     Ping(Ping),
+    /// Make a password that cannot be guessed: 80 random bits
+    #[command(after_help = AFTER_PASSWORD)]
+    Password(Password),
     /// Measure this program on this machine
     Bench(crate::commands::bench::args::Bench),
 }
@@ -67,7 +79,8 @@ pub struct Common {
     /// One JSON object a line on standard output, for programs
     #[arg(long)]
     pub json: bool,
-    /// Read the password from this file (its first line), rather than from RTMFP_PASSWORD
+    /// Read the password from this file (its first line), rather than from RTMFP_PASSWORD. Make it with `rtmfp password`:
+    /// whoever sees a session begin can try others offline
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
     /// Give up on a far end that answers nothing for so many seconds
@@ -81,7 +94,8 @@ pub struct Common {
 /// How sessions are protected.
 #[derive(Clone, Debug, Args)]
 pub struct ProfileArgs {
-    /// Accept older peers too: weak groups, and no message authentication unless they ask for it
+    /// Accept older peers too: weak groups (not with a password), and no message authentication unless they ask for it.
+    /// Without it a session cannot follow a change of address: a NAT that gives one end a new port stalls it for good
     #[arg(long)]
     pub compatible: bool,
     /// Cryptography; `plain` has none and is for tests
@@ -125,7 +139,8 @@ pub struct Listen {
     /// addresses]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// Write the fingerprint of this end to this file once it listens
+    /// Write the fingerprint of this end to this file once it listens. With a password, or --compatible, this end has a
+    /// fingerprint only if this is given; with a password senders must then pin it
     #[arg(long, value_name = "FILE")]
     pub fingerprint_file: Option<PathBuf>,
 }
@@ -133,7 +148,7 @@ pub struct Listen {
 /// Whom to connect to.
 #[derive(Clone, Debug, Args)]
 pub struct Connect {
-    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it
+    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it; it must prove to own it
     #[arg(long, value_name = "HEX")]
     pub fingerprint: Option<String>,
     /// Name of the far end in the plain profile
@@ -184,6 +199,14 @@ pub struct Send {
     /// Common options.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `rtmfp password`
+#[derive(Clone, Debug, Args)]
+pub struct Password {
+    /// Write it to this new file, which only its owner can read, rather than to standard output
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
 }
 
 /// `rtmfp echo`

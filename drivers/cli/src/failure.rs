@@ -65,6 +65,14 @@ impl Failure {
                 "nobody answered at {to}: check that the far end is running, the address and port, and that UDP gets \
                  through the firewalls between"
             ),
+            (OpenFailure::CertificateRefused, _) if pinned => format!(
+                "{to} shows this fingerprint but has no static keys to prove it, so it may be a copy: start the far end \
+                 with --fingerprint-file and pin what it says then"
+            ),
+            (OpenFailure::CertificateRefused, _) => format!(
+                "{to} shows static keys, which a password does not vouch for: somebody between may have put them there. \
+                 Pin them with --fingerprint, or start the far end without --fingerprint-file"
+            ),
             (OpenFailure::KeyAgreement, _) => {
                 format!("{to} offers no key agreement that is safe enough: if you must talk to it, try --compatible")
             }
@@ -83,6 +91,11 @@ impl Failure {
                     "{with} does not answer any more: check that it is running and the network between, and try again"
                 )
             }
+            CloseReason::TimedOutAtFixedAddress => format!(
+                "{with} does not answer any more: check that it is running and the network between. This session had no \
+                 message authentication, so it could not follow a change of address: if a NAT has given one of the ends a \
+                 new port, it stalls for good. Try again, without --compatible if the far end allows"
+            ),
             CloseReason::PeerAtFault => format!("{with} broke the protocol: it may be incompatible software"),
             CloseReason::Near | CloseReason::Overridden | _ => {
                 format!("the session with {with} ended early ({reason:?}): try again")

@@ -26,7 +26,7 @@ const PASSWORD_VARIABLE: &str = "RTMFP_PASSWORD";
 pub struct Identity {
     /// For the endpoint.
     pub profile: Arc<dyn CryptoProfile>,
-    /// What others can pin; `None` without cryptography.
+    /// What others can pin; `None` unless static keys prove it.
     pub fingerprint: Option<Fingerprint>,
 }
 
@@ -39,8 +39,11 @@ impl fmt::Debug for Identity {
 /// The part that this end plays.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Part {
-    /// Is reached by URI, and proves to own its fingerprint.
-    Server,
+    /// Is reached by URI.
+    Server {
+        /// Whether the user asks for a fingerprint that others pin, password or not.
+        lasting: bool,
+    },
     /// Reaches out, and is nobody in particular.
     Client,
 }
@@ -70,11 +73,12 @@ impl Identity {
         if args.compatible {
             builder = builder.compatible();
         }
-        if part == Part::Server {
+        if let Part::Server { lasting } = part {
             builder = builder.accept_ancillary(true);
-            if !args.compatible {
-                // Only a static key makes the far end's check of the fingerprint a proof. It is as old as the process.
-                builder = builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut *rng));
+            // Only static keys make the far end's check of the fingerprint a proof; they are as old as the process. With
+            // a password they are refused by who does not pin them, and `compatible` peers may know fresh keys only.
+            if lasting || !(args.compatible || password.is_some()) {
+                builder = builder.static_keys(StaticKeys::generate(static_groups(args, password), &mut *rng));
             }
         }
         if let Some(protect) = args.hmac {
@@ -85,8 +89,17 @@ impl Identity {
         }
         let builder = with_password(builder, password);
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
-        let fingerprint = Some(profile.fingerprint());
+        let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
         Ok(Self { profile: Arc::new(profile), fingerprint })
+    }
+}
+
+/// Small groups for old peers only, and not with a password, which is checked over the key agreement.
+const fn static_groups(args: &ProfileArgs, password: Option<&[u8]>) -> &'static [Group] {
+    if args.compatible && password.is_none() {
+        &[Group::Modp2048, Group::Modp1536, Group::Modp1024]
+    } else {
+        &[Group::Modp2048]
     }
 }
 

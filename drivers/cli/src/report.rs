@@ -4,8 +4,8 @@
 //!
 //! | `event` | fields |
 //! |---|---|
-//! | `listening` | `address`, `fingerprint` (not in the plain profile) |
-//! | `opened` | `peer` (address), `fingerprint` (if it has one), and at the end that began it `seconds` |
+//! | `listening` | `address`, `fingerprint` (if static keys prove it) |
+//! | `opened` | `peer` (address), `fingerprint` (if it has proved to own it by then), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |

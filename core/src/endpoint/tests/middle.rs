@@ -92,9 +92,12 @@ fn opened(pair: &Pair, session: SessionHandle) -> bool {
 }
 
 fn failed(pair: &Pair, session: SessionHandle) -> Option<OpenFailure> {
-    pair.nodes[A].events.iter().find_map(|event| match event {
-        Event::SessionFailed { session: failed, reason } if *failed == session => Some(*reason),
-        _ => None,
+    pair.nodes[A].events.iter().find_map(|event| {
+        if let Event::SessionFailed { session: failed, reason } = event {
+            (*failed == session).then_some(*reason)
+        } else {
+            None
+        }
     })
 }
 
@@ -268,5 +271,31 @@ fn a_thief_with_a_copied_certificate_takes_no_opening_over() {
         pair.run_for_millis(8_000);
         assert_eq!(opened(&pair, session), allow);
         assert_eq!(pair.nodes[A].endpoint.stats().sessions_opened, 1, "beside the opening, or in its place");
+    }
+}
+
+/// He has opened a session before, under the certificate of the one who is called by name.
+#[test]
+fn a_thief_with_a_copied_certificate_is_not_taken_for_the_one_who_is_called() {
+    const THIEF: usize = 2;
+    for responder_is_static in [false, true] {
+        let mut pair = Pair::flash_with(6, |index, builder| {
+            let builder = builder.groups(&[Group::Modp2048]).accept_ancillary(true);
+            let lasting = index == B && responder_is_static;
+            if lasting { builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut rng(4))) } else { builder }
+        });
+        let stolen = pair.nodes[B].endpoint.profile().certificate().to_vec();
+        let own = build(FlashProfile::builder().groups(&[Group::Modp2048]));
+        let thief = Arc::new(Thief { own, stolen });
+        let endpoint = Endpoint::new(EndpointConfig::default(), thief, Box::new(rng(7)), pair.now).unwrap();
+        pair.add(address(THIEF), endpoint);
+        let name = pair.nodes[A].discriminator.clone();
+        pair.nodes[THIEF].endpoint.open(pair.now, Target::new(name, path_to(A))).unwrap();
+        pair.run_for_millis(1_000);
+        let session = open_by_uri(&mut pair);
+        pair.run_for_millis(5_000);
+        assert!(opened(&pair, session), "{responder_is_static}: {:?}", pair.nodes[A].events);
+        let path = pair.nodes[A].endpoint.session(session).unwrap().path().unwrap();
+        assert_eq!(path.remote, address(B));
     }
 }

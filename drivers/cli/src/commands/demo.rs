@@ -30,7 +30,7 @@ const STEPS: u64 = 4;
 pub(super) fn run(args: &Demo) -> Result<(), Failure> {
     let total = args.size * MEBI;
     say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."))?;
-    let server = Identity::new(&common(), Part::Server)?;
+    let server = Identity::new(&common(), Part::Server { lasting: true })?;
     let mut driver = net::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], &server, TIMEOUT)?;
     let address = net::local_addresses(&driver).first().copied();
     let address = address.ok_or_else(|| Failure::new(Code::Local, "the receiver has no address"))?;

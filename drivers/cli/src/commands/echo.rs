@@ -12,7 +12,7 @@ use crate::net;
 use crate::report::{Report, shown};
 
 pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
-    let identity = Identity::new(&args.common, Part::Server)?;
+    let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
     let report = RefCell::new(report);

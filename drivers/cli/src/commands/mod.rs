@@ -3,6 +3,7 @@
 pub mod bench;
 mod demo;
 mod echo;
+mod password;
 mod ping;
 mod receive;
 mod send;
@@ -11,13 +12,14 @@ use std::fs;
 use std::path::Path;
 
 use rtmfp_core::SessionHandle;
+use rtmfp_core::profile::flash::{Certificate, KeyKind};
 use rtmfp_std::Driver;
 
 use crate::args::{Command, Listen};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::net;
-use crate::report::{Report, hex};
+use crate::report::Report;
 
 /// Does what the command line asks, telling of everything but the failure it ends with.
 ///
@@ -30,6 +32,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Send(args) => send::run(args, report),
         Command::Echo(args) => echo::run(args, report),
         Command::Ping(args) => ping::run(args, report),
+        Command::Password(args) => password::run(args),
         Command::Bench(args) => bench::run(args),
     }
 }
@@ -53,10 +56,10 @@ fn write_whole(file: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|e| Failure::local(format_args!("{} could not be written", file.display()), e))
 }
 
-/// The far end's fingerprint, if it has one.
+/// The far end's fingerprint, if it has proved to own it: its certificate has static keys, and it uses them.
 fn far_fingerprint(driver: &Driver, session: SessionHandle) -> Option<String> {
-    let discriminator = driver.pump().endpoint().session(session)?.far_canonical_discriminator();
-    // RFC 7425 §4.4.4: length, type, and the 32 bytes.
-    let [0x21, 0x0f, fingerprint @ ..] = discriminator.as_slice() else { return None };
-    Some(hex(fingerprint))
+    let session = driver.pump().endpoint().session(session).filter(|session| session.far_keys_proved())?;
+    let certificate = Certificate::parse(session.far_certificate()).ok()?;
+    let owned = certificate.key_kind() == Some(KeyKind::Static);
+    owned.then(|| certificate.fingerprint().to_string())
 }

@@ -16,7 +16,7 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?;
-    let identity = Identity::new(&args.common, Part::Server)?;
+    let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
 

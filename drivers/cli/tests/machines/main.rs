@@ -136,8 +136,9 @@ fn a_network_that_goes_away_ends_both_within_their_limits() {
     let store = Files::default();
     let net = Net { dead_after: Some(Duration::from_millis(400)), ..Net::default() };
     let outcome = transfer(net, vec![outgoing("never", 50_000_000)], &store);
-    assert_eq!(outcome.failure, Some(SendFailure::Lost(CloseReason::TimedOut)));
-    assert_eq!((outcome.received.lost, outcome.received.failed), (Some(CloseReason::TimedOut), 1));
+    // The plain profile authenticates nothing.
+    assert_eq!(outcome.failure, Some(SendFailure::Lost(CloseReason::TimedOutAtFixedAddress)));
+    assert_eq!((outcome.received.lost, outcome.received.failed), (Some(CloseReason::TimedOutAtFixedAddress), 1));
     assert_eq!((store.count(), store.unfinished()), (0, 0));
 }
 

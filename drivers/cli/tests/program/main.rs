@@ -7,3 +7,4 @@ mod echo;
 mod harness;
 mod kill;
 mod transfer;
+mod trust;

@@ -54,6 +54,9 @@ impl fmt::Display for NodeError {
         match self {
             Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
             Self::NotOpened(OpenFailure::TimedOut) => f.write_str("the session did not open: nobody answered in time"),
+            Self::NotOpened(OpenFailure::CertificateRefused) => {
+                f.write_str("the session did not open: the far end's certificate cannot prove what was asked for")
+            }
             Self::NotOpened(why) => write!(f, "the session did not open: {why:?}"),
             Self::SessionClosed(why) => write!(f, "the session has ended: {why:?}"),
             Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),

@@ -97,9 +97,7 @@ fn every_length_of_hmac() {
 /// At either end, and only of an HMAC that would be sent.
 #[test]
 fn an_hmac_that_is_too_short_is_refused() {
-    let end = |seed, change: &dyn Fn(Builder) -> Builder| {
-        profile(KeyKind::Ephemeral, Group::Modp1024, seed, |builder| change(builder))
-    };
+    let end = |seed, change: &dyn Fn(Builder) -> Builder| profile(KeyKind::Ephemeral, Group::Modp1024, seed, change);
     let ours = end(1, &|builder| builder);
     let compatible = |builder: Builder| builder.compatible().groups(&[Group::Modp1024]);
     for (len, enough) in [(4, false), (9, false), (10, true), (16, true), (32, true)] {

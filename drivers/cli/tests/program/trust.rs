@@ -1,0 +1,182 @@
+//! Whom the program takes for whom: passwords, fingerprints, and somebody between the two ends.
+#![expect(clippy::indexing_slicing, reason = "a test that panics has failed, as it should")]
+
+use core::net::SocketAddr;
+use std::fs;
+use std::net::UdpSocket;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread;
+
+use rtmfp_core::EndpointConfig;
+use rtmfp_core::profile::flash::{FlashProfile, Group, StaticKeys};
+use rtmfp_core::profile::{CryptoProfile, Span};
+use rtmfp_core::wire::{Chunk, Mode, PacketHeader, PacketWriter, ResponderHello, session_id};
+use rtmfp_std::{Node, system_rng};
+
+use crate::harness::{Scratch, send, serve, start};
+
+fn profile(
+    set: impl FnOnce(rtmfp_core::profile::flash::Builder) -> rtmfp_core::profile::flash::Builder,
+) -> FlashProfile {
+    set(FlashProfile::builder().accept_ancillary(true)).build(&mut *system_rng().unwrap()).unwrap()
+}
+
+/// A password made by the program.
+fn password(scratch: &Scratch) -> PathBuf {
+    let file = scratch.source("password");
+    let ended = start(&["password", file.to_str().unwrap()]).end();
+    assert_eq!((ended.code, &*ended.out), (Some(0), ""), "{ended:?}");
+    file
+}
+
+/// Forwards everything between a sender and `receiver`, and puts his own certificate into each RHello.
+fn man_in_the_middle(receiver: &str, certificate: Vec<u8>) -> SocketAddr {
+    let receiver: SocketAddr = receiver.trim_start_matches("rtmfp://").trim_end_matches('/').parse().unwrap();
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = socket.local_addr().unwrap();
+    thread::spawn(move || {
+        let (mut buffer, mut sender) = ([0; 65_535], None);
+        while let Ok((len, from)) = socket.recv_from(&mut buffer) {
+            let datagram = &buffer[..len];
+            if from == receiver {
+                let changed = with_certificate(datagram, &certificate);
+                let to = sender.unwrap_or(receiver);
+                let _ = socket.send_to(changed.as_deref().unwrap_or(datagram), to);
+            } else {
+                sender = Some(from);
+                let _ = socket.send_to(datagram, receiver);
+            }
+        }
+    });
+    address
+}
+
+fn with_certificate(datagram: &[u8], certificate: &[u8]) -> Option<Vec<u8>> {
+    let mut keys = profile(|builder| builder.groups(&[Group::Modp1024])).default_keys();
+    let mut bytes = datagram.to_vec();
+    let (id, start) = session_id::unscramble(&bytes)?;
+    let range = keys.open(&mut bytes[start..]).ok()?;
+    let (_, mut chunks) = PacketHeader::parse(&bytes[start..][range]).ok()?;
+    let Some(Ok(Chunk::ResponderHello(hello))) = chunks.next() else { return None };
+    let mut plain = Vec::new();
+    let mut writer = PacketWriter::new(&mut plain, 1_300);
+    writer.header(&PacketHeader::new(Mode::Startup));
+    writer.push(&ResponderHello { certificate, ..hello });
+    let front = keys.front_len(0);
+    let span = Span { start, front, plain: plain.len(), sealed: keys.sealed_len(front, plain.len()) };
+    let mut out = vec![0; start + front];
+    out.extend(plain);
+    out.resize(start + span.sealed, 0);
+    keys.seal(&mut out, &[span]);
+    let scrambled = session_id::scramble(id, &out[start..]);
+    out[..start].copy_from_slice(&scrambled);
+    Some(out)
+}
+
+/// With a fingerprint of his own to show, or none.
+#[test]
+fn a_man_in_the_middle_without_the_password_gets_no_file() {
+    let mallory =
+        profile(|builder| builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut *system_rng().unwrap())));
+    let scratch = Scratch::new();
+    let file = scratch.file("a", 10, 1);
+    let secret = password(&scratch);
+    let (directory, shown) = (scratch.directory(), scratch.source("fingerprint"));
+    let common = [directory.to_str().unwrap(), "--password-file", secret.to_str().unwrap()];
+    for more in [&[][..], &["--fingerprint-file", shown.to_str().unwrap()]] {
+        let (_receiver, uri, _) = serve("receive", &[&common[..], more].concat(), None);
+        let middle = format!("rtmfp://{}/", man_in_the_middle(&uri, mallory.certificate().to_vec()));
+        let sent = send(&[&file], &middle, &["--password-file", secret.to_str().unwrap()], None);
+        assert_eq!(sent.code, Some(3), "{sent:?}");
+        assert!(sent.errors.contains("a password does not vouch for"), "{}", sent.errors);
+    }
+    assert!(scratch.received().is_empty());
+}
+
+#[test]
+fn a_receiver_with_a_password_shows_a_fingerprint_only_if_senders_are_to_pin_it() {
+    let scratch = Scratch::new();
+    let file = scratch.file("a", 10, 1);
+    let secret = password(&scratch);
+    let secret = ["--password-file", secret.to_str().unwrap()];
+    let (directory, shown) = (scratch.directory(), scratch.source("fingerprint"));
+    let (receiver, uri, none) = serve("receive", &[&[directory.to_str().unwrap()][..], &secret].concat(), None);
+    assert_eq!(none, "");
+    let sent = send(&[&file], &uri, &secret, None);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let received = receiver.end();
+    assert!(!received.out.contains("fingerprint") && !sent.out.contains("fingerprint"), "{}", received.out);
+
+    fs::remove_file(scratch.directory().join("a")).unwrap();
+    let lasting = ["--fingerprint-file", shown.to_str().unwrap()];
+    let arguments = [&[directory.to_str().unwrap()][..], &secret, &lasting].concat();
+    let (receiver, uri, fingerprint) = serve("receive", &arguments, None);
+    assert_eq!(fingerprint.len(), 64);
+    let unpinned = send(&[&file], &uri, &secret, None);
+    assert_eq!(unpinned.code, Some(3), "{unpinned:?}");
+    assert!(unpinned.errors.contains("Pin them with --fingerprint"), "{}", unpinned.errors);
+    let sent = send(&[&file], &uri, &[&secret[..], &["--fingerprint", &fingerprint]].concat(), None);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert_eq!(receiver.end().code, Some(0));
+}
+
+/// Whoever copies a certificate without static keys is as good as its owner.
+#[test]
+fn a_fingerprint_that_proves_nothing_is_neither_shown_nor_accepted() {
+    let scratch = Scratch::new();
+    let file = scratch.file("a", 10, 1);
+    let (receiver, uri, none) = serve("receive", &[scratch.directory().to_str().unwrap(), "--compatible"], None);
+    assert_eq!(none, "");
+    let sent = send(&[&file], &uri, &["--compatible"], None);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert!(!receiver.end().out.contains("fingerprint"));
+
+    let copied = profile(|builder| builder);
+    let fingerprint = copied.fingerprint().to_string();
+    let thief = Node::bind(EndpointConfig::default(), Arc::new(copied), &["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let uri = format!("rtmfp://{}/", thief.local_addrs()[0]);
+    for compatible in [&[][..], &["--compatible"]] {
+        let sent = send(&[&file], &uri, &[&["--fingerprint", &*fingerprint], compatible].concat(), None);
+        assert_eq!(sent.code, Some(3), "{sent:?}");
+        assert!(sent.errors.contains("no static keys to prove it"), "{}", sent.errors);
+    }
+
+    fs::remove_file(scratch.directory().join("a")).unwrap();
+    let shown = scratch.source("fingerprint");
+    let directory = scratch.directory();
+    let lasting = [directory.to_str().unwrap(), "--compatible", "--fingerprint-file", shown.to_str().unwrap()];
+    let (receiver, uri, fingerprint) = serve("receive", &lasting, None);
+    let sent = send(&[&file], &uri, &["--fingerprint", &fingerprint], None);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert_eq!(receiver.end().code, Some(0));
+}
+
+#[test]
+fn passwords_are_strong_and_their_files_are_private() {
+    let scratch = Scratch::new();
+    let passwords = [(); 2].map(|()| start(&["password"]).end().out);
+    assert_ne!(passwords[0], passwords[1]);
+    for password in &passwords {
+        assert_eq!(password.split('-').map(str::len).collect::<Vec<_>>(), [4; 4], "{password}");
+    }
+    let file = password(&scratch);
+    let first = fs::read_to_string(&file).unwrap();
+    assert_eq!(first.len(), 20, "with its dashes and the end of the line");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    let again = start(&["password", file.to_str().unwrap()]).end();
+    assert_eq!(again.code, Some(1), "{again:?}");
+    assert_eq!(fs::read_to_string(&file).unwrap(), first, "nothing is overwritten");
+}
+
+#[test]
+fn the_help_says_what_a_password_and_compatible_do_not_protect_from() {
+    let help = |arguments: &[&str]| start(arguments).end().out.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(help(&["--help"]).contains("can be guessed offline"));
+    assert!(help(&["send", "--help"]).contains("stalls it for good"));
+    assert!(help(&["receive", "--help"]).contains("try others offline"));
+}
