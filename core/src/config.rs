@@ -29,44 +29,26 @@ pub struct EndpointConfig {
     /// Startup replies (RHello, Redirect, cookie change) a second to unproved addresses, all together; more hellos
     /// than this are dropped. Default 10,000.
     pub max_hello_replies_per_second: u32,
-    /// Of these, to one source: an IPv4 address, or a /64 network of IPv6. A /56 network has one and a half times as
-    /// many, and a /48 network twice. Hellos that a session hands on count for the address of its far end too.
-    /// Default 50.
+    /// Of these, to one IPv4 address or one /64 network of IPv6. Default 1,000.
     pub max_hello_replies_per_source: u32,
-    /// A startup reply to an unproved address may be three times as large as the datagram that asks for it (as in
-    /// RFC 9000 §8.1). Bytes beyond that, which peers need that do not pad their hellos, are limited to this many a
-    /// second, all together. Default 50,000.
+    /// A startup reply to an unproved address may be three times as large as the chunk that asked for it. Bytes
+    /// beyond that, which certificates need, are limited to so many a second, all together. Default 1,000,000.
     pub max_excess_reply_bytes: u32,
-    /// Of these, to one source, and to larger networks as for
-    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source). Default 2,000: one or two replies with a
-    /// certificate of four static keys, a dozen with one.
-    pub max_excess_reply_bytes_per_source: u32,
-    /// Hellos and pings a second to addresses that others named, in redirects or by hellos that they handed on, all
-    /// together. Default 1,000.
-    pub max_probes_per_second: u32,
-    /// Of these, to one IPv4 address or one /64 network of IPv6, and to larger networks as for
-    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source). Default 32.
-    pub max_probes_per_host: u32,
-    /// Pings a second that one session whose far end is looked for sends to such addresses. Default 6.
-    pub max_probes_per_session: u32,
-    /// Work a second that peers' IIKeyings can cause, all together, in units that the profile defines
-    /// ([`respond_cost`](crate::profile::CryptoProfile::respond_cost)): a key agreement of the Flash profile costs 1
-    /// with 2,048 bits (measured: 0.97 ms) and 5 with 4,096 bits (4.2 ms). Default 400, which is 0.39 of a processor.
-    pub max_keying_units_per_second: u32,
-    /// Of these, for one source, and for larger networks as for
-    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source): whoever has a cookie can repeat it with
-    /// anything that looks like a keying. Default 100.
-    pub max_keying_units_per_source: u32,
-    /// Key agreements of peers' IIKeyings that may wait or be computed at once, if the endpoint
-    /// [offloads](crate::Endpoint::offload_key_agreements) them, as the drivers have it do. This is the length of a
-    /// queue, not a number of threads. Each address may have one, and one IPv4 address, or one /64 or /48 network of
-    /// IPv6, no more than there is room for others then: half of this, if it is the only one and this is more than 1.
-    /// Those beyond are dropped, and the peers repeat them. Default 256. With 0 none are offloaded: each, this end's own
-    /// too, is computed in the call that needs it, which takes milliseconds.
-    pub max_waiting_key_agreements: usize,
+    /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
+    pub max_keyings_per_second: u32,
+    /// Of these, for one IPv4 address or one /64 network of IPv6: whoever has a cookie can repeat it with anything that
+    /// looks like a keying. Default 250.
+    pub max_keyings_per_source: u32,
+    /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
+    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed. Each address may have
+    /// one, and one IPv4 address, or one /64 or /48 network of IPv6, no more than there is room for others then: half of
+    /// this, if it is the only one and this is more than 1. Those beyond are dropped, and the peers repeat them. With 0,
+    /// the default, none are handed out: each, this end's own too, is computed in the call that needs it, which takes
+    /// milliseconds.
+    pub max_key_agreements: usize,
     /// Keys to make ahead, as jobs, when no key agreement waits: each is for one session, of either end's opening, and
-    /// makes its key agreement a quarter shorter for a responder. Default 0, at most 65,536. Without effect unless the
-    /// endpoint [offloads](crate::Endpoint::offload_key_agreements) key agreements.
+    /// makes its key agreement a quarter shorter for a responder. Default 0, at most 65,536, and 0 unless key agreements are
+    /// handed out.
     pub max_prepared_keys: usize,
     /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
     pub open_timeout: Duration,
@@ -81,6 +63,26 @@ pub struct EndpointConfig {
     /// How many hellos for others may wait in [`UnmatchedHello`](crate::Event::UnmatchedHello) events at once; with 0,
     /// the default, none are told.
     pub max_unmatched_hellos: usize,
+    /// Bytes of memory that all sessions together may take for what they receive: fragments, messages that are not
+    /// read, flows, and what it takes to keep track of them. Default 512 MiB, at least 1 MiB.
+    ///
+    /// A quarter of it is kept for guaranteed shares, one for each of [`max_sessions`](Self::max_sessions). Of the
+    /// rest, a session may take as much as it leaves free for others. Sessions whose far end has not proved to have
+    /// the keys have a sixteenth of it together. Receive windows shrink with what a session may still take. When three
+    /// quarters of the common part are taken, the session that has held most of unfinished messages for longest
+    /// without progress is closed ([`Stalled`](crate::CloseReason::Stalled)), if that is longer than
+    /// [`scarce_stall_limit`](Self::scarce_stall_limit).
+    pub max_recv_memory: usize,
+    /// Bytes of memory that all sessions together may take for what they send: messages until they are acknowledged,
+    /// what is in flight, flows, and answers that wait. A payload that several messages share counts for each. Default
+    /// 512 MiB, at least 1 MiB.
+    ///
+    /// It is shared like [`max_recv_memory`](Self::max_recv_memory), and when it is short, the session that has held
+    /// most of messages not acknowledged for longest without progress is closed.
+    pub max_send_memory: usize,
+    /// How long a session may be without progress while memory is short. Less than a 64th of what it holds is no
+    /// progress. Default 10 s, at least 1 s.
+    pub scarce_stall_limit: Duration,
     /// Settings for new sessions, whichever end begins them.
     pub session: SessionConfig,
 }
@@ -121,13 +123,21 @@ pub struct SessionConfig {
     pub max_send_flows: usize,
     /// The most receiving flows, lingering ones included; data of further flows is not acknowledged. Default 1,024.
     pub max_recv_flows: usize,
-    /// Receive buffer of a new receiving flow in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY). Default 262,144.
+    /// Receive buffer of a new receiving flow in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY). While it is full and a
+    /// message waits to be read, the sender is stopped. Default 262,144.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. Default 16 MiB.
     pub max_recv_bytes: usize,
     /// Send buffer of a new sending flow in bytes. Default 262,144.
     pub send_buffer: usize,
+    /// Bytes of memory that messages of all sending flows together may take until they are acknowledged, with what it
+    /// takes to keep track of them. A message of any size is taken while there is no other. Default 64 MiB.
+    pub max_send_bytes: usize,
+    /// How long a far end may take next to nothing of what waits for it, less than a 64th, before the session is
+    /// closed ([`Stalled`](crate::CloseReason::Stalled)). A far end that answers, and whose receive window is closed,
+    /// may be suspended for hours (RFC 7016 §3.6.3.5). Default `None`: for ever, unless memory is short; at least 1 s.
+    pub stall_limit: Option<Duration>,
     /// For peers of the Mona family (MonaServer2, MonaServer, Cumulus, librtmfp). Default false.
     ///
     /// They read a timestamp in every packet of a session, whatever its flags say (RFC 7016 §2.2.4): all are stamped,
@@ -267,21 +277,20 @@ impl Default for EndpointConfig {
             max_unproved_per_identity: 4,
             max_candidates: params::REDIRECT_THRESHOLD,
             max_hello_replies_per_second: 10_000,
-            max_hello_replies_per_source: 50,
-            max_excess_reply_bytes: 50_000,
-            max_excess_reply_bytes_per_source: 2_000,
-            max_probes_per_second: 1_000,
-            max_probes_per_host: 32,
-            max_probes_per_session: 6,
-            max_keying_units_per_second: 400,
-            max_keying_units_per_source: 100,
-            max_waiting_key_agreements: 256,
+            max_hello_replies_per_source: 1_000,
+            max_excess_reply_bytes: 1_000_000,
+            max_keyings_per_second: 1_000,
+            max_keyings_per_source: 250,
+            max_key_agreements: 0,
             max_prepared_keys: 0,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,
             forwarded_hello: ForwardedHelloPolicy::Answer,
             introduce: false,
             max_unmatched_hellos: 0,
+            max_recv_memory: 512 * 1_024 * 1_024,
+            max_send_memory: 512 * 1_024 * 1_024,
+            scarce_stall_limit: Duration::from_secs(10),
             session: SessionConfig::default(),
         }
     }
@@ -300,6 +309,8 @@ impl Default for SessionConfig {
             recv_buffer: 262_144,
             max_recv_bytes: 16 * 1_024 * 1_024,
             send_buffer: 262_144,
+            max_send_bytes: 64 * 1_024 * 1_024,
+            stall_limit: None,
             mona: false,
             ecn: true,
         }
@@ -317,10 +328,13 @@ impl EndpointConfig {
         rule(self.max_opening >= 1, "max_opening", "must be at least 1")?;
         rule(self.max_sessions_per_address >= 1, "max_sessions_per_address", "must be at least 1")?;
         rule((1..=params::REDIRECT_THRESHOLD).contains(&self.max_candidates), "max_candidates", "must be 1 to 24")?;
-        let offloads = self.max_waiting_key_agreements > 0 || self.max_prepared_keys == 0;
-        rule(offloads, "max_prepared_keys", "must be 0 unless max_waiting_key_agreements is more than 0")?;
+        let agreements = self.max_key_agreements > 0 || self.max_prepared_keys == 0;
+        rule(agreements, "max_prepared_keys", "must be 0 unless max_key_agreements is more than 0")?;
         rule(self.max_prepared_keys <= 65_536, "max_prepared_keys", "must be at most 65,536")?;
         rule(self.open_timeout >= Duration::from_secs(1), "open_timeout", "must be at least 1 s")?;
+        rule(self.max_recv_memory >= 1 << 20, "max_recv_memory", "must be at least 1 MiB")?;
+        rule(self.max_send_memory >= 1 << 20, "max_send_memory", "must be at least 1 MiB")?;
+        rule(self.scarce_stall_limit >= Duration::from_secs(1), "scarce_stall_limit", "must be at least 1 s")?;
         self.session.validate()
     }
 }
@@ -340,6 +354,7 @@ impl SessionConfig {
         rule(self.max_datagram <= 65_507, "max_datagram", "must be at most 65,507")?;
         rule((1..=1 << 20).contains(&self.max_send_flows), "max_send_flows", "must be 1 to 1,048,576")?;
         rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
+        rule(self.stall_limit.is_none_or(|limit| limit >= second), "stall_limit", "must be at least 1 s")?;
         rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")
     }
 }

@@ -1,6 +1,7 @@
 //! What an endpoint tells its user, and the queue it waits in.
 
 use alloc::collections::VecDeque;
+use core::fmt;
 
 use bytes::Bytes;
 
@@ -99,8 +100,6 @@ pub struct UnmatchedHello {
     pub discriminator: Bytes,
     /// What the initiator will know an answer by.
     pub tag: Bytes,
-    /// Bytes of the datagram that it came in, which an answer may be three times as long as.
-    pub datagram_len: usize,
 }
 
 /// Why a session did not open.
@@ -153,6 +152,26 @@ pub enum CloseReason {
     Unproved,
     /// The far end broke the protocol in a way that can be no accident (RFC 7016 §5).
     PeerAtFault,
+    /// It made next to no progress while it held memory: the far end did not take what waited for it, or did not go on
+    /// with messages that it had begun. Either the configured [`stall_limit`](crate::SessionConfig::stall_limit) was
+    /// over, or the endpoint's memory was short and no other session held as much for as long.
+    Stalled,
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Near => "closed by this end",
+            Self::Far => "closed by the far end",
+            Self::TimedOut | Self::TimedOutAtFixedAddress => "the far end answered nothing",
+            Self::PacketSize => "the path carries small packets only",
+            Self::Idle => "there were no flows",
+            Self::Overridden => "the far end opened a new session in its place",
+            Self::Unproved => "the far end did not show that it has the keys",
+            Self::PeerAtFault => "the far end broke the protocol",
+            Self::Stalled => "the far end made no progress",
+        })
+    }
 }
 
 /// How a receiving flow ended.
@@ -190,6 +209,10 @@ pub(crate) struct EventQueue {
 impl EventQueue {
     pub(crate) fn push(&mut self, event: Event) {
         self.events.push_back(event);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.events.is_empty()
     }
 
     pub(crate) fn pop(&mut self) -> Option<Event> {

@@ -1,13 +1,15 @@
 //! Attacks on what an endpoint keeps, each against the limit that is to hold.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::wire::{
     Address, AddressOrigin, Chunk, ForwardedHello, FragmentControl, InitiatorHello, InitiatorKeying, PacketFragment,
-    Redirect,
+    Ping, Redirect, UserData,
 };
-use rtmfp_core::{Endpoint, EndpointConfig, Event, InterfaceId, Path, RecvMeta, Target, TransmitBuf};
+use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, InterfaceId, Path, RecvMeta, Target, TransmitBuf};
 use rtmfp_tests::counting::held;
 use rtmfp_tests::raw_peer::RawPeer;
 use rtmfp_tests::siege::{address, plain};
@@ -33,7 +35,7 @@ pub(crate) struct Attack {
 }
 
 /// All of them.
-pub(crate) const ALL: [Attack; 9] = [
+pub(crate) const ALL: [Attack; 12] = [
     Attack {
         name: "100,000 hellos from as many addresses",
         limit: "nothing is kept of a hello; 256 answers may wait",
@@ -70,6 +72,24 @@ pub(crate) const ALL: [Attack; 9] = [
         limit: "`max_recv_bytes`, 16 MiB",
         most: 17 << 20,
         run: unread,
+    },
+    Attack {
+        name: "96 sessions that begin messages of 16 MiB and do not go on",
+        limit: "`max_recv_memory`, 32 MiB here",
+        most: 33 << 20,
+        run: many_unfinished,
+    },
+    Attack {
+        name: "96 sessions with 64 flows each that take nothing of their echo",
+        limit: "`max_send_memory`, 32 MiB here",
+        most: 33 << 20,
+        run: many_that_take_nothing,
+    },
+    Attack {
+        name: "a session with 4,096 flows that takes nothing of its echo",
+        limit: "`max_send_bytes`, 64 MiB",
+        most: 65 << 20,
+        run: one_that_takes_nothing,
     },
     Attack {
         name: "10,000 hellos for others, forwarded and not",
@@ -168,8 +188,8 @@ fn keyings() -> Outcome {
 fn sessions() -> Outcome {
     let mut config = EndpointConfig::default();
     config.max_sessions = 256;
-    config.max_keying_units_per_second = u32::MAX;
-    config.max_keying_units_per_source = u32::MAX;
+    config.max_keyings_per_second = u32::MAX;
+    config.max_keyings_per_source = u32::MAX;
     let mut victim = endpoint(&config, &plain("victim"));
     let mut watch = Watch::new();
     for number in 0..3_000 {
@@ -257,6 +277,87 @@ fn unread() -> Outcome {
     }
     let refused = victim.stats().over_limit;
     watch.end(victim, Duration::from_secs(1), refused)
+}
+
+/// For many sessions from one address: at most as many as there are, so that each has a guaranteed share of 64 KiB.
+fn crowded() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.max_sessions = 128;
+    config.max_keyings_per_second = u32::MAX;
+    config.max_keyings_per_source = u32::MAX;
+    config.max_recv_memory = 32 << 20;
+    config.max_send_memory = 32 << 20;
+    config
+}
+
+/// A peer whose packets the endpoint takes for proof of its keys.
+fn proved(victim: &mut Endpoint, number: u64) -> RawPeer {
+    let profile = PlainProfile::new(&number.to_be_bytes()).pretend_authentic(true);
+    let mut peer = RawPeer::new(Arc::new(profile), source(number), number);
+    peer.connect(victim, START, b"victim");
+    peer.send(victim, START, &[Chunk::Ping(Ping { message: b"" })]);
+    peer.talk(victim, START);
+    peer
+}
+
+fn proving(config: &EndpointConfig) -> Endpoint {
+    endpoint(config, &(Arc::new(PlainProfile::new(b"victim").pretend_authentic(true)), b"victim".to_vec()))
+}
+
+fn many_unfinished() -> Outcome {
+    let (mut victim, options) = (proving(&crowded()), named());
+    let mut watch = Watch::new();
+    for number in 0..96 {
+        let mut peer = proved(&mut victim, number);
+        for sequence in 1..=12_000 {
+            let before = victim.stats().over_limit;
+            let control = if sequence == 1 { FragmentControl::Begin } else { FragmentControl::Middle };
+            let chunk = UserData { control, ..data(1, sequence, &options, &[7; 1_400]) };
+            peer.send(&mut victim, START, &[Chunk::UserData(chunk)]);
+            if victim.stats().over_limit > before {
+                break;
+            }
+        }
+        peer.talk(&mut victim, START);
+        while victim.poll_event().is_some() {}
+        watch.look();
+    }
+    let refused = victim.stats().over_limit;
+    watch.end(victim, Duration::from_secs(11), refused)
+}
+
+/// Opens flows to the peer and writes to each until it refuses; how many writes were refused.
+fn echo(victim: &mut Endpoint, watch: &mut Watch, flows: usize) -> u64 {
+    let session = std::iter::from_fn(|| victim.poll_event())
+        .find_map(|event| if let Event::SessionOpened { session } = event { Some(session) } else { None })
+        .unwrap();
+    let mut refused = 0;
+    for _ in 0..flows {
+        let flow = victim.session_mut(START, session).unwrap().open_flow(FlowOptions::new("echo")).unwrap();
+        while victim.send_flow_mut(START, flow).unwrap().write(vec![1; 60_000]).is_ok() {
+            watch.look();
+        }
+        refused += 1;
+    }
+    refused
+}
+
+fn many_that_take_nothing() -> Outcome {
+    let mut victim = proving(&crowded());
+    let (mut watch, mut refused) = (Watch::new(), 0);
+    for number in 0..96 {
+        let _peer = proved(&mut victim, number);
+        refused += echo(&mut victim, &mut watch, 64);
+    }
+    watch.end(victim, Duration::from_secs(11), refused)
+}
+
+fn one_that_takes_nothing() -> Outcome {
+    let mut victim = proving(&EndpointConfig::default());
+    let mut watch = Watch::new();
+    let _peer = proved(&mut victim, 1);
+    let refused = echo(&mut victim, &mut watch, 4_096);
+    watch.end(victim, Duration::from_secs(11), refused)
 }
 
 fn for_others() -> Outcome {

@@ -170,7 +170,8 @@ impl Endpoint {
     fn free(&mut self, slot: u32) {
         self.deadlines.set(slot, None);
         self.ready.set(slot, None);
-        let Some(occupant) = self.slots.remove(slot) else { return };
+        let Some(mut occupant) = self.slots.remove(slot) else { return };
+        self.memory.forget(slot, &mut occupant.charge);
         self.ids.remove(occupant.rx_id);
         if let (Some(identity), Some(place)) = (occupant.identity, occupant.indexed) {
             self.index.remove(slot, identity, place);

@@ -12,6 +12,7 @@ mod introduce;
 mod jobs;
 mod keying;
 mod limits;
+mod memory;
 mod prepared;
 mod reintroduce;
 mod responder;
@@ -52,7 +53,8 @@ use ids::SessionIds;
 use index::SessionIndex;
 use initiator::Opening;
 use jobs::Jobs;
-use limits::{Asking, HiddenKey, ReplyLimits, SharedRate};
+use limits::{ReplyLimits, SharedRate};
+use memory::MemoryPools;
 use prepared::PreparedKeys;
 use reintroduce::Forwards;
 use schedule::{Deadlines, ReadyRing};
@@ -111,17 +113,13 @@ pub struct Endpoint {
     reassembly: Reassembly,
     cookies: Cookies,
     reply_limits: ReplyLimits,
-    asking: Asking,
     keying_limits: SharedRate,
-    /// Hellos and pings to addresses that others named.
-    probe_limits: SharedRate,
-    /// The caller computes key agreements.
-    offloads: bool,
     jobs: Jobs,
     prepared: PreparedKeys,
     time_critical: TimeCriticalClock,
     forwarded: VecDeque<ReceivedForward>,
     forwards: Forwards,
+    memory: MemoryPools,
     /// UnmatchedHello events that the user has not taken yet.
     unmatched: usize,
     stats: EndpointStats,
@@ -147,16 +145,15 @@ impl Endpoint {
         };
         let (public_rng, mut private_rng) = (stream(), stream());
         let cookies = Cookies::new(now, &mut private_rng);
-        let mut key = HiddenKey::default();
-        private_rng.fill_bytes(&mut key.0);
-        let (units, units_per_source) = (config.max_keying_units_per_second, config.max_keying_units_per_source);
+        let mut key = [0; 16];
+        private_rng.fill_bytes(&mut key);
+        let (keyings, keyings_per_source) = (config.max_keyings_per_second, config.max_keyings_per_source);
         Ok(Self {
             default_keys: profile.default_keys(),
             cookies,
             reply_limits: ReplyLimits::new(&config, now, key),
-            asking: Asking::default(),
-            probe_limits: SharedRate::new(config.max_probes_per_second, config.max_probes_per_host, now, key),
-            keying_limits: SharedRate::new(units, units_per_source, now, key),
+            keying_limits: SharedRate::new(keyings, keyings_per_source, now, key),
+            memory: MemoryPools::new(&config),
             config,
             profile,
             public_rng,
@@ -171,9 +168,8 @@ impl Endpoint {
             deadlines: Deadlines::default(),
             ready: ReadyRing::default(),
             events: EventQueue::default(),
-            startup: StartupQueue::new(key),
+            startup: StartupQueue::default(),
             reassembly: Reassembly::default(),
-            offloads: false,
             jobs: Jobs::default(),
             prepared: PreparedKeys::default(),
             time_critical: TimeCriticalClock::default(),
@@ -240,6 +236,15 @@ impl Endpoint {
             }
         }
         self.answer_forwarded();
+        self.close_stalled();
+    }
+
+    /// Closes sessions that hold what others need.
+    fn close_stalled(&mut self) {
+        while let Some(slot) = self.memory.victim(self.now) {
+            self.with_session(slot, |session, cx| session.close_stalled(cx));
+            self.settle(slot);
+        }
     }
 
     /// Fills `buf` with datagrams for one path, sealed and ready to send, or gives `None` when there is nothing to
@@ -267,22 +272,36 @@ impl Endpoint {
 
     /// The next thing to know, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.events.pop();
+        let event = self.events.pop().or_else(|| self.wake_writers());
         if matches!(event, Some(Event::UnmatchedHello { .. })) {
             self.unmatched -= 1;
         }
         event
     }
 
+    /// Tells writers that were refused because memory was short, and for whom there is some now.
+    fn wake_writers(&mut self) -> Option<Event> {
+        while self.events.is_empty()
+            && let Some(slot) = self.memory.next_writable()
+        {
+            self.with_session(slot, |session, cx| session.memory_is_back(cx));
+        }
+        self.events.pop()
+    }
+
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing else happens first.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.deadlines.first().map(|(at, _)| at).into_iter().chain(self.startup.next_timeout()).min()
+        let session = self.deadlines.first().map(|(at, _)| at);
+        session.into_iter().chain(self.startup.next_timeout()).chain(self.memory.next_timeout()).min()
     }
 
     /// What the next timeout is for, in the RFC's terms: for those who wonder why they are awake.
     #[must_use]
     pub fn timeout_reason(&self) -> Option<&'static str> {
+        if self.memory.next_timeout().is_some_and(|at| self.poll_timeout() == Some(at)) {
+            return Some("scarce memory");
+        }
         let (at, slot) = match (self.deadlines.first(), self.startup.next_timeout()) {
             (Some(first), Some(startup)) if startup < first.0 => return Some("startup fragments"),
             (None, Some(_)) => return Some("startup fragments"),
@@ -389,6 +408,7 @@ impl Endpoint {
     /// Lends a session what it needs for one call.
     fn with_session<R>(&mut self, slot: u32, call: impl FnOnce(&mut Session, &mut Context<'_>) -> R) -> Option<R> {
         let occupant = self.slots.get_mut(slot)?;
+        occupant.session.grant(&self.memory.grant(&occupant.session));
         let mut context = Context {
             now: self.now,
             events: &mut self.events,
@@ -397,7 +417,9 @@ impl Endpoint {
             forwarded: &mut self.forwarded,
             stats: &mut self.stats,
         };
-        Some(call(&mut occupant.session, &mut context))
+        let result = call(&mut occupant.session, &mut context);
+        self.memory.update(self.now, slot, &mut occupant.charge, &occupant.session);
+        Some(result)
     }
 
     /// Counts a packet or chunk that was not used.

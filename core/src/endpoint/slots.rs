@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use super::index::{Identity, Indexed};
 use super::initiator::Opening;
+use super::memory::Charge;
 use super::reintroduce::Reintroduction;
 use super::responder::Answered;
 use crate::handle::SessionHandle;
@@ -24,6 +25,8 @@ pub(super) struct Slot {
 #[derive(Debug)]
 pub(super) struct Occupant {
     pub(super) session: Session,
+    /// What of the endpoint's memory is charged to it.
+    pub(super) charge: Charge,
     /// Startup as initiator, until S_OPEN.
     pub(super) opening: Option<Box<Opening>>,
     /// What was answered as responder.
@@ -48,9 +51,10 @@ pub(super) struct Occupant {
 
 impl Occupant {
     /// A session of which nothing is known yet.
-    pub(super) const fn new(session: Session, opening: Option<Box<Opening>>) -> Self {
+    pub(super) fn new(session: Session, opening: Option<Box<Opening>>) -> Self {
         Self {
             session,
+            charge: Charge::default(),
             opening,
             answered: None,
             rx_id: 0,

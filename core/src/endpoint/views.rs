@@ -192,7 +192,8 @@ impl<'a> SendFlowMut<'a> {
     /// Queues a message, of any size from zero up, for full reliability (RFC 7016 §3.6.2.2).
     ///
     /// # Errors
-    /// [`WriteError`] with the bytes given back: the buffer is full, or the flow is closed.
+    /// [`WriteError`] with the bytes given back: the buffer or the memory of the session or endpoint is full, or the
+    /// flow is closed. A message of any size is taken while the session has no other and memory is not short.
     pub fn write(&mut self, message: impl Into<Bytes>) -> Result<MessageId, WriteError> {
         self.write_with(message, SendOptions::default())
     }
@@ -206,6 +207,12 @@ impl<'a> SendFlowMut<'a> {
         let kept = data.clone();
         self.with(|session, cx, flow| session.write(cx, flow, data, options))
             .unwrap_or(Err(WriteError { data: kept, reason: crate::error::WriteRefusal::Closed }))
+    }
+
+    /// Whether a message of `len` bytes would be taken now, or refused because the flow is closed. If not,
+    /// [`FlowWritable`](crate::Event::FlowWritable) tells when to ask again, as after a refused write.
+    pub fn has_room(&mut self, len: usize) -> bool {
+        self.with(|session, _, flow| session.has_room(flow, len)).unwrap_or(true)
     }
 
     /// Abandons a message (RFC 7016 §3.6.2.7). False if it is done already.
@@ -239,6 +246,12 @@ impl<'a> RecvFlowRef<'a> {
     #[must_use]
     pub fn metadata(&self) -> &'a Bytes {
         self.flow.metadata()
+    }
+
+    /// Bytes of the message that [`read`](RecvFlowMut::read) would give next; `None` if there is none.
+    #[must_use]
+    pub fn next_len(&self) -> Option<usize> {
+        self.flow.next_len()
     }
 
     /// The sending flow of this end that it answers (RFC 7016 §2.3.11.1.2).

@@ -2,6 +2,9 @@
 
 use alloc::collections::VecDeque;
 
+/// Memory for no more entries is kept while there are none.
+const KEPT: usize = 128;
+
 /// An ordered map from `u64`, stored side by side from the lowest live key to the highest.
 ///
 /// Appending, finding and removing take constant time and, once it has grown, no allocation. Removed entries between
@@ -39,6 +42,14 @@ impl<T> Dense<T> {
     pub(super) fn span(&self) -> usize {
         self.slots.len()
     }
+
+    /// Bytes of memory that are taken, for entries to come too.
+    pub(super) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Slot<T>>()
+    }
+
+    /// What an entry takes, at most: memory that is full is doubled.
+    pub(super) const ENTRY: usize = 2 * size_of::<Slot<T>>();
 
     fn index(&self, key: u64) -> Option<usize> {
         usize::try_from(key.checked_sub(self.base)?).ok()
@@ -89,6 +100,9 @@ impl<T> Dense<T> {
         }
         while let Some(Slot::Hole(_)) = self.slots.back() {
             self.slots.pop_back();
+        }
+        if self.slots.is_empty() && self.slots.capacity() > KEPT {
+            self.slots = VecDeque::new();
         }
         Some(value)
     }
@@ -168,6 +182,17 @@ mod tests {
             }
             true
         }
+    }
+
+    #[test]
+    fn the_memory_of_many_entries_is_given_back() {
+        let mut dense = Dense::new();
+        for count in [KEPT as u64, 10_000] {
+            (0..count).for_each(|key| dense.append(key, [0_u64; 4]));
+            assert!(dense.memory() >= count as usize * size_of::<Slot<[u64; 4]>>());
+            (0..count).for_each(|key| assert!(dense.remove(key).is_some()));
+        }
+        assert_eq!(dense.memory(), 0);
     }
 
     #[test]

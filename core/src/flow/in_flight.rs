@@ -83,6 +83,11 @@ impl InFlight {
         tsn
     }
 
+    /// Bytes of memory that are taken.
+    pub(crate) fn memory(&self) -> usize {
+        self.slots.capacity() * size_of::<Option<Lost>>() + self.reordering.memory()
+    }
+
     fn next_tsn(&self) -> u64 {
         self.first_tsn + self.slots.len() as u64
     }

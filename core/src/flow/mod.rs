@@ -1,5 +1,6 @@
 //! Flows (RFC 7016 §3.6): what one direction of messages needs at either end, and nothing of sessions.
 
+mod budget;
 mod dense;
 mod in_flight;
 mod options;
@@ -14,9 +15,10 @@ mod tests;
 
 use bytes::Bytes;
 
+pub(crate) use budget::{RecvBudget, SendBudget};
 pub(crate) use in_flight::{Finding, InFlight, Lost};
 pub(crate) use options::parse_startup_options;
-pub(crate) use recv::{Fragment, RecvBudget, RecvFlow, RecvFlowState};
+pub(crate) use recv::{Fragment, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState};
 

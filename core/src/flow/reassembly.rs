@@ -86,6 +86,11 @@ impl Reassembly {
         !self.ready.is_empty()
     }
 
+    /// Bytes of the next message to read.
+    pub(crate) fn next_len(&self) -> Option<usize> {
+        self.ready.front().map(|message| message.data.len())
+    }
+
     /// In network order: sequence numbers that were never received are known to be abandoned.
     pub(crate) const fn note_abandoned(&mut self) {
         self.abandoned = true;

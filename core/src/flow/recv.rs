@@ -7,9 +7,10 @@ mod tests;
 use bytes::Bytes;
 
 use super::Message;
+use super::budget::RecvBudget;
 use super::options::is_unacceptable;
 use super::range_set::RangeSet;
-use super::reassembly::{Arena, Reassembly};
+use super::reassembly::Reassembly;
 use crate::config::ReceiveOrder;
 use crate::error::DropReason;
 use crate::event::{Event, EventQueue, FlowEnd};
@@ -50,21 +51,6 @@ pub(crate) struct Fragment<'a> {
     pub(crate) data: &'a [u8],
 }
 
-/// What the receive side of a whole session holds, and may hold, in bytes of memory (SessionConfig::max_recv_bytes).
-#[derive(Debug)]
-pub(crate) struct RecvBudget {
-    pub(crate) held: usize,
-    pub(crate) limit: usize,
-    /// Memory that all flows share.
-    arena: Arena,
-}
-
-impl RecvBudget {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { held: 0, limit, arena: Arena::default() }
-    }
-}
-
 /// A receiving flow (RFC 7016 §3.6.3).
 #[derive(Debug)]
 pub(crate) struct RecvFlow {
@@ -80,6 +66,10 @@ pub(crate) struct RecvFlow {
     buffer: Reassembly,
     /// What of the session's budget is taken for the buffer.
     charged: usize,
+    /// The budget knows that there is a message to read.
+    charged_readable: bool,
+    /// What the budget had left when this flow last changed.
+    room: usize,
     /// BUFFER_CAPACITY in bytes.
     capacity: usize,
     /// PREV_RWND in blocks.
@@ -122,6 +112,8 @@ impl RecvFlow {
             final_sn: None,
             buffer: Reassembly::new(),
             charged: 0,
+            charged_readable: false,
+            room: usize::MAX,
             capacity: recv_buffer,
             advertised: None,
             never_zero: false,
@@ -147,6 +139,11 @@ impl RecvFlow {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) const fn handle(&self) -> RecvFlowHandle {
+        self.handle
+    }
+
     pub(crate) const fn flow_id(&self) -> u64 {
         self.flow_id
     }
@@ -161,6 +158,11 @@ impl RecvFlow {
 
     pub(crate) const fn association(&self) -> Option<SendFlowHandle> {
         self.association
+    }
+
+    /// Bytes of the next message to read.
+    pub(crate) fn next_len(&self) -> Option<usize> {
+        self.buffer.next_len().filter(|_| !self.suspended)
     }
 
     /// Counters: messages and bytes read, fragments received again, gaps told to the reader, bytes buffered with the
@@ -226,7 +228,7 @@ impl RecvFlow {
         self.settle(budget);
         self.tell(events);
         // §3.6.3.4.1: less than a block is left.
-        Ok(ack_now || self.capacity < self.buffer.buffered().saturating_add(params::WINDOW_BLOCK as usize))
+        Ok(ack_now || self.window_bytes() < params::WINDOW_BLOCK as usize)
     }
 
     /// The next message, if delivery is possible and not suspended. May open the window: see `ack_now_after_read`.
@@ -240,9 +242,7 @@ impl RecvFlow {
         match &message {
             None => self.told_readable = false,
             Some(message) => {
-                if budget.held == 0 {
-                    budget.arena.trim();
-                }
+                budget.trim_if_empty();
                 self.stats.messages += 1;
                 self.stats.bytes += message.data.len() as u64;
                 self.stats.abandoned += u64::from(message.gap);
@@ -363,8 +363,8 @@ impl RecvFlow {
         let (sequence, control, len) = (fragment.sequence, fragment.control, fragment.data.len());
         let in_order = sequence == self.csn().max(fragment.fsn).saturating_add(1);
         let cost = self.buffer.cost(sequence, control, len, in_order);
-        let Some(room) = budget.limit.checked_sub(budget.held.saturating_add(cost)) else {
-            if self.buffer.is_readable() || self.buffer.memory().saturating_add(cost) <= budget.limit {
+        let Some(room) = budget.room().checked_sub(cost) else {
+            if self.buffer.is_readable() || self.buffer.memory().saturating_add(cost) <= budget.limit() {
                 return Err(DropReason::OverLimit);
             }
             self.reject(now, 0, budget, events);
@@ -399,8 +399,12 @@ impl RecvFlow {
     /// Brings the session's budget up to date with what is buffered.
     fn settle(&mut self, budget: &mut RecvBudget) {
         let memory = self.buffer.memory();
-        budget.held = budget.held.saturating_sub(self.charged).saturating_add(memory);
+        budget.charge(self.charged, memory);
         self.charged = memory;
+        let readable = self.buffer.is_readable();
+        budget.note_readable(self.charged_readable, readable);
+        self.charged_readable = readable;
+        self.room = budget.room();
     }
 
     fn discard(&mut self, budget: &mut RecvBudget) {

@@ -122,6 +122,11 @@ impl Reordering {
     }
 
     /// What has a TSN below this is no longer in flight.
+    /// Bytes of memory that are taken.
+    pub(super) fn memory(&self) -> usize {
+        self.marks.capacity() * size_of::<(Instant, u64)>() + self.repeated.capacity() * size_of::<(u64, Instant)>()
+    }
+
     pub(super) fn forget_below(&mut self, first_tsn: u64) {
         while self.repeated.front().is_some_and(|(tsn, _)| *tsn < first_tsn) {
             self.repeated.pop_front();

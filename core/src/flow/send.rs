@@ -11,7 +11,8 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use self::queue::{ENTRY_OVERHEAD, SendQueue};
+use self::queue::{ENTRY_OVERHEAD, MESSAGE_OVERHEAD, SendQueue};
+use super::budget::{SendBudget, SendHeld};
 use crate::config::{FlowOptions, Priority, SendOptions};
 use crate::error::{WriteError, WriteRefusal};
 use crate::event::{Event, EventQueue};
@@ -75,8 +76,12 @@ pub(crate) struct SendFlow {
     startup: Option<Vec<u8>>,
     queue: SendQueue,
     send_buffer: usize,
+    /// What of the session's budget is taken.
+    charged: SendHeld,
     /// A write was refused, and FlowWritable is owed.
     owes_writable: bool,
+    /// A write was refused because the session's budget is used up, and FlowWritable is owed when it is not.
+    lacks_memory: bool,
     /// RX_BUFFER_SIZE in bytes.
     rx_buffer: u64,
     /// EXCEPTION.
@@ -126,7 +131,9 @@ impl SendFlow {
             startup: Some(startup),
             queue: SendQueue::new(handle),
             send_buffer: options.send_buffer.unwrap_or(send_buffer),
+            charged: SendHeld::default(),
             owes_writable: false,
+            lacks_memory: false,
             rx_buffer: params::RX_BUFFER_INIT,
             exception: false,
             rejected: false,
@@ -179,8 +186,7 @@ impl SendFlow {
         if self.state != SendFlowState::Open {
             return Err(WriteError { data, reason: WriteRefusal::Closed });
         }
-        let after = self.queue.buffered().saturating_add(data.len()).saturating_add(ENTRY_OVERHEAD);
-        if !self.queue.is_empty() && after > self.send_buffer {
+        if self.is_full_for(data.len()) {
             self.owes_writable = true;
             return Err(WriteError { data, reason: WriteRefusal::Full });
         }
@@ -193,6 +199,45 @@ impl SendFlow {
         }
         self.changed(now, events);
         Ok(message)
+    }
+
+    /// Whether a message of this length is to wait until the buffer has room.
+    fn is_full_for(&self, len: usize) -> bool {
+        let after = self.queue.buffered().saturating_add(len).saturating_add(ENTRY_OVERHEAD);
+        !self.queue.is_empty() && after > self.send_buffer
+    }
+
+    /// Whether a message of this length may be written now; if not, FlowWritable comes when there is room. A closed
+    /// flow has room: it is for [`write`](Self::write) to refuse.
+    pub(crate) fn has_room(&mut self, len: usize, budget: &mut SendBudget) -> bool {
+        if self.state != SendFlowState::Open {
+            return true;
+        }
+        if self.is_full_for(len) {
+            self.owes_writable = true;
+            return false;
+        }
+        let cost = len.saturating_add(MESSAGE_OVERHEAD);
+        let admitted = budget.admits(cost);
+        if !admitted {
+            budget.refuse(self.handle.slot, cost, core::mem::replace(&mut self.lacks_memory, true));
+        }
+        admitted
+    }
+
+    /// There is room in the budget again.
+    pub(crate) fn memory_is_back(&mut self, events: &mut EventQueue) {
+        if core::mem::take(&mut self.lacks_memory) && self.state == SendFlowState::Open && !self.owes_writable {
+            events.push(Event::FlowWritable { flow: self.handle });
+        }
+    }
+
+    /// Brings the session's budget up to date with what the queue takes: nothing if the flow is over.
+    pub(crate) fn update_budget(&mut self, over: bool, budget: &mut SendBudget) {
+        let held = SendHeld { memory: self.queue.memory(), unacknowledged: self.queue.buffered() };
+        let held = if over { SendHeld::default() } else { held };
+        budget.charge(self.charged, held);
+        self.charged = held;
     }
 
     /// Abandons a message (RFC 7016 §3.6.2.7). False if the message is unknown or done.

@@ -61,6 +61,13 @@ impl Session {
         self.control.close_ack = false;
     }
 
+    /// It held most for longest without progress, and the memory is needed.
+    pub(crate) fn close_stalled(&mut self, cx: &mut Context<'_>) {
+        if self.state.is_open() {
+            self.end_abruptly(cx, CloseReason::Stalled);
+        }
+    }
+
     /// S_CLOSED or S_OPEN_FAILED with nothing left to send: the slot can be freed.
     pub(crate) fn is_gone(&self) -> bool {
         self.state.get().is_closed() && !self.wants_transmit()

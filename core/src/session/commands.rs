@@ -65,9 +65,18 @@ impl Session {
         let Some(found) = found else {
             return Err(WriteError { data, reason: WriteRefusal::Closed });
         };
+        if !found.has_room(data.len(), &mut self.flows.send_budget) {
+            return Err(WriteError { data, reason: WriteRefusal::Full });
+        }
         let result = found.write(cx.now, data, options, cx.events);
         self.touched_send(cx, flow.slot);
         result
+    }
+
+    /// Whether a message of this length would be taken now.
+    pub(crate) fn has_room(&mut self, flow: SendFlowHandle, len: usize) -> bool {
+        let found = self.flows.send_slot(flow).and_then(|slot| self.flows.send.get_mut(slot));
+        found.is_none_or(|found| found.has_room(len, &mut self.flows.send_budget))
     }
 
     pub(crate) fn abandon(&mut self, cx: &mut Context<'_>, flow: SendFlowHandle, message: MessageId) -> bool {
@@ -105,6 +114,7 @@ impl Session {
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) -> Option<Message> {
         let slot = self.flows.recv_slot(flow)?;
         let message = self.flows.recv.get_mut(slot)?.read(cx.now, &mut self.flows.budget, cx.events);
+        self.recv_stall.moved(message.as_ref().map_or(0, |message| message.data.len() as u64));
         self.touched_recv(cx, slot);
         message
     }
@@ -165,6 +175,15 @@ impl Session {
         self.state.is_open()
             && length <= self.single_chunk_room()
             && self.control.forward(discriminator, reply_address, tag)
+    }
+
+    /// There is memory again for what was refused for want of it.
+    pub(crate) fn memory_is_back(&mut self, cx: &mut Context<'_>) {
+        for slot in self.flows.send_budget.take_refused() {
+            if let Some(flow) = self.flows.send.get_mut(slot) {
+                flow.memory_is_back(cx.events);
+            }
+        }
     }
 
     fn touched_send(&mut self, cx: &Context<'_>, slot: u32) {

@@ -17,6 +17,9 @@ pub(super) const MAX_FORWARDS: usize = 32;
 /// Packets that wait to be sent over another path than the session's.
 pub(super) const MAX_ASIDE: usize = 8;
 
+/// What an entry of a queue takes beside its bytes, at most: its place in a queue that may be half empty.
+const ENTRY: usize = 2 * size_of::<Forward>();
+
 /// A packet of one chunk for another path than the session's.
 #[derive(Debug)]
 pub(super) struct Aside {
@@ -34,6 +37,10 @@ struct Forward {
 }
 
 impl Forward {
+    fn len(&self) -> usize {
+        self.discriminator.len() + self.tag.len()
+    }
+
     fn chunk(&self) -> ForwardedHello<'_> {
         // RFC 7016 §3.5.1.5: the address that the hello was seen to come from.
         let reply_address = Address { origin: AddressOrigin::Observed, socket: self.reply_address };
@@ -53,13 +60,21 @@ pub(super) struct Control {
     replies: VecDeque<Vec<u8>>,
     reply_bytes: usize,
     forwards: VecDeque<Forward>,
+    forward_bytes: usize,
     aside: VecDeque<Aside>,
+    aside_bytes: usize,
 }
 
 impl Control {
     /// Something waits for the session's own path.
     pub(super) fn is_due(&self) -> bool {
         self.close || self.close_ack || self.ping || !self.replies.is_empty() || !self.forwards.is_empty()
+    }
+
+    /// Bytes of memory that the queues take, at most.
+    pub(super) fn memory(&self) -> usize {
+        let (replies, forwards, asides) = (self.replies.len(), self.forwards.len(), self.aside.len());
+        self.reply_bytes + self.forward_bytes + self.aside_bytes + (replies + forwards + asides) * ENTRY
     }
 
     /// Something waits for another path.
@@ -81,21 +96,25 @@ impl Control {
     pub(super) fn aside(&mut self, aside: Aside) -> bool {
         let fits = self.aside.len() < MAX_ASIDE;
         if fits {
+            self.aside_bytes += aside.message.len();
             self.aside.push_back(aside);
         }
         fits
     }
 
     pub(super) fn take_aside(&mut self) -> Option<Aside> {
-        self.aside.pop_front()
+        let aside = self.aside.pop_front()?;
+        self.aside_bytes -= aside.message.len();
+        Some(aside)
     }
 
     /// Queues a forwarded hello; false if too many wait.
     pub(super) fn forward(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
         let fits = self.forwards.len() < MAX_FORWARDS;
         if fits {
-            let (discriminator, tag) = (discriminator.into(), tag.into());
-            self.forwards.push_back(Forward { discriminator, reply_address, tag });
+            let forward = Forward { discriminator: discriminator.into(), reply_address, tag: tag.into() };
+            self.forward_bytes += forward.len();
+            self.forwards.push_back(forward);
         }
         fits
     }
@@ -128,6 +147,7 @@ impl Control {
             if !packet.push(&forward.chunk()) && packet.has_chunks() {
                 return;
             }
+            self.forward_bytes -= forward.len();
             self.forwards.pop_front();
         }
     }

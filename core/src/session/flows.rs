@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::slab::Slab;
 use crate::event::EventQueue;
-use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendFlow, SendFlowState};
+use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendBudget, SendFlow, SendFlowState};
 use crate::handle::{RecvFlowHandle, SendFlowHandle};
 use crate::time::Instant;
 
@@ -29,7 +29,15 @@ pub(super) struct Flows {
     /// Receiving flows with SHOULD_ACK, in the order they came to have it.
     acks: VecDeque<u32>,
     pub(super) budget: RecvBudget,
+    pub(super) send_budget: SendBudget,
 }
+
+/// What an entry of the trees that name flows takes at most: their nodes may be less than half full.
+const ENTRY: usize = 64;
+/// What a sending flow takes without messages, at most: its place in a table that may be half empty, and its entries.
+const SEND_FLOW: usize = 2 * size_of::<SendFlow>() + 3 * ENTRY;
+/// The same of a receiving flow, beside its metadata.
+pub(super) const RECV_FLOW: usize = 2 * size_of::<RecvFlow>() + 3 * ENTRY;
 
 /// Takes a slot out of a queue. It is mostly the first: then the others, of which there may be many, are not looked at.
 fn take_out(queue: &mut VecDeque<u32>, slot: u32) {
@@ -55,7 +63,7 @@ pub(super) fn slot_of(flow_id: u64) -> Option<u32> {
 }
 
 impl Flows {
-    pub(super) fn new(max_recv_bytes: usize) -> Self {
+    pub(super) fn new(max_recv_bytes: usize, max_send_bytes: usize) -> Self {
         Self {
             send: Slab::new(),
             recv: Slab::new(),
@@ -65,12 +73,18 @@ impl Flows {
             probes: VecDeque::new(),
             acks: VecDeque::new(),
             budget: RecvBudget::new(max_recv_bytes),
+            send_budget: SendBudget::new(max_send_bytes),
         }
     }
 
     /// No flows, not even lingering ones.
     pub(super) fn is_empty(&self) -> bool {
         self.send.len() == 0 && self.recv.len() == 0
+    }
+
+    /// Bytes of memory that the sending flows take, at most.
+    pub(super) fn send_memory(&self) -> usize {
+        self.send_budget.held().memory.saturating_add(self.send.len() * SEND_FLOW)
     }
 
     pub(super) fn send_flow(&self, flow: SendFlowHandle) -> Option<&SendFlow> {
@@ -99,16 +113,19 @@ impl Flows {
     pub(super) fn insert_recv(&mut self, flow_id: u64, make: impl FnOnce(u32, u32) -> RecvFlow) -> u32 {
         let slot = self.recv.insert(make);
         self.recv_by_id.insert(flow_id, slot);
+        let metadata = self.recv.get(slot).map_or(0, |flow| flow.metadata().len());
+        self.budget.charge_flow(0, RECV_FLOW + metadata);
         slot
     }
 
     /// To be called after anything was done to a sending flow: brings the queues in line with it, and frees its
     /// slot when it is over.
     pub(super) fn touch_send(&mut self, slot: u32) {
-        let Some(flow) = self.send.get(slot) else {
+        let Some(flow) = self.send.get_mut(slot) else {
             return;
         };
         let over = flow.state() == SendFlowState::Closed;
+        flow.update_budget(over, &mut self.send_budget);
         let (ready, probe, priority) = (flow.is_ready() && !over, flow.probe_due() && !over, flow.priority());
         let deadline = flow.next_timeout().filter(|_| !over);
         let before = self.send.note_deadline(slot, deadline);
@@ -150,7 +167,8 @@ impl Flows {
         }
         if over {
             self.recv_by_id.remove(&flow_id);
-            self.recv.remove(slot);
+            let metadata = self.recv.remove(slot).map_or(0, |flow| flow.metadata().len());
+            self.budget.charge_flow(RECV_FLOW + metadata, 0);
         }
     }
 
@@ -207,6 +225,6 @@ impl Flows {
         for flow in self.recv.values_mut() {
             flow.session_ended(&mut self.budget, events);
         }
-        *self = Self::new(self.budget.limit);
+        *self = Self::new(self.budget.limit(), self.send_budget.limit());
     }
 }

@@ -20,6 +20,7 @@ mod receive;
 mod recovery;
 mod rtt;
 mod slab;
+mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -53,6 +54,7 @@ use mobility::Mobility;
 use mtu::Mtu;
 use recovery::Recovery;
 use rtt::Rtt;
+use stall::Stall;
 use state::StateMachine;
 use timers::{Timer, Timers};
 
@@ -78,6 +80,24 @@ pub enum CloseMode {
     Orderly,
     /// With a single Session Close Acknowledgement, without waiting.
     Abrupt,
+}
+
+/// What an endpoint grants to one of its sessions, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Grant {
+    /// The most that may be received and kept.
+    pub(crate) recv: usize,
+    /// The most that may be queued to be sent.
+    pub(crate) send: usize,
+    /// While `send` is this much, a message of any size may be queued.
+    pub(crate) ample: usize,
+}
+
+/// What a session takes of the memory of its endpoint, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Memory {
+    pub(crate) recv: usize,
+    pub(crate) send: usize,
 }
 
 /// What a session is given for the time of one call.
@@ -143,6 +163,8 @@ pub(crate) struct Session {
     first_path: Option<Path>,
     mtu: Mtu,
     flows: Flows,
+    send_stall: Stall,
+    recv_stall: Stall,
     last_heard: Option<Instant>,
     last_ping: Option<Instant>,
     /// The far end has sent a Bitmap acknowledgement, so it understands them. Some only pretend to.
@@ -181,7 +203,9 @@ impl Session {
             keys_proved: false,
             first_path: None,
             mtu: Mtu::new(config.base_datagram, config.max_datagram),
-            flows: Flows::new(config.max_recv_bytes),
+            flows: Flows::new(config.max_recv_bytes, config.max_send_bytes),
+            send_stall: Stall::default(),
+            recv_stall: Stall::default(),
             last_heard: None,
             last_ping: None,
             peer_sends_bitmaps: false,
@@ -266,6 +290,39 @@ impl Session {
         }
     }
 
+    /// What the endpoint grants to the session.
+    pub(crate) const fn grant(&mut self, grant: &Grant) {
+        self.flows.budget.grant(grant.recv);
+        self.flows.send_budget.grant(grant.send, grant.ample);
+    }
+
+    /// What the session takes of the endpoint's memory.
+    pub(crate) fn memory(&self) -> Memory {
+        let send = self.flows.send_memory() + self.recovery.in_flight.memory() + self.control.memory();
+        Memory { recv: self.flows.budget.memory(), send }
+    }
+
+    /// How much of the endpoint's memory a refused writer waits for, if any does and it depends on that.
+    pub(crate) fn awaited_memory(&self) -> Option<usize> {
+        self.flows.send_budget.awaited()
+    }
+
+    /// Since when the far end has acknowledged next to nothing of what is sent to it; None if nothing waits for it.
+    pub(crate) fn send_stalled_since(&self) -> Option<Instant> {
+        self.send_stall.since().filter(|_| self.state.is_open())
+    }
+
+    /// Since when next to nothing has come of messages that the far end has begun; None if there are none, or if others
+    /// wait to be read, which is not the far end's fault.
+    pub(crate) fn recv_stalled_since(&self) -> Option<Instant> {
+        self.recv_stall.since().filter(|_| self.state.is_open())
+    }
+
+    /// Whether the session may be somebody's who cannot prove to have its keys.
+    pub(crate) fn is_unproved(&self) -> bool {
+        self.role == Role::Responder && !self.keys_proved
+    }
+
     /// The earliest deadline, and what it is for.
     pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
         self.timers.next()
@@ -300,6 +357,9 @@ impl Session {
         }
         if self.timers.take_due(Timer::CloseEnd, now) {
             self.close_now(cx, CloseReason::Near);
+        }
+        if self.timers.take_due(Timer::Stall, now) {
+            self.end_abruptly(cx, CloseReason::Stalled);
         }
         if self.timers.take_due(Timer::PathMtu, now) {
             self.on_path_mtu(cx);
@@ -339,6 +399,10 @@ impl Session {
         if !self.state.is_open() {
             return;
         }
+        self.recv_stall.update(now, self.flows.budget.incomplete());
+        self.send_stall.update(now, self.flows.send_budget.held().unacknowledged);
+        let limit = self.config.stall_limit;
+        self.timers.set(Timer::Stall, limit.and_then(|limit| Some(self.send_stall.since()? + limit)));
         if self.flows.scheduler.is_empty() {
             self.recovery.end_burst();
         }

@@ -177,7 +177,7 @@ impl Session {
                 if let Some(slot) = self.flows.recv_slot_by_id(probe.flow_id)
                     && let Some(flow) = self.flows.recv.get_mut(slot)
                 {
-                    flow.on_buffer_probe();
+                    flow.on_buffer_probe(&self.flows.budget);
                     self.flows.touch_recv(slot);
                     self.acks.set_now();
                 }
@@ -210,7 +210,10 @@ impl Session {
         let Some(flow) = self.flows.recv.get_mut(slot) else {
             return;
         };
-        match flow.on_fragment(cx.now, fragment, &mut self.flows.budget, cx.events) {
+        let before = self.flows.budget.buffered();
+        let taken = flow.on_fragment(cx.now, fragment, &mut self.flows.budget, cx.events);
+        self.recv_stall.moved(self.flows.budget.buffered().abs_diff(before) as u64);
+        match taken {
             Ok(true) => self.acks.set_now(),
             Ok(false) => self.timers.arm_if_unset(Timer::DelayedAck, cx.now + DELAYED_ACK),
             Err(reason) => count(cx.stats, reason),
@@ -218,13 +221,17 @@ impl Session {
         self.flows.touch_recv(slot);
     }
 
-    /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows.
+    /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows, or no memory for another.
     fn start_recv_flow(&mut self, cx: &mut Context<'_>, flow_id: u64, options: Option<&[u8]>) -> Option<u32> {
         let SessionConfig { max_recv_flows, recv_buffer, mona, .. } = self.config;
         if self.flows.recv.len() >= max_recv_flows {
             return None;
         }
         let startup = parse_startup_options(options);
+        let cost = flows::RECV_FLOW + startup.metadata.as_ref().map_or(0, |metadata| metadata.len());
+        if self.flows.budget.room() < cost {
+            return None;
+        }
         // Steps 6 and 7: the flow that it answers must exist and be F_OPEN.
         let association = startup.association.map(|id| {
             let flow = flows::slot_of(id).and_then(|slot| self.flows.send.get(slot));

@@ -149,6 +149,7 @@ impl Session {
                 self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
             }
             if facts.acked_bytes > 0 {
+                self.send_stall.moved(facts.acked_bytes);
                 self.recovery.backed_off = false;
                 self.ecn.on_acks(incoming.report.is_some());
             }

@@ -28,10 +28,12 @@ pub(super) enum Timer {
     PathMtu,
     /// The far end has not shown that it has the keys.
     Proof,
+    /// The far end has taken nothing of what waits for it for the configured limit.
+    Stall,
 }
 
 impl Timer {
-    pub(super) const ALL: [Self; 11] = [
+    pub(super) const ALL: [Self; 12] = [
         Self::RetransmitLimit,
         Self::Timeout,
         Self::DelayedAck,
@@ -43,6 +45,7 @@ impl Timer {
         Self::CloseEnd,
         Self::PathMtu,
         Self::Proof,
+        Self::Stall,
     ];
 
     const fn name(self) -> &'static str {
@@ -58,6 +61,7 @@ impl Timer {
             Self::CloseEnd => "close linger",
             Self::PathMtu => "path MTU discovery",
             Self::Proof => "proof of keys",
+            Self::Stall => "stall limit",
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use rtmfp_core::error::WriteRefusal;
 use rtmfp_core::params::METADATA_MAX;
 use rtmfp_core::{App, Bytes, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle};
 
@@ -49,7 +48,6 @@ struct Echoed {
     metadata: Bytes,
     /// `None` once the peer has rejected it.
     answer: Option<SendFlowHandle>,
-    refused: Option<Bytes>,
     finished: bool,
     messages: u64,
     bytes: u64,
@@ -76,35 +74,29 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
-        let echoed = Echoed { metadata, answer, refused: None, finished: false, messages: 0, bytes: 0 };
+        let echoed = Echoed { metadata, answer, finished: false, messages: 0, bytes: 0 };
         self.flows.insert(flow, echoed);
     }
 
     /// Sends back all that can be read and sent.
     fn echo(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let Some(echoed) = self.flows.get_mut(&flow) else { return };
-        loop {
-            let message = match echoed.refused.take() {
-                Some(message) => message,
-                None => match endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
-                    Some(message) => {
-                        echoed.messages += 1;
-                        echoed.bytes += message.data.len() as u64;
-                        message.data
-                    }
-                    None => break,
-                },
-            };
-            let Some(mut answer) = echoed.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) else {
-                continue;
-            };
-            if let Err(refusal) = answer.write(message)
-                && refusal.reason == WriteRefusal::Full
-            {
-                echoed.refused = Some(refusal.data);
+        while let Some(len) = endpoint.recv_flow(flow).and_then(|flow| flow.next_len()) {
+            // What cannot be sent back is left unread, where it counts against the limits.
+            let answer = echoed.answer.and_then(|answer| endpoint.send_flow_mut(now, answer));
+            if answer.is_some_and(|mut answer| !answer.has_room(len)) {
                 return;
             }
+            let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) else { break };
+            echoed.messages += 1;
+            echoed.bytes += message.data.len() as u64;
+            if let Some(mut answer) = echoed.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) {
+                // It had room, or it is closed and nobody waits for the answer.
+                let _ = answer.write(message.data);
+            }
         }
+        // A read that finds nothing asks to be told of the next message.
+        let _ = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read());
         if echoed.finished {
             self.finish(now, endpoint, flow);
         }

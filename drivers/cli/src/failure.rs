@@ -98,7 +98,7 @@ impl Failure {
             ),
             CloseReason::PeerAtFault => format!("{with} broke the protocol: it may be incompatible software"),
             CloseReason::Near | CloseReason::Overridden | _ => {
-                format!("the session with {with} ended early ({reason:?}): try again")
+                format!("the session with {with} ended early ({reason}): try again")
             }
         };
         Self::new(Code::Lost, message)

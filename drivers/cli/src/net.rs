@@ -22,6 +22,12 @@ const CANDIDATES: usize = 8;
 const RECEIVE_WINDOW: usize = 1 << 20;
 /// All that a session holds of what was received and not read.
 const RECEIVE_BYTES: usize = 16 << 20;
+/// All that sessions together hold of what was received and not read.
+const RECEIVE_MEMORY: usize = 128 << 20;
+/// All that a session holds of what is not acknowledged.
+const SEND_BYTES: usize = 16 << 20;
+/// All that sessions together hold of what is not acknowledged.
+const SEND_MEMORY: usize = 128 << 20;
 /// Send buffer of each flow.
 const SEND_BUFFER: usize = 512 << 10;
 /// Sessions that a server has at once.
@@ -39,7 +45,10 @@ pub fn config(timeout: Duration, server: bool) -> EndpointConfig {
     config.session.keepalive = (timeout / 3).max(Duration::from_secs(1));
     config.session.recv_buffer = RECEIVE_WINDOW;
     config.session.max_recv_bytes = RECEIVE_BYTES;
+    config.max_recv_memory = RECEIVE_MEMORY;
     config.session.send_buffer = SEND_BUFFER;
+    config.session.max_send_bytes = SEND_BYTES;
+    config.max_send_memory = SEND_MEMORY;
     config
 }
 

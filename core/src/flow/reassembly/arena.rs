@@ -58,6 +58,13 @@ impl Arena {
         }
     }
 
+    /// Bytes of memory that the chunks and the empty queues take, at most.
+    pub(crate) fn memory(&self) -> usize {
+        let places: usize = self.queues.iter().map(VecDeque::capacity).sum();
+        let chunks = self.chunks.len().saturating_sub(1) * CHUNK + FIRST_CHUNK.min(self.chunks.len() * CHUNK);
+        chunks + places * size_of::<Message>()
+    }
+
     /// Frees chunks, now that no message waits.
     pub(crate) fn trim(&mut self) {
         self.chunks.truncate(KEPT_CHUNKS);

@@ -1,6 +1,6 @@
 //! Acknowledgements of a receiving flow (RFC 7016 §3.6.3.4, §3.6.3.5, §3.6.3.6).
 
-use super::RecvFlow;
+use super::{RecvBudget, RecvFlow};
 use crate::params;
 use crate::wire::{AckBitmap, AckRanges, FlowException, PacketWriter};
 
@@ -11,7 +11,8 @@ impl RecvFlow {
     }
 
     /// A Buffer Probe asks for an acknowledgement at once (RFC 7016 §3.6.3.6).
-    pub(crate) fn on_buffer_probe(&mut self) {
+    pub(crate) fn on_buffer_probe(&mut self, budget: &RecvBudget) {
+        self.room = budget.room();
         self.should_ack |= self.state != super::RecvFlowState::Closed;
     }
 
@@ -59,11 +60,18 @@ impl RecvFlow {
     }
 
     /// The window to advertise, in blocks (RFC 7016 §3.6.3.5).
+    ///
+    /// One block at least, unless the flow is suspended: or a gap could never be repaired. A flow counts as suspended
+    /// while its buffer is full and a message waits to be read: it needs no repair to go on, but a reader.
     pub(super) fn blocks_available(&self) -> u64 {
-        let bytes = self.capacity.saturating_sub(self.buffer.buffered()) as u64;
-        let blocks = bytes.div_ceil(params::WINDOW_BLOCK);
-        // MUST be at least one if delivery is not suspended, or a gap could never be repaired.
-        let least = self.never_zero || (self.capacity > 0 && !self.suspended);
+        let blocks = (self.window_bytes() as u64).div_ceil(params::WINDOW_BLOCK);
+        let suspended = self.suspended || self.buffer.is_readable();
+        let least = self.never_zero || (self.capacity > 0 && !suspended);
         blocks.max(u64::from(least))
+    }
+
+    /// What is free of the buffer, and of the memory that the session may take.
+    pub(super) fn window_bytes(&self) -> usize {
+        self.capacity.saturating_sub(self.buffer.buffered()).min(self.room)
     }
 }

@@ -69,7 +69,7 @@ fn when_an_acknowledgement_is_due_at_once() {
     assert_eq!(rig.on(Fragment { abandon: true, fsn: 6, ..plain(6) }), Ok(true), "abandoned");
     rig.ack(300, true);
     assert!(!rig.flow.ack_due());
-    rig.flow.on_buffer_probe();
+    rig.flow.on_buffer_probe(&rig.budget);
     assert!(rig.flow.ack_due());
     assert_eq!(rig.on(Fragment { last: true, ..plain(8) }), Ok(true), "the final number");
     assert_eq!(rig.on(plain(7)), Ok(true), "completes the flow");
@@ -92,34 +92,69 @@ fn a_small_window_makes_acknowledgements_prompt() {
     assert_eq!(rig.on(plain(5)), Ok(false));
 }
 
-/// RFC 7016 §3.6.3.5.
+/// RFC 7016 §3.6.3.5. What is held is a whole message, or the beginning of one.
 #[test]
 fn the_window_is_what_is_free_in_blocks() {
-    for (capacity, held, suspended, blocks) in [
-        (0, 0, false, 0),
-        (1, 0, false, 1),
-        (1_024, 0, false, 1),
-        (1_025, 0, false, 2),
-        (4_096, 1_024, false, 3),
-        (4_096, 1_025, false, 3),
-        (4_096, 3_072 + 1, false, 1),
-        (4_096, 5_000, false, 1),
-        (4_096, 5_000, true, 0),
-        (4_096, 100, true, 4),
-        (0, 100, false, 0),
+    use FragmentControl::{Begin, Whole};
+    for (capacity, control, held, suspended, blocks) in [
+        (0, Whole, 0, false, 0),
+        (1, Whole, 0, false, 1),
+        (1_024, Whole, 0, false, 1),
+        (1_025, Whole, 0, false, 2),
+        (4_096, Whole, 1_024, false, 3),
+        (4_096, Whole, 1_025, false, 3),
+        (4_096, Whole, 3_072 + 1, false, 1),
+        (4_096, Whole, 4_096, false, 0),
+        (4_096, Whole, 5_000, false, 0),
+        (4_096, Begin, 5_000, false, 1),
+        (4_096, Begin, 5_000, true, 0),
+        (4_096, Whole, 100, true, 4),
+        (0, Begin, 100, false, 0),
     ] {
         let mut rig = Rig::new(1 << 16);
         if held > 0 {
-            rig.on(Fragment { data: &vec![0; held - 64], ..plain(1) }).unwrap();
+            rig.part(1, control, &vec![0; held - 64]);
         }
         rig.flow.set_window(capacity);
         if suspended {
             rig.flow.suspend();
         }
-        assert_eq!(rig.flow.blocks_available(), blocks, "{capacity} {held} {suspended}");
+        assert_eq!(rig.flow.blocks_available(), blocks, "{capacity} {control:?} {held} {suspended}");
         rig.flow.never_advertise_zero();
         assert_eq!(rig.flow.blocks_available(), blocks.max(1));
     }
+}
+
+/// A window that nobody reads closes; the first read opens it, and asks for an acknowledgement that says so.
+#[test]
+fn a_full_window_closes_until_something_is_read() {
+    let mut rig = Rig::new(2_000);
+    rig.part(1, FragmentControl::Whole, &[0; 1_000]);
+    rig.part(2, FragmentControl::Whole, &[0; 1_000]);
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=0 cum=2");
+    assert!(!rig.flow.ack_now_after_read() && !rig.flow.ack_due());
+    assert!(rig.read().is_some());
+    assert!(rig.flow.ack_now_after_read() && rig.flow.ack_due());
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=2");
+}
+
+/// What the session may take bounds the window of each flow.
+#[test]
+fn the_window_shrinks_with_the_memory_of_the_session() {
+    let mut rig = Rig::new(1 << 16);
+    rig.budget.grant(8_000);
+    rig.part(1, FragmentControl::Begin, &[0; 1_000]);
+    let room = rig.budget.room();
+    assert!(room < 7_000);
+    assert_eq!(rig.flow.blocks_available(), room.div_ceil(1_024) as u64);
+    rig.budget.grant(0);
+    let more = Fragment { control: FragmentControl::Middle, data: &[0; 2_000], ..plain(2) };
+    assert_eq!(rig.on(more), Err(DropReason::OverLimit));
+    rig.flow.on_buffer_probe(&rig.budget);
+    // Nothing can be read, and the message may be completed yet.
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=1");
+    rig.budget.grant(usize::MAX);
+    assert_eq!(rig.on(more), Ok(true), "a small window was advertised");
 }
 
 /// RFC 7016 §3.6.3.4.3: the more compact form, ranges where equal, truncated where asked to (§3.6.3.4.2).
@@ -141,7 +176,7 @@ fn acknowledgements_take_the_compact_form() {
     assert_eq!(rig.ack(300, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14 30 60");
     // One byte of packet header, three of chunk header, three of fields, and room for two ranges.
     assert_eq!(rig.ack(1 + 3 + 3 + 4, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14");
-    rig.flow.on_buffer_probe();
+    rig.flow.on_buffer_probe(&rig.budget);
     let nothing = packet(11, |writer| assert!(!rig.flow.write_ack(writer, false, false)));
     assert_eq!(nothing.len(), 1);
     assert!(rig.flow.ack_due());
@@ -155,7 +190,7 @@ fn abandoned_segments_are_discarded_and_told_as_gaps() {
     // A message cut off after two fragments, no end fragment ever coming.
     rig.part(1, Begin, b"lo");
     rig.part(2, Middle, b"st");
-    assert!(rig.read().is_none() && rig.budget.held > 0);
+    assert!(rig.read().is_none() && rig.budget.held() > 0);
     rig.part(3, Whole, b"kept");
     assert_eq!(rig.read(), Some(Message { data: "kept".into(), sequence: 3, gap: true }));
     // The beginning is missing: 4 is forwarded over.
@@ -171,7 +206,7 @@ fn abandoned_segments_are_discarded_and_told_as_gaps() {
     rig.on(Fragment { abandon: true, fsn: 9, data: b"ignored", ..plain(9) }).unwrap();
     assert_eq!(rig.read(), Some(Message { data: "whole".into(), sequence: 10, gap: true }));
     assert!(rig.read().is_none());
-    assert_eq!(rig.budget.held, 0);
+    assert_eq!(rig.budget.held(), 0);
     rig.part(12, Whole, b"");
     assert_eq!(rig.read(), Some(Message { data: Bytes::new(), sequence: 12, gap: false }));
 }
@@ -192,7 +227,7 @@ fn fragments_in_any_order_make_the_message() {
             rig.part(sequence, control, data);
         }
         assert_eq!(rig.read().unwrap().data, "abcdefgh", "{order:?}");
-        assert_eq!(rig.budget.held, 0);
+        assert_eq!(rig.budget.held(), 0);
     }
 }
 
@@ -218,7 +253,7 @@ fn a_change_of_order_leaves_nothing_in_the_budget() {
     rig.part(3, FragmentControl::End, b"cd");
     rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
     assert_eq!(rig.read().unwrap().data, "abcd");
-    assert_eq!(rig.budget.held, 0);
+    assert_eq!(rig.budget.held(), 0);
 }
 
 #[test]
@@ -265,7 +300,7 @@ fn a_flow_ends_though_its_last_message_has_no_end() {
     let mut rig = Rig::new(1 << 16);
     rig.on(Fragment { control: FragmentControl::Begin, last: true, ..plain(1) }).unwrap();
     assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Complete }]);
-    assert_eq!(rig.budget.held, 0);
+    assert_eq!(rig.budget.held(), 0);
 }
 
 /// RFC 7016 §3.6.3.7, §2.3.16.
@@ -276,10 +311,10 @@ fn a_rejected_flow_reports_with_every_acknowledgement() {
     rig.events();
     rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
     assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Rejected }]);
-    assert!(rig.flow.ack_due() && rig.budget.held == 0);
+    assert!(rig.flow.ack_due() && rig.budget.held() == 0);
     for sequence in 2..4 {
         assert_eq!(rig.on(plain(sequence)), Ok(true));
-        assert_eq!(rig.budget.held, 0, "acknowledged, not kept");
+        assert_eq!(rig.budget.held(), 0, "acknowledged, not kept");
         let acks = rig.ack(300, true);
         assert!(acks.contains("FlowException") && acks.contains("77"), "{acks}");
         assert!(acks.ends_with(&alloc::format!("cum={sequence}")));
@@ -334,7 +369,7 @@ fn an_acknowledgement_is_never_below_the_forward_sequence_number() {
 #[test]
 fn a_flood_of_empty_fragments_is_limited_by_the_budget() {
     let mut rig = Rig::new(1 << 20);
-    rig.budget.limit = MESSAGE_OVERHEAD * 100;
+    rig.budget = RecvBudget::new(MESSAGE_OVERHEAD * 100);
     for sequence in 1..=100 {
         assert!(rig.on(Fragment { data: b"", ..plain(sequence) }).is_ok());
     }
@@ -347,18 +382,18 @@ fn a_flood_of_empty_fragments_is_limited_by_the_budget() {
 #[test]
 fn a_message_that_no_budget_can_hold_rejects_its_flow() {
     let mut rig = Rig::new(1 << 20);
-    rig.budget.limit = 10_000;
+    rig.budget = RecvBudget::new(10_000);
     rig.part(1, FragmentControl::Begin, &[0; 5_000]);
     let large = Fragment { control: FragmentControl::Middle, data: &[0; 5_000], ..plain(2) };
     // Another flow holds what is missing: it may be read.
-    rig.budget.held += 4_000;
+    rig.budget.charge(0, 4_000);
     let fits_alone = Fragment { data: &[0; 4_000], ..large };
     assert_eq!(rig.on(fits_alone), Err(DropReason::OverLimit));
     assert_eq!(rig.flow.state(), RecvFlowState::Open);
-    rig.budget.held -= 4_000;
+    rig.budget.charge(4_000, 0);
     assert_eq!(rig.on(large), Ok(true));
     assert_eq!(rig.flow.state(), RecvFlowState::Rejected);
-    assert_eq!((rig.flow.exception, rig.budget.held), (Some(0), 0));
+    assert_eq!((rig.flow.exception, rig.budget.held()), (Some(0), 0));
 }
 
 #[test]
@@ -368,7 +403,7 @@ fn the_end_of_the_session_ends_the_flow() {
     rig.events();
     rig.flow.session_ended(&mut rig.budget, &mut rig.events);
     assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::SessionEnded }]);
-    assert!(rig.flow.is_gone() && rig.read().is_none() && rig.budget.held == 0);
+    assert!(rig.flow.is_gone() && rig.read().is_none() && rig.budget.held() == 0);
 }
 
 quickcheck! {
@@ -376,7 +411,7 @@ quickcheck! {
         fragments: Vec<(u64, u8, u8, u8)>, near: bool, network: bool
     ) -> bool {
         let mut rig = Rig::new(2_048);
-        rig.budget.limit = 4_096;
+        rig.budget = RecvBudget::new(4_096);
         if network {
             rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
         }
@@ -399,7 +434,7 @@ quickcheck! {
                 data: &data,
             };
             let _ = rig.on(fragment);
-            assert!(rig.budget.held <= rig.budget.limit && rig.budget.held == rig.flow.buffer.memory());
+            assert!(rig.budget.held() <= rig.budget.limit() && rig.budget.held() == rig.flow.buffer.memory());
             assert!(rig.flow.seen.len() <= MAX_RANGES);
             rig.ack(100, flags.is_multiple_of(2));
             if len.is_multiple_of(16) {

@@ -17,6 +17,10 @@ use crate::wire::FragmentControl;
 /// Bytes that each waiting message, and each fragment not acknowledged yet, counts beside its data, so that a flood
 /// of empty messages fills the send buffer like any other.
 pub(super) const ENTRY_OVERHEAD: usize = 64;
+/// What an entry of an ordered set takes at most: its nodes may be less than half full.
+const NODE: usize = 64;
+/// What a message takes beside its data, at most, if it is sent in one fragment.
+pub(super) const MESSAGE_OVERHEAD: usize = Dense::<Message>::ENTRY + Dense::<Fragment>::ENTRY + 2 * size_of::<u64>();
 /// Runs of abandoned messages remembered for messages still to be written "after" one of them. The oldest run is
 /// forgotten first; a message that depends on a forgotten one is sent.
 const ABANDONED_RUNS: usize = 256;
@@ -65,6 +69,8 @@ impl Fragment {
 /// A message neither delivered nor abandoned.
 #[derive(Debug)]
 struct Message {
+    /// Bytes of all of it: the memory is let go as a whole, when its last fragment is acknowledged.
+    len: usize,
     /// What is not cut into fragments yet.
     rest: Bytes,
     /// First and last sequence number given so far.
@@ -136,6 +142,8 @@ pub(super) struct SendQueue {
     final_sn: Option<u64>,
     closing: bool,
     payload: usize,
+    /// Bytes of all messages in `messages`.
+    messages_len: usize,
     /// F_OUTSTANDING_BYTES.
     outstanding: u64,
     abandoned_count: u64,
@@ -158,6 +166,7 @@ impl SendQueue {
             final_sn: None,
             closing: false,
             payload: 0,
+            messages_len: 0,
             outstanding: 0,
             abandoned_count: 0,
         }
@@ -171,6 +180,14 @@ impl SendQueue {
     pub(super) fn buffered(&self) -> usize {
         let entries = self.unsent.len().saturating_add(self.window.len());
         self.payload.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD))
+    }
+
+    /// Bytes of memory that are taken, at most: other than [`buffered`](Self::buffered) with all of a message until
+    /// the last of it is acknowledged, and with what it takes to keep track.
+    pub(super) fn memory(&self) -> usize {
+        let nodes = self.deadlines.len() + self.dependents.len() + self.lost.len();
+        let tracking = self.window.memory() + self.messages.memory() + self.unsent.capacity() * size_of::<u64>();
+        self.messages_len.saturating_add(tracking).saturating_add(nodes * NODE)
     }
 
     pub(super) const fn outstanding(&self) -> u64 {
@@ -208,7 +225,9 @@ impl SendQueue {
         let id = self.next_message;
         self.next_message += 1;
         self.payload = self.payload.saturating_add(data.len());
+        self.messages_len = self.messages_len.saturating_add(data.len());
         let message = Message {
+            len: data.len(),
             rest: data,
             sequences: None,
             pending: 0,
@@ -300,6 +319,7 @@ impl SendQueue {
 
     /// What is to be done once for a message that is done.
     fn done(&mut self, id: u64, message: &Message, outcome: MessageOutcome, events: &mut EventQueue) {
+        self.messages_len -= message.len;
         for deadline in [message.start_by, message.finish_by].into_iter().flatten() {
             self.deadlines.remove(&(deadline, id));
         }

@@ -162,7 +162,7 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
             _ => {}
         }
         ledger.take_events(&mut link);
-        assert_eq!(link.budget.held, link.recv.as_ref().map_or(0, crate::flow::RecvFlow::memory));
+        assert_eq!(link.budget.held(), link.recv.as_ref().map_or(0, crate::flow::RecvFlow::memory));
     }
     settle(&mut link, &mut ledger);
     ledger
@@ -194,7 +194,7 @@ fn settle(link: &mut Link, ledger: &mut Ledger) {
     let recv = link.recv.as_ref().unwrap();
     assert_eq!(recv.state(), RecvFlowState::CompleteLinger);
     assert!(ledger.completed && ledger.finished);
-    assert_eq!((link.in_flight.outstanding(), link.send.stats().buffered, link.budget.held), (0, 0, 0));
+    assert_eq!((link.in_flight.outstanding(), link.send.stats().buffered, link.budget.held()), (0, 0, 0));
     assert_eq!(ledger.outcomes.len(), ledger.written.len(), "each asked for a receipt");
 }
 

@@ -13,6 +13,7 @@ use super::network::{
 use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, Priority, SendOptions, SessionConfig};
 use crate::event::{Event, FlowEnd};
+use crate::flow::RecvFlow;
 use crate::transmit::RecvMeta;
 use crate::wire::Chunk;
 
@@ -440,4 +441,36 @@ fn batches_of_packets_are_acknowledged_like_single_ones() {
     let (single, batched) = (figures(false), figures(true));
     assert!(batched.0 * 10 >= single.0 * 8, "{batched:?} and {single:?}");
     assert!(batched.1 * 10 >= single.1 * 8, "{batched:?} and {single:?}");
+}
+
+/// RFC 7016 §3.6.3.5: unread flows hold their senders, and leave the network and the memory to the others.
+#[test]
+fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
+    let config = SessionConfig { recv_buffer: 65_536, send_buffer: 1 << 20, ..SessionConfig::default() };
+    let mut network = Network::open(config);
+    network.ends[B].reads = false;
+    let unread: Vec<_> = (0..32).map(|_| network.open_flow(A)).collect();
+    for &flow in &unread {
+        (0..100).for_each(|_| network.write(A, flow, 10_000));
+    }
+    network.run(5_000);
+    let held = network.ends[B].session.flows.budget.held();
+    assert!(held < 32 * (65_536 + 12_000), "{held} bytes are held for buffers of {}", 32 * 65_536);
+    // What came so far is not read even now; a flow that is read gets through at once.
+    network.ends[B].reads = true;
+    let urgent = network.open_flow(A);
+    (0..20).for_each(|_| network.write(A, urgent, 1_000));
+    network.run(500);
+    assert_eq!(network.ends[B].bytes_read(), 20_000);
+    // The far end's probes find out that the window is open again.
+    let flows = network.ends[B].session.flows.recv.slots();
+    for slot in flows {
+        while let Some(handle) = network.ends[B].session.flows.recv.get(slot).map(RecvFlow::handle)
+            && let Some(message) = network.with(B, |session, cx| session.read(cx, handle))
+        {
+            network.ends[B].read.push((handle, message.data));
+        }
+    }
+    network.run(60_000);
+    assert_eq!(network.ends[B].bytes_read(), 20_000 + 32 * 1_000_000);
 }

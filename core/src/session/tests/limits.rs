@@ -59,7 +59,7 @@ fn bytes_beyond_the_receive_limit_are_not_acknowledged() {
         network.inject(B, path_to(A), &one(A, &user_data(number % 4, number / 4 + 1, &data))).unwrap();
     }
     assert!(network.ends[B].stats.over_limit > 100);
-    assert!(network.ends[B].session.flows.budget.held <= 65_536);
+    assert!(network.ends[B].session.flows.budget.held() <= 65_536);
 }
 
 #[test]

@@ -27,6 +27,22 @@ fn outage(network: &mut Network, from: u64, to: u64) {
     network.filter = Box::new(move |sent| if span.contains(&sent.at) { Fate::Lost } else { Fate::Arrives });
 }
 
+/// RFC 7016 §3.6.3.5: a receiver may be suspended for hours; an application that does not want to wait says so.
+#[test]
+fn a_far_end_that_takes_nothing_is_closed_when_the_application_sets_a_limit() {
+    for limit in [None, Some(Duration::from_secs(90))] {
+        let mut network = Network::open(SessionConfig { stall_limit: limit, recv_buffer: 65_536, ..config() });
+        network.ends[B].reads = false;
+        let flow = network.open_flow(A);
+        (0..20).for_each(|_| network.write(A, flow, 10_000));
+        network.run(80_000);
+        assert_eq!(closed(&network, A), None);
+        network.run(3 * 3_600_000);
+        assert_eq!(closed(&network, A), limit.map(|_| CloseReason::Stalled));
+        assert_eq!(closed(&network, B), limit.map(|_| CloseReason::Far));
+    }
+}
+
 #[test]
 fn only_the_initiator_pings_a_silent_session() {
     let mut network = Network::open(config());

@@ -1,0 +1,230 @@
+//! What all sessions together hold: each has a guaranteed share, and of the rest as much as it leaves free for the
+//! others. Who holds most for longest without progress gives way when that rest is short.
+//!
+//! A session is granted what it may hold at the beginning of each call, and charged what it takes at the end. The rule
+//! for the common part is that of shared switch buffers ("dynamic thresholds", Choudhury and Hahne 1998): it needs no
+//! limit for each session, and nobody takes the last of it.
+
+use alloc::collections::BTreeSet;
+use core::time::Duration;
+
+use crate::config::EndpointConfig;
+use crate::session::{Grant, Memory, Session};
+use crate::time::Instant;
+
+/// Sessions whose far end has not proved to have the keys share this part of the memory.
+const UNPROVED_PART: usize = 16;
+
+/// A session without progress is listed once this is so for this long: those that move data never are.
+const LISTED_AFTER: Duration = Duration::from_secs(1);
+
+/// Sessions of about the same size, to twice as much, are listed together. What is larger counts as the largest.
+const CLASSES: usize = 32;
+
+/// This part of the memory is kept for guaranteed shares.
+const GUARANTEED_PART: usize = 4;
+
+/// The bytes of one direction.
+#[derive(Debug)]
+struct Pool {
+    limit: usize,
+    /// What each session may take in any case.
+    guaranteed: usize,
+    /// What all sessions take beyond that, and may take.
+    common: usize,
+    common_limit: usize,
+    /// All that is taken by sessions whose far end has not proved to have the keys.
+    unproved: usize,
+    stalled: StallIndex,
+}
+
+impl Pool {
+    fn new(limit: usize, max_sessions: usize) -> Self {
+        let kept = limit / GUARANTEED_PART;
+        let guaranteed = kept.checked_div(max_sessions).unwrap_or(0);
+        let stalled = StallIndex::default();
+        Self { limit, guaranteed, common: 0, common_limit: limit - kept, unproved: 0, stalled }
+    }
+
+    /// The most that a session may hold.
+    fn grant(&self, unproved: bool) -> usize {
+        let grant = self.guaranteed + self.common_limit.saturating_sub(self.common);
+        let part = (self.limit / UNPROVED_PART).saturating_sub(self.unproved);
+        if unproved { grant.min(part) } else { grant }
+    }
+
+    /// What is granted to a proved session while the memory is not short.
+    const fn ample(&self) -> usize {
+        self.guaranteed + self.common_limit / 4
+    }
+
+    fn is_short(&self) -> bool {
+        self.grant(false) < self.ample()
+    }
+
+    fn charge(&mut self, bytes: usize, unproved: bool) {
+        self.common = self.common.saturating_add(bytes.saturating_sub(self.guaranteed));
+        self.unproved = self.unproved.saturating_add(if unproved { bytes } else { 0 });
+    }
+
+    fn release(&mut self, bytes: usize, unproved: bool) {
+        self.common = self.common.saturating_sub(bytes.saturating_sub(self.guaranteed));
+        self.unproved = self.unproved.saturating_sub(if unproved { bytes } else { 0 });
+    }
+
+    /// Of each class the session without progress for longest; none while the memory is not short.
+    fn candidates(&self) -> impl Iterator<Item = (u32, Instant, u32)> + '_ {
+        self.stalled.oldest().take(if self.is_short() { CLASSES } else { 0 })
+    }
+}
+
+/// Where a session is in a [`StallIndex`]: its class, and since when it is without progress.
+type Place = (u8, Instant);
+
+/// Sessions without progress, by size class, since when: who holds most for longest is found among few.
+#[derive(Debug)]
+struct StallIndex([BTreeSet<(Instant, u32)>; CLASSES]);
+
+impl Default for StallIndex {
+    fn default() -> Self {
+        Self([const { BTreeSet::new() }; CLASSES])
+    }
+}
+
+impl StallIndex {
+    fn set(&mut self, slot: u32, place: &mut Option<Place>, now: Option<Place>) {
+        let before = core::mem::replace(place, now);
+        if before == now {
+            return;
+        }
+        if let Some((class, since)) = before
+            && let Some(list) = self.0.get_mut(usize::from(class))
+        {
+            list.remove(&(since, slot));
+        }
+        if let Some((class, since)) = now
+            && let Some(list) = self.0.get_mut(usize::from(class))
+        {
+            list.insert((since, slot));
+        }
+    }
+
+    /// Of each class the one without progress for longest: class, since when, slot.
+    fn oldest(&self) -> impl Iterator<Item = (u32, Instant, u32)> + '_ {
+        (0..).zip(&self.0).filter_map(|(class, list)| list.first().map(|&(since, slot)| (class, since, slot)))
+    }
+}
+
+/// What is charged to one session, and where it is listed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Charge {
+    memory: Memory,
+    unproved: bool,
+    recv_stalled: Option<Place>,
+    send_stalled: Option<Place>,
+    waiting: Option<usize>,
+}
+
+/// The memory of an endpoint. See the module.
+#[derive(Debug)]
+pub(super) struct MemoryPools {
+    recv: Pool,
+    send: Pool,
+    scarce_stall_limit: Duration,
+    /// Sessions with refused writers, by how much they must be granted.
+    waiting: BTreeSet<(usize, u32)>,
+}
+
+impl MemoryPools {
+    pub(super) fn new(config: &EndpointConfig) -> Self {
+        Self {
+            recv: Pool::new(config.max_recv_memory, config.max_sessions),
+            send: Pool::new(config.max_send_memory, config.max_sessions),
+            scarce_stall_limit: config.scarce_stall_limit,
+            waiting: BTreeSet::new(),
+        }
+    }
+
+    /// What a session may hold.
+    pub(super) fn grant(&self, session: &Session) -> Grant {
+        let unproved = session.is_unproved();
+        Grant { recv: self.recv.grant(unproved), send: self.send.grant(unproved), ample: self.send.ample() }
+    }
+
+    /// Brings all in line with a session that may have changed in any way.
+    pub(super) fn update(&mut self, now: Instant, slot: u32, charge: &mut Charge, session: &Session) {
+        let memory = session.memory();
+        let unproved = session.is_unproved();
+        if (memory, unproved) != (charge.memory, charge.unproved) {
+            self.release(charge);
+            (charge.memory, charge.unproved) = (memory, unproved);
+            self.recv.charge(memory.recv, unproved);
+            self.send.charge(memory.send, unproved);
+        }
+        let place = |bytes, since: Option<Instant>| {
+            since.filter(|&since| since + LISTED_AFTER <= now).map(|since| (class(bytes), since))
+        };
+        let (recv, send) = (session.recv_stalled_since(), session.send_stalled_since());
+        self.recv.stalled.set(slot, &mut charge.recv_stalled, place(memory.recv, recv));
+        self.send.stalled.set(slot, &mut charge.send_stalled, place(memory.send, send));
+        // An unproved session waits until it is proved.
+        let waiting = session.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
+        self.list_waiting(slot, charge, waiting);
+    }
+
+    /// A session is gone.
+    pub(super) fn forget(&mut self, slot: u32, charge: &mut Charge) {
+        self.release(charge);
+        self.recv.stalled.set(slot, &mut charge.recv_stalled, None);
+        self.send.stalled.set(slot, &mut charge.send_stalled, None);
+        self.list_waiting(slot, charge, None);
+        *charge = Charge::default();
+    }
+
+    fn release(&mut self, charge: &Charge) {
+        self.recv.release(charge.memory.recv, charge.unproved);
+        self.send.release(charge.memory.send, charge.unproved);
+    }
+
+    fn list_waiting(&mut self, slot: u32, charge: &mut Charge, bytes: Option<usize>) {
+        let before = core::mem::replace(&mut charge.waiting, bytes);
+        if before == bytes {
+            return;
+        }
+        if let Some(before) = before {
+            self.waiting.remove(&(before, slot));
+        }
+        if let Some(bytes) = bytes {
+            self.waiting.insert((bytes, slot));
+        }
+    }
+
+    /// A session with a refused writer that there is room for now.
+    pub(super) fn next_writable(&self) -> Option<u32> {
+        let &(bytes, slot) = self.waiting.first()?;
+        (bytes <= self.send.grant(false)).then_some(slot)
+    }
+
+    /// The session to close because memory is short: that with the largest product of size and time without progress,
+    /// of those without progress for longer than is allowed then.
+    pub(super) fn victim(&self, now: Instant) -> Option<u32> {
+        let overdue = self.candidates().filter(|&(_, since, _)| since + self.scarce_stall_limit <= now);
+        // A class is as large as two to its power.
+        let weight = |(class, since, _): (u32, Instant, u32)| now.saturating_duration_since(since).as_micros() << class;
+        overdue.max_by_key(|&candidate| weight(candidate)).map(|(_, _, slot)| slot)
+    }
+
+    /// When there may be one next.
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        Some(self.candidates().map(|(_, since, _)| since).min()? + self.scarce_stall_limit)
+    }
+
+    fn candidates(&self) -> impl Iterator<Item = (u32, Instant, u32)> + '_ {
+        self.recv.candidates().chain(self.send.candidates())
+    }
+}
+
+/// The size class of so many bytes.
+fn class(bytes: usize) -> u8 {
+    (bytes.checked_ilog2().unwrap_or(0) as u8).min(CLASSES as u8 - 1)
+}

@@ -1,0 +1,217 @@
+//! What the flows of a session hold, and may hold, in bytes of memory.
+
+use alloc::vec::Vec;
+
+use super::reassembly::Arena;
+
+/// The receive side of one session. Everything that its flows keep because of the far end is charged here: fragments,
+/// messages that nobody has read yet, and what it takes to keep track of them.
+#[derive(Debug)]
+pub(crate) struct RecvBudget {
+    held: usize,
+    /// What of it is not buffered, but the flows themselves.
+    flows: usize,
+    /// Flows with a message to read.
+    readable: usize,
+    /// `SessionConfig::max_recv_bytes`.
+    limit: usize,
+    /// The most that the endpoint grants at present. It falls while the memory of the endpoint is scarce, also below
+    /// what is held: then nothing more is taken until something is let go.
+    granted: usize,
+    /// Memory that all flows share.
+    pub(super) arena: Arena,
+}
+
+impl RecvBudget {
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { held: 0, flows: 0, readable: 0, limit, granted: usize::MAX, arena: Arena::default() }
+    }
+
+    /// Bytes that are held.
+    #[cfg(test)]
+    pub(crate) const fn held(&self) -> usize {
+        self.held
+    }
+
+    /// The most that the session may ever hold.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Bytes that may be charged in addition now.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.min(self.granted).saturating_sub(self.held)
+    }
+
+    /// What a part of a flow takes has changed. Growth by more than [`room`](Self::room) is for the caller to refuse.
+    pub(crate) const fn charge(&mut self, before: usize, after: usize) {
+        self.held = self.held.saturating_sub(before).saturating_add(after);
+    }
+
+    /// The same for a flow itself, which takes this much as long as it is there.
+    pub(crate) const fn charge_flow(&mut self, before: usize, after: usize) {
+        self.charge(before, after);
+        self.flows = self.flows.saturating_sub(before).saturating_add(after);
+    }
+
+    /// Whether a flow has a message to read has changed.
+    pub(super) fn note_readable(&mut self, before: bool, after: bool) {
+        self.readable = (self.readable + usize::from(after)).saturating_sub(usize::from(before));
+    }
+
+    /// Bytes that are held beside the flows themselves.
+    pub(crate) const fn buffered(&self) -> usize {
+        self.held.saturating_sub(self.flows)
+    }
+
+    /// Bytes that wait for the far end: what is buffered, unless a reader could free some of it.
+    pub(crate) const fn incomplete(&self) -> usize {
+        if self.readable == 0 { self.buffered() } else { 0 }
+    }
+
+    /// Bytes of memory that are taken, with what is kept for use again. What is buffered lies in that, as far as it has
+    /// room.
+    pub(crate) fn memory(&self) -> usize {
+        self.held.max(self.flows.saturating_add(self.arena.memory()))
+    }
+
+    /// Changes what the endpoint grants.
+    pub(crate) const fn grant(&mut self, bytes: usize) {
+        self.granted = bytes;
+    }
+
+    /// Frees memory that is kept for use again, once nothing is buffered.
+    pub(super) fn trim_if_empty(&mut self) {
+        if self.held == self.flows {
+            self.arena.trim();
+        }
+    }
+}
+
+/// What a sending flow holds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SendHeld {
+    /// Bytes of memory, at most.
+    pub(crate) memory: usize,
+    /// Of messages that the far end has not acknowledged, with an overhead for each entry; 0 if there are none.
+    pub(crate) unacknowledged: usize,
+}
+
+/// The send side of one session: messages that wait, and what is in flight.
+#[derive(Debug)]
+pub(crate) struct SendBudget {
+    held: SendHeld,
+    /// `SessionConfig::max_send_bytes`.
+    limit: usize,
+    /// The most that the endpoint grants at present.
+    granted: usize,
+    /// While this much is granted, a session that holds nothing may hold one message of any size.
+    ample: usize,
+    /// The flows that were refused because of this budget, since they were told of room the last time.
+    refused: Vec<u32>,
+    /// The least that one of them asked for.
+    wanted: usize,
+}
+
+impl SendBudget {
+    pub(crate) const fn new(limit: usize) -> Self {
+        let held = SendHeld { memory: 0, unacknowledged: 0 };
+        Self { held, limit, granted: usize::MAX, ample: 0, refused: Vec::new(), wanted: usize::MAX }
+    }
+
+    /// The most that the session may ever hold.
+    pub(crate) const fn limit(&self) -> usize {
+        self.limit
+    }
+
+    pub(crate) const fn held(&self) -> SendHeld {
+        self.held
+    }
+
+    /// What a flow holds has changed.
+    pub(crate) const fn charge(&mut self, before: SendHeld, after: SendHeld) {
+        let (memory, unacknowledged) = (self.held.memory, self.held.unacknowledged);
+        self.held = SendHeld {
+            memory: memory.saturating_sub(before.memory).saturating_add(after.memory),
+            unacknowledged: unacknowledged.saturating_sub(before.unacknowledged).saturating_add(after.unacknowledged),
+        };
+    }
+
+    /// Changes what the endpoint grants.
+    pub(crate) const fn grant(&mut self, bytes: usize, ample: usize) {
+        self.granted = bytes;
+        self.ample = ample;
+    }
+
+    /// How much the endpoint must grant for a message that takes `bytes`. None: it does not depend on the endpoint.
+    fn needed(&self, bytes: usize) -> Option<usize> {
+        let after = self.held.memory.saturating_add(bytes);
+        if self.held.unacknowledged == 0 {
+            return Some(after.min(self.ample));
+        }
+        Some(after).filter(|&after| after <= self.limit)
+    }
+
+    /// Whether a message that takes `bytes` may be queued.
+    pub(crate) fn admits(&self, bytes: usize) -> bool {
+        self.needed(bytes).is_some_and(|needed| needed <= self.granted)
+    }
+
+    /// A flow was refused a message of `bytes`; `again`: it waits already.
+    pub(crate) fn refuse(&mut self, slot: u32, bytes: usize, again: bool) {
+        if !again {
+            self.refused.push(slot);
+        }
+        self.wanted = self.wanted.min(bytes);
+    }
+
+    /// How much the endpoint must grant for a flow that was refused. None: nobody waits for it.
+    pub(crate) fn awaited(&self) -> Option<usize> {
+        if self.refused.is_empty() { None } else { self.needed(self.wanted) }
+    }
+
+    /// The flows that were refused, to be told that there is room.
+    pub(crate) fn take_refused(&mut self) -> Vec<u32> {
+        self.wanted = usize::MAX;
+        core::mem::take(&mut self.refused)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn held(bytes: usize) -> SendHeld {
+        SendHeld { memory: bytes, unacknowledged: bytes }
+    }
+
+    #[test]
+    fn a_session_that_holds_nothing_may_hold_one_message_of_any_size_while_there_is_plenty() {
+        let mut budget = SendBudget::new(1_000);
+        budget.grant(500, 400);
+        assert!(budget.admits(1_000_000));
+        budget.charge(SendHeld::default(), held(10));
+        assert!(budget.admits(490) && !budget.admits(491), "no more than is granted");
+        budget.grant(5_000, 400);
+        assert!(budget.admits(990) && !budget.admits(991), "no more than its limit");
+        budget.charge(held(10), SendHeld::default());
+        budget.grant(399, 400);
+        assert!(budget.admits(399) && !budget.admits(1_000_000), "memory is scarce");
+    }
+
+    #[test]
+    fn what_was_refused_is_awaited_until_it_is_told_of() {
+        let mut budget = SendBudget::new(1_000);
+        budget.charge(SendHeld::default(), held(900));
+        budget.grant(900, 400);
+        assert_eq!(budget.awaited(), None);
+        budget.refuse(3, 80, false);
+        budget.refuse(3, 50, true);
+        budget.refuse(4, 70, false);
+        assert_eq!(budget.awaited(), Some(950), "the least");
+        budget.charge(SendHeld::default(), held(90));
+        assert_eq!(budget.awaited(), None, "it waits for its own");
+        assert_eq!(budget.take_refused(), [3, 4]);
+        assert_eq!(budget.awaited(), None);
+    }
+}
