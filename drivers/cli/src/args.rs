@@ -98,6 +98,10 @@ pub struct ProfileArgs {
     /// Without it a session cannot follow a change of address: a NAT that gives one end a new port stalls it for good
     #[arg(long)]
     pub compatible: bool,
+    /// Speak to MonaServer2, librtmfp and their relatives, as they do: in a weak group, without message authentication.
+    /// Anybody on the path can read and change what is sent
+    #[arg(long, conflicts_with_all = ["compatible", "hmac", "sequence"])]
+    pub mona: bool,
     /// Cryptography; `plain` has none and is for tests
     #[arg(long, value_enum, default_value = "flash", hide = true)]
     pub profile: Profile,

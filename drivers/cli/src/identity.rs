@@ -28,6 +28,8 @@ pub struct Identity {
     pub profile: Arc<dyn CryptoProfile>,
     /// What others can pin; `None` unless static keys prove it.
     pub fingerprint: Option<Fingerprint>,
+    /// Whether far ends are of the Mona family, and sessions are to suit them.
+    pub mona: bool,
 }
 
 impl fmt::Debug for Identity {
@@ -58,7 +60,7 @@ impl Identity {
         let args = &common.profile;
         if args.profile == Profile::Plain {
             let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
-            return Ok(Self { profile, fingerprint: None });
+            return Ok(Self { profile, fingerprint: None, mona: args.mona });
         }
         Self::flash(args, part, password.as_deref())
     }
@@ -70,6 +72,9 @@ impl Identity {
     pub fn flash(args: &ProfileArgs, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
         let mut builder = FlashProfile::builder();
+        if args.mona {
+            return Self::mona(builder, part, password);
+        }
         if args.compatible {
             builder = builder.compatible();
         }
@@ -90,7 +95,25 @@ impl Identity {
         let builder = with_password(builder, password);
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false })
+    }
+
+    /// An identity for far ends of the Mona family. They know no passwords, and a signature would be too long for them.
+    fn mona(builder: Builder, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
+        if password.is_some() {
+            return Err(Failure::new(
+                Code::Usage,
+                "--mona knows no passwords: leave out --password-file and RTMFP_PASSWORD",
+            ));
+        }
+        let mut rng = rtmfp_std::system_rng()?;
+        let builder = match part {
+            Part::Server { .. } => builder.for_mona_clients(),
+            Part::Client => builder.for_mona_server(&mut *rng),
+        };
+        let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
+        let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true })
     }
 }
 

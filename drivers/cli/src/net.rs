@@ -35,7 +35,7 @@ const SESSIONS: usize = 256;
 
 /// Settings for this program's endpoints: a far end that is silent for `timeout` is given up.
 #[must_use]
-pub fn config(timeout: Duration, server: bool) -> EndpointConfig {
+pub fn config(identity: &Identity, timeout: Duration, server: bool) -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.accept = server;
     config.max_sessions = SESSIONS;
@@ -49,6 +49,7 @@ pub fn config(timeout: Duration, server: bool) -> EndpointConfig {
     config.session.send_buffer = SEND_BUFFER;
     config.session.max_send_bytes = SEND_BYTES;
     config.max_send_memory = SEND_MEMORY;
+    config.session.mona = identity.mona;
     config
 }
 
@@ -70,7 +71,7 @@ pub fn listen(addresses: &[SocketAddr], identity: &Identity, timeout: Duration) 
     } else {
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
-    driver(sockets, identity, config(timeout, true))
+    driver(sockets, identity, config(identity, timeout, true))
 }
 
 fn driver(sockets: Vec<Socket>, identity: &Identity, config: EndpointConfig) -> Result<Driver, Failure> {
@@ -119,7 +120,7 @@ pub fn connect(
         candidates.push((Path::new(interface, remote), delay));
         delay += CANDIDATE_DELAY;
     }
-    let mut driver = driver(sockets, identity, config(timeout, false))?;
+    let mut driver = driver(sockets, identity, config(identity, timeout, false))?;
     let now = driver.pump().clock().now();
     let target = Target { discriminator, candidates };
     let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(&uri.text, e))?;

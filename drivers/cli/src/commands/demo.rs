@@ -126,8 +126,14 @@ fn summary(stats: &SessionStats, driver: &Driver) -> String {
 
 /// The defaults of the other commands.
 fn common() -> Common {
-    let profile =
-        ProfileArgs { compatible: false, profile: Profile::Flash, name: String::new(), hmac: None, sequence: None };
+    let profile = ProfileArgs {
+        compatible: false,
+        mona: false,
+        profile: Profile::Flash,
+        name: String::new(),
+        hmac: None,
+        sequence: None,
+    };
     Common { json: false, password_file: None, timeout: TIMEOUT, profile }
 }
 

@@ -31,6 +31,7 @@ fn a_flood_of_large_messages_comes_back_in_order() {
 fn every_way_to_protect_a_session_works() {
     for arguments in [
         &["--compatible"][..],
+        &["--mona"],
         &["--hmac", "never", "--sequence", "never"],
         &["--hmac", "never", "--sequence", "required"],
         &["--hmac", "required", "--sequence", "never"],
