@@ -29,26 +29,44 @@ pub struct EndpointConfig {
     /// Startup replies (RHello, Redirect, cookie change) a second to unproved addresses, all together; more hellos
     /// than this are dropped. Default 10,000.
     pub max_hello_replies_per_second: u32,
-    /// Of these, to one IPv4 address or one /64 network of IPv6. Default 1,000.
+    /// Of these, to one source: an IPv4 address, or a /64 network of IPv6. A /56 network has one and a half times as
+    /// many, and a /48 network twice. Hellos that a session hands on count for the address of its far end too.
+    /// Default 50.
     pub max_hello_replies_per_source: u32,
-    /// A startup reply to an unproved address may be three times as large as the chunk that asked for it. Bytes
-    /// beyond that, which certificates need, are limited to so many a second, all together. Default 1,000,000.
+    /// A startup reply to an unproved address may be three times as large as the datagram that asks for it (as in
+    /// RFC 9000 §8.1). Bytes beyond that, which peers need that do not pad their hellos, are limited to this many a
+    /// second, all together. Default 50,000.
     pub max_excess_reply_bytes: u32,
-    /// Key agreements a second that peers' IIKeyings can make this end compute, all together. Default 1,000.
-    pub max_keyings_per_second: u32,
-    /// Of these, for one IPv4 address or one /64 network of IPv6: whoever has a cookie can repeat it with anything that
-    /// looks like a keying. Default 250.
-    pub max_keyings_per_source: u32,
-    /// Key agreements of peers' IIKeyings that may be handed out as jobs at once
-    /// ([`poll_key_agreement`](crate::Endpoint::poll_key_agreement)), waiting or being computed. Each address may have
-    /// one, and one IPv4 address, or one /64 or /48 network of IPv6, no more than there is room for others then: half of
-    /// this, if it is the only one and this is more than 1. Those beyond are dropped, and the peers repeat them. With 0,
-    /// the default, none are handed out: each, this end's own too, is computed in the call that needs it, which takes
-    /// milliseconds.
-    pub max_key_agreements: usize,
+    /// Of these, to one source, and to larger networks as for
+    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source). Default 2,000: one or two replies with a
+    /// certificate of four static keys, a dozen with one.
+    pub max_excess_reply_bytes_per_source: u32,
+    /// Hellos and pings a second to addresses that others named, in redirects or by hellos that they handed on, all
+    /// together. Default 1,000.
+    pub max_probes_per_second: u32,
+    /// Of these, to one IPv4 address or one /64 network of IPv6, and to larger networks as for
+    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source). Default 32.
+    pub max_probes_per_host: u32,
+    /// Pings a second that one session whose far end is looked for sends to such addresses. Default 6.
+    pub max_probes_per_session: u32,
+    /// Work a second that peers' IIKeyings can cause, all together, in units that the profile defines
+    /// ([`respond_cost`](crate::profile::CryptoProfile::respond_cost)): a key agreement of the Flash profile costs 1
+    /// with 2,048 bits (measured: 0.97 ms) and 5 with 4,096 bits (4.2 ms). Default 400, which is 0.39 of a processor.
+    pub max_keying_units_per_second: u32,
+    /// Of these, for one source, and for larger networks as for
+    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source): whoever has a cookie can repeat it with
+    /// anything that looks like a keying. Default 100.
+    pub max_keying_units_per_source: u32,
+    /// Key agreements of peers' IIKeyings that may wait or be computed at once, if the endpoint
+    /// [offloads](crate::Endpoint::offload_key_agreements) them, as the drivers have it do. This is the length of a
+    /// queue, not a number of threads. Each address may have one, and one IPv4 address, or one /64 or /48 network of
+    /// IPv6, no more than there is room for others then: half of this, if it is the only one and this is more than 1.
+    /// Those beyond are dropped, and the peers repeat them. Default 256. With 0 none are offloaded: each, this end's own
+    /// too, is computed in the call that needs it, which takes milliseconds.
+    pub max_waiting_key_agreements: usize,
     /// Keys to make ahead, as jobs, when no key agreement waits: each is for one session, of either end's opening, and
-    /// makes its key agreement a quarter shorter for a responder. Default 0, at most 65,536, and 0 unless key agreements are
-    /// handed out.
+    /// makes its key agreement a quarter shorter for a responder. Default 0, at most 65,536. Without effect unless the
+    /// endpoint [offloads](crate::Endpoint::offload_key_agreements) key agreements.
     pub max_prepared_keys: usize,
     /// How long an opening session tries. Default 95 s, at least 1 s (RFC 7016 §3.5.1.1.1).
     pub open_timeout: Duration,
@@ -277,11 +295,15 @@ impl Default for EndpointConfig {
             max_unproved_per_identity: 4,
             max_candidates: params::REDIRECT_THRESHOLD,
             max_hello_replies_per_second: 10_000,
-            max_hello_replies_per_source: 1_000,
-            max_excess_reply_bytes: 1_000_000,
-            max_keyings_per_second: 1_000,
-            max_keyings_per_source: 250,
-            max_key_agreements: 0,
+            max_hello_replies_per_source: 50,
+            max_excess_reply_bytes: 50_000,
+            max_excess_reply_bytes_per_source: 2_000,
+            max_probes_per_second: 1_000,
+            max_probes_per_host: 32,
+            max_probes_per_session: 6,
+            max_keying_units_per_second: 400,
+            max_keying_units_per_source: 100,
+            max_waiting_key_agreements: 256,
             max_prepared_keys: 0,
             open_timeout: params::ULTIMATE_OPEN_TIMEOUT,
             accept: true,
@@ -328,8 +350,8 @@ impl EndpointConfig {
         rule(self.max_opening >= 1, "max_opening", "must be at least 1")?;
         rule(self.max_sessions_per_address >= 1, "max_sessions_per_address", "must be at least 1")?;
         rule((1..=params::REDIRECT_THRESHOLD).contains(&self.max_candidates), "max_candidates", "must be 1 to 24")?;
-        let agreements = self.max_key_agreements > 0 || self.max_prepared_keys == 0;
-        rule(agreements, "max_prepared_keys", "must be 0 unless max_key_agreements is more than 0")?;
+        let offloads = self.max_waiting_key_agreements > 0 || self.max_prepared_keys == 0;
+        rule(offloads, "max_prepared_keys", "must be 0 unless max_waiting_key_agreements is more than 0")?;
         rule(self.max_prepared_keys <= 65_536, "max_prepared_keys", "must be at most 65,536")?;
         rule(self.open_timeout >= Duration::from_secs(1), "open_timeout", "must be at least 1 s")?;
         rule(self.max_recv_memory >= 1 << 20, "max_recv_memory", "must be at least 1 MiB")?;

@@ -100,6 +100,8 @@ pub struct UnmatchedHello {
     pub discriminator: Bytes,
     /// What the initiator will know an answer by.
     pub tag: Bytes,
+    /// Bytes of the datagram that it came in, which an answer may be three times as long as.
+    pub datagram_len: usize,
 }
 
 /// Why a session did not open.

@@ -12,6 +12,11 @@ pub const HELLO_BACKOFF_STEP: Duration = Duration::from_millis(1_500);
 pub const REDIRECT_THRESHOLD: usize = 24;
 /// Length of the tags sent in hellos (RFC 7016 §3.5.1.1.1: at least 8 bytes).
 pub const TAG_LEN: usize = 16;
+/// The shortest tag of a hello that is answered (RFC 7016 §3.5.1.1.1: "at least 8 bytes").
+pub const TAG_MIN: usize = 8;
+/// Length that hellos are padded to in bytes, as plain packets. Peers may answer a datagram with three times its bytes
+/// before its address is proved, and an RHello with a certificate of four static keys takes 1,340.
+pub const HELLO_LEN: usize = 464;
 /// How long a responder's cookie is good for (RFC 7016 §3.5.1.1.2: at least 95 s).
 pub const COOKIE_LIFETIME: Duration = Duration::from_secs(95);
 /// The longest certificate that is taken from a far end: it is kept for as long as the session. The RFCs leave it

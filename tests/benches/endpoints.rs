@@ -69,8 +69,8 @@ fn respond(bencher: Bencher<'_, '_>, prepared: bool) {
 fn idle_poll(bencher: Bencher<'_, '_>, sessions: u32) {
     let start = Instant::from_millis(1_000);
     let mut config = EndpointConfig::default();
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
     config.max_hello_replies_per_second = u32::MAX;
     let mut endpoint =
         Endpoint::new(config, Arc::new(PlainProfile::new(b"server")), Box::new(TestRng(1)), start).unwrap();

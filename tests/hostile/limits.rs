@@ -79,7 +79,7 @@ fn redirects_bring_no_more_candidates_than_are_allowed() {
 #[test]
 fn key_agreements_a_second_are_limited() {
     let mut config = EndpointConfig::default();
-    config.max_keyings_per_second = 7;
+    config.max_keying_units_per_second = 7;
     let mut victim = endpoint(&config, &plain("victim"));
     let open = |victim: &mut _, now, hosts: core::ops::Range<u8>| {
         hosts

@@ -5,6 +5,7 @@
 //! thousand under Flash), `RTMFP_HOSTILE_SEED` chooses which.
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+mod admission;
 mod limits;
 mod memory;
 mod mutation;

@@ -188,8 +188,8 @@ fn keyings() -> Outcome {
 fn sessions() -> Outcome {
     let mut config = EndpointConfig::default();
     config.max_sessions = 256;
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
     let mut victim = endpoint(&config, &plain("victim"));
     let mut watch = Watch::new();
     for number in 0..3_000 {

@@ -1,6 +1,10 @@
 //! Datagrams in: who they are for (RFC 7016 §2.2.2, §3.3), and startup packets to their chunk's handler.
 
+use alloc::vec::Vec;
+
 use super::Endpoint;
+use super::fragments::PacketKey;
+use super::limits::Asking;
 use crate::error::DropReason;
 use crate::time::Instant;
 use crate::transmit::{Disposition, Path, RecvMeta};
@@ -13,6 +17,7 @@ impl Endpoint {
         self.advance(now);
         self.stats.datagrams_received += 1;
         self.stats.bytes_received += datagram.len() as u64;
+        self.asking = Asking { len: datagram.len(), answered: false };
         let result = self.dispatch(path, meta, datagram);
         self.answer_forwarded();
         match result {
@@ -61,14 +66,41 @@ impl Endpoint {
 
     /// §3.4. A fragmented packet within a fragmented packet is never put together.
     fn on_startup_fragment(&mut self, path: Path, fragment: &PacketFragment<'_>) -> Result<(), DropReason> {
-        let key = (path.remote, 0, fragment.packet_id);
-        let Some(packet) = self.reassembly.add(self.now, key, fragment)? else { return Ok(()) };
-        for chunk in startup_chunks(&packet)? {
-            if let Err(reason) = self.handle_startup_chunk(path, chunk) {
+        for packet in self.reassemble((path.remote, 0, fragment.packet_id), fragment)? {
+            self.asking.len = self.asking.len.max(packet.len());
+            self.handle_whole(&packet, |this, chunk| this.handle_startup_chunk(path, chunk));
+        }
+        Ok(())
+    }
+
+    /// The packets that a fragment completes.
+    pub(super) fn reassemble(
+        &mut self,
+        key: PacketKey,
+        fragment: &PacketFragment<'_>,
+    ) -> Result<Vec<Vec<u8>>, DropReason> {
+        let whole = self.reassembly.add(self.now, key, fragment);
+        for _ in 0..self.reassembly.take_evicted() {
+            self.count(DropReason::OverLimit);
+        }
+        whole
+    }
+
+    /// A packet that was put together, which may have been forged in part.
+    pub(super) fn handle_whole(
+        &mut self,
+        packet: &[u8],
+        mut handle: impl FnMut(&mut Self, Result<Chunk<'_>, wire::Malformed>) -> Result<(), DropReason>,
+    ) {
+        let chunks = match startup_chunks(packet) {
+            Ok(chunks) => chunks,
+            Err(reason) => return self.count(reason),
+        };
+        for chunk in chunks {
+            if let Err(reason) = handle(self, chunk) {
                 self.count(reason);
             }
         }
-        Ok(())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]

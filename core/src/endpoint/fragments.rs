@@ -2,8 +2,9 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use super::limits::network_of;
 use crate::error::DropReason;
 use crate::params::{FRAGMENT_PACKET_MAX, FRAGMENT_PROGRESS_TIMEOUT, FRAGMENT_REASSEMBLY_TIMEOUT};
 use crate::time::Instant;
@@ -13,8 +14,12 @@ use crate::wire::PacketFragment;
 const MAX_PACKETS: usize = 256;
 /// Bytes that all of them may hold together.
 const MAX_BYTES: usize = 1 << 20;
+/// Of either, one part in so many may be one source's: an IPv4 address, or a /48 network of IPv6.
+const SHARES: usize = 8;
 /// Fragments of one packet: what 64 KiB are in fragments as small as is sensible.
 const MAX_FRAGMENTS: u64 = 256;
+/// Places in one packet that two fragments claim, one of them forged. Everything that they can make together is tried.
+const MAX_DISPUTED: usize = 4;
 /// What a fragment costs beside its bytes.
 const OVERHEAD: usize = 64;
 
@@ -26,101 +31,178 @@ pub(super) type PacketKey = (SocketAddr, u32, u64);
 pub(super) struct Reassembly {
     packets: BTreeMap<PacketKey, Partial>,
     held: usize,
+    /// Packets that gave way to others since [`take_evicted`](Self::take_evicted).
+    evicted: usize,
+    /// When stale packets were looked for last.
+    swept: Option<Instant>,
+}
+
+/// One of at most two fragments that claim one place. Only what they make together shows which is right.
+#[derive(Debug)]
+struct Version {
+    more_fragments: bool,
+    bytes: Vec<u8>,
 }
 
 #[derive(Debug)]
 struct Partial {
+    source: IpAddr,
     begun: Instant,
     progressed: Instant,
-    fragments: BTreeMap<u64, Vec<u8>>,
-    /// How many fragments the packet has, once the last has come.
-    count: Option<u64>,
+    fragments: BTreeMap<u64, Vec<Version>>,
     len: usize,
+    /// Places with two versions.
+    disputed: usize,
+    /// It was put together at least once, and is kept in case something in it was forged.
+    complete: bool,
 }
 
 impl Partial {
-    fn cost(&self) -> usize {
-        self.len + OVERHEAD * (1 + self.fragments.len())
+    const fn new(source: IpAddr, now: Instant) -> Self {
+        let fragments = BTreeMap::new();
+        Self { source, begun: now, progressed: now, fragments, len: 0, disputed: 0, complete: false }
     }
 
-    /// False for a fragment that is there already or lies behind the last one, and for a last one that is not the
-    /// only one or before others: the number of fragments then tells whether all are there.
-    fn has_place_for(&self, chunk: &PacketFragment<'_>) -> bool {
-        let number = chunk.fragment_number;
-        let fits = match self.count {
-            Some(count) => chunk.more_fragments && number < count,
-            None => {
-                chunk.more_fragments || self.fragments.last_key_value().is_none_or(|(highest, _)| *highest < number)
-            }
-        };
-        fits && !self.fragments.contains_key(&number)
+    fn cost(&self) -> usize {
+        self.len + OVERHEAD * (1 + self.fragments.len() + self.disputed)
     }
 
     fn is_stale(&self, now: Instant) -> bool {
         now.saturating_duration_since(self.progressed) > FRAGMENT_PROGRESS_TIMEOUT
             || now.saturating_duration_since(self.begun) > FRAGMENT_REASSEMBLY_TIMEOUT
     }
+
+    /// The lowest gives way first: what is done or stale, then single fragments, as most forgeries are, then the rest;
+    /// of each the one that has waited longest.
+    fn rank(&self, now: Instant) -> (u8, Instant) {
+        let class = match self.fragments.len() {
+            _ if self.complete || self.is_stale(now) => 0,
+            0 | 1 => 1,
+            _ => 2,
+        };
+        (class, self.progressed)
+    }
+
+    fn insert(&mut self, now: Instant, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {
+        if self.len + chunk.fragment.len() > FRAGMENT_PACKET_MAX {
+            return Err(DropReason::OverLimit);
+        }
+        let versions = self.fragments.entry(chunk.fragment_number).or_default();
+        let same = |known: &Version| known.more_fragments == chunk.more_fragments && known.bytes == chunk.fragment;
+        if versions.iter().any(same) {
+            return Err(DropReason::Unexpected);
+        }
+        match versions.len() {
+            0 => {}
+            1 if self.disputed < MAX_DISPUTED => self.disputed += 1,
+            _ => return Err(DropReason::OverLimit),
+        }
+        versions.push(Version { more_fragments: chunk.more_fragments, bytes: chunk.fragment.to_vec() });
+        (self.progressed, self.len) = (now, self.len + chunk.fragment.len());
+        Ok(())
+    }
+
+    /// Fragments from the first on without a gap, each with its number.
+    fn contiguous(&self) -> impl Iterator<Item = (u64, &[Version])> {
+        let numbered = (0..).zip(&self.fragments).take_while(|(expected, (number, _))| expected == *number);
+        numbered.map(|(number, (_, versions))| (number, versions.as_slice()))
+    }
+
+    /// Every packet that the fragment with this number, which came last, completes.
+    fn assemble(&self, newest: u64) -> Vec<Vec<u8>> {
+        let mut whole = Vec::new();
+        let is_end = |(number, versions): (u64, &[Version])| {
+            let ends = versions.iter().any(|version| !version.more_fragments);
+            (ends && number >= newest).then_some(number)
+        };
+        let Some(end) = self.contiguous().filter_map(is_end).last() else { return whole };
+        let mut begun: Vec<Vec<u8>> = alloc::vec![Vec::new()];
+        for (number, versions) in self.contiguous().take_while(|(number, _)| *number <= end) {
+            // The newest is in all that is made now: the rest was made before.
+            let first = if number == newest { versions.len().saturating_sub(1) } else { 0 };
+            let mut longer = Vec::new();
+            for version in versions.iter().skip(first) {
+                let extended = begun.iter().map(|begun| [begun.as_slice(), &version.bytes].concat());
+                if version.more_fragments {
+                    longer.extend(extended);
+                } else if number >= newest {
+                    whole.extend(extended);
+                }
+            }
+            begun = longer;
+        }
+        whole
+    }
 }
 
 impl Reassembly {
-    /// Takes a fragment. Gives the whole plain packet if it was the last one missing.
+    /// Takes a fragment. Gives the plain packets that it completes: one, or several if somebody else sent fragments of
+    /// the same packet (all but one of them are forged then, and will be of no use).
     pub(super) fn add(
         &mut self,
         now: Instant,
         key: PacketKey,
         chunk: &PacketFragment<'_>,
-    ) -> Result<Option<Vec<u8>>, DropReason> {
+    ) -> Result<Vec<Vec<u8>>, DropReason> {
         if chunk.fragment_number >= MAX_FRAGMENTS {
             return Err(DropReason::OverLimit);
         }
+        self.sweep(now);
         if self.packets.get(&key).is_some_and(|partial| partial.is_stale(now)) {
             self.forget(&key);
         }
-        if !self.packets.contains_key(&key) {
-            self.make_room(now, chunk.fragment.len())?;
-        } else if self.held + chunk.fragment.len() + OVERHEAD > MAX_BYTES {
-            return Err(DropReason::OverLimit);
-        }
-        let fresh = Partial { begun: now, progressed: now, fragments: BTreeMap::new(), count: None, len: 0 };
-        let partial = self.packets.entry(key).or_insert(fresh);
-        let before = if partial.fragments.is_empty() { 0 } else { partial.cost() };
-        if !partial.has_place_for(chunk) {
-            return Err(DropReason::Unexpected);
-        }
-        if partial.len + chunk.fragment.len() > FRAGMENT_PACKET_MAX {
-            self.forget(&key);
-            return Err(DropReason::OverLimit);
-        }
-        if !chunk.more_fragments {
-            partial.count = Some(chunk.fragment_number + 1);
-        }
-        partial.progressed = now;
-        partial.len += chunk.fragment.len();
-        partial.fragments.insert(chunk.fragment_number, chunk.fragment.to_vec());
-        let complete = partial.count.is_some_and(|count| partial.fragments.len() as u64 == count);
+        let source = network_of(key.0.ip(), 48);
+        self.make_room(now, &key, source, chunk.fragment.len() + 2 * OVERHEAD)?;
+        let before = self.packets.get(&key).map_or(0, Partial::cost);
+        let partial = self.packets.entry(key).or_insert(Partial::new(source, now));
+        let taken = partial.insert(now, chunk);
         self.held += partial.cost() - before;
-        Ok(complete.then(|| self.forget(&key).into_values().flatten().collect()))
+        taken?;
+        let whole = partial.assemble(chunk.fragment_number);
+        partial.complete |= !whole.is_empty();
+        Ok(whole)
     }
 
-    /// Room for a new packet: those that progress no more give way.
-    fn make_room(&mut self, now: Instant, len: usize) -> Result<(), DropReason> {
-        let full = |this: &Self| this.packets.len() >= MAX_PACKETS || this.held + len + 2 * OVERHEAD > MAX_BYTES;
-        if full(self) {
-            let stale: Vec<PacketKey> =
-                self.packets.iter().filter(|(_, partial)| partial.is_stale(now)).map(|(key, _)| *key).collect();
-            for key in stale {
-                self.forget(&key);
+    /// Packets that gave way to others since this was asked last.
+    pub(super) const fn take_evicted(&mut self) -> usize {
+        core::mem::replace(&mut self.evicted, 0)
+    }
+
+    /// Room for a fragment of this source: other packets give way, its own first if it has more than its share.
+    fn make_room(&mut self, now: Instant, key: &PacketKey, source: IpAddr, cost: usize) -> Result<(), DropReason> {
+        let is_new = usize::from(!self.packets.contains_key(key));
+        loop {
+            let own = self.packets.values().filter(|partial| partial.source == source);
+            let (count, bytes) = own.fold((0, 0), |(count, bytes), partial| (count + 1, bytes + partial.cost()));
+            let over_share = count + is_new > MAX_PACKETS / SHARES || bytes + cost > MAX_BYTES / SHARES;
+            let over_all = self.packets.len() + is_new > MAX_PACKETS || self.held + cost > MAX_BYTES;
+            if !over_share && !over_all {
+                return Ok(());
             }
+            let others = self
+                .packets
+                .iter()
+                .filter(|(other, partial)| *other != key && (!over_share || partial.source == source));
+            let first = others.min_by_key(|(_, partial)| partial.rank(now)).map(|(other, _)| *other);
+            self.forget(&first.ok_or(DropReason::OverLimit)?);
+            self.evicted += 1;
         }
-        if full(self) { Err(DropReason::OverLimit) } else { Ok(()) }
     }
 
-    fn forget(&mut self, key: &PacketKey) -> BTreeMap<u64, Vec<u8>> {
-        let Some(partial) = self.packets.remove(key) else { return BTreeMap::new() };
-        if !partial.fragments.is_empty() {
+    /// Drops what is stale, once in a while.
+    fn sweep(&mut self, now: Instant) {
+        if self.swept.is_some_and(|at| now.saturating_duration_since(at) < FRAGMENT_PROGRESS_TIMEOUT) {
+            return;
+        }
+        self.swept = Some(now);
+        self.packets.retain(|_, partial| !partial.is_stale(now));
+        self.held = self.packets.values().map(Partial::cost).sum();
+    }
+
+    fn forget(&mut self, key: &PacketKey) {
+        if let Some(partial) = self.packets.remove(key) {
             self.held -= partial.cost();
         }
-        partial.fragments
     }
 }
 
@@ -138,6 +220,7 @@ pub(super) fn split(plain: &[u8], packet_id: u64, size: usize) -> impl Iterator<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
     use core::time::Duration;
     use quickcheck::quickcheck;
 
@@ -157,12 +240,10 @@ mod tests {
             let picks = order.iter().map(|pick| usize::from(*pick) % fragments.len());
             let mut whole = Vec::new();
             for index in picks.chain(0..fragments.len()) {
-                if let Ok(Some(packet)) = reassembly.add(START, key(7), &fragments[index]) {
-                    whole.push(packet);
-                    break;
-                }
+                whole.extend(reassembly.add(START, key(7), &fragments[index]).unwrap_or_default());
             }
-            whole == [plain] && reassembly.held == 0 && reassembly.packets.is_empty()
+            let held = reassembly.packets.values().map(Partial::cost).sum::<usize>();
+            whole == [plain] && reassembly.held == held
         }
     }
 
@@ -170,23 +251,66 @@ mod tests {
         (key(id), PacketFragment { more_fragments: true, packet_id: id, fragment_number: number, fragment })
     }
 
+    fn none() -> Result<Vec<Vec<u8>>, DropReason> {
+        Ok(Vec::new())
+    }
+
     #[test]
-    fn a_packet_is_whole_only_with_every_fragment_and_has_one_last_one() {
+    fn a_packet_is_whole_only_with_every_fragment_up_to_its_last() {
         let mut reassembly = Reassembly::default();
         let mut add = |number, more_fragments| {
             let fragment = PacketFragment { more_fragments, packet_id: 1, fragment_number: number, fragment: b"x" };
             reassembly.add(START, key(1), &fragment)
         };
-        assert_eq!(add(5, true), Ok(None));
-        // As many fragments as a packet of two has, but not the two.
-        assert_eq!(add(1, false), Err(DropReason::Unexpected));
-        assert_eq!(add(6, false), Ok(None));
-        assert_eq!(add(0, false), Err(DropReason::Unexpected), "a second end");
-        assert_eq!(add(7, true), Err(DropReason::Unexpected), "behind the end");
+        assert_eq!(add(5, true), none());
+        assert_eq!(add(6, false), none());
+        assert_eq!(add(6, false), Err(DropReason::Unexpected), "the same again");
+        assert_eq!(add(7, true), none(), "after the end");
         for number in 0..4 {
-            assert_eq!(add(number, true), Ok(None));
+            assert_eq!(add(number, true), none());
         }
-        assert_eq!(add(4, true), Ok(Some(b"xxxxxxx".to_vec())));
+        assert_eq!(add(4, true), Ok(vec![b"xxxxxxx".to_vec()]));
+        assert_eq!(add(4, true), Err(DropReason::Unexpected), "it is whole");
+    }
+
+    /// Whoever sees a fragment on its way can send another in its place, and be first.
+    #[test]
+    fn a_forged_fragment_does_not_take_the_place_of_the_right_one() {
+        let right = split(b"abcdef", 7, 2).collect::<Vec<_>>();
+        let forged = |fragment_number, more_fragments, fragment| PacketFragment {
+            more_fragments,
+            packet_id: 7,
+            fragment_number,
+            fragment,
+        };
+        for forgery in [forged(0, true, b"XX"), forged(1, true, b"X"), forged(1, false, b"cd"), forged(2, false, b"")] {
+            for at in 0..4 {
+                let mut reassembly = Reassembly::default();
+                let mut all = right.clone();
+                all.insert(at, forgery);
+                let made: Vec<_> =
+                    all.iter().flat_map(|fragment| reassembly.add(START, key(7), fragment).unwrap()).collect();
+                assert_eq!(made.iter().filter(|packet| *packet == b"abcdef").count(), 1, "{forgery:?} at {at}");
+                assert!(made.len() <= 2);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_tried_of_disputed_fragments_is_bounded() {
+        let mut reassembly = Reassembly::default();
+        let (mut made, mut refused) = (0, 0);
+        for version in 0..3_u8 {
+            for fragment_number in 0..20 {
+                let more_fragments = fragment_number < 19;
+                let chunk = PacketFragment { more_fragments, packet_id: 7, fragment_number, fragment: &[version] };
+                match reassembly.add(START, key(7), &chunk) {
+                    Ok(packets) => made += packets.len(),
+                    Err(reason) => refused += usize::from(reason == DropReason::OverLimit),
+                }
+            }
+        }
+        assert_eq!((made, refused), (1 << MAX_DISPUTED, 2 * 20 - MAX_DISPUTED));
     }
 
     #[test]
@@ -200,51 +324,96 @@ mod tests {
             fragment_number: number,
             fragment,
         };
-        assert_eq!(reassembly.add(START, key(1), &chunk(0, first)), Ok(None));
-        assert_eq!(reassembly.add(START, (other, 0, 1), &chunk(1, second)), Ok(None));
-        assert_eq!(reassembly.add(START, (key(1).0, 9, 1), &chunk(1, second)), Ok(None));
-        assert_eq!(reassembly.add(START, key(2), &chunk(1, second)), Ok(None));
-        assert_eq!(reassembly.add(START, key(1), &chunk(1, second)), Ok(Some(b"ab".to_vec())));
+        assert_eq!(reassembly.add(START, key(1), &chunk(0, first)), none());
+        assert_eq!(reassembly.add(START, (other, 0, 1), &chunk(1, second)), none());
+        assert_eq!(reassembly.add(START, (key(1).0, 9, 1), &chunk(1, second)), none());
+        assert_eq!(reassembly.add(START, key(2), &chunk(1, second)), none());
+        assert_eq!(reassembly.add(START, key(1), &chunk(1, second)), Ok(vec![b"ab".to_vec()]));
+    }
+
+    fn from(host: u32, id: u64) -> PacketKey {
+        (SocketAddr::from(((0x0a00_0000 + host).to_be_bytes(), 1935)), 0, id)
+    }
+
+    /// 300 forged fragments a second stopped all others.
+    #[test]
+    fn a_flood_of_single_fragments_gives_way_to_a_packet_that_progresses() {
+        let mut reassembly = Reassembly::default();
+        let right = split(b"abcdef", 7, 2).collect::<Vec<_>>();
+        let (mut forged, mut whole) = (0, Vec::new());
+        // Two fragments at once, and one when the sender's next period has come.
+        for (round, fragments) in (0..).zip([&right[..2], &right[2..]]) {
+            let now = START + Duration::from_millis(200) * round;
+            for _ in 0..10_000 {
+                forged += 1;
+                let (_, chunk) = piece(forged, 0, b"x");
+                assert_eq!(reassembly.add(now, from(forged as u32, forged), &chunk), none());
+                assert!(reassembly.packets.len() <= MAX_PACKETS);
+            }
+            for fragment in fragments {
+                whole.extend(reassembly.add(now, key(7), fragment).unwrap());
+            }
+        }
+        assert_eq!(whole, [b"abcdef"]);
+        assert!(reassembly.take_evicted() > 19_000);
+    }
+
+    #[test]
+    fn one_source_has_its_share_of_packets_and_displaces_only_its_own() {
+        let mut reassembly = Reassembly::default();
+        for id in 0..10_000 {
+            let (key, chunk) = piece(id, id % 2, b"x");
+            assert_eq!(reassembly.add(START, key, &chunk), none());
+        }
+        assert_eq!(reassembly.packets.len(), MAX_PACKETS / SHARES);
+        // A site of IPv6 is one source.
+        for net in 0..10_000_u16 {
+            let ip = core::net::Ipv6Addr::new(0x2001, 0xdb8, 1, net, 0, 0, 0, 1);
+            let (_, chunk) = piece(1, 0, b"x");
+            assert_eq!(reassembly.add(START, (SocketAddr::new(ip.into(), 9), 0, 1), &chunk), none());
+        }
+        assert_eq!(reassembly.packets.len(), 2 * MAX_PACKETS / SHARES);
     }
 
     #[test]
     fn packets_in_reassembly_are_bounded_and_stale_ones_give_way() {
         let mut reassembly = Reassembly::default();
-        let mut add = |now, id| {
-            let (key, chunk) = piece(id, 0, b"x");
-            reassembly.add(now, key, &chunk)
+        let mut add = |now, host| {
+            let (_, chunk) = piece(1, 0, b"x");
+            assert_eq!(reassembly.add(now, from(host, 1), &chunk), none());
+            reassembly.packets.len()
         };
-        for id in 0..MAX_PACKETS as u64 {
-            assert_eq!(add(START, id), Ok(None));
+        for host in 0..2 * MAX_PACKETS as u32 {
+            assert!(add(START, host) <= MAX_PACKETS);
         }
-        assert_eq!(add(START, 999_999), Err(DropReason::OverLimit));
         let later = START + FRAGMENT_PROGRESS_TIMEOUT + Duration::from_micros(1);
-        assert_eq!(add(later, 999_999), Ok(None));
+        assert_eq!(add(later, 999_999), 1);
+        assert_eq!(reassembly.take_evicted(), MAX_PACKETS);
     }
 
     #[test]
     fn bytes_in_reassembly_are_bounded() {
         let mut reassembly = Reassembly::default();
         let fragment = [0; 1_000];
-        for id in 0..200 {
-            for number in 0..100 {
-                let (key, chunk) = piece(id, number, &fragment);
-                let _ = reassembly.add(START, key, &chunk);
-                assert!(reassembly.held <= MAX_BYTES + OVERHEAD);
+        for host in 0..200 {
+            for number in 0..60 {
+                let (_, chunk) = piece(1, number, &fragment);
+                let _ = reassembly.add(START, from(host, 1), &chunk);
+                assert!(reassembly.held <= MAX_BYTES);
             }
         }
         assert!(reassembly.held > MAX_BYTES / 2);
     }
 
     #[test]
-    fn a_packet_larger_than_65536_bytes_is_given_up() {
+    fn a_packet_does_not_grow_beyond_65536_bytes() {
         let mut reassembly = Reassembly::default();
         let fragment = [0; 1_000];
         let results = (0..70).map(|number| {
             let (key, chunk) = piece(1, number, &fragment);
             reassembly.add(START, key, &chunk)
         });
-        assert_eq!(results.filter(|result| *result == Err(DropReason::OverLimit)).count(), 1);
+        assert_eq!(results.filter(|result| *result == Err(DropReason::OverLimit)).count(), 5);
         let (key, chunk) = piece(1, MAX_FRAGMENTS, &fragment);
         assert_eq!(reassembly.add(START, key, &chunk), Err(DropReason::OverLimit));
     }
@@ -257,7 +426,7 @@ mod tests {
             let mut number = 0;
             while now <= START + FRAGMENT_REASSEMBLY_TIMEOUT && number < 100 {
                 let (key, chunk) = piece(1, number, b"x");
-                assert_eq!(reassembly.add(now, key, &chunk), Ok(None));
+                assert_eq!(reassembly.add(now, key, &chunk), none());
                 (number, now) = (number + 1, now + Duration::from_millis(pause));
             }
             let held = reassembly.packets.values().next().unwrap().fragments.len();
@@ -265,7 +434,7 @@ mod tests {
                 assert_eq!(held, 1, "each fragment found the packet stale");
             } else {
                 let (key, chunk) = piece(1, number, b"x");
-                assert_eq!(reassembly.add(now, key, &chunk), Ok(None));
+                assert_eq!(reassembly.add(now, key, &chunk), none());
                 assert_eq!(reassembly.packets.values().next().unwrap().fragments.len(), 1, "a minute is over");
                 assert!(held > 60);
             }

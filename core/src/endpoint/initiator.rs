@@ -12,6 +12,7 @@ use super::glare::PATIENCE;
 use super::index::{Identity, Standing, identity_of};
 use super::introduce::is_reachable;
 use super::keying::Keying;
+use super::limits::network_of;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::startup::StartupPacket;
 use super::{Endpoint, Target};
@@ -34,6 +35,19 @@ const FAILED_KEYING_PATIENCE: Duration = Duration::from_secs(3);
 /// address that is not its own.
 pub(super) const MAX_COOKIE: usize = 1_024;
 
+/// Candidates at one IPv4 address, or in one /64 network of IPv6, that redirects may add: whoever redirects may name
+/// somebody who has nothing to do with it.
+const MAX_PER_HOST: usize = 3;
+
+/// An address that hellos go to.
+#[derive(Debug)]
+pub(super) struct Candidate {
+    pub(super) path: Path,
+    attempts: Attempts,
+    /// A redirect named it: it may be anybody's.
+    is_named: bool,
+}
+
 /// A session that is being opened from this end.
 #[derive(Debug)]
 pub(super) struct Opening {
@@ -41,7 +55,7 @@ pub(super) struct Opening {
     pub(super) tag: [u8; TAG_LEN],
     /// The ultimate open timeout.
     deadline: Instant,
-    pub(super) candidates: Vec<(Path, Attempts)>,
+    pub(super) candidates: Vec<Candidate>,
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
     pub(super) keying: Option<Box<Keying>>,
@@ -70,21 +84,21 @@ impl Opening {
             claim_asked: false,
         };
         for (path, delay) in target.candidates {
-            opening.add_candidate(path, now + delay);
+            opening.add_candidate(path, now + delay, false);
         }
         opening
     }
 
-    /// False if there are enough already, or it is one of them. The system chooses the local address, which may change
+    /// Unless there are enough already, or it is one of them. The system chooses the local address, which may change
     /// with the routes while hellos are sent.
-    fn add_candidate(&mut self, path: Path, first: Instant) -> bool {
+    fn add_candidate(&mut self, path: Path, first: Instant, is_named: bool) {
         let path = path.with_local(None);
-        let wanted =
-            self.candidates.len() < self.max_candidates && self.candidates.iter().all(|(known, _)| *known != path);
-        if wanted {
-            self.candidates.push((path, Attempts::starting(first)));
+        let host = |path: Path| network_of(path.remote.ip(), 64);
+        let at_host = self.candidates.iter().filter(|known| known.is_named && host(known.path) == host(path));
+        let has_room = self.candidates.len() < self.max_candidates && (!is_named || at_host.count() < MAX_PER_HOST);
+        if has_room && self.candidates.iter().all(|known| known.path != path) {
+            self.candidates.push(Candidate { path, attempts: Attempts::starting(first), is_named });
         }
-        wanted
     }
 
     /// An answer was of no use for a key agreement.
@@ -101,7 +115,7 @@ impl Opening {
     pub(super) fn next_timeout(&self) -> Instant {
         let next = match &self.keying {
             Some(keying) => Some(keying.attempts.next),
-            None => self.candidates.iter().map(|(_, attempts)| attempts.next).min(),
+            None => self.candidates.iter().map(|candidate| candidate.attempts.next).min(),
         };
         next.map_or(self.deadline, |next| next.min(self.deadline))
     }
@@ -129,7 +143,7 @@ impl Opening {
     /// Every address that the opening is indexed under.
     fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let chosen = self.keying.as_ref().map(|keying| keying.path.remote);
-        self.candidates.iter().map(|(path, _)| path.remote).chain(chosen)
+        self.candidates.iter().map(|candidate| candidate.path.remote).chain(chosen)
     }
 }
 
@@ -164,16 +178,27 @@ impl Endpoint {
             self.with_session(slot, |session, cx| session.fail(cx, reason));
             return;
         }
+        let mut again = None;
         if let Some(keying) = &mut opening.keying {
-            if keying.attempts.due(now) {
-                self.startup.push_own(now, keying.packet.clone());
+            if !keying.attempts.due(now) {
+                return;
             }
-            return;
+            if keying.take_credit() {
+                self.startup.push_own(now, keying.packet.clone());
+                return;
+            }
+            // Whoever answered may not be there: it is asked once more before it gets more keyings.
+            again = Some(keying.path);
         }
+        // The one that was chosen; or all, if it is none of them but was told by one.
+        let chosen = again.filter(|path| opening.candidates.iter().any(|candidate| candidate.path.matches(path)));
         let hello = InitiatorHello { discriminator: &opening.discriminator, tag: &opening.tag };
-        for (path, attempts) in &mut opening.candidates {
-            if attempts.due(now) {
-                self.startup.push_own(now, StartupPacket::new(*path, 0, &hello));
+        for candidate in &mut opening.candidates {
+            let Candidate { path, attempts, is_named } = candidate;
+            let due =
+                if again.is_some() { chosen.is_none_or(|chosen| chosen.matches(path)) } else { attempts.due(now) };
+            if due && (!*is_named || self.probe_limits.take(now, path.remote.ip())) {
+                self.startup.push_own(now, StartupPacket::hello(*path, &hello));
             }
         }
     }
@@ -185,15 +210,18 @@ impl Endpoint {
         let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else {
             return self.on_reintroduction_redirect(slot, path, redirect);
         };
+        if opening.keying.is_some() {
+            return Err(DropReason::Unexpected);
+        }
         let mut implied = true;
         for destination in redirect.destinations.iter() {
             implied = false;
             if is_reachable(destination.socket) {
-                opening.add_candidate(path.with_remote(destination.socket), now);
+                opening.add_candidate(path.with_remote(destination.socket), now, true);
             }
         }
         if implied {
-            opening.add_candidate(path, now); // §2.3.5: an Implied Redirect names its own source
+            opening.add_candidate(path, now, true); // §2.3.5: an Implied Redirect names its own source
         } else if opening.introducers.len() < MAX_INTRODUCERS
             && opening.introducers.iter().all(|one| !one.matches(&path))
         {
@@ -203,6 +231,12 @@ impl Endpoint {
         self.drive_opening(slot);
         self.settle(slot);
         Ok(())
+    }
+
+    /// Whether an opening session is still in S_IHELLO_SENT.
+    pub(super) fn awaits_hello(&self, slot: u32) -> bool {
+        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
+        opening.is_some_and(|opening| opening.keying.is_none())
     }
 
     pub(super) fn slot_of_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
@@ -216,6 +250,9 @@ impl Endpoint {
         let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else {
             return self.on_reintroduction_hello(slot, path, hello);
         };
+        if opening.keying.is_some() {
+            return self.on_repeated_hello(slot, path, hello);
+        }
         if !self.profile.is_authentic(hello.certificate)
             || !self.profile.selects(&opening.discriminator, hello.certificate)
         {

@@ -8,16 +8,17 @@ use sha2::{Digest as _, Sha256};
 
 use super::Endpoint;
 use super::index::{Identity, Standing};
+use super::limits::Asker;
 use super::startup::StartupPacket;
 use crate::config::ForwardedHelloPolicy;
 use crate::error::DropReason;
 use crate::event::{Event, UnmatchedHello};
 use crate::handle::SessionHandle;
-use crate::params::REDIRECT_THRESHOLD;
+use crate::params::{REDIRECT_THRESHOLD, TAG_MIN};
 use crate::session::{ReceivedForward, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
-use crate::wire::{Address, AddressOrigin, EncodeChunk as _, InitiatorHello, Redirect};
+use crate::wire::{Address, AddressOrigin, InitiatorHello, Redirect};
 
 /// The longest discriminator and tag together that the user is told of: events wait in memory.
 const MAX_UNMATCHED_LEN: usize = 2_048;
@@ -28,8 +29,7 @@ impl Endpoint {
     /// answers were given in this second already.
     pub fn redirect(&mut self, now: Instant, hello: &UnmatchedHello, addresses: &[Address]) -> bool {
         self.advance(now);
-        let asked = hello.discriminator.len() + hello.tag.len();
-        self.send_redirect(hello.path, &hello.tag, addresses, asked).is_ok()
+        self.send_redirect(hello.path, &hello.tag, addresses, Asker::Earlier(hello.datagram_len)).is_ok()
     }
 
     /// Hands a hello on to the far end of an open session (RFC 7016 §3.5.1.5). False if the session is not open, or
@@ -68,7 +68,8 @@ impl Endpoint {
             return Err(DropReason::Unexpected);
         }
         let len = hello.discriminator.len() + hello.tag.len();
-        if self.unmatched >= self.config.max_unmatched_hellos || len > MAX_UNMATCHED_LEN {
+        let answered = core::mem::replace(&mut self.asking.answered, true);
+        if answered || self.unmatched >= self.config.max_unmatched_hellos || len > MAX_UNMATCHED_LEN {
             return Err(DropReason::OverLimit);
         }
         self.unmatched += 1;
@@ -77,6 +78,7 @@ impl Endpoint {
                 path,
                 discriminator: Bytes::copy_from_slice(hello.discriminator),
                 tag: Bytes::copy_from_slice(hello.tag),
+                datagram_len: self.asking.len,
             },
         });
         Ok(())
@@ -88,7 +90,7 @@ impl Endpoint {
         let observed = occupant.session.path().ok_or(DropReason::Unexpected)?.remote;
         let observed = Address { origin: AddressOrigin::Observed, socket: observed };
         let addresses: Vec<Address> = core::iter::once(observed).chain(occupant.introduce_at.iter().copied()).collect();
-        self.send_redirect(path, hello.tag, &addresses, hello.payload_len())?;
+        self.send_redirect(path, hello.tag, &addresses, Asker::Datagram)?;
         if self.forward_hello(slot, hello.discriminator, path.remote, hello.tag) {
             Ok(())
         } else {
@@ -96,11 +98,10 @@ impl Endpoint {
         }
     }
 
-    /// `asked`: bytes of the chunk that asks for it.
-    fn send_redirect(&mut self, path: Path, tag: &[u8], addresses: &[Address], asked: usize) -> Result<(), DropReason> {
-        self.admit_stranger(path)?;
+    fn send_redirect(&mut self, path: Path, tag: &[u8], addresses: &[Address], asker: Asker) -> Result<(), DropReason> {
+        self.admit_stranger(path, asker)?;
         let addresses = addresses.get(..REDIRECT_THRESHOLD).unwrap_or(addresses);
-        self.answer_stranger(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asked)
+        self.answer_stranger(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asker)
     }
 
     fn forward_hello(&mut self, slot: u32, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
@@ -123,15 +124,15 @@ impl Endpoint {
 
     fn answer_one_forwarded(&mut self, forward: &ReceivedForward) -> Result<(), DropReason> {
         let wanted = self.config.accept && self.profile.selects_near(&forward.discriminator);
-        if !wanted || !is_reachable(forward.reply_address) {
+        if !wanted || !is_reachable(forward.reply_address) || forward.tag.len() < TAG_MIN {
             return Err(DropReason::Unexpected);
         }
         let path = forward.via.with_remote(forward.reply_address);
-        let asked = forward.discriminator.len() + forward.tag.len();
+        let asker = Asker::Session(forward.via.remote.ip(), forward.discriminator.len() + forward.tag.len());
         self.forwards.remember(forward.reply_address, forward.via);
         match self.config.forwarded_hello {
-            ForwardedHelloPolicy::Answer => self.send_responder_hello(path, &forward.tag, asked),
-            ForwardedHelloPolicy::ImpliedRedirect => self.send_redirect(path, &forward.tag, &[], asked),
+            ForwardedHelloPolicy::Answer => self.send_responder_hello(path, &forward.tag, asker),
+            ForwardedHelloPolicy::ImpliedRedirect => self.send_redirect(path, &forward.tag, &[], asker),
             ForwardedHelloPolicy::Ignore => Ok(()),
         }
     }

@@ -240,8 +240,14 @@ impl Jobs {
 }
 
 impl Endpoint {
-    /// The next key agreement to compute, if [`max_key_agreements`](crate::EndpointConfig::max_key_agreements) says that
-    /// they are handed out; or, if none waits, the making of one of the keys that
+    /// Has the caller compute key agreements from now on, with [`poll_key_agreement`](Self::poll_key_agreement) and
+    /// [`handle_key_agreed`](Self::handle_key_agreed), so that the calls that need them return at once. Without effect
+    /// if [`max_waiting_key_agreements`](crate::EndpointConfig::max_waiting_key_agreements) is 0.
+    pub const fn offload_key_agreements(&mut self) {
+        self.offloads = true;
+    }
+
+    /// The next key agreement to compute, if the endpoint [offloads](Self::offload_key_agreements) them; or, if none waits, the making of one of the keys that
     /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead, of which few are out at once.
     /// To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives `None`; the endpoint works
     /// on meanwhile.
@@ -259,7 +265,7 @@ impl Endpoint {
     /// Whether key agreements are handed out, rather than computed when they are needed.
     #[must_use]
     pub const fn hands_out_key_agreements(&self) -> bool {
-        self.config.max_key_agreements > 0
+        self.offloads && self.config.max_waiting_key_agreements > 0
     }
 
     /// Takes back what came of a job: a session opens, or its opening goes on. Results may come in any order, late, or
@@ -269,8 +275,7 @@ impl Endpoint {
         let result = match (self.jobs.take(agreed.id), agreed.outcome) {
             (Some(Waiting::Hello { session, path, tag, cookie, certificate }), Outcome::Initiated(initiation)) => {
                 let hello = ResponderHello { tag_echo: &tag, cookie: &cookie, certificate: &certificate };
-                // The tag still names the session if that still waits for its RHello.
-                match self.slots.resolve(session).filter(|slot| self.slot_of_tag(&tag) == Ok(*slot)) {
+                match self.slots.resolve(session).filter(|slot| self.awaits_hello(*slot)) {
                     Some(slot) => self.hello_agreed(slot, path, &hello, initiation),
                     None => Err(DropReason::Unexpected),
                 }
@@ -349,7 +354,7 @@ impl Endpoint {
     /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
     /// number of them for one cookie, and there is room for it and for those of other sources.
     pub(super) fn admit_job(&mut self, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
-        let most = self.config.max_key_agreements;
+        let most = self.config.max_waiting_key_agreements;
         let refused = |jobs: &Jobs| {
             let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
             let full = (!jobs.has_room_for(path, most)).then_some(DropReason::OverLimit);

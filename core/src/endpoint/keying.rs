@@ -23,6 +23,10 @@ use crate::wire::{Chunk, CookieChange, InitiatorKeying, Malformed, PacketFragmen
 /// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
 const MAX_FAILED_KEYINGS: u32 = 8;
 
+/// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved, and each may be
+/// four times as long as that.
+const MAX_UNANSWERED: u32 = 3;
+
 /// The state of S_KEYING_SENT.
 #[derive(Debug)]
 pub(super) struct Keying {
@@ -39,8 +43,23 @@ pub(super) struct Keying {
     pub(super) failures: u32,
     pub(super) packet: StartupPacket,
     pub(super) attempts: Attempts,
+    /// IIKeyings that may still be sent before there is another answer.
+    credit: u32,
+    /// A hello has gone out since the last of them.
+    asked: bool,
     /// Packets of the session that overtook its RIKeying.
     pub(super) early: Vec<(Path, RecvMeta, Vec<u8>)>,
+}
+
+impl Keying {
+    /// Whether one more IIKeying may be sent; if not, a hello is sent instead, and its answer gives credit for one.
+    pub(super) const fn take_credit(&mut self) -> bool {
+        match self.credit.checked_sub(1) {
+            Some(credit) => self.credit = credit,
+            None => self.asked = true,
+        }
+        !self.asked
+    }
 }
 
 impl Endpoint {
@@ -57,10 +76,9 @@ impl Endpoint {
         let packet = self.keying_packet(path, rx_id, hello.cookie, &initiation.component);
         let Some(occupant) = self.slots.get_mut(slot) else { return };
         let Some(opening) = occupant.opening.as_mut() else { return };
-        self.by_tag.remove(&opening.tag);
-        if opening.introducers.is_empty() && opening.candidates.iter().all(|(candidate, _)| !candidate.matches(&path)) {
+        if opening.introducers.is_empty() && opening.candidates.iter().all(|candidate| !candidate.path.matches(&path)) {
             // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
-            opening.introducers.extend(opening.candidates.iter().map(|(candidate, _)| *candidate));
+            opening.introducers.extend(opening.candidates.iter().map(|candidate| candidate.path));
         }
         opening.keying = Some(Box::new(Keying {
             path,
@@ -73,6 +91,8 @@ impl Endpoint {
             failures: 0,
             packet,
             attempts: Attempts::starting(self.now),
+            credit: MAX_UNANSWERED,
+            asked: false,
             early: Vec::new(),
         }));
         occupant.rx_id = rx_id;
@@ -80,6 +100,23 @@ impl Endpoint {
         self.identify(slot, identity);
         self.index_candidates(slot);
         self.drive_opening(slot);
+    }
+
+    /// The far end that was chosen answers once more, and may be sent one more IIKeying.
+    pub(super) fn on_repeated_hello(
+        &mut self,
+        slot: u32,
+        path: Path,
+        hello: &ResponderHello<'_>,
+    ) -> Result<(), DropReason> {
+        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
+        let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
+        if !keying.asked || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
+            return Err(DropReason::Unexpected);
+        }
+        keying.asked = false;
+        self.startup.push_own(self.now, keying.packet.clone());
+        Ok(())
     }
 
     fn keying_packet(&self, path: Path, session_id: u32, cookie: &[u8], component: &[u8]) -> StartupPacket {
@@ -139,13 +176,8 @@ impl Endpoint {
     /// §3.4, for a large RIKeying.
     fn on_keying_fragment(&mut self, slot: u32, path: Path, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {
         let rx_id = self.slots.get(slot).map_or(0, |occupant| occupant.rx_id);
-        let Some(packet) = self.reassembly.add(self.now, (path.remote, rx_id, chunk.packet_id), chunk)? else {
-            return Ok(());
-        };
-        for chunk in startup_chunks(&packet)? {
-            if let Err(reason) = self.handle_keying_chunk(slot, chunk) {
-                self.count(reason);
-            }
+        for packet in self.reassemble((path.remote, rx_id, chunk.packet_id), chunk)? {
+            self.handle_whole(&packet, |this, chunk| this.handle_keying_chunk(slot, chunk));
         }
         Ok(())
     }
@@ -177,7 +209,7 @@ impl Endpoint {
             keying.cookie_changed = true;
             keying.cookie = change.new_cookie.to_vec();
             keying.packet = packet;
-            keying.attempts.next = self.now;
+            (keying.asked, keying.credit, keying.attempts.next) = (false, keying.credit.max(1), self.now);
         }
         self.drive_opening(slot);
         Ok(())
@@ -185,6 +217,7 @@ impl Endpoint {
 
     /// §3.5.1.1.1: combines the two halves; to S_OPEN.
     fn on_responder_keying(&mut self, slot: u32, chunk: &ResponderKeying<'_>) -> Result<(), DropReason> {
+        let offloads = self.hands_out_key_agreements();
         let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
         let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
         let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
@@ -201,7 +234,7 @@ impl Endpoint {
         }
         // One answer at a time: while one is being combined, others are as if they had been lost.
         let pending = keying.pending.take().ok_or(DropReason::Unexpected)?;
-        if self.config.max_key_agreements > 0 {
+        if offloads {
             let session = occupant.session.handle();
             self.hand_out_finish(session, chunk.session_id, pending, chunk.component);
             return Ok(());

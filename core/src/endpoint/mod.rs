@@ -53,7 +53,7 @@ use ids::SessionIds;
 use index::SessionIndex;
 use initiator::Opening;
 use jobs::Jobs;
-use limits::{ReplyLimits, SharedRate};
+use limits::{Asking, HiddenKey, ReplyLimits, SharedRate};
 use memory::MemoryPools;
 use prepared::PreparedKeys;
 use reintroduce::Forwards;
@@ -113,7 +113,12 @@ pub struct Endpoint {
     reassembly: Reassembly,
     cookies: Cookies,
     reply_limits: ReplyLimits,
+    asking: Asking,
     keying_limits: SharedRate,
+    /// Hellos and pings to addresses that others named.
+    probe_limits: SharedRate,
+    /// The caller computes key agreements.
+    offloads: bool,
     jobs: Jobs,
     prepared: PreparedKeys,
     time_critical: TimeCriticalClock,
@@ -145,14 +150,16 @@ impl Endpoint {
         };
         let (public_rng, mut private_rng) = (stream(), stream());
         let cookies = Cookies::new(now, &mut private_rng);
-        let mut key = [0; 16];
-        private_rng.fill_bytes(&mut key);
-        let (keyings, keyings_per_source) = (config.max_keyings_per_second, config.max_keyings_per_source);
+        let mut key = HiddenKey::default();
+        private_rng.fill_bytes(&mut key.0);
+        let (units, units_per_source) = (config.max_keying_units_per_second, config.max_keying_units_per_source);
         Ok(Self {
             default_keys: profile.default_keys(),
             cookies,
             reply_limits: ReplyLimits::new(&config, now, key),
-            keying_limits: SharedRate::new(keyings, keyings_per_source, now, key),
+            asking: Asking::default(),
+            probe_limits: SharedRate::new(config.max_probes_per_second, config.max_probes_per_host, now, key),
+            keying_limits: SharedRate::new(units, units_per_source, now, key),
             memory: MemoryPools::new(&config),
             config,
             profile,
@@ -168,8 +175,9 @@ impl Endpoint {
             deadlines: Deadlines::default(),
             ready: ReadyRing::default(),
             events: EventQueue::default(),
-            startup: StartupQueue::default(),
+            startup: StartupQueue::new(key),
             reassembly: Reassembly::default(),
+            offloads: false,
             jobs: Jobs::default(),
             prepared: PreparedKeys::default(),
             time_critical: TimeCriticalClock::default(),

@@ -56,7 +56,7 @@ impl PreparedKeys {
 impl Endpoint {
     /// Has a key made, unless there are as many as there may be.
     pub(super) fn prepare_key(&mut self) -> Option<KeyAgreement> {
-        if !self.prepared.wants(self.now, self.config.max_prepared_keys) {
+        if !self.hands_out_key_agreements() || !self.prepared.wants(self.now, self.config.max_prepared_keys) {
             return None;
         }
         let job = self.preparation();

@@ -14,6 +14,7 @@ use core::net::SocketAddr;
 use super::Endpoint;
 use super::attempts::Attempts;
 use super::introduce::is_reachable;
+use super::limits::Bucket;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::params::TAG_LEN;
@@ -35,6 +36,8 @@ pub(super) struct Reintroduction {
     /// The far end's canonical discriminator.
     discriminator: Vec<u8>,
     attempts: Attempts,
+    /// Pings to where others say that the far end is.
+    probes: Bucket,
 }
 
 impl Reintroduction {
@@ -82,9 +85,10 @@ impl Endpoint {
                 let discriminator = self.profile.canonical_discriminator(occupant.session.far_certificate());
                 let tag = self.unused_tag();
                 let attempts = Attempts::starting(self.now);
+                let probes = Bucket::new(self.config.max_probes_per_session, self.now);
                 self.by_tag.insert(tag, slot);
                 if let Some(occupant) = self.slots.get_mut(slot) {
-                    occupant.reintroduction = Some(Box::new(Reintroduction { tag, discriminator, attempts }));
+                    occupant.reintroduction = Some(Box::new(Reintroduction { tag, discriminator, attempts, probes }));
                 }
                 self.drive_reintroduction(slot);
             }
@@ -106,7 +110,7 @@ impl Endpoint {
         again.attempts.due(now);
         let hello = InitiatorHello { discriminator: &again.discriminator, tag: &again.tag };
         for path in &occupant.introducers {
-            self.startup.push_own(now, StartupPacket::new(*path, 0, &hello));
+            self.startup.push_own(now, StartupPacket::hello(*path, &hello));
         }
     }
 
@@ -121,6 +125,17 @@ impl Endpoint {
         let occupant = occupant.ok_or(DropReason::Unexpected)?;
         if !self.profile.overrides(hello.certificate, occupant.session.far_certificate()) {
             return Err(DropReason::NotAuthentic);
+        }
+        self.probe(slot, path)
+    }
+
+    /// Pings the far end where somebody says that it is.
+    fn probe(&mut self, slot: u32, path: Path) -> Result<(), DropReason> {
+        let now = self.now;
+        let again = self.slots.get_mut(slot).and_then(|occupant| occupant.reintroduction.as_mut());
+        let again = again.ok_or(DropReason::Unexpected)?;
+        if !again.probes.take(now) || !self.probe_limits.take(now, path.remote.ip()) {
+            return Err(DropReason::OverLimit);
         }
         self.with_session(slot, |session, cx| session.probe_path(cx, path));
         self.settle(slot);
@@ -140,10 +155,6 @@ impl Endpoint {
         }
         let addresses = redirect.destinations.iter().map(|address| address.socket);
         let reachable: Vec<SocketAddr> = addresses.filter(|socket| is_reachable(*socket)).take(MAX_PINGED).collect();
-        for remote in reachable {
-            self.with_session(slot, |session, cx| session.probe_path(cx, path.with_remote(remote)));
-        }
-        self.settle(slot);
-        Ok(())
+        reachable.into_iter().try_for_each(|remote| self.probe(slot, path.with_remote(remote)))
     }
 }

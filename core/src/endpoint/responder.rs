@@ -11,16 +11,17 @@ use super::Endpoint;
 use super::cookie::CookieCheck;
 use super::glare::Glare;
 use super::index::{Identity, Standing, identity_of};
+use super::limits::Asker;
 use super::slots::Occupant;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::event::CloseReason;
-use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX};
+use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX, TAG_MIN};
 use crate::profile::{KeyingError, Response};
 use crate::session::{Established, Role, Session, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
-use crate::wire::{CookieChange, EncodeChunk as _, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
+use crate::wire::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 
 /// How an IIKeying was answered.
 #[derive(Debug)]
@@ -52,34 +53,51 @@ struct Place {
 impl Endpoint {
     /// §3.5.1.1.2: answers a hello for this identity, statelessly.
     pub(super) fn on_initiator_hello(&mut self, path: Path, hello: &InitiatorHello<'_>) -> Result<(), DropReason> {
+        if hello.tag.len() < TAG_MIN {
+            return Err(DropReason::Malformed);
+        }
         if !self.profile.selects_near(hello.discriminator) {
             return self.on_unmatched_hello(path, hello);
         }
         if !self.config.accept {
             return Err(DropReason::Unexpected);
         }
-        self.send_responder_hello(path, hello.tag, hello.payload_len())
+        self.send_responder_hello(path, hello.tag, Asker::Datagram)
     }
 
-    /// `asked`: bytes of the chunk that asks for it.
-    pub(super) fn send_responder_hello(&mut self, path: Path, tag: &[u8], asked: usize) -> Result<(), DropReason> {
-        self.admit_stranger(path)?;
+    pub(super) fn send_responder_hello(&mut self, path: Path, tag: &[u8], asker: Asker) -> Result<(), DropReason> {
+        self.admit_stranger(path, asker)?;
         let cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let certificate = self.profile.certificate();
         let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate };
-        self.answer_stranger(StartupPacket::new(path, 0, &hello), asked)
+        self.answer_stranger(StartupPacket::new(path, 0, &hello), asker)
     }
 
     /// Whether one more reply may go to an address that has proved nothing.
-    pub(super) fn admit_stranger(&mut self, path: Path) -> Result<(), DropReason> {
-        let admitted = self.reply_limits.admit(self.now, path.remote.ip());
+    pub(super) fn admit_stranger(&mut self, path: Path, asker: Asker) -> Result<(), DropReason> {
+        let (now, remote) = (self.now, path.remote.ip());
+        let admitted = match asker {
+            Asker::Datagram => !self.asking.answered && self.reply_limits.admit(now, remote),
+            Asker::Earlier(_) => self.reply_limits.admit(now, remote),
+            // Both: an introducer may name anybody, and many introducers may name the same one.
+            Asker::Session(via, _) => {
+                self.reply_limits.admit(now, via) && (via == remote || self.reply_limits.admit(now, remote))
+            }
+        };
+        self.asking.answered |= matches!(asker, Asker::Datagram);
         if admitted { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
     /// Queues a reply to an address that has proved nothing, unless it is too much larger than what asks for it.
-    pub(super) fn answer_stranger(&mut self, packet: StartupPacket, asked: usize) -> Result<(), DropReason> {
+    pub(super) fn answer_stranger(&mut self, packet: StartupPacket, asker: Asker) -> Result<(), DropReason> {
         let size = packet.wire_len(self.default_keys.as_ref());
-        let sent = self.reply_limits.admit_size(self.now, asked, size) && self.startup.push_reply(self.now, packet);
+        let (source, asked) = match asker {
+            Asker::Datagram => (packet.path.remote.ip(), self.asking.len),
+            Asker::Earlier(len) => (packet.path.remote.ip(), len),
+            Asker::Session(via, len) => (via, len),
+        };
+        let sent =
+            self.reply_limits.admit_size(self.now, source, asked, size) && self.startup.push_reply(self.now, packet);
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
@@ -89,7 +107,8 @@ impl Endpoint {
         if self.hands_out_key_agreements() {
             self.admit_job(path, &checked.digest)?;
         }
-        if !self.keying_limits.take(self.now, path.remote.ip()) {
+        let cost = self.profile.respond_cost(keying.certificate, keying.component);
+        if !self.keying_limits.take_many(self.now, path.remote.ip(), cost) {
             return Err(DropReason::OverLimit);
         }
         let place = self.place_keying(path, keying, &checked)?;
@@ -304,11 +323,10 @@ impl Endpoint {
 
     /// §3.5.1.2: the cookie was made here, but for another address.
     fn send_cookie_change(&mut self, path: Path, keying: &InitiatorKeying<'_>) -> Result<(), DropReason> {
-        self.admit_stranger(path)?;
+        self.admit_stranger(path, Asker::Datagram)?;
         let new_cookie = self.cookies.issue(self.now, path.remote, &mut self.private_rng);
         let change = CookieChange { old_cookie: keying.cookie_echo, new_cookie: &new_cookie };
-        let asked = keying.cookie_echo.len() + keying.certificate.len() + keying.component.len();
-        self.answer_stranger(StartupPacket::new(path, keying.session_id, &change), asked)
+        self.answer_stranger(StartupPacket::new(path, keying.session_id, &change), Asker::Datagram)
     }
 
     /// §3.5.1.1.2, step 3: creates the session, in S_OPEN, and sends the RIKeying. In glare that the far end won,

@@ -4,12 +4,15 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use sha2::{Digest as _, Sha256};
+
 use super::fragments;
-use crate::params::STARTUP_RATE_PERIOD;
+use super::limits::HiddenKey;
+use crate::params::{HELLO_LEN, STARTUP_RATE_PERIOD};
 use crate::profile::SessionKeys;
 use crate::time::Instant;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
-use crate::wire::{self, EncodeChunk, Mode, PacketHeader, PacketWriter};
+use crate::wire::{self, EncodeChunk, InitiatorHello, Mode, PacketHeader, PacketWriter};
 
 /// Answers to strangers that may wait to be sent.
 const MAX_REPLIES: usize = 256;
@@ -62,6 +65,14 @@ impl StartupPacket {
         }
     }
 
+    /// A hello, padded (RFC 7016 §2.2.4) to as much as lets any certificate of usual size be the answer.
+    pub(super) fn hello(path: Path, hello: &InitiatorHello<'_>) -> Self {
+        let mut packet = Self::new(path, 0, hello);
+        // No chunk fits that is as long as these bytes say, so all of them are padding, as those of a cipher are.
+        packet.plain.resize(packet.plain.len().max(HELLO_LEN), 0xff);
+        packet
+    }
+
     /// Bytes of the datagrams that it will be, or a little more.
     pub(super) fn wire_len(&self, keys: &dyn SessionKeys) -> usize {
         let sealed = |plain| wire::session_id::LEN + keys.sealed_len(keys.front_len(0), plain);
@@ -82,9 +93,27 @@ pub(super) struct StartupQueue {
     later: BTreeMap<(Instant, u64), Later>,
     later_replies: usize,
     next_later: u64,
-    next_packet_id: u64,
+    packet_ids: PacketIds,
     /// When the next fragments may go to an address, as long as that is to come.
     paced: BTreeMap<SocketAddr, Instant>,
+}
+
+/// Packet IDs that nobody can guess, so that nobody who does not see the fragments can add to them.
+#[derive(Debug, Default)]
+struct PacketIds {
+    key: HiddenKey,
+    made: u64,
+}
+
+impl PacketIds {
+    /// 32 bits, so that a fragment has room for them.
+    fn next(&mut self) -> u64 {
+        self.made += 1;
+        let digest: [u8; 32] =
+            Sha256::new().chain_update(self.key.0).chain_update(self.made.to_be_bytes()).finalize().into();
+        let [a, b, c, d, ..] = digest;
+        u32::from_be_bytes([a, b, c, d]).into()
+    }
 }
 
 /// A fragment that is held back.
@@ -95,6 +124,11 @@ struct Later {
 }
 
 impl StartupQueue {
+    /// The IDs of fragmented packets depend on `key`.
+    pub(super) fn new(key: HiddenKey) -> Self {
+        Self { packet_ids: PacketIds { key, made: 0 }, ..Self::default() }
+    }
+
     /// Queues a packet of this end's own. Beyond the limit it is dropped, and its backoff will bring it again.
     pub(super) fn push_own(&mut self, now: Instant, packet: StartupPacket) {
         if self.own.len() < MAX_OWN {
@@ -136,9 +170,9 @@ impl StartupQueue {
             return None;
         }
         self.paced.insert(path.remote, start + STARTUP_RATE_PERIOD * count.div_ceil(FRAGMENTS_PER_PERIOD) as u32);
-        self.next_packet_id += 1;
+        let packet_id = self.packet_ids.next();
         let mut first = Vec::new();
-        for (index, chunk) in fragments::split(plain, self.next_packet_id, FRAGMENT_LEN).enumerate() {
+        for (index, chunk) in fragments::split(plain, packet_id, FRAGMENT_LEN).enumerate() {
             let packet = StartupPacket::new(*path, *session_id, &chunk);
             if index < at_once {
                 first.push(packet);

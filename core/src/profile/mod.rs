@@ -89,6 +89,12 @@ pub trait CryptoProfile: Debug + Send + Sync {
         rng: &mut dyn CryptoRng,
     ) -> Result<Initiation, KeyingError>;
 
+    /// What [`respond`](Self::respond) would cost with this component, in units of work: one is about a millisecond of a
+    /// processor. Read before anything is proved, so it must be cheap. 1, unless a profile says otherwise.
+    fn respond_cost(&self, _far_certificate: &[u8], _initiator_component: &[u8]) -> u32 {
+        1
+    }
+
     /// Answers an initiator's keying component: a pure function of its arguments, which may take milliseconds, and less
     /// with a [prepared](Self::prepare) key, which is used or thrown away.
     ///

@@ -186,6 +186,6 @@ pub fn discriminator(args: &ProfileArgs, connect: &Connect, uri: &Uri) -> Result
 #[must_use]
 pub fn group_with(far_certificate: &[u8]) -> Option<Group> {
     let far = Certificate::parse(far_certificate).ok()?;
-    // The order of preference of the default profile.
-    [Group::Modp2048, Group::Modp4096].into_iter().find(|group| far.groups().any(|id| id == group.id()))
+    // The initiator takes the first group of the responder's list that it has; the default profile has one.
+    far.groups().filter_map(Group::from_id).find(|group| *group == Group::Modp2048)
 }

@@ -13,7 +13,7 @@ fn endpoint(name: &str) -> (Endpoint, smol::Task<std::io::Result<()>>) {
     let local = "127.0.0.1:0".parse().unwrap();
     let mut config = EndpointConfig::default();
     // On a thread of their own, as a server would have it.
-    config.max_key_agreements = 2;
+    config.max_waiting_key_agreements = 2;
     let (endpoint, driver) = Endpoint::bind(config, profile, &[local]).unwrap();
     (endpoint, smol::spawn(driver))
 }

@@ -150,8 +150,10 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let (profile, rng) = (Faulty(PlainProfile::new(b"near"), Arc::clone(&asked)), crate::system_rng().unwrap());
         let mut config = EndpointConfig::default();
-        (config.max_key_agreements, config.max_prepared_keys) = (1, 3);
-        (Endpoint::new(config, Arc::new(profile), rng, Instant::ORIGIN).unwrap(), asked)
+        (config.max_waiting_key_agreements, config.max_prepared_keys) = (1, 3);
+        let mut endpoint = Endpoint::new(config, Arc::new(profile), rng, Instant::ORIGIN).unwrap();
+        endpoint.offload_key_agreements();
+        (endpoint, asked)
     }
 
     #[test]

@@ -136,14 +136,15 @@ impl Pump {
         self.segmentation = on;
     }
 
-    /// Has another thread compute the key agreements that the endpoint hands out
-    /// ([`max_key_agreements`](rtmfp_core::EndpointConfig::max_key_agreements)), and `wake` called there whenever one is
-    /// done: call [`turn`](Self::turn) soon then. Without it a turn computes one itself, after everything else. The
-    /// drivers call this; without effect if the endpoint hands out none.
+    /// Has another thread compute key agreements, and `wake` called there whenever one is done: call
+    /// [`turn`](Self::turn) soon then. The drivers call this. Without effect if
+    /// [`max_waiting_key_agreements`](rtmfp_core::EndpointConfig::max_waiting_key_agreements) is 0: each is computed in
+    /// the turn that needs it then.
     ///
     /// # Errors
     /// As the system tells, if a thread cannot be started.
     pub fn compute_elsewhere(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
+        self.endpoint.offload_key_agreements();
         if self.endpoint.hands_out_key_agreements() && self.agreements.is_none() {
             self.agreements = Some(Agreements::start(wake)?);
         }

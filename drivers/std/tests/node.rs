@@ -185,7 +185,7 @@ fn every_socket_is_waited_for_however_many_there_are() {
 fn sessions_open_when_key_agreements_are_handed_out() {
     let node = || {
         let mut config = EndpointConfig::default();
-        config.max_key_agreements = 2;
+        config.max_waiting_key_agreements = 2;
         let keys = StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap());
         let profile = FlashProfile::builder().static_keys(keys).build(&mut *system_rng().unwrap()).unwrap();
         let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();

@@ -123,11 +123,11 @@ impl Observer for Watch {
             }
         }
         if record.what == What::Delivered {
-            self.amplification.got(record.place, packet.src, bytes);
+            self.amplification.got(record.time, record.place, packet.src, bytes);
         }
         if record.what == What::Sent {
             // There are other limits on what goes where an introducer says.
-            let fault = self.amplification.sent(record.place, packet.dst, bytes);
+            let fault = self.amplification.sent(record.time, record.place, packet.dst, bytes);
             if let Some(fault) = fault.filter(|_| !self.referee.is_introduced(packet.dst)) {
                 self.referee.breach(&fault);
             }

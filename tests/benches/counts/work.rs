@@ -98,8 +98,8 @@ fn crowded(sessions: u32) -> (Endpoint, RawPeer, Instant) {
     let now = Instant::from_millis(1_000);
     let mut config = EndpointConfig::default();
     config.max_sessions = 200_000;
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
     config.max_hello_replies_per_second = u32::MAX;
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;

@@ -54,8 +54,9 @@ fn a_sniffer_beside_the_path_ends_no_session() {
 
 #[test]
 fn a_sniffer_beside_the_path_keeps_nobody_from_coming_back() {
-    let config = EndpointConfig::default;
-    let mut pair = Pair::named(2, &[("alice", config()), ("bob", config())]);
+    // He has his cookies at once.
+    let bob = EndpointConfig { max_hello_replies_per_source: 1_000, ..EndpointConfig::default() };
+    let mut pair = Pair::named(2, &[("alice", EndpointConfig::default()), ("bob", bob)]);
     // His claims are there before any session, and all the while.
     for number in 1..=100 {
         pair.claim(address(A), B, b"alice", number);
@@ -145,8 +146,8 @@ fn an_opening_ends_within_a_round_trip_if_its_far_end_has_opened_a_session_alrea
 fn steps_with(claims: u32) -> [usize; 3] {
     let config = EndpointConfig {
         introduce: true,
-        max_keyings_per_second: u32::MAX,
-        max_keyings_per_source: u32::MAX,
+        max_keying_units_per_second: u32::MAX,
+        max_keying_units_per_source: u32::MAX,
         max_hello_replies_per_second: u32::MAX,
         max_hello_replies_per_source: u32::MAX,
         max_excess_reply_bytes: u32::MAX,

@@ -8,11 +8,12 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address, startup_datagram};
 use crate::EndpointConfig;
+use crate::endpoint::demux::startup_chunks;
 use crate::event::Event;
 use crate::profile::CryptoProfile;
 use crate::profile::plain::PlainProfile;
 use crate::transmit::TransmitBuf;
-use crate::wire::{EncodeChunk, InitiatorHello, Mode, PacketFragment, PacketHeader, PacketWriter, session_id};
+use crate::wire::{Chunk, EncodeChunk, InitiatorHello, Mode, PacketFragment, PacketHeader, PacketWriter, session_id};
 
 /// A certificate, which in the plain profile is a name, that makes an IIKeying of several datagrams.
 fn large() -> String {
@@ -118,4 +119,47 @@ fn fragments_within_fragments_are_not_put_together() {
     let mut buf = TransmitBuf::new(1);
     assert_eq!(pair.nodes[B].endpoint.poll_transmit(pair.now, &mut buf), None);
     assert_eq!(pair.nodes[B].endpoint.stats().dropped_wrong_mode, 1);
+}
+
+/// §3.4: fragments belong together by source address.
+#[test]
+fn fragments_from_two_addresses_make_no_packet() {
+    let mut pair = Pair::new(5);
+    let plain = hello(Mode::Startup);
+    let (one, two) = plain.split_at(10);
+    let piece = |number, fragment| PacketFragment {
+        more_fragments: number == 0,
+        packet_id: 7,
+        fragment_number: number,
+        fragment,
+    };
+    let other = core::net::SocketAddr::new(address(A).ip(), 9);
+    pair.inject(address(A), B, 0, &piece(0, one));
+    pair.inject(other, B, 0, &piece(1, two));
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::ResponderHello, Some(B), None).len(), 0);
+    pair.inject(address(A), B, 0, &piece(1, two));
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::ResponderHello, Some(B), None).len(), 1);
+}
+
+/// Whoever sees a large startup packet on its way can send other fragments in its place, and be first.
+#[test]
+fn a_session_opens_though_every_packet_has_a_forged_fragment_before_it() {
+    let long = String::from_utf8(vec![b'x'; 3_000]).unwrap();
+    let mut pair = Pair::named(6, &[(&long, EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    pair.open_to(A, "bob", &[B]);
+    let mut seen = 0;
+    for _ in 0..400 {
+        pair.run_for_millis(1);
+        for index in seen..pair.log.len() {
+            let Some((_, plain)) = pair.log[index].1.plain().filter(|_| pair.log[index].1.from == address(A)) else {
+                continue;
+            };
+            let Some(Ok(Chunk::PacketFragment(right))) = startup_chunks(&plain).unwrap().next() else { continue };
+            pair.inject(address(A), B, 0, &PacketFragment { fragment: &[7; 100], ..right });
+        }
+        seen = pair.log.len();
+    }
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 1);
 }

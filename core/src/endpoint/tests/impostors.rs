@@ -133,7 +133,7 @@ fn a_copy_of_the_keying_keeps_no_session_from_its_far_end() {
     pair.run_for_millis(76);
     let seen = pair.sent_of(Kind::InitiatorKeying, Some(B), Some(A))[0];
     let (_, seen) = pair.log[seen].1.plain().unwrap();
-    pair.inject(address(IMPOSTOR), A, 0, &InitiatorHello { discriminator: b"intro", tag: b"tag" });
+    pair.inject(address(IMPOSTOR), A, 0, &InitiatorHello { discriminator: b"intro", tag: b"the tag." });
     pair.run_for_millis(1);
     let answer = pair.sent_of(Kind::ResponderHello, Some(A), Some(IMPOSTOR))[0];
     let (_, answer) = pair.log[answer].1.plain().unwrap();

@@ -104,7 +104,7 @@ fn hellos_for_others_wait_in_limited_number_and_size_and_are_untold_unless_wante
     for (wanted, told) in [(0, 0), (2, 2)] {
         let config = EndpointConfig { max_unmatched_hellos: wanted, ..EndpointConfig::default() };
         let mut pair = Pair::with_config(4, config);
-        pair.inject(address(A), B, 0, &InitiatorHello { discriminator: &[b'x'; 3_000], tag: b"huge" });
+        pair.inject(address(A), B, 0, &InitiatorHello { discriminator: &[b'x'; 3_000], tag: b"the huge" });
         for _ in 0..10 {
             pair.inject(address(A), B, 0, &InitiatorHello { discriminator: b"carol", tag: b"12345678" });
         }
@@ -132,8 +132,12 @@ fn an_introducer_does_not_introduce_whom_it_does_not_know_or_no_longer_knows() {
     pair.open_to(A, "bob", &[INTRO]);
     pair.run_for_millis(100);
     assert_eq!(pair.sent_of(Kind::Redirect, Some(INTRO), None).len(), 0);
-    let hello =
-        UnmatchedHello { path: super::pair::path_to(A), discriminator: (&b"bob"[..]).into(), tag: (&b"t"[..]).into() };
+    let hello = UnmatchedHello {
+        path: super::pair::path_to(A),
+        discriminator: (&b"bob"[..]).into(),
+        tag: (&b"t"[..]).into(),
+        datagram_len: 100,
+    };
     assert!(!pair.nodes[INTRO].endpoint.forward(pair.now, &hello, to_bob));
     assert_eq!(Vec::from_iter(pair.nodes[INTRO].endpoint.session_named(b"bob")), []);
 }

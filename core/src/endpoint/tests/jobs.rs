@@ -11,7 +11,7 @@ use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{CloseMode, EndpointConfig, FlowOptions, SessionState};
 
 fn config(jobs: usize) -> EndpointConfig {
-    EndpointConfig { max_key_agreements: jobs, ..EndpointConfig::default() }
+    EndpointConfig { max_waiting_key_agreements: jobs, ..EndpointConfig::default() }
 }
 
 /// All jobs that a node has.
@@ -103,13 +103,14 @@ fn jobs_wait_in_limited_number() {
     assert_eq!(pair.nodes[5].endpoint.sessions().count(), 5, "the others at a later attempt");
 }
 
-/// A hundred addresses of one place send a keying each.
-fn fill_from(addresses: impl Iterator<Item = SocketAddr>) {
-    let nodes = [("mallory", config(0)), ("alice", config(0)), ("server", config(8))];
-    let mut pair = Pair::named(11, &nodes);
-    let server = 2;
-    for (session_id, from) in (1..=100).zip(addresses) {
-        pair.inject(from, server, 0, &InitiatorHello { discriminator: b"server", tag: b"tag" });
+/// As many addresses as there are send a keying each to an endpoint whose queue has `room`. It, and how many it refused.
+fn fill_from(room: usize, addresses: impl Iterator<Item = SocketAddr>) -> (Pair, u64) {
+    // So that all have their cookies at once.
+    let server_config = EndpointConfig { max_hello_replies_per_source: 1_000, ..config(room) };
+    let mut pair = Pair::named(11, &[("mallory", config(0)), ("alice", config(0)), ("server", server_config)]);
+    pair.nodes[SERVER].endpoint.offload_key_agreements();
+    for (session_id, from) in (1..).zip(addresses) {
+        pair.inject(from, SERVER, 0, &InitiatorHello { discriminator: b"server", tag: b"the tag." });
         pair.run_for_millis(1);
         let (_, plain) = pair.log.last().unwrap().1.plain().unwrap();
         let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&plain).unwrap().next() else {
@@ -119,24 +120,42 @@ fn fill_from(addresses: impl Iterator<Item = SocketAddr>) {
         let signed = InitiatorKeying::signed_parameters(session_id, cookie_echo, certificate, component);
         let keying =
             InitiatorKeying { session_id, cookie_echo, certificate, component, signature: b"X", signed: &signed };
-        pair.inject(from, server, 0, &keying);
+        pair.inject(from, SERVER, 0, &keying);
     }
-    assert_eq!(pair.nodes[server].endpoint.stats().over_limit, 96);
-    pair.open_to(B, "server", &[server]);
+    let refused = pair.nodes[SERVER].endpoint.stats().over_limit;
+    (pair, refused)
+}
+
+const SERVER: usize = 2;
+
+fn leaves_jobs_to_others(addresses: impl Iterator<Item = SocketAddr>) {
+    let (mut pair, refused) = fill_from(8, addresses);
+    assert_eq!(refused, 96);
+    pair.open_to(B, "server", &[SERVER]);
     pair.run_for_millis(100);
-    assert_eq!(pair.nodes[server].endpoint.stats().over_limit, 96, "there is room for another host");
-    assert_eq!(jobs(&mut pair, server).len(), 5);
+    assert_eq!(pair.nodes[SERVER].endpoint.stats().over_limit, 96, "there is room for another host");
+    assert_eq!(jobs(&mut pair, SERVER).len(), 5);
+}
+
+/// Twenty clients in an office did not get in within 100 s.
+#[test]
+fn an_office_of_clients_at_one_address_is_served_at_once() {
+    let office = (1..=90).map(|port| SocketAddr::new(address(A).ip(), port));
+    let (mut pair, refused) = fill_from(EndpointConfig::default().max_waiting_key_agreements, office);
+    assert_eq!((refused, jobs(&mut pair, SERVER).len()), (0, 90));
 }
 
 /// A host has one address for each port, and so could have as many jobs as there may be, for as long as it liked.
 #[test]
 fn a_host_with_many_ports_leaves_jobs_to_others() {
-    fill_from((1..=100).map(|port| SocketAddr::new(address(A).ip(), port)));
+    leaves_jobs_to_others((1..=100).map(|port| SocketAddr::new(address(A).ip(), port)));
 }
 
 #[test]
 fn a_site_with_many_networks_leaves_jobs_to_others() {
-    fill_from((1..=100).map(|net| SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, 1).into(), 1_935)));
+    leaves_jobs_to_others(
+        (1..=100).map(|net| SocketAddr::new(Ipv6Addr::new(0x2001, 0xdb8, 0, net, 0, 0, 0, 1).into(), 1_935)),
+    );
 }
 
 /// Results for what is over, and results of another endpoint, open nothing and are counted.

@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::cookies::keyings;
@@ -80,10 +81,44 @@ fn keyings_are_repeated_at_growing_intervals() {
     let times: Vec<u128> =
         sent.iter().map(|index| pair.log[*index].0.saturating_duration_since(start).as_millis()).collect();
     let expected = [0, 1_000, 3_500, 7_500, 13_000, 20_000, 28_500, 38_500, 50_000, 63_000, 77_500, 93_500];
-    assert_eq!(times, expected.map(|at| at + 50));
-    assert_eq!(pair.sent_of(Kind::Hello, Some(A), None).len(), 1, "no more hellos");
+    // From the fourth on, each waits for the answer to another hello.
+    let round_trips = |index| if index < 3 { 50 } else { 100 };
+    let expected: Vec<_> = expected.iter().enumerate().map(|(index, at)| at + round_trips(index)).collect();
+    assert_eq!(times, expected);
+    assert_eq!(pair.sent_of(Kind::Hello, Some(A), None).len(), 1 + 9);
     pair.run_for_millis(1);
     assert_eq!(pair.nodes[A].events, [Event::SessionFailed { session, reason: OpenFailure::TimedOut }]);
+}
+
+/// Whoever got the hello can name any address with his answer, and it was sent twelve keyings.
+#[test]
+fn one_answer_to_a_hello_brings_three_keyings_and_another_answer_one_more() {
+    let mut pair = Pair::new(13);
+    pair.fate = Box::new(|_| vec![]);
+    pair.open(A);
+    pair.flush();
+    let (tag, victim) = (tag(&pair, 0), SocketAddr::from(([203, 0, 113, 5], 53)));
+    let hello = ResponderHello { tag_echo: &tag, cookie: &[0; 64], certificate: b"bob" };
+    pair.inject(victim, A, 0, &hello);
+    let keyings = |pair: &Pair| pair.log.iter().filter(|(_, sent)| sent.to == victim).count();
+    for _ in 0..100 {
+        pair.inject(victim, A, 0, &hello);
+    }
+    pair.flush();
+    assert_eq!(keyings(&pair), 1, "the same answer again, unasked, brings nothing");
+    pair.run_for_millis(7_000);
+    assert_eq!(keyings(&pair), 3);
+    let hellos = pair.sent_of(Kind::Hello, Some(A), Some(B)).len();
+    pair.run_for_millis(1_000);
+    assert_eq!(pair.sent_of(Kind::Hello, Some(A), Some(B)).len(), hellos + 1, "it asks those whom it knows");
+    for _ in 0..100 {
+        pair.inject(victim, A, 0, &hello);
+    }
+    pair.flush();
+    assert_eq!(keyings(&pair), 4);
+    pair.run_for_millis(90_000);
+    assert_eq!(keyings(&pair), 4);
+    assert!(pair.nodes[A].endpoint.by_tag.is_empty());
 }
 
 #[test]

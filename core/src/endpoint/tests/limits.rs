@@ -8,12 +8,16 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use chacha20::ChaCha20Rng;
+use rand_core::SeedableRng as _;
+
 use super::pair::{A, B, Kind, Pair, address, path_to, startup_datagram};
 use super::redirect::tag;
 use crate::endpoint::demux::startup_chunks;
 use crate::error::OpenError;
 use crate::event::Event;
 use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX, DATAGRAM_MAX};
+use crate::profile::flash::{Group, StaticKeys};
 use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{EndpointConfig, Target};
 
@@ -75,7 +79,7 @@ fn neither_end_has_more_sessions_than_it_is_allowed() {
 
 #[test]
 fn key_agreements_for_strangers_are_rationed() {
-    let server = EndpointConfig { max_keyings_per_second: 3, ..EndpointConfig::default() };
+    let server = EndpointConfig { max_keying_units_per_second: 3, ..EndpointConfig::default() };
     let names = ["a", "b", "c", "d", "e"];
     let mut nodes: Vec<_> = names.iter().map(|name| (*name, EndpointConfig::default())).collect();
     nodes.push(("server", server));
@@ -106,7 +110,7 @@ fn components_and_signatures_that_may_wait_are_of_sensible_length() {
     for (component, signature, over_limit) in
         [(COMPONENT_MAX, 1, 0), (COMPONENT_MAX + 1, 1, 1), (8, COMPONENT_MAX, 0), (8, COMPONENT_MAX + 1, 1)]
     {
-        let server = EndpointConfig { max_key_agreements: 4, ..EndpointConfig::default() };
+        let server = EndpointConfig { max_waiting_key_agreements: 4, ..EndpointConfig::default() };
         let mut pair = Pair::named(9, &[("alice", EndpointConfig::default()), ("bob", server)]);
         pair.open(A);
         pair.run_for_millis(60);
@@ -143,7 +147,8 @@ fn packets_that_overtake_the_keying_and_are_too_large_are_not_kept() {
 
 #[test]
 fn one_source_does_not_use_up_the_key_agreements_of_all() {
-    let server = EndpointConfig { max_keyings_per_source: 3, max_keyings_per_second: 5, ..EndpointConfig::default() };
+    let server =
+        EndpointConfig { max_keying_units_per_source: 3, max_keying_units_per_second: 5, ..EndpointConfig::default() };
     let client = EndpointConfig::default;
     let mut pair = Pair::named(7, &[("mallory", client()), ("alice", client()), ("server", server)]);
     pair.fate = Box::new(|datagram| {
@@ -161,7 +166,7 @@ fn one_source_does_not_use_up_the_key_agreements_of_all() {
 
 #[test]
 fn one_address_has_one_job_at_a_time() {
-    let server = EndpointConfig { max_key_agreements: 4, ..EndpointConfig::default() };
+    let server = EndpointConfig { max_waiting_key_agreements: 4, ..EndpointConfig::default() };
     let client = EndpointConfig::default;
     let mut pair = Pair::named(8, &[("mallory", client()), ("alice", client()), ("server", server)]);
     pair.open_to(A, "server", &[2]);
@@ -174,12 +179,14 @@ fn one_address_has_one_job_at_a_time() {
 #[test]
 fn strangers_get_three_times_what_they_send_and_a_limited_number_of_bytes_more() {
     for excess in [0, 20_000] {
-        let config = EndpointConfig { max_excess_reply_bytes: excess, ..EndpointConfig::default() };
+        let (max_excess_reply_bytes, max_excess_reply_bytes_per_source) = (excess, excess);
+        let config =
+            EndpointConfig { max_excess_reply_bytes, max_excess_reply_bytes_per_source, ..EndpointConfig::default() };
         let mut pair = Pair::with_config(4, config);
         pair.fate = Box::new(|_| vec![]);
         let mut came = 0;
         // Some hellos are as short as can be, some as long as they are from this implementation, some longer.
-        for (n, tag_len) in (0..6_000u32).zip([1, 16, 60].into_iter().cycle()) {
+        for (n, tag_len) in (0..6_000u32).zip([8, 16, 60].into_iter().cycle()) {
             let hello = startup_datagram(0, &InitiatorHello { discriminator: b"bob", tag: &vec![7; tag_len] });
             came += hello.len();
             let _ = pair.deliver(SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 1_935)), address(B), hello);
@@ -192,14 +199,29 @@ fn strangers_get_three_times_what_they_send_and_a_limited_number_of_bytes_more()
     }
 }
 
+/// Hellos are padded.
+#[test]
+fn answers_with_the_largest_usual_certificate_are_no_larger_than_is_free() {
+    let config = EndpointConfig { max_excess_reply_bytes: 0, ..EndpointConfig::default() };
+    let mut pair = Pair::flash_configured(5, &config, |index, builder| {
+        let mut rng = ChaCha20Rng::from_seed([index as u8; 32]);
+        builder.static_keys(StaticKeys::generate(&Group::ALL, &mut rng))
+    });
+    let session = pair.open(A);
+    pair.run_for_millis(200);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    let [hello, answer] = [0, 1].map(|index| pair.log[index].1.bytes.len());
+    assert!(answer > 1_200 && answer <= 3 * hello, "{answer} bytes for {hello}");
+}
+
 /// The default certificate has a fresh key each time, so that it is short.
 #[test]
-fn a_default_certificate_costs_few_bytes_beyond_three_times_the_hello() {
+fn an_answer_with_a_default_certificate_is_shorter_than_the_hello() {
     let mut pair = Pair::flash(5);
     pair.open(A);
     pair.run_for_millis(40);
     let [hello, answer] = [0, 1].map(|index| pair.log[index].1.bytes.len());
-    assert!(answer <= 4 * hello, "{answer} bytes for {hello}");
+    assert!(answer <= hello, "{answer} bytes for {hello}");
 }
 
 #[test]

@@ -189,7 +189,12 @@ impl Pair {
         let now = Instant::from_millis(1_000);
         let nodes = nodes.into_iter().enumerate().map(|(index, (profile, discriminator, config))| {
             let rng = Box::new(Self::rng(seed, index));
-            let endpoint = Endpoint::new(config, profile, rng, now).unwrap();
+            // Tests that set it compute them by hand.
+            let offloads = config.max_waiting_key_agreements != EndpointConfig::default().max_waiting_key_agreements;
+            let mut endpoint = Endpoint::new(config, profile, rng, now).unwrap();
+            if offloads {
+                endpoint.offload_key_agreements();
+            }
             Node { endpoint, address: address(index), aliases: Vec::new(), discriminator, events: Vec::new() }
         });
         let fate: Fate = Box::new(|_| alloc::vec![Duration::from_millis(25)]);

@@ -8,7 +8,7 @@ use crate::event::Event;
 use crate::{EndpointConfig, SessionState};
 
 fn config(keys: usize) -> EndpointConfig {
-    EndpointConfig { max_key_agreements: 4, max_prepared_keys: keys, ..EndpointConfig::default() }
+    EndpointConfig { max_waiting_key_agreements: 4, max_prepared_keys: keys, ..EndpointConfig::default() }
 }
 
 fn flash(seed: u8, keys: usize) -> Pair {
@@ -106,7 +106,7 @@ fn a_profile_that_makes_none_is_asked_once() {
 
 #[test]
 fn keys_are_made_only_where_jobs_are_handed_out() {
-    let none = EndpointConfig { max_key_agreements: 0, ..config(1) };
+    let none = EndpointConfig { max_waiting_key_agreements: 0, ..config(1) };
     assert_eq!(none.validate().unwrap_err().field, "max_prepared_keys");
     assert_eq!(config(65_537).validate().unwrap_err().field, "max_prepared_keys");
     assert!(config(65_536).validate().is_ok());

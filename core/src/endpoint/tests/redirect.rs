@@ -13,7 +13,14 @@ fn destination(text: &str) -> Address {
     Address { origin: AddressOrigin::Observed, socket: text.parse().unwrap() }
 }
 
-fn many(count: u16) -> Vec<Address> {
+/// As many hosts.
+fn many(count: u8) -> Vec<Address> {
+    let socket = |host| SocketAddr::from(([203, 0, 113, host], 1_000));
+    (0..count).map(|host| Address { origin: AddressOrigin::Observed, socket: socket(host) }).collect()
+}
+
+/// As many ports of one host.
+fn ports(count: u16) -> Vec<Address> {
     let socket = |port| SocketAddr::from(([203, 0, 113, 5], 1_000 + port));
     (0..count).map(|port| Address { origin: AddressOrigin::Observed, socket: socket(port) }).collect()
 }
@@ -75,6 +82,45 @@ fn redirects_add_candidates_up_to_24_and_an_opening_sends_no_more_hellos_than_th
     assert_eq!(hello_targets(&pair).len(), 24 * 12, "each has its twelve turns in 95 s");
     assert!(pair.nodes[A].endpoint.index.is_empty() && pair.nodes[A].endpoint.by_tag.is_empty());
     assert_eq!(pair.nodes[A].endpoint.poll_timeout(), None);
+}
+
+/// A redirect of 196 bytes had 276 hellos sent to one host.
+#[test]
+fn redirects_bring_three_candidates_of_one_host_at_most() {
+    let (mut pair, tag) = opening(6);
+    for _ in 0..10 {
+        pair.inject(address(B), A, 0, &Redirect::new(&tag, &ports(23)));
+        let network: Vec<_> = (1..9).map(|host| destination(&alloc::format!("[2001:db8::{host}]:1935"))).collect();
+        pair.inject(address(B), A, 0, &Redirect::new(&tag, &network));
+    }
+    pair.run_for_millis(100_000);
+    let sent = |is: fn(&SocketAddr) -> bool| hello_targets(&pair).into_iter().filter(is).count();
+    assert_eq!(sent(|to| to.ip() == many(6)[5].socket.ip()), 3 * 12);
+    assert_eq!(sent(SocketAddr::is_ipv6), 3 * 12);
+}
+
+/// Whoever many turn to could have them all call one host at one instant.
+#[test]
+fn hellos_to_an_address_that_redirects_name_are_limited_and_spread() {
+    let config = crate::EndpointConfig { max_probes_per_host: 20, ..crate::EndpointConfig::default() };
+    let mut pair = Pair::with_config(7, config);
+    pair.fate = Box::new(|_| vec![]);
+    for _ in 0..500 {
+        pair.open(A);
+    }
+    pair.flush();
+    let tags: Vec<_> = (0..500).map(|index| self::tag(&pair, index)).collect();
+    let victim = ports(1);
+    for tag in &tags {
+        pair.inject(address(B), A, 0, &Redirect::new(tag, &victim));
+    }
+    for second in 0..20 {
+        let before = hello_targets(&pair).iter().filter(|to| **to == victim[0].socket).count();
+        pair.run_for_millis(1_000);
+        let sent = hello_targets(&pair).iter().filter(|to| **to == victim[0].socket).count() - before;
+        assert!(sent <= 40, "{sent} in second {second}");
+        assert!(second > 0 || sent >= 20);
+    }
 }
 
 #[test]

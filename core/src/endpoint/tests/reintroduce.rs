@@ -8,6 +8,7 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address};
 use crate::event::Event;
+use crate::wire::{Address, AddressOrigin, Redirect};
 use crate::{EndpointConfig, FlowOptions, InterfaceId, SendFlowHandle, SessionHandle};
 
 const INTRO: usize = 2;
@@ -106,4 +107,32 @@ fn hellos_to_introducers_are_repeated_on_the_schedule_of_hellos_only() {
     pair.run_for_millis(20_000);
     let asked = pair.sent_of(Kind::Hello, Some(A), Some(INTRO)).len();
     assert!((4..=6).contains(&asked), "{asked} hellos in 20 s");
+}
+
+/// An introducer that many peers ask for each other could have them all ping one address.
+#[test]
+fn a_session_that_is_looked_for_pings_few_addresses_a_second_whatever_introducers_say() {
+    let (mut pair, _, flow) = talking(6);
+    pair.fate = Box::new(|_| vec![]);
+    pair.log.clear();
+    say(&mut pair, flow);
+    pair.run_for_millis(6_000);
+    let asked = pair.sent_of(Kind::Hello, Some(A), Some(INTRO))[0];
+    let tag = super::redirect::tag(&pair, asked);
+    let victim = |port| SocketAddr::from(([203, 0, 113, 5], port));
+    let pings = |pair: &Pair| pair.log.iter().filter(|(_, sent)| sent.to.ip() == victim(1).ip()).count();
+    for second in 1..=5 {
+        for redirect in 0..10_000 {
+            let addresses = [0, 1, 2, 3].map(|port| {
+                let socket = victim(1 + redirect % 1_000 * 4 + port);
+                Address { origin: AddressOrigin::Observed, socket }
+            });
+            pair.inject(address(INTRO), A, 0, &Redirect::new(&tag, &addresses));
+            // What waits to be sent does not bound it.
+            pair.flush();
+        }
+        assert!(pings(&pair) <= 6 * second, "{} pings in second {second}", pings(&pair));
+        pair.run_for_millis(1_000);
+    }
+    assert!(pings(&pair) >= 6);
 }

@@ -127,12 +127,12 @@ fn a_hello_for_somebody_else_is_not_answered() {
 fn a_hello_leaves_nothing_behind_and_floods_are_answered_at_the_configured_rate() {
     let config = EndpointConfig { max_hello_replies_per_second: 50, ..EndpointConfig::default() };
     let mut pair = Pair::with_config(7, config);
+    let all_differ = |n: u32| core::net::SocketAddr::from(((0x0a00_0000 + n).to_be_bytes(), 1_935));
     pair.open(A);
     pair.flush();
     let hello = capture_first(&mut pair);
-    for port in 0..5_000 {
-        let from = core::net::SocketAddr::from(([198, 51, 100, 7], 1_024 + port));
-        let _ = pair.deliver(from, address(B), hello.clone());
+    for n in 0..5_000 {
+        let _ = pair.deliver(all_differ(n), address(B), hello.clone());
     }
     assert_eq!(pair.nodes[B].endpoint.sessions().count(), 0);
     assert_eq!(pair.nodes[B].endpoint.poll_timeout(), None);

@@ -40,9 +40,9 @@ pub(super) fn initiate(
     rng: &mut dyn CryptoRng,
 ) -> Result<Initiation, KeyingError> {
     let far = read_certificate(far_certificate)?;
-    let mut groups = profile.keys.groups().iter();
-    let shared = groups.find(|group| far.groups().any(|id| id == group.id()));
-    let group = *shared.ok_or(KeyingError::NothingInCommon)?;
+    // The responder's order: its list says what costs it least, and it pays for every stranger that knows its address.
+    let mut known = far.groups().filter_map(Group::from_id);
+    let group = known.find(|group| profile.keys.groups().contains(group)).ok_or(KeyingError::NothingInCommon)?;
     let static_key = far.static_key(group.id()).map(|key| PublicKey::accept(group, key)).transpose()?;
     let mut component = Vec::new();
     let private = match &profile.keys {
@@ -126,6 +126,12 @@ pub(super) fn respond(
     };
     let keys = session_keys(&secret, &component, initiator_component, &offers, &far.offers);
     Ok(Response { component, keys })
+}
+
+/// The group of an initiator's component, if it names one that is known here.
+pub(super) fn group_of(initiator_component: &[u8]) -> Option<Group> {
+    let component = Component::parse(initiator_component).ok()?;
+    Group::from_id(component.ephemeral_key.map_or(component.group_select, |(id, _)| Some(id))?)
 }
 
 fn read_certificate(bytes: &[u8]) -> Result<Certificate<'_>, KeyingError> {

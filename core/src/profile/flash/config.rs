@@ -27,7 +27,7 @@ const LONGEST_PASSWORD_ID: usize = 255;
 /// The most passwords to sign with, for the same reason.
 const MOST_SIGNATURES: usize = 4;
 
-/// Makes a [`FlashProfile`]. Without further settings: a certificate without hostname, a fresh key in group 14 or 16
+/// Makes a [`FlashProfile`]. Without further settings: a certificate without hostname, a fresh key in group 14
 /// for each session, and an HMAC of 16 bytes and session sequence numbers both sent and required of the far end.
 #[derive(Clone, Debug)]
 #[must_use]
@@ -50,7 +50,7 @@ impl Default for Builder {
         Self {
             hostname: None,
             accepts_ancillary_data: false,
-            groups: [Group::Modp2048, Group::Modp4096].into(),
+            groups: [Group::Modp2048].into(),
             groups_chosen: false,
             static_keys: None,
             rules: Rules {
@@ -81,11 +81,10 @@ impl Builder {
         self
     }
 
-    /// The groups for fresh keys in order of preference, at least one and none twice; 14 and 16 unless set. As
-    /// initiator the first that the far end has is used, as responder whichever of them the far end chose. A key
-    /// agreement in group 14 costs three times one in group 2, and in group 16 seven times one in group 14: a server
-    /// that many join at once does best with 14 alone, and with its key agreements
-    /// [handed out](crate::EndpointConfig::max_key_agreements).
+    /// The groups for fresh keys, at least one and none twice; 14 alone unless set. As initiator, the first of the
+    /// responder's list that is one of these is used. As responder, this is that list, in order of preference, and the
+    /// far end may choose any of it. A key agreement in group 14 costs three times one in group 2, and in group 16 five
+    /// to seven times one in group 14, so whoever lists group 16 lets strangers cause that much more work.
     /// With [static keys](Self::static_keys) this has no effect.
     pub fn groups(mut self, groups: &[Group]) -> Self {
         self.groups = groups.to_vec();

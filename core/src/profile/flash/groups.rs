@@ -55,6 +55,14 @@ impl Group {
         }
     }
 
+    /// What a key agreement costs, in units of [`respond_cost`](crate::profile::CryptoProfile::respond_cost).
+    pub(super) const fn cost(self) -> u32 {
+        match self {
+            Self::Modp1024 | Self::Modp1536 | Self::Modp2048 => 1,
+            Self::Modp4096 => 5,
+        }
+    }
+
     /// Length of private exponents in bits. RFC 7425 sets none. RFC 3526 §8 has two estimates of each group's strength,
     /// and exponents of twice that: 220 or 320 bits for group 14, 300 or 480 for group 16. These are the lower ones,
     /// rounded up; groups 5 and, by the same measure, 2, which are weaker, have the higher. Longer exponents cost more.

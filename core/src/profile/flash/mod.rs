@@ -188,6 +188,11 @@ impl CryptoProfile for FlashProfile {
         agreement::initiate(self, far_certificate, prepared, rng)
     }
 
+    /// By the group that the initiator chose.
+    fn respond_cost(&self, _far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
+        agreement::group_of(initiator_component).map_or(1, Group::cost)
+    }
+
     fn respond(
         &self,
         far_certificate: &[u8],

@@ -78,7 +78,7 @@ pub struct Node {
 }
 
 impl Node {
-    /// An endpoint on the given local addresses; port 0 lets the system choose.
+    /// An endpoint on the given local addresses; port 0 lets the system choose. Key agreements have a thread of their own.
     ///
     /// # Errors
     /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a configuration

@@ -125,18 +125,33 @@ fn nothing_in_common() {
     assert_eq!(respond(&static_certificate(&good_key()), &component(|out| put_group_select(14, out))), nothing);
 }
 
-/// The initiator's order decides, among what the responder has.
+/// The responder pays for strangers, so its order decides, among what the initiator has.
 #[test]
-fn the_initiator_prefers() {
+fn the_first_usable_group_of_the_responders_list_is_chosen() {
     let initiator =
         FlashProfile::builder().groups(&[Group::Modp1536, GROUP, Group::Modp2048]).build(&mut rng(1)).unwrap();
     let chosen = |certificate: &str| {
         let component = initiator.initiate(&hex(certificate), None, &mut rng(2)).unwrap().component;
         crate::profile::flash::component::Component::parse(&component).unwrap().ephemeral_key.unwrap().0
     };
-    assert_eq!(chosen("02150e021502"), 2);
-    assert_eq!(chosen("02150e021502021505"), 5);
-    assert_eq!(chosen("02150e021510"), 14);
+    assert_eq!(chosen("02150e021502"), 14);
+    assert_eq!(chosen("021505021502"), 5);
+    assert_eq!(chosen("021510021502021505"), 2, "group 16 is not usable here");
+}
+
+/// Each session in group 16 costs several times one in group 14, and the far end decides.
+#[test]
+fn group_16_is_not_offered_unless_asked_for_and_costs_more() {
+    let certificate = FlashProfile::builder().build(&mut rng(1)).unwrap();
+    let parsed = crate::profile::flash::Certificate::parse(certificate.certificate()).unwrap();
+    assert_eq!(parsed.groups().collect::<Vec<_>>(), [14]);
+    let cost = |id| {
+        let ephemeral = component(|out| put_ephemeral_key(id, &[4; 8], out));
+        let chosen = component(|out| put_group_select(id, out));
+        [ephemeral, chosen].map(|component| certificate.respond_cost(&[], &component))
+    };
+    assert_eq!([2, 5, 14, 16].map(cost), [[1; 2], [1; 2], [1; 2], [5; 2]]);
+    assert_eq!(certificate.respond_cost(&[], b"garbage"), 1);
 }
 
 #[test]

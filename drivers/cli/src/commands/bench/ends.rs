@@ -32,9 +32,9 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
     config.max_hello_replies_per_second = u32::MAX;
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
-    config.max_key_agreements = common.key_agreements;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
+    config.max_waiting_key_agreements = common.key_agreements;
     config.session.max_datagram = common.datagram.into();
     config.session.recv_buffer = 4 << 20;
     config.session.send_buffer = 1 << 20;
