@@ -51,6 +51,7 @@ fn session(count: u64, victim: &Identity, peer: &Identity) -> isize {
     config.max_hello_replies_per_second = u32::MAX;
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
+    config.max_excess_reply_bytes_per_source = u32::MAX;
     config.max_keying_units_per_second = u32::MAX;
     config.max_keying_units_per_source = u32::MAX;
     let mut endpoint = endpoint(&config, victim);

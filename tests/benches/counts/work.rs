@@ -103,6 +103,7 @@ fn crowded(sessions: u32) -> (Endpoint, RawPeer, Instant) {
     config.max_hello_replies_per_second = u32::MAX;
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
+    config.max_excess_reply_bytes_per_source = u32::MAX;
     let profile = Arc::new(PlainProfile::new(b"server").pretend_authentic(true));
     let mut endpoint = Endpoint::new(config, profile, Box::new(TestRng(1)), now).unwrap();
     let mut last = None;

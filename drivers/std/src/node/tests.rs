@@ -193,7 +193,14 @@ fn flows_beyond_those_that_may_wait_are_rejected_even_if_the_first_are_over() {
 
 #[test]
 fn sessions_beyond_those_that_may_wait_are_closed() {
-    let mut server = Server::new(EndpointConfig::default());
+    // All call from one host at one moment.
+    let mut config = EndpointConfig::default();
+    config.max_hello_replies_per_source = u32::MAX;
+    config.max_excess_reply_bytes = u32::MAX;
+    config.max_excess_reply_bytes_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
+    let mut server = Server::new(config);
     let mut last = None;
     for _ in 0..WAITING_SESSIONS + 2 {
         last = Some(server.client());

@@ -32,6 +32,7 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
     config.max_hello_replies_per_second = u32::MAX;
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
+    config.max_excess_reply_bytes_per_source = u32::MAX;
     config.max_keying_units_per_second = u32::MAX;
     config.max_keying_units_per_source = u32::MAX;
     config.max_waiting_key_agreements = common.key_agreements;
