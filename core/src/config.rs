@@ -51,7 +51,7 @@ pub struct EndpointConfig {
     pub max_probes_per_session: u32,
     /// Work a second that peers' IIKeyings can cause, all together, in units that the profile defines
     /// ([`respond_cost`](crate::profile::CryptoProfile::respond_cost)): a key agreement of the Flash profile costs 1
-    /// with 2,048 bits (measured: 0.97 ms) and 5 with 4,096 bits (4.2 ms). Default 400, which is 0.39 of a processor.
+    /// with up to 2,048 bits (measured: 0.83 ms) and 5 with 4,096 bits (4.3 ms). Default 400: a third of a processor.
     pub max_keying_units_per_second: u32,
     /// Of these, for one source, and for larger networks as for
     /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source): whoever has a cookie can repeat it with
