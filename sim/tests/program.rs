@@ -105,3 +105,40 @@ fn whoever_reads_the_output_may_go() {
     assert_eq!(String::from_utf8_lossy(&output.stderr).matches("panicked").count(), 0);
     assert_eq!(output.status.code(), Some(0));
 }
+
+/// One line for each member of a crowd hid everything else: 1,501 lines for 500 nodes.
+#[test]
+fn a_verdict_that_is_the_same_for_many_is_one_line() {
+    let crowd = r#"
+name = "crowd"
+duration = "3s"
+expect = ["opens(peer->s) == 1", "messages(peer->s) == WANTED"]
+[node.s]
+[link.s]
+path = ["s", "net"]
+[crowd.peer]
+count = 40
+link = { path = ["*", "net"], both = { delay = "10ms" } }
+work = [{ kind = "messages", to = "s", count = 2 }]
+"#;
+    let passes = file("folded", "crowd.toml", &crowd.replace("WANTED", "2"));
+    let output = program(&["run", &passes]);
+    let lines: Vec<String> = told(&output).lines().map(str::to_owned).collect();
+    assert_eq!(lines.len(), 4, "{lines:#?}");
+    assert_eq!(lines[1].trim(), "ok  opens(peer->s) == 1   (1; 40 times)");
+    let fails = file("folded-fails", "crowd.toml", &crowd.replace("WANTED", "3"));
+    for command in ["run", "replay"] {
+        let output = program(&[command, &fails]);
+        let told = told(&output);
+        assert!(told.contains("NOT messages(peer1->s) == 3   (2)"), "{told}");
+        assert!(told.contains("NOT messages(peer->s) == 3   (2; 35 times)"), "{told}");
+        assert!(told.lines().count() < 20, "{told}");
+        assert_eq!(output.status.code(), Some(1));
+    }
+    let output = program(&["matrix", &passes]);
+    assert!(told(&output).lines().all(|line| line.matches(" | ").count() == 4), "{}", told(&output));
+    let html = PathBuf::from(&passes).with_extension("html");
+    program(&["report", &passes, "--output", &html.display().to_string()]);
+    let html = std::fs::read_to_string(html).unwrap();
+    assert_eq!(html.matches("opens(peer").count(), 2, "once as a verdict, and once in the scenario");
+}

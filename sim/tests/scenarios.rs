@@ -2,7 +2,7 @@
 #![cfg(feature = "files")]
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
-use rtmfp_sim::run::{Crypto, RunOptions, run};
+use rtmfp_sim::run::{Crypto, RunOptions, folded, run};
 use rtmfp_sim::scenario::{Scenario, builtin, builtins};
 
 /// The cases of a built-in scenario with its first seed.
@@ -137,4 +137,107 @@ fn glare_with_one_who_moved_makes_one_session() {
 #[test]
 fn a_late_keying_after_glare_makes_no_second_session() {
     found(include_str!("found/late-keying-after-glare.toml"));
+}
+
+/// Measures one expectation of two nodes, of which one sends a message every 100 ms for 10 s.
+fn measure(expect: &str, events: &str, both: &str) -> Option<i128> {
+    let text = format!(
+        r#"
+name = "steady"
+duration = "12s"
+work = [{{ kind = "messages", from = "a", to = "b", count = 100 }}]
+at = [{events}]
+expect = ["{expect}"]
+[node.a]
+[node.b]
+[link.wan]
+path = ["a", "b"]
+both = {{ {both} }}
+"#
+    );
+    let scenario = Scenario::parse(&text).expect("right");
+    run(&scenario, &RunOptions::new(1)).expect("it can be run").measured.first().expect("an expectation").value
+}
+
+const SECOND: i128 = 1_000_000_000;
+
+/// Only what came after the last event counted: a dead line before it was not seen.
+#[test]
+fn a_stall_before_the_last_event_is_seen() {
+    let dead = r#"delay = "10ms", loss = "random 100% during 3s..5s""#;
+    let step = r#"{ t = "8s", do = "clock-step", node = "a", by-ms = 1 }"#;
+    for events in ["", step] {
+        let stall = measure("stall(a->b) <= 200ms", events, dead).expect("there were deliveries");
+        assert!(stall >= 2 * SECOND, "{events}: {stall}");
+    }
+    let calm = measure("stall(a->b) <= 200ms", step, r#"delay = "10ms""#).expect("there were deliveries");
+    assert!(calm < SECOND / 4, "{calm}");
+}
+
+/// A transfer that stands still for ever has no second delivery to measure to.
+#[test]
+fn a_stall_that_does_not_end_is_seen() {
+    let down = r#"{ t = "4s", do = "link-down", link = "wan" }"#;
+    let stall = measure("stall(a->b) <= 200ms", down, r#"delay = "10ms""#).expect("there were deliveries");
+    assert!(stall >= 7 * SECOND, "{stall}");
+}
+
+/// A change of one direction leaves the other as it is, with what is on its way there.
+#[test]
+fn a_link_changes_in_the_direction_that_is_said() {
+    let both = r#"delay = "10ms""#;
+    let latency = |events: &str| measure("latency-max(a->b) <= 1s", events, both).expect("there were deliveries");
+    let change = |what: &str| latency(&format!(r#"{{ t = "4s", do = "link-change", link = "wan", {what} }}"#));
+    let usual = latency("");
+    assert_eq!(change(r#"down = { delay = "300ms" }"#), usual);
+    assert!(change(r#"up = { delay = "300ms" }"#) >= usual + SECOND * 29 / 100);
+    assert!(change(r#"both = { delay = "10ms" }, up = { delay = "300ms" }"#) >= usual + SECOND * 29 / 100);
+    // What was changed before stays when the other direction changes.
+    let two = r#"{ t = "4s", do = "link-change", link = "wan", up = { delay = "300ms" } },
+        { t = "5s", do = "link-change", link = "wan", down = { delay = "20ms" } }"#;
+    assert!(latency(two) >= usual + SECOND * 29 / 100);
+}
+
+#[test]
+fn what_is_wrong_with_a_change_of_a_link_is_said() {
+    let text = |what: &str| {
+        format!(
+            "name = \"x\"\nduration = \"1s\"\nat = [\n{{ t = \"1s\", do = \"link-change\", link = \"wan\"{what} }},\n]\n\
+             [node.a]\n[node.b]\n[link.wan]\npath = [\"a\", \"b\"]\n"
+        )
+    };
+    for (what, word) in [("", "needs `both`"), (", preset = \"tin-can\"", "tin-can"), (", sideways = {}", "sideways")] {
+        let error = Scenario::parse(&text(what)).expect_err(what).to_string();
+        assert!(error.contains(word) && error.contains("line 4"), "{what}: {error}");
+    }
+    let right = Scenario::parse(&text(", down = { mtu = \"1100B\" }")).expect("right");
+    assert_eq!(Scenario::parse(&right.to_toml()).expect("it reads what it writes"), right);
+}
+
+/// Works of a crowd to one node were all `peer1->s`, and their own names all the same.
+#[test]
+fn two_works_of_a_crowd_to_one_node_have_names() {
+    let text = r#"
+name = "crowd"
+duration = "5s"
+expect = [
+    "messages(peer.chat) == 3",
+    "messages(peer.file) == 2",
+    "messages(peer2.file) == 2",
+]
+[node.s]
+[link.s]
+path = ["s", "net"]
+[crowd.peer]
+count = 3
+link = { path = ["*", "net"], both = { delay = "10ms" } }
+work = [
+    { kind = "messages", name = "chat", to = "s", count = 3 },
+    { kind = "bulk", name = "file", to = "s", bytes = "2kB", size = "1kB" },
+]
+"#;
+    let outcome = run(&Scenario::parse(text).expect("right"), &RunOptions::new(1)).expect("it can be run");
+    assert!(outcome.passed(), "{:?}", outcome.failures);
+    assert_eq!(outcome.measured.len(), 7);
+    assert_eq!(folded(&outcome.measured).len(), 3);
 }

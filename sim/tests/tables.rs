@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use rtmfp_sim::run::{Crypto, RunOptions, run};
+use rtmfp_sim::run::{Crypto, RunOptions, Verdict, run};
 use rtmfp_sim::scenario::Scenario;
 
 /// What each expectation of a scenario measured, which must all have held.
@@ -14,7 +14,7 @@ fn measured(text: &str) -> Vec<String> {
     let scenario = Scenario::parse(text).expect(text);
     let outcome = run(&scenario, &RunOptions { crypto: Crypto::Toy, ..RunOptions::new(1) }).expect("it can be run");
     assert!(outcome.passed(), "{:?}\n{text}", outcome.failures);
-    outcome.measured.into_iter().map(|(_, value, _)| value).collect()
+    outcome.measured.iter().map(Verdict::shown).collect()
 }
 
 /// Compares a table with its file.

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtmfp_sim::TRACE_VERSION;
-use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, run as run_one};
+use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, folded, run as run_one};
 use rtmfp_sim::scenario::{Scenario, builtins, missing, seeds, units};
 
 use super::say::say;
@@ -97,12 +97,11 @@ fn describe(job: &Job, outcome: &Outcome) -> Line {
         "{verdict} {} hash={:032x} events={} sim-time={}",
         job.again, outcome.hash, outcome.records, outcome.end
     );
-    for failure in &outcome.failures {
-        let line = match failure {
-            Failure::Expectation(line) => format!("\n     expected {line}"),
-            Failure::Invariant(line) => format!("\n     invariant {line}"),
-        };
-        text.push_str(&line);
+    for failure in outcome.failures.iter().filter(|failure| matches!(failure, Failure::Invariant(_))) {
+        text.push_str(&format!("\n     {failure}"));
+    }
+    for verdict in folded(&outcome.measured).iter().filter(|verdict| !verdict.holds) {
+        text.push_str(&format!("\n     {verdict}"));
     }
     if code != PASSED {
         text.push_str(&format!("\n     rtmfp-sim run {}", job.again));

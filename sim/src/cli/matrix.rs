@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rtmfp_sim::run::{RunOptions, run};
+use rtmfp_sim::run::{Failure, RunOptions, Verdict, folded, range, run};
 
 use super::say::say;
 use super::source::load;
@@ -14,16 +14,14 @@ pub(super) fn matrix(name: &str) -> Done {
     let wrong = |error: &dyn core::fmt::Display| format!("{name}: {error}");
     let seeds = scenario.seed_range().map_err(|error| wrong(&error))?;
     let mut code = PASSED;
-    let heads: Vec<String> = scenario.expanded().expect.iter().map(ToString::to_string).collect();
+    let heads: Vec<String> = scenario.expect.iter().map(ToString::to_string).collect();
     say!("seed | case | {} | hash", heads.join(" | "));
     for case in scenario.cases().map_err(|error| wrong(&error))? {
         for &seed in &seeds {
             let outcome = run(&case.scenario, &RunOptions::new(seed)).map_err(|error| wrong(&error))?;
-            let cells: Vec<String> = outcome
-                .measured
-                .iter()
-                .map(|(_, value, holds)| if *holds { value.clone() } else { format!("{value} NOT") })
-                .collect();
+            // A crowd's expectation is one column.
+            let columns = outcome.measured.chunk_by(|a, b| a.written == b.written);
+            let cells: Vec<String> = columns.map(cell).collect();
             say!("{seed} | {} | {} | {:032x}", case.label(), cells.join(" | "), outcome.hash);
             code = code.max(match (outcome.passed(), outcome.broke_invariant()) {
                 (true, _) => PASSED,
@@ -35,6 +33,13 @@ pub(super) fn matrix(name: &str) -> Done {
     Ok(code)
 }
 
+/// What was measured for one expectation: a value, or of a crowd the least and the greatest.
+fn cell(verdicts: &[Verdict]) -> String {
+    let (hold, broken): (Vec<Verdict>, Vec<Verdict>) = verdicts.iter().cloned().partition(|verdict| verdict.holds);
+    let part = |verdicts: &[Verdict], word: &str| range(verdicts).map(|range| format!("{range}{word}"));
+    [part(&hold, ""), part(&broken, " NOT")].into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 /// Runs a file as it was kept: with its own seed, twice, and says how it fails.
 pub(super) fn replay(file: &Path) -> Done {
     let name = file.display().to_string();
@@ -43,11 +48,11 @@ pub(super) fn replay(file: &Path) -> Done {
     let outcome = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
     let again = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
     say!("{name} seed={} hash={:032x} events={}", scenario.seed, outcome.hash, outcome.records);
-    for failure in &outcome.failures {
-        say!("     {failure:?}");
+    for failure in outcome.failures.iter().filter(|failure| matches!(failure, Failure::Invariant(_))) {
+        say!("     {failure}");
     }
-    for (expectation, value, holds) in &outcome.measured {
-        say!("     {} {expectation}   ({value})", if *holds { "ok " } else { "NOT" });
+    for verdict in folded(&outcome.measured) {
+        say!("     {verdict}");
     }
     if again.hash != outcome.hash {
         say!("     and it is not the same again: {:032x}", again.hash);

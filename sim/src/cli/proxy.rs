@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
-use rtmfp_sim::scenario::{Action, Lane, Link, Scenario, units};
-use rtmfp_sim::{Direction, Passage, Time};
+use rtmfp_sim::scenario::{Action, At, Lane, Link, Scenario, units};
+use rtmfp_sim::{Direction, LinkSpec, Passage, Time};
 
 use super::batch::began;
 use super::say::say;
@@ -52,7 +52,7 @@ impl Drop for Client {
 /// What happens at a time.
 enum Step {
     Up(bool),
-    Change(Box<Lane>),
+    Change(Box<LinkSpec>, Vec<Direction>),
     Rebind,
 }
 
@@ -164,10 +164,14 @@ impl Proxy {
             match self.steps.remove(0).1 {
                 Step::Up(up) => self.passage.set_up(up),
                 Step::Rebind => self.rebind()?,
-                Step::Change(lane) => {
-                    let spec = Link { both: *lane, ..Link::default() }.spec()?;
-                    self.passage.set_stages(Direction::Forward, &spec.forward);
-                    self.passage.set_stages(Direction::Backward, &spec.backward);
+                Step::Change(spec, directions) => {
+                    for direction in directions {
+                        let stages = match direction {
+                            Direction::Forward => &spec.forward,
+                            Direction::Backward => &spec.backward,
+                        };
+                        self.passage.set_stages(direction, stages);
+                    }
                 }
             }
         }
@@ -223,13 +227,20 @@ fn link(what: &str, name: Option<&str>) -> Result<(Link, Vec<(Time, Step)>), Str
             _ => return Err(format!("`{what}` has several links; say which one with --link")),
         },
     };
-    let mut steps = Vec::new();
-    for at in &scenario.at {
+    let mut in_order: Vec<&At> = scenario.at.iter().collect();
+    in_order.sort_by_key(|at| at.t.0);
+    let (mut now_is, mut steps) = (link.clone(), Vec::new());
+    for at in in_order {
         let is_it = |other: &String| other == name;
         let step = match &at.action {
             Action::LinkDown { link } if is_it(link) => Step::Up(false),
             Action::LinkUp { link, .. } if is_it(link) => Step::Up(true),
-            Action::LinkChange { link, both } if is_it(link) => Step::Change(Box::new(both.clone())),
+            Action::LinkChange { link, .. } if is_it(link) => {
+                let Some((new, directions)) = at.action.changed(&now_is) else { continue };
+                let spec = new.spec()?;
+                now_is = new;
+                Step::Change(Box::new(spec), directions)
+            }
             Action::Rebind { .. } | Action::NatFlush { .. } => Step::Rebind,
             // What happens to endpoints or to other links is not the proxy's.
             Action::LinkDown { .. }

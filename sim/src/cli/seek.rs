@@ -91,10 +91,10 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
             failed += 1;
             say!("FAIL swarm {number}: {kind}");
             for failure in outcome.failures.iter().take(3) {
-                say!("     {failure:?}");
+                say!("     {failure}");
             }
             if let Some(path) = wanted.corpus.as_deref().filter(|_| !kept.contains(&number)) {
-                remember(path, number, &kind)?;
+                remember(path, number, &kind.to_string())?;
             }
             keep(&scenario, &options, &wanted.out.join(format!("swarm-{number}.toml")), 300)?;
         }

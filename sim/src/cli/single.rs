@@ -46,7 +46,7 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
     say!("{:<20} {:032x} {} records: {said}", "in another order", other.hash, other.records);
     for failure in broken {
         code = DIFFERENT;
-        say!("  {failure:?}");
+        say!("  {failure}");
     }
     Ok(code)
 }

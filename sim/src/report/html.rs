@@ -4,7 +4,7 @@ use core::fmt::Write as _;
 
 use super::ladder::ladder_svg;
 use super::plot::{Line, chart, escape};
-use crate::run::{Failure, Outcome};
+use crate::run::{Failure, Outcome, folded};
 use crate::scenario::Scenario;
 use crate::time::{Span, Time};
 
@@ -132,13 +132,13 @@ pub fn html(scenario: &Scenario, seed: u64, outcome: &Outcome) -> String {
                 write!(out, "<tr><td class=\"bad\">invariant</td><td colspan=\"2\">{}</td></tr>", escape(text));
         }
     }
-    for (text, value, holds) in &outcome.measured {
-        let (class, word) = if *holds { ("good", "holds") } else { ("bad", "broken") };
+    for verdict in folded(&outcome.measured) {
+        let (class, word) = if verdict.holds { ("good", "holds") } else { ("bad", "broken") };
         let _infallible = write!(
             out,
             "<tr><td class=\"{class}\">{word}</td><td><code>{}</code></td><td>{}</td></tr>",
-            escape(text),
-            escape(value)
+            escape(&verdict.expectation),
+            escape(&verdict.shown)
         );
     }
     out.push_str("</table>");

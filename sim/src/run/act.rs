@@ -6,7 +6,7 @@ use super::worker::Worker;
 use super::{Run, make_node};
 use crate::link::{Direction, StageSpec};
 use crate::rtmfp::EndpointNode;
-use crate::scenario::{Action, InFlight, Link};
+use crate::scenario::{Action, InFlight};
 use crate::time::{Span, Time};
 use crate::world::{InFlight as EngineInFlight, NodeId};
 
@@ -42,13 +42,7 @@ impl Run<'_> {
                     self.hint(link);
                 }
             }
-            Action::LinkChange { link, both } => {
-                let now_like = Link { both: both.clone(), ..Link::default() };
-                if let (Some(&id), Ok(spec)) = (self.map.links.get(link), now_like.spec()) {
-                    self.world.set_stages(id, Direction::Forward, &spec.forward);
-                    self.world.set_stages(id, Direction::Backward, &spec.backward);
-                }
-            }
+            Action::LinkChange { link, .. } => self.change_link(link, &at.action),
             Action::NatFlush { nat } => {
                 if let Some(&id) = self.map.nats.get(nat) {
                     self.world.flush_nat(id, true);
@@ -80,6 +74,20 @@ impl Run<'_> {
         if let Some(&id) = self.map.links.get(link) {
             self.world.set_link(id, up, None);
         }
+    }
+
+    fn change_link(&mut self, name: &str, change: &Action) {
+        let old = self.changed.get(name).or_else(|| self.scenario.link.get(name));
+        let Some((new, directions)) = old.and_then(|old| change.changed(old)) else { return };
+        let (Some(&id), Ok(spec)) = (self.map.links.get(name), new.spec()) else { return };
+        for direction in directions {
+            let stages = match direction {
+                Direction::Forward => &spec.forward,
+                Direction::Backward => &spec.backward,
+            };
+            self.world.set_stages(id, direction, stages);
+        }
+        self.changed.insert(name.to_owned(), new);
     }
 
     /// The drivers at both ends of a link notice that it works again.

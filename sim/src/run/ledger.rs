@@ -205,6 +205,15 @@ impl Account {
         self.deliveries.len() as u64 >= self.work.total()
     }
 
+    /// The longest time without a delivery: between two of them, or from the last to `end` if reliable work is not
+    /// complete. None while there was no delivery, or if one was all.
+    #[must_use]
+    pub fn longest_stall(&self, end: Time) -> Option<Span> {
+        let unfinished = self.work.is_reliable() && !self.is_complete();
+        let next = self.deliveries.iter().skip(1).map(|delivery| delivery.read).chain(unfinished.then_some(end));
+        self.deliveries.iter().zip(next).map(|(last, next)| next.since(last.read)).max()
+    }
+
     /// The time of each delivery after its write, sorted.
     #[must_use]
     pub fn latencies(&self) -> Vec<Span> {

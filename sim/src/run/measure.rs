@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 
 use super::ledger::{Account, Books, Pairing};
+use super::verdict::Verdict;
 use super::watch::{LaneBook, Watched};
 use super::worker::Worker;
 use super::{Names, Run};
 use crate::cross::{PACKET, Receiver};
 use crate::link::{Direction, RateSpec, StageSpec};
 use crate::rtmfp::EndpointNode;
-use crate::scenario::units::{ONE, show};
+use crate::scenario::units::ONE;
 use crate::scenario::{Expect, Link, Scenario, Subject, Work};
 use crate::time::{Span, Time, mul_div};
 
@@ -108,18 +109,14 @@ impl Run<'_> {
     }
 
     /// Every expectation, what it is, and whether it holds.
-    pub(super) fn judge(&self, books: &Books, watched: &Watched) -> Vec<(String, String, bool)> {
+    pub(super) fn judge(&self, books: &Books, watched: &Watched) -> Vec<Verdict> {
         let index = Index::new(self.scenario, books);
         let judge = |expect: &Expect| {
             let account = index.works.get(&expect.subject);
             let rtt = account.map_or(Span::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
-            match self.measure(expect, &index, books, watched) {
-                Some(value) => {
-                    let holds = expect.comparison.holds(value, expect.quantity.value(rtt));
-                    (expect.to_string(), show(expect.dimension(), value), holds)
-                }
-                None => (expect.to_string(), "nothing: it never happened".to_owned(), false),
-            }
+            let value = self.measure(expect, &index, books, watched);
+            let holds = value.is_some_and(|value| expect.comparison.holds(value, expect.quantity.value(rtt)));
+            Verdict::new(expect, value, holds)
         };
         self.scenario.expect.iter().map(judge).collect()
     }
@@ -139,7 +136,7 @@ impl Run<'_> {
             Subject::Work => {
                 let account = index.works.get(&expect.subject)?;
                 let rtt = self.rtt(index, &account.work.from, &account.work.to);
-                work(expect.metric(), account, self.last_event, rtt)
+                work(expect.metric(), account, (self.last_event, self.world.now()), rtt)
             }
             Subject::Node => self.node(expect.metric(), &expect.subject, books),
             Subject::Lane => self.lane(expect.metric(), &expect.subject, watched),
@@ -222,7 +219,7 @@ fn pair(metric: &str, account: &Account, books: &Books) -> Option<i128> {
     }
 }
 
-fn work(metric: &str, account: &Account, last_event: Option<Time>, rtt: Span) -> Option<i128> {
+fn work(metric: &str, account: &Account, (last_event, end): (Option<Time>, Time), rtt: Span) -> Option<i128> {
     let start = Time(account.work.start.0.0);
     let deliveries = &account.deliveries;
     let written = account.written.len() as u64;
@@ -241,12 +238,7 @@ fn work(metric: &str, account: &Account, last_event: Option<Time>, rtt: Span) ->
             count(deliveries.iter().filter(|delivery| latency(delivery).saturating_sub(rtt) > life).count() as u64)
         }
         "on-time" => share(deliveries.iter().filter(|delivery| latency(delivery) <= life).count() as u64, written),
-        "stall" => {
-            let from = last_event.unwrap_or(Time::ZERO);
-            let gaps = deliveries.iter().zip(deliveries.get(1..).unwrap_or_default());
-            let gaps = gaps.filter(|(_, next)| next.read >= from).map(|(last, next)| next.read.since(last.read));
-            span(gaps.max()?)
-        }
+        "stall" => span(account.longest_stall(end)?),
         "stall-after" => {
             let from = last_event?;
             span(deliveries.iter().find(|delivery| delivery.read > from)?.read.since(from))
@@ -264,7 +256,7 @@ fn work(metric: &str, account: &Account, last_event: Option<Time>, rtt: Span) ->
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::units::Dimension;
+    use crate::scenario::units::{Dimension, show};
 
     #[test]
     fn percentiles_and_fairness() {

@@ -7,6 +7,7 @@ mod ledger;
 mod measure;
 mod role;
 mod sample;
+mod verdict;
 mod watch;
 mod worker;
 
@@ -23,6 +24,7 @@ use rtmfp_core::wire::{Address, AddressOrigin};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig};
 
 pub use ledger::{Account, Books, Delivery, Ledger, Pairing};
+pub use verdict::{Failure, FoldedVerdict, Verdict, folded, range};
 pub use watch::{LaneBook, Seen, Watched};
 
 use amplification::Amplification;
@@ -31,7 +33,7 @@ use crate::fault::{ExplicitFault, Mode};
 use crate::node::Node;
 use crate::rng::Key;
 use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
-use crate::scenario::{Action, Scenario, ScenarioError, missing};
+use crate::scenario::{Action, Link, Scenario, ScenarioError, missing};
 use crate::time::{Span, Time};
 use crate::trace::Checkpoint;
 use crate::world::{Config, RunError, World};
@@ -90,15 +92,6 @@ impl RunOptions {
     }
 }
 
-/// What went wrong in a run.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Failure {
-    /// An expectation did not hold.
-    Expectation(String),
-    /// An invariant was broken.
-    Invariant(String),
-}
-
 /// A gauge over time: node, name, number of the session.
 pub type SeriesKey = (String, &'static str, u64);
 
@@ -114,7 +107,7 @@ pub struct Outcome {
     /// What went wrong, invariants first.
     pub failures: Vec<Failure>,
     /// Each expectation with what was measured.
-    pub measured: Vec<(String, String, bool)>,
+    pub measured: Vec<Verdict>,
     /// Decisions that were not to pass, if they were recorded.
     pub faults: Vec<ExplicitFault>,
     /// Hashes along the way.
@@ -193,6 +186,8 @@ pub(crate) struct Run<'a> {
     /// When the last event of the scenario was over.
     last_event: Option<Time>,
     healed: bool,
+    /// Links as events have changed them.
+    changed: BTreeMap<String, Link>,
 }
 
 /// Hellos for somebody else that a redirector keeps in mind at once.
@@ -319,6 +314,7 @@ impl<'a> Run<'a> {
             mappings: BTreeMap::new(),
             last_event: None,
             healed: false,
+            changed: BTreeMap::new(),
         })
     }
 
@@ -422,6 +418,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
         return Err(ScenarioError(format!("waits for: {}", lacking.join(", "))));
     }
     let plaintexts = Plaintexts::default();
+    scenario.check()?;
     let scenario = &*scenario.expanded();
     let mut run = Run::new(scenario, options, &plaintexts)?;
     let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
@@ -444,8 +441,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     failures.extend(run.referee.breaches().into_iter().map(Failure::Invariant));
     failures.extend(books.breaches.iter().cloned().map(Failure::Invariant));
     let measured = if options.until.is_some() { Vec::new() } else { run.judge(&books, &watched) };
-    let broken = measured.iter().filter(|(_, _, holds)| !holds);
-    failures.extend(broken.map(|(text, value, _)| Failure::Expectation(format!("{text}, but it is {value}"))));
+    failures.extend(measured.iter().filter(|verdict| !verdict.holds).cloned().map(Failure::Expectation));
     let names = run.names();
     Ok(Outcome {
         hash: run.world.hash(),

@@ -27,7 +27,8 @@ pub struct Crowd {
     /// of the preset `none` is none.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub nats: Vec<Nat>,
-    /// What each does; `from` is the member if it is not said, and other nodes may be named as `*+1`.
+    /// What each does; `from` is the member if it is not said, and other nodes may be named as `*+1`. A `name` becomes
+    /// `peer1.name` and so on; in expectations `peer.name` stands for each of them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub work: Vec<Work>,
     /// The members begin their work one after the other, over this time.
@@ -98,15 +99,27 @@ impl Crowd {
                 members.put_one(&mut work.to, index);
                 members.put(&mut work.via, index);
                 members.put(&mut work.candidates, index);
+                if !work.name.is_empty() {
+                    work.name = format!("{me}.{}", work.name);
+                }
                 work.start = Dur(work.start.0 + Span(delay));
                 scenario.work.push(work);
             }
         }
-        let Some(every) = self.restart_every.filter(|every| every.0 > Span::ZERO && self.count > 0) else { return };
-        let times = scenario.duration.0.0.saturating_sub(self.restart_from.0.0).div_ceil(every.0.0);
-        for (time, index) in (0..times).zip((0..self.count).cycle()) {
+        let Some(every) = self.restart_every else { return };
+        for (time, index) in (0..self.restarts(scenario.duration.0)).zip((0..self.count).cycle()) {
             let t = Dur(self.restart_from.0 + Span(every.0.0 * time));
             scenario.at.push(At { t, action: Action::Restart { node: members.name(index) } });
+        }
+    }
+
+    /// How often a member is switched off and on in a run of this length.
+    pub(super) fn restarts(&self, duration: Span) -> u64 {
+        match self.restart_every {
+            Some(every) if every.0 > Span::ZERO && self.count > 0 => {
+                duration.saturating_sub(self.restart_from.0).0.div_ceil(every.0.0)
+            }
+            _ => 0,
         }
     }
 
@@ -129,9 +142,10 @@ impl Crowd {
                     None => part(&expect.subject, index),
                 },
             }?;
-            let mut expect = expect.clone();
-            expect.subject = subject;
-            Some(expect)
+            let mut member = expect.clone();
+            member.subject = subject;
+            member.written_for_crowd = Some(expect.to_string());
+            Some(member)
         };
         (0..self.count).map(each).collect()
     }
@@ -163,7 +177,14 @@ mod tests {
     const TEXT: &str = r#"
 name = "crowd"
 duration = "10s"
-expect = ["opens(peer->peer+1) == 1", "sessions(s) == 3", "dropped(peer.up) == 0", "sessions(peer) >= 1"]
+expect = [
+    "opens(peer->peer+1) == 1",
+    "sessions(s) == 3",
+    "dropped(peer.up) == 0",
+    "sessions(peer) >= 1",
+    "messages(peer.chat) == 3",
+    "messages(peer+1.file) == 1",
+]
 
 [node.s]
 [link.s]
@@ -177,6 +198,8 @@ nats = [{ preset = "none" }, { preset = "full-cone" }]
 work = [
     { kind = "open", to = "s" },
     { kind = "open", to = "*+1", via = ["s"], start = "5s" },
+    { kind = "messages", name = "chat", to = "s", count = 3 },
+    { kind = "bulk", name = "file", to = "s", bytes = "1kB" },
 ]
 restart-every = "4s"
 restart-from = "1s"
@@ -194,19 +217,30 @@ restart-from = "1s"
         let expected = [
             ("peer1->s", 0),
             ("peer1->peer2", 5),
+            ("peer1.chat", 0),
+            ("peer1.file", 0),
             ("peer2->s", 1),
             ("peer2->peer3", 6),
+            ("peer2.chat", 1),
+            ("peer2.file", 1),
             ("peer3->s", 2),
             ("peer3->peer1", 7),
+            ("peer3.chat", 2),
+            ("peer3.file", 2),
         ];
         assert_eq!(works, expected.map(|(label, start)| (label.to_owned(), start)));
         let restarts: Vec<_> = whole.at.iter().map(|at| (at.t.0.0 / 1_000_000_000, at.action.clone())).collect();
         let restart = |node: &str| Action::Restart { node: node.to_owned() };
         assert_eq!(restarts, [(1, restart("peer1")), (5, restart("peer2")), (9, restart("peer3"))]);
         let expects: Vec<_> = whole.expect.iter().map(ToString::to_string).collect();
-        assert_eq!(expects.len(), 3 + 1 + 3 + 3);
+        assert_eq!(expects.len(), 3 + 1 + 3 + 3 + 3 + 3);
         assert_eq!(expects[2], "opens(peer3->peer1) == 1");
         assert_eq!(expects[4], "dropped(peer1.up) == 0");
+        assert_eq!(
+            expects[10..14].join(" "),
+            "messages(peer1.chat) == 3 messages(peer2.chat) == 3 messages(peer3.chat) == 3 messages(peer2.file) == 1"
+        );
+        assert_eq!(whole.expect[10].written_for_crowd.as_deref(), Some("messages(peer.chat) == 3"));
     }
 
     #[test]

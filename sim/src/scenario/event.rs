@@ -2,8 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::lane::Lane;
+use super::lane::{Lane, Link};
 use super::text::Dur;
+use crate::Direction;
 
 /// Something that happens at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -57,12 +58,23 @@ pub enum Action {
         #[serde(default, skip_serializing_if = "super::is_false")]
         hint: bool,
     },
-    /// The stages of a link become others.
+    /// The stages of a link become others, in the directions that are given: each is written as in a link, and replaces
+    /// all that held there.
     LinkChange {
         /// Which link.
         link: String,
+        /// A named link that both directions start from.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        preset: Option<String>,
         /// What now holds for both directions.
+        #[serde(default, skip_serializing_if = "Lane::is_empty")]
         both: Lane,
+        /// What now holds in the order of the link's path.
+        #[serde(default, skip_serializing_if = "Lane::is_empty")]
+        up: Lane,
+        /// What now holds against it.
+        #[serde(default, skip_serializing_if = "Lane::is_empty")]
+        down: Lane,
     },
     /// A NAT forgets all mappings (a reboot; a port change for everybody behind it).
     NatFlush {
@@ -114,4 +126,29 @@ pub enum Action {
     },
     /// Every link is up and every random fault ceases from here on: what is reliable must arrive.
     Heal,
+}
+
+impl Action {
+    /// What `link` becomes, if this changes links, and in which directions it does. Where nothing is said it stays as it
+    /// is.
+    #[must_use]
+    pub fn changed(&self, link: &Link) -> Option<(Link, Vec<Direction>)> {
+        let Self::LinkChange { preset, both, up, down, .. } = self else { return None };
+        let path = link.path.clone();
+        if preset.is_some() || !both.is_empty() {
+            let new = Link { path, preset: preset.clone(), both: both.clone(), up: up.clone(), down: down.clone() };
+            return Some((new, vec![Direction::Forward, Direction::Backward]));
+        }
+        let (old_up, old_down) = link.lanes().ok()?;
+        let mut directions = Vec::new();
+        let mut new = |lane: &Lane, old: Lane, direction| {
+            if lane.is_empty() {
+                return old;
+            }
+            directions.push(direction);
+            lane.clone()
+        };
+        let (up, down) = (new(up, old_up, Direction::Forward), new(down, old_down, Direction::Backward));
+        Some((Link { path, up, down, ..Link::default() }, directions))
+    }
 }

@@ -31,7 +31,12 @@ pub const METRICS: [(&str, Dimension, Subject, &str); 37] = [
     ("lost", Dimension::Count, Subject::Work, "messages written and not delivered"),
     ("late", Dimension::Count, Subject::Work, "messages delivered after their lifetime"),
     ("on-time", Dimension::Ratio, Subject::Work, "share of the messages written that were delivered in their lifetime"),
-    ("stall", Dimension::Time, Subject::Work, "the longest time between two deliveries, or after the last event"),
+    (
+        "stall",
+        Dimension::Time,
+        Subject::Work,
+        "the longest time between two deliveries, or from the last one to the end if more was to come",
+    ),
     ("stall-after", Dimension::Time, Subject::Work, "time from the end of the last event to the next delivery"),
     (
         "goodput",
@@ -133,6 +138,8 @@ pub struct Expect {
     pub comparison: Comparison,
     /// With what.
     pub quantity: Quantity,
+    /// The expectation of a crowd that this is for one member.
+    pub written_for_crowd: Option<String>,
 }
 
 impl Expect {
@@ -190,7 +197,7 @@ impl FromStr for Expect {
         let Some(metric) = METRICS.iter().position(|(known, ..)| *known == name) else {
             return Err(format!("`{name}` is no metric; `rtmfp-sim show metrics` lists them"));
         };
-        let this = Self { metric, subject: subject.to_owned(), comparison, quantity };
+        let this = Self { metric, subject: subject.to_owned(), comparison, quantity, written_for_crowd: None };
         let dimension = METRICS.get(metric).map_or(Dimension::Count, |(_, dimension, ..)| *dimension);
         if dimension != quantity.dimension {
             return Err(format!("`{name}` is {dimension}, and `{quantity}` is {}", quantity.dimension));

@@ -69,8 +69,8 @@ impl FromStr for FaultText {
             "delay" => Decision::Delay(units::span(next("how long")?)?),
             "duplicate" => Decision::Duplicate(number(next("how many")?)?, units::span(next("how late")?)?),
             "flip" => Decision::Corrupt(Edit::FlipBit(number(next("the bit")?)?)),
-            "truncate" => Decision::Corrupt(Edit::Truncate(number(next("the length")?)?)),
-            "extend" => Decision::Corrupt(Edit::Extend(number(next("the length")?)?)),
+            "truncate" => Decision::Corrupt(Edit::Truncate(units::packet_size(next("the length")?)?)),
+            "extend" => Decision::Corrupt(Edit::Extend(units::packet_size(next("the length")?)?)),
             "mark" => Decision::Mark,
             "bleach" => Decision::Bleach,
             other => {

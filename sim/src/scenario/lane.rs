@@ -133,7 +133,8 @@ impl Link {
         Self { path: vec![a.to_owned(), b.to_owned()], both, ..Self::default() }
     }
 
-    fn lanes(&self) -> Result<(Lane, Lane), String> {
+    /// What holds in each direction, up first.
+    pub(super) fn lanes(&self) -> Result<(Lane, Lane), String> {
         let (up, down) = match &self.preset {
             Some(name) => preset::lanes(name)?,
             None => (Lane::default(), Lane::default()),

@@ -1,6 +1,7 @@
 //! Ranges and matrices: one file, many runs.
 #![expect(clippy::wildcard_enum_match_arm, reason = "only tables and lists have something below")]
 
+use super::limits::CASES;
 use super::{Scenario, ScenarioError};
 
 /// One run of a matrix.
@@ -94,6 +95,11 @@ impl Scenario {
     /// If a key or value does not fit.
     pub fn cases(&self) -> Result<Vec<Case>, ScenarioError> {
         let bare = Self { matrix: std::collections::BTreeMap::new(), ..self.clone() };
+        let lists = self.matrix.values().filter_map(toml::Value::as_array);
+        let count = lists.fold(1_usize, |count, list| count.saturating_mul(list.len()));
+        if count > CASES {
+            return Err(ScenarioError(format!("{count} cases are too many; {CASES} are allowed")));
+        }
         let mut cases = vec![Case { settings: Vec::new(), scenario: bare }];
         for (key, values) in self.matrix.iter().filter(|(key, _)| *key != "seeds") {
             let toml::Value::Array(values) = values else {

@@ -26,6 +26,7 @@ mod event;
 mod expect;
 mod fault;
 pub(crate) mod lane;
+mod limits;
 mod matrix;
 mod nat;
 mod preset;
@@ -256,8 +257,14 @@ impl Scenario {
     /// What is wrong, with its line where there is one.
     pub fn parse(text: &str) -> Result<Self, ScenarioError> {
         let scenario: Self = toml::from_str(text).map_err(|error| ScenarioError(error.to_string()))?;
+        scenario.check_size().map_err(|problem| validate::locate(text, &problem.into()))?;
         scenario.expanded().validate().map_err(|problem| validate::locate(text, &problem))?;
         Ok(scenario)
+    }
+
+    /// Whether a scenario that was not read from a file is of a size that can be run.
+    pub(crate) fn check(&self) -> Result<(), ScenarioError> {
+        self.check_size().map_err(|problem| ScenarioError(problem.message))
     }
 
     /// Writes the file that [`parse`](Self::parse) reads: short, and to be read by people.

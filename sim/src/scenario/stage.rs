@@ -15,7 +15,7 @@ use super::units;
 /// What kind of stage. The order is the one in which a lane's table is passed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum StageKind {
-    /// Largest IP packet: `1280`, `1280 black-hole`.
+    /// Largest IP packet: `1280B`, `1280B black-hole`. The unit may be left out.
     Mtu,
     /// Token bucket: `10Mbit burst=32kB [mark]`.
     Police,
@@ -207,7 +207,7 @@ fn stage(kind: StageKind, words: &mut Words<'_>) -> Result<StageSpec, String> {
     Ok(match kind {
         StageKind::Mtu => {
             let signal = !words.flag("black-hole");
-            let mtu = number(words.next("the size")?)?;
+            let mtu = units::packet_size(words.next("the size")?)?;
             if mtu < 68 {
                 return Err("no IP network has an MTU below 68".to_owned());
             }
@@ -280,7 +280,7 @@ fn loss(words: &mut Words<'_>) -> Result<LossSpec, String> {
 }
 
 fn corrupt(words: &mut Words<'_>) -> Result<StageSpec, String> {
-    let extend = words.key("extend", number)?.map(CorruptSpec::Extend);
+    let extend = words.key("extend", units::packet_size)?.map(CorruptSpec::Extend);
     let probability = units::ppb(words.next("the percentage")?)?;
     let kind = match (extend, words.plain.next()) {
         (Some(kind), None) => kind,
@@ -415,7 +415,7 @@ fn queue(text: &str, bdp: Bdp) -> Result<QueueSpec, String> {
         }
         "fq-codel" => {
             let base = FqCodelSpec::default();
-            let quantum = words.key("quantum", number)?.unwrap_or(base.quantum);
+            let quantum = words.key("quantum", units::packet_size)?.unwrap_or(base.quantum);
             let queues = words.key("queues", number)?.unwrap_or(base.queues);
             QueueSpec::FqCodel(FqCodelSpec { codel: codel(base.codel, target, interval, limit), queues, quantum })
         }
@@ -434,7 +434,7 @@ fn queue(text: &str, bdp: Bdp) -> Result<QueueSpec, String> {
         }
         "drr" => QueueSpec::Drr {
             queues: words.key("queues", number)?.unwrap_or(64),
-            quantum: words.key("quantum", number)?.unwrap_or(1_514),
+            quantum: words.key("quantum", units::packet_size)?.unwrap_or(1_514),
             bytes: size(words.next("the size")?)?,
         },
         other => {
@@ -478,6 +478,7 @@ mod tests {
     fn stages_are_read() {
         assert_eq!(one("delay 25ms"), Ok(StageSpec::Delay(Span::millis(25))));
         assert_eq!(one("mtu 1280 black-hole"), Ok(StageSpec::Mtu { mtu: 1_280, signal: false }));
+        assert_eq!(one("mtu 1.28kB"), one("mtu 1280"));
         let gilbert = LossSpec::Gilbert { p: Ppb(2_000_000), r: Ppb::percent(30), good: Ppb(0), bad: Ppb::ALWAYS };
         assert_eq!(one("loss gilbert p=0.2% r=30% bad=100%"), Ok(StageSpec::Loss(gilbert)));
         let late = StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 2, late: Span::secs(5) };

@@ -260,6 +260,18 @@ pub fn bytes(text: &str) -> Result<u64, String> {
     whole(fixed(text, Dimension::Bytes)?, text)
 }
 
+/// Reads a size of a packet or of a part of one: a whole number of bytes, whose unit may be left out.
+///
+/// # Errors
+/// What is wrong with it, or that it does not fit.
+pub fn packet_size(text: &str) -> Result<u32, String> {
+    let quantity: Quantity = text.parse()?;
+    if !matches!(quantity.dimension, Dimension::Bytes | Dimension::Count) {
+        return Err(format!("`{text}` should be {}", Dimension::Bytes));
+    }
+    u32::try_from(whole(quantity.fixed, text)?).map_err(|_| format!("`{text}` is too large"))
+}
+
 /// Reads a probability: a percentage of at most 100.
 ///
 /// # Errors

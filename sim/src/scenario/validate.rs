@@ -3,12 +3,19 @@
 use std::collections::BTreeSet;
 
 use super::expect::Subject;
+use super::limits::TooLarge;
 use super::{Action, CAPABILITIES, Scenario, ScenarioError};
 
 /// Something wrong: what it says, and a text in the file that it is about.
 pub(super) struct Problem {
     message: String,
     about: String,
+}
+
+impl From<TooLarge> for Problem {
+    fn from(TooLarge { message, about }: TooLarge) -> Self {
+        Self { message, about }
+    }
 }
 
 fn problem<T>(about: &str, message: String) -> Result<T, Problem> {
@@ -142,6 +149,14 @@ impl Scenario {
             };
             if !known {
                 return problem(name, format!("at {}: there is no `{name}`", at.t.0));
+            }
+            if let Action::LinkChange { link: name, preset, both, up, down } = &at.action {
+                let wrong = |message| problem("link-change", format!("at {}: {message}", at.t.0));
+                if preset.is_none() && [both, up, down].iter().all(|lane| lane.is_empty()) {
+                    return wrong("link-change needs `both`, `up`, `down` or `preset`".to_owned());
+                }
+                let changed = self.link.get(name).and_then(|link| at.action.changed(link));
+                changed.map_or(Ok(()), |(link, _)| link.spec().map(drop)).or_else(wrong)?;
             }
         }
         Ok(())
