@@ -192,7 +192,7 @@ fn stalls_after_a_move() {
     let mut text = String::from(
         "# Stall after a move\n\nA transfer from A to B over 10 Mbit/s, with packets of 1 kB, of which one end gets another \
          address at 3 s; whatever was\non its way to the old one is lost. The longest time between two deliveries, which is \
-         1 ms without a move. The queue holds\nup to one more round trip.\n\nReference: a sender that moved hears \
+         at most a round trip without a move. The queue holds\nup to one more round trip.\n\nReference: a sender that moved hears \
          acknowledgements again after 2 RTT, and its full window waits for them. A receiver\nthat moved sends a ping at \
          once: data comes after 2 RTT, and the gap is filled after about 3. A receiver whose driver notices\nnothing is \
          found by its keepalive, unless something that it has to send comes first.\n\n",

@@ -1,5 +1,7 @@
 //! What happens to the world at a time.
 
+use core::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, Link};
@@ -126,6 +128,27 @@ pub enum Action {
     },
     /// Every link is up and every random fault ceases from here on: what is reliable must arrive.
     Heal,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rebind { node, silent: true, .. } => write!(f, "rebind {node} silently"),
+            Self::Rebind { node, .. } => write!(f, "rebind {node}"),
+            Self::LinkDown { link } => write!(f, "link-down {link}"),
+            Self::LinkUp { link, .. } => write!(f, "link-up {link}"),
+            Self::LinkChange { link, .. } => write!(f, "link-change {link}"),
+            Self::NatFlush { nat } => write!(f, "nat-flush {nat}"),
+            Self::Freeze { node } => write!(f, "freeze {node}"),
+            Self::Thaw { node, .. } => write!(f, "thaw {node}"),
+            Self::ClockStep { node, by_ms } => write!(f, "clock-step {node} {by_ms} ms"),
+            Self::Restart { node } => write!(f, "restart {node}"),
+            Self::Close { node, .. } => write!(f, "close {node}"),
+            Self::Suspend { node } => write!(f, "suspend {node}"),
+            Self::Resume { node } => write!(f, "resume {node}"),
+            Self::Heal => f.write_str("heal"),
+        }
+    }
 }
 
 impl Action {
