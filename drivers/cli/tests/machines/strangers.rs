@@ -3,8 +3,11 @@
 use core::cell::RefCell;
 use core::time::Duration;
 
+use rtmfp_cli::echo::Echo;
 use rtmfp_cli::transfer::{LANES, METADATA, Receiver, Sender, SenderEvent, VerdictCode};
-use rtmfp_core::{App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SessionHandle};
+use rtmfp_core::{
+    App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle,
+};
 
 use crate::memory::{Files, outgoing};
 use crate::world::{Net, World};
@@ -108,6 +111,68 @@ fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
     assert_eq!((good.len(), bad.len()), (4, LANES - 4));
     assert!(bad.iter().all(|v| v.code == VerdictCode::Storage && v.text.contains("try again")), "{bad:?}");
     assert_eq!((store.count(), store.unfinished()), (4, 0));
+}
+
+/// Has an echo answer a thousand flows, and reads no answer.
+struct Glutton {
+    session: SessionHandle,
+    flows: Vec<SendFlowHandle>,
+    until: Instant,
+    /// How many bytes the echo has taken in the end.
+    taken: Option<u64>,
+}
+
+impl Glutton {
+    fn fill(now: Instant, endpoint: &mut Endpoint, flow: SendFlowHandle) {
+        while endpoint.send_flow_mut(now, flow).is_some_and(|mut flow| flow.write(vec![7; 5_000]).is_ok()) {}
+    }
+}
+
+impl App for Glutton {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { .. } => {
+                for _ in 0..1_000 {
+                    let flow = endpoint.session_mut(now, self.session).unwrap().open_flow(FlowOptions::new("glutton"));
+                    self.flows.extend(flow);
+                }
+                self.flows.iter().for_each(|&flow| Self::fill(now, endpoint, flow));
+            }
+            Event::FlowWritable { flow } => Self::fill(now, endpoint, flow),
+            Event::SessionClosed { reason, .. } => panic!("{reason}"),
+            _ => {}
+        }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if now >= self.until && self.taken.is_none() {
+            let stats = self.flows.iter().filter_map(|&flow| Some(endpoint.send_flow(flow)?.stats()));
+            // What is buffered counts with an overhead.
+            self.taken = Some(stats.map(|stats| stats.bytes.saturating_sub(stats.buffered as u64)).sum());
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.taken.is_none().then_some(self.until)
+    }
+
+    fn is_done(&self) -> bool {
+        self.taken.is_some()
+    }
+}
+
+/// In ten seconds, before any limit of patience is over, the echo takes no more than fits into the glutton's buffers and
+/// into its own, 16 MiB each to receive and to send.
+#[test]
+fn an_echo_whose_answers_nobody_reads_takes_no_more_than_its_session_may_hold() {
+    let mut world = World::new(Net::default());
+    let until = Instant::ORIGIN + Duration::from_secs(10);
+    let mut glutton = Glutton { session: world.open(), flows: Vec::new(), until, taken: None };
+    let mut echo = Echo::new(|_| {});
+    world.run_first(&mut glutton, &mut echo);
+    let taken = glutton.taken.unwrap();
+    assert!((20 << 20..50 << 20).contains(&taken), "{taken} bytes were taken");
 }
 
 /// Calls every file verified as soon as it begins.
