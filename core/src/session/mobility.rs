@@ -119,3 +119,21 @@ impl Mobility {
 pub(super) fn is_check(message: &[u8]) -> bool {
     message.first() == Some(&MARK)
 }
+
+#[cfg(test)]
+mod tests {
+    use chacha20::ChaCha20Rng;
+    use rand_core::SeedableRng as _;
+
+    use super::Mobility;
+
+    #[test]
+    fn debug_output_hides_the_secret_of_the_checks() {
+        let mobility = Mobility::new(&mut ChaCha20Rng::from_seed([1; 32]));
+        let shown = alloc::format!("{mobility:?}");
+        let secret = alloc::format!("{:?}", &mobility.secret[..8]);
+        assert!(
+            !shown.contains(secret.trim_matches(['[', ']'])) && !shown.contains(&alloc::format!("{}", mobility.epoch))
+        );
+    }
+}

@@ -290,7 +290,11 @@ fn a_thief_with_a_copied_certificate_is_not_taken_for_the_one_who_is_called() {
         let endpoint = Endpoint::new(EndpointConfig::default(), thief, Box::new(rng(7)), pair.now).unwrap();
         pair.add(address(THIEF), endpoint);
         let name = pair.nodes[A].discriminator.clone();
-        pair.nodes[THIEF].endpoint.open(pair.now, Target::new(name, path_to(A))).unwrap();
+        let thief = &mut pair.nodes[THIEF].endpoint;
+        let stolen = thief.open(pair.now, Target::new(name, path_to(A))).unwrap();
+        // With a packet he proves that he has the keys of his session.
+        let flow = thief.session_mut(pair.now, stolen).unwrap().open_flow(FlowOptions::new("f")).unwrap();
+        thief.send_flow_mut(pair.now, flow).unwrap().write("it is me").unwrap();
         pair.run_for_millis(1_000);
         let session = open_by_uri(&mut pair);
         pair.run_for_millis(5_000);
