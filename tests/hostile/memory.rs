@@ -19,8 +19,8 @@ const MIB: usize = 1 << 20;
 
 fn config() -> EndpointConfig {
     let mut config = EndpointConfig::default();
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
     // A guaranteed share is 16 KiB.
     config.max_sessions = 128;
     config.max_recv_memory = 8 * MIB;

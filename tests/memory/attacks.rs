@@ -283,8 +283,8 @@ fn unread() -> Outcome {
 fn crowded() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.max_sessions = 128;
-    config.max_keyings_per_second = u32::MAX;
-    config.max_keyings_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
     config.max_recv_memory = 32 << 20;
     config.max_send_memory = 32 << 20;
     config
