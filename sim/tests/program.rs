@@ -88,12 +88,10 @@ fn what_is_wrong_with_a_file_is_said_with_its_line() {
     assert_eq!(output.status.code(), Some(64));
 }
 
-/// It panicked.
-#[test]
-fn whoever_reads_the_output_may_go() {
-    let all_pass = QUICK.replace("random 5%", "none");
+/// How a program ends whose standard output is a pipe that is closed after its first bytes.
+fn with_a_reader_that_goes(args: &[&str]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_rtmfp-sim"))
-        .args(["run", &file("pipe", "quick.toml", &all_pass), "--seed", "1..=300"])
+        .args(args)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -101,9 +99,68 @@ fn whoever_reads_the_output_may_go() {
     let mut first = [0; 4];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();
     // The pipe is closed now.
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(String::from_utf8_lossy(&output.stderr).matches("panicked").count(), 0);
-    assert_eq!(output.status.code(), Some(0));
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn a_reader_that_goes_does_not_change_the_exit_code() {
+    let passes = file("pipe", "quick.toml", &QUICK.replace("random 5%", "none"));
+    let fails = file("pipe-failing", "quick.toml", &QUICK.replace("== 10", "== 11"));
+    for (args, code) in [
+        (&["run", &passes, "--seed", "1..=300"][..], 0),
+        (&["run", &fails, "--seed", "1..=300"], 1),
+        (&["matrix", &fails], 1),
+        (&["replay", &fails], 1),
+        (&["bisect", &passes, &passes, "--seed", "1", "--seed-b", "2"], 3),
+    ] {
+        let output = with_a_reader_that_goes(args);
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {output:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).matches("panicked").count(), 0, "{output:?}");
+    }
+}
+
+/// What the shell does with `| true`: the reader is gone before anything is written.
+#[test]
+fn a_failing_run_fails_with_nobody_reading_either_output() {
+    let fails = file("unread", "quick.toml", &QUICK.replace("== 10", "== 11"));
+    let jsonl = folder("unread-files").join("run.jsonl");
+    for (scenario, code) in [(fails.as_str(), 1), ("no such scenario", 64)] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let status = Command::new(env!("CARGO_BIN_EXE_rtmfp-sim"))
+            .args(["run", scenario, "--seed", "1", "--set", "link.wan.both.loss=none"])
+            .args(["--jsonl", &jsonl.display().to_string()])
+            .stdout(writer.try_clone().unwrap())
+            .stderr(writer)
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{scenario}");
+    }
+    assert!(std::fs::metadata(jsonl).unwrap().len() > 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn with_a_full_standard_output_the_files_are_written_and_the_error_is_reported() {
+    let folder = folder("full");
+    for (text, code) in [(QUICK.to_owned(), 64), (QUICK.replace("== 10", "== 11"), 1)] {
+        let scenario = folder.join("quick.toml");
+        std::fs::write(&scenario, text).unwrap();
+        let files = ["jsonl", "trace", "csv", "html"].map(|kind| (format!("--{kind}"), folder.join(kind)));
+        let output = Command::new(env!("CARGO_BIN_EXE_rtmfp-sim"))
+            .args(["run", &scenario.display().to_string(), "--seed", "1", "--set", "link.wan.both.loss=none"])
+            .args(files.iter().flat_map(|(option, file)| [option.clone(), file.display().to_string()]))
+            .stdout(std::fs::File::options().write(true).open("/dev/full").unwrap())
+            .output()
+            .unwrap();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{errors}");
+        assert_eq!(errors.matches("standard output could not be written").count(), 1, "{errors}");
+        for (option, file) in files {
+            assert!(std::fs::metadata(&file).unwrap().len() > 0, "{option}");
+            std::fs::remove_file(file).unwrap();
+        }
+    }
 }
 
 /// One line for each member of a crowd hid everything else: 1,501 lines for 500 nodes.

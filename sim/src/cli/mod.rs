@@ -25,7 +25,7 @@ pub(crate) const EXPECTATION: u8 = 1;
 pub(crate) const INVARIANT: u8 = 2;
 /// Two runs of the same differed.
 pub(crate) const DIFFERENT: u8 = 3;
-/// Wrong arguments, or a scenario that cannot be used.
+/// Wrong arguments, a scenario that cannot be used, or output that could not be written.
 pub(crate) const USAGE: u8 = 64;
 
 /// A deterministic network simulator for RTMFP: a world in a file, the same on every machine.
@@ -267,11 +267,9 @@ pub(crate) fn main() -> ExitCode {
         Command::Verify { scenario, seed } => single::verify(&scenario, seed),
         Command::Bisect { a, b, seed, seed_b } => single::bisect(&a, &b, seed, seed_b.or(seed)),
     };
-    match done {
-        Ok(code) => ExitCode::from(code),
-        Err(message) => {
-            eprintln!("rtmfp-sim: {message}");
-            ExitCode::from(USAGE)
-        }
-    }
+    let code = done.unwrap_or_else(|message| {
+        say::complain(&message);
+        USAGE
+    });
+    ExitCode::from(say::finish(code))
 }

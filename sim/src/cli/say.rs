@@ -1,8 +1,9 @@
-//! What the program says. Whoever reads it may go at any time, as `head` does: then there is nothing more to do.
+//! The program's output. Its reader may close the pipe at any time, as `head` does, and the disk may be full: neither
+//! stops the program or changes what it found out. The first error is kept, and [`finish`] reports it.
 
 use core::fmt::Arguments;
 use std::io::{self, ErrorKind, Write as _};
-use std::process;
+use std::sync::OnceLock;
 
 /// Like `println!`.
 macro_rules! say {
@@ -16,10 +17,33 @@ macro_rules! put {
 
 pub(crate) use {put, say};
 
-/// Writes to the standard output. If nobody reads it any more, the program ends; if it cannot be written, it fails.
+/// Why standard output was given up. Nothing is written to it from then on.
+static BROKEN: OnceLock<io::Error> = OnceLock::new();
+
+/// Writes to standard output, unless an earlier write failed.
 pub(crate) fn write(words: Arguments<'_>) {
+    if BROKEN.get().is_some() {
+        return;
+    }
     let mut out = io::stdout().lock();
     if let Err(error) = out.write_fmt(words).and_then(|()| out.flush()) {
-        process::exit(if error.kind() == ErrorKind::BrokenPipe { 0 } else { super::USAGE.into() });
+        let _ = BROKEN.set(error);
+    }
+}
+
+/// Writes a message to standard error, if that is possible. Unlike `eprintln!`, this does not panic.
+pub(crate) fn complain(message: &str) {
+    let _ = writeln!(io::stderr(), "rtmfp-sim: {message}");
+}
+
+/// The exit code of a program that came to `code`. A closed pipe leaves it as it is. Any other error in writing is
+/// reported, and is a failure even if all else passed.
+pub(crate) fn finish(code: u8) -> u8 {
+    match BROKEN.get().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
+        Some(error) => {
+            complain(&format!("standard output could not be written, and is incomplete: {error}"));
+            if code == super::PASSED { super::USAGE } else { code }
+        }
+        None => code,
     }
 }
