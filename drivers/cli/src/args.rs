@@ -69,8 +69,6 @@ pub enum Command {
     /// Make a password that cannot be guessed: 80 random bits
     #[command(after_help = AFTER_PASSWORD)]
     Password(Password),
-    /// Measure this program on this machine
-    Bench(crate::commands::bench::args::Bench),
 }
 
 /// What every command that talks to others takes.

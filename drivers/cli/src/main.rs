@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use rtmfp_cli::args::{Cli, Command};
-use rtmfp_cli::commands;
 use rtmfp_cli::report::Report;
+use rtmfp_cli::{commands, output};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -15,13 +15,10 @@ fn main() -> ExitCode {
         Command::Send(args) => args.common.json,
         Command::Echo(args) => args.common.json,
         Command::Ping(args) => args.common.json,
-        Command::Bench(args) => args.subject.common().json,
     };
-    match commands::run(&cli.command, Report::new(json)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            Report::new(json).failure(&failure);
-            ExitCode::from(failure.code as u8)
-        }
+    let result = commands::run(&cli.command, Report::new(json));
+    if let Err(failure) = &result {
+        Report::new(json).failure(failure);
     }
+    output::exit_code("rtmfp", &result)
 }

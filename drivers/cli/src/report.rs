@@ -10,21 +10,34 @@
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |
 //! | `closed` | `complete` |
+//! | `omitted` | `lines`: so many lines about far ends were left out before this one |
 //! | `done` | `files`, `failed`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `error` | `code` (the exit code), `message` |
+//!
+//! At an end that anyone can reach, lines about far ends (`opened`, `file` unless verified, `echoed`, `closed`) are
+//! limited to [`LINES_AT_ONCE`] at once and [`LINES_PER_SECOND`], so that nobody can fill a log.
 //!
 //! Without it, lines for people go to standard output, the bar to standard error if that is a terminal.
 
 use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use rtmfp_core::Instant;
+use rtmfp_std::Clock;
 
 use crate::failure::Failure;
 use crate::json::Line;
+use crate::output;
+use crate::text::shown;
 use crate::transfer::Verdict;
+
+/// Lines about far ends that are written at once, at an end that anyone can reach.
+pub const LINES_AT_ONCE: u32 = 100;
+/// Lines about far ends that are written a second beyond those.
+pub const LINES_PER_SECOND: u32 = 5;
 
 /// Tells the user how it goes.
 #[derive(Debug)]
@@ -35,6 +48,8 @@ pub struct Report {
     bar: Option<ProgressBar>,
     /// Bytes of content verified.
     bytes: u64,
+    /// For lines about far ends, if anyone can cause them.
+    limit: Option<(Clock, LineLimit)>,
 }
 
 impl Report {
@@ -42,7 +57,15 @@ impl Report {
     #[must_use]
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
-        Self { json, verbose, bar: None, bytes: 0 }
+        Self { json, verbose, bar: None, bytes: 0, limit: None }
+    }
+
+    /// The same, with the number of lines about far ends limited.
+    #[must_use]
+    pub fn limited(mut self) -> Self {
+        let clock = Clock::new();
+        self.limit = Some((clock, LineLimit::new(clock.now())));
+        self
     }
 
     /// Shows a bar for so many bytes, if people look on.
@@ -94,13 +117,13 @@ impl Report {
             if let Some(took) = took {
                 line = line.seconds("seconds", took);
             }
-            self.line(&line.end());
+            self.far_line(&line.end());
         } else if self.verbose {
             let mut line = format!("session with {peer} open");
             if let Some(took) = took {
                 let _ = write!(line, " after {}", milliseconds(took));
             }
-            self.line(&line);
+            self.far_line(&line);
         }
     }
 
@@ -112,13 +135,12 @@ impl Report {
         if self.json {
             let line = Line::new("file").text("name", name).number("bytes", bytes);
             let line = line.truth("verified", verdict.is_verified());
-            let line = match hash.filter(|_| verdict.is_verified()) {
-                Some(hash) => line.text("sha256", &hex(hash)),
-                None => line.text("error", &verdict.text),
-            };
-            self.line(&line.end());
+            match hash.filter(|_| verdict.is_verified()) {
+                Some(hash) => self.line(&line.text("sha256", &hex(hash)).end()),
+                None => self.far_line(&line.text("error", &verdict.text).end()),
+            }
         } else if !verdict.is_verified() {
-            self.line(&format!("not verified: {}: {}", shown(name), verdict.text));
+            self.far_line(&format!("not verified: {}: {}", shown(name), verdict.text));
         }
     }
 
@@ -127,6 +149,7 @@ impl Report {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        self.omitted();
         if self.json {
             let line = Line::new("done").number("files", verified).number("failed", failed);
             self.line(&line.number("bytes", self.bytes).seconds("seconds", took).end());
@@ -147,6 +170,12 @@ impl Report {
         }
     }
 
+    /// The same about a far end, which is left out if far ends cause too many.
+    pub fn either_of_far(&mut self, json: impl FnOnce() -> Line, human: impl FnOnce() -> String) {
+        let line = if self.json { json().end() } else { human() };
+        self.far_line(&line);
+    }
+
     /// Why the program ends.
     pub fn failure(&mut self, failure: &Failure) {
         if let Some(bar) = self.bar.take() {
@@ -156,27 +185,79 @@ impl Report {
             let line = Line::new("error").number("code", failure.code as u64).text("message", &failure.message);
             self.line(&line.end());
         }
-        let _ = writeln!(io::stderr(), "rtmfp: {failure}");
+        output::complain("rtmfp", failure);
     }
 
-    /// A whole line, at once to whoever reads it.
+    /// A line that a far end causes.
+    fn far_line(&mut self, line: &str) {
+        if let Some((clock, limit)) = &mut self.limit {
+            if !limit.admit(clock.now()) {
+                return;
+            }
+            self.omitted();
+        }
+        self.line(line);
+    }
+
+    /// Says how many lines were left out, if any were.
+    fn omitted(&mut self) {
+        let omitted = self.limit.as_mut().map_or(0, |(_, limit)| core::mem::take(&mut limit.omitted));
+        if omitted > 0 {
+            self.either(
+                || Line::new("omitted").number("lines", omitted),
+                || format!("({omitted} lines were left out)"),
+            );
+        }
+    }
+
+    /// A whole line, at once.
     fn line(&self, line: &str) {
-        let write = || {
-            let mut out = io::stdout().lock();
-            // Nobody reading is no reason to stop.
-            let _ = writeln!(out, "{line}").and_then(|()| out.flush());
-        };
         match &self.bar {
-            Some(bar) => bar.suspend(write),
-            None => write(),
+            Some(bar) => bar.suspend(|| output::line(line)),
+            None => output::line(line),
         }
     }
 }
 
-/// A far end's file name, made safe to show.
-#[must_use]
-pub fn shown(name: &str) -> String {
-    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+impl Drop for Report {
+    /// The last lines that were left out are counted too.
+    fn drop(&mut self) {
+        self.omitted();
+    }
+}
+
+/// How many lines far ends may cause: a token bucket.
+#[derive(Debug)]
+struct LineLimit {
+    /// Lines that may be written at once, in thousandths.
+    level: u64,
+    filled: Instant,
+    omitted: u64,
+}
+
+impl LineLimit {
+    const FULL: u64 = LINES_AT_ONCE as u64 * 1_000;
+
+    const fn new(now: Instant) -> Self {
+        Self { level: Self::FULL, filled: now, omitted: 0 }
+    }
+
+    /// Whether one more may be written.
+    fn admit(&mut self, now: Instant) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled).as_millis();
+        let gained = u64::try_from(elapsed).unwrap_or(u64::MAX).saturating_mul(LINES_PER_SECOND.into());
+        // Time too short for a thousandth of a line is kept for the next.
+        if gained > 0 {
+            self.level = Self::FULL.min(self.level.saturating_add(gained));
+            self.filled = now;
+        }
+        let Some(level) = self.level.checked_sub(1_000) else {
+            self.omitted += 1;
+            return false;
+        };
+        self.level = level;
+        true
+    }
 }
 
 /// Lower-case hexadecimal.
@@ -206,4 +287,21 @@ pub fn rate(bytes: u64, took: Duration) -> String {
         took.as_secs(),
         took.subsec_millis() / 10
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn far_ends_cause_a_limited_number_of_lines() {
+        let start = Instant::ORIGIN;
+        let mut limit = LineLimit::new(start);
+        assert_eq!((0..1_000).filter(|_| limit.admit(start)).count(), LINES_AT_ONCE as usize);
+        assert_eq!(limit.omitted, 1_000 - u64::from(LINES_AT_ONCE));
+        // One a millisecond for ten seconds.
+        let ten = (1..=10_000).filter(|ms| limit.admit(start + Duration::from_millis(*ms))).count();
+        assert_eq!(ten, 10 * LINES_PER_SECOND as usize);
+        assert!(limit.admit(start + Duration::from_secs(3_600)));
+    }
 }

@@ -1,4 +1,8 @@
 //! `rtmfp://HOST[:PORT]/PATH`.
+//!
+//! Parsed by hand: only host and port are taken apart, with errors that say what to write instead. `url` would bring
+//! the tables of international names, percent-encodes the host of a scheme that it does not know, and normalizes text
+//! that the endpoint discriminator must carry as it was given.
 
 use core::fmt;
 use core::net::{Ipv6Addr, SocketAddr};

@@ -2,62 +2,73 @@
 
 use core::fmt::Write as _;
 
+#[cfg(feature = "files")]
+use serde::Serialize;
+
+#[cfg(feature = "files")]
 use super::plain::chunks;
 use crate::run::Outcome;
 
-/// Text as a JSON string.
-fn quote(text: &str) -> String {
-    let mut out = String::from("\"");
-    for c in text.chars() {
-        match c {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(c);
-            }
-            c if c.is_control() => {
-                let _infallible = write!(out, "\\u{:04x}", u32::from(c));
-            }
-            c => out.push(c),
-        }
-    }
-    out.push('"');
-    out
+/// A packet that was kept.
+#[cfg(feature = "files")]
+#[derive(Serialize)]
+struct PacketLine<'a> {
+    t: u64,
+    what: String,
+    at: &'a str,
+    uid: u64,
+    src: String,
+    dst: String,
+    len: usize,
+    chunks: Vec<String>,
+}
+
+/// A message that was delivered.
+#[cfg(feature = "files")]
+#[derive(Serialize)]
+struct MessageLine {
+    t: u64,
+    what: &'static str,
+    work: String,
+    index: u64,
+    written: u64,
+    len: u64,
 }
 
 /// Every packet that was kept and every message that was delivered, an object a line; times are nanoseconds.
+#[cfg(feature = "files")]
 #[must_use]
 pub fn json_lines(outcome: &Outcome) -> String {
     let mut out = String::new();
+    // Objects of strings and numbers always have a form in JSON.
+    let mut push = |line: Result<String, serde_json::Error>| {
+        out.push_str(&line.unwrap_or_default());
+        out.push('\n');
+    };
     for seen in &outcome.watched.packets {
         let names = if seen.on_link { &outcome.names.links } else { &outcome.names.devices };
         let place = if seen.on_link { seen.place / 2 } else { seen.place };
-        let place = names.get(&place).map_or("?", String::as_str);
-        let chunks = chunks(&outcome.plaintexts, &seen.bytes).unwrap_or_default();
-        let chunks: Vec<String> = chunks.iter().map(|chunk| quote(chunk)).collect();
-        let _infallible = writeln!(
-            out,
-            "{{\"t\":{},\"what\":{},\"at\":{},\"uid\":{},\"src\":{},\"dst\":{},\"len\":{},\"chunks\":[{}]}}",
-            seen.time.0,
-            quote(&format!("{:?}", seen.what)),
-            quote(place),
-            seen.uid,
-            quote(&seen.src.to_string()),
-            quote(&seen.dst.to_string()),
-            seen.bytes.len(),
-            chunks.join(",")
-        );
+        push(serde_json::to_string(&PacketLine {
+            t: seen.time.0,
+            what: format!("{:?}", seen.what),
+            at: names.get(&place).map_or("?", String::as_str),
+            uid: seen.uid,
+            src: seen.src.to_string(),
+            dst: seen.dst.to_string(),
+            len: seen.bytes.len(),
+            chunks: chunks(&outcome.plaintexts, &seen.bytes).unwrap_or_default(),
+        }));
     }
     for account in &outcome.books.accounts {
         for delivery in &account.deliveries {
-            let _infallible = writeln!(
-                out,
-                "{{\"t\":{},\"what\":\"message\",\"work\":{},\"index\":{},\"written\":{},\"len\":{}}}",
-                delivery.read.0,
-                quote(&account.work.label()),
-                delivery.index,
-                delivery.written.0,
-                delivery.len
-            );
+            push(serde_json::to_string(&MessageLine {
+                t: delivery.read.0,
+                what: "message",
+                work: account.work.label(),
+                index: delivery.index,
+                written: delivery.written.0,
+                len: delivery.len,
+            }));
         }
     }
     out
@@ -73,9 +84,4 @@ pub fn csv(outcome: &Outcome) -> String {
         }
     }
     out
-}
-
-#[test]
-fn text_is_quoted() {
-    assert_eq!(quote("a\"b\\c\n"), "\"a\\\"b\\\\c\\u000a\"");
 }

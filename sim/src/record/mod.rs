@@ -4,6 +4,8 @@ mod lines;
 mod pcapng;
 mod plain;
 
-pub use lines::{csv, json_lines};
+pub use lines::csv;
+#[cfg(feature = "files")]
+pub use lines::json_lines;
 pub use pcapng::{Layer, capture};
 pub use plain::{chunk_names, chunks};

@@ -1,4 +1,7 @@
 //! Captures that Wireshark and tshark open: pcapng (draft-ietf-opsawg-pcapng), an interface for each node.
+//!
+//! Written by hand: what is used of the format is a block and an option, forty lines, which `pcap-file` with its
+//! dependencies would not make shorter. A test opens the result with tshark.
 
 use core::net::{IpAddr, SocketAddr};
 

@@ -4,7 +4,7 @@ use core::cell::Cell;
 use core::fmt::Display;
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::thread;
 
 use rtmfp_core::{SessionHandle, SessionStats};
@@ -13,11 +13,11 @@ use rtmfp_std::Driver;
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator, group_with};
-use crate::net;
 use crate::report::{milliseconds, rate};
 use crate::transfer::store::{Content, Incoming, Outgoing, Store};
 use crate::transfer::{Received, Receiver, ReceiverEvent, Sender, SenderEvent, Verdict};
 use crate::uri::Uri;
+use crate::{net, output};
 
 /// Files that the data is split into, to be sent as parallel flows.
 const FILES: u64 = 4;
@@ -29,13 +29,13 @@ const STEPS: u64 = 4;
 
 pub(super) fn run(args: &Demo) -> Result<(), Failure> {
     let total = args.size * MEBI;
-    say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."))?;
+    say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."));
     let server = Identity::new(&common(), Part::Server { lasting: true })?;
     let mut driver = net::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], &server, TIMEOUT)?;
     let address = net::local_addresses(&driver).first().copied();
     let address = address.ok_or_else(|| Failure::new(Code::Local, "the receiver has no address"))?;
     if let Some(fingerprint) = server.fingerprint {
-        say(format_args!("The receiver listens on {address} with fingerprint {fingerprint}."))?;
+        say(format_args!("The receiver listens on {address} with fingerprint {fingerprint}."));
     }
     let uri: Uri = format!("rtmfp://{address}/demo").parse().map_err(|e| Failure::local("address", e))?;
     let fingerprint = server.fingerprint.map(|fingerprint| fingerprint.to_string());
@@ -48,7 +48,8 @@ pub(super) fn run(args: &Demo) -> Result<(), Failure> {
         if received.verified != FILES || received.failed != 0 || received.complete != 1 {
             return Err(Failure::new(Code::Files, "the receiver did not verify everything: run it again"));
         }
-        say(format_args!("Verified: the receiver's SHA-256 of each file is the sender's. Both ends closed in order."))
+        say(format_args!("Verified: the receiver's SHA-256 of each file is the sender's. Both ends closed in order."));
+        Ok(())
     })
 }
 
@@ -80,13 +81,13 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64) -> Result<(), Failur
         if !introduced {
             introduced = true;
             let took = at.saturating_duration_since(begun);
-            let _ = introduce(driver, session, took);
+            introduce(driver, session, took);
         }
         let step = bytes.get() * STEPS / total;
         if step > told.get() {
             told.set(step);
             let took = clock.now().saturating_duration_since(at);
-            let _ = say(format_args!("  {:3} %  {}", step * 100 / STEPS, rate(bytes.get(), took)));
+            say(format_args!("  {:3} %  {}", step * 100 / STEPS, rate(bytes.get(), took)));
         }
     })?;
     let failure = sender.failure();
@@ -97,22 +98,22 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64) -> Result<(), Failur
         return Err(Failure::new(Code::Lost, message));
     }
     let took = clock.now().saturating_duration_since(opened.get().unwrap_or(begun));
-    say(format_args!("Moved {} MiB at {}.", total / MEBI, rate(total, took)))?;
+    say(format_args!("Moved {} MiB at {}.", total / MEBI, rate(total, took)));
     if let Some(stats) = stats {
-        say(format_args!("{}", summary(&stats, &driver)))?;
+        say(format_args!("{}", summary(&stats, &driver)));
     }
     Ok(())
 }
 
 /// Tells of the handshake.
-fn introduce(driver: &Driver, session: SessionHandle, took: Duration) -> Result<(), Failure> {
+fn introduce(driver: &Driver, session: SessionHandle, took: Duration) {
     let group = driver.pump().endpoint().session(session).and_then(|session| group_with(session.far_certificate()));
     let group = group.map_or_else(String::new, |g| format!(" in group {} ({} bits)", g.id(), g.bits()));
-    say(format_args!("Session open after {}: Diffie-Hellman{group}, AES-128-CBC,", milliseconds(took)))?;
+    say(format_args!("Session open after {}: Diffie-Hellman{group}, AES-128-CBC,", milliseconds(took)));
     say(format_args!(
         "HMAC-SHA256 and sequence numbers required by both ends; the receiver's fingerprint is the pinned one."
-    ))?;
-    say(format_args!("Sending {FILES} files as parallel flows:"))
+    ));
+    say(format_args!("Sending {FILES} files as parallel flows:"));
 }
 
 fn summary(stats: &SessionStats, driver: &Driver) -> String {
@@ -137,9 +138,8 @@ fn common() -> Common {
     Common { json: false, password_file: None, timeout: TIMEOUT, profile }
 }
 
-fn say(line: impl Display) -> Result<(), Failure> {
-    let mut out = io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).map_err(Failure::from)
+fn say(line: impl Display) {
+    output::line(&line.to_string());
 }
 
 /// Content that looks random and needs no disk.

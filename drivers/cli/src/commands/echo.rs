@@ -9,19 +9,20 @@ use crate::failure::Failure;
 use crate::identity::{Identity, Part};
 use crate::json::Line;
 use crate::net;
-use crate::report::{Report, shown};
+use crate::report::Report;
+use crate::text::shown;
 
 pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
-    let report = RefCell::new(report);
+    let report = RefCell::new(report.limited());
     let fresh = RefCell::new(Vec::new());
     let mut app = App::new(|event| match event {
         EchoEvent::Opened { session } => fresh.borrow_mut().push(session),
         EchoEvent::Finished { metadata, messages, bytes, .. } => {
             let metadata = shown(&String::from_utf8_lossy(&metadata));
-            report.borrow_mut().either(
+            report.borrow_mut().either_of_far(
                 || {
                     let line = Line::new("echoed").text("metadata", &metadata);
                     line.number("messages", messages).number("bytes", bytes)
@@ -30,7 +31,9 @@ pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
             );
         }
         EchoEvent::Closed { .. } => {
-            report.borrow_mut().either(|| Line::new("closed").truth("complete", true), || "session closed".to_owned());
+            report
+                .borrow_mut()
+                .either_of_far(|| Line::new("closed").truth("complete", true), || "session closed".to_owned());
         }
     });
     net::run(&mut driver, &mut app, |driver| {

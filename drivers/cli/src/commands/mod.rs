@@ -1,6 +1,5 @@
 //! One file for each command.
 
-pub mod bench;
 mod demo;
 mod echo;
 mod password;
@@ -33,7 +32,6 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Echo(args) => echo::run(args, report),
         Command::Ping(args) => ping::run(args, report),
         Command::Password(args) => password::run(args),
-        Command::Bench(args) => bench::run(args),
     }
 }
 

@@ -21,7 +21,7 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
     announce(&driver, &identity, &args.listen, &mut report)?;
 
     let clock = *driver.pump().clock();
-    let report = RefCell::new(report);
+    let report = RefCell::new(report.limited());
     let mut opened = Vec::new();
     let fresh = RefCell::new(Vec::new());
     let mut since = None;
@@ -40,7 +40,7 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
             }
             ReceiverEvent::Closed { complete, .. } => {
                 let human = || if complete { "the sender has finished" } else { "the sender went away" }.to_owned();
-                report.either(|| Line::new("closed").truth("complete", complete), human);
+                report.either_of_far(|| Line::new("closed").truth("complete", complete), human);
             }
         }
     });

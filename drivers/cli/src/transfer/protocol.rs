@@ -2,6 +2,8 @@
 
 use rtmfp_core::Bytes;
 
+use crate::text::shown;
+
 /// Metadata of a lane and of its return flow.
 pub const METADATA: &[u8] = b"rtmfp-file/1";
 /// The longest text of a verdict or an abandonment that is read or sent.
@@ -143,7 +145,7 @@ impl Verdict {
 /// Text from the far end, made safe to show on a terminal.
 pub(crate) fn printable(text: &[u8]) -> String {
     let text = text.get(..text.len().min(TEXT_MAX)).unwrap_or_default();
-    String::from_utf8_lossy(text).chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    shown(&String::from_utf8_lossy(text))
 }
 
 /// As much of the beginning of `text` as fits in `max` bytes.
@@ -158,6 +160,7 @@ fn clipped(text: &str) -> &[u8] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::text::is_invisible;
     use quickcheck::quickcheck;
 
     #[test]
@@ -187,7 +190,8 @@ mod tests {
 
     #[test]
     fn text_from_the_far_end_cannot_drive_a_terminal() {
-        assert!(!printable(b"\x1b[2Jgone\r\n").chars().any(char::is_control));
+        let hostile = "\x1b[2Jgone\r\n\u{202e}cod\u{2028}".as_bytes();
+        assert!(!printable(hostile).chars().any(is_invisible));
         assert_eq!(printable(&[b'a'; 2_000]).len(), TEXT_MAX);
     }
 

@@ -2,9 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod bad;
-mod bench;
 mod echo;
 mod harness;
 mod kill;
+mod output;
 mod transfer;
 mod trust;

@@ -1,23 +1,24 @@
-//! The command line of `rtmfp bench`.
+//! The command line of `rtmfp-bench`.
 
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::args::Profile;
+use rtmfp_cli::args::Profile;
 
-/// `rtmfp bench`
-#[derive(Clone, Debug, Args)]
-pub struct Bench {
+/// `rtmfp-bench`
+#[derive(Clone, Debug, Parser)]
+#[command(name = "rtmfp-bench", version, about = "Measure RTMFP on this machine")]
+pub(crate) struct Bench {
     /// What to measure.
     #[command(subcommand)]
-    pub subject: Subject,
+    pub(crate) subject: Subject,
 }
 
 /// What can be measured.
 #[derive(Clone, Debug, Subcommand)]
-pub enum Subject {
+pub(crate) enum Subject {
     /// Bytes a second over one flow, and the processor time they cost
     Throughput(Throughput),
     /// Complete handshakes a second, and the processor time of each
@@ -35,7 +36,7 @@ pub enum Subject {
 impl Subject {
     /// What all of them take.
     #[must_use]
-    pub const fn common(&self) -> &BenchCommon {
+    pub(crate) const fn common(&self) -> &BenchCommon {
         match self {
             Self::Throughput(args) => &args.common,
             Self::Handshakes(args) => &args.common,
@@ -49,37 +50,37 @@ impl Subject {
 
 /// What every measurement takes.
 #[derive(Clone, Debug, Args)]
-pub struct BenchCommon {
+pub(crate) struct BenchCommon {
     /// One JSON object a line on standard output, one line a run and a last one of medians
     #[arg(long)]
-    pub json: bool,
+    pub(crate) json: bool,
     /// How often to measure; the medians are told
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    pub runs: u32,
+    pub(crate) runs: u32,
     /// Cryptography of both ends
     #[arg(long, value_enum, default_value = "flash")]
-    pub profile: Profile,
+    pub(crate) profile: Profile,
     /// No message authentication codes: packets have a checksum only
     #[arg(long)]
-    pub no_hmac: bool,
+    pub(crate) no_hmac: bool,
     /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub key_agreements: usize,
+    pub(crate) key_agreements: usize,
     /// Diffie-Hellman group: 2, 5, 14 or 16
     #[arg(long, default_value_t = 14, value_parser = group)]
-    pub group: u64,
+    pub(crate) group: u64,
     /// One datagram a system call
     #[arg(long)]
-    pub no_segmentation: bool,
+    pub(crate) no_segmentation: bool,
     /// The largest datagram, in bytes of UDP payload
     #[arg(long, value_name = "BYTES", default_value_t = 1_200, value_parser = clap::value_parser!(u16).range(576..))]
-    pub datagram: u16,
+    pub(crate) datagram: u16,
     /// Leave the choice of processors to the system; otherwise each end has one of its own, if there are two
     #[arg(long)]
-    pub no_pin: bool,
+    pub(crate) no_pin: bool,
     /// Be the far end. The program starts itself with this.
     #[arg(long, hide = true)]
-    pub far: bool,
+    pub(crate) far: bool,
 }
 
 fn group(text: &str) -> Result<u64, String> {
@@ -91,103 +92,103 @@ fn group(text: &str) -> Result<u64, String> {
 
 /// Which end sends.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
-pub enum Direction {
+pub(crate) enum Direction {
     /// The end that began the session.
     Up,
     /// The other one.
     Down,
 }
 
-/// `rtmfp bench throughput`
+/// `rtmfp-bench throughput`
 #[derive(Clone, Debug, Args)]
-pub struct Throughput {
+pub(crate) struct Throughput {
     /// Bytes in each message
     #[arg(long, short, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    pub size: u32,
+    pub(crate) size: u32,
     /// Megabytes to move
     #[arg(long, value_name = "MB", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
-    pub megabytes: u64,
+    pub(crate) megabytes: u64,
     /// Stop after so many seconds, however much was moved
     #[arg(long)]
-    pub seconds: Option<u32>,
+    pub(crate) seconds: Option<u32>,
     /// Which end sends: up from the one that began the session, or down to it
     #[arg(long, value_enum, default_value = "up")]
-    pub direction: Direction,
+    pub(crate) direction: Direction,
     /// Make every message another, and check each byte on arrival
     #[arg(long)]
-    pub verify: bool,
+    pub(crate) verify: bool,
     /// What all measurements take.
     #[command(flatten)]
-    pub common: BenchCommon,
+    pub(crate) common: BenchCommon,
 }
 
-/// `rtmfp bench handshakes`
+/// `rtmfp-bench handshakes`
 #[derive(Clone, Debug, Args)]
-pub struct Handshakes {
+pub(crate) struct Handshakes {
     /// Handshakes in each run
     #[arg(long, short, default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..))]
-    pub count: u32,
+    pub(crate) count: u32,
     /// Initiators at work at the same time
     #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1_024))]
-    pub parallel: u16,
+    pub(crate) parallel: u16,
     /// What all measurements take.
     #[command(flatten)]
-    pub common: BenchCommon,
+    pub(crate) common: BenchCommon,
 }
 
-/// `rtmfp bench fanout`
+/// `rtmfp-bench fanout`
 #[derive(Clone, Debug, Args)]
-pub struct Fanout {
+pub(crate) struct Fanout {
     /// Subscribers
     #[arg(long, short = 'n', default_value_t = 200, value_parser = clap::value_parser!(u32).range(1..=20_000))]
-    pub subscribers: u32,
+    pub(crate) subscribers: u32,
     /// Kilobits a second to each
     #[arg(long, value_name = "KBIT/S", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub rate: u32,
+    pub(crate) rate: u32,
     /// Bytes in each message
     #[arg(long, short, value_name = "BYTES", default_value_t = 4_096, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
-    pub size: u32,
+    pub(crate) size: u32,
     /// Seconds to publish for
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// Where the publisher is. The program starts itself with this.
     #[arg(long, hide = true)]
-    pub publisher: Option<SocketAddr>,
+    pub(crate) publisher: Option<SocketAddr>,
     /// What all measurements take.
     #[command(flatten)]
-    pub common: BenchCommon,
+    pub(crate) common: BenchCommon,
 }
 
-/// `rtmfp bench idle`
+/// `rtmfp-bench idle`
 #[derive(Clone, Debug, Args)]
-pub struct Idle {
+pub(crate) struct Idle {
     /// Sessions
     #[arg(long, short = 'n', default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub sessions: u32,
+    pub(crate) sessions: u32,
     /// Seconds to watch them for
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3_600))]
-    pub seconds: u32,
+    pub(crate) seconds: u32,
     /// What all measurements take.
     #[command(flatten)]
-    pub common: BenchCommon,
+    pub(crate) common: BenchCommon,
 }
 
-/// `rtmfp bench latency`
+/// `rtmfp-bench latency`
 #[derive(Clone, Debug, Args)]
-pub struct Latency {
+pub(crate) struct Latency {
     /// Bytes in each message
     #[arg(long, short, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(8..=1_048_576))]
-    pub size: u32,
+    pub(crate) size: u32,
     /// Round trips in each run
     #[arg(long, short, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
-    pub count: u32,
+    pub(crate) count: u32,
     /// Beside a bulk transfer over the same session, of lower priority
     #[arg(long)]
-    pub load: bool,
+    pub(crate) load: bool,
     /// What all measurements take.
     #[command(flatten)]
-    pub common: BenchCommon,
+    pub(crate) common: BenchCommon,
 }
 
 /// The time limit of anything that should take an instant.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);

@@ -1,12 +1,17 @@
-use crate::harness::start;
+//! The program as users run it, at small sizes.
+#![allow(clippy::unwrap_used, clippy::tests_outside_test_module, reason = "a test that cannot go on has failed")]
+
+use std::process::{Command, Output, Stdio};
+
+fn run(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_rtmfp-bench")).args(arguments).stdin(Stdio::null()).output().unwrap()
+}
 
 /// The last line tells the medians.
 fn median(arguments: &[&str]) -> String {
-    let all: Vec<&str> =
-        ["bench"].into_iter().chain(arguments.iter().copied()).chain(["--json", "--runs", "1"]).collect();
-    let ended = start(&all).end();
-    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
-    let last = ended.out.lines().last().unwrap_or_default().to_owned();
+    let ended = run(&[arguments, &["--json", "--runs", "1"]].concat());
+    assert_eq!(ended.status.code(), Some(0), "{arguments:?}: {ended:?}");
+    let last = String::from_utf8_lossy(&ended.stdout).lines().last().unwrap_or_default().to_owned();
     assert!(last.starts_with("{\"event\":\"median\",\"subject\":\""), "{ended:?}");
     last
 }
@@ -28,8 +33,8 @@ fn every_packet_of_the_bare_pipe_is_opened() {
         let bytes = line.split("\"pipe_bytes\":").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
         assert!(line.contains("\"part_ppm\":") && bytes.parse::<u64>().is_ok_and(|bytes| bytes >= 5_000_000), "{line}");
     }
-    let ended = start(&["bench", "ceiling", "--verify"]).end();
-    assert_eq!(ended.code, Some(2), "{ended:?}");
+    let ended = run(&["ceiling", "--verify"]);
+    assert_eq!(ended.status.code(), Some(2), "{ended:?}");
 }
 
 #[test]

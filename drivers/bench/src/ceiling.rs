@@ -1,15 +1,15 @@
-//! `rtmfp bench ceiling`: how much of what the system calls and the cryptography alone allow is left of it.
+//! `rtmfp-bench ceiling`: how much of what the system calls and the cryptography alone allow is left of it.
 
 use super::args::{Direction, Throughput};
 use super::{GIGA, Run, column, measure, nanos, pipe, ratio, throughput};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
 
 /// Parts of the whole in which the ratio is told.
 const MILLION: u64 = 1_000_000;
 
 pub(super) fn run(args: &Throughput) -> Result<(), Failure> {
     if args.direction != Direction::Up || args.verify || args.seconds.is_some() {
-        return Err(Failure::new(Code::Usage, "`bench ceiling` takes none of --direction, --verify and --seconds"));
+        return Err(Failure::new(Code::Usage, "`ceiling` takes none of --direction, --verify and --seconds"));
     }
     if args.common.far {
         return throughput::run(args);

@@ -1,4 +1,4 @@
-//! `rtmfp bench handshakes`
+//! `rtmfp-bench handshakes`
 
 use core::net::SocketAddr;
 use std::thread;
@@ -9,7 +9,7 @@ use super::args::{BenchCommon, Handshakes, PATIENCE};
 use super::ends::{self, Far, Figures};
 use super::usage::{cpu_time, wall_time};
 use super::{GIGA, Run, column, measure, nanos, ratio};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
 
 pub(super) fn run(args: &Handshakes) -> Result<(), Failure> {
     if args.common.far {

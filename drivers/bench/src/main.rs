@@ -1,9 +1,9 @@
-//! `rtmfp bench`: measures this program on this machine, over loopback, with the far end in a process of its own.
+//! `rtmfp-bench`: measures RTMFP on this machine, over loopback, with the far end in a process of its own.
 //!
 //! With `--json` there is a line with `event` `run` for each run, then one with `event` `median` that has the median of
 //! each field by itself. Fields that end in `_ns` are nanoseconds, others are counts, bytes or bytes a second.
 
-pub mod args;
+mod args;
 mod ceiling;
 mod ends;
 mod fanout;
@@ -18,13 +18,23 @@ mod usage;
 use core::time::Duration;
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
+use std::process::ExitCode;
 
 use args::{Bench, BenchCommon, Subject};
+use clap::Parser;
+use rtmfp_cli::failure::Failure;
+use rtmfp_cli::json::Line;
+use rtmfp_cli::output;
 
-use crate::failure::Failure;
-use crate::json::Line;
+fn main() -> ExitCode {
+    let result = run(&Bench::parse());
+    if let Err(failure) = &result {
+        output::complain("rtmfp-bench", failure);
+    }
+    output::exit_code("rtmfp-bench", &result)
+}
 
-pub(super) fn run(args: &Bench) -> Result<(), Failure> {
+fn run(args: &Bench) -> Result<(), Failure> {
     let common = args.subject.common();
     if !common.no_pin {
         usage::pin(common.far);
@@ -69,22 +79,24 @@ fn measure(
     let mut runs = Vec::new();
     for number in 1..=common.runs {
         if !common.json && std::io::stderr().is_terminal() {
-            eprint!("\rrun {number} of {} ", common.runs);
+            output::status(&format!("\rrun {number} of {} ", common.runs));
         }
         let run = once()?;
         if common.json {
-            ends::tell(&json("run", subject, &run))?;
+            output::line(&json("run", subject, &run));
         }
         runs.push(run);
     }
     let median = median(&runs);
     if common.json {
-        return ends::tell(&json("median", subject, &median));
+        output::line(&json("median", subject, &median));
+        return Ok(());
     }
     if std::io::stderr().is_terminal() {
-        eprint!("\r");
+        output::status("\r");
     }
-    ends::tell(&table(columns, &runs, &median))
+    output::line(&table(columns, &runs, &median));
+    Ok(())
 }
 
 fn json(event: &str, subject: &str, run: &Run) -> String {

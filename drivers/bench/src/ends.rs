@@ -3,7 +3,7 @@
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,8 +16,9 @@ use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
 
 use super::args::BenchCommon;
 use super::usage;
-use crate::args::Profile;
-use crate::failure::{Code, Failure};
+use rtmfp_cli::args::Profile;
+use rtmfp_cli::failure::{Code, Failure};
+use rtmfp_cli::output;
 
 /// The far end's name in the plain profile.
 const FAR: &[u8] = b"far";
@@ -247,12 +248,6 @@ impl Orders {
     }
 }
 
-/// Tells the process that started this one.
-pub(super) fn tell(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{text}").and_then(|()| out.flush()).map_err(Failure::from)
-}
-
 /// Is the far end: runs the application until told to end, and tells figures when asked and at the end.
 pub(super) fn serve<A: App>(
     mut driver: Driver,
@@ -261,17 +256,18 @@ pub(super) fn serve<A: App>(
 ) -> Result<(), Failure> {
     let address = driver.local_addr(InterfaceId(0)).unwrap_or_else(|| (Ipv4Addr::LOCALHOST, 0).into());
     let orders = Orders::listen(Some(driver.waker()));
-    tell(&address.to_string())?;
+    output::line(&address.to_string());
     while !orders.ended() {
         driver.step(app, None)?;
         if orders.asked() {
-            tell(&figures(&driver, app).line())?;
+            tell_figures(&figures(&driver, app));
         }
     }
-    tell(&figures(&driver, app).line())
+    tell_figures(&figures(&driver, app));
+    Ok(())
 }
 
-/// The figures as one line.
-pub(super) fn tell_figures(figures: &Figures) -> Result<(), Failure> {
-    tell(&figures.line())
+/// Tells the process that started this one.
+pub(super) fn tell_figures(figures: &Figures) {
+    output::line(&figures.line());
 }

@@ -1,4 +1,4 @@
-//! `rtmfp bench throughput`
+//! `rtmfp-bench throughput`
 
 use core::time::Duration;
 
@@ -6,7 +6,7 @@ use super::args::{Direction, PATIENCE, Throughput};
 use super::ends::{self, Far, Figures};
 use super::stream::{Content, Limit, Stream};
 use super::{GIGA, Run, column, measure, nanos, ratio};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
 
 pub(super) fn run(args: &Throughput) -> Result<(), Failure> {
     if args.common.far {

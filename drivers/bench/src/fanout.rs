@@ -1,4 +1,4 @@
-//! `rtmfp bench fanout`
+//! `rtmfp-bench fanout`
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -11,7 +11,8 @@ use super::args::{Fanout, PATIENCE};
 use super::ends::{self, Far, Figures, Orders};
 use super::usage::{cpu_time, wall_time};
 use super::{GIGA, Run, column, measure, nanos, ratio};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
+use rtmfp_cli::output;
 
 /// How often subscribers look for what has come.
 const LOOK: Duration = Duration::from_millis(10);
@@ -61,7 +62,7 @@ impl App for Subscriber {
 /// All subscribers, each an endpoint with a socket of its own, looked after in turns.
 fn far(args: &Fanout, publisher: SocketAddr) -> Result<(), Failure> {
     let orders = Orders::listen(None);
-    ends::tell(&publisher.to_string())?;
+    output::line(&publisher.to_string());
     let mut subscribers: Vec<(Pump, Subscriber)> = Vec::new();
     while !orders.ended() {
         let open = subscribers.iter().filter(|(_, subscriber)| subscriber.open).count();
@@ -77,12 +78,13 @@ fn far(args: &Fanout, publisher: SocketAddr) -> Result<(), Failure> {
             let mut figures = Figures::default();
             figures.set("open", open as u64);
             figures.set("messages", subscribers.iter().map(|(_, subscriber)| subscriber.messages).sum());
-            ends::tell_figures(&figures)?;
+            ends::tell_figures(&figures);
         }
         #[expect(clippy::disallowed_methods, reason = "waiting for thousands of sockets would cost more than looking")]
         thread::sleep(LOOK);
     }
-    ends::tell_figures(&Figures::default())
+    ends::tell_figures(&Figures::default());
+    Ok(())
 }
 
 /// Writes the same message to all at a steady rate.

@@ -1,4 +1,4 @@
-//! `rtmfp bench idle`
+//! `rtmfp-bench idle`
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -12,7 +12,8 @@ use super::args::{Idle, PATIENCE};
 use super::ends::{self, Far, Figures};
 use super::usage::{cpu_time, memory, wall_time};
 use super::{GIGA, Run, column, measure, nanos, ratio};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
+use rtmfp_cli::output;
 
 /// Sessions that are opened at the same time.
 const PARALLEL: u32 = 4;
@@ -98,7 +99,7 @@ fn once(args: &Idle) -> Result<Run, Failure> {
                 && number < args.sessions
             {
                 if tell && number.is_multiple_of(1_000) {
-                    eprint!("\r{number} sessions ");
+                    output::status(&format!("\r{number} sessions "));
                 }
                 open(args, address, number)?;
             }

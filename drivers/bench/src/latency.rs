@@ -1,4 +1,4 @@
-//! `rtmfp bench latency`
+//! `rtmfp-bench latency`
 
 use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
@@ -15,7 +15,7 @@ use super::args::{Latency, PATIENCE};
 use super::ends::{self, Far, Figures};
 use super::usage::wall_time;
 use super::{Run, column, measure, nanos, ratio};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
 
 /// Round trips before those that are measured.
 const WARM_UP: usize = 100;

@@ -18,7 +18,7 @@ use rtmfp_std::{Socket, system_rng};
 use super::args::BenchCommon;
 use super::ends;
 use super::usage::{self, thread_time, wall_time};
-use crate::failure::{Code, Failure};
+use rtmfp_cli::failure::{Code, Failure};
 
 /// Packets on their way at most.
 const WINDOW: u64 = 1_024;
