@@ -1,5 +1,6 @@
 //! The endpoint's side: carries out commands and fills and empties the flows' queues.
 
+use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
@@ -11,10 +12,10 @@ use rtmfp_core::{
 
 use super::handles::NodeHandle;
 use super::shared::{
-    Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, WAITING_SESSIONS,
-    Within, lock,
+    Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, Within, lock,
 };
 use super::{NodeError, handles};
+use crate::places::Admission;
 
 /// The application that [`NodeHandle`]s talk to. Any driver can run it; [`Node`](super::Node) does, on a thread.
 #[derive(Debug)]
@@ -149,10 +150,7 @@ impl NodeApp {
 
     fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
         let accepted = !self.sessions.contains_key(&handle);
-        if accepted && lock(&self.hub.queue).accepted.len() >= WAITING_SESSIONS {
-            if let Some(mut session) = endpoint.session_mut(now, handle) {
-                session.close(CloseMode::Abrupt);
-            }
+        if accepted && !self.make_room(now, endpoint, handle) {
             return;
         }
         let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
@@ -168,9 +166,31 @@ impl NodeApp {
         drop(state);
         if accepted {
             let mut queue = lock(&self.hub.queue);
-            queue.accepted.push_back(Arc::clone(&entry.shared));
+            queue.accepted.push_back((handle, Arc::clone(&entry.shared)));
             queue.waiting.wake();
         }
+    }
+
+    /// Finds a place among the sessions that wait to be accepted, for one that a far end has opened. Whoever finds none is
+    /// closed.
+    fn make_room(&self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) -> bool {
+        let path = endpoint.session(handle).and_then(|session| session.path());
+        let address = path.map_or(Ipv4Addr::UNSPECIFIED.into(), |path| path.remote.ip());
+        let mut queue = lock(&self.hub.queue);
+        let admission = queue.places.admit(now, handle, address);
+        let closed = match admission {
+            Admission::Admitted => None,
+            Admission::Replaced(holder) => {
+                queue.remove(holder);
+                Some(holder)
+            }
+            Admission::Full => Some(handle),
+        };
+        drop(queue);
+        if let Some(mut session) = closed.and_then(|closed| endpoint.session_mut(now, closed)) {
+            session.close(CloseMode::Abrupt);
+        }
+        admission != Admission::Full
     }
 
     fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
@@ -192,6 +212,11 @@ impl NodeApp {
         let mut session = lock(&entry.shared.0);
         session.flows.push_back(shared);
         session.waiting.wake();
+        let unaccepted = session.unaccepted;
+        drop(session);
+        if unaccepted {
+            lock(&self.hub.queue).places.brought(now, handle.session());
+        }
     }
 
     fn session_ended(&mut self, session: SessionHandle, error: NodeError) {
@@ -204,7 +229,7 @@ impl NodeApp {
         let void = state.unaccepted && state.flows.is_empty();
         drop(state);
         if void {
-            lock(&self.hub.queue).accepted.retain(|waiting| !Arc::ptr_eq(waiting, &shared));
+            lock(&self.hub.queue).remove(session);
         }
     }
 

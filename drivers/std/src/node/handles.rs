@@ -62,7 +62,8 @@ impl NodeHandle {
 
     /// Waits for the next session that a far end opens. `None` when the node has stopped.
     ///
-    /// At most 1,024 sessions wait to be accepted; any more are closed abruptly. An endpoint that is to have no such
+    /// At most 1,024 sessions wait to be accepted, half of them from one IPv4 address or one /64 network of IPv6. When
+    /// there is no room, the oldest without any flow is closed abruptly, or else the new one. An endpoint that is to have no such
     /// sessions at all says so in its configuration ([`accept`](rtmfp_core::EndpointConfig::accept)).
     #[must_use]
     pub fn accept(&self) -> Option<Session> {
@@ -72,7 +73,7 @@ impl NodeHandle {
     /// [`accept`](Self::accept), polled.
     pub fn poll_accept(&self, context: &mut Context<'_>) -> Poll<Option<Session>> {
         let mut queue = lock(&self.0.queue);
-        if let Some(shared) = queue.accepted.pop_front() {
+        if let Some(shared) = queue.accept() {
             drop(queue);
             lock(&shared.0).unaccepted = false;
             return Poll::Ready(Some(Session::new(Arc::clone(&self.0), shared)));

@@ -11,12 +11,16 @@ use rtmfp_core::{
 };
 
 use super::NodeError;
+use crate::places::Places;
 
 /// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
 /// any size is always taken.
 pub(super) const QUEUE_BYTES: usize = 262_144;
-/// Sessions that far ends opened and nobody has accepted yet. One beyond them is closed.
+/// Sessions that far ends opened and nobody has accepted yet. With one beyond them the oldest without a flow is closed,
+/// or else the new one.
 pub(super) const WAITING_SESSIONS: usize = 1_024;
+/// Of these, from one IPv4 address or one /64 network of IPv6.
+pub(super) const WAITING_SESSIONS_PER_SOURCE: usize = 512;
 /// Flows of a session that nobody has accepted yet, ended ones included. One beyond them is rejected. Together they hold
 /// no more than [`QUEUE_BYTES`] and one message: the rest stays in the endpoint, within its own limits.
 pub(super) const WAITING_FLOWS: usize = 1_024;
@@ -69,13 +73,42 @@ pub(super) struct Hub {
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
     pub(super) commands: VecDeque<Command>,
     /// Sessions that far ends opened and nobody has accepted yet, at most [`WAITING_SESSIONS`].
-    pub(super) accepted: VecDeque<Arc<SessionShared>>,
+    pub(super) accepted: VecDeque<(SessionHandle, Arc<SessionShared>)>,
+    /// The places in it.
+    pub(super) places: Places<SessionHandle>,
     pub(super) waiting: Waiting,
     pub(super) stopped: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            commands: VecDeque::new(),
+            accepted: VecDeque::new(),
+            places: Places::new(WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE),
+            waiting: Waiting::default(),
+            stopped: false,
+        }
+    }
+}
+
+impl Queue {
+    /// The next session for the application.
+    pub(super) fn accept(&mut self) -> Option<Arc<SessionShared>> {
+        let (handle, shared) = self.accepted.pop_front()?;
+        self.places.leave(handle);
+        Some(shared)
+    }
+
+    /// A session is not to be accepted any more.
+    pub(super) fn remove(&mut self, handle: SessionHandle) {
+        self.places.leave(handle);
+        self.accepted.retain(|(waiting, _)| *waiting != handle);
+    }
 }
 
 impl fmt::Debug for Hub {

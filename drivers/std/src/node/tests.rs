@@ -14,7 +14,7 @@ use rtmfp_core::{
     SessionHandle, Target, TransmitBuf,
 };
 
-use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, lock};
+use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
 use super::{NodeApp, NodeHandle, RecvFlow, Session};
 
 const MESSAGE: usize = 32_768;
@@ -26,6 +26,8 @@ struct Server {
     handle: NodeHandle,
     now: Instant,
     clients: u16,
+    /// How many addresses the clients have.
+    hosts: u8,
 }
 
 /// A stranger's endpoint with a session.
@@ -64,13 +66,14 @@ fn context() -> Context<'static> {
 impl Server {
     fn new(config: EndpointConfig) -> Self {
         let (app, handle) = NodeApp::new(Vec::new(), || {});
-        Self { endpoint: endpoint("server", config), app, handle, now: Instant::ORIGIN, clients: 0 }
+        Self { endpoint: endpoint("server", config), app, handle, now: Instant::ORIGIN, clients: 0, hosts: 4 }
     }
 
     fn client(&mut self) -> Client {
         self.clients += 1;
         let mut endpoint = endpoint(&format!("client {}", self.clients), EndpointConfig::default());
-        let address = SocketAddr::from(([198, 51, 100, 1], self.clients));
+        let host = self.clients.to_le_bytes()[0] % self.hosts;
+        let address = SocketAddr::from(([198, 51, 100, host], self.clients));
         let target = Target { discriminator: "server".into(), candidates: vec![(server_path(), Duration::ZERO)] };
         let session = endpoint.open(self.now, target).unwrap();
         let mut client = Client { endpoint, address, session };
@@ -191,29 +194,48 @@ fn flows_beyond_those_that_may_wait_are_rejected_even_if_the_first_are_over() {
     assert_eq!(waiting, WAITING_FLOWS);
 }
 
-#[test]
-fn sessions_beyond_those_that_may_wait_are_closed() {
-    // All call from one host at one moment.
+/// All call from few hosts at one moment.
+fn open_to_all() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.max_hello_replies_per_source = u32::MAX;
     config.max_excess_reply_bytes = u32::MAX;
     config.max_excess_reply_bytes_per_source = u32::MAX;
     config.max_keying_units_per_second = u32::MAX;
     config.max_keying_units_per_source = u32::MAX;
-    let mut server = Server::new(config);
-    let mut last = None;
+    config
+}
+
+#[test]
+fn sessions_that_wait_without_a_flow_give_way_to_new_ones() {
+    let mut server = Server::new(open_to_all());
     for _ in 0..WAITING_SESSIONS + 2 {
-        last = Some(server.client());
+        server.client();
     }
     assert_eq!(server.waiting_sessions(), WAITING_SESSIONS);
-    assert_eq!(server.app.sessions(), WAITING_SESSIONS);
-    let mut last = last.unwrap();
+    assert_eq!(server.app.sessions(), WAITING_SESSIONS, "and the others are closed");
+    // A newcomer that brings something is there, however many wait in vain.
+    let mut last = server.client();
+    let flow = last.open_flow(server.now);
+    last.write(server.now, flow, b"here".to_vec());
     server.exchange(&mut last);
-    assert!(last.endpoint.session(last.session).is_none(), "the one too many is told");
-    // With room again, strangers are taken again.
-    assert!(server.accept().is_some());
+    for _ in 0..WAITING_SESSIONS {
+        server.client();
+    }
+    let sessions: Vec<_> = core::iter::from_fn(|| server.accept()).collect();
+    let brought: usize = sessions.iter().filter_map(accept_flow).map(|flow| drain(&flow)).sum();
+    assert_eq!((sessions.len(), brought), (WAITING_SESSIONS, 4));
     server.client();
-    assert_eq!(server.waiting_sessions(), WAITING_SESSIONS);
+    assert_eq!(server.waiting_sessions(), 1, "with room again, far ends are taken again");
+}
+
+#[test]
+fn one_host_has_half_of_the_waiting_sessions_at_most() {
+    let mut server = Server::new(open_to_all());
+    server.hosts = 1;
+    for _ in 0..WAITING_SESSIONS_PER_SOURCE + 10 {
+        server.client();
+    }
+    assert_eq!(server.waiting_sessions(), WAITING_SESSIONS_PER_SOURCE);
 }
 
 #[test]
