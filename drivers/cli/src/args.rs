@@ -39,8 +39,9 @@ pub struct Cli {
 const AFTER_RECEIVE: &str = "\
 Anyone who can reach this end can fill the directory and keep it busy, unless both ends have a password \
 (RTMFP_PASSWORD or --password-file): set one whenever strangers can reach it. Without --keep it ends with the first \
-sender that has begun a file. Senders that bring less than 16 KiB a minute are sent away, and at most 192 files are \
-taken at once.
+sender that has begun a file. Sessions without a file end after 10 seconds, and senders that bring less than 16 KiB a \
+minute are sent away. At most 256 sessions and 192 files are taken at once, half of them from one address (IPv4) or \
+network (IPv6, /64); when there is no room, those that brought nothing give way.
 
 A file is written as .NAME.rtmfp-part-XXXXXXXX and gets its name once it is verified. If this program is killed \
 (SIGKILL) or the machine stops, such files remain and can be removed. Files of 1 MiB or more are on the disk when \
@@ -178,6 +179,9 @@ pub struct Receive {
     /// Replace files that are there already
     #[arg(long)]
     pub force: bool,
+    /// Take files whose names begin with a dot, which most listings hide and some programs run
+    #[arg(long)]
+    pub dot_files: bool,
     /// Go on after the first sender has finished or gone away
     #[arg(long)]
     pub keep: bool,

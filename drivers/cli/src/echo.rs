@@ -1,9 +1,26 @@
 //! Answers every flow with a return flow that carries the same messages back.
 
+use core::net::Ipv4Addr;
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use rtmfp_core::params::METADATA_MAX;
-use rtmfp_core::{App, Bytes, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use rtmfp_core::{
+    App, Bytes, CloseMode, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle,
+};
+use rtmfp_std::{Admission, Places};
+
+/// Exception code for a flow of a far end that there is no place for.
+pub const BUSY: u64 = 4;
+/// How long a session may be without any flow.
+const GRACE: Duration = Duration::from_secs(10);
+/// How long a session keeps its place for what it brought, if others want it.
+const STALLED: Duration = Duration::from_secs(10);
+/// Sessions that have a place, and how many of them one source may have.
+const SESSIONS: usize = 256;
+const SESSIONS_PER_SOURCE: usize = 128;
+/// Sessions without a place that are kept for a moment, to be told so.
+const TURNED_AWAY: usize = 64;
 
 /// Follows the metadata of the flow that is answered, in the metadata of the answer.
 const SUFFIX: &[u8] = b" return";
@@ -12,7 +29,7 @@ const SUFFIX: &[u8] = b" return";
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum EchoEvent {
-    /// A session was opened by a peer.
+    /// A session was opened by a peer, and has a place.
     Opened {
         /// The session.
         session: SessionHandle,
@@ -28,7 +45,7 @@ pub enum EchoEvent {
         /// Bytes in them.
         bytes: u64,
     },
-    /// A session has ended.
+    /// Such a session has ended.
     Closed {
         /// The session.
         session: SessionHandle,
@@ -37,10 +54,25 @@ pub enum EchoEvent {
 
 /// Echoes whatever any peer sends, on return flows. A peer that rejects its return flow is listened to all the same.
 /// While a return flow has no room nothing more is read, so that the peer is slowed down to its own pace of reading.
+///
+/// At most 256 sessions have a place ([`Places`]), half of them from one source. A session without any flow ends after ten
+/// seconds, and flows of a session without a place are rejected with [`BUSY`].
 pub struct Echo<O> {
     observer: O,
+    sessions: BTreeMap<SessionHandle, Visitor>,
+    places: Places<SessionHandle>,
     flows: BTreeMap<RecvFlowHandle, Echoed>,
     answers: BTreeMap<SendFlowHandle, RecvFlowHandle>,
+}
+
+/// A session, and what keeps it.
+#[derive(Debug)]
+struct Visitor {
+    /// It has a place.
+    admitted: bool,
+    flows: usize,
+    /// When it ends unless it has a flow.
+    until: Instant,
 }
 
 #[derive(Debug)]
@@ -62,10 +94,68 @@ impl<O> core::fmt::Debug for Echo<O> {
 impl<O: FnMut(EchoEvent)> Echo<O> {
     /// An echo whose `observer` hears of sessions and flows.
     pub const fn new(observer: O) -> Self {
-        Self { observer, flows: BTreeMap::new(), answers: BTreeMap::new() }
+        Self {
+            observer,
+            sessions: BTreeMap::new(),
+            places: Places::new(SESSIONS, SESSIONS_PER_SOURCE).stalled_after(STALLED),
+            flows: BTreeMap::new(),
+            answers: BTreeMap::new(),
+        }
+    }
+
+    /// A session has opened: somebody may have to go for it.
+    fn take_session(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let path = endpoint.session(session).and_then(|session| session.path());
+        let address = path.map_or(Ipv4Addr::UNSPECIFIED.into(), |path| path.remote.ip());
+        let admission = self.places.admit(now, session, address);
+        let gone = match admission {
+            Admission::Admitted => None,
+            Admission::Replaced(holder) => Some(holder),
+            Admission::Full => self.turned_away_too_many(),
+        };
+        if let Some(gone) = gone {
+            self.dismiss(now, endpoint, gone);
+        }
+        let admitted = admission != Admission::Full;
+        self.sessions.insert(session, Visitor { admitted, flows: 0, until: now + GRACE });
+        if admitted {
+            (self.observer)(EchoEvent::Opened { session });
+        }
+    }
+
+    /// The one that waits longest to be told that there is no place, if too many do.
+    fn turned_away_too_many(&self) -> Option<SessionHandle> {
+        let waiting = || self.sessions.iter().filter(|(_, visitor)| !visitor.admitted);
+        let oldest = waiting().min_by_key(|(_, visitor)| visitor.until).map(|(session, _)| *session);
+        oldest.filter(|_| waiting().count() >= TURNED_AWAY)
+    }
+
+    fn dismiss(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        if let Some(mut session) = endpoint.session_mut(now, session) {
+            // At once, so that it holds no place in the endpoint either, whether it answers or not.
+            session.close(CloseMode::Abrupt);
+        }
+        self.closed(now, endpoint, session);
+    }
+
+    fn closed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let flows: Vec<_> = self.flows.keys().filter(|flow| flow.session() == session).copied().collect();
+        for flow in flows {
+            self.finish(now, endpoint, flow);
+        }
+        self.places.leave(session);
+        if self.sessions.remove(&session).is_some_and(|visitor| visitor.admitted) {
+            (self.observer)(EchoEvent::Closed { session });
+        }
     }
 
     fn take_flow(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(visitor) = self.sessions.get_mut(&flow.session()).filter(|visitor| visitor.admitted) else {
+            if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
+                flow.reject(BUSY);
+            }
+            return;
+        };
         let Some(metadata) = endpoint.recv_flow(flow).map(|seen| seen.metadata().clone()) else { return };
         let Some(mut receiving) = endpoint.recv_flow_mut(now, flow) else { return };
         let answer = [&metadata[..], SUFFIX].concat();
@@ -74,6 +164,7 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
+        visitor.flows += 1;
         let echoed = Echoed { metadata, answer, finished: false, messages: 0, bytes: 0 };
         self.flows.insert(flow, echoed);
     }
@@ -90,6 +181,7 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
             let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) else { break };
             echoed.messages += 1;
             echoed.bytes += message.data.len() as u64;
+            self.places.brought(now, flow.session());
             if let Some(mut answer) = echoed.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) {
                 // It had room, or it is closed and nobody waits for the answer.
                 let _ = answer.write(message.data);
@@ -104,6 +196,10 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
 
     fn finish(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let Some(echoed) = self.flows.remove(&flow) else { return };
+        if let Some(visitor) = self.sessions.get_mut(&flow.session()) {
+            visitor.flows = visitor.flows.saturating_sub(1);
+            visitor.until = now + GRACE;
+        }
         if let Some(answer) = echoed.answer {
             self.answers.remove(&answer);
             if let Some(mut answer) = endpoint.send_flow_mut(now, answer) {
@@ -119,14 +215,8 @@ impl<O: FnMut(EchoEvent)> App for Echo<O> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
-            Event::SessionOpened { session } => (self.observer)(EchoEvent::Opened { session }),
-            Event::SessionClosed { session, .. } => {
-                let flows: Vec<_> = self.flows.keys().filter(|flow| flow.session() == session).copied().collect();
-                for flow in flows {
-                    self.finish(now, endpoint, flow);
-                }
-                (self.observer)(EchoEvent::Closed { session });
-            }
+            Event::SessionOpened { session } => self.take_session(now, endpoint, session),
+            Event::SessionClosed { session, .. } => self.closed(now, endpoint, session),
             Event::FlowOpened { flow } => self.take_flow(now, endpoint, flow),
             Event::FlowReadable { flow } => self.echo(now, endpoint, flow),
             Event::FlowFinished { flow, .. } => {
@@ -150,5 +240,18 @@ impl<O: FnMut(EchoEvent)> App for Echo<O> {
             }
             _ => {}
         }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let over = |visitor: &Visitor| visitor.flows == 0 && visitor.until <= now;
+        let due: Vec<_> =
+            self.sessions.iter().filter(|(_, visitor)| over(visitor)).map(|(session, _)| *session).collect();
+        for session in due {
+            self.dismiss(now, endpoint, session);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.sessions.values().filter(|visitor| visitor.flows == 0).map(|visitor| visitor.until).min()
     }
 }

@@ -55,7 +55,7 @@ impl Failure {
         let message = match (reason, reached) {
             (OpenFailure::TimedOut, Some(SessionState::KeyingSent)) => format!(
                 "{to} answered, but did not agree on keys: check that both ends have the same password (or both none), \
-                 and if the far end is old software, try --compatible"
+                 and if the far end is old software, try --compatible; it may also be too busy"
             ),
             (OpenFailure::TimedOut, _) if pinned => format!(
                 "nobody with this fingerprint answered at {to}: check it against what the far end shows now (a \
@@ -85,7 +85,9 @@ impl Failure {
     #[must_use]
     pub fn lost(reason: CloseReason, with: &str) -> Self {
         let message = match reason {
-            CloseReason::Far => format!("{with} closed the session before the end: see what it says, and try again"),
+            CloseReason::Far => format!(
+                "{with} closed the session before the end: it may be busy, or have ended; see what it says, and try again"
+            ),
             CloseReason::TimedOut | CloseReason::Idle => {
                 format!(
                     "{with} does not answer any more: check that it is running and the network between, and try again"

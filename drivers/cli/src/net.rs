@@ -30,8 +30,12 @@ const SEND_BYTES: usize = 16 << 20;
 const SEND_MEMORY: usize = 128 << 20;
 /// Send buffer of each flow.
 const SEND_BUFFER: usize = 512 << 10;
-/// Sessions that a server has at once.
-const SESSIONS: usize = 256;
+/// All sessions of an endpoint, those included that have ended and linger. Those that are open are limited to 320 by the
+/// applications, which know who brings something. The rest is room for lingering ones; each session beyond what is needed
+/// would make the memory smaller that every session is sure of.
+const SESSIONS: usize = 2_048;
+/// Sessions that open from here at once.
+const OPENING: usize = 256;
 
 /// Settings for this program's endpoints: a far end that is silent for `timeout` is given up.
 #[must_use]
@@ -39,7 +43,7 @@ pub fn config(identity: &Identity, timeout: Duration, server: bool) -> EndpointC
     let mut config = EndpointConfig::default();
     config.accept = server;
     config.max_sessions = SESSIONS;
-    config.max_opening = SESSIONS;
+    config.max_opening = OPENING;
     config.open_timeout = timeout;
     config.session.retransmit_limit = timeout;
     config.session.keepalive = (timeout / 3).max(Duration::from_secs(1));

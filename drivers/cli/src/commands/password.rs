@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::args::Password;
 use crate::failure::Failure;
+use crate::output;
 
 /// Random bytes in a password: 80 bits, which nobody can try offline.
 const BYTES: usize = 10;
@@ -17,10 +18,13 @@ const GROUP: usize = 4;
 pub(super) fn run(args: &Password) -> Result<(), Failure> {
     let mut random = [0; BYTES];
     getrandom::fill(&mut random).map_err(|e| Failure::local("the system gave no randomness", e))?;
-    let line = format!("{}\n", spelled(random));
+    let password = spelled(random);
     match &args.file {
-        Some(file) => write_secret(file, &line).map_err(|e| Failure::local(file.display(), e)),
-        None => Ok(io::stdout().lock().write_all(line.as_bytes())?),
+        Some(file) => write_secret(file, &format!("{password}\n")).map_err(|e| Failure::local(file.display(), e)),
+        None => {
+            output::line(&password);
+            Ok(())
+        }
     }
 }
 

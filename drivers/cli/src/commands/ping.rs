@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::far_fingerprint;
 use super::send::Opening;
 use crate::args::Ping;
+use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator};
 use crate::json::Line;
@@ -80,6 +81,9 @@ pub(super) fn run(args: &Ping, report: Report) -> Result<(), Failure> {
             Err(Failure::not_opened(reason, progress.reached, &to, args.connect.fingerprint.is_some()))
         }
         Some(PingFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
+        Some(PingFailure::Rejected(BUSY)) => {
+            Err(Failure::new(Code::Lost, format!("{to} is busy with others: try again later")))
+        }
         Some(PingFailure::Rejected(code)) => Err(Failure::new(
             Code::Lost,
             format!("{to} is there but does not echo (code {code}): run `rtmfp echo` there"),

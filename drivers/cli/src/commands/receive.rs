@@ -10,12 +10,13 @@ use crate::json::Line;
 use crate::net;
 use crate::report::Report;
 use crate::transfer::disk::Directory;
-use crate::transfer::{Receiver, ReceiverEvent};
+use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
 
 pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
-        .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?;
+        .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?
+        .with_dot_names(args.dot_files);
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
@@ -45,7 +46,8 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
         }
     });
     // A far end may be silent for the timeout; it is not taken for idle before.
-    receiver = receiver.with_patience(2 * args.common.timeout);
+    let limits = ReceiverLimits { patience: 2 * args.common.timeout, ..ReceiverLimits::default() };
+    receiver = receiver.with_limits(&limits);
     let result = net::run(&mut driver, &mut receiver, |driver| {
         opened.append(&mut fresh.borrow_mut());
         for session in opened.drain(..) {

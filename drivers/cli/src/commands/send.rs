@@ -14,7 +14,7 @@ use crate::identity::{Identity, Part, discriminator};
 use crate::net;
 use crate::report::Report;
 use crate::transfer::store::Outgoing;
-use crate::transfer::{MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
+use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
 use crate::uri::Uri;
 
 pub(super) fn run(args: &Send, mut report: Report) -> Result<(), Failure> {
@@ -73,6 +73,7 @@ pub(super) fn run(args: &Send, mut report: Report) -> Result<(), Failure> {
 
 fn rejected(to: &str, code: u64) -> String {
     match code {
+        BUSY => format!("{to} is busy with other senders: try again later"),
         NOT_FILES => format!("{to} takes no files, or not from this version: is `rtmfp receive` running there?"),
         MALFORMED => format!("{to} did not understand what was sent: use the same version at both ends"),
         code => format!("{to} refuses files (code {code}): is `rtmfp receive` running there?"),

@@ -1,10 +1,8 @@
 //! Files of the local file system.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use super::name::{self, PART_MARK};
 use super::protocol::{Verdict, VerdictCode, clip};
@@ -15,6 +13,8 @@ const STEM_MAX: usize = 160;
 /// Attempts at a partial file's random name.
 const ATTEMPTS: usize = 16;
 
+/// Why a name with a leading dot is refused.
+const DOT_NAME: &str = "names that begin with a dot are not taken (the receiver can allow this with --dot-files)";
 /// Why a pipe or device is not sent.
 const NOT_REGULAR: &str = "is not a regular file: write what it gives to a file first, and send that";
 /// Bytes after which a file is written through to the disk, and again after as many: errors that the system tells late
@@ -78,12 +78,14 @@ impl Content for DiskContent {
 /// A file is written as `.NAME.rtmfp-part-XXXXXXXX` and gets its own name only by [`commit`](Incoming::commit). One of
 /// 1 MiB or more is on the disk by then; a smaller one may be lost with the power, or an error of the disk that the
 /// system tells of only later go unheard.
+///
+/// A name is taken by the first file of it that is committed, and not before: nobody can keep it from others by beginning
+/// a file.
 #[derive(Debug)]
 pub struct Directory {
     path: PathBuf,
     force: bool,
-    /// Names on their way.
-    busy: Arc<Mutex<BTreeSet<String>>>,
+    dot_names: bool,
 }
 
 impl Directory {
@@ -95,7 +97,15 @@ impl Directory {
         if !fs::metadata(path)?.is_dir() {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        Ok(Self { path: path.to_owned(), force, busy: Arc::default() })
+        Ok(Self { path: path.to_owned(), force, dot_names: false })
+    }
+
+    /// Takes names that begin with a dot too. By default they are refused: such files are not seen in listings, and
+    /// some, as `.bashrc`, are run.
+    #[must_use]
+    pub const fn with_dot_names(mut self, dot_names: bool) -> Self {
+        self.dot_names = dot_names;
+        self
     }
 
     /// Creates a partial file under a name that nobody has.
@@ -118,29 +128,15 @@ impl Directory {
 impl Store for Directory {
     fn create(&mut self, name: &str, _size: u64) -> Result<Box<dyn Incoming>, Verdict> {
         name::check(name).map_err(|e| Verdict::new(VerdictCode::BadName, e.to_string()))?;
+        if name.starts_with('.') && !self.dot_names {
+            return Err(Verdict::new(VerdictCode::BadName, DOT_NAME));
+        }
         let target = self.path.join(name);
         if !self.force && target.symlink_metadata().is_ok() {
             return Err(exists());
         }
-        if !lock(&self.busy).insert(name.to_owned()) {
-            return Err(Verdict::new(VerdictCode::Exists, "a file of this name is being received already"));
-        }
-        let busy = Busy { names: Arc::clone(&self.busy), name: name.to_owned() };
         let (file, part) = self.create_part(name).map_err(|e| storage(&e))?;
-        Ok(Box::new(Partial { file: Some(file), length: 0, part, target, force: self.force, _busy: busy }))
-    }
-}
-
-/// Keeps a name taken as long as it lives.
-#[derive(Debug)]
-struct Busy {
-    names: Arc<Mutex<BTreeSet<String>>>,
-    name: String,
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        lock(&self.names).remove(&self.name);
+        Ok(Box::new(Partial { file: Some(file), length: 0, part, target, force: self.force }))
     }
 }
 
@@ -152,7 +148,6 @@ struct Partial {
     part: PathBuf,
     target: PathBuf,
     force: bool,
-    _busy: Busy,
 }
 
 impl Incoming for Partial {
@@ -219,10 +214,6 @@ fn exists() -> Verdict {
 
 fn storage(error: &io::Error) -> Verdict {
     Verdict::new(VerdictCode::Storage, format!("the receiver could not store it: {error}"))
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -14,12 +14,14 @@ pub mod name;
 mod protocol;
 mod receiver;
 mod sender;
+mod senders;
 pub mod store;
 mod storing;
 
 pub use protocol::{METADATA, Verdict, VerdictCode};
 pub use receiver::{Received, Receiver, ReceiverEvent};
 pub use sender::{SendFailure, Sender, SenderEvent};
+pub use senders::ReceiverLimits;
 
 /// The most flows that files are sent on at once, and the most files under way.
 pub const LANES: usize = 16;
@@ -33,3 +35,5 @@ pub const NOT_FILES: u64 = 1;
 pub const MALFORMED: u64 = 2;
 /// Exception code for a lane too many.
 pub const TOO_MANY_LANES: u64 = 3;
+/// Exception code for a flow of a far end that there is no place for.
+pub const BUSY: u64 = crate::echo::BUSY;

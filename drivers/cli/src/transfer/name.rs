@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::text::is_invisible;
+
 /// The longest name, in bytes: what common file systems allow.
 const NAME_MAX: usize = 255;
 /// Stands in the names of partial files; see [`disk`](super::disk).
@@ -20,7 +22,9 @@ pub enum BadName {
     Directory,
     /// A separator of directories (of any system), or on Windows of drives and streams.
     Separator,
-    /// A control character, or one that the system forbids.
+    /// A character that cannot be seen, and makes the name look like another or acts on a terminal.
+    Invisible,
+    /// A character that the system forbids.
     Character,
     /// A name that means something else: a device on Windows, a partial file of this program.
     Reserved,
@@ -33,6 +37,7 @@ impl fmt::Display for BadName {
             Self::TooLong => "the name is longer than 255 bytes",
             Self::Directory => "the name is that of a directory",
             Self::Separator => "the name has a path separator",
+            Self::Invisible => "the name has an invisible character (a control or format character)",
             Self::Character => "the name has a character that is not allowed",
             Self::Reserved => "the name is reserved",
         })
@@ -63,7 +68,10 @@ fn check_for(name: &str, windows: bool) -> Result<(), BadName> {
     if name.contains(['/', '\\']) || windows && name.contains(':') {
         return Err(BadName::Separator);
     }
-    if name.chars().any(char::is_control) || windows && name.contains(['<', '>', '"', '|', '?', '*']) {
+    if name.contains(is_invisible) {
+        return Err(BadName::Invisible);
+    }
+    if windows && name.contains(['<', '>', '"', '|', '?', '*']) {
         return Err(BadName::Character);
     }
     if name.contains(PART_MARK) || windows && means_something_else_on_windows(name) {
@@ -102,9 +110,16 @@ mod tests {
             ("a/b", BadName::Separator),
             ("..\\x", BadName::Separator),
             ("C:\\x", BadName::Separator),
-            ("a\0b", BadName::Character),
-            ("a\nb", BadName::Character),
-            ("\u{9b}2J", BadName::Character),
+            ("a\0b", BadName::Invisible),
+            ("a\nb", BadName::Invisible),
+            ("\u{9b}2J", BadName::Invisible),
+            ("song\u{202e}3pm.exe", BadName::Invisible),
+            ("a\u{200b}", BadName::Invisible),
+            ("a\u{2028}b", BadName::Invisible),
+            ("a\u{2029}b", BadName::Invisible),
+            ("\u{feff}a", BadName::Invisible),
+            ("a\u{ad}b", BadName::Invisible),
+            ("a\u{e0041}", BadName::Invisible),
             (".a.rtmfp-part-00000000", BadName::Reserved),
         ] {
             assert_eq!(check_for(name, false), Err(why), "{name:?}");

@@ -94,7 +94,7 @@ pub enum VerdictCode {
     Verified = 0,
     /// The name is not one that the receiver takes.
     BadName = 1,
-    /// There is a file of that name, or one on its way.
+    /// There is a file of that name.
     Exists = 2,
     /// The receiver could not store it.
     Storage = 3,
@@ -102,6 +102,8 @@ pub enum VerdictCode {
     Mismatch = 4,
     /// The sender gave it up.
     Abandoned = 5,
+    /// The receiver has too much to do.
+    Busy = 6,
 }
 
 impl Verdict {
@@ -132,6 +134,7 @@ impl Verdict {
             3 => VerdictCode::Storage,
             4 => VerdictCode::Mismatch,
             5 => VerdictCode::Abandoned,
+            6 => VerdictCode::Busy,
             _ => return None,
         };
         Some(Self { code, text: printable(text) })

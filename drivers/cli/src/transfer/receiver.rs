@@ -1,34 +1,30 @@
 //! The receiving end.
 
-use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 
 use rtmfp_core::error::{OpenFlowError, WriteRefusal};
 use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle,
     SessionHandle,
 };
+use rtmfp_std::{Admission, Places};
 
 use super::protocol::{HASH_LEN, METADATA, ToReceiver, Verdict, VerdictCode};
+use super::senders::{Check, ReceiverLimits, STALLED, Senders};
 use super::store::Store;
 use super::storing::Storing;
-use super::{LANES, MALFORMED, NOT_FILES, TOO_MANY_LANES};
+use super::{BUSY, LANES, MALFORMED, NOT_FILES, TOO_MANY_LANES};
 
-/// How long the session of a sender that has said its last word is waited for to close.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// The most files open at once, over all senders: systems allow 256 or more open files to a program.
-const OPEN_FILES: usize = 192;
-/// How often it is looked whether a sender still brings something.
-const PATIENCE: Duration = Duration::from_secs(60);
-/// Bytes that a sender must bring in that time, all its packets counted. Answers to keepalives are fewer.
-const LEAST: u64 = 16_384;
+/// The verdict on a file that there is no place for.
+const TOO_MANY: &str = "the receiver is busy with other files: try again later";
+/// The verdict on a file that lost its place.
+const NOTHING_CAME: &str = "the receiver is busy, and nothing came of this file: try again later";
 
 /// What a [`Receiver`] tells its user as it goes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiverEvent<'a> {
-    /// A sender has opened a session.
+    /// A sender has opened a session, and a first lane in it.
     Opened {
         /// The session.
         session: SessionHandle,
@@ -85,36 +81,18 @@ pub struct Receiver<O> {
     store: Box<dyn Store>,
     observer: O,
     keep: bool,
-    senders: BTreeMap<SessionHandle, Presence>,
+    senders: Senders,
     lanes: BTreeMap<RecvFlowHandle, Lane>,
     /// Return flows that wait for room, and whose they are.
     answers: BTreeMap<SendFlowHandle, RecvFlowHandle>,
+    /// Lanes with an open file.
+    files: Places<RecvFlowHandle>,
+    /// The lane whose file lost its place to another one.
+    displaced: Option<RecvFlowHandle>,
     total: Received,
-    limits: Limits,
-    /// Shared by all files that are open, to count them.
-    open: Arc<()>,
     /// A sender that had begun a file, or said that all was sent, is gone.
     served: bool,
     done: bool,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    open_files: usize,
-    patience: Duration,
-}
-
-/// What is known of a sender.
-#[derive(Debug)]
-struct Presence {
-    lanes: usize,
-    /// A file of it was taken.
-    begun: bool,
-    complete: bool,
-    /// When to stop waiting for the session to close, or else to look whether it has brought something.
-    until: Instant,
-    /// What it had brought at the last look.
-    brought: u64,
 }
 
 #[derive(Debug)]
@@ -122,12 +100,12 @@ struct Lane {
     answer: Option<SendFlowHandle>,
     /// Verdicts that were refused for want of room. No more is read until they are gone.
     refused: VecDeque<Bytes>,
-    current: Current,
+    state: LaneState,
     finished: bool,
 }
 
 #[derive(Debug, Default)]
-enum Current {
+enum LaneState {
     /// Between files.
     #[default]
     None,
@@ -143,37 +121,33 @@ impl<O> core::fmt::Debug for Receiver<O> {
 }
 
 impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
-    /// Stores what senders bring. Is done when the first of them is (and any others that have begun a file by then), or
-    /// never if told to `keep` on; a sender that goes away without having begun a file does not count. One that brings
-    /// less than 16 KiB a minute is sent away. At most 192 files are open at once, over all senders; more are refused.
-    /// `observer` hears how it goes.
+    /// Stores what senders bring, within the default [`ReceiverLimits`]. Is done when the first of them is (and any
+    /// others that have begun a file by then), or never if told to `keep` on; a sender that goes away without having
+    /// begun a file does not count. A session without a lane ends after ten seconds, and one that brings less than
+    /// 16 KiB a minute is sent away. When there is no room, those that brought nothing give way ([`Places`]); a sender
+    /// without a place is told [`BUSY`], a file without one [`VerdictCode::Busy`]. `observer` hears how it goes.
     pub fn new(store: Box<dyn Store>, keep: bool, observer: O) -> Self {
+        let limits = ReceiverLimits::default();
         Self {
             store,
             observer,
             keep,
-            senders: BTreeMap::new(),
+            senders: Senders::new(&limits),
             lanes: BTreeMap::new(),
             answers: BTreeMap::new(),
+            files: Places::new(limits.open_files, limits.open_files_per_source).stalled_after(STALLED),
+            displaced: None,
             total: Received::default(),
-            limits: Limits { open_files: OPEN_FILES, patience: PATIENCE },
-            open: Arc::default(),
             served: false,
             done: false,
         }
     }
 
-    /// Allows a sender this long, if that is more than a minute, to bring 16 KiB.
+    /// The same within other limits. To be called before it runs.
     #[must_use]
-    pub fn with_patience(mut self, patience: Duration) -> Self {
-        self.limits.patience = patience.max(PATIENCE);
-        self
-    }
-
-    /// Has at most so many files open at once.
-    #[must_use]
-    pub const fn with_open_files(mut self, open_files: usize) -> Self {
-        self.limits.open_files = open_files;
+    pub fn with_limits(mut self, limits: &ReceiverLimits) -> Self {
+        self.senders = Senders::new(limits);
+        self.files = Places::new(limits.open_files, limits.open_files_per_source).stalled_after(STALLED);
         self
     }
 
@@ -182,22 +156,30 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         self.total
     }
 
+    /// A session has opened: somebody may have to go for it.
+    fn take_session(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        if let Some(gone) = self.senders.enter(now, endpoint, session) {
+            self.dismiss(now, endpoint, gone, Some(CloseReason::Idle), CloseMode::Abrupt);
+        }
+    }
+
     /// A new flow: a lane, or nothing for us.
     fn take_lane(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let session = flow.session();
         let ours = endpoint
             .recv_flow(flow)
             .is_some_and(|seen| seen.metadata().as_ref() == METADATA && seen.association().is_none());
-        let room = self.senders.get(&session).is_none_or(|sender| sender.lanes < LANES);
-        let code = match (ours, room) {
-            (false, _) => NOT_FILES,
-            (true, false) => TOO_MANY_LANES,
-            (true, true) => {
+        let code = match self.senders.get(session) {
+            _ if !ours => NOT_FILES,
+            None => BUSY,
+            Some(sender) if !sender.admitted => BUSY,
+            Some(sender) if sender.lanes >= LANES => TOO_MANY_LANES,
+            Some(_) => {
                 let options = FlowOptions::new(METADATA);
                 match endpoint.recv_flow_mut(now, flow).map(|mut flow| flow.open_return_flow(options)) {
-                    Some(Ok(answer)) => return self.add_lane(now, session, flow, Some(answer)),
+                    Some(Ok(answer)) => return self.add_lane(now, flow, Some(answer)),
                     // Closed already: its sender has no file on it and waits for no verdict, but has a last word.
-                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(now, session, flow, None),
+                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(now, flow, None),
                     Some(Err(_)) | None => TOO_MANY_LANES,
                 }
             }
@@ -207,17 +189,15 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         }
     }
 
-    fn add_lane(&mut self, now: Instant, session: SessionHandle, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
-        if !self.senders.contains_key(&session) {
+    fn add_lane(&mut self, now: Instant, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
+        let session = flow.session();
+        if self.senders.lane_opened(now, session) {
             (self.observer)(ReceiverEvent::Opened { session });
         }
-        let until = now + self.limits.patience;
-        let new = Presence { lanes: 0, begun: false, complete: false, until, brought: 0 };
-        self.senders.entry(session).or_insert(new).lanes += 1;
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
-        let lane = Lane { answer, refused: VecDeque::new(), current: Current::None, finished: false };
+        let lane = Lane { answer, refused: VecDeque::new(), state: LaneState::None, finished: false };
         self.lanes.insert(flow, lane);
     }
 
@@ -233,88 +213,131 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             let Some(message) = parsed.filter(|_| !message.gap) else {
                 return self.fault(now, endpoint, flow);
             };
-            match self.handle(flow, message) {
+            match self.handle(now, flow, message) {
                 Ok(Some(verdict)) => self.answer(now, endpoint, flow, &verdict),
                 Ok(None) => {}
                 Err(Fault) => return self.fault(now, endpoint, flow),
             }
+            if let Some(displaced) = self.displaced.take() {
+                self.displace(now, endpoint, displaced);
+            }
         }
     }
 
+    /// A file begins: takes it, or says why not.
+    fn begin(&mut self, now: Instant, flow: RecvFlowHandle, name: &str, size: u64) -> Result<Storing, Verdict> {
+        let file = self.store.create(name, size)?;
+        let Some(sender) = self.senders.get_mut(flow.session()) else {
+            return Err(Verdict::new(VerdictCode::Busy, TOO_MANY));
+        };
+        match self.files.admit(now, flow, sender.address) {
+            Admission::Admitted => {}
+            Admission::Replaced(displaced) => self.displaced = Some(displaced),
+            Admission::Full => return Err(Verdict::new(VerdictCode::Busy, TOO_MANY)),
+        }
+        sender.begun = true;
+        Ok(Storing::new(name, size, file))
+    }
+
+    /// The file of this lane has lost its place.
+    fn displace(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(lane) = self.lanes.get_mut(&flow) else { return };
+        let LaneState::Storing(storing) = core::mem::replace(&mut lane.state, LaneState::Refused) else { return };
+        let verdict = Verdict::new(VerdictCode::Busy, NOTHING_CAME);
+        self.settle(&storing.name, storing.size, None, &verdict);
+        drop(storing);
+        self.answer(now, endpoint, flow, &verdict);
+    }
+
+    /// A file has its verdict.
+    fn settle(&mut self, name: &str, size: u64, hash: Option<[u8; HASH_LEN]>, verdict: &Verdict) {
+        if verdict.is_verified() {
+            self.total.verified += 1;
+        } else {
+            self.total.failed += 1;
+        }
+        (self.observer)(ReceiverEvent::Finished { name, size, hash, verdict });
+    }
+
     /// Acts on a message; gives the verdict if it settles a file.
-    fn handle(&mut self, flow: RecvFlowHandle, message: ToReceiver<'_>) -> Result<Option<Verdict>, Fault> {
+    fn handle(
+        &mut self,
+        now: Instant,
+        flow: RecvFlowHandle,
+        message: ToReceiver<'_>,
+    ) -> Result<Option<Verdict>, Fault> {
         let Some(lane) = self.lanes.get_mut(&flow) else { return Err(Fault) };
-        let (verdict, settled, hash) = match (message, core::mem::take(&mut lane.current)) {
-            (ToReceiver::Begin { size, name }, Current::None | Current::Refused) => {
+        let (verdict, settled, hash) = match (message, core::mem::take(&mut lane.state)) {
+            (ToReceiver::Begin { size, name }, LaneState::None | LaneState::Refused) => {
                 (self.observer)(ReceiverEvent::Begun { name, size });
-                // This end's own share is not counted.
-                let created = if Arc::strong_count(&self.open) > self.limits.open_files {
-                    Err(Verdict::new(VerdictCode::Storage, "the receiver has too many files on their way: try again"))
-                } else {
-                    self.store.create(name, size)
-                };
-                match created {
-                    Ok(file) => {
-                        lane.current = Current::Storing(Storing::new(name, size, file, Arc::clone(&self.open)));
-                        if let Some(sender) = self.senders.get_mut(&flow.session()) {
-                            sender.begun = true;
-                        }
+                match self.begin(now, flow, name, size) {
+                    Ok(storing) => {
+                        self.set_state(flow, LaneState::Storing(storing));
                         return Ok(None);
                     }
                     Err(verdict) => {
-                        lane.current = Current::Refused;
+                        self.set_state(flow, LaneState::Refused);
                         (verdict, (name.to_owned(), size), None)
                     }
                 }
             }
-            (ToReceiver::Data(content), Current::Storing(mut storing)) => match storing.add(content) {
+            (ToReceiver::Data(content), LaneState::Storing(mut storing)) => match storing.add(content) {
                 Ok(()) => {
                     (self.observer)(ReceiverEvent::Progress { bytes: content.len() as u64 });
-                    lane.current = Current::Storing(storing);
+                    if !content.is_empty() {
+                        self.files.brought(now, flow);
+                        self.senders.brought(now, flow.session());
+                    }
+                    lane.state = LaneState::Storing(storing);
                     return Ok(None);
                 }
                 Err(verdict) => {
-                    lane.current = Current::Refused;
+                    lane.state = LaneState::Refused;
                     (verdict, (storing.name, storing.size), None)
                 }
             },
-            (ToReceiver::End { size, hash }, Current::Storing(storing)) => {
+            (ToReceiver::End { size, hash }, LaneState::Storing(storing)) => {
                 let settled = (storing.name.clone(), storing.size);
                 match storing.finish(size, &hash) {
                     Ok(()) => (Verdict::verified(), settled, Some(hash)),
                     Err(verdict) => (verdict, settled, None),
                 }
             }
-            (ToReceiver::Abandon { reason }, Current::Storing(storing)) => {
+            (ToReceiver::Abandon { reason }, LaneState::Storing(storing)) => {
                 let verdict = Verdict::new(VerdictCode::Abandoned, format!("the sender gave it up: {reason}"));
                 (verdict, (storing.name, storing.size), None)
             }
             // What was under way when the refusal reached the sender.
-            (ToReceiver::Data(_), Current::Refused) => {
-                lane.current = Current::Refused;
+            (ToReceiver::Data(_), LaneState::Refused) => {
+                lane.state = LaneState::Refused;
                 return Ok(None);
             }
-            (ToReceiver::End { .. } | ToReceiver::Abandon { .. }, Current::Refused) => return Ok(None),
-            (ToReceiver::AllSent { .. }, Current::None | Current::Refused) => {
-                if let Some(sender) = self.senders.get_mut(&flow.session()) {
+            (ToReceiver::End { .. } | ToReceiver::Abandon { .. }, LaneState::Refused) => return Ok(None),
+            (ToReceiver::AllSent { .. }, LaneState::None | LaneState::Refused) => {
+                if let Some(sender) = self.senders.get_mut(flow.session()) {
                     sender.complete = true;
                 }
                 return Ok(None);
             }
             (_, current) => {
                 // Counted and cleaned up with the lane.
-                lane.current = current;
+                lane.state = current;
                 return Err(Fault);
             }
         };
-        let (name, size) = settled;
+        self.files.leave(flow);
         if verdict.is_verified() {
-            self.total.verified += 1;
-        } else {
-            self.total.failed += 1;
+            self.senders.brought(now, flow.session());
         }
-        (self.observer)(ReceiverEvent::Finished { name: &name, size, hash, verdict: &verdict });
+        let (name, size) = settled;
+        self.settle(&name, size, hash, &verdict);
         Ok(Some(verdict))
+    }
+
+    fn set_state(&mut self, flow: RecvFlowHandle, state: LaneState) {
+        if let Some(lane) = self.lanes.get_mut(&flow) {
+            lane.state = state;
+        }
     }
 
     fn answer(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, verdict: &Verdict) {
@@ -368,21 +391,30 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
                 answer.close();
             }
         }
-        if let Current::Storing(storing) = lane.current {
-            self.total.failed += 1;
+        self.files.leave(flow);
+        if let LaneState::Storing(storing) = lane.state {
             let verdict = Verdict::new(VerdictCode::Abandoned, "the sender went away before its end");
-            let (name, size) = (storing.name.as_str(), storing.size);
-            (self.observer)(ReceiverEvent::Finished { name, size, hash: None, verdict: &verdict });
+            self.settle(&storing.name, storing.size, None, &verdict);
         }
-        if let Some(sender) = self.senders.get_mut(&flow.session()) {
-            sender.lanes -= 1;
-            if sender.lanes == 0 && sender.complete {
-                sender.until = now + FAREWELL;
-            }
-        }
+        self.senders.lane_ended(now, flow.session());
     }
 
-    fn close(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, reason: Option<CloseReason>) {
+    /// Closes a session, and is done with it.
+    fn dismiss(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        reason: Option<CloseReason>,
+        mode: CloseMode,
+    ) {
+        if let Some(mut session) = endpoint.session_mut(now, session) {
+            session.close(mode);
+        }
+        self.closed(now, endpoint, session, reason);
+    }
+
+    fn closed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, reason: Option<CloseReason>) {
         let lanes: Vec<_> = self.lanes.keys().filter(|flow| flow.session() == session).copied().collect();
         for flow in lanes {
             if let Some(lane) = self.lanes.get_mut(&flow) {
@@ -390,38 +422,38 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             }
             self.finish_lane(now, endpoint, flow);
         }
-        let Some(sender) = self.senders.remove(&session) else { return };
+        let Some(sender) = self.senders.leave(session) else { return };
         if sender.complete {
             self.total.complete += 1;
         } else if sender.begun {
             self.total.lost = reason;
         }
-        (self.observer)(ReceiverEvent::Closed { session, complete: sender.complete, reason });
+        if sender.announced {
+            (self.observer)(ReceiverEvent::Closed { session, complete: sender.complete, reason });
+        }
         self.served |= sender.complete || sender.begun;
-        if self.served && !self.keep && !self.senders.values().any(|sender| sender.begun) {
+        if self.served && !self.keep && !self.senders.any_begun() {
             self.done = true;
-            for session in self.senders.keys() {
-                if let Some(mut session) = endpoint.session_mut(now, *session) {
+            for session in self.senders.sessions() {
+                if let Some(mut session) = endpoint.session_mut(now, session) {
                     session.close(CloseMode::Orderly);
                 }
             }
         }
     }
 
-    /// A sender's time is up: it goes, unless it has brought enough since the last look.
-    fn look_after(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+    /// A sender's time is up: it goes, unless it has brought enough since the last check.
+    fn check(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
         let brought = endpoint.session(session).map_or(0, |session| session.stats().bytes_received);
-        let Some(sender) = self.senders.get_mut(&session) else { return };
-        let finished = sender.complete && sender.lanes == 0;
-        if !finished && brought.saturating_sub(sender.brought) >= LEAST {
-            sender.brought = brought;
-            sender.until = now + self.limits.patience;
-            return;
-        }
-        if let Some(mut session) = endpoint.session_mut(now, session) {
-            session.close(CloseMode::Orderly);
-        }
-        self.close(now, endpoint, session, (!finished).then_some(CloseReason::Idle));
+        let reason = match self.senders.check(now, session, brought) {
+            Check::Stays => return,
+            Check::Finished => None,
+            Check::Idle => Some(CloseReason::Idle),
+        };
+        // One that never had a lane holds its place in the endpoint no longer, whether it answers or not.
+        let without_lane = self.senders.get(session).is_some_and(|sender| !sender.announced);
+        let mode = if without_lane { CloseMode::Abrupt } else { CloseMode::Orderly };
+        self.dismiss(now, endpoint, session, reason, mode);
     }
 }
 
@@ -432,6 +464,7 @@ impl<O: FnMut(ReceiverEvent<'_>)> App for Receiver<O> {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
+            Event::SessionOpened { session } => self.take_session(now, endpoint, session),
             Event::FlowOpened { flow } => self.take_lane(now, endpoint, flow),
             Event::FlowReadable { flow } => self.read_lane(now, endpoint, flow),
             Event::FlowWritable { flow } => self.answer_more(now, endpoint, flow),
@@ -439,20 +472,19 @@ impl<O: FnMut(ReceiverEvent<'_>)> App for Receiver<O> {
                 self.read_lane(now, endpoint, flow);
                 self.finish_lane(now, endpoint, flow);
             }
-            Event::SessionClosed { session, reason } => self.close(now, endpoint, session, Some(reason)),
+            Event::SessionClosed { session, reason } => self.closed(now, endpoint, session, Some(reason)),
             _ => {}
         }
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let due: Vec<_> = self.senders.iter().filter(|(_, s)| s.until <= now).map(|(session, _)| *session).collect();
-        for session in due {
-            self.look_after(now, endpoint, session);
+        for session in self.senders.due(now) {
+            self.check(now, endpoint, session);
         }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.senders.values().map(|sender| sender.until).min()
+        self.senders.next_due()
     }
 
     fn is_done(&self) -> bool {

@@ -1,7 +1,5 @@
 //! A file on its way into a store.
 
-use std::sync::Arc;
-
 use sha2::{Digest, Sha256};
 
 use super::protocol::{HASH_LEN, Verdict, VerdictCode};
@@ -15,13 +13,11 @@ pub(super) struct Storing {
     stored: u64,
     hash: Sha256,
     file: Box<dyn Incoming>,
-    /// Counts the files that are open.
-    _open: Arc<()>,
 }
 
 impl Storing {
-    pub(super) fn new(name: &str, size: u64, file: Box<dyn Incoming>, open: Arc<()>) -> Self {
-        Self { name: name.to_owned(), size, stored: 0, hash: Sha256::new(), file, _open: open }
+    pub(super) fn new(name: &str, size: u64, file: Box<dyn Incoming>) -> Self {
+        Self { name: name.to_owned(), size, stored: 0, hash: Sha256::new(), file }
     }
 
     pub(super) fn add(&mut self, content: &[u8]) -> Result<(), Verdict> {

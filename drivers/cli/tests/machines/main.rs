@@ -1,6 +1,7 @@
 //! The transfer's state machines by themselves: two endpoints back to back in virtual time, no sockets and no files.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod crowds;
 mod memory;
 mod strangers;
 mod world;

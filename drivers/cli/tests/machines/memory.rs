@@ -80,6 +80,9 @@ impl Incoming for Arriving {
         if self.name == self.files.faults.uncommitted {
             return Err(Verdict::new(VerdictCode::Storage, "no"));
         }
+        if self.files.content(&self.name).is_some() {
+            return Err(Verdict::new(VerdictCode::Exists, "it is there"));
+        }
         let content = core::mem::take(&mut self.content);
         self.files.state.lock().unwrap().files.insert(self.name.clone(), content);
         Ok(())

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use rtmfp_cli::echo::Echo;
-use rtmfp_cli::transfer::{LANES, METADATA, Receiver, Sender, SenderEvent, VerdictCode};
+use rtmfp_cli::transfer::{LANES, METADATA, Receiver, ReceiverLimits, Sender, SenderEvent, VerdictCode};
 use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle,
 };
@@ -97,7 +97,8 @@ fn a_slow_sender_is_not_taken_for_an_idle_one() {
 fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
     let mut world = World::new(Net::default());
     let store = Files::default();
-    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {}).with_open_files(4);
+    let limits = ReceiverLimits { open_files: 4, open_files_per_source: 4, ..ReceiverLimits::default() };
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {}).with_limits(&limits);
     let verdicts = RefCell::new(Vec::new());
     let files = (0..LANES).map(|n| outgoing(&format!("f{n}"), 300_000)).collect();
     let mut sender = Sender::new(world.open(), files, LANES, |event| {
@@ -109,7 +110,7 @@ fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
     drop(sender);
     let (good, bad): (Vec<_>, Vec<_>) = verdicts.into_inner().into_iter().partition(|v| v.is_verified());
     assert_eq!((good.len(), bad.len()), (4, LANES - 4));
-    assert!(bad.iter().all(|v| v.code == VerdictCode::Storage && v.text.contains("try again")), "{bad:?}");
+    assert!(bad.iter().all(|v| v.code == VerdictCode::Busy && v.text.contains("try again")), "{bad:?}");
     assert_eq!((store.count(), store.unfinished()), (4, 0));
 }
 

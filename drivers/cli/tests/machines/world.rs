@@ -1,4 +1,4 @@
-//! Two endpoints in virtual time, and between them a network with delay and loss.
+//! Two endpoints in virtual time, as many more as a test wants, and between them a network with delay and loss.
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
+use rtmfp_cli::identity::Identity;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, Target, TransmitBuf};
 
@@ -31,32 +32,71 @@ const END: Duration = Duration::from_secs(600);
 pub(crate) struct World {
     net: Net,
     now: Instant,
-    ends: [Endpoint; 2],
-    /// What is on its way: when it arrives, in which order it was sent, to which end.
-    wires: BTreeMap<(Instant, u64), (usize, Vec<u8>)>,
+    /// The sender, the receiver, and then the crowd.
+    ends: Vec<Endpoint>,
+    addresses: Vec<SocketAddr>,
+    crowd: Vec<Box<dyn App>>,
+    /// What is on its way: when it arrives, in which order it was sent, from and to which end.
+    wires: BTreeMap<(Instant, u64), (usize, usize, Vec<u8>)>,
     sent: u64,
     chance: u64,
 }
 
-fn address(end: usize) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, u8::try_from(end).unwrap()], 1_935))
+/// Where the receiver is.
+const RECEIVER: &str = "192.0.2.1:1935";
+
+fn endpoint(name: &str, seed: [u8; 32]) -> Endpoint {
+    let profile = Arc::new(PlainProfile::new(name.as_bytes()));
+    let identity = Identity { profile, fingerprint: None, mona: false };
+    let mut config = rtmfp_cli::net::config(&identity, Duration::from_secs(15), true);
+    // A crowd calls at one moment.
+    config.max_hello_replies_per_source = u32::MAX;
+    config.max_excess_reply_bytes = u32::MAX;
+    config.max_excess_reply_bytes_per_source = u32::MAX;
+    config.max_keying_units_per_second = u32::MAX;
+    config.max_keying_units_per_source = u32::MAX;
+    let rng = Box::new(ChaCha20Rng::from_seed(seed));
+    Endpoint::new(config, identity.profile, rng, Instant::ORIGIN).unwrap()
 }
 
 impl World {
     pub(crate) fn new(net: Net) -> Self {
-        let end = |name: &[u8], seed| {
-            let config = rtmfp_cli::net::config(Duration::from_secs(15), true);
-            let rng = Box::new(ChaCha20Rng::from_seed([seed; 32]));
-            Endpoint::new(config, Arc::new(PlainProfile::new(name)), rng, Instant::ORIGIN).unwrap()
-        };
-        let ends = [end(b"sender", 1), end(b"receiver", 2)];
-        Self { net, now: Instant::ORIGIN, ends, wires: BTreeMap::new(), sent: 0, chance: 0x1234_5678_9abc_def1 }
+        Self {
+            net,
+            now: Instant::ORIGIN,
+            ends: vec![endpoint("sender", [1; 32]), endpoint("receiver", [2; 32])],
+            addresses: vec!["192.0.2.0:1935".parse().unwrap(), RECEIVER.parse().unwrap()],
+            crowd: Vec::new(),
+            wires: BTreeMap::new(),
+            sent: 0,
+            chance: 0x1234_5678_9abc_def1,
+        }
     }
 
     pub(crate) fn open(&mut self) -> SessionHandle {
-        let path = Path::new(InterfaceId(0), address(1));
+        self.open_from(0)
+    }
+
+    fn open_from(&mut self, end: usize) -> SessionHandle {
+        let path = Path::new(InterfaceId(0), RECEIVER.parse().unwrap());
         let target = Target { discriminator: "receiver".into(), candidates: vec![(path, Duration::ZERO)] };
-        self.ends[0].open(self.now, target).unwrap()
+        self.ends[end].open(self.now, target).unwrap()
+    }
+
+    /// One more endpoint, of a host of 198.51.100.0/24, with a session that opens and an application for it.
+    pub(crate) fn join(&mut self, host: u8, app: impl FnOnce(SessionHandle) -> Box<dyn App>) {
+        let number = u16::try_from(self.ends.len()).unwrap();
+        let mut seed = [3; 32];
+        seed[..2].copy_from_slice(&number.to_be_bytes());
+        self.ends.push(endpoint(&format!("stranger {number}"), seed));
+        self.addresses.push(SocketAddr::from(([198, 51, 100, host], number)));
+        let session = self.open_from(usize::from(number));
+        self.crowd.push(app(session));
+    }
+
+    /// How many sessions the receiver has, lingering ones included.
+    pub(crate) fn receiver_sessions(&self) -> usize {
+        self.ends[1].sessions().count()
     }
 
     pub(crate) const fn now(&self) -> Instant {
@@ -71,8 +111,7 @@ impl World {
     /// Runs until the first is done, and a second longer.
     pub(crate) fn run_first(&mut self, first: &mut dyn App, second: &mut dyn App) {
         self.run_while(first, second, |first, _| !first.is_done());
-        let until = self.now + Duration::from_secs(1);
-        while self.now < until && self.step(first, second) {}
+        self.run_for(Duration::from_secs(1), first, second);
     }
 
     fn run_while(&mut self, first: &mut dyn App, second: &mut dyn App, go_on: impl Fn(&dyn App, &dyn App) -> bool) {
@@ -84,22 +123,46 @@ impl World {
         }
     }
 
+    /// Runs for so long.
+    pub(crate) fn run_for(&mut self, time: Duration, first: &mut dyn App, second: &mut dyn App) {
+        let until = self.now + time;
+        while self.step_until(until, first, second) {}
+        self.now = until;
+    }
+
     /// Everything that happens at the next moment at which something does.
     fn step(&mut self, first: &mut dyn App, second: &mut dyn App) -> bool {
-        self.settle(0, first);
-        self.settle(1, second);
-        let due =
-            [self.ends[0].poll_timeout(), self.ends[1].poll_timeout(), first.next_timeout(), second.next_timeout()];
+        self.step_until(Instant::ORIGIN + 2 * END, first, second)
+    }
+
+    /// The same, unless that is later than `until`.
+    fn step_until(&mut self, until: Instant, first: &mut dyn App, second: &mut dyn App) -> bool {
+        let mut crowd = core::mem::take(&mut self.crowd);
+        let mut apps: Vec<&mut dyn App> = vec![first, second];
+        apps.extend(crowd.iter_mut().map(|app| &mut **app as &mut dyn App));
+        let stepped = self.step_all(until, &mut apps);
+        drop(apps);
+        self.crowd = crowd;
+        stepped
+    }
+
+    fn step_all(&mut self, until: Instant, apps: &mut [&mut dyn App]) -> bool {
+        for (end, app) in apps.iter_mut().enumerate() {
+            self.settle(end, *app);
+        }
+        let ends = self.ends.iter().filter_map(Endpoint::poll_timeout);
+        let due = ends.chain(apps.iter().filter_map(|app| app.next_timeout()));
         let arrival = self.wires.first_key_value().map(|((at, _), _)| *at);
-        let Some(next) = due.into_iter().flatten().chain(arrival).min() else { return false };
+        let Some(next) = due.chain(arrival).min().filter(|next| *next <= until) else { return false };
         self.now = self.now.max(next);
         while let Some(entry) = self.wires.first_entry().filter(|entry| entry.key().0 <= self.now) {
-            let (end, mut datagram) = entry.remove();
-            let path = Path::new(InterfaceId(0), address(1 - end));
-            let _ = self.ends[end].handle_datagram(self.now, path, RecvMeta::default(), &mut datagram);
+            let (from, to, mut datagram) = entry.remove();
+            let path = Path::new(InterfaceId(0), self.addresses[from]);
+            let _ = self.ends[to].handle_datagram(self.now, path, RecvMeta::default(), &mut datagram);
         }
-        self.serve(0, first);
-        self.serve(1, second);
+        for (end, app) in apps.iter_mut().enumerate() {
+            self.serve(end, *app);
+        }
         true
     }
 
@@ -122,9 +185,8 @@ impl World {
             while let Some(event) = self.ends[end].poll_event() {
                 app.on_event(self.now, &mut self.ends[end], event);
             }
-            if self.ends[end].poll_transmit(self.now, &mut flight).is_none() {
-                return;
-            }
+            let Some(transmit) = self.ends[end].poll_transmit(self.now, &mut flight) else { return };
+            let Some(to) = self.addresses.iter().position(|address| *address == transmit.path.remote) else { continue };
             for datagram in flight.datagrams() {
                 self.chance ^= self.chance << 13;
                 self.chance ^= self.chance >> 7;
@@ -134,7 +196,7 @@ impl World {
                     continue;
                 }
                 self.sent += 1;
-                self.wires.insert((self.now + self.net.delay, self.sent), (1 - end, datagram.to_vec()));
+                self.wires.insert((self.now + self.net.delay, self.sent), (end, to, datagram.to_vec()));
             }
         }
     }

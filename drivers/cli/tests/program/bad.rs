@@ -107,3 +107,43 @@ fn a_port_that_is_taken_is_told_of() {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("--listen chooses another"), "{}", ended.errors);
 }
+
+/// Each cost a line of output.
+#[test]
+fn refused_names_are_not_taken_and_cost_a_limited_number_of_lines() {
+    let scratch = Scratch::new();
+    let files: Vec<_> = (0..400).map(|number| scratch.file(&format!(".hidden {number}"), 1, number)).collect();
+    let files: Vec<_> = files.iter().map(std::path::PathBuf::as_path).collect();
+    let (receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap()], None);
+    let sent = send(&files, &uri, &[], None);
+    assert_eq!(sent.code, Some(5), "{sent:?}");
+    assert!(sent.out.contains("begin with a dot"), "{}", sent.out);
+    let received = receiver.end();
+    assert_eq!(received.code, Some(5), "{received:?}");
+    assert!(scratch.received().is_empty());
+    let told = received.out.lines().filter(|line| line.contains("\"file\"")).count();
+    assert!((1..300).contains(&told), "{told} lines");
+    assert!(received.out.contains("\"event\":\"omitted\",\"lines\":"), "{}", received.out);
+    assert!(received.out.contains("\"failed\":400"), "{}", received.out);
+}
+
+#[test]
+fn a_leading_dot_is_taken_if_asked_for() {
+    let scratch = Scratch::new();
+    let file = scratch.file(".profile", 10, 1);
+    let (receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap(), "--dot-files"], None);
+    assert_eq!(send(&[&file], &uri, &[], None).code, Some(0));
+    assert_eq!(receiver.end().code, Some(0));
+    assert_eq!(scratch.received(), [".profile"]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_name_with_invisible_characters_is_refused_before_it_is_sent() {
+    let scratch = Scratch::new();
+    for name in ["song\u{202e}3pm.exe", "a\u{200b}", "a\u{2028}b", "\u{feff}a"] {
+        let sent = send(&[&scratch.file(name, 1, 1)], "rtmfp://127.0.0.1:9/", &[], None);
+        assert_eq!(sent.code, Some(1), "{sent:?}");
+        assert!(sent.errors.contains("invisible character"), "{sent:?}");
+    }
+}

@@ -83,3 +83,33 @@ fn a_pipe_or_device_is_refused_and_never_waited_for() {
         assert!(error.to_string().contains("not a regular file"), "{error}");
     }
 }
+
+#[test]
+fn of_two_files_of_one_name_the_first_that_is_whole_has_it() {
+    let scratch = Scratch::new("one-name");
+    let mut directory = Directory::new(&scratch.0, false).unwrap();
+    let mut begun_first = directory.create("a", 8).unwrap();
+    let mut whole_first = directory.create("a", 3).unwrap();
+    begun_first.write(b"stranger").unwrap();
+    whole_first.write(b"own").unwrap();
+    whole_first.commit().unwrap();
+    assert_eq!(begun_first.commit().unwrap_err().code, VerdictCode::Exists);
+    assert_eq!(fs::read(scratch.0.join("a")).unwrap(), b"own");
+    assert_eq!(scratch.names(), ["a"], "and the partial files are gone");
+}
+
+#[test]
+fn a_leading_dot_is_taken_only_if_asked_for() {
+    let scratch = Scratch::new("dots");
+    let mut directory = Directory::new(&scratch.0, false).unwrap();
+    for name in [".bashrc", "...", ".a"] {
+        let refused = directory.create(name, 0).unwrap_err();
+        assert_eq!(refused.code, VerdictCode::BadName, "{name}");
+        assert!(refused.text.contains("--dot-files"), "{refused:?}");
+    }
+    assert!(scratch.names().is_empty());
+    let mut directory = directory.with_dot_names(true);
+    directory.create(".bashrc", 0).unwrap().commit().unwrap();
+    assert_eq!(directory.create("..", 0).unwrap_err().code, VerdictCode::BadName);
+    assert_eq!(scratch.names(), [".bashrc"]);
+}
