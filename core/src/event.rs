@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use core::fmt;
+use core::net::SocketAddr;
 
 use bytes::Bytes;
 
@@ -110,6 +111,13 @@ pub struct UnmatchedHello {
 pub enum OpenFailure {
     /// Nobody answered within the ultimate open timeout (RFC 7016 §3.5.1.1.1).
     TimedOut,
+    /// Nobody answered within that time, and the system refused to send to one of the candidates.
+    NotSent {
+        /// Where to.
+        remote: SocketAddr,
+        /// The system's code of the last such error.
+        os_error: i32,
+    },
     /// Closed by the user before it opened.
     Cancelled,
     /// The same endpoint is reached by another session already (RFC 7016 §3.5.1.1.1, step 1).
@@ -142,6 +150,11 @@ pub enum CloseReason {
     /// cannot follow its far end to another address (RFC 7016 §5): if a NAT has given one of the ends a new port, it
     /// stalls for good.
     TimedOutAtFixedAddress,
+    /// The far end answered nothing for the retransmit limit, and the system refused to send to it.
+    NotSent {
+        /// The system's code of the last such error.
+        os_error: i32,
+    },
     /// Small packets were answered, but for the retransmit limit no data came through: the path does not carry packets
     /// of the size that is needed, not even in fragments.
     PacketSize,

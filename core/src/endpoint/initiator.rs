@@ -56,6 +56,8 @@ pub(super) struct Opening {
     /// The ultimate open timeout.
     deadline: Instant,
     pub(super) candidates: Vec<Candidate>,
+    /// The last hello that the system refused to send: where to, and its error code.
+    pub(super) not_sent: Option<(SocketAddr, i32)>,
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
     pub(super) keying: Option<Box<Keying>>,
@@ -76,6 +78,7 @@ impl Opening {
             tag,
             deadline: now + config.open_timeout,
             candidates: Vec::new(),
+            not_sent: None,
             max_candidates: config.max_candidates.min(REDIRECT_THRESHOLD),
             keying: None,
             introducers: Vec::new(),
@@ -174,7 +177,10 @@ impl Endpoint {
         let now = self.now;
         let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else { return };
         if opening.deadline <= now {
-            let reason = opening.failure;
+            let reason = match (opening.failure, opening.not_sent) {
+                (OpenFailure::TimedOut, Some((remote, os_error))) => OpenFailure::NotSent { remote, os_error },
+                (failure, _) => failure,
+            };
             self.with_session(slot, |session, cx| session.fail(cx, reason));
             return;
         }

@@ -80,6 +80,7 @@ impl Endpoint {
             // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
             opening.introducers.extend(opening.candidates.iter().map(|candidate| candidate.path));
         }
+        opening.not_sent = None; // the answer says that it gets through
         opening.keying = Some(Box::new(Keying {
             path,
             since: self.now,

@@ -8,6 +8,7 @@ mod glare;
 mod ids;
 mod index;
 mod initiator;
+mod interfaces;
 mod introduce;
 mod jobs;
 mod keying;
@@ -46,12 +47,13 @@ use crate::profile::{CryptoProfile, SessionKeys};
 use crate::session::{CloseMode, Context, ReceivedForward, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
-use crate::transmit::{InterfaceId, Path, Transmit, TransmitBuf};
+use crate::transmit::{Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use fragments::Reassembly;
 use ids::SessionIds;
 use index::SessionIndex;
 use initiator::Opening;
+use interfaces::Blocked;
 use jobs::Jobs;
 use limits::{Asking, HiddenKey, ReplyLimits, SharedRate};
 use memory::MemoryPools;
@@ -108,6 +110,7 @@ pub struct Endpoint {
     opening: usize,
     deadlines: Deadlines,
     ready: ReadyRing,
+    blocked: Blocked,
     events: EventQueue,
     startup: StartupQueue,
     reassembly: Reassembly,
@@ -174,6 +177,7 @@ impl Endpoint {
             opening: 0,
             deadlines: Deadlines::default(),
             ready: ReadyRing::default(),
+            blocked: Blocked::default(),
             events: EventQueue::default(),
             startup: StartupQueue::new(key),
             reassembly: Reassembly::default(),
@@ -260,9 +264,12 @@ impl Endpoint {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
         let now = self.advance(now);
         buf.clear();
-        let mut transmit = self.startup.poll(now, buf, self.default_keys.as_mut());
+        let mut transmit = self.startup.poll(&self.blocked, now, buf, self.default_keys.as_mut());
         while transmit.is_none() {
             let slot = self.ready.pop()?;
+            if self.holds_back(slot) {
+                continue;
+            }
             transmit = self.with_session(slot, |session, cx| session.poll_transmit(cx, buf)).flatten();
             self.settle(slot);
             if transmit.is_none() {
@@ -379,18 +386,6 @@ impl Endpoint {
     #[must_use]
     pub fn profile(&self) -> &dyn CryptoProfile {
         self.profile.as_ref()
-    }
-
-    /// Says that an interface came up, or has another address or network now: its sessions probe at once, so that
-    /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
-    pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
-        self.advance(now);
-        let uses = |occupant: &Occupant| occupant.session.path().is_some_and(|path| path.interface == interface);
-        let slots: Vec<u32> = self.slots.iter().filter(|(_, occupant)| uses(occupant)).map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.with_session(slot, |session, cx| session.on_interface_change(cx));
-            self.settle(slot);
-        }
     }
 
     /// Closes every session (RFC 7016 §3.5.5).

@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use sha2::{Digest as _, Sha256};
 
 use super::fragments;
+use super::interfaces::Blocked;
 use super::limits::HiddenKey;
 use crate::params::{HELLO_LEN, STARTUP_RATE_PERIOD};
 use crate::profile::SessionKeys;
@@ -204,9 +205,19 @@ impl StartupQueue {
         }
     }
 
-    /// Seals the next packet into `buf`.
-    pub(super) fn poll(&mut self, now: Instant, buf: &mut TransmitBuf, keys: &mut dyn SessionKeys) -> Option<Transmit> {
-        let mut packet = self.own.pop_front().or_else(|| self.replies.pop_front())?;
+    /// Seals the next packet into `buf`, but for those of blocked interfaces.
+    pub(super) fn poll(
+        &mut self,
+        blocked: &Blocked,
+        now: Instant,
+        buf: &mut TransmitBuf,
+        keys: &mut dyn SessionKeys,
+    ) -> Option<Transmit> {
+        let take = |queue: &mut VecDeque<StartupPacket>| {
+            let next = queue.iter().position(|packet| !blocked.contains(packet.path.interface))?;
+            queue.remove(next)
+        };
+        let mut packet = take(&mut self.own).or_else(|| take(&mut self.replies))?;
         packet.stamp(now);
         let StartupPacket { path, session_id, plain } = packet;
         let front = keys.front_len(0);
@@ -275,7 +286,8 @@ mod tests {
         queue.push_own(Instant::ORIGIN, packet(2));
         let mut keys = crate::profile::CryptoProfile::default_keys(&crate::profile::plain::PlainProfile::new(b""));
         let mut buf = TransmitBuf::new(1);
-        let sent: Vec<_> = core::iter::from_fn(|| queue.poll(Instant::ORIGIN, &mut buf, keys.as_mut())).collect();
+        let sent: Vec<_> =
+            core::iter::from_fn(|| queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, keys.as_mut())).collect();
         assert_eq!(sent.len(), 3);
         assert!(sent.iter().all(|transmit| transmit.may_fragment));
     }

@@ -4,6 +4,7 @@ mod claims;
 mod cookies;
 mod fragments;
 mod impostors;
+mod interfaces;
 mod introduce;
 mod jobs;
 mod keying;

@@ -102,6 +102,11 @@ impl Control {
         fits
     }
 
+    /// Where the next packet for another path goes.
+    pub(super) fn next_aside(&self) -> Option<Path> {
+        self.aside.front().map(|aside| aside.path)
+    }
+
     pub(super) fn take_aside(&mut self) -> Option<Aside> {
         let aside = self.aside.pop_front()?;
         self.aside_bytes -= aside.message.len();

@@ -66,11 +66,19 @@ impl Session {
 
     /// A Ping Reply or an acknowledgement came.
     pub(super) fn answered(&mut self, now: Instant) {
+        self.send_error = None;
         self.control.ping = false;
         self.timers.clear(Timer::PingRetry);
         self.timers.clear(Timer::RetransmitLimit);
         if !self.recovery.in_flight.is_empty() {
             self.await_answer(now);
+        }
+    }
+
+    /// The system refused to send over this path.
+    pub(crate) fn on_send_error(&mut self, path: Path, os_error: i32) {
+        if self.path().is_some_and(|own| own.matches(&path)) {
+            self.send_error = Some(os_error);
         }
     }
 
@@ -80,7 +88,11 @@ impl Session {
         let waiting = !self.recovery.in_flight.is_empty() || !self.flows.scheduler.is_empty();
         if self.ping_unanswered() || waiting {
             let follows = self.link.as_ref().is_none_or(|link| link.keys.authenticates());
-            let reason = if follows { CloseReason::TimedOut } else { CloseReason::TimedOutAtFixedAddress };
+            let reason = match self.send_error {
+                Some(os_error) => CloseReason::NotSent { os_error },
+                None if follows => CloseReason::TimedOut,
+                None => CloseReason::TimedOutAtFixedAddress,
+            };
             self.end_abruptly(cx, reason);
         }
     }

@@ -162,6 +162,8 @@ pub(crate) struct Session {
     /// Where the far end was before it claimed to be elsewhere.
     first_path: Option<Path>,
     mtu: Mtu,
+    /// The code of the last error of the system when sending, if nothing was answered since.
+    send_error: Option<i32>,
     flows: Flows,
     send_stall: Stall,
     recv_stall: Stall,
@@ -203,6 +205,7 @@ impl Session {
             keys_proved: false,
             first_path: None,
             mtu: Mtu::new(config.base_datagram, config.max_datagram),
+            send_error: None,
             flows: Flows::new(config.max_recv_bytes, config.max_send_bytes),
             send_stall: Stall::default(),
             recv_stall: Stall::default(),

@@ -150,6 +150,11 @@ impl Session {
         Some(if free { path.with_local(None) } else { path })
     }
 
+    /// Over which path the next flight goes.
+    pub(crate) fn next_path(&self) -> Option<Path> {
+        self.control.next_aside().or_else(|| self.path())
+    }
+
     /// Seals what was built.
     fn seal(&mut self, path: Path, data: bool, bytes: &mut [u8], spans: &[Span]) -> Option<Transmit> {
         let Link { keys, tx_id, .. } = self.link.as_mut()?;

@@ -12,6 +12,7 @@ use rand_core::{CryptoRng, SeedableRng};
 
 use super::pair::{A, B, Datagram, Pair, address, path_to};
 use crate::endpoint::demux::startup_chunks;
+use crate::endpoint::interfaces::Blocked;
 use crate::endpoint::startup::{StartupPacket, StartupQueue};
 use crate::event::{Event, OpenFailure};
 use crate::profile::flash::{Builder, Discriminator, FlashProfile, Group, StaticKeys};
@@ -73,7 +74,7 @@ fn replace_certificate(datagram: &mut Datagram, certificate: &[u8]) {
     let mut queue = StartupQueue::default();
     queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), id, &hello));
     let mut buf = TransmitBuf::new(1);
-    queue.poll(Instant::ORIGIN, &mut buf, default_keys().as_mut()).unwrap();
+    queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, default_keys().as_mut()).unwrap();
     datagram.bytes = buf.datagrams().next().unwrap().to_vec();
 }
 
