@@ -179,6 +179,7 @@ impl fmt::Display for CloseReason {
             Self::Near => "closed by this end",
             Self::Far => "closed by the far end",
             Self::TimedOut | Self::TimedOutAtFixedAddress => "the far end answered nothing",
+            Self::NotSent { .. } => "the far end answered nothing, and the system refused to send to it",
             Self::PacketSize => "the path carries small packets only",
             Self::Idle => "there were no flows",
             Self::Overridden => "the far end opened a new session in its place",

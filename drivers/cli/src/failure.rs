@@ -73,6 +73,11 @@ impl Failure {
                 "{to} shows static keys, which a password does not vouch for: somebody between may have put them there. \
                  Pin them with --fingerprint, or start the far end without --fingerprint-file"
             ),
+            (OpenFailure::NotSent { remote, os_error }, _) => format!(
+                "nobody answered at {to}, and this machine could not send to {remote}: {}: check the network, and the \
+                 address",
+                io::Error::from_raw_os_error(os_error)
+            ),
             (OpenFailure::KeyAgreement, _) => {
                 format!("{to} offers no key agreement that is safe enough: if you must talk to it, try --compatible")
             }
@@ -97,6 +102,15 @@ impl Failure {
                 "{with} does not answer any more: check that it is running and the network between. This session had no \
                  message authentication, so it could not follow a change of address: if a NAT has given one of the ends a \
                  new port, it stalls for good. Try again, without --compatible if the far end allows"
+            ),
+            CloseReason::NotSent { os_error } => format!(
+                "{with} does not answer any more, and this machine cannot send to it: {}: check the network, and try \
+                 again",
+                io::Error::from_raw_os_error(os_error)
+            ),
+            CloseReason::PacketSize => format!(
+                "the network to {with} lets small packets through and loses larger ones (its MTU is below 1,000 bytes, \
+                 or it drops IP fragments): try another network"
             ),
             CloseReason::PeerAtFault => format!("{with} broke the protocol: it may be incompatible software"),
             CloseReason::Near | CloseReason::Overridden | _ => {

@@ -110,19 +110,32 @@ pub fn connect(
     let mut sockets: Vec<Socket> = Vec::new();
     let mut candidates = Vec::new();
     let mut delay = Duration::ZERO;
+    let mut unbound = None;
     for remote in addresses.into_iter().take(CANDIDATES) {
+        // An IPv4 address that is written as one of IPv6 is reached by an IPv4 socket.
+        let mapped = remote.ip().to_canonical().is_ipv4() && remote.is_ipv6();
+        let remote = if mapped { SocketAddr::new(remote.ip().to_canonical(), remote.port()) } else { remote };
         let local: IpAddr = if remote.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let index = match sockets.iter().position(|socket| socket.local_addr().is_ipv6() == remote.is_ipv6()) {
             Some(index) => index,
             None => {
-                let Ok(socket) = Socket::bind((local, 0).into()) else { continue };
-                sockets.push(socket);
+                match Socket::bind((local, 0).into()) {
+                    Ok(socket) => sockets.push(socket),
+                    Err(error) => {
+                        unbound = Some((remote, error));
+                        continue;
+                    }
+                }
                 sockets.len() - 1
             }
         };
         let interface = InterfaceId(u16::try_from(index).unwrap_or_default());
         candidates.push((Path::new(interface, remote), delay));
         delay += CANDIDATE_DELAY;
+    }
+    if let Some((remote, error)) = unbound.filter(|_| candidates.is_empty()) {
+        let family = if remote.is_ipv6() { "IPv6" } else { "IPv4" };
+        return Err(Failure::local(format_args!("{remote} cannot be reached: no {family} on this machine"), error));
     }
     let mut driver = driver(sockets, identity, config(identity, timeout, false))?;
     let now = driver.pump().clock().now();

@@ -106,11 +106,16 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
                 None => timer = Timer::never(),
             }
         }
+        // Hardly ever any: most waits allocate nothing.
+        let blocked: Vec<InterfaceId> = match turn.blocked {
+            true => pump.sockets().map(|(id, _)| id).filter(|id| pump.is_blocked(*id)).collect(),
+            false => Vec::new(),
+        };
         let woken = poll_fn(|context| {
             if signal.poll(context).is_ready() {
                 return Poll::Ready(Ok(true));
             }
-            poll_sources(context, &sockets, turn.blocked, &mut timer).map(|result| result.map(|()| false))
+            poll_sources(context, &sockets, &blocked, &mut timer).map(|result| result.map(|()| false))
         })
         .await?;
         // A timer that has fired does not do so again by itself.
@@ -125,14 +130,14 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
 fn poll_sources(
     context: &mut Context<'_>,
     sockets: &[Async<Arc<UdpSocket>>],
-    blocked: Option<InterfaceId>,
+    blocked: &[InterfaceId],
     timer: &mut Timer,
 ) -> Poll<io::Result<()>> {
     for (index, socket) in (0..=u16::MAX).zip(sockets) {
         if let Poll::Ready(result) = socket.poll_readable(context) {
             return Poll::Ready(result);
         }
-        if blocked == Some(InterfaceId(index))
+        if blocked.contains(&InterfaceId(index))
             && let Poll::Ready(result) = socket.poll_writable(context)
         {
             return Poll::Ready(result);

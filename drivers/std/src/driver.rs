@@ -7,22 +7,19 @@ use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{App, Endpoint, EndpointConfig, InterfaceId};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::Errno;
 
 use crate::clock::Clock;
 use crate::entropy::system_rng;
 use crate::pump::{Pump, Turn};
 use crate::socket::Socket;
+use crate::wait::Sources;
 use crate::wake::Waker;
-
-/// As many sockets, the waker's included, are waited for without a list on the heap.
-const FEW: usize = 4;
 
 /// Runs an [`App`] over real sockets, blocking between one thing to do and the next.
 #[derive(Debug)]
 pub struct Driver {
     pump: Pump,
+    sources: Sources,
     waker: Waker,
 }
 
@@ -42,12 +39,13 @@ impl Driver {
     /// Drives a pump that was made elsewhere.
     ///
     /// # Errors
-    /// As the system tells, if there is no loopback socket to be had for the [`Waker`], or no thread for key agreements.
+    /// As the system tells, if the sockets cannot be waited for, or no thread be started for key agreements.
     pub fn new(mut pump: Pump) -> io::Result<Self> {
-        let waker = Waker::new()?;
+        let sources = Sources::new(&pump)?;
+        let waker = sources.waker();
         let agreed = waker.clone();
         pump.compute_elsewhere(move || agreed.wake())?;
-        Ok(Self { pump, waker })
+        Ok(Self { pump, sources, waker })
     }
 
     /// The local address of an interface.
@@ -101,45 +99,14 @@ impl Driver {
         Ok(turn.done)
     }
 
-    fn wait(&self, turn: &Turn, limit: Option<Duration>) -> io::Result<()> {
+    fn wait(&mut self, turn: &Turn, limit: Option<Duration>) -> io::Result<()> {
         let until = turn.deadline.map(|deadline| self.pump.clock().until(deadline));
         let timeout = match (until, limit) {
             (Some(until), Some(limit)) => Some(until.min(limit)),
             (until, limit) => until.or(limit),
         };
-        let interest = |(id, socket)| {
-            let flags = if turn.blocked == Some(id) { PollFlags::IN | PollFlags::OUT } else { PollFlags::IN };
-            let socket: &Socket = socket;
-            PollFd::new(socket.std_socket().as_ref(), flags)
-        };
-        let waker = PollFd::new(self.waker.socket(), PollFlags::IN);
-        // Hardly any endpoint has more: most waits allocate nothing.
-        let mut few: [PollFd<'_>; FEW] = core::array::from_fn(|_| waker.clone());
-        let mut many = Vec::new();
-        let count = self.pump.sockets().count() + 1;
-        let fds = match few.get_mut(..count) {
-            Some(fds) => {
-                // The last remains the waker.
-                fds.iter_mut().zip(self.pump.sockets().map(interest)).for_each(|(fd, socket)| *fd = socket);
-                fds
-            }
-            None => {
-                many.extend(self.pump.sockets().map(interest).chain([waker]));
-                many.as_mut_slice()
-            }
-        };
         // A day is as good as forever, and fits every system's timer.
-        let timeout = timeout.map(|t| t.min(Duration::from_secs(86_400)));
-        let timeout = timeout.and_then(|t| Timespec::try_from(t).ok());
-        match poll(fds, timeout.as_ref()) {
-            Ok(_) => {
-                if fds.last().is_some_and(|waker| waker.revents().intersects(PollFlags::IN)) {
-                    self.waker.drain();
-                }
-                Ok(())
-            }
-            Err(Errno::INTR) => Ok(()),
-            Err(e) => Err(e.into()),
-        }
+        let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(86_400)));
+        self.sources.wait(&self.pump, timeout)
     }
 }

@@ -16,10 +16,13 @@ mod agreements;
 mod clock;
 mod driver;
 mod entropy;
+mod incoming;
 mod node;
+mod outgoing;
 mod places;
 mod pump;
 mod socket;
+mod wait;
 mod wake;
 
 pub use clock::Clock;

@@ -1,28 +1,19 @@
 //! Moves datagrams between sockets and an endpoint, without blocking and without deciding anything.
 
 use core::net::SocketAddr;
-use std::io::{self, IoSliceMut};
+use std::io;
 
-use quinn_udp::EcnCodepoint;
-use rtmfp_core::{App, Ecn, Endpoint, Instant, InterfaceId, Path, RecvMeta, Transmit, TransmitBuf};
+use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Transmit, TransmitBuf};
 
 use crate::agreements::Agreements;
 use crate::clock::Clock;
+use crate::incoming::Incoming;
 use crate::socket::Socket;
 
-/// Buffers for one receive call. Each holds a coalesced run of datagrams, or one alone if its sender did not send a
-/// run. The system gives them memory only when they are first filled.
-const RECV_BUFFERS: usize = quinn_udp::BATCH_SIZE;
-/// The longest run of datagrams that a kernel coalesces.
-const RECV_BUFFER_BYTES: usize = 65_536;
-/// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
-const RECV_CALLS: usize = 4;
-/// Flights sent in a turn, for the same reason.
+/// Flights sent in a turn, so that they do not keep timers and receiving waiting.
 const SEND_FLIGHTS: usize = 64;
 /// Events handled in a row.
 const EVENTS: usize = 1_024;
-/// The most bytes that one UDP send can carry.
-const SEND_MAX: usize = 65_507;
 /// Datagrams of a flight: beyond this a segmented send gains little.
 const SEGMENTS_MAX: usize = 32;
 
@@ -31,8 +22,9 @@ const SEGMENTS_MAX: usize = 32;
 pub struct Turn {
     /// A budget ran out: call again before waiting.
     pub more: bool,
-    /// A socket whose send buffer is full: call again when it is writable.
-    pub blocked: Option<InterfaceId>,
+    /// The send buffer of a socket is full: call again when one of those that [`is_blocked`](Pump::is_blocked) names is
+    /// writable.
+    pub blocked: bool,
     /// Call again then at the latest.
     pub deadline: Option<Instant>,
     /// The application is done and all was sent.
@@ -55,16 +47,26 @@ pub struct PumpStats {
     pub blocked: u64,
 }
 
+/// A socket, and what it could not send yet.
+#[derive(Debug)]
+struct Interface {
+    socket: Socket,
+    /// Holds the unsent flight.
+    flight: TransmitBuf,
+    /// A flight of which the part from the given offset on is not sent: the socket is full.
+    unsent: Option<(Transmit, usize)>,
+    /// The endpoint was told that the socket is full.
+    blocked: bool,
+}
+
 /// An endpoint, its sockets, and the buffers between them.
 #[derive(Debug)]
 pub struct Pump {
     endpoint: Endpoint,
     clock: Clock,
-    sockets: Vec<Socket>,
-    received: Vec<Vec<u8>>,
+    interfaces: Vec<Interface>,
+    incoming: Incoming,
     flight: TransmitBuf,
-    /// The flight in the buffer, as long as a part of it from the given offset on is not sent.
-    unsent: Option<(Transmit, usize)>,
     woken: bool,
     segmentation: bool,
     agreements: Option<Agreements>,
@@ -79,11 +81,10 @@ impl Pump {
         Self {
             endpoint,
             clock,
-            sockets,
-            received: vec![vec![0; RECV_BUFFER_BYTES]; RECV_BUFFERS],
+            interfaces: sockets.into_iter().map(Interface::new).collect(),
+            incoming: Incoming::new(),
             // As many without segmentation: packets that are sealed together cost less than one by one.
             flight: TransmitBuf::new(SEGMENTS_MAX),
-            unsent: None,
             woken: true,
             segmentation: true,
             agreements: None,
@@ -116,13 +117,19 @@ impl Pump {
 
     /// The sockets, to wait on.
     pub fn sockets(&self) -> impl Iterator<Item = (InterfaceId, &Socket)> {
-        (0..=u16::MAX).map(InterfaceId).zip(&self.sockets)
+        (0..=u16::MAX).map(InterfaceId).zip(self.interfaces.iter().map(|interface| &interface.socket))
     }
 
     /// The local address of an interface.
     #[must_use]
     pub fn local_addr(&self, interface: InterfaceId) -> Option<SocketAddr> {
-        Some(self.sockets.get(usize::from(interface.0))?.local_addr())
+        Some(self.interfaces.get(usize::from(interface.0))?.socket.local_addr())
+    }
+
+    /// Whether the send buffer of this socket is full, and a part of a flight waits for it.
+    #[must_use]
+    pub fn is_blocked(&self, interface: InterfaceId) -> bool {
+        self.interfaces.get(usize::from(interface.0)).is_some_and(|interface| interface.unsent.is_some())
     }
 
     /// Makes the next [`turn`](Self::turn) call [`on_wake`](App::on_wake).
@@ -170,8 +177,7 @@ impl Pump {
             app.on_wake(now, &mut self.endpoint);
             more |= self.events(now, app);
         }
-        let (unfinished, blocked) = self.send(now);
-        more |= unfinished;
+        more |= self.send(now);
         // Sending can end things too (an abandoned message, a close): let the application hear of it before the wait.
         if let Some(event) = self.endpoint.poll_event() {
             app.on_event(now, &mut self.endpoint, event);
@@ -179,7 +185,8 @@ impl Pump {
             more = true;
         }
         more |= self.agree();
-        let done = app.is_done() && !more && blocked.is_none();
+        let blocked = self.interfaces.iter().any(|interface| interface.unsent.is_some());
+        let done = app.is_done() && !more && !blocked;
         let deadline = [self.endpoint.poll_timeout(), app.next_timeout()].into_iter().flatten().min();
         Ok(Turn { more, blocked, deadline, done })
     }
@@ -207,114 +214,64 @@ impl Pump {
 
     /// Hands what has arrived to the endpoint. True if there may be more.
     fn receive(&mut self) -> io::Result<bool> {
+        let Self { interfaces, incoming, endpoint, clock, stats, .. } = self;
         let mut more = false;
-        for (index, socket) in (0..=u16::MAX).zip(&self.sockets) {
-            let mut calls = RECV_CALLS;
-            // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements
-            // of one moment together.
-            let mut arrived = None;
-            loop {
-                if calls == 0 {
-                    more = true;
-                    break;
-                }
-                calls -= 1;
-                let mut metas = [quinn_udp::RecvMeta::default(); RECV_BUFFERS];
-                let count = {
-                    let mut buffers = self.received.iter_mut().map(|buffer| IoSliceMut::new(buffer));
-                    let mut slices: [IoSliceMut<'_>; RECV_BUFFERS] =
-                        core::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-                    match socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas) {
-                        Ok(count) => count,
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                        Err(e) if is_passing(&e) => {
-                            self.stats.receive_errors += 1;
-                            continue;
-                        }
-                        Err(e) => return Err(e),
-                    }
-                };
-                self.stats.receives += 1;
-                let now = *arrived.get_or_insert_with(|| self.clock.now());
-                for (meta, buffer) in metas.iter().take(count).zip(&mut self.received) {
-                    let path = Path::new(InterfaceId(index), meta.addr);
-                    let ecn = meta.ecn.and_then(|mark| Ecn::from_bits(mark as u8));
-                    let run = buffer.get_mut(..meta.len).unwrap_or_default();
-                    for datagram in run.chunks_mut(meta.stride.max(1)) {
-                        // What became of it is counted by the endpoint.
-                        let _ = self.endpoint.handle_datagram(now, path, RecvMeta { ecn }, datagram);
-                    }
-                }
-                if count < RECV_BUFFERS {
-                    break;
-                }
-            }
+        for (id, interface) in (0..=u16::MAX).map(InterfaceId).zip(interfaces) {
+            more |= incoming.receive(id, &mut interface.socket, clock, endpoint, stats)?;
         }
         Ok(more)
     }
 
-    /// Sends what the endpoint has. Whether there may be more, and the socket that is full.
-    fn send(&mut self, now: Instant) -> (bool, Option<InterfaceId>) {
+    /// Sends what the endpoint has, and first what a socket had no room for. True if there may be more. A full socket
+    /// holds back only what goes over it.
+    fn send(&mut self, now: Instant) -> bool {
+        for index in 0..self.interfaces.len() {
+            self.resume(now, index);
+        }
         for _ in 0..SEND_FLIGHTS {
-            if self.unsent.is_none() {
-                self.unsent = self.endpoint.poll_transmit(now, &mut self.flight).map(|transmit| (transmit, 0));
+            if self.interfaces.iter().all(|interface| interface.unsent.is_some()) {
+                return false;
             }
-            let Some((transmit, offset)) = self.unsent else { return (false, None) };
-            match self.send_flight(&transmit, offset) {
-                Ok(()) => self.unsent = None,
-                Err(reached) => {
-                    self.stats.blocked += 1;
-                    self.unsent = Some((transmit, reached));
-                    return (false, Some(transmit.path.interface));
+            let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
+            let index = usize::from(transmit.path.interface.0);
+            match self.interfaces.get_mut(index).filter(|interface| interface.unsent.is_none()) {
+                Some(interface) => {
+                    core::mem::swap(&mut self.flight, &mut interface.flight);
+                    interface.unsent = Some((transmit, 0));
+                    self.resume(now, index);
                 }
+                // There is no such socket. To the endpoint it is lost on the way.
+                None => self.stats.send_errors += 1,
             }
         }
-        (true, None)
+        true
     }
 
-    /// Sends a flight from `offset` on; fails with the offset reached when the socket is full.
-    fn send_flight(&mut self, transmit: &Transmit, offset: usize) -> Result<(), usize> {
-        let Some(socket) = self.sockets.get(usize::from(transmit.path.interface.0)) else {
-            self.stats.send_errors += 1;
-            return Ok(());
-        };
-        let flight = self.flight.as_slice().get(..transmit.len).unwrap_or_default();
-        let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);
-        let mut offset = offset;
-        while let Some(rest) = flight.get(offset..).filter(|rest| !rest.is_empty()) {
-            // Asked each time: the first refusal by the kernel lowers it to one.
-            let most = if self.segmentation { socket.state.max_gso_segments() } else { 1 };
-            let segments = most.min(SEND_MAX / segment).max(1);
-            let part = rest.get(..segments * segment).unwrap_or(rest);
-            let outgoing = quinn_udp::Transmit {
-                destination: transmit.path.remote,
-                ecn: transmit.ecn.and_then(|mark| EcnCodepoint::from_bits(mark as u8)),
-                contents: part,
-                segment_size: (part.len() > segment).then_some(segment),
-                src_ip: None,
-            };
-            match socket.state.try_send((&*socket.socket).into(), &outgoing) {
-                Ok(()) => self.stats.sends += 1,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Err(offset),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) if segments > 1 && socket.state.max_gso_segments() == 1 => continue,
-                // No route, too long, refused: for the protocol a datagram lost on the way.
-                Err(_) => self.stats.send_errors += 1,
-            }
-            offset += part.len();
+    /// Sends what is unsent of a socket's flight.
+    fn resume(&mut self, now: Instant, index: usize) {
+        let Some(interface) = self.interfaces.get_mut(index) else { return };
+        let Some((transmit, offset)) = interface.unsent.take() else { return };
+        let sent = interface.socket.send(&transmit, interface.flight.as_slice(), offset, self.segmentation);
+        self.stats.sends += sent.sends;
+        self.stats.send_errors += sent.refused;
+        if let Some(code) = sent.error.and_then(|error| error.raw_os_error()) {
+            self.endpoint.handle_send_error(now, transmit.path, code);
         }
-        Ok(())
+        interface.unsent = sent.unsent.map(|offset| (transmit, offset));
+        let (was_blocked, is_blocked) = (interface.blocked, interface.unsent.is_some());
+        interface.blocked = is_blocked;
+        self.stats.blocked += u64::from(is_blocked);
+        if was_blocked != is_blocked {
+            self.endpoint.set_blocked(now, transmit.path.interface, is_blocked);
+        }
     }
 }
 
-/// Whether a receive error tells of an earlier datagram or a passing shortage, and not of the socket's end.
-fn is_passing(error: &io::Error) -> bool {
-    !matches!(
-        error.kind(),
-        io::ErrorKind::NotConnected
-            | io::ErrorKind::BrokenPipe
-            | io::ErrorKind::InvalidInput
-            | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::Unsupported
-    ) && error.raw_os_error() != Some(rustix::io::Errno::BADF.raw_os_error())
+impl Interface {
+    fn new(socket: Socket) -> Self {
+        Self { socket, flight: TransmitBuf::new(SEGMENTS_MAX), unsent: None, blocked: false }
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use quinn_udp::UdpSocketState;
 use socket2::{Domain, Protocol, Type};
 
+use crate::outgoing::Outgoing;
+
 /// Asked of the kernel for either direction. Common defaults (208 KiB) overflow in a burst; kernels cap this at what
 /// they allow.
 const BUFFER_BYTES: usize = 4 << 20;
@@ -19,6 +21,7 @@ pub struct Socket {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) state: UdpSocketState,
     local: SocketAddr,
+    pub(crate) outgoing: Outgoing,
 }
 
 impl Socket {
@@ -55,13 +58,18 @@ impl Socket {
         }
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { socket: Arc::new(socket), state, local })
+        Ok(Self { socket: Arc::new(socket), state, local, outgoing: Outgoing::default() })
     }
 
     /// The address that it is bound to, with the port that the system chose.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
         self.local
+    }
+
+    /// Whether it has all addresses of this machine.
+    pub(crate) const fn is_wildcard(&self) -> bool {
+        self.local.ip().is_unspecified()
     }
 
     /// The socket itself, to wait on.

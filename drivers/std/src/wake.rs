@@ -1,10 +1,9 @@
 //! Wakes a blocked driver from another thread.
 
-use core::net::Ipv4Addr;
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::io;
-use std::net::UdpSocket;
 use std::sync::Arc;
+
+use polling::Poller;
 
 /// Makes a [`Driver`](crate::Driver) call [`on_wake`](rtmfp_core::App::on_wake) soon, from any thread. Wake-ups that
 /// come before the driver has acted on the last are one.
@@ -14,63 +13,49 @@ pub struct Waker(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     pending: AtomicBool,
-    /// Connected to itself, so that the kernel lets nobody else's datagrams in.
-    socket: UdpSocket,
+    poller: Arc<Poller>,
 }
 
 impl Waker {
-    pub(crate) fn new() -> io::Result<Self> {
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
-        socket.connect(socket.local_addr()?)?;
-        socket.set_nonblocking(true)?;
-        Ok(Self(Arc::new(Inner { pending: AtomicBool::new(false), socket })))
+    pub(crate) fn new(poller: Arc<Poller>) -> Self {
+        Self(Arc::new(Inner { pending: AtomicBool::new(false), poller }))
     }
 
     /// Wakes the driver.
     pub fn wake(&self) {
         if !self.0.pending.swap(true, Ordering::SeqCst) {
-            // Few bytes are ever under way, so that the socket's buffer cannot be full.
-            let _ = self.0.socket.send(&[0]);
+            // It fails only if the driver's poller is broken, and then so does the driver's next wait.
+            let _ = self.0.poller.notify();
         }
-    }
-
-    pub(crate) fn socket(&self) -> &UdpSocket {
-        &self.0.socket
     }
 
     /// Whether there was a wake-up since the last call.
     pub(crate) fn take(&self) -> bool {
         self.0.pending.swap(false, Ordering::SeqCst)
     }
-
-    /// Takes out the bytes that made the socket readable. Apart from [`take`](Self::take), because a byte may come
-    /// after its wake-up was taken: left there, it would let no wait last any more.
-    pub(crate) fn drain(&self) {
-        let mut byte = [0];
-        while self.0.socket.recv(&mut byte).is_ok() {}
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use polling::Events;
+
     use super::*;
 
-    /// A wake-up that comes while the last one is being drained is not lost, and its byte does not stay.
+    /// A wait without an end hangs here if a wake-up is lost.
     #[test]
-    fn every_wake_up_is_taken_once_and_leaves_no_byte() {
-        let waker = Waker::new().unwrap();
-        let readable = |waker: &Waker| {
-            waker.socket().set_nonblocking(true).unwrap();
-            waker.socket().peek(&mut [0]).is_ok()
-        };
-        // Taken before the byte was sent, as when the driver runs between the two halves of `wake`.
+    fn every_wake_up_ends_a_wait_and_is_taken_once() {
+        let waker = Waker::new(Arc::new(Poller::new().unwrap()));
+        for _ in 0..3 {
+            waker.wake();
+            waker.wake();
+            waker.0.poller.wait(&mut Events::new(), None).unwrap();
+            assert!(waker.take() && !waker.take());
+        }
+        // Taken before the wait, as when the driver runs between the two halves of `wake`.
         waker.0.pending.store(true, Ordering::SeqCst);
         assert!(waker.take());
-        waker.0.socket.send(&[0]).unwrap();
-        assert!(readable(&waker), "a wait would end at once");
-        waker.drain();
-        assert!(!readable(&waker) && !waker.take());
         waker.wake();
-        assert!(readable(&waker) && waker.take());
+        waker.0.poller.wait(&mut Events::new(), None).unwrap();
+        assert!(waker.take());
     }
 }

@@ -93,7 +93,20 @@ pub(crate) fn start(arguments: &[&str]) -> Running {
 }
 
 pub(crate) fn start_with(arguments: &[&str], password: Option<&str>) -> Running {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_rtmfp"));
+    start_in(None, arguments, password)
+}
+
+/// Starts the program in a network namespace.
+pub(crate) fn start_in(namespace: Option<&str>, arguments: &[&str], password: Option<&str>) -> Running {
+    let program = env!("CARGO_BIN_EXE_rtmfp");
+    let mut command = match namespace {
+        Some(namespace) => {
+            let mut command = Command::new("ip");
+            command.args(["netns", "exec", namespace, program]);
+            command
+        }
+        None => Command::new(program),
+    };
     command.args(arguments).env_remove("RTMFP_PASSWORD");
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(password) = password {

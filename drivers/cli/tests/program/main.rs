@@ -5,6 +5,7 @@ mod bad;
 mod echo;
 mod harness;
 mod kill;
+mod namespaces;
 mod output;
 mod transfer;
 mod trust;

@@ -36,13 +36,24 @@ impl NodeHandle {
         let mut candidates = Vec::new();
         let mut delay = Duration::ZERO;
         for remote in remotes {
+            // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
+            let remote = if remote.is_ipv6() {
+                let canonical = remote.ip().to_canonical();
+                if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { *remote }
+            } else {
+                *remote
+            };
             // The first socket of the address's family reaches it.
             let mut locals = (0..=u16::MAX).zip(&self.0.locals);
             let Some((index, _)) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4()) else { continue };
-            candidates.push((Path::new(InterfaceId(index), *remote), delay));
+            candidates.push((Path::new(InterfaceId(index), remote), delay));
             delay += CANDIDATE_DELAY;
         }
         let shared = Arc::new(SessionShared::default());
+        if candidates.is_empty() && !remotes.is_empty() {
+            lock(&shared.0).end = Some(NodeError::AddressFamily);
+            return Session::new(Arc::clone(&self.0), shared);
+        }
         let target = Target { discriminator: discriminator.into(), candidates };
         if !self.0.send(Command::Open(Arc::clone(&shared), target)) {
             lock(&shared.0).end = Some(NodeError::Stopped);

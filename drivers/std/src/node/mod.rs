@@ -30,6 +30,8 @@ use crate::driver::Driver;
 pub enum NodeError {
     /// The endpoint did not begin the session.
     NotBegun(OpenError),
+    /// No socket of the endpoint has the address family of any of the far end's addresses.
+    AddressFamily,
     /// The session did not open.
     NotOpened(OpenFailure),
     /// The session ended, and its flows with it.
@@ -57,7 +59,19 @@ impl fmt::Display for NodeError {
             Self::NotOpened(OpenFailure::CertificateRefused) => {
                 f.write_str("the session did not open: the far end's certificate cannot prove what was asked for")
             }
+            Self::NotOpened(OpenFailure::NotSent { remote, os_error }) => {
+                let error = io::Error::from_raw_os_error(*os_error);
+                write!(f, "the session did not open: nothing could be sent to {remote}: {error}")
+            }
             Self::NotOpened(why) => write!(f, "the session did not open: {why:?}"),
+            Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
+            Self::SessionClosed(CloseReason::NotSent { os_error }) => {
+                let error = io::Error::from_raw_os_error(*os_error);
+                write!(f, "the session has ended: nothing could be sent any more: {error}")
+            }
+            Self::SessionClosed(CloseReason::PacketSize) => f.write_str(
+                "the session has ended: the network loses packets of the size that is needed, not smaller ones",
+            ),
             Self::SessionClosed(why) => write!(f, "the session has ended: {why:?}"),
             Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
             Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),

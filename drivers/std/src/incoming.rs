@@ -1,0 +1,110 @@
+//! Datagrams, from a socket into the endpoint.
+
+use core::net::IpAddr;
+use std::io::{self, IoSliceMut};
+
+use rtmfp_core::{Ecn, Endpoint, InterfaceId, Path, RecvMeta};
+
+use crate::clock::Clock;
+use crate::pump::PumpStats;
+use crate::socket::Socket;
+
+/// Buffers for one receive call. Each holds a coalesced run of datagrams, or one alone if its sender did not send a
+/// run. The system gives them memory only when they are first filled.
+const RECV_BUFFERS: usize = quinn_udp::BATCH_SIZE;
+/// The longest run of datagrams that a kernel coalesces.
+const RECV_BUFFER_BYTES: usize = 65_536;
+/// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
+const RECV_CALLS: usize = 4;
+
+/// Where datagrams are received, of one socket after the other.
+#[derive(Debug)]
+pub(crate) struct Incoming(Vec<Vec<u8>>);
+
+impl Incoming {
+    pub(crate) fn new() -> Self {
+        Self(vec![vec![0; RECV_BUFFER_BYTES]; RECV_BUFFERS])
+    }
+
+    /// Hands what has arrived at a socket to the endpoint. True if there may be more.
+    ///
+    /// # Errors
+    /// As the system tells, if the socket fails for good.
+    pub(crate) fn receive(
+        &mut self,
+        interface: InterfaceId,
+        socket: &mut Socket,
+        clock: &Clock,
+        endpoint: &mut Endpoint,
+        stats: &mut PumpStats,
+    ) -> io::Result<bool> {
+        // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements of one
+        // moment together.
+        let mut arrived = None;
+        for _ in 0..RECV_CALLS {
+            let mut metas = [quinn_udp::RecvMeta::default(); RECV_BUFFERS];
+            let count = {
+                let mut buffers = self.0.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+                let mut slices: [IoSliceMut<'_>; RECV_BUFFERS] =
+                    core::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
+                match socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas) {
+                    Ok(count) => count,
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                    Err(e) if is_passing(&e) => {
+                        stats.receive_errors += 1;
+                        continue;
+                    }
+                    Err(e) => return Err(e),
+                }
+            };
+            stats.receives += 1;
+            let now = *arrived.get_or_insert_with(|| clock.now());
+            for (meta, buffer) in metas.iter().take(count).zip(&mut self.0) {
+                let local = socket.local_ip(meta.dst_ip);
+                if let Some(local) = local {
+                    socket.outgoing.heard_at(local);
+                }
+                let path = Path::new(interface, meta.addr).with_local(local);
+                let ecn = meta.ecn.and_then(|mark| Ecn::from_bits(mark as u8));
+                let run = buffer.get_mut(..meta.len).unwrap_or_default();
+                for datagram in run.chunks_mut(meta.stride.max(1)) {
+                    // What became of it is counted by the endpoint.
+                    let _ = endpoint.handle_datagram(now, path, RecvMeta { ecn }, datagram);
+                }
+            }
+            if count < RECV_BUFFERS {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+}
+
+impl Socket {
+    /// The local address that a datagram came to, if it can be sent from: what is sent to a group or to all is sent to
+    /// nobody's address.
+    fn local_ip(&self, destination: Option<IpAddr>) -> Option<IpAddr> {
+        if !self.is_wildcard() {
+            return Some(self.local_addr().ip());
+        }
+        let is_broadcast = |ip: &IpAddr| matches!(ip, IpAddr::V4(ip) if ip.is_broadcast());
+        destination.filter(|ip| !ip.is_unspecified() && !ip.is_multicast() && !is_broadcast(ip))
+    }
+}
+
+/// Whether a receive error tells of an earlier datagram or a passing shortage, and not of the socket's end.
+fn is_passing(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let closed = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
+    #[cfg(not(unix))]
+    let closed = false;
+    !closed
+        && !matches!(
+            error.kind(),
+            io::ErrorKind::NotConnected
+                | io::ErrorKind::BrokenPipe
+                | io::ErrorKind::InvalidInput
+                | io::ErrorKind::PermissionDenied
+                | io::ErrorKind::Unsupported
+        )
+}
