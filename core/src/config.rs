@@ -147,6 +147,13 @@ pub struct SessionConfig {
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. Default 16 MiB.
     pub max_recv_bytes: usize,
+    /// Bytes of acknowledgements for each byte received, at most; beside them one datagram each round trip. What more is
+    /// to be acknowledged waits. Default 2, at least 1.
+    pub max_ack_expansion: u32,
+    /// A session is closed as [`UnrepairedGaps`](crate::CloseReason::UnrepairedGaps) if what it received has more gaps
+    /// than `max_recv_bytes` holds pairs of datagrams of the base size, and for this long not as many are closed.
+    /// Default 10 s, at least 1 s.
+    pub gap_limit: Duration,
     /// Send buffer of a new sending flow in bytes. Default 262,144.
     pub send_buffer: usize,
     /// Bytes of memory that messages of all sending flows together may take until they are acknowledged, with what it
@@ -330,6 +337,8 @@ impl Default for SessionConfig {
             max_recv_flows: 1_024,
             recv_buffer: 262_144,
             max_recv_bytes: 16 * 1_024 * 1_024,
+            max_ack_expansion: 2,
+            gap_limit: Duration::from_secs(10),
             send_buffer: 262_144,
             max_send_bytes: 64 * 1_024 * 1_024,
             stall_limit: None,
@@ -377,6 +386,8 @@ impl SessionConfig {
         rule((1..=1 << 20).contains(&self.max_send_flows), "max_send_flows", "must be 1 to 1,048,576")?;
         rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
         rule(self.stall_limit.is_none_or(|limit| limit >= second), "stall_limit", "must be at least 1 s")?;
-        rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")
+        rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")?;
+        rule(self.max_ack_expansion >= 1, "max_ack_expansion", "must be at least 1")?;
+        rule(self.gap_limit >= second, "gap_limit", "must be at least 1 s")
     }
 }

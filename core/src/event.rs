@@ -171,6 +171,8 @@ pub enum CloseReason {
     /// with messages that it had begun. Either the configured [`stall_limit`](crate::SessionConfig::stall_limit) was
     /// over, or the endpoint's memory was short and no other session held as much for as long.
     Stalled,
+    /// The far end left far more gaps in what it sent than losses make, and did not close them.
+    UnrepairedGaps,
 }
 
 impl fmt::Display for CloseReason {
@@ -186,6 +188,7 @@ impl fmt::Display for CloseReason {
             Self::Unproved => "the far end did not show that it has the keys",
             Self::PeerAtFault => "the far end broke the protocol",
             Self::Stalled => "the far end made no progress",
+            Self::UnrepairedGaps => "the far end did not send again what was lost",
         })
     }
 }

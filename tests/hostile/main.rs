@@ -6,6 +6,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod admission;
+mod answers;
 mod limits;
 mod memory;
 mod mutation;

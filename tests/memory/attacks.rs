@@ -63,7 +63,7 @@ pub(crate) const ALL: [Attack; 12] = [
     Attack { name: "100,000 flow IDs", limit: "`max_recv_flows`, 1,024", most: 2 << 20, run: flow_ids },
     Attack {
         name: "400,000 fragments with a gap before each",
-        limit: "1,024 ranges a flow; `max_recv_bytes`, 16 MiB",
+        limit: "`max_recv_bytes`, 16 MiB",
         most: 16 << 20,
         run: gaps,
     },

@@ -18,13 +18,26 @@ pub(crate) struct RecvBudget {
     /// The most that the endpoint grants at present. It falls while the memory of the endpoint is scarce, also below
     /// what is held: then nothing more is taken until something is let go.
     granted: usize,
+    /// Gaps in the sequence numbers of all flows.
+    gaps: usize,
+    /// How many gaps were closed, ever.
+    gaps_closed: u64,
     /// Memory that all flows share.
     pub(super) arena: Arena,
 }
 
 impl RecvBudget {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { held: 0, flows: 0, readable: 0, limit, granted: usize::MAX, arena: Arena::default() }
+        Self {
+            held: 0,
+            flows: 0,
+            readable: 0,
+            limit,
+            granted: usize::MAX,
+            gaps: 0,
+            gaps_closed: 0,
+            arena: Arena::default(),
+        }
     }
 
     /// Bytes that are held.
@@ -57,6 +70,17 @@ impl RecvBudget {
     /// Whether a flow has a message to read has changed.
     pub(super) fn note_readable(&mut self, before: bool, after: bool) {
         self.readable = (self.readable + usize::from(after)).saturating_sub(usize::from(before));
+    }
+
+    /// The number of gaps in a flow has changed.
+    pub(super) const fn count_gaps(&mut self, before: usize, after: usize) {
+        self.gaps = self.gaps.saturating_sub(before).saturating_add(after);
+        self.gaps_closed += before.saturating_sub(after) as u64;
+    }
+
+    /// How many gaps there are in the sequence numbers of all flows, and how many were closed, ever.
+    pub(crate) const fn gaps(&self) -> (usize, u64) {
+        (self.gaps, self.gaps_closed)
     }
 
     /// Bytes that are held beside the flows themselves.

@@ -1,56 +1,102 @@
 //! A set of numbers kept as ranges, for sequence numbers and message numbers.
 
-use alloc::collections::VecDeque;
+use alloc::collections::BTreeMap;
+use core::ops::Bound;
+
+/// What a tree takes at least: one node.
+const NODE: usize = 192;
+/// What each range in a tree takes at most, as nodes are at least five elevenths full.
+const ENTRY: usize = 48;
 
 /// An ordered set of `u64`, as inclusive ranges that neither overlap nor touch.
 ///
-/// Queries are binary searches; an insertion moves at most half of the ranges. How many ranges there may be is for
-/// the owner to limit, by asking [`would_add_range`](Self::would_add_range) first.
+/// The lowest range stands apart, so that a set without gaps allocates nothing. Every operation takes O(log n) in the
+/// number of ranges, amortised. How many ranges there may be is for the owner to limit, by
+/// [`memory`](Self::memory) and [`cost`](Self::cost).
 #[derive(Clone, Default, PartialEq, Eq, Debug)]
 pub(crate) struct RangeSet {
-    ranges: VecDeque<(u64, u64)>,
+    lowest: Option<(u64, u64)>,
+    /// The other ranges, from their first number to their last.
+    above: BTreeMap<u64, u64>,
+    /// How many ranges were looked at, ever.
+    #[cfg(test)]
+    pub(crate) visited: core::cell::Cell<usize>,
 }
 
 impl RangeSet {
     /// The empty set.
     pub(crate) const fn new() -> Self {
-        Self { ranges: VecDeque::new() }
+        Self {
+            lowest: None,
+            above: BTreeMap::new(),
+            #[cfg(test)]
+            visited: core::cell::Cell::new(0),
+        }
     }
 
-    /// How many ranges there are.
-    pub(crate) fn len(&self) -> usize {
-        self.ranges.len()
+    /// How many gaps there are between ranges.
+    pub(crate) fn gaps(&self) -> usize {
+        self.above.len()
+    }
+
+    /// The most memory that it has allocated, in bytes.
+    pub(crate) fn memory(&self) -> usize {
+        memory_of(self.above.len())
+    }
+
+    /// By how much [`memory`](Self::memory) grows if `value` is inserted.
+    pub(crate) fn cost(&self, value: u64) -> usize {
+        let more = usize::from(self.lowest.is_some() && self.would_add_range(value));
+        memory_of(self.above.len() + more) - self.memory()
     }
 
     /// The ranges in ascending order.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.ranges.iter().copied()
+        self.lowest.into_iter().chain(self.above_from(0))
     }
 
     /// The lowest range.
-    pub(crate) fn first(&self) -> Option<(u64, u64)> {
-        self.ranges.front().copied()
+    pub(crate) const fn first(&self) -> Option<(u64, u64)> {
+        self.lowest
     }
 
     /// The highest range.
     pub(crate) fn last(&self) -> Option<(u64, u64)> {
-        self.ranges.back().copied()
+        self.above.last_key_value().map(|(&from, &to)| (from, to)).or(self.lowest)
+    }
+
+    /// The ranges but the lowest that begin at `from` or above, in ascending order.
+    pub(crate) fn above_from(&self, from: u64) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.above.range(from..).map(|(&from, &to)| {
+            #[cfg(test)]
+            self.visited.update(|visited| visited + 1);
+            (from, to)
+        })
+    }
+
+    /// The range, other than the lowest, that `value` is in.
+    pub(crate) fn above_with(&self, value: u64) -> Option<(u64, u64)> {
+        self.above.range(..=value).next_back().map(|(&from, &to)| (from, to)).filter(|&(_, to)| value <= to)
     }
 
     /// Whether `value` is in the set.
     pub(crate) fn contains(&self, value: u64) -> bool {
-        self.ranges.get(self.position(value)).is_some_and(|&(from, _)| from <= value)
+        self.contains_all(value, value)
     }
 
     /// Whether every number from `from` to `to`, both included, is in the set.
     pub(crate) fn contains_all(&self, from: u64, to: u64) -> bool {
-        self.ranges.get(self.position(from)).is_some_and(|range| range.0 <= from && to <= range.1)
+        let covers = |range: (u64, u64)| range.0 <= from && to <= range.1;
+        self.lowest.is_some_and(covers) || self.above_with(from).is_some_and(covers)
     }
 
     /// Whether inserting `value` would make one range more.
     pub(crate) fn would_add_range(&self, value: u64) -> bool {
-        let touched = self.position(value.saturating_sub(1));
-        self.ranges.get(touched).is_none_or(|&(from, _)| from > value.saturating_add(1))
+        let (below, above) = (value.saturating_sub(1), value.saturating_add(1));
+        let touches = |(from, to): (u64, u64)| from <= above && below <= to;
+        let nearest = self.above.range(..=above).next_back().map(|(&from, &to)| (from, to));
+        !self.lowest.is_some_and(touches) && !nearest.is_some_and(touches)
     }
 
     /// Adds every number from `from` to `to`, both included. Nothing happens if `from` is above `to`.
@@ -58,37 +104,54 @@ impl RangeSet {
         if from > to {
             return;
         }
-        // In order, the new number continues the last range.
-        if let Some(last) = self.ranges.back_mut()
-            && last.0 <= from
-            && from <= last.1.saturating_add(1)
+        let Some(lowest) = &mut self.lowest else {
+            self.lowest = Some((from, to));
+            return;
+        };
+        if to.saturating_add(1) < lowest.0 {
+            self.above.insert(lowest.0, lowest.1);
+            *lowest = (from, to);
+        } else if from <= lowest.1.saturating_add(1) {
+            *lowest = (lowest.0.min(from), lowest.1.max(to));
+            while let Some(next) = self.above.first_entry().filter(|next| *next.key() <= lowest.1.saturating_add(1)) {
+                lowest.1 = lowest.1.max(next.remove());
+            }
+        } else {
+            self.insert_above(from, to);
+        }
+    }
+
+    /// Adds what neither touches the lowest range nor is below it.
+    fn insert_above(&mut self, from: u64, to: u64) {
+        let (mut begin, mut end) = (from, to);
+        if let Some((&first, &last)) = self.above.range(..=from).next_back()
+            && from <= last.saturating_add(1)
         {
-            last.1 = last.1.max(to);
-            return;
+            (begin, end) = (first, last.max(to));
         }
-        // The first range that reaches up to `from - 1`, and the first that begins behind `to + 1`.
-        let begin = self.position(from.saturating_sub(1));
-        let end = self.ranges.partition_point(|&(first, _)| first <= to.saturating_add(1)).max(begin);
-        if begin == end {
-            self.ranges.insert(begin, (from, to));
-            return;
+        while let Some((&next, &last)) = self.above.range((Bound::Excluded(begin), Bound::Unbounded)).next()
+            && next <= end.saturating_add(1)
+        {
+            self.above.remove(&next);
+            end = end.max(last);
         }
-        let upper = self.ranges.get(end - 1).map_or(to, |&(_, last)| last.max(to));
-        if let Some(range) = self.ranges.get_mut(begin) {
-            *range = (range.0.min(from), upper);
-        }
-        self.ranges.drain(begin + 1..end);
+        self.above.insert(begin, end);
     }
 
     /// Takes out the lowest range.
     pub(crate) fn remove_lowest_range(&mut self) {
-        self.ranges.pop_front();
+        self.lowest = self.above.pop_first();
     }
 
-    /// Index of the first range that ends at `value` or above.
-    fn position(&self, value: u64) -> usize {
-        self.ranges.partition_point(|&(_, to)| to < value)
+    /// Takes out all ranges but the lowest.
+    pub(crate) fn keep_lowest_range(&mut self) {
+        self.above = BTreeMap::new();
     }
+}
+
+/// What a tree of so many ranges takes at most.
+const fn memory_of(ranges: usize) -> usize {
+    if ranges == 0 { 0 } else { NODE - ENTRY + ranges * ENTRY }
 }
 
 #[cfg(test)]
@@ -115,13 +178,11 @@ mod tests {
             let mut model = BTreeSet::new();
             inserts.into_iter().all(|(from, length)| {
                 let (from, to) = (u64::from(from), u64::from(from) + u64::from(length % 6));
-                let adds = set.would_add_range(from);
-                if from == to {
-                    let before = set.len();
-                    let mut probe = set.clone();
-                    probe.insert(from, from);
-                    assert_eq!(adds, probe.len() > before);
-                }
+                let mut probe = set.clone();
+                probe.insert(from, from);
+                let before = set.iter().count();
+                assert_eq!(set.would_add_range(from), probe.iter().count() > before);
+                assert_eq!(set.cost(from), probe.memory().saturating_sub(set.memory()));
                 set.insert(from, to);
                 model.extend(from..=to);
                 let ranges = model_ranges(&model);
@@ -132,6 +193,11 @@ mod tests {
                     }))
                     && set.first() == ranges.first().copied()
                     && set.last() == ranges.last().copied()
+                    && set.gaps() == ranges.len().saturating_sub(1)
+                    && set.above_from(20).eq(ranges.iter().skip(1).copied().filter(|range| range.0 >= 20))
+                    && (0..270).all(|value| {
+                        set.above_with(value) == ranges.iter().skip(1).copied().find(|r| r.0 <= value && value <= r.1)
+                    })
             })
         }
     }
@@ -147,6 +213,6 @@ mod tests {
         assert_eq!(set.iter().collect::<Vec<_>>(), [(0, u64::MAX)]);
         assert!(!set.would_add_range(u64::MAX));
         set.insert(5, 4);
-        assert_eq!(set.len(), 1);
+        assert_eq!((set.gaps(), set.memory()), (0, 0));
     }
 }

@@ -6,6 +6,7 @@ mod tests;
 
 use bytes::Bytes;
 
+use self::ack::Reporting;
 use super::Message;
 use super::budget::RecvBudget;
 use super::options::is_unacceptable;
@@ -19,10 +20,6 @@ use crate::params;
 use crate::stats::FlowStats;
 use crate::time::Instant;
 use crate::wire::FragmentControl;
-
-/// The most ranges of sequence numbers that one flow keeps. A fragment that would make more is not taken: it would
-/// not fit into an acknowledgement either.
-const MAX_RANGES: usize = 1_024;
 
 /// The state of a receiving flow (RFC 7016 §3.6.3, figure 22).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -64,12 +61,15 @@ pub(crate) struct RecvFlow {
     /// RF_FINAL_SN.
     final_sn: Option<u64>,
     buffer: Reassembly,
-    /// What of the session's budget is taken for the buffer.
+    /// What of the session's budget is taken for the buffer and for SEQUENCE_SET.
     charged: usize,
     /// The budget knows that there is a message to read.
     charged_readable: bool,
     /// What the budget had left when this flow last changed.
     room: usize,
+    /// The gaps that the session's budget counts for this flow.
+    charged_gaps: usize,
+    reporting: Reporting,
     /// BUFFER_CAPACITY in bytes.
     capacity: usize,
     /// PREV_RWND in blocks.
@@ -114,6 +114,8 @@ impl RecvFlow {
             charged: 0,
             charged_readable: false,
             room: usize::MAX,
+            charged_gaps: 0,
+            reporting: Reporting::default(),
             capacity: recv_buffer,
             advertised: None,
             never_zero: false,
@@ -171,10 +173,9 @@ impl RecvFlow {
         FlowStats { buffered: self.buffer.buffered(), ..self.stats }
     }
 
-    /// Bytes of memory that the buffer takes, at most.
-    #[cfg(test)]
-    pub(crate) const fn memory(&self) -> usize {
-        self.buffer.memory()
+    /// Bytes of memory that the buffer and SEQUENCE_SET take, at most.
+    pub(crate) fn memory(&self) -> usize {
+        self.buffer.memory().saturating_add(self.seen.memory())
     }
 
     /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
@@ -182,7 +183,8 @@ impl RecvFlow {
     /// are pushed as edges.
     ///
     /// A fragment is refused if it would bring the session over its budget. If the flow alone holds that much and
-    /// has nothing to read, its message can never be completed: then the flow is rejected with code 0.
+    /// has nothing to read, its message can never be completed: then the flow is rejected with code 0. Of a flow that
+    /// is not RF_OPEN only what comes in order is remembered and acknowledged, as nobody is to read it.
     pub(crate) fn on_fragment(
         &mut self,
         now: Instant,
@@ -220,7 +222,10 @@ impl RecvFlow {
         if !repeated && fragment.abandon {
             self.buffer.note_abandoned();
         }
-        self.seen.insert(fragment.sequence, fragment.sequence);
+        if self.state == RecvFlowState::Open || !self.seen.would_add_range(fragment.sequence) {
+            self.seen.insert(fragment.sequence, fragment.sequence);
+        }
+        self.reporting.note(fragment.sequence);
         ack_now |= self.has_gaps();
         // Step 16.
         self.buffer.advance(self.csn(), &mut budget.arena);
@@ -339,7 +344,7 @@ impl RecvFlow {
     }
 
     fn has_gaps(&self) -> bool {
-        self.seen.len() > 1
+        self.seen.gaps() > 0
     }
 
     /// Step 11, with the limits. False: the flow was rejected instead.
@@ -350,30 +355,47 @@ impl RecvFlow {
         budget: &mut RecvBudget,
         events: &mut EventQueue,
     ) -> Result<bool, DropReason> {
-        // What the FSN closes makes room for a new range.
-        if self.seen.len() >= MAX_RANGES {
-            self.see(0, fragment.fsn);
-            if self.seen.len() >= MAX_RANGES && self.seen.would_add_range(fragment.sequence) {
-                return Err(DropReason::OverLimit);
-            }
-        }
-        if self.state != RecvFlowState::Open || fragment.abandon {
+        if self.state != RecvFlowState::Open {
             return Ok(true);
         }
-        let (sequence, control, len) = (fragment.sequence, fragment.control, fragment.data.len());
-        let in_order = sequence == self.csn().max(fragment.fsn).saturating_add(1);
-        let cost = self.buffer.cost(sequence, control, len, in_order);
+        let mut cost = self.cost_of(fragment);
+        if cost > budget.room() {
+            // What the FSN closes makes room.
+            self.see(0, fragment.fsn);
+            self.settle(budget);
+            cost = self.cost_of(fragment);
+        }
         let Some(room) = budget.room().checked_sub(cost) else {
-            if self.buffer.is_readable() || self.buffer.memory().saturating_add(cost) <= budget.limit() {
+            if self.buffer.is_readable() || self.memory().saturating_add(cost) <= budget.limit() {
                 return Err(DropReason::OverLimit);
             }
             self.reject(now, 0, budget, events);
             return Ok(false);
         };
+        if fragment.abandon {
+            return Ok(true);
+        }
+        let (sequence, control, in_order) = (fragment.sequence, fragment.control, self.is_in_order(fragment));
         // What is allocated ahead leaves most of the room to other flows.
         self.buffer.insert(sequence, control, fragment.data, in_order, room / 4, &mut budget.arena);
         self.settle(budget);
         Ok(true)
+    }
+
+    /// Whether everything below a fragment was received or abandoned.
+    fn is_in_order(&self, fragment: &Fragment<'_>) -> bool {
+        fragment.sequence == self.csn().max(fragment.fsn).saturating_add(1)
+    }
+
+    /// Bytes of memory that it takes at least to keep a fragment, and to remember its number.
+    fn cost_of(&self, fragment: &Fragment<'_>) -> usize {
+        let data = match fragment.abandon {
+            true => 0,
+            false => {
+                self.buffer.cost(fragment.sequence, fragment.control, fragment.data.len(), self.is_in_order(fragment))
+            }
+        };
+        data.saturating_add(self.seen.cost(fragment.sequence))
     }
 
     /// Adds to SEQUENCE_SET what was received or abandoned.
@@ -396,19 +418,24 @@ impl RecvFlow {
         completes
     }
 
-    /// Brings the session's budget up to date with what is buffered.
+    /// Brings the session's budget up to date with what is buffered and remembered.
     fn settle(&mut self, budget: &mut RecvBudget) {
-        let memory = self.buffer.memory();
+        let memory = self.memory();
         budget.charge(self.charged, memory);
         self.charged = memory;
+        let gaps = self.seen.gaps();
+        budget.count_gaps(self.charged_gaps, gaps);
+        self.charged_gaps = gaps;
         let readable = self.buffer.is_readable();
         budget.note_readable(self.charged_readable, readable);
         self.charged_readable = readable;
         self.room = budget.room();
     }
 
+    /// Nobody is to read what was received: it is forgotten, with all numbers above the CSN.
     fn discard(&mut self, budget: &mut RecvBudget) {
         self.buffer.clear();
+        self.seen.keep_lowest_range();
         self.settle(budget);
     }
 

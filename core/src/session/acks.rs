@@ -3,25 +3,32 @@
 //! Drivers hand over packets in batches, and only then ask for what is to be sent. One acknowledgement for a whole
 //! batch would starve the far end: its window grows with each acknowledgement, and it may send six packets for each
 //! (§3.5.2.3). So when a further data packet comes before the acknowledgement of two others was sent, that one is
-//! written down at once, as it would have gone out between them, and goes out in a packet of its own.
+//! encoded at once, as it would have gone out between them, and goes out in a packet of its own.
 
 use alloc::vec::Vec;
 
+use super::allowance::Allowance;
 use crate::params::ACK_EVERY_PACKETS;
 
-/// Acknowledgements that may be written down. With more in one batch, some cover more than two packets.
-pub(super) const MAX_WRITTEN: usize = 32;
+/// Packets of encoded acknowledgements that may wait. With more in one batch, some cover more than two packets.
+pub(super) const MAX_ENCODED: usize = 32;
+
+/// What every acknowledgement has room for, in bytes of chunks: an ECN report, an exception report and the
+/// acknowledgement itself, without ranges.
+pub(super) const LEAST: usize = 64;
 
 /// The session's acknowledgement state. DELACK_ALARM itself is one of the session's timers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Acks {
     /// ACK_NOW.
     now: bool,
     /// RX_DATA_PACKETS.
     data_packets: u32,
-    /// Chunks written down, packet by packet, each behind its length in two bytes.
-    written: Vec<u8>,
-    /// Where in `written` the first that was not sent begins.
+    /// What may be sent at all.
+    pub(super) allowance: Allowance,
+    /// Chunks of packets to be sent, each packet after its length in two bytes.
+    encoded: Vec<u8>,
+    /// Where in `encoded` the first that was not sent begins.
     first: usize,
     /// How many were not sent.
     waiting: usize,
@@ -30,9 +37,18 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    /// Something is to be sent now.
-    pub(super) const fn is_due(&self) -> bool {
-        self.now || self.waiting > 0
+    pub(super) const fn new(allowance: Allowance) -> Self {
+        Self { now: false, data_packets: 0, allowance, encoded: Vec::new(), first: 0, waiting: 0, scratch: Vec::new() }
+    }
+
+    /// Something is encoded and was not sent.
+    pub(super) const fn is_encoded(&self) -> bool {
+        self.waiting > 0
+    }
+
+    /// A datagram with acknowledgements, and `overhead` bytes besides, may be sent.
+    pub(super) const fn is_allowed(&self, overhead: usize) -> bool {
+        self.allowance.bytes() >= LEAST + overhead
     }
 
     pub(super) const fn is_now(&self) -> bool {
@@ -51,7 +67,7 @@ impl Acks {
 
     /// Two packets wait to be acknowledged, so the next one must not be acknowledged with them.
     pub(super) const fn is_full(&self) -> bool {
-        self.data_packets >= ACK_EVERY_PACKETS && self.waiting < MAX_WRITTEN
+        self.data_packets >= ACK_EVERY_PACKETS && self.waiting < MAX_ENCODED
     }
 
     /// An empty buffer to put a packet together in. To be given back.
@@ -64,29 +80,29 @@ impl Acks {
         self.scratch = scratch;
     }
 
-    /// Writes down the chunks of a packet.
-    pub(super) fn write_down(&mut self, chunks: &[u8]) {
+    /// Queues the chunks of a packet.
+    pub(super) fn queue_encoded(&mut self, chunks: &[u8]) {
         if let Ok(length) = u16::try_from(chunks.len()) {
-            self.written.extend_from_slice(&length.to_be_bytes());
-            self.written.extend_from_slice(chunks);
+            self.encoded.extend_from_slice(&length.to_be_bytes());
+            self.encoded.extend_from_slice(chunks);
             self.waiting += 1;
         }
     }
 
-    /// The chunks of the first packet that was written down.
-    pub(super) fn first_written(&self) -> Option<&[u8]> {
-        let (length, rest) = self.written.get(self.first..)?.split_first_chunk::<2>()?;
+    /// The chunks of the first packet that was queued.
+    pub(super) fn first_encoded(&self) -> Option<&[u8]> {
+        let (length, rest) = self.encoded.get(self.first..)?.split_first_chunk::<2>()?;
         rest.get(..usize::from(u16::from_be_bytes(*length)))
     }
 
-    /// The first packet that was written down is sent.
-    pub(super) fn written_sent(&mut self) {
-        if let Some(length) = self.first_written().map(<[u8]>::len) {
+    /// The first packet that was queued is sent.
+    pub(super) fn encoded_sent(&mut self) {
+        if let Some(length) = self.first_encoded().map(<[u8]>::len) {
             self.first += length + 2;
             self.waiting = self.waiting.saturating_sub(1);
         }
         if self.waiting == 0 {
-            self.written.clear();
+            self.encoded.clear();
             self.first = 0;
         }
     }

@@ -1,6 +1,7 @@
 //! The beginning and the end of S_OPEN (RFC 7016 §3.5.5).
 
 use super::acks::Acks;
+use super::allowance::Allowance;
 use super::timers::Timer;
 use super::{CloseMode, Context, Established, Link, Role, Session, SessionState};
 use crate::event::{CloseReason, Event, OpenFailure};
@@ -136,7 +137,7 @@ impl Session {
     fn leave_open(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         self.flows.end(cx.events);
         self.recovery.forget();
-        self.acks = Acks::default();
+        self.acks = Acks::new(Allowance::new(self.config.max_ack_expansion));
         self.control.keep_closes_only();
         self.timers.clear_all();
         cx.events.push(Event::SessionClosed { session: self.handle, reason });

@@ -6,12 +6,14 @@
 //! exact at any moment between calls.
 
 mod acks;
+mod allowance;
 mod black_hole;
 mod close;
 mod commands;
 mod control;
 mod ecn;
 mod flows;
+mod gaps;
 mod keepalive;
 mod mobility;
 mod mtu;
@@ -47,9 +49,11 @@ use crate::transmit::Path;
 use crate::wire::{PacketHeader, session_id};
 
 use acks::Acks;
+use allowance::Allowance;
 use control::Control;
 use ecn::EcnState;
 use flows::{FlowKey, Flows};
+use gaps::GapWatch;
 use mobility::Mobility;
 use mtu::Mtu;
 use recovery::Recovery;
@@ -154,6 +158,7 @@ pub(crate) struct Session {
     rtt: Rtt,
     recovery: Recovery,
     acks: Acks,
+    gaps: GapWatch,
     ecn: EcnState,
     control: Control,
     mobility: Option<Box<Mobility>>,
@@ -198,7 +203,8 @@ impl Session {
             timers: Timers::default(),
             rtt: if config.mona { Rtt::stamping_every_packet() } else { Rtt::new() },
             recovery: Recovery::new(crate::congestion::new_controller(smss as u64)),
-            acks: Acks::default(),
+            acks: Acks::new(Allowance::new(config.max_ack_expansion)),
+            gaps: GapWatch::default(),
             ecn: EcnState::new(config.ecn && !config.mona),
             control: Control::default(),
             mobility: None,
@@ -412,11 +418,25 @@ impl Session {
         if !self.flows.acks_due() {
             self.acks.all_sent();
             self.timers.clear(Timer::DelayedAck);
+        } else if self.acks.is_now() && !self.acks.is_allowed(self.ack_overhead()) {
+            self.wait_for_allowance(now);
         }
         if self.flows.is_empty() {
             self.timers.arm_if_unset(Timer::Idle, now + self.config.idle_limit);
         } else {
             self.timers.clear(Timer::Idle);
+        }
+    }
+
+    /// What is received does not pay for the acknowledgements that are due: a round trip does.
+    fn wait_for_allowance(&mut self, now: Instant) {
+        let round_trip = self.rtt.srtt().unwrap_or(self.rtt.mrto());
+        self.acks.allowance.pass(now, round_trip, self.mtu.datagram());
+        if !self.acks.is_allowed(self.ack_overhead()) {
+            let due = self.acks.allowance.next_pay(round_trip);
+            if self.timers.get(Timer::DelayedAck).is_none_or(|at| at > due) {
+                self.timers.arm(Timer::DelayedAck, due);
+            }
         }
     }
 }

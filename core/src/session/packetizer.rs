@@ -62,7 +62,14 @@ impl Session {
 
     /// Anything but user data for the session's own path.
     fn has_control(&self) -> bool {
-        self.control.is_due() || self.acks.is_due() || self.flows.probes_due()
+        let acks = self.acks.is_encoded() || (self.acks.is_now() && self.acks.is_allowed(self.ack_overhead()));
+        self.control.is_due() || acks || self.flows.probes_due()
+    }
+
+    /// Bytes of a datagram that are no chunks.
+    pub(super) fn ack_overhead(&self) -> usize {
+        let room = self.packet_room();
+        room + session_id::LEN - usize::try_from(self.segment()).unwrap_or(room).min(room)
     }
 
     /// User data waits, and the budget allows it (RFC 7016 §3.6.2.3).
@@ -226,7 +233,7 @@ impl Session {
         max_segments: usize,
     ) -> bool {
         let full = self.packet_room();
-        if self.build_written(cx, bytes, spans, max_segments) {
+        if self.build_encoded(cx, bytes, spans, max_segments) {
             return false;
         }
         let Some(mut first) = self.build(cx, bytes, 0, full) else {
@@ -261,8 +268,8 @@ impl Session {
         true
     }
 
-    /// Acknowledgements that were written down, each in a packet of its own. Whether there are any.
-    fn build_written(
+    /// Acknowledgements that are encoded already, each in a packet of its own. Whether there are any.
+    fn build_encoded(
         &mut self,
         cx: &Context<'_>,
         bytes: &mut Vec<u8>,
@@ -271,7 +278,7 @@ impl Session {
     ) -> bool {
         let mut room = self.packet_room();
         while spans.len() < max_segments
-            && let Some(chunks) = self.acks.first_written()
+            && let Some(chunks) = self.acks.first_encoded()
             && let base = bytes.len()
             && let Some((mut span, capacity)) = self.begin(bytes, spans.len(), room)
         {
@@ -288,7 +295,7 @@ impl Session {
                 break;
             }
             self.finish(bytes, &mut span);
-            self.acks.written_sent();
+            self.acks.encoded_sent();
             self.rtt.sent(fields);
             if spans.is_empty() {
                 room = span.sealed;
@@ -303,8 +310,8 @@ impl Session {
         !spans.is_empty()
     }
 
-    /// Writes down the acknowledgements that are due, as far as one packet holds them.
-    pub(super) fn write_down_acks(&mut self) {
+    /// Encodes the acknowledgements that are due, as far as one packet holds them.
+    pub(super) fn encode_acks(&mut self) {
         let header = PacketHeader::new(self.mode());
         let limit = header.encoded_len() + CHUNK_HEADER_LEN + self.single_chunk_room();
         let mut bytes = self.acks.take_scratch();
@@ -314,7 +321,7 @@ impl Session {
         if packet.has_chunks()
             && let Some(chunks) = bytes.get(header.encoded_len()..)
         {
-            self.acks.write_down(chunks);
+            self.acks.queue_encoded(chunks);
         }
         self.acks.give_scratch_back(bytes);
     }
@@ -446,8 +453,27 @@ impl Session {
         Some(Built { span, data })
     }
 
-    /// RFC 7016 §3.6.3.4.5 and §3.6.3.4.6: with ACK_NOW the first is cut to fit; others come along if they fit whole.
+    /// Acknowledgements, as far as they are allowed.
     fn write_acks(&mut self, packet: &mut PacketWriter<'_>) {
+        if !self.flows.acks_due() {
+            self.acks.all_sent();
+            self.timers.clear(Timer::DelayedAck);
+            return;
+        }
+        let overhead = self.ack_overhead();
+        if self.acks.is_allowed(overhead) {
+            let before = packet.len();
+            let limit = packet.limit_to(self.acks.allowance.bytes() - overhead);
+            self.write_due_acks(packet);
+            packet.set_limit(limit);
+            if packet.len() > before {
+                self.acks.allowance.spend(packet.len() - before + overhead);
+            }
+        }
+    }
+
+    /// RFC 7016 §3.6.3.4.5 and §3.6.3.4.6: with ACK_NOW the first is cut to fit; others come along if they fit whole.
+    fn write_due_acks(&mut self, packet: &mut PacketWriter<'_>) {
         let mut truncate = self.acks.is_now();
         let mut report = self.ecn.report();
         while let Some(slot) = self.flows.first_ack() {

@@ -1,5 +1,7 @@
 //! A packet of the far end, from its keys to its chunks (RFC 7016 §3.5.2.2, §3.5.4, §3.6.2.4, §3.6.3.2).
 
+use core::time::Duration;
+
 use super::control::Aside;
 use super::mobility::{self, Mobility};
 use super::timers::Timer;
@@ -15,12 +17,18 @@ use crate::stats::EndpointStats;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, ForwardedHello, Mode, PacketHeader};
 
+/// Buffer Probes of a flow are answered at most this often: their senders wait for a timeout of at least 250 ms (RFC 7016
+/// §3.6.2.9.1).
+const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
 /// What is known of a packet while its chunks are processed.
 pub(super) struct Incoming {
     path: Path,
     /// Flow ID, sequence number and FSN of the last User Data or Next User Data chunk.
     last_data: Option<(u64, u64, u64)>,
     any_data: bool,
+    /// A Ping was answered over another path than the session's.
+    answered_aside: bool,
     pub(super) facts: PacketFacts,
     /// The ECN report it held.
     pub(super) report: Option<u8>,
@@ -78,9 +86,11 @@ impl Session {
             self.on_header(cx, &header, meta);
         }
         let facts = PacketFacts { pre_ack_outstanding: self.recovery.in_flight.outstanding(), ..Default::default() };
-        let mut incoming = Incoming { path, last_data: None, any_data: false, facts, report: None };
+        let mut incoming =
+            Incoming { path, last_data: None, any_data: false, answered_aside: false, facts, report: None };
+        self.acks.allowance.received(usize::try_from(datagram_len).unwrap_or(usize::MAX), self.mtu.datagram());
         if self.acks.is_full() {
-            self.write_down_acks();
+            self.encode_acks();
         }
         for chunk in chunks {
             match chunk {
@@ -119,6 +129,7 @@ impl Session {
         self.heard(cx);
         self.check_keys(cx, incoming.path);
         self.check_mobility(cx, incoming.path);
+        self.check_gaps(cx);
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "what needs an open session is all alike")]
@@ -177,9 +188,11 @@ impl Session {
                 if let Some(slot) = self.flows.recv_slot_by_id(probe.flow_id)
                     && let Some(flow) = self.flows.recv.get_mut(slot)
                 {
-                    flow.on_buffer_probe(&self.flows.budget);
-                    self.flows.touch_recv(slot);
-                    self.acks.set_now();
+                    let round_trip = self.rtt.srtt().unwrap_or(self.rtt.mrto()).max(PROBE_INTERVAL);
+                    if flow.on_buffer_probe(cx.now, round_trip, &self.flows.budget) {
+                        self.flows.touch_recv(slot);
+                        self.acks.set_now();
+                    }
                 }
             }
             Chunk::FlowException(exception) => {
@@ -191,7 +204,7 @@ impl Session {
                 }
             }
             Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
-            Chunk::Ping(ping) => self.on_ping(cx, incoming.path, ping.message),
+            Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
             Chunk::PingReply(reply) => self.on_ping_reply(cx, incoming.path, reply.message),
             Chunk::ForwardedHello(hello) => self.on_forwarded_hello(cx, incoming.path, hello),
             // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
@@ -281,8 +294,19 @@ impl Session {
         }
     }
 
+    /// A far end that leaves more gaps than losses make does not mean to close them.
+    fn check_gaps(&mut self, cx: &mut Context<'_>) {
+        let SessionConfig { max_recv_bytes, base_datagram, gap_limit, .. } = self.config;
+        let (gaps, gaps_closed) = self.flows.budget.gaps();
+        let most = max_recv_bytes / (2 * base_datagram);
+        if self.state.is_open() && self.gaps.check(cx.now, gaps, gaps_closed, most, gap_limit) {
+            self.end_abruptly(cx, CloseReason::UnrepairedGaps);
+        }
+    }
+
     /// RFC 7016 §3.5.4. A Ping longer than a packet can answer is ignored.
-    fn on_ping(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
+    fn on_ping(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, message: &[u8]) {
+        let path = incoming.path;
         let Some(link) = self.link.as_ref().filter(|_| message.len() <= self.single_chunk_room()) else {
             return count(cx.stats, DropReason::OverLimit);
         };
@@ -292,7 +316,9 @@ impl Session {
         // ends may have moved: else whoever stands between the two could have itself taken for the far end.
         let proved = path.remote == link.path.remote;
         let queued = if !path.matches(&link.path) && (proved || self.is_struggling()) {
-            self.control.aside(Aside { path, message: message.into(), reply: true })
+            // Each takes a datagram of its own, so one is for all that came in one.
+            let first = !core::mem::replace(&mut incoming.answered_aside, true);
+            first && self.control.aside(Aside { path, message: message.into(), reply: true })
         } else {
             self.control.reply(message)
         };

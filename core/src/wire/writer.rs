@@ -80,6 +80,18 @@ impl<'a> PacketWriter<'a> {
         self.room().unwrap_or(0)
     }
 
+    /// Lets the packet become at most `more` bytes longer than it is, unless its limit is lower; returns the limit
+    /// until now, for [`set_limit`](Self::set_limit).
+    pub fn limit_to(&mut self, more: usize) -> usize {
+        let limit = self.len().saturating_add(more).min(self.limit);
+        core::mem::replace(&mut self.limit, limit)
+    }
+
+    /// Sets how long the packet may become, in bytes.
+    pub const fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+    }
+
     /// How long the packet is, in bytes.
     pub fn len(&self) -> usize {
         self.buf.len().saturating_sub(self.start)

@@ -112,6 +112,9 @@ impl Failure {
                 "the network to {with} lets small packets through and loses larger ones (its MTU is below 1,000 bytes, \
                  or it drops IP fragments): try another network"
             ),
+            CloseReason::UnrepairedGaps => {
+                format!("{with} kept sending with parts left out: it may be incompatible software")
+            }
             CloseReason::PeerAtFault => format!("{with} broke the protocol: it may be incompatible software"),
             CloseReason::Near | CloseReason::Overridden | _ => {
                 format!("the session with {with} ended early ({reason}): try again")

@@ -1,8 +1,46 @@
 //! Acknowledgements of a receiving flow (RFC 7016 §3.6.3.4, §3.6.3.5, §3.6.3.6).
+//!
+//! An acknowledgement that has no room for all ranges is truncated (§3.6.3.4.2). The RFC leaves open which ranges
+//! stay. The highest are what the sender has heard of last, so to leave them out each time would hide from it what
+//! arrives. A truncated acknowledgement therefore reports the lowest ranges, those with the numbers that came last, and
+//! the others in turn: each range is reported again and again until the gap below it closes.
 
-use super::{RecvBudget, RecvFlow};
+use core::ops::Range;
+use core::time::Duration;
+
+use super::{RecvBudget, RecvFlow, RecvFlowState};
 use crate::params;
+use crate::time::Instant;
 use crate::wire::{AckBitmap, AckRanges, FlowException, PacketWriter};
+
+/// How many of the numbers that came last are remembered, each for a range of its own.
+const RECENT: usize = 4;
+
+/// Room that is kept for a range with a number that came last: more than all but the longest gaps and ranges take.
+const RECENT_ROOM: usize = 6;
+
+/// What is reported of a set with more ranges than acknowledgements have room for.
+#[derive(Debug, Default)]
+pub(super) struct Reporting {
+    /// Numbers that came since the last acknowledgement, one for each range, the latest first.
+    recent: [Option<u64>; RECENT],
+    /// The ranges from here on have waited longest for their turn.
+    turn: u64,
+    /// When a Buffer Probe was last answered.
+    probed: Option<Instant>,
+}
+
+impl Reporting {
+    /// A fragment came, for the first time or again.
+    pub(super) fn note(&mut self, sequence: u64) {
+        let [latest, ..] = self.recent;
+        if latest.is_none_or(|latest| latest.checked_add(1) != Some(sequence)) {
+            self.recent.rotate_right(1);
+        }
+        let [latest, ..] = &mut self.recent;
+        *latest = Some(sequence);
+    }
+}
 
 impl RecvFlow {
     /// SHOULD_ACK.
@@ -10,19 +48,26 @@ impl RecvFlow {
         self.should_ack
     }
 
-    /// A Buffer Probe asks for an acknowledgement at once (RFC 7016 §3.6.3.6).
-    pub(crate) fn on_buffer_probe(&mut self, budget: &RecvBudget) {
-        self.room = budget.room();
-        self.should_ack |= self.state != super::RecvFlowState::Closed;
+    /// A Buffer Probe asks for an acknowledgement at once (RFC 7016 §3.6.3.6). Returns whether it gets one: not within
+    /// `round_trip` after the last, as the sender knows no more of that one yet than of this.
+    pub(crate) fn on_buffer_probe(&mut self, now: Instant, round_trip: Duration, budget: &RecvBudget) -> bool {
+        let early = self.reporting.probed.is_some_and(|last| now.saturating_duration_since(last) < round_trip);
+        let answered = !early && self.state != RecvFlowState::Closed;
+        if answered {
+            self.reporting.probed = Some(now);
+            self.room = budget.room();
+            self.should_ack = true;
+        }
+        answered
     }
 
     /// The last acknowledgement may not have arrived.
     pub(crate) fn acknowledge_again(&mut self) {
-        self.should_ack |= self.state != super::RecvFlowState::Closed;
+        self.should_ack |= self.state != RecvFlowState::Closed;
     }
 
     /// Writes the exception report if rejected, and the more compact acknowledgement (RFC 7016 §3.6.3.4.3; Range
-    /// acks where equal, and always while `ranges_only`). With `truncate` the ranges are cut to fit (§3.6.3.4.2);
+    /// acks where equal, and always while `ranges_only`). With `truncate` ranges are left out to fit (§3.6.3.4.2);
     /// without it, nothing is written and false returned if all does not fit. Clears SHOULD_ACK.
     pub(crate) fn write_ack(&mut self, packet: &mut PacketWriter<'_>, truncate: bool, ranges_only: bool) -> bool {
         let mark = packet.mark();
@@ -34,29 +79,64 @@ impl RecvFlow {
         if written {
             self.should_ack = false;
             self.advertised = Some(blocks);
+            self.reporting.recent = [None; RECENT];
         } else {
             packet.rollback(mark);
         }
         written
     }
 
+    /// Takes time for what is written, however many ranges there are.
     fn write_sequence_set(
-        &self,
+        &mut self,
         packet: &mut PacketWriter<'_>,
         blocks: u64,
         truncate: bool,
         ranges_only: bool,
     ) -> bool {
-        let (id, csn) = (self.flow_id, self.csn());
-        let ranges = || self.seen.iter().skip(1);
-        if !ranges_only && self.has_gaps() {
-            let highest = self.seen.last().map(|(_, to)| to);
-            let bitmap = AckBitmap::encoded_len(id, blocks, csn, highest);
-            if bitmap <= packet.remaining() && bitmap < AckRanges::encoded_len(id, blocks, csn, ranges()) {
-                return AckBitmap::write(packet, id, blocks, csn, ranges(), false);
-            }
+        let (id, csn, room) = (self.flow_id, self.csn(), packet.remaining());
+        let all = || self.seen.above_from(0);
+        let bitmap = AckBitmap::encoded_len(id, blocks, csn, self.seen.last().map(|(_, to)| to));
+        let bitmap_fits = !ranges_only && self.has_gaps() && bitmap <= room;
+        let most = if bitmap_fits { bitmap } else { room };
+        if AckRanges::first_beyond(most, id, blocks, csn, all()).is_none() {
+            AckRanges::write(packet, id, blocks, csn, all(), false)
+        } else if bitmap_fits {
+            AckBitmap::write(packet, id, blocks, csn, all(), false)
+        } else {
+            truncate && self.write_truncated(packet, blocks)
         }
-        AckRanges::write(packet, id, blocks, csn, ranges(), truncate)
+    }
+
+    /// Half of the room is for the lowest ranges. The others get the rest in turn, but for some room for those with the
+    /// numbers that came last.
+    fn write_truncated(&mut self, packet: &mut PacketWriter<'_>, blocks: u64) -> bool {
+        let (id, csn) = (self.flow_id, self.csn());
+        let head = AckRanges::encoded_len(id, blocks, csn, []);
+        let room = packet.remaining().saturating_sub(head);
+        let mut recent = self.reporting.recent.map(|number| self.seen.above_with(number?));
+        recent.sort_unstable();
+        let kept = (recent.iter().flatten().count() * RECENT_ROOM).min(room / 4);
+        let from = |from| self.seen.above_from(from);
+        let first_beyond =
+            |room, begin| AckRanges::first_beyond(head + room, id, blocks, csn, from(begin)).unwrap_or(u64::MAX);
+        // The first range that is not among the lowest.
+        let low = first_beyond(room / 2, 0);
+        let mut turn = low.max(self.reporting.turn);
+        if from(turn).next().is_none() {
+            turn = low;
+        }
+        let end = first_beyond(room - room / 2 - kept, turn);
+        let recent = |within: Range<u64>| recent.into_iter().flatten().filter(move |range| within.contains(&range.0));
+        let ranges = (from(0).take_while(|range| range.0 < low))
+            .chain(recent(low..turn))
+            .chain(from(turn).take_while(|range| range.0 < end))
+            .chain(recent(end..u64::MAX));
+        let written = AckRanges::write(packet, id, blocks, csn, ranges, true);
+        if written {
+            self.reporting.turn = end;
+        }
+        written
     }
 
     /// The window to advertise, in blocks (RFC 7016 §3.6.3.5).

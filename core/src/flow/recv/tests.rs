@@ -1,12 +1,14 @@
 use alloc::string::{String, ToString};
 use alloc::vec;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use quickcheck::quickcheck;
 
 use super::*;
 use crate::flow::reassembly::MESSAGE_OVERHEAD;
 use crate::flow::tests::link::{RECV, chunks, packet};
+use crate::wire::Chunk;
 use crate::wire::option::encode_option;
 
 /// A receiving flow and what surrounds it.
@@ -69,8 +71,7 @@ fn when_an_acknowledgement_is_due_at_once() {
     assert_eq!(rig.on(Fragment { abandon: true, fsn: 6, ..plain(6) }), Ok(true), "abandoned");
     rig.ack(300, true);
     assert!(!rig.flow.ack_due());
-    rig.flow.on_buffer_probe(&rig.budget);
-    assert!(rig.flow.ack_due());
+    assert!(rig.flow.on_buffer_probe(rig.now, Duration::from_millis(100), &rig.budget) && rig.flow.ack_due());
     assert_eq!(rig.on(Fragment { last: true, ..plain(8) }), Ok(true), "the final number");
     assert_eq!(rig.on(plain(7)), Ok(true), "completes the flow");
     assert_eq!(rig.on(plain(7)), Ok(true), "not RF_OPEN");
@@ -150,7 +151,7 @@ fn the_window_shrinks_with_the_memory_of_the_session() {
     rig.budget.grant(0);
     let more = Fragment { control: FragmentControl::Middle, data: &[0; 2_000], ..plain(2) };
     assert_eq!(rig.on(more), Err(DropReason::OverLimit));
-    rig.flow.on_buffer_probe(&rig.budget);
+    rig.flow.on_buffer_probe(rig.now, Duration::ZERO, &rig.budget);
     // Nothing can be read, and the message may be completed yet.
     assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=1");
     rig.budget.grant(usize::MAX);
@@ -176,7 +177,7 @@ fn acknowledgements_take_the_compact_form() {
     assert_eq!(rig.ack(300, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14 30 60");
     // One byte of packet header, three of chunk header, three of fields, and room for two ranges.
     assert_eq!(rig.ack(1 + 3 + 3 + 4, false), "AckRanges flow=3 blocks=64 cum=1 3 12-14");
-    rig.flow.on_buffer_probe(&rig.budget);
+    rig.flow.acknowledge_again();
     let nothing = packet(11, |writer| assert!(!rig.flow.write_ack(writer, false, false)));
     assert_eq!(nothing.len(), 1);
     assert!(rig.flow.ack_due());
@@ -253,7 +254,7 @@ fn a_change_of_order_leaves_nothing_in_the_budget() {
     rig.part(3, FragmentControl::End, b"cd");
     rig.flow.set_order(ReceiveOrder::Network, &mut rig.budget, &mut rig.events);
     assert_eq!(rig.read().unwrap().data, "abcd");
-    assert_eq!(rig.budget.held(), 0);
+    assert_eq!(rig.budget.held(), rig.flow.seen.memory());
 }
 
 #[test]
@@ -336,19 +337,135 @@ fn a_critical_option_on_any_chunk_rejects() {
     assert_eq!((rig.flow.state(), rig.flow.exception), (RecvFlowState::Rejected, Some(0)));
 }
 
+/// A flow of which every second number came, from 3 on, and was acknowledged with as little as possible.
+fn full_of_gaps(gaps: u64) -> Rig {
+    let mut rig = Rig::new(1 << 30);
+    rig.budget = RecvBudget::new(1 << 30);
+    rig.on(plain(1)).unwrap();
+    (1..=gaps).for_each(|gap| assert_eq!(rig.on(plain(1 + 2 * gap)), Ok(true)));
+    rig.flow.reporting = Reporting::default();
+    rig
+}
+
+/// The ranges of an acknowledgement of at most `limit` bytes.
+fn reported(rig: &mut Rig, limit: usize) -> Vec<(u64, u64)> {
+    let bytes = packet(limit, |writer| assert!(rig.flow.write_ack(writer, true, true)));
+    assert!(bytes.len() <= limit);
+    let all = chunks(&bytes);
+    let Some(Chunk::AckRanges(ack)) = all.last() else { panic!("no acknowledgement") };
+    ack.ranges().collect()
+}
+
+/// A thousand million bits a second, 200 ms and a loss of a tenth make as many gaps as this.
 #[test]
-fn ranges_are_limited() {
+fn more_gaps_than_a_packet_reports_are_all_remembered_and_all_reported_in_turn() {
+    let mut rig = full_of_gaps(2_000);
+    assert_eq!(rig.flow.seen.gaps(), 2_000);
+    let mut missing: alloc::collections::BTreeSet<u64> = (1..=2_000).map(|gap| 1 + 2 * gap).collect();
+    let mut acks = 0;
+    while !missing.is_empty() {
+        let ranges = reported(&mut rig, 1_200);
+        assert!(ranges.starts_with(&[(3, 3), (5, 5), (7, 7)]), "the lowest are in each");
+        assert!(ranges.len() > 550 || missing.len() < 300, "the room is used: {}", ranges.len());
+        assert!(ranges.iter().all(|range| range.0 == range.1 && rig.flow.seen.contains(range.0)));
+        ranges.iter().for_each(|range| assert!(missing.remove(&range.0) || acks > 0));
+        acks += 1;
+    }
+    assert_eq!(acks, 6);
+}
+
+#[test]
+fn what_came_last_is_in_the_next_acknowledgement_however_many_gaps_there_are() {
+    let mut rig = full_of_gaps(2_000);
+    for sequence in [2_100, 3_900, 4_003, 4_004, 10_000, 900] {
+        // One at a time, and with others.
+        rig.on(plain(sequence)).unwrap();
+        rig.on(plain(3_001)).unwrap();
+        let ranges = reported(&mut rig, 300);
+        for sequence in [sequence, 3_001] {
+            let has = |range: &(u64, u64)| (range.0..=range.1).contains(&sequence);
+            assert_eq!(ranges.iter().filter(|range| has(range)).count(), 1, "{sequence} in {ranges:?}");
+        }
+    }
+}
+
+/// As many steps as there is room, not as many as there are ranges.
+#[test]
+fn an_acknowledgement_takes_steps_for_what_it_reports_only() {
+    let steps = |gaps, limit, ranges_only| {
+        let mut rig = full_of_gaps(gaps);
+        rig.flow.seen.visited.set(0);
+        packet(limit, |writer| assert!(rig.flow.write_ack(writer, true, ranges_only)));
+        rig.flow.seen.visited.get()
+    };
+    for ranges_only in [true, false] {
+        assert!(steps(100_000, 100, ranges_only) < 300);
+        assert!(steps(100_000, 1_200, ranges_only) < 3_600);
+    }
+    // A bitmap has a bit for each number, and so at most four ranges to a byte.
+    assert!(steps(1_000, 1_200, false) < 2_000);
+}
+
+#[test]
+fn ranges_are_limited_by_the_budget() {
     let mut rig = Rig::new(1 << 20);
     rig.on(plain(1)).unwrap();
+    while rig.read().is_some() {}
+    // Another flow holds some: alone, the flow would be rejected.
+    rig.budget.charge(0, 1_000);
+    let abandoned = |sequence| Fragment { abandon: true, data: b"", ..plain(sequence) };
     let mut sequence = 3;
-    while rig.on(plain(sequence)).is_ok() {
+    while rig.on(abandoned(sequence)).is_ok() {
         sequence += 2;
-        assert!(sequence < 10_000);
     }
-    assert_eq!(rig.flow.seen.len(), MAX_RANGES);
+    assert!(rig.flow.seen.memory() <= 1 << 20 && rig.flow.seen.memory() > (1 << 20) - 1_100);
+    assert!(rig.flow.seen.gaps() > 20_000, "an honest sender is never held up by this");
     assert!(!rig.flow.seen.contains(sequence), "not acknowledged");
-    assert_eq!(rig.on(plain(sequence - 1)), Ok(true), "one that touches a range is taken");
-    assert_eq!(rig.on(Fragment { fsn: 4, ..plain(sequence + 2) }), Ok(true), "and one whose FSN makes room");
+    assert_eq!(rig.on(abandoned(sequence - 1)), Ok(true), "one that touches a range is taken");
+    assert_eq!(rig.on(Fragment { fsn: 5, ..abandoned(sequence + 2) }), Ok(true), "and one whose FSN makes room");
+}
+
+/// A flow with nothing to read that fills the budget with gaps is rejected, as one with data is.
+#[test]
+fn a_flow_of_nothing_but_gaps_is_rejected_and_forgets_them() {
+    let mut rig = full_of_gaps(100);
+    while rig.read().is_some() {}
+    let held = rig.budget.held();
+    rig.budget = RecvBudget::new(held);
+    rig.budget.charge(0, held);
+    rig.budget.count_gaps(0, 100);
+    assert_eq!(rig.on(plain(1_000)), Ok(true));
+    assert_eq!(rig.flow.state(), RecvFlowState::Rejected);
+    assert_eq!((rig.budget.held(), rig.budget.gaps()), (0, (0, 100)));
+}
+
+/// What nobody is to read is acknowledged in order only: gaps in it cost nothing.
+#[test]
+fn a_rejected_flow_is_acknowledged_cumulatively() {
+    let mut rig = full_of_gaps(100);
+    rig.flow.reject(rig.now, 0, &mut rig.budget, &mut rig.events);
+    (1..=100).for_each(|number| assert_eq!(rig.on(plain(1_000 + 2 * number)), Ok(true)));
+    assert!(rig.ack(300, false).ends_with("cum=1") && rig.budget.held() == 0);
+    rig.on(plain(2)).unwrap();
+    rig.on(plain(3)).unwrap();
+    assert!(rig.ack(300, false).ends_with("cum=3"));
+    // Its sender abandons it all, and says so.
+    rig.on(Fragment { abandon: true, last: true, fsn: 1_201, ..plain(1_201) }).unwrap();
+    assert!(rig.ack(300, false).ends_with("cum=1201"));
+    assert_eq!(rig.flow.state(), RecvFlowState::CompleteLinger);
+}
+
+#[test]
+fn buffer_probes_are_answered_once_a_round_trip() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    let mut answers = 0;
+    for _ in 0..1_000 {
+        rig.ack(300, true);
+        rig.now += Duration::from_millis(1);
+        answers += usize::from(rig.flow.on_buffer_probe(rig.now, Duration::from_millis(100), &rig.budget));
+    }
+    assert_eq!(answers, 10);
 }
 
 /// RFC 7016 §2.3.13, §2.3.14.
@@ -434,8 +551,8 @@ quickcheck! {
                 data: &data,
             };
             let _ = rig.on(fragment);
-            assert!(rig.budget.held() <= rig.budget.limit() && rig.budget.held() == rig.flow.buffer.memory());
-            assert!(rig.flow.seen.len() <= MAX_RANGES);
+            assert!(rig.budget.held() <= rig.budget.limit() && rig.budget.held() == rig.flow.memory());
+            assert_eq!(rig.budget.gaps().0, rig.flow.seen.gaps());
             rig.ack(100, flags.is_multiple_of(2));
             if len.is_multiple_of(16) {
                 rig.read();

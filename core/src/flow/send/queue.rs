@@ -291,7 +291,7 @@ impl SendQueue {
     fn bury(&mut self, id: u64, message: Message, events: &mut EventQueue) {
         self.abandoned_count += 1;
         self.abandoned.insert(id, id);
-        if self.abandoned.len() > ABANDONED_RUNS {
+        if self.abandoned.gaps() >= ABANDONED_RUNS {
             self.abandoned.remove_lowest_range();
         }
         self.payload -= message.rest.len();

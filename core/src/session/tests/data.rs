@@ -431,7 +431,7 @@ fn batches_of_packets_are_acknowledged_like_single_ones() {
         for _ in 0..500 {
             network.write(A, flow, 10_000);
         }
-        // A window of less than twice what is written down of one batch.
+        // A window of less than twice what is encoded of one batch.
         network.run(280);
         let acks = network.sent_by(B, Sent::has_ack);
         assert_eq!(acks.iter().any(|sent| sent.index > 0), batched, "they go in flights");

@@ -8,7 +8,7 @@ use super::packets::{header_of, one, packet, user_data};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::Event;
-use crate::session::acks::MAX_WRITTEN;
+use crate::session::acks::MAX_ENCODED;
 use crate::session::control::{MAX_ASIDE, MAX_FORWARDS, MAX_REPLIES, MAX_REPLY_BYTES};
 use crate::session::{MAX_FORWARDED, Session};
 use crate::transmit::{InterfaceId, Path, RecvMeta};
@@ -160,6 +160,18 @@ fn packets_for_other_paths_wait_in_limited_number() {
     assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY) || sent.has(PING)).len(), MAX_ASIDE);
 }
 
+/// Each answer takes a datagram of its own.
+#[test]
+fn a_datagram_of_pings_from_another_path_is_answered_with_one() {
+    let mut network = Network::open(SessionConfig::default());
+    let path = Path { interface: InterfaceId(7), ..path_to(A) };
+    let pings = packet(header_of(A), |writer| (0..8).for_each(|_| assert!(writer.push(&Ping { message: b"x" }))));
+    for count in 1..=3 {
+        network.inject(B, path, &pings).unwrap();
+        assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY)).len(), count);
+    }
+}
+
 #[test]
 fn hellos_to_forward_wait_in_limited_number_and_size() {
     let mut network = Network::open(SessionConfig::default());
@@ -219,25 +231,25 @@ fn acknowledgements_longer_than_a_packet_are_cut() {
     }
     network.pump();
     let acks = network.sent_by(B, Sent::has_ack);
-    assert!(acks.iter().any(|sent| sent.datagram_len > 550), "cut to fit");
+    assert!(acks.iter().any(|sent| sent.datagram_len > 530), "cut to fit");
     assert!(acks.len() >= 10);
     assert!(!network.ends[B].session.wants_transmit());
 }
 
-/// A batch of any size: so many acknowledgements are written down, and the rest are one.
+/// A batch of any size: so many acknowledgements are encoded, and the rest are one.
 #[test]
-fn acknowledgements_are_written_down_in_limited_number() {
+fn acknowledgements_are_encoded_in_limited_number() {
     let mut network = Network::open(SessionConfig::default());
     for sequence in 1..=1_000 {
         let chunk = UserData { fsn_offset: sequence, ..user_data(1, sequence, b"x") };
         feed(&mut network, B, path_to(A), &chunk);
     }
     network.pump();
-    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_WRITTEN + 1);
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_ENCODED + 1);
     let last = network.sent.last().unwrap();
     assert!(matches!(last.chunks()[0], Chunk::AckRanges(ref ack) if ack.cumulative_ack == 1_000));
     network.run(1_000);
-    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_WRITTEN + 1, "nothing is left");
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_ENCODED + 1, "nothing is left");
 }
 
 fn feed_plain(network: &mut Network, plain: &[u8]) {

@@ -3,17 +3,19 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use core::time::Duration;
 
 use super::network::{A, ACK_RANGES, B, Fate, Network, path_to};
 use super::packets::{header_of, packet};
-use crate::config::SessionConfig;
+use crate::config::{FlowOptions, SessionConfig};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::handle::SendFlowHandle;
 
-/// Adds up the late bytes that it is told of.
+/// Adds up the late bytes that it is told of, and has the same window always.
 #[derive(Debug)]
 struct Recorder {
     late_bytes: Arc<AtomicU64>,
+    window: u64,
 }
 
 impl Controller for Recorder {
@@ -24,7 +26,7 @@ impl Controller for Recorder {
     fn on_timeout(&mut self, _was_loss: bool) {}
     fn on_path_change(&mut self) {}
     fn window(&self) -> u64 {
-        100_000
+        self.window
     }
     fn ssthresh(&self) -> u64 {
         u64::MAX
@@ -36,7 +38,8 @@ impl Controller for Recorder {
 fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     let mut network = Network::open(SessionConfig::default());
     let late_bytes = Arc::new(AtomicU64::new(0));
-    network.ends[A].session.recovery.controller = Box::new(Recorder { late_bytes: Arc::clone(&late_bytes) });
+    network.ends[A].session.recovery.controller =
+        Box::new(Recorder { late_bytes: Arc::clone(&late_bytes), window: 100_000 });
     network.filter = Box::new(|_| Fate::Lost);
     // With no room for more, what was lost is not sent again.
     let acknowledge = |network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]| {
@@ -66,4 +69,40 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     assert_eq!(late_bytes.load(Relaxed), 0);
     acknowledge(&mut network, with, &[4]);
     assert!(late_bytes.load(Relaxed) >= 1_000);
+}
+
+/// As many gaps as a thousand million bits a second, 200 ms and a loss of a tenth make: here of a smaller window a
+/// fourth is lost.
+#[test]
+fn two_thousand_gaps_cost_a_retransmission_each() {
+    let config = SessionConfig { max_recv_bytes: 256 << 20, recv_buffer: 64 << 20, ..SessionConfig::default() };
+    let mut network = Network::open(config);
+    network.delay = Duration::from_millis(100);
+    network.ends[A].session.recovery.controller = Box::new(Recorder { late_bytes: Arc::default(), window: 9_600_000 });
+    let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
+    (0..60).for_each(|_| network.write(A, flow, 1_000_000));
+    while network.ends[A].session.stats().outstanding < 9_500_000 {
+        network.run(20);
+        assert!(network.ends[B].bytes_read() < 30_000_000, "the window was to be filled");
+    }
+    let mut packets = 0;
+    network.filter = Box::new(move |sent| {
+        let data = sent.from == A && sent.has_data();
+        packets += u64::from(data);
+        if data && packets <= 8_000 && packets % 4 == 0 { Fate::Lost } else { Fate::Arrives }
+    });
+    let mut most = 0;
+    let before = network.now;
+    while network.ends[B].bytes_read() < 60_000_000 {
+        network.run(20);
+        network.sent.clear();
+        most = most.max(network.ends[B].session.flows.budget.gaps().0);
+        assert!(network.now < before + Duration::from_secs(60), "{} bytes", network.ends[B].bytes_read());
+    }
+    let received = network.ends[B].opened_flow();
+    let repeated = network.ends[B].session.recv_flow(received).unwrap().stats().repeated;
+    let lost = network.ends[A].session.stats().fragments_lost;
+    let took = network.now.saturating_duration_since(before);
+    let found = (most, lost, repeated, took);
+    assert!(most > 1_800 && repeated < 50, "gaps, found lost, received twice, time: {found:?}");
 }

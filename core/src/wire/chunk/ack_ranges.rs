@@ -50,6 +50,24 @@ impl<'a> AckRanges<'a> {
         head.encoded_len() + runs(cumulative_ack, ranges).map(|run| run_len(&run)).sum::<usize>()
     }
 
+    /// The first number of the first of `ranges` that does not fit into a payload of `room` bytes with those before it.
+    /// None: all fit. Takes time for what fits, however many ranges there are.
+    pub fn first_beyond(
+        room: usize,
+        flow_id: u64,
+        blocks_available: u64,
+        cumulative_ack: u64,
+        ranges: impl IntoIterator<Item = (u64, u64)>,
+    ) -> Option<u64> {
+        let head = Head { flow_id, blocks_available, cumulative_ack };
+        let mut length = head.encoded_len();
+        let beyond = |run: &Run| {
+            length += run_len(run);
+            length > room
+        };
+        runs(cumulative_ack, ranges).find(beyond).map(|run| run.from)
+    }
+
     /// Appends the chunk with `ranges`, which are inclusive, ascending, not touching, and above `cumulative_ack` by
     /// at least one missing number; a range that is not so is left out.
     ///
