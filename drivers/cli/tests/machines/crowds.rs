@@ -110,8 +110,9 @@ fn a_session_without_a_file_flow_ends_within_ten_seconds() {
     }
     world.run_for(Duration::from_secs(9), &mut Silent, &mut receiver);
     assert_eq!(world.receiver_sessions(), 200);
+    world.mute_crowd();
     world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
-    assert_eq!(world.receiver_sessions(), 0, "nor do they linger in the endpoint");
+    assert_eq!(world.receiver_sessions(), 0, "nor do those that do not answer linger");
 }
 
 #[test]
@@ -139,14 +140,29 @@ fn files_that_were_begun_and_bring_nothing_keep_no_other_out() {
 fn one_host_has_half_of_the_files_at_most() {
     let mut world = World::new(Net::default());
     let store = Files::default();
-    let mut receiver = Receiver::new(Box::new(store.clone()), true, |_| {});
+    let refused = RefCell::new(Vec::new());
+    let mut receiver = Receiver::new(Box::new(store.clone()), true, |event| {
+        if let ReceiverEvent::Finished { name, verdict, .. } = event
+            && verdict.code == VerdictCode::Busy
+        {
+            refused.borrow_mut().push(name.to_owned());
+        }
+    });
     for _ in 0..12 {
         world.join(1, |session| Beginner::app(session, "x", LANES, Some(Duration::from_secs(1))));
     }
     world.run_for(Duration::from_secs(5), &mut Silent, &mut receiver);
     assert_eq!(store.unfinished(), 96);
     assert_eq!(send(&mut world, &names(LANES), &mut receiver), (vec![VerdictCode::Verified; LANES], None));
-    assert_eq!(store.unfinished(), 96, "and whoever brings something keeps it");
+    // Whoever brings something keeps its place.
+    let before = refused.borrow().len();
+    world.join(1, |session| Beginner::app(session, "y", LANES, Some(Duration::from_secs(1))));
+    world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
+    assert_eq!(store.unfinished(), 96);
+    drop(receiver);
+    let refused = refused.into_inner();
+    assert_eq!(refused.len(), before + LANES);
+    assert!(refused[before..].iter().all(|name| name.starts_with('y')), "{:?}", &refused[before..]);
 }
 
 #[test]

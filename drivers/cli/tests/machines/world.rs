@@ -36,6 +36,8 @@ pub(crate) struct World {
     ends: Vec<Endpoint>,
     addresses: Vec<SocketAddr>,
     crowd: Vec<Box<dyn App>>,
+    /// Nothing that the crowd sends arrives.
+    crowd_is_mute: bool,
     /// What is on its way: when it arrives, in which order it was sent, from and to which end.
     wires: BTreeMap<(Instant, u64), (usize, usize, Vec<u8>)>,
     sent: u64,
@@ -67,6 +69,7 @@ impl World {
             ends: vec![endpoint("sender", [1; 32]), endpoint("receiver", [2; 32])],
             addresses: vec!["192.0.2.0:1935".parse().unwrap(), RECEIVER.parse().unwrap()],
             crowd: Vec::new(),
+            crowd_is_mute: false,
             wires: BTreeMap::new(),
             sent: 0,
             chance: 0x1234_5678_9abc_def1,
@@ -92,6 +95,11 @@ impl World {
         self.addresses.push(SocketAddr::from(([198, 51, 100, host], number)));
         let session = self.open_from(usize::from(number));
         self.crowd.push(app(session));
+    }
+
+    /// From now on nothing that the crowd sends arrives.
+    pub(crate) const fn mute_crowd(&mut self) {
+        self.crowd_is_mute = true;
     }
 
     /// How many sessions the receiver has, lingering ones included.
@@ -192,7 +200,8 @@ impl World {
                 self.chance ^= self.chance >> 7;
                 self.chance ^= self.chance << 17;
                 let dead = self.net.dead_after.is_some_and(|after| self.now >= Instant::ORIGIN + after);
-                if dead || self.chance % 100 < self.net.loss_percent {
+                let mute = end >= 2 && self.crowd_is_mute;
+                if dead || mute || self.chance % 100 < self.net.loss_percent {
                     continue;
                 }
                 self.sent += 1;
