@@ -1,11 +1,10 @@
 //! Datagrams in: who they are for (RFC 7016 §2.2.2, §3.3), and startup packets to their chunk's handler.
 
-use alloc::vec::Vec;
-
 use super::Endpoint;
-use super::fragments::PacketKey;
 use super::limits::Asking;
+use super::shared::Env;
 use crate::error::DropReason;
+use crate::params::TAG_MIN;
 use crate::time::Instant;
 use crate::transmit::{Disposition, Path, RecvMeta};
 use crate::wire::{self, Chunk, Chunks, HeaderError, Mode, PacketFragment, PacketHeader};
@@ -14,16 +13,16 @@ impl Endpoint {
     /// Takes a received datagram, which is decrypted in place. Whatever it holds, nothing worse happens than that it
     /// is dropped and counted in [`stats`](Self::stats).
     pub fn handle_datagram(&mut self, now: Instant, path: Path, meta: RecvMeta, datagram: &mut [u8]) -> Disposition {
-        self.advance(now);
-        self.stats.datagrams_received += 1;
-        self.stats.bytes_received += datagram.len() as u64;
-        self.asking = Asking { len: datagram.len(), answered: false };
+        self.shared.advance(now);
+        self.shared.stats.datagrams_received += 1;
+        self.shared.stats.bytes_received += datagram.len() as u64;
+        self.shared.asking = Asking { len: datagram.len(), answered: false };
         let result = self.dispatch(path, meta, datagram);
         self.answer_forwarded();
         match result {
             Ok(()) => Disposition::Processed,
             Err(reason) => {
-                self.count(reason);
+                self.shared.count(reason);
                 Disposition::Dropped
             }
         }
@@ -35,21 +34,19 @@ impl Endpoint {
         if session_id == 0 {
             return self.handle_startup(path, encrypted);
         }
-        let slot = self.ids.get(session_id).ok_or(DropReason::UnknownSession)?;
-        let opening = self.slots.get(slot).is_some_and(|occupant| occupant.opening.is_some());
-        let result = if opening {
-            self.handle_keying_packet(slot, path, meta, encrypted)
-        } else {
-            let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, encrypted));
-            handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| self.on_keys_used(slot))
-        };
-        self.settle(slot);
-        result
+        let slot = self.table.by_id(session_id).ok_or(DropReason::UnknownSession)?;
+        let opening = self.table.get(slot).is_some_and(|entry| entry.opening().is_some());
+        let (handshake, mut env) = self.split();
+        if opening {
+            return handshake.handle_keying_packet(&mut env, slot, path, meta, encrypted);
+        }
+        let handled = env.session(slot, |session, cx| session.handle_packet(cx, path, meta, encrypted));
+        handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| env.on_keys_used(slot))
     }
 
     /// A packet for session ID 0.
     fn handle_startup(&mut self, path: Path, encrypted: &mut [u8]) -> Result<(), DropReason> {
-        let plain = self.default_keys.open(encrypted)?;
+        let plain = self.shared.default_keys.open(encrypted)?;
         let packet = encrypted.get(plain).ok_or(DropReason::Malformed)?;
         for chunk in startup_chunks(packet)? {
             let result = match chunk {
@@ -58,7 +55,7 @@ impl Endpoint {
             };
             // §2.3: a chunk that is malformed or has no use is as if it were not there.
             if let Err(reason) = result {
-                self.count(reason);
+                self.shared.count(reason);
             }
         }
         Ok(())
@@ -66,41 +63,17 @@ impl Endpoint {
 
     /// §3.4. A fragmented packet within a fragmented packet is never put together.
     fn on_startup_fragment(&mut self, path: Path, fragment: &PacketFragment<'_>) -> Result<(), DropReason> {
-        for packet in self.reassemble((path.remote, 0, fragment.packet_id), fragment)? {
-            self.asking.len = self.asking.len.max(packet.len());
-            self.handle_whole(&packet, |this, chunk| this.handle_startup_chunk(path, chunk));
-        }
-        Ok(())
-    }
-
-    /// The packets that a fragment completes.
-    pub(super) fn reassemble(
-        &mut self,
-        key: PacketKey,
-        fragment: &PacketFragment<'_>,
-    ) -> Result<Vec<Vec<u8>>, DropReason> {
-        let whole = self.reassembly.add(self.now, key, fragment);
-        for _ in 0..self.reassembly.take_evicted() {
-            self.count(DropReason::OverLimit);
-        }
-        whole
-    }
-
-    /// A packet that was put together, which may have been forged in part.
-    pub(super) fn handle_whole(
-        &mut self,
-        packet: &[u8],
-        mut handle: impl FnMut(&mut Self, Result<Chunk<'_>, wire::Malformed>) -> Result<(), DropReason>,
-    ) {
-        let chunks = match startup_chunks(packet) {
-            Ok(chunks) => chunks,
-            Err(reason) => return self.count(reason),
-        };
-        for chunk in chunks {
-            if let Err(reason) = handle(self, chunk) {
-                self.count(reason);
+        let key = (path.remote, 0, fragment.packet_id);
+        for packet in self.handshake.reassemble(&mut self.shared, key, fragment)? {
+            self.shared.asking.len = self.shared.asking.len.max(packet.len());
+            let chunks = startup_chunks(&packet).map_err(|reason| self.shared.count(reason));
+            for chunk in chunks.into_iter().flatten() {
+                if let Err(reason) = self.handle_startup_chunk(path, chunk) {
+                    self.shared.count(reason);
+                }
             }
         }
+        Ok(())
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
@@ -109,11 +82,17 @@ impl Endpoint {
         path: Path,
         chunk: Result<Chunk<'_>, wire::Malformed>,
     ) -> Result<(), DropReason> {
+        let Self { table, shared, handshake, introduction } = self;
+        let mut env = Env { table, shared };
         match chunk.map_err(|_| DropReason::Malformed)? {
-            Chunk::InitiatorHello(hello) => self.on_initiator_hello(path, &hello),
-            Chunk::ResponderHello(hello) => self.on_responder_hello(path, &hello),
-            Chunk::Redirect(redirect) => self.on_redirect(path, &redirect),
-            Chunk::InitiatorKeying(keying) => self.on_initiator_keying(path, &keying),
+            Chunk::InitiatorHello(hello) if hello.tag.len() < TAG_MIN => Err(DropReason::Malformed),
+            Chunk::InitiatorHello(hello) if env.shared.profile.selects_near(hello.discriminator) => {
+                handshake.on_initiator_hello(env.shared, path, &hello)
+            }
+            Chunk::InitiatorHello(hello) => introduction.on_unmatched_hello(&mut env, path, &hello),
+            Chunk::ResponderHello(hello) => handshake.on_responder_hello(&mut env, path, &hello),
+            Chunk::Redirect(redirect) => handshake.on_redirect(&mut env, path, &redirect),
+            Chunk::InitiatorKeying(keying) => handshake.on_initiator_keying(&mut env, path, &keying),
             Chunk::Padding | Chunk::Unknown { .. } => Ok(()), // §2.3: ignored
             _ => Err(DropReason::WrongMode),
         }

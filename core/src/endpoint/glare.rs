@@ -2,8 +2,11 @@
 
 use core::time::Duration;
 
-use super::Endpoint;
+use super::entry::SessionEntry;
 use super::index::{Identity, Standing};
+use super::initiator::Opening;
+use super::shared::{Env, Shared};
+use crate::time::Instant;
 use crate::transmit::Path;
 
 /// How long this end insists on its own opening. Some peers decide glare in another way and would wait for ours
@@ -21,7 +24,7 @@ pub(super) enum Glare {
     FarPrevails(u32),
 }
 
-impl Endpoint {
+impl Env<'_> {
     /// Whether an IIKeying from this address with this certificate is glare, and who prevails.
     ///
     /// The address alone does not tell: an introducer's address may be a candidate for many endpoints. So the
@@ -29,43 +32,51 @@ impl Endpoint {
     /// chosen and has moved meanwhile, or anybody who has its certificate, which is no secret. So such an IIKeying may
     /// be made to wait, but never takes an opening session over.
     pub(super) fn resolve_glare(&mut self, path: Path, certificate: &[u8], identity: Identity) -> Glare {
+        let Self { table, shared } = self;
         let takes = |slot: &u32| {
-            self.is_opening(*slot) && self.is_destination(*slot, path) && self.would_take(*slot, certificate)
+            let opening = table.get(*slot).and_then(SessionEntry::opening);
+            opening.is_some_and(|opening| opening.is_sent_to(path) && opening.would_take(shared, certificate))
         };
-        let opening = self.index.opening_to(path.remote).find(takes);
-        let Some(slot) = opening else { return self.glare_from_elsewhere(certificate, identity) };
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let Some(opening) = opening else { return Glare::None };
-        let since = *opening.glare_since.get_or_insert(self.now);
-        // Both would open, each with other keys, if the far end gave way now to an IIKeying that is under way.
-        let patient = self.now.saturating_duration_since(since) < PATIENCE || opening.keyed_lately(self.now);
-        if self.profile.prevails(certificate) && patient { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
+        let Some(slot) = table.index.opening_to(path.remote).find(takes) else {
+            return self.glare_from_elsewhere(certificate, identity);
+        };
+        let prevails = shared.profile.prevails(certificate);
+        let patient =
+            self.with(slot, |entry, shared| entry.opening_mut().is_some_and(|opening| opening.is_patient(shared.now)));
+        if prevails && patient == Some(true) { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
     }
 
     fn glare_from_elsewhere(&self, certificate: &[u8], identity: Identity) -> Glare {
         let insists = |slot: u32| {
-            let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
-            opening.is_some_and(|opening| opening.insists(self.now)) && self.would_take(slot, certificate)
+            let opening = self.table.get(slot).and_then(SessionEntry::opening);
+            opening
+                .is_some_and(|opening| opening.insists(self.shared.now) && opening.would_take(self.shared, certificate))
         };
-        let chosen = self.index.with(identity, Standing::Begun).any(insists);
-        if chosen && self.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
+        let chosen = self.table.index.with(identity, Standing::Begun).any(insists);
+        if chosen && self.shared.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
+    }
+}
+
+impl Opening {
+    /// Whether this end, that prevails, still insists on its own opening.
+    fn is_patient(&mut self, now: Instant) -> bool {
+        let since = *self.glare_since.get_or_insert(now);
+        // Both would open, each with other keys, if the far end gave way now to an IIKeying that is under way.
+        now.saturating_duration_since(since) < PATIENCE || self.keyed_lately(now)
     }
 
     /// Until a far end is chosen, an opening goes to all its candidates; then to where that one is (RFC 7016 §3.5.1.1.1).
-    fn is_destination(&self, slot: u32, path: Path) -> bool {
-        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
+    fn is_sent_to(&self, path: Path) -> bool {
         // Of an address, whichever interface of this end it reaches.
-        let there = |remote| remote == path.remote;
-        opening.is_some_and(|opening| opening.keying.as_ref().is_none_or(|keying| there(keying.path.remote)))
+        self.keying.as_ref().is_none_or(|keying| keying.path.remote == path.remote)
     }
 
-    fn would_take(&self, slot: u32, certificate: &[u8]) -> bool {
-        let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else { return false };
-        match opening.chosen_certificate() {
-            Some(chosen) => self.profile.overrides(certificate, chosen),
+    fn would_take(&self, shared: &Shared, certificate: &[u8]) -> bool {
+        match self.chosen_certificate() {
+            Some(chosen) => shared.profile.overrides(certificate, chosen),
             None => {
-                self.profile.selects(opening.discriminator(), certificate)
-                    && self.profile.accepts(opening.discriminator(), certificate)
+                shared.profile.selects(self.discriminator(), certificate)
+                    && shared.profile.accepts(self.discriminator(), certificate)
             }
         }
     }

@@ -1,7 +1,7 @@
-//! The indices of the endpoint, brought in line with a session after every touch.
+//! Sessions by what is known of their far ends.
 //!
-//! Anybody can name another's certificate, and have any number of sessions with it. So sessions are indexed by what is
-//! known of their far ends, and a lookup never walks past those that only claim to be somebody.
+//! Anybody can name another's certificate, and have any number of sessions with it. So those that only
+//! claim to be somebody are apart, and a lookup for the others never walks past them.
 
 use alloc::collections::BTreeSet;
 use core::net::SocketAddr;
@@ -9,10 +9,7 @@ use core::ops::RangeInclusive;
 
 use sha2::{Digest as _, Sha256};
 
-use super::Endpoint;
-use super::slots::Occupant;
 use crate::profile::CryptoProfile;
-use crate::session::SessionState;
 
 /// The hash of a far end's Canonical Endpoint Discriminator (RFC 7016 §3.2).
 pub(super) type Identity = [u8; 32];
@@ -28,12 +25,13 @@ pub(super) enum Standing {
     Claimed,
 }
 
-/// How a session is indexed, besides its identity.
+/// Where a session is in the index.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) struct Indexed {
+pub(super) struct Place {
+    pub(super) identity: Identity,
     /// None while the session opens.
-    address: Option<SocketAddr>,
-    standing: Standing,
+    pub(super) address: Option<SocketAddr>,
+    pub(super) standing: Standing,
 }
 
 /// Sessions by the address and by the identity of their far ends.
@@ -59,17 +57,19 @@ impl SessionIndex {
         self.candidates.remove(&(address, slot));
     }
 
-    fn insert(&mut self, slot: u32, identity: Identity, place: Indexed) {
-        self.by_identity.insert((identity, place.standing, slot));
-        if let Some(address) = place.address {
-            self.by_address.insert((address, place.standing, slot));
+    /// Moves a session.
+    pub(super) fn replace(&mut self, slot: u32, old: Option<Place>, new: Option<Place>) {
+        if let Some(Place { identity, address, standing }) = old {
+            self.by_identity.remove(&(identity, standing, slot));
+            if let Some(address) = address {
+                self.by_address.remove(&(address, standing, slot));
+            }
         }
-    }
-
-    fn remove(&mut self, slot: u32, identity: Identity, place: Indexed) {
-        self.by_identity.remove(&(identity, place.standing, slot));
-        if let Some(address) = place.address {
-            self.by_address.remove(&(address, place.standing, slot));
+        if let Some(Place { identity, address, standing }) = new {
+            self.by_identity.insert((identity, standing, slot));
+            if let Some(address) = address {
+                self.by_address.insert((address, standing, slot));
+            }
         }
     }
 
@@ -105,97 +105,6 @@ impl SessionIndex {
 
 fn range<K: Copy>(key: K, standing: Standing) -> RangeInclusive<(K, Standing, u32)> {
     (key, standing, 0)..=(key, standing, u32::MAX)
-}
-
-impl Endpoint {
-    /// Brings the indices in line with a session that may have changed in any way. Called after every touch, so
-    /// that no deadline and no wish to send is ever forgotten.
-    pub(super) fn settle(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let state = occupant.session.state();
-        if occupant.opening.is_some() && !matches!(state, SessionState::HelloSent | SessionState::KeyingSent) {
-            self.end_opening(slot);
-        }
-        self.watch_reintroduction(slot);
-        let Some(occupant) = self.slots.get(slot) else { return };
-        if occupant.session.is_gone() && !occupant.session.wants_transmit() {
-            self.free(slot);
-            return;
-        }
-        let opening = occupant.opening.as_ref().map(|opening| opening.next_timeout());
-        let again = occupant.reintroduction.as_ref().map(|again| again.next_timeout());
-        let session = occupant.session.next_timeout().map(|(at, _)| at);
-        let deadline = [opening, again, session].into_iter().flatten().min();
-        let want = occupant.session.wants_transmit().then(|| occupant.session.transmit_priority());
-        self.deadlines.set(slot, deadline);
-        self.ready.set(slot, want);
-        self.index(slot);
-    }
-
-    /// Moves a session to where it belongs in the index.
-    fn index(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        if occupant.session.state() == SessionState::Open {
-            occupant.opened.get_or_insert(self.now);
-            if occupant.identity.is_none() {
-                let certificate = occupant.session.far_certificate();
-                occupant.identity = Some(identity_of(self.profile.as_ref(), certificate));
-            }
-        }
-        let place = occupant.place();
-        if occupant.indexed == place {
-            return;
-        }
-        let Some(identity) = occupant.identity else { return };
-        if let Some(old) = core::mem::replace(&mut occupant.indexed, place) {
-            self.index.remove(slot, identity, old);
-        }
-        if let Some(new) = place {
-            self.index.insert(slot, identity, new);
-        }
-    }
-
-    /// The far end of a session is known now, or another one was chosen.
-    pub(super) fn identify(&mut self, slot: u32, identity: Identity) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        if let Some(old) = occupant.identity.replace(identity)
-            && let Some(place) = occupant.indexed.take()
-        {
-            self.index.remove(slot, old, place);
-        }
-        self.index(slot);
-    }
-
-    /// Forgets a session that is over.
-    fn free(&mut self, slot: u32) {
-        self.deadlines.set(slot, None);
-        self.ready.set(slot, None);
-        let Some(mut occupant) = self.slots.remove(slot) else { return };
-        self.memory.forget(slot, &mut occupant.charge);
-        self.ids.remove(occupant.rx_id);
-        if let (Some(identity), Some(place)) = (occupant.identity, occupant.indexed) {
-            self.index.remove(slot, identity, place);
-        }
-        if let Some(answered) = occupant.answered
-            && self.by_keying.get(answered.digest()) == Some(&slot)
-        {
-            self.by_keying.remove(answered.digest());
-        }
-    }
-}
-
-impl Occupant {
-    /// Where the session belongs in the index, once its far identity is known.
-    fn place(&self) -> Option<Indexed> {
-        let open = self.session.state() == SessionState::Open;
-        let standing = match (&self.answered, self.proved) {
-            (None, _) => Standing::Begun,
-            (Some(_), true) => Standing::Proved,
-            (Some(_), false) => Standing::Claimed,
-        };
-        let address = self.session.path().map(|path| path.remote).filter(|_| open);
-        (open || (self.opening.is_some() && self.identity.is_some())).then_some(Indexed { address, standing })
-    }
 }
 
 /// What sessions are indexed by to find duplicates.

@@ -7,21 +7,24 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use super::Target;
 use super::attempts::Attempts;
+use super::entry::{Phase, SessionEntry};
 use super::glare::PATIENCE;
-use super::index::{Identity, Standing, identity_of};
+use super::handshake::Handshake;
+use super::index::identity_of;
 use super::introduce::is_reachable;
 use super::keying::Keying;
 use super::limits::network_of;
 use super::reintroduce::MAX_INTRODUCERS;
+use super::shared::{Env, Shared};
 use super::startup::StartupPacket;
-use super::{Endpoint, Target};
+use super::table::Tag;
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
-use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD, TAG_LEN};
+use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD};
 use crate::profile::{Initiation, KeyingError};
-use crate::session::SessionState;
 use crate::time::Instant;
 use crate::transmit::Path;
 use crate::wire::{InitiatorHello, Redirect, ResponderHello};
@@ -52,7 +55,7 @@ pub(super) struct Candidate {
 #[derive(Debug)]
 pub(super) struct Opening {
     discriminator: Bytes,
-    pub(super) tag: [u8; TAG_LEN],
+    pub(super) tag: Tag,
     /// The ultimate open timeout.
     deadline: Instant,
     pub(super) candidates: Vec<Candidate>,
@@ -68,11 +71,11 @@ pub(super) struct Opening {
     /// When this end first insisted on its own opening in glare (§3.5.1.3).
     pub(super) glare_since: Option<Instant>,
     /// A session that claims to be of the far end was asked for its keys.
-    claim_asked: bool,
+    pub(super) claim_asked: bool,
 }
 
 impl Opening {
-    pub(super) fn new(target: Target, tag: [u8; TAG_LEN], now: Instant, config: &EndpointConfig) -> Self {
+    pub(super) fn new(target: Target, tag: Tag, now: Instant, config: &EndpointConfig) -> Self {
         let mut opening = Self {
             discriminator: target.discriminator,
             tag,
@@ -104,13 +107,8 @@ impl Opening {
         }
     }
 
-    /// An answer was of no use for a key agreement.
-    pub(super) fn no_agreement(&mut self, now: Instant) {
-        self.refused(now, OpenFailure::KeyAgreement);
-    }
-
     /// An answer was refused: a better one is waited for, but not long.
-    fn refused(&mut self, now: Instant, reason: OpenFailure) {
+    pub(super) fn refused(&mut self, now: Instant, reason: OpenFailure) {
         self.failure = reason;
         self.deadline = self.deadline.min(now + FAILED_KEYING_PATIENCE);
     }
@@ -143,45 +141,40 @@ impl Opening {
         since.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE) || self.keyed_lately(now)
     }
 
+    /// Takes the addresses of a Redirect for candidates.
+    fn take_redirect(&mut self, now: Instant, path: Path, redirect: &Redirect<'_>) {
+        let mut implied = true;
+        for destination in redirect.destinations.iter() {
+            implied = false;
+            if is_reachable(destination.socket) {
+                self.add_candidate(path.with_remote(destination.socket), now, true);
+            }
+        }
+        if implied {
+            self.add_candidate(path, now, true); // §2.3.5: an Implied Redirect names its own source
+        } else if self.introducers.len() < MAX_INTRODUCERS && self.introducers.iter().all(|one| !one.matches(&path)) {
+            self.introducers.push(path.with_local(None));
+        }
+    }
+
     /// Every address that the opening is indexed under.
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
+    pub(super) fn addresses(&self) -> impl Iterator<Item = SocketAddr> + '_ {
         let chosen = self.keying.as_ref().map(|keying| keying.path.remote);
         self.candidates.iter().map(|candidate| candidate.path.remote).chain(chosen)
     }
 }
 
-impl Endpoint {
-    pub(super) fn index_candidates(&mut self, slot: u32) {
-        if let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) {
-            for address in opening.addresses() {
-                self.index.add_candidate(address, slot);
-            }
-        }
-    }
-
-    /// The session has opened or failed: startup is over.
-    pub(super) fn end_opening(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let Some(opening) = occupant.opening.take() else { return };
-        self.opening -= 1;
-        self.by_tag.remove(&opening.tag);
-        self.jobs.forget_session(occupant.session.handle());
-        occupant.introducers.extend(opening.introducers.iter().take(MAX_INTRODUCERS));
-        for address in opening.addresses() {
-            self.index.remove_candidate(address, slot);
-        }
-    }
-
+impl SessionEntry {
     /// Sends what startup has due, or gives up.
-    pub(super) fn drive_opening(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else { return };
+    pub(super) fn drive_opening(&mut self, shared: &mut Shared) {
+        let now = shared.now;
+        let Phase::Opening(opening) = &mut self.phase else { return };
         if opening.deadline <= now {
             let reason = match (opening.failure, opening.not_sent) {
                 (OpenFailure::TimedOut, Some((remote, os_error))) => OpenFailure::NotSent { remote, os_error },
                 (failure, _) => failure,
             };
-            self.with_session(slot, |session, cx| session.fail(cx, reason));
+            self.session.fail(&mut shared.context(), reason);
             return;
         }
         let mut again = None;
@@ -190,7 +183,7 @@ impl Endpoint {
                 return;
             }
             if keying.take_credit() {
-                self.startup.push_own(now, keying.packet.clone());
+                shared.startup.push_own(now, keying.packet.clone());
                 return;
             }
             // Whoever answered may not be there: it is asked once more before it gets more keyings.
@@ -203,97 +196,93 @@ impl Endpoint {
             let Candidate { path, attempts, is_named } = candidate;
             let due =
                 if again.is_some() { chosen.is_none_or(|chosen| chosen.matches(path)) } else { attempts.due(now) };
-            if due && (!*is_named || self.probe_limits.take(now, path.remote.ip())) {
-                self.startup.push_own(now, StartupPacket::hello(*path, &hello));
+            if due && (!*is_named || shared.probe_limits.take(now, path.remote.ip())) {
+                shared.startup.push_own(now, StartupPacket::hello(*path, &hello));
             }
         }
     }
 
+    /// An answer could not be used.
+    pub(super) fn refuse_answer(&mut self, now: Instant, reason: OpenFailure) {
+        if let Some(opening) = self.opening_mut() {
+            opening.refused(now, reason);
+        }
+    }
+}
+
+impl Env<'_> {
+    /// Whether an opening session is still in S_IHELLO_SENT.
+    pub(super) fn awaits_hello(&self, slot: u32) -> bool {
+        let opening = self.table.get(slot).and_then(SessionEntry::opening);
+        opening.is_some_and(|opening| opening.keying.is_none())
+    }
+}
+
+impl Handshake {
     /// §3.5.1.1.1: adds the addresses of a Redirect to the candidates of the opening session that it echoes.
-    pub(super) fn on_redirect(&mut self, path: Path, redirect: &Redirect<'_>) -> Result<(), DropReason> {
-        let slot = self.slot_of_tag(redirect.tag_echo)?;
-        let now = self.now;
-        let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) else {
-            return self.on_reintroduction_redirect(slot, path, redirect);
+    pub(super) fn on_redirect(
+        &mut self,
+        env: &mut Env<'_>,
+        path: Path,
+        redirect: &Redirect<'_>,
+    ) -> Result<(), DropReason> {
+        let slot = env.table.by_tag(redirect.tag_echo)?;
+        let Some(opening) = env.table.get(slot).and_then(SessionEntry::opening) else {
+            return env.on_reintroduction_redirect(slot, path, redirect);
         };
         if opening.keying.is_some() {
             return Err(DropReason::Unexpected);
         }
-        let mut implied = true;
-        for destination in redirect.destinations.iter() {
-            implied = false;
-            if is_reachable(destination.socket) {
-                opening.add_candidate(path.with_remote(destination.socket), now, true);
+        env.with(slot, |entry, shared| {
+            if let Some(opening) = entry.opening_mut() {
+                opening.take_redirect(shared.now, path, redirect);
             }
-        }
-        if implied {
-            opening.add_candidate(path, now, true); // §2.3.5: an Implied Redirect names its own source
-        } else if opening.introducers.len() < MAX_INTRODUCERS
-            && opening.introducers.iter().all(|one| !one.matches(&path))
-        {
-            opening.introducers.push(path.with_local(None));
-        }
-        self.index_candidates(slot);
-        self.drive_opening(slot);
-        self.settle(slot);
+            entry.drive_opening(shared);
+        });
         Ok(())
     }
 
-    /// Whether an opening session is still in S_IHELLO_SENT.
-    pub(super) fn awaits_hello(&self, slot: u32) -> bool {
-        let opening = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref());
-        opening.is_some_and(|opening| opening.keying.is_none())
-    }
-
-    pub(super) fn slot_of_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
-        let tag: [u8; TAG_LEN] = tag.try_into().map_err(|_| DropReason::Unexpected)?;
-        self.by_tag.get(&tag).copied().ok_or(DropReason::Unexpected)
-    }
-
     /// §3.5.1.1.1: the first acceptable RHello chooses the far end.
-    pub(super) fn on_responder_hello(&mut self, path: Path, hello: &ResponderHello<'_>) -> Result<(), DropReason> {
-        let slot = self.slot_of_tag(hello.tag_echo)?;
-        let Some(opening) = self.slots.get(slot).and_then(|occupant| occupant.opening.as_ref()) else {
-            return self.on_reintroduction_hello(slot, path, hello);
-        };
+    pub(super) fn on_responder_hello(
+        &mut self,
+        env: &mut Env<'_>,
+        path: Path,
+        hello: &ResponderHello<'_>,
+    ) -> Result<(), DropReason> {
+        let slot = env.table.by_tag(hello.tag_echo)?;
+        let profile = &env.shared.profile;
+        let entry = env.table.get(slot).ok_or(DropReason::Unexpected)?;
+        let Some(opening) = entry.opening() else { return env.on_reintroduction_hello(slot, path, hello) };
         if opening.keying.is_some() {
-            return self.on_repeated_hello(slot, path, hello);
+            return env.on_repeated_hello(slot, path, hello);
         }
-        if !self.profile.is_authentic(hello.certificate)
-            || !self.profile.selects(&opening.discriminator, hello.certificate)
-        {
+        if !profile.is_authentic(hello.certificate) || !profile.selects(&opening.discriminator, hello.certificate) {
             return Err(DropReason::NotAuthentic);
         }
         if hello.cookie.len() > MAX_COOKIE || hello.certificate.len() > CERTIFICATE_MAX {
             return Err(DropReason::OverLimit);
         }
-        if !self.profile.accepts(&opening.discriminator, hello.certificate) {
-            return self.refuse_certificate(slot);
+        if !profile.accepts(&opening.discriminator, hello.certificate) {
+            // The owner of the certificate could not be told from somebody who has copied or replaced it.
+            env.with(slot, |entry, shared| entry.refuse_answer(shared.now, OpenFailure::CertificateRefused));
+            return Err(DropReason::NotAuthentic);
         }
-        let identity = identity_of(self.profile.as_ref(), hello.certificate);
-        if self.ends_as_duplicate(slot, identity) || self.waits_for_claim(slot, path, identity) {
+        let (session, identity) = (entry.session.handle(), identity_of(profile.as_ref(), hello.certificate));
+        if env.ends_as_duplicate(slot, identity) || env.waits_for_claim(slot, path, identity) {
             return Ok(());
         }
-        if self.hands_out_key_agreements() {
-            let session = self.slots.get(slot).map(|occupant| occupant.session.handle());
-            return self.hand_out_initiation(session.ok_or(DropReason::Unexpected)?, path, hello);
+        if env.shared.offloads() {
+            return self.agreements.offload_initiation(env, session, path, hello);
         }
-        let initiation = self.profile.initiate(hello.certificate, None, &mut self.private_rng);
-        self.hello_agreed(slot, path, hello, initiation)
-    }
-
-    /// The owner of the certificate could not be told from somebody who has copied or replaced it.
-    fn refuse_certificate(&mut self, slot: u32) -> Result<(), DropReason> {
-        if let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) {
-            opening.refused(self.now, OpenFailure::CertificateRefused);
-        }
-        self.settle(slot);
-        Err(DropReason::NotAuthentic)
+        let Shared { profile, private_rng, .. } = &mut *env.shared;
+        let initiation = profile.initiate(hello.certificate, None, private_rng);
+        self.hello_agreed(env, slot, path, hello, initiation)
     }
 
     /// The initiator's half is there, for a session that is still in S_IHELLO_SENT.
     pub(super) fn hello_agreed(
         &mut self,
+        env: &mut Env<'_>,
         slot: u32,
         path: Path,
         hello: &ResponderHello<'_>,
@@ -301,102 +290,14 @@ impl Endpoint {
     ) -> Result<(), DropReason> {
         let Ok(initiation) = initiation else {
             // Not an acceptable RHello: another of the candidates may give one.
-            if let Some(opening) = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut()) {
-                opening.no_agreement(self.now);
-            }
-            self.settle(slot);
+            env.with(slot, |entry, shared| entry.refuse_answer(shared.now, OpenFailure::KeyAgreement));
             return Err(DropReason::NotAuthentic);
         };
-        let identity = identity_of(self.profile.as_ref(), hello.certificate);
+        let identity = identity_of(env.shared.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.
-        if self.ends_as_duplicate(slot, identity) {
-            return Ok(());
+        if !env.ends_as_duplicate(slot, identity) {
+            env.begin_keying(slot, path, hello, initiation, identity);
         }
-        self.begin_keying(slot, path, hello, initiation, identity);
-        self.settle(slot);
         Ok(())
-    }
-
-    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
-    /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
-    /// so. Nor does one that a peer began with a certificate that its keys do not prove, and that anybody can copy.
-    fn ends_as_duplicate(&mut self, slot: u32, identity: Identity) -> bool {
-        let is_chosen = |other: &u32| {
-            *other != slot
-                && self.slots.get(*other).is_some_and(|occupant| occupant.session.state() != SessionState::HelloSent)
-        };
-        let first = |standing| self.index.with(identity, standing).find(is_chosen);
-        let owned = first(Standing::Proved).filter(|other| self.owner_is_proved(*other));
-        let other = owned.or_else(|| first(Standing::Begun));
-        let Some(other) = other.and_then(|other| self.slots.get(other)) else { return false };
-        let existing = other.session.handle();
-        self.with_session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
-        self.settle(slot);
-        true
-    }
-
-    /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
-    /// is asked to prove its keys, and ends what is being opened from here if it does (§3.5.1.1.1, step 1); else the next
-    /// RHello is taken. Once for each opening: claims must not keep this end from opening a session.
-    fn waits_for_claim(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
-        let most = self.config.max_sessions_per_address;
-        let claims_it = |other: &u32| self.slots.get(*other).is_some_and(|claim| claim.identity == Some(identity));
-        let claim = self.index.at(path.remote, Standing::Claimed).take(most).find(claims_it);
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let (Some(claim), Some(opening)) = (claim, opening.filter(|opening| !opening.claim_asked)) else {
-            return false;
-        };
-        opening.claim_asked = true;
-        self.identify(slot, identity);
-        self.with_session(claim, |session, cx| session.ping(cx.now));
-        self.settle(claim);
-        true
-    }
-
-    /// A session that a peer began has shown its keys: what is being opened to the same far end is one too many
-    /// (§3.5.1.1.1, step 1).
-    pub(super) fn end_duplicates_of(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get(slot) else { return };
-        let (existing, Some(identity)) = (occupant.session.handle(), occupant.identity) else { return };
-        let begun = self.index.with(identity, Standing::Begun);
-        let others: Vec<u32> = begun.filter(|other| self.is_opening(*other)).collect();
-        for other in others {
-            self.with_session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
-            self.settle(other);
-        }
-    }
-
-    /// Whether the keys of a session prove that its far end owns its certificate.
-    fn owner_is_proved(&self, slot: u32) -> bool {
-        let certificate = self.slots.get(slot).map(|occupant| occupant.session.far_certificate());
-        certificate.is_some_and(|certificate| self.profile.keys_prove_owner(certificate))
-    }
-
-    /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came
-    /// to nothing, or somebody else's. All of them are asked to prove their keys.
-    pub(super) fn question_claims_to_be(&mut self, slot: u32) {
-        let claims = self.claims_to_be(slot);
-        for claim in &claims {
-            self.with_session(*claim, |session, cx| session.demand_proof(cx.now));
-            self.settle(*claim);
-        }
-        if !claims.is_empty() {
-            self.with_session(slot, |session, cx| session.ping(cx.now));
-            self.settle(slot);
-        }
-    }
-
-    /// Sessions that claim to be of the same far end as this one: as many of them as may live without proof.
-    pub(super) fn claims_to_be(&self, slot: u32) -> Vec<u32> {
-        let Some(identity) = self.slots.get(slot).and_then(|occupant| occupant.identity) else { return Vec::new() };
-        self.index.with(identity, Standing::Claimed).take(self.config.max_unproved_per_identity).collect()
-    }
-
-    /// Whether a session is still being opened from this end, in whichever state.
-    pub(super) fn is_opening(&self, slot: u32) -> bool {
-        self.slots.get(slot).is_some_and(|occupant| {
-            occupant.opening.is_some()
-                && matches!(occupant.session.state(), SessionState::HelloSent | SessionState::KeyingSent)
-        })
     }
 }

@@ -14,7 +14,10 @@ use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
 use super::Endpoint;
+use super::handshake::Handshake;
 use super::limits::network_of;
+use super::prepared::PreparedKeys;
+use super::shared::{Env, Shared};
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
@@ -54,7 +57,8 @@ pub struct KeyAgreed {
     outcome: Outcome,
 }
 
-enum Work {
+/// What is to be computed.
+pub(super) enum Work {
     Initiate { far_certificate: Vec<u8> },
     Finish { pending: Box<dyn PendingKeying>, component: Vec<u8> },
     Respond { far_certificate: Vec<u8>, component: Vec<u8> },
@@ -70,6 +74,12 @@ enum Outcome {
 }
 
 impl KeyAgreement {
+    pub(super) fn new(shared: &mut Shared, work: Work) -> Self {
+        let id = shared.private_rng.next_u64();
+        let rng = ChaCha20Rng::from_rng(&mut shared.private_rng);
+        Self { id, work, prepared: None, profile: Arc::clone(&shared.profile), rng }
+    }
+
     pub(super) const fn id(&self) -> u64 {
         self.id
     }
@@ -212,11 +222,13 @@ impl Jobs {
         networks(path).all(|network| self.of_network.get(&network).copied().unwrap_or(0) < room)
     }
 
-    /// The session is not being opened any more: nobody waits for its job.
-    pub(super) fn forget_session(&mut self, session: SessionHandle) {
-        if let Some(id) = self.by_session.get(&session).copied() {
-            self.take(id);
-            self.own.retain(|job| job.id != id);
+    /// These sessions are not being opened any more: nobody waits for their jobs.
+    fn forget_sessions(&mut self, sessions: &[SessionHandle]) {
+        for session in sessions {
+            if let Some(id) = self.by_session.get(session).copied() {
+                self.take(id);
+                self.own.retain(|job| job.id != id);
+            }
         }
     }
 
@@ -239,21 +251,19 @@ impl Jobs {
     }
 }
 
-impl Endpoint {
-    /// Has the caller compute key agreements from now on, with [`poll_key_agreement`](Self::poll_key_agreement) and
-    /// [`handle_key_agreed`](Self::handle_key_agreed), so that the calls that need them return at once. Without effect
-    /// if [`max_waiting_key_agreements`](crate::EndpointConfig::max_waiting_key_agreements) is 0.
-    pub const fn offload_key_agreements(&mut self) {
-        self.offloads = true;
-    }
+/// Key agreements on their way, and keys made ahead for them.
+#[derive(Debug, Default)]
+pub(super) struct Agreements {
+    jobs: Jobs,
+    pub(super) prepared: PreparedKeys,
+}
 
-    /// The next key agreement to compute, if the endpoint [offloads](Self::offload_key_agreements) them; or, if none waits, the making of one of the keys that
-    /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead, of which few are out at once.
-    /// To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives `None`; the endpoint works
-    /// on meanwhile.
-    pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
+impl Agreements {
+    /// The next one to compute.
+    pub(super) fn poll(&mut self, env: &mut Env<'_>) -> Option<KeyAgreement> {
+        self.jobs.forget_sessions(&env.table.take_ended());
         let Some(mut job) = self.jobs.own.pop_front().or_else(|| self.jobs.of_peers.pop_front()) else {
-            return self.prepare_key();
+            return self.prepared.prepare(env.shared);
         };
         // Not before it is computed: many a job is forgotten while it waits.
         if !matches!(job.work, Work::Finish { .. }) {
@@ -262,29 +272,97 @@ impl Endpoint {
         Some(job)
     }
 
-    /// Whether key agreements are handed out, rather than computed when they are needed.
-    #[must_use]
-    pub const fn hands_out_key_agreements(&self) -> bool {
-        self.offloads && self.config.max_waiting_key_agreements > 0
+    /// What a result is for, if anybody still waits for it.
+    fn take(&mut self, env: &mut Env<'_>, id: u64) -> Option<Waiting> {
+        self.jobs.forget_sessions(&env.table.take_ended());
+        self.jobs.take(id)
     }
 
-    /// Takes back what came of a job: a session opens, or its opening goes on. Results may come in any order, late, or
-    /// never; one that nobody waits for any more is counted as unexpected.
-    pub fn handle_key_agreed(&mut self, now: Instant, agreed: KeyAgreed) {
-        self.advance(now);
-        let result = match (self.jobs.take(agreed.id), agreed.outcome) {
+    fn offload(&mut self, shared: &mut Shared, work: Work, waiting: Waiting) {
+        let job = KeyAgreement::new(shared, work);
+        self.jobs.insert(shared.now, job, waiting);
+    }
+
+    /// An RHello that is to be answered.
+    pub(super) fn offload_initiation(
+        &mut self,
+        env: &mut Env<'_>,
+        session: SessionHandle,
+        path: Path,
+        hello: &ResponderHello<'_>,
+    ) -> Result<(), DropReason> {
+        self.jobs.forget_sessions(&env.table.take_ended());
+        if self.jobs.by_session.contains_key(&session) {
+            return Err(DropReason::Unexpected);
+        }
+        let (tag, cookie) = (hello.tag_echo.to_vec(), hello.cookie.to_vec());
+        let certificate = hello.certificate.to_vec();
+        let work = Work::Initiate { far_certificate: certificate.clone() };
+        self.offload(env.shared, work, Waiting::Hello { session, path, tag, cookie, certificate });
+        Ok(())
+    }
+
+    /// An RIKeying that is to be combined.
+    pub(super) fn offload_finish(
+        &mut self,
+        env: &mut Env<'_>,
+        session: SessionHandle,
+        tx_id: u32,
+        pending: Box<dyn PendingKeying>,
+        component: &[u8],
+    ) {
+        let work = Work::Finish { pending, component: component.to_vec() };
+        self.offload(env.shared, work, Waiting::Finish { session, tx_id });
+    }
+
+    /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
+    /// number of them for one cookie, and there is room for it and for those of other sources.
+    pub(super) fn admit(&mut self, env: &Env<'_>, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
+        let most = env.shared.config.max_waiting_key_agreements;
+        let refused = |jobs: &Jobs| {
+            let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
+            let full = (!jobs.has_room_for(path, most)).then_some(DropReason::OverLimit);
+            if known { Some(DropReason::Unexpected) } else { full }
+        };
+        if refused(&self.jobs).is_some() {
+            self.jobs.forget_lost(env.shared.now);
+        }
+        refused(&self.jobs).map_or(Ok(()), Err)
+    }
+
+    /// An IIKeying that is to be answered, after [`admit`](Self::admit).
+    pub(super) fn offload_response(
+        &mut self,
+        env: &mut Env<'_>,
+        path: Path,
+        digest: [u8; 32],
+        keying: &InitiatorKeying<'_>,
+    ) {
+        let work = Work::Respond { far_certificate: keying.certificate.to_vec(), component: keying.component.to_vec() };
+        let keying = Box::new(OwnedKeying {
+            session_id: keying.session_id,
+            cookie: keying.cookie_echo.to_vec(),
+            certificate: keying.certificate.to_vec(),
+            component: keying.component.to_vec(),
+            signature: keying.signature.to_vec(),
+            signed: keying.signed.to_vec(),
+        });
+        self.offload(env.shared, work, Waiting::Keying { path, digest, keying });
+    }
+}
+
+impl Handshake {
+    /// Goes on with what waited for a job.
+    fn on_key_agreed(&mut self, env: &mut Env<'_>, agreed: KeyAgreed) -> Result<(), DropReason> {
+        match (self.agreements.take(env, agreed.id), agreed.outcome) {
             (Some(Waiting::Hello { session, path, tag, cookie, certificate }), Outcome::Initiated(initiation)) => {
                 let hello = ResponderHello { tag_echo: &tag, cookie: &cookie, certificate: &certificate };
-                match self.slots.resolve(session).filter(|slot| self.awaits_hello(*slot)) {
-                    Some(slot) => self.hello_agreed(slot, path, &hello, initiation),
-                    None => Err(DropReason::Unexpected),
-                }
+                let slot = env.table.resolve(session).filter(|slot| env.awaits_hello(*slot));
+                self.hello_agreed(env, slot.ok_or(DropReason::Unexpected)?, path, &hello, initiation)
             }
             (Some(Waiting::Finish { session, tx_id }), Outcome::Finished(pending, keys)) => {
-                match self.slots.resolve(session) {
-                    Some(slot) => self.keying_agreed(slot, tx_id, pending, keys),
-                    None => Err(DropReason::Unexpected),
-                }
+                let slot = env.table.resolve(session).ok_or(DropReason::Unexpected)?;
+                self.keying_agreed(env, slot, tx_id, pending, keys)
             }
             (Some(Waiting::Keying { path, digest: _, keying }), Outcome::Responded(response)) => {
                 let keying = InitiatorKeying {
@@ -295,88 +373,47 @@ impl Endpoint {
                     signature: &keying.signature,
                     signed: &keying.signed,
                 };
-                self.response_agreed(path, &keying, response)
+                self.response_agreed(env, path, &keying, response)
             }
-            (None, Outcome::Prepared(key)) => self.prepared.made(agreed.id, key),
+            (None, Outcome::Prepared(key)) => self.agreements.prepared.made(agreed.id, key),
             _ => Err(DropReason::Unexpected),
-        };
+        }
+    }
+}
+
+impl Endpoint {
+    /// Has the caller compute key agreements from now on, with [`poll_key_agreement`](Self::poll_key_agreement) and
+    /// [`handle_key_agreed`](Self::handle_key_agreed), so that the calls that need them return at once. Without effect
+    /// if [`max_waiting_key_agreements`](crate::EndpointConfig::max_waiting_key_agreements) is 0.
+    pub const fn offload_key_agreements(&mut self) {
+        self.shared.offload = true;
+    }
+
+    /// The next key agreement to compute, if the endpoint [offloads](Self::offload_key_agreements) them. If none waits, it
+    /// is the making of one of the keys that
+    /// [`max_prepared_keys`](crate::EndpointConfig::max_prepared_keys) says are made ahead, of which few are out at once.
+    /// To be asked like [`poll_transmit`](Self::poll_transmit) after every call, until it gives `None`; the endpoint works
+    /// on meanwhile.
+    pub fn poll_key_agreement(&mut self) -> Option<KeyAgreement> {
+        let (handshake, mut env) = self.split();
+        handshake.agreements.poll(&mut env)
+    }
+
+    /// Whether key agreements are handed out, rather than computed when they are needed.
+    #[must_use]
+    pub const fn hands_out_key_agreements(&self) -> bool {
+        self.shared.offloads()
+    }
+
+    /// Takes back what came of a job: a session opens, or its opening goes on. Results may come in any order, late, or
+    /// never; one that nobody waits for any more is counted as unexpected.
+    pub fn handle_key_agreed(&mut self, now: Instant, agreed: KeyAgreed) {
+        self.shared.advance(now);
+        let (handshake, mut env) = self.split();
+        let result = handshake.on_key_agreed(&mut env, agreed);
         self.answer_forwarded();
         if let Err(reason) = result {
-            self.count(reason);
+            self.shared.count(reason);
         }
-    }
-
-    fn job(&mut self, work: Work) -> KeyAgreement {
-        let id = self.private_rng.next_u64();
-        let rng = ChaCha20Rng::from_rng(&mut self.private_rng);
-        KeyAgreement { id, work, prepared: None, profile: Arc::clone(&self.profile), rng }
-    }
-
-    /// The making of a key that is for no session yet.
-    pub(super) fn preparation(&mut self) -> KeyAgreement {
-        self.job(Work::Prepare)
-    }
-
-    fn hand_out(&mut self, work: Work, waiting: Waiting) {
-        let job = self.job(work);
-        self.jobs.insert(self.now, job, waiting);
-    }
-
-    /// An RHello that is to be answered.
-    pub(super) fn hand_out_initiation(
-        &mut self,
-        session: SessionHandle,
-        path: Path,
-        hello: &ResponderHello<'_>,
-    ) -> Result<(), DropReason> {
-        if self.jobs.by_session.contains_key(&session) {
-            return Err(DropReason::Unexpected);
-        }
-        let (tag, cookie) = (hello.tag_echo.to_vec(), hello.cookie.to_vec());
-        let certificate = hello.certificate.to_vec();
-        let work = Work::Initiate { far_certificate: certificate.clone() };
-        self.hand_out(work, Waiting::Hello { session, path, tag, cookie, certificate });
-        Ok(())
-    }
-
-    /// An RIKeying that is to be combined.
-    pub(super) fn hand_out_finish(
-        &mut self,
-        session: SessionHandle,
-        tx_id: u32,
-        pending: Box<dyn PendingKeying>,
-        component: &[u8],
-    ) {
-        let work = Work::Finish { pending, component: component.to_vec() };
-        self.hand_out(work, Waiting::Finish { session, tx_id });
-    }
-
-    /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
-    /// number of them for one cookie, and there is room for it and for those of other sources.
-    pub(super) fn admit_job(&mut self, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
-        let most = self.config.max_waiting_key_agreements;
-        let refused = |jobs: &Jobs| {
-            let known = jobs.by_address.contains_key(&path.remote) || jobs.keyings.contains(digest);
-            let full = (!jobs.has_room_for(path, most)).then_some(DropReason::OverLimit);
-            if known { Some(DropReason::Unexpected) } else { full }
-        };
-        if refused(&self.jobs).is_some() {
-            self.jobs.forget_lost(self.now);
-        }
-        refused(&self.jobs).map_or(Ok(()), Err)
-    }
-
-    /// An IIKeying that is to be answered, after [`admit_job`](Self::admit_job).
-    pub(super) fn hand_out_response(&mut self, path: Path, digest: [u8; 32], keying: &InitiatorKeying<'_>) {
-        let work = Work::Respond { far_certificate: keying.certificate.to_vec(), component: keying.component.to_vec() };
-        let keying = Box::new(OwnedKeying {
-            session_id: keying.session_id,
-            cookie: keying.cookie_echo.to_vec(),
-            certificate: keying.certificate.to_vec(),
-            component: keying.component.to_vec(),
-            signature: keying.signature.to_vec(),
-            signed: keying.signed.to_vec(),
-        });
-        self.hand_out(work, Waiting::Keying { path, digest, keying });
     }
 }

@@ -6,15 +6,18 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::Endpoint;
 use super::attempts::Attempts;
 use super::demux::startup_chunks;
+use super::entry::SessionEntry;
+use super::handshake::Handshake;
 use super::index::Identity;
 use super::initiator::MAX_COOKIE;
+use super::shared::Env;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
+use crate::event::OpenFailure;
 use crate::params::{COMPONENT_MAX, DATAGRAM_MAX, EARLY_PACKETS};
-use crate::profile::{Initiation, KeyingError, PendingKeying, SessionKeys};
+use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, SessionKeys};
 use crate::session::Established;
 use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
@@ -62,7 +65,7 @@ impl Keying {
     }
 }
 
-impl Endpoint {
+impl Env<'_> {
     /// §3.5.1.1.1, step 2: to S_KEYING_SENT.
     pub(super) fn begin_keying(
         &mut self,
@@ -72,35 +75,36 @@ impl Endpoint {
         initiation: Initiation,
         identity: Identity,
     ) {
-        let rx_id = self.ids.allocate(slot, &mut self.public_rng);
-        let packet = self.keying_packet(path, rx_id, hello.cookie, &initiation.component);
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let Some(opening) = occupant.opening.as_mut() else { return };
-        if opening.introducers.is_empty() && opening.candidates.iter().all(|candidate| !candidate.path.matches(&path)) {
-            // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
-            opening.introducers.extend(opening.candidates.iter().map(|candidate| candidate.path));
-        }
-        opening.not_sent = None; // the answer says that it gets through
-        opening.keying = Some(Box::new(Keying {
-            path,
-            since: self.now,
-            far_certificate: Bytes::copy_from_slice(hello.certificate),
-            component: initiation.component,
-            pending: Some(initiation.pending),
-            cookie: hello.cookie.to_vec(),
-            cookie_changed: false,
-            failures: 0,
-            packet,
-            attempts: Attempts::starting(self.now),
-            credit: MAX_UNANSWERED,
-            asked: false,
-            early: Vec::new(),
-        }));
-        occupant.rx_id = rx_id;
-        occupant.session.keying_sent();
-        self.identify(slot, identity);
-        self.index_candidates(slot);
-        self.drive_opening(slot);
+        let rx_id = self.table.give_id(slot, self.shared);
+        let packet = keying_packet(self.shared.profile.as_ref(), path, rx_id, hello.cookie, &initiation.component);
+        self.with(slot, |entry, shared| {
+            let Some(opening) = entry.opening_mut() else { return };
+            if opening.introducers.is_empty()
+                && opening.candidates.iter().all(|candidate| !candidate.path.matches(&path))
+            {
+                // Somebody among the candidates handed the hello on (§3.5.1.5, figure 14).
+                opening.introducers.extend(opening.candidates.iter().map(|candidate| candidate.path));
+            }
+            opening.not_sent = None; // the answer says that it gets through
+            opening.keying = Some(Box::new(Keying {
+                path,
+                since: shared.now,
+                far_certificate: Bytes::copy_from_slice(hello.certificate),
+                component: initiation.component,
+                pending: Some(initiation.pending),
+                cookie: hello.cookie.to_vec(),
+                cookie_changed: false,
+                failures: 0,
+                packet,
+                attempts: Attempts::starting(shared.now),
+                credit: MAX_UNANSWERED,
+                asked: false,
+                early: Vec::new(),
+            }));
+            entry.identity = Some(identity);
+            entry.session.keying_sent();
+            entry.drive_opening(shared);
+        });
     }
 
     /// The far end that was chosen answers once more, and may be sent one more IIKeying.
@@ -110,175 +114,215 @@ impl Endpoint {
         path: Path,
         hello: &ResponderHello<'_>,
     ) -> Result<(), DropReason> {
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
-        if !keying.asked || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
-            return Err(DropReason::Unexpected);
-        }
-        keying.asked = false;
-        self.startup.push_own(self.now, keying.packet.clone());
-        Ok(())
-    }
-
-    fn keying_packet(&self, path: Path, session_id: u32, cookie: &[u8], component: &[u8]) -> StartupPacket {
-        let certificate = self.profile.certificate();
-        let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
-        let signature = self.profile.sign(&[&signed]);
-        let keying = InitiatorKeying {
-            session_id,
-            cookie_echo: cookie,
-            certificate,
-            component,
-            signature: &signature,
-            signed: &signed,
-        };
-        // Again and again, as the routes are then.
-        StartupPacket::new(path.with_local(None), 0, &keying)
-    }
-
-    /// A packet for the receive session ID of a session in S_KEYING_SENT: RIKeying or a cookie change under the
-    /// Default Session Key, or else data of the session that overtook its RIKeying and is kept until that comes.
-    pub(super) fn handle_keying_packet(
-        &mut self,
-        slot: u32,
-        path: Path,
-        meta: RecvMeta,
-        encrypted: &[u8],
-    ) -> Result<(), DropReason> {
-        let mut copy = encrypted.to_vec();
-        let plain = self.default_keys.open(&mut copy).ok();
-        let Some(chunks) = plain.and_then(|plain| startup_chunks(copy.get(plain)?).ok()) else {
-            return self.keep_early(slot, path, meta, encrypted);
-        };
-        for chunk in chunks {
-            let result = match chunk {
-                Ok(Chunk::PacketFragment(fragment)) => self.on_keying_fragment(slot, path, &fragment),
-                chunk => self.handle_keying_chunk(slot, chunk),
-            };
-            if let Err(reason) = result {
-                self.count(reason);
+        let repeated = self.with(slot, |entry, shared| {
+            let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
+            if !keying.asked || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
+                return Err(DropReason::Unexpected);
             }
-        }
-        Ok(())
+            keying.asked = false;
+            shared.startup.push_own(shared.now, keying.packet.clone());
+            Ok(())
+        });
+        repeated.unwrap_or(Err(DropReason::Unexpected))
     }
 
     fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        let keying = opening.and_then(|opening| opening.keying.as_mut()).ok_or(DropReason::Unexpected)?;
         // A far end that is told to begin with larger datagrams is met by one that is told the same.
-        let longest = self.config.session.max_datagram.max(DATAGRAM_MAX);
-        if keying.early.len() >= EARLY_PACKETS || encrypted.len() > longest {
-            return Err(DropReason::OverLimit);
-        }
-        keying.early.push((path, meta, encrypted.to_vec()));
-        Ok(())
-    }
-
-    /// §3.4, for a large RIKeying.
-    fn on_keying_fragment(&mut self, slot: u32, path: Path, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {
-        let rx_id = self.slots.get(slot).map_or(0, |occupant| occupant.rx_id);
-        for packet in self.reassemble((path.remote, rx_id, chunk.packet_id), chunk)? {
-            self.handle_whole(&packet, |this, chunk| this.handle_keying_chunk(slot, chunk));
-        }
-        Ok(())
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
-    fn handle_keying_chunk(&mut self, slot: u32, chunk: Result<Chunk<'_>, Malformed>) -> Result<(), DropReason> {
-        match chunk.map_err(|_| DropReason::Malformed)? {
-            Chunk::ResponderKeying(keying) => self.on_responder_keying(slot, &keying),
-            Chunk::CookieChange(change) => self.on_cookie_change(slot, &change),
-            Chunk::Padding | Chunk::Unknown { .. } => Ok(()),
-            _ => Err(DropReason::WrongMode),
-        }
+        let longest = self.shared.config.session.max_datagram.max(DATAGRAM_MAX);
+        let kept = self.with(slot, |entry, _| {
+            let keying = entry.keying_mut()?;
+            let has_room = keying.early.len() < EARLY_PACKETS && encrypted.len() <= longest;
+            if has_room {
+                keying.early.push((path, meta, encrypted.to_vec()));
+            }
+            Some(has_room)
+        });
+        if kept.flatten().ok_or(DropReason::Unexpected)? { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
     /// §3.5.1.2: takes the new cookie, once.
     fn on_cookie_change(&mut self, slot: u32, change: &CookieChange<'_>) -> Result<(), DropReason> {
-        let occupant = self.slots.get(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_ref().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_ref().ok_or(DropReason::Unexpected)?;
+        let entry = self.table.get(slot).ok_or(DropReason::Unexpected)?;
+        let keying = entry.opening().and_then(|opening| opening.keying.as_ref()).ok_or(DropReason::Unexpected)?;
         if keying.cookie_changed || keying.cookie != change.old_cookie {
             return Err(DropReason::Unexpected);
         }
         if change.new_cookie.len() > MAX_COOKIE {
             return Err(DropReason::OverLimit);
         }
-        let packet = self.keying_packet(keying.path, occupant.rx_id, change.new_cookie, &keying.component);
-        let opening = self.slots.get_mut(slot).and_then(|occupant| occupant.opening.as_mut());
-        if let Some(keying) = opening.and_then(|opening| opening.keying.as_mut()) {
-            keying.cookie_changed = true;
-            keying.cookie = change.new_cookie.to_vec();
-            keying.packet = packet;
-            (keying.asked, keying.credit, keying.attempts.next) = (false, keying.credit.max(1), self.now);
+        let profile = self.shared.profile.as_ref();
+        let packet = keying_packet(profile, keying.path, entry.rx_id, change.new_cookie, &keying.component);
+        self.with(slot, |entry, shared| {
+            if let Some(keying) = entry.keying_mut() {
+                keying.cookie_changed = true;
+                keying.cookie = change.new_cookie.to_vec();
+                keying.packet = packet;
+                (keying.asked, keying.credit, keying.attempts.next) = (false, keying.credit.max(1), shared.now);
+            }
+            entry.drive_opening(shared);
+        });
+        Ok(())
+    }
+}
+
+fn keying_packet(
+    profile: &dyn CryptoProfile,
+    path: Path,
+    session_id: u32,
+    cookie: &[u8],
+    component: &[u8],
+) -> StartupPacket {
+    let certificate = profile.certificate();
+    let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
+    let signature = profile.sign(&[&signed]);
+    let keying = InitiatorKeying {
+        session_id,
+        cookie_echo: cookie,
+        certificate,
+        component,
+        signature: &signature,
+        signed: &signed,
+    };
+    // Again and again, as the routes are then.
+    StartupPacket::new(path.with_local(None), 0, &keying)
+}
+
+impl SessionEntry {
+    fn keying_mut(&mut self) -> Option<&mut Keying> {
+        self.opening_mut()?.keying.as_deref_mut()
+    }
+}
+
+impl Handshake {
+    /// A packet for the receive session ID of a session in S_KEYING_SENT: RIKeying or a cookie change under the
+    /// Default Session Key, or else data of the session that overtook its RIKeying and is kept until that comes.
+    pub(super) fn handle_keying_packet(
+        &mut self,
+        env: &mut Env<'_>,
+        slot: u32,
+        path: Path,
+        meta: RecvMeta,
+        encrypted: &[u8],
+    ) -> Result<(), DropReason> {
+        let mut copy = encrypted.to_vec();
+        let plain = env.shared.default_keys.open(&mut copy).ok();
+        let Some(chunks) = plain.and_then(|plain| startup_chunks(copy.get(plain)?).ok()) else {
+            return env.keep_early(slot, path, meta, encrypted);
+        };
+        for chunk in chunks {
+            let result = match chunk {
+                Ok(Chunk::PacketFragment(fragment)) => self.on_keying_fragment(env, slot, path, &fragment),
+                chunk => self.handle_keying_chunk(env, slot, chunk),
+            };
+            if let Err(reason) = result {
+                env.shared.count(reason);
+            }
         }
-        self.drive_opening(slot);
         Ok(())
     }
 
+    /// §3.4, for a large RIKeying.
+    fn on_keying_fragment(
+        &mut self,
+        env: &mut Env<'_>,
+        slot: u32,
+        path: Path,
+        chunk: &PacketFragment<'_>,
+    ) -> Result<(), DropReason> {
+        let rx_id = env.table.get(slot).map_or(0, |entry| entry.rx_id);
+        for packet in self.reassemble(env.shared, (path.remote, rx_id, chunk.packet_id), chunk)? {
+            let chunks = startup_chunks(&packet).map_err(|reason| env.shared.count(reason));
+            for chunk in chunks.into_iter().flatten() {
+                if let Err(reason) = self.handle_keying_chunk(env, slot, chunk) {
+                    env.shared.count(reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "every chunk that is not named is out of place (§2.3)")]
+    fn handle_keying_chunk(
+        &mut self,
+        env: &mut Env<'_>,
+        slot: u32,
+        chunk: Result<Chunk<'_>, Malformed>,
+    ) -> Result<(), DropReason> {
+        match chunk.map_err(|_| DropReason::Malformed)? {
+            Chunk::ResponderKeying(keying) => self.on_responder_keying(env, slot, &keying),
+            Chunk::CookieChange(change) => env.on_cookie_change(slot, &change),
+            Chunk::Padding | Chunk::Unknown { .. } => Ok(()),
+            _ => Err(DropReason::WrongMode),
+        }
+    }
+
     /// §3.5.1.1.1: combines the two halves; to S_OPEN.
-    fn on_responder_keying(&mut self, slot: u32, chunk: &ResponderKeying<'_>) -> Result<(), DropReason> {
-        let offloads = self.hands_out_key_agreements();
-        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
+    fn on_responder_keying(
+        &mut self,
+        env: &mut Env<'_>,
+        slot: u32,
+        chunk: &ResponderKeying<'_>,
+    ) -> Result<(), DropReason> {
         // §3.3: 0 is for startup. No session could be told by it.
         if chunk.session_id == 0 {
             return Err(DropReason::Malformed);
         }
-        if keying.failures >= MAX_FAILED_KEYINGS || chunk.component.len() > COMPONENT_MAX {
-            return Err(DropReason::OverLimit);
-        }
-        let signed = [chunk.signed, &keying.component];
-        if !self.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
-            return Err(DropReason::NotAuthentic);
-        }
-        // One answer at a time: while one is being combined, others are as if they had been lost.
-        let pending = keying.pending.take().ok_or(DropReason::Unexpected)?;
-        if offloads {
-            let session = occupant.session.handle();
-            self.hand_out_finish(session, chunk.session_id, pending, chunk.component);
+        let taken = env.with(slot, |entry, shared| {
+            let session = entry.session.handle();
+            let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
+            if keying.failures >= MAX_FAILED_KEYINGS || chunk.component.len() > COMPONENT_MAX {
+                return Err(DropReason::OverLimit);
+            }
+            let signed = [chunk.signed, &keying.component];
+            if !shared.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
+                return Err(DropReason::NotAuthentic);
+            }
+            // One answer at a time: while one is being combined, others are as if they had been lost.
+            Ok((session, keying.pending.take().ok_or(DropReason::Unexpected)?))
+        });
+        let (session, pending) = taken.ok_or(DropReason::Unexpected)??;
+        if env.shared.offloads() {
+            self.agreements.offload_finish(env, session, chunk.session_id, pending, chunk.component);
             return Ok(());
         }
         let keys = pending.finish(chunk.component);
-        self.keying_agreed(slot, chunk.session_id, Some(pending), keys)
+        self.keying_agreed(env, slot, chunk.session_id, Some(pending), keys)
     }
 
     /// The two halves were combined, for a session that may have come to its end meanwhile.
     pub(super) fn keying_agreed(
         &mut self,
+        env: &mut Env<'_>,
         slot: u32,
         tx_id: u32,
         pending: Option<Box<dyn PendingKeying>>,
         keys: Result<Box<dyn SessionKeys>, KeyingError>,
     ) -> Result<(), DropReason> {
-        let now = self.now;
-        let occupant = self.slots.get_mut(slot).ok_or(DropReason::Unexpected)?;
-        let opening = occupant.opening.as_mut().ok_or(DropReason::Unexpected)?;
-        let keying = opening.keying.as_mut().ok_or(DropReason::Unexpected)?;
-        let Ok(keys) = keys else {
-            keying.pending = pending;
-            keying.failures += 1;
-            opening.no_agreement(now);
-            self.settle(slot);
-            return Err(DropReason::NotAuthentic);
-        };
-        let established =
-            Established { keys, tx_id, path: keying.path, far_certificate: keying.far_certificate.clone() };
-        let early = core::mem::take(&mut keying.early);
-        self.with_session(slot, |session, cx| session.establish(cx, established));
-        self.stats.sessions_opened += 1;
-        self.settle(slot);
-        self.question_claims_to_be(slot);
+        let early = env.with(slot, |entry, shared| {
+            let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
+            let Ok(keys) = keys else {
+                keying.pending = pending;
+                keying.failures += 1;
+                entry.refuse_answer(shared.now, OpenFailure::KeyAgreement);
+                return Err(DropReason::NotAuthentic);
+            };
+            let established =
+                Established { keys, tx_id, path: keying.path, far_certificate: keying.far_certificate.clone() };
+            let early = core::mem::take(&mut keying.early);
+            entry.session.establish(&mut shared.context(), established);
+            shared.stats.sessions_opened += 1;
+            Ok(early)
+        });
+        let early = early.ok_or(DropReason::Unexpected)??;
+        env.question_claims_to_be(slot);
         for (path, meta, mut packet) in early {
-            let handled = self.with_session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
+            let handled = env.session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
             match handled {
-                Some(Err(reason)) => self.count(reason),
-                Some(Ok(())) => self.on_keys_used(slot),
+                Some(Err(reason)) => env.shared.count(reason),
+                Some(Ok(())) => env.on_keys_used(slot),
                 None => {}
             }
         }
-        self.settle(slot);
         Ok(())
     }
 }

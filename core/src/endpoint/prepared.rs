@@ -4,8 +4,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::Endpoint;
-use super::jobs::{KeyAgreement, LOST_AFTER};
+use super::jobs::{KeyAgreement, LOST_AFTER, Work};
+use super::shared::Shared;
 use crate::error::DropReason;
 use crate::profile::PreparedKey;
 use crate::time::Instant;
@@ -42,6 +42,16 @@ impl PreparedKeys {
         Ok(())
     }
 
+    /// Has a key made, unless there are as many as there may be.
+    pub(super) fn prepare(&mut self, shared: &mut Shared) -> Option<KeyAgreement> {
+        if !shared.offloads() || !self.wants(shared.now, shared.config.max_prepared_keys) {
+            return None;
+        }
+        let job = KeyAgreement::new(shared, Work::Prepare);
+        self.making.insert(job.id(), shared.now);
+        Some(job)
+    }
+
     /// Whether one more is to be made; if none comes back, others take the place of those.
     fn wants(&mut self, now: Instant, most: usize) -> bool {
         let wanted = most.saturating_sub(self.ready.len()).min(AT_ONCE);
@@ -50,17 +60,5 @@ impl PreparedKeys {
         }
         self.making.retain(|_, since| now.saturating_duration_since(*since) <= LOST_AFTER);
         self.making.len() < wanted
-    }
-}
-
-impl Endpoint {
-    /// Has a key made, unless there are as many as there may be.
-    pub(super) fn prepare_key(&mut self) -> Option<KeyAgreement> {
-        if !self.hands_out_key_agreements() || !self.prepared.wants(self.now, self.config.max_prepared_keys) {
-            return None;
-        }
-        let job = self.preparation();
-        self.prepared.making.insert(job.id(), self.now);
-        Some(job)
     }
 }

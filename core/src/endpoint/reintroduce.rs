@@ -11,13 +11,14 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::Endpoint;
 use super::attempts::Attempts;
+use super::entry::SessionEntry;
 use super::introduce::is_reachable;
 use super::limits::Bucket;
+use super::shared::{Env, Shared};
 use super::startup::StartupPacket;
+use super::table::Tag;
 use crate::error::DropReason;
-use crate::params::TAG_LEN;
 use crate::time::Instant;
 use crate::transmit::Path;
 use crate::wire::{InitiatorHello, Redirect, ResponderHello};
@@ -32,7 +33,7 @@ const MAX_REMEMBERED: usize = 32;
 /// A session whose far end is asked for.
 #[derive(Debug)]
 pub(super) struct Reintroduction {
-    tag: [u8; TAG_LEN],
+    tag: Tag,
     /// The far end's canonical discriminator.
     discriminator: Vec<u8>,
     attempts: Attempts,
@@ -41,6 +42,10 @@ pub(super) struct Reintroduction {
 }
 
 impl Reintroduction {
+    pub(super) const fn tag(&self) -> Tag {
+        self.tag
+    }
+
     pub(super) const fn next_timeout(&self) -> Instant {
         self.attempts.next
     }
@@ -66,54 +71,44 @@ impl Forwards {
     }
 }
 
-impl Endpoint {
-    pub(super) fn learn_introducer(&mut self, slot: u32, path: Path) {
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
+impl SessionEntry {
+    pub(super) fn learn_introducer(&mut self, path: Path) {
         let path = path.with_local(None);
-        if occupant.introducers.len() < MAX_INTRODUCERS && !occupant.introducers.contains(&path) {
-            occupant.introducers.push(path);
-            self.settle(slot);
+        if self.introducers.len() < MAX_INTRODUCERS && !self.introducers.contains(&path) {
+            self.introducers.push(path);
         }
     }
 
-    /// Begins to ask when a session struggles and somebody can be asked; ends when either is no longer so.
-    pub(super) fn watch_reintroduction(&mut self, slot: u32) {
-        let Some(occupant) = self.slots.get(slot) else { return };
-        let wanted = !occupant.introducers.is_empty() && occupant.session.is_struggling();
-        match (wanted, occupant.reintroduction.is_some()) {
-            (true, false) => {
-                let discriminator = self.profile.canonical_discriminator(occupant.session.far_certificate());
-                let tag = self.unused_tag();
-                let attempts = Attempts::starting(self.now);
-                let probes = Bucket::new(self.config.max_probes_per_session, self.now);
-                self.by_tag.insert(tag, slot);
-                if let Some(occupant) = self.slots.get_mut(slot) {
-                    occupant.reintroduction = Some(Box::new(Reintroduction { tag, discriminator, attempts, probes }));
-                }
-                self.drive_reintroduction(slot);
-            }
-            (false, true) => {
-                let again = self.slots.get_mut(slot).and_then(|occupant| occupant.reintroduction.take());
-                if let Some(again) = again {
-                    self.by_tag.remove(&again.tag);
-                }
-            }
-            (true, true) | (false, false) => {}
-        }
+    /// Whether it is to begin, because the session struggles and somebody can be asked, or to end, because either is no
+    /// longer so. `None`: neither.
+    pub(super) fn wants_reintroduction(&self) -> Option<bool> {
+        let wanted = !self.introducers.is_empty() && self.session.is_struggling();
+        (wanted != self.reintroduction.is_some()).then_some(wanted)
+    }
+
+    /// Begins it, if a tag for its hellos is given, or ends it.
+    pub(super) fn change_reintroduction(&mut self, tag: Option<Tag>, shared: &mut Shared) {
+        self.reintroduction = tag.map(|tag| {
+            let discriminator = shared.profile.canonical_discriminator(self.session.far_certificate());
+            let probes = Bucket::new(shared.config.max_probes_per_session, shared.now);
+            Box::new(Reintroduction { tag, discriminator, attempts: Attempts::starting(shared.now), probes })
+        });
+        self.drive_reintroduction(shared);
     }
 
     /// Asks every introducer, if it is time to.
-    pub(super) fn drive_reintroduction(&mut self, slot: u32) {
-        let now = self.now;
-        let Some(occupant) = self.slots.get_mut(slot) else { return };
-        let Some(again) = occupant.reintroduction.as_mut().filter(|again| again.attempts.next <= now) else { return };
+    pub(super) fn drive_reintroduction(&mut self, shared: &mut Shared) {
+        let now = shared.now;
+        let Some(again) = self.reintroduction.as_mut().filter(|again| again.attempts.next <= now) else { return };
         again.attempts.due(now);
         let hello = InitiatorHello { discriminator: &again.discriminator, tag: &again.tag };
-        for path in &occupant.introducers {
-            self.startup.push_own(now, StartupPacket::hello(*path, &hello));
+        for path in &self.introducers {
+            shared.startup.push_own(now, StartupPacket::hello(*path, &hello));
         }
     }
+}
 
+impl Env<'_> {
     /// The far end answered from `path`: its NAT lets us in now.
     pub(super) fn on_reintroduction_hello(
         &mut self,
@@ -121,9 +116,9 @@ impl Endpoint {
         path: Path,
         hello: &ResponderHello<'_>,
     ) -> Result<(), DropReason> {
-        let occupant = self.slots.get(slot).filter(|occupant| occupant.reintroduction.is_some());
-        let occupant = occupant.ok_or(DropReason::Unexpected)?;
-        if !self.profile.overrides(hello.certificate, occupant.session.far_certificate()) {
+        let entry = self.table.get(slot).filter(|entry| entry.reintroduction.is_some());
+        let entry = entry.ok_or(DropReason::Unexpected)?;
+        if !self.shared.profile.overrides(hello.certificate, entry.session.far_certificate()) {
             return Err(DropReason::NotAuthentic);
         }
         self.probe(slot, path)
@@ -131,15 +126,16 @@ impl Endpoint {
 
     /// Pings the far end where somebody says that it is.
     fn probe(&mut self, slot: u32, path: Path) -> Result<(), DropReason> {
-        let now = self.now;
-        let again = self.slots.get_mut(slot).and_then(|occupant| occupant.reintroduction.as_mut());
-        let again = again.ok_or(DropReason::Unexpected)?;
-        if !again.probes.take(now) || !self.probe_limits.take(now, path.remote.ip()) {
-            return Err(DropReason::OverLimit);
-        }
-        self.with_session(slot, |session, cx| session.probe_path(cx, path));
-        self.settle(slot);
-        Ok(())
+        let probed = self.with(slot, |entry, shared| {
+            let now = shared.now;
+            let again = entry.reintroduction.as_mut().ok_or(DropReason::Unexpected)?;
+            if !again.probes.take(now) || !shared.probe_limits.take(now, path.remote.ip()) {
+                return Err(DropReason::OverLimit);
+            }
+            entry.session.probe_path(&mut shared.context(), path);
+            Ok(())
+        });
+        probed.unwrap_or(Err(DropReason::Unexpected))
     }
 
     /// The introducer tells where it sees the far end: pings there open our own NAT for what comes from there.
@@ -149,12 +145,12 @@ impl Endpoint {
         path: Path,
         redirect: &Redirect<'_>,
     ) -> Result<(), DropReason> {
-        let asked = self.slots.get(slot).is_some_and(|occupant| occupant.reintroduction.is_some());
+        let asked = self.table.get(slot).is_some_and(|entry| entry.reintroduction.is_some());
         if !asked {
             return Err(DropReason::Unexpected);
         }
         let addresses = redirect.destinations.iter().map(|address| address.socket);
-        let reachable: Vec<SocketAddr> = addresses.filter(|socket| is_reachable(*socket)).take(MAX_PINGED).collect();
-        reachable.into_iter().try_for_each(|remote| self.probe(slot, path.with_remote(remote)))
+        let mut reachable = addresses.filter(|socket| is_reachable(*socket)).take(MAX_PINGED);
+        reachable.try_for_each(|remote| self.probe(slot, path.with_remote(remote)))
     }
 }

@@ -106,34 +106,32 @@ impl<'a> SessionMut<'a> {
     /// [`OpenFlowError`]: the session is closing, a limit is reached, or the options are not acceptable.
     pub fn open_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
         let opened = self.endpoint.with_session(self.slot, |session, cx| session.open_flow(cx, options));
-        self.endpoint.settle(self.slot);
         opened.unwrap_or(Err(OpenFlowError::SessionClosed))
     }
 
     /// Closes the session with all its flows (RFC 7016 §3.5.5); what is not delivered is lost. Closing a session
     /// that is closed already does nothing.
     pub fn close(&mut self, mode: CloseMode) {
-        self.endpoint.close_session(self.slot, mode);
+        self.endpoint.with_session(self.slot, |session, cx| session.close(cx, mode));
     }
 
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions
     /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
     pub fn introduce_at(&mut self, addresses: &[Address]) {
-        if let Some(occupant) = self.endpoint.slots.get_mut(self.slot) {
-            occupant.introduce_at = addresses.iter().take(REDIRECT_THRESHOLD - 1).copied().collect();
-        }
+        self.endpoint.with_entry(self.slot, |entry, _| {
+            entry.introduce_at = addresses.iter().take(REDIRECT_THRESHOLD - 1).copied().collect();
+        });
     }
 
     /// Names somebody who can introduce this end to the far end again (RFC 7016 §3.5.1.6), should both lose sight of
     /// each other. Those who did so when the session was opened are known already; four are kept.
     pub fn add_introducer(&mut self, path: Path) {
-        self.endpoint.learn_introducer(self.slot, path);
+        self.endpoint.with_entry(self.slot, |entry, _| entry.learn_introducer(path));
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1).
     pub fn ping(&mut self) {
         self.endpoint.with_session(self.slot, |session, cx| session.ping(cx.now));
-        self.endpoint.settle(self.slot);
     }
 }
 
@@ -324,14 +322,12 @@ impl<'a> RecvFlowMut<'a> {
     }
 }
 
-/// One call on a session by handle, and the indices settled after it.
+/// One call on a session by handle.
 fn with_handle<R>(
     endpoint: &mut Endpoint,
     handle: SessionHandle,
     call: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
 ) -> Option<R> {
-    let slot = endpoint.slots.resolve(handle)?;
-    let result = endpoint.with_session(slot, call);
-    endpoint.settle(slot);
-    result
+    let slot = endpoint.table.resolve(handle)?;
+    endpoint.with_session(slot, call)
 }

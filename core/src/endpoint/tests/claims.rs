@@ -165,9 +165,9 @@ fn steps_with(claims: u32) -> [usize; 3] {
         pair.claim(address(A), B, b"alice", number);
     }
     let steps = |pair: &mut Pair, act: &mut dyn FnMut(&mut Pair)| {
-        pair.nodes[B].endpoint.index.visited.set(0);
+        pair.nodes[B].endpoint.table.index.visited.set(0);
         act(pair);
-        pair.nodes[B].endpoint.index.visited.get()
+        pair.nodes[B].endpoint.table.index.visited.get()
     };
     let hello = steps(&mut pair, &mut |pair| {
         let hello = InitiatorHello { discriminator: b"carol", tag: b"a tag of 16 byte" };

@@ -244,9 +244,10 @@ fn a_claim_with_the_session_id_of_the_true_one_does_not_make_its_keying_late() {
     let mut pair = with_impostor(5, "alice", EndpointConfig::default());
     pair.open_to(IMPOSTOR, "alice", &[A]);
     pair.run_for_millis(200);
-    let endpoint = &pair.nodes[A].endpoint;
-    let (_, claim) = endpoint.slots.iter().next().unwrap();
+    let endpoint = &mut pair.nodes[A].endpoint;
+    let (_, claim) = endpoint.table.iter().next().unwrap();
     assert_eq!(claim.session.far_certificate(), b"bob");
-    let identity = identity_of(endpoint.profile(), b"bob");
-    assert!(!endpoint.has_become_another(claim.session.tx_id().unwrap(), identity));
+    let (session_id, identity) = (claim.session.tx_id().unwrap(), identity_of(endpoint.profile(), b"bob"));
+    let (_, env) = endpoint.split();
+    assert!(!env.has_become_another(session_id, identity));
 }

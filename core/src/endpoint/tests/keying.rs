@@ -118,7 +118,7 @@ fn one_answer_to_a_hello_brings_three_keyings_and_another_answer_one_more() {
     assert_eq!(keyings(&pair), 4);
     pair.run_for_millis(90_000);
     assert_eq!(keyings(&pair), 4);
-    assert!(pair.nodes[A].endpoint.by_tag.is_empty());
+    assert!(pair.nodes[A].endpoint.table.is_empty());
 }
 
 #[test]
@@ -187,8 +187,7 @@ fn closing_while_opening_leaves_nothing() {
         assert_eq!(pair.nodes[A].events, [Event::SessionFailed { session, reason: OpenFailure::Cancelled }]);
         let endpoint = &pair.nodes[A].endpoint;
         assert_eq!(endpoint.poll_timeout(), None);
-        assert_eq!((endpoint.slots.len(), endpoint.opening), (0, 0));
-        assert!(endpoint.by_tag.is_empty() && endpoint.index.is_empty());
+        assert!(endpoint.table.is_empty());
         assert_eq!(endpoint.timeout_reason(), None);
         pair.run_for_millis(300);
         assert_eq!(pair.nodes[A].events.len(), 1);

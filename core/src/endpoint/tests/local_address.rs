@@ -45,11 +45,11 @@ fn a_second_answer_from_the_same_introducer_at_another_local_address_is_no_other
     let mut pair = Pair::new(1);
     let session = pair.open(A);
     pair.run_for_millis(500);
-    let slot = pair.nodes[A].endpoint.slots.resolve(session).unwrap();
+    let slot = pair.nodes[A].endpoint.table.resolve(session).unwrap();
     for last in 1..4 {
         let path = path_to(B).with_local(Some([192, 0, 2, last].into()));
-        pair.nodes[A].endpoint.learn_introducer(slot, path);
+        pair.nodes[A].endpoint.with_entry(slot, |entry, _| entry.learn_introducer(path));
     }
-    let known = &pair.nodes[A].endpoint.slots.get(slot).unwrap().introducers;
+    let known = &pair.nodes[A].endpoint.table.get(slot).unwrap().introducers;
     assert_eq!(known[..], [path_to(B)]);
 }

@@ -97,7 +97,7 @@ fn an_initiator_that_moves_while_it_repeats_its_keying_gets_the_session_that_ans
     assert_eq!(pair.nodes[B].endpoint.session(far[0]).unwrap().path(), Some(path));
     pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().close(CloseMode::Abrupt);
     pair.run_for_millis(200_000);
-    assert!(pair.nodes[B].endpoint.by_keying.is_empty(), "nothing is remembered of a session that is over");
+    assert!(pair.nodes[B].endpoint.table.is_empty(), "nothing is remembered of a session that is over");
 }
 
 /// Step 2.3, once the new session has proved its keys.

@@ -37,7 +37,7 @@ fn keys_are_made_when_nothing_else_is_to_be_computed_and_each_is_used_once() {
     let mut pair = flash(1, 3);
     assert_eq!((compute(&mut pair, A), compute(&mut pair, B)), (3, 3));
     let made = |pair: &Pair, node: usize| -> Vec<Vec<u8>> {
-        pair.nodes[node].endpoint.prepared.keys().map(|key| key.public.clone()).collect()
+        pair.nodes[node].endpoint.handshake.agreements.prepared.keys().map(|key| key.public.clone()).collect()
     };
     let (of_a, of_b) = (made(&pair, A), made(&pair, B));
     let session = pair.open(A);
@@ -94,7 +94,7 @@ fn keys_that_never_come_back_are_made_again_after_a_minute() {
         pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
     }
     assert_eq!(pair.nodes[A].endpoint.stats().unexpected, unexpected + 2, "too late");
-    assert_eq!(pair.nodes[A].endpoint.prepared.keys().count(), 2);
+    assert_eq!(pair.nodes[A].endpoint.handshake.agreements.prepared.keys().count(), 2);
 }
 
 #[test]

@@ -56,8 +56,8 @@ fn redirectors_are_remembered_in_limited_number() {
     for port in 1..2_000 {
         pair.inject(SocketAddr::from(([198, 51, 100, 9], port)), A, 0, &Redirect::new(&tag, &many(1)));
     }
-    let slot = pair.nodes[A].endpoint.slots.iter().next().unwrap().0;
-    let opening = pair.nodes[A].endpoint.slots.get(slot).unwrap().opening.as_ref().unwrap();
+    let (_, entry) = pair.nodes[A].endpoint.table.iter().next().unwrap();
+    let opening = entry.opening().unwrap();
     assert_eq!(opening.introducers.len(), crate::endpoint::reintroduce::MAX_INTRODUCERS);
 }
 
@@ -80,7 +80,7 @@ fn redirects_add_candidates_up_to_24_and_an_opening_sends_no_more_hellos_than_th
     assert_eq!(hello_targets(&pair).len(), 24);
     pair.run_for_millis(100_000);
     assert_eq!(hello_targets(&pair).len(), 24 * 12, "each has its twelve turns in 95 s");
-    assert!(pair.nodes[A].endpoint.index.is_empty() && pair.nodes[A].endpoint.by_tag.is_empty());
+    assert!(pair.nodes[A].endpoint.table.is_empty());
     assert_eq!(pair.nodes[A].endpoint.poll_timeout(), None);
 }
 

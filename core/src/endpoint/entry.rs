@@ -1,0 +1,162 @@
+//! A session, and what the endpoint keeps beside it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use super::index::{Identity, Place, Standing, identity_of};
+use super::initiator::Opening;
+use super::memory::Charge;
+use super::reintroduce::Reintroduction;
+use super::responder::Answered;
+use super::shared::Shared;
+use super::table::{Indexed, Tag};
+use crate::config::Priority;
+use crate::session::{Session, SessionState};
+use crate::time::Instant;
+use crate::transmit::Path;
+use crate::wire::Address;
+
+/// How far a session is, and who began it.
+#[derive(Debug)]
+pub(super) enum Phase {
+    /// It is being opened from here: S_IHELLO_SENT, S_KEYING_SENT.
+    Opening(Box<Opening>),
+    /// It was opened from here. `proved`: the far end has shown the session's keys.
+    Begun { opened: Instant, proved: bool },
+    /// A peer opened it.
+    Answered(Answered),
+}
+
+/// One session of the table.
+#[derive(Debug)]
+pub(super) struct SessionEntry {
+    pub(super) session: Session,
+    /// What of the endpoint's memory is charged to it.
+    pub(super) charge: Charge,
+    pub(super) phase: Phase,
+    /// The receive session ID, 0 while there is none.
+    pub(super) rx_id: u32,
+    /// Who the far end is, or claims to be, if that is known.
+    pub(super) identity: Option<Identity>,
+    /// Further addresses to introduce the far end at (§3.5.1.6).
+    pub(super) introduce_at: Vec<Address>,
+    /// Who can introduce this end to the far end again.
+    pub(super) introducers: Vec<Path>,
+    /// They are being asked to.
+    pub(super) reintroduction: Option<Box<Reintroduction>>,
+    /// What the table finds it by.
+    pub(super) indexed: Indexed,
+}
+
+impl SessionEntry {
+    /// A session of which nothing is known yet.
+    pub(super) fn new(session: Session, phase: Phase) -> Self {
+        Self {
+            session,
+            charge: Charge::default(),
+            phase,
+            rx_id: 0,
+            identity: None,
+            introduce_at: Vec::new(),
+            introducers: Vec::new(),
+            reintroduction: None,
+            indexed: Indexed::default(),
+        }
+    }
+
+    pub(super) fn opening(&self) -> Option<&Opening> {
+        if let Phase::Opening(opening) = &self.phase { Some(opening) } else { None }
+    }
+
+    pub(super) fn opening_mut(&mut self) -> Option<&mut Opening> {
+        if let Phase::Opening(opening) = &mut self.phase { Some(opening) } else { None }
+    }
+
+    pub(super) fn answered(&self) -> Option<&Answered> {
+        if let Phase::Answered(answered) = &self.phase { Some(answered) } else { None }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.session.state() == SessionState::Open
+    }
+
+    /// Since when it is in S_OPEN, or was.
+    pub(super) fn opened(&self) -> Option<Instant> {
+        match &self.phase {
+            Phase::Opening(_) => None,
+            Phase::Begun { opened, .. } => Some(*opened),
+            Phase::Answered(answered) => Some(answered.opened),
+        }
+    }
+
+    /// Whether the session's keys are proved now, and that was not noted yet: then, whether it was begun from here.
+    pub(super) fn newly_proved(&self) -> Option<bool> {
+        let begun_here = match &self.phase {
+            Phase::Begun { proved: false, .. } => true,
+            Phase::Answered(answered) if answered.reply.is_some() => false,
+            Phase::Opening(_) | Phase::Begun { .. } | Phase::Answered(_) => return None,
+        };
+        self.session.keys_are_proved().then_some(begun_here)
+    }
+
+    /// Knows the far end of a session that has just opened.
+    pub(super) fn note_open(&mut self, shared: &Shared) {
+        if self.identity.is_none() && self.is_open() {
+            self.identity = Some(identity_of(shared.profile.as_ref(), self.session.far_certificate()));
+        }
+    }
+
+    /// Where the session belongs in the index.
+    pub(super) fn place(&self) -> Option<Place> {
+        let open = self.is_open();
+        let standing = match &self.phase {
+            Phase::Opening(_) | Phase::Begun { .. } => Standing::Begun,
+            Phase::Answered(answered) if answered.reply.is_none() => Standing::Proved,
+            Phase::Answered(_) => Standing::Claimed,
+        };
+        if !open && !matches!(self.phase, Phase::Opening(_)) {
+            return None;
+        }
+        let address = self.session.path().map(|path| path.remote).filter(|_| open);
+        Some(Place { identity: self.identity?, address, standing })
+    }
+
+    /// What its hello is known by.
+    pub(super) fn tag(&self) -> Option<Tag> {
+        match &self.phase {
+            Phase::Opening(opening) => Some(opening.tag),
+            Phase::Begun { .. } | Phase::Answered(_) => self.reintroduction.as_ref().map(|again| again.tag()),
+        }
+    }
+
+    /// What the IIKeying that it began with is known by.
+    pub(super) fn keying_digest(&self) -> Option<&[u8; 32]> {
+        self.answered().map(|answered| &answered.digest)
+    }
+
+    pub(super) fn next_timeout(&self) -> Option<Instant> {
+        let opening = self.opening().map(Opening::next_timeout);
+        let again = self.reintroduction.as_ref().map(|again| again.next_timeout());
+        let session = self.session.next_timeout().map(|(at, _)| at);
+        [opening, again, session].into_iter().flatten().min()
+    }
+
+    /// What [`next_timeout`](Self::next_timeout) is for.
+    pub(super) fn timeout_reason(&self) -> Option<&'static str> {
+        let opening = self.opening().map(|opening| (opening.next_timeout(), "startup"));
+        let again = self.reintroduction.as_ref().map(|again| (again.next_timeout(), "reintroduction"));
+        opening.into_iter().chain(again).chain(self.session.next_timeout()).min().map(|(_, reason)| reason)
+    }
+
+    /// What it wants to send, as [`ReadyRing::set`](super::schedule::ReadyRing::set) takes it.
+    pub(super) fn wants(&self) -> Option<Option<Priority>> {
+        self.session.wants_transmit().then(|| self.session.transmit_priority())
+    }
+
+    /// Does everything that is due.
+    pub(super) fn handle_timeout(&mut self, shared: &mut Shared) {
+        self.drive_opening(shared);
+        self.drive_reintroduction(shared);
+        self.session.handle_timeout(&mut shared.context());
+    }
+}

@@ -1,0 +1,158 @@
+//! Sessions with the same far end, or with one that claims to be the same (RFC 7016 §3.5.1.1.1, step 1, and §3.5.1.1.2,
+//! steps 2.2 and 2.3): which of them is to live.
+
+use alloc::vec::Vec;
+use core::net::SocketAddr;
+
+use super::entry::{Phase, SessionEntry};
+use super::index::{Identity, Standing};
+use super::shared::Env;
+use crate::event::{CloseReason, OpenFailure};
+use crate::session::SessionState;
+use crate::time::Instant;
+use crate::transmit::Path;
+
+impl Env<'_> {
+    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
+    /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
+    /// so. Nor does one that a peer began with a certificate that its keys do not prove, and that anybody can copy.
+    pub(super) fn ends_as_duplicate(&mut self, slot: u32, identity: Identity) -> bool {
+        let is_chosen = |other: &u32| {
+            let state = self.table.get(*other).map(|entry| entry.session.state());
+            *other != slot && state.is_some_and(|state| state != SessionState::HelloSent)
+        };
+        let first = |standing| self.table.index.with(identity, standing).find(is_chosen);
+        let owned = first(Standing::Proved).filter(|other| self.owner_is_proved(*other));
+        let other = owned.or_else(|| first(Standing::Begun));
+        let Some(other) = other.and_then(|other| self.table.get(other)) else { return false };
+        let existing = other.session.handle();
+        self.session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+        true
+    }
+
+    /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
+    /// is asked to prove its keys, and ends what is being opened from here if it does (§3.5.1.1.1, step 1); else the next
+    /// RHello is taken. Once for each opening: claims must not keep this end from opening a session.
+    pub(super) fn waits_for_claim(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
+        let claims = self.table.index.at(path.remote, Standing::Claimed);
+        let claims_it = |other: &u32| self.table.get(*other).is_some_and(|claim| claim.identity == Some(identity));
+        let Some(claim) = claims.take(self.shared.config.max_sessions_per_address).find(claims_it) else {
+            return false;
+        };
+        let waits = self.with(slot, |entry, _| {
+            let Some(opening) = entry.opening_mut().filter(|opening| !opening.claim_asked) else { return false };
+            opening.claim_asked = true;
+            entry.identity = Some(identity);
+            true
+        });
+        if waits == Some(true) {
+            self.session(claim, |session, cx| session.ping(cx.now));
+        }
+        waits == Some(true)
+    }
+
+    /// A session that a peer began has shown its keys: what is being opened to the same far end is one too many
+    /// (§3.5.1.1.1, step 1).
+    fn end_duplicates_of(&mut self, slot: u32) {
+        let Some(entry) = self.table.get(slot) else { return };
+        let (existing, Some(identity)) = (entry.session.handle(), entry.identity) else { return };
+        let begun = self.table.index.with(identity, Standing::Begun);
+        let is_opening = |other: &u32| self.table.get(*other).is_some_and(|entry| entry.opening().is_some());
+        let others: Vec<u32> = begun.filter(is_opening).collect();
+        for other in others {
+            self.session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+        }
+    }
+
+    /// Whether the keys of a session prove that its far end owns its certificate.
+    fn owner_is_proved(&self, slot: u32) -> bool {
+        let certificate = self.table.get(slot).map(|entry| entry.session.far_certificate());
+        certificate.is_some_and(|certificate| self.shared.profile.keys_prove_owner(certificate))
+    }
+
+    /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came
+    /// to nothing, or somebody else's. All of them are asked to prove their keys.
+    pub(super) fn question_claims_to_be(&mut self, slot: u32) {
+        let claims = self.claims_to_be(slot);
+        for claim in &claims {
+            self.session(*claim, |session, cx| session.demand_proof(cx.now));
+        }
+        if !claims.is_empty() {
+            self.session(slot, |session, cx| session.ping(cx.now));
+        }
+    }
+
+    /// Sessions that claim to be of the same far end as this one: as many of them as may live without proof.
+    fn claims_to_be(&self, slot: u32) -> Vec<u32> {
+        let Some(identity) = self.table.get(slot).and_then(|entry| entry.identity) else { return Vec::new() };
+        let claims = self.table.index.with(identity, Standing::Claimed);
+        claims.take(self.shared.config.max_unproved_per_identity).collect()
+    }
+
+    /// Open sessions at an address, of each standing as many as may be there.
+    pub(super) fn sessions_at(&self, address: SocketAddr) -> Vec<u32> {
+        let most = self.shared.config.max_sessions_per_address;
+        let standings = [Standing::Proved, Standing::Begun, Standing::Claimed].into_iter();
+        standings.flat_map(|standing| self.table.index.at(address, standing).take(most)).collect()
+    }
+
+    /// A packet came under the keys of the session. If it is the first that proves them, the far end is who it claims to be,
+    /// as far as its certificate can prove that. As an initiator, it will not ask for the RIKeying again.
+    pub(super) fn on_keys_used(&mut self, slot: u32) {
+        let Some(begun_here) = self.table.get(slot).and_then(SessionEntry::newly_proved) else { return };
+        self.with(slot, |entry, _| match &mut entry.phase {
+            Phase::Opening(_) => {}
+            Phase::Begun { proved, .. } => *proved = true,
+            Phase::Answered(answered) => answered.reply = None,
+        });
+        if !begun_here {
+            self.end_duplicates_of(slot);
+        }
+        self.end_sessions_before(slot, begun_here);
+    }
+
+    /// Ends earlier sessions in favour of one that the same far end has proved the keys of (§3.5.1.1.2, step 2.3): at its
+    /// address if it began that, else those that only claim to be the same far end.
+    fn end_sessions_before(&mut self, slot: u32, begun_here: bool) {
+        let Some(entry) = self.table.get(slot) else { return };
+        let (certificate, opened) = (entry.session.far_certificate(), entry.opened());
+        if !self.shared.profile.keys_prove_owner(certificate) {
+            return;
+        }
+        let others = match (begun_here, entry.session.path()) {
+            (false, Some(path)) => self.sessions_at(path.remote),
+            (true, _) | (_, None) => self.claims_to_be(slot),
+        };
+        let is_stale = |other: &u32| {
+            *other != slot
+                && self.table.get(*other).is_some_and(|other| {
+                    other.opened() < opened
+                        && self.shared.profile.overrides(certificate, other.session.far_certificate())
+                })
+        };
+        let stale: Vec<u32> = others.into_iter().filter(is_stale).collect();
+        for other in stale {
+            self.session(other, |session, cx| session.abort(cx, CloseReason::Overridden));
+        }
+    }
+
+    /// Whether the initiator's session is open already as one that was begun from here: it gave way in glare, and the
+    /// IIKeying is late. It may come from an address that the session is not known to be at yet.
+    pub(super) fn has_become_another(&self, session_id: u32, identity: Identity) -> bool {
+        // One that was answered here proves nothing: anybody may have named this certificate and this ID.
+        let begun = self.table.index.with(identity, Standing::Begun).filter_map(|slot| self.table.get(slot));
+        begun.into_iter().any(|entry| entry.is_open() && entry.session.tx_id() == Some(session_id))
+    }
+
+    /// Whether an IIKeying with such a cookie is a late duplicate of one that led to an earlier session than this one, or a
+    /// recording of it. An endpoint that has lost its session says hello anew, so its cookie is younger.
+    pub(super) fn is_older_keying_of(&self, slot: u32, certificate: &[u8], cookie_made: Instant) -> bool {
+        let profile = &self.shared.profile;
+        // Of a certificate that anybody can use, the session may be somebody else's.
+        profile.keys_prove_owner(certificate)
+            && self.table.get(slot).is_some_and(|entry| {
+                entry.opened().is_some_and(|opened| cookie_made < opened)
+                    && profile.overrides(certificate, entry.session.far_certificate())
+            })
+    }
+}

@@ -1,0 +1,330 @@
+//! The sessions of an endpoint, and everything that they are found by.
+//!
+//! [`SessionTable::with`] is the only way to change a session. It brings all indices, the deadlines and the ready ring
+//! in line afterwards, so that nobody can forget to.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use super::entry::{Phase, SessionEntry};
+use super::ids::SessionIds;
+use super::index::{Place, SessionIndex};
+use super::memory::MemoryPools;
+use super::reintroduce::MAX_INTRODUCERS;
+use super::schedule::{Deadlines, ReadyRing};
+use super::shared::Shared;
+use crate::config::EndpointConfig;
+use crate::error::DropReason;
+use crate::handle::SessionHandle;
+use crate::params::TAG_LEN;
+use crate::session::{Context, Session};
+use crate::time::Instant;
+
+/// What an initiator knows an answer to its hello by.
+pub(super) type Tag = [u8; TAG_LEN];
+
+/// One place for a session.
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    entry: Option<Box<SessionEntry>>,
+}
+
+/// All sessions of an endpoint.
+#[derive(Debug)]
+pub(super) struct SessionTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    ids: SessionIds,
+    pub(super) index: SessionIndex,
+    /// Tags of hellos: of opening sessions, and of those that ask to be introduced again.
+    tags: BTreeMap<Tag, u32>,
+    /// Digests of the IIKeyings that sessions began with.
+    keyings: BTreeMap<[u8; 32], u32>,
+    opening: usize,
+    /// Sessions that ceased to open since [`take_ended`](Self::take_ended).
+    ended: Vec<SessionHandle>,
+    deadlines: Deadlines,
+    ready: ReadyRing,
+    /// What all of them hold.
+    memory: MemoryPools,
+}
+
+/// What a session is found by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct Indexed {
+    place: Option<Place>,
+    tag: Option<Tag>,
+    keying: Option<[u8; 32]>,
+    /// How many addresses of an opening session.
+    addresses: usize,
+}
+
+impl SessionTable {
+    pub(super) fn new(config: &EndpointConfig) -> Self {
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+            ids: SessionIds::new(),
+            index: SessionIndex::default(),
+            tags: BTreeMap::new(),
+            keyings: BTreeMap::new(),
+            opening: 0,
+            ended: Vec::new(),
+            deadlines: Deadlines::default(),
+            ready: ReadyRing::default(),
+            memory: MemoryPools::new(config),
+        }
+    }
+
+    /// Sessions in it.
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// Sessions in it that are being opened from here.
+    pub(super) const fn opening(&self) -> usize {
+        self.opening
+    }
+
+    /// Puts a session in, and has `begin` do the first that there is to do with it.
+    pub(super) fn insert(
+        &mut self,
+        shared: &mut Shared,
+        make: impl FnOnce(SessionHandle) -> SessionEntry,
+        begin: impl FnOnce(&mut SessionEntry, &mut Shared),
+    ) -> u32 {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let Some(place) = self.slots.get_mut(slot as usize) else { return slot };
+        let entry = make(SessionHandle { slot, generation: place.generation });
+        self.opening += usize::from(entry.opening().is_some());
+        place.entry = Some(Box::new(entry));
+        self.with(slot, shared, begin);
+        slot
+    }
+
+    pub(super) fn get(&self, slot: u32) -> Option<&SessionEntry> {
+        self.slots.get(slot as usize)?.entry.as_deref()
+    }
+
+    fn get_mut(&mut self, slot: u32) -> Option<&mut SessionEntry> {
+        self.slots.get_mut(slot as usize)?.entry.as_deref_mut()
+    }
+
+    /// The slot of a handle that is not stale.
+    pub(super) fn resolve(&self, handle: SessionHandle) -> Option<u32> {
+        let place = self.slots.get(handle.slot as usize)?;
+        (place.generation == handle.generation && place.entry.is_some()).then_some(handle.slot)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &SessionEntry)> {
+        (0u32..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.entry.as_deref()?)))
+    }
+
+    /// Has `call` do anything with a session. Afterwards whatever the session is found by is true, and if it is over, it
+    /// is gone.
+    pub(super) fn with<R>(
+        &mut self,
+        slot: u32,
+        shared: &mut Shared,
+        call: impl FnOnce(&mut SessionEntry, &mut Shared) -> R,
+    ) -> Option<R> {
+        let Self { slots, memory, .. } = self;
+        let entry = slots.get_mut(slot as usize)?.entry.as_deref_mut()?;
+        entry.session.grant(&memory.grant(&entry.session));
+        let result = call(entry, shared);
+        self.reindex(slot, shared);
+        Some(result)
+    }
+
+    /// [`with`](Self::with) for the transport session alone.
+    pub(super) fn session<R>(
+        &mut self,
+        slot: u32,
+        shared: &mut Shared,
+        call: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
+    ) -> Option<R> {
+        self.with(slot, shared, |entry, shared| call(&mut entry.session, &mut shared.context()))
+    }
+
+    fn reindex(&mut self, slot: u32, shared: &mut Shared) {
+        self.watch_opening(slot, shared);
+        self.watch_reintroduction(slot, shared);
+        let Some(entry) = self.get_mut(slot) else { return };
+        if entry.session.is_gone() {
+            self.remove(slot);
+            return;
+        }
+        entry.note_open(shared);
+        let place = entry.place();
+        let (deadline, want) = (entry.next_timeout(), entry.wants());
+        self.deadlines.set(slot, deadline);
+        self.ready.set(slot, want);
+        let Some(entry) = self.slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else {
+            return;
+        };
+        self.memory.update(shared.now, slot, &mut entry.charge, &entry.session);
+        if entry.indexed.place != place {
+            self.index.replace(slot, entry.indexed.place, place);
+            entry.indexed.place = place;
+        }
+        let tag = entry.tag();
+        if entry.indexed.tag != tag {
+            replace(&mut self.tags, slot, entry.indexed.tag, tag);
+            entry.indexed.tag = tag;
+        }
+        let keying = entry.keying_digest();
+        if entry.indexed.keying.as_ref() != keying {
+            replace(&mut self.keyings, slot, entry.indexed.keying, keying.copied());
+            entry.indexed.keying = keying.copied();
+        }
+    }
+
+    fn watch_reintroduction(&mut self, slot: u32, shared: &mut Shared) {
+        let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) else { return };
+        let tag = begins.then(|| self.unused_tag(shared));
+        if let Some(entry) = self.get_mut(slot) {
+            entry.change_reintroduction(tag, shared);
+        }
+    }
+
+    /// Indexes where a session is being opened to. Once it is opened, or has failed, that is over.
+    fn watch_opening(&mut self, slot: u32, shared: &Shared) {
+        let Some(entry) = self.slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else {
+            return;
+        };
+        let Some(opening) = entry.opening() else { return };
+        if entry.session.state().is_opening() {
+            let addresses = opening.addresses().count();
+            if entry.indexed.addresses != addresses {
+                opening.addresses().for_each(|address| self.index.add_candidate(address, slot));
+                entry.indexed.addresses = addresses;
+            }
+            return;
+        }
+        opening.addresses().for_each(|address| self.index.remove_candidate(address, slot));
+        let introducers: Vec<_> = opening.introducers.iter().take(MAX_INTRODUCERS).copied().collect();
+        entry.introducers.extend(introducers);
+        self.opening -= 1;
+        self.ended.push(entry.session.handle());
+        entry.phase = Phase::Begun { opened: shared.now, proved: false };
+    }
+
+    /// Takes out a session that is over; handles of it are stale from now on.
+    fn remove(&mut self, slot: u32) {
+        self.deadlines.set(slot, None);
+        self.ready.set(slot, None);
+        let Some(place) = self.slots.get_mut(slot as usize) else { return };
+        let Some(mut entry) = place.entry.take() else { return };
+        self.memory.forget(slot, &mut entry.charge);
+        // A slot whose generations are used up is not used again.
+        if let Some(generation) = place.generation.checked_add(1) {
+            place.generation = generation;
+            self.free.push(slot);
+        }
+        self.ids.remove(entry.rx_id);
+        self.index.replace(slot, entry.indexed.place, None);
+        replace(&mut self.tags, slot, entry.indexed.tag, None);
+        replace(&mut self.keyings, slot, entry.indexed.keying, None);
+    }
+
+    /// Sessions that ceased to open since this was asked last: nobody waits for their key agreements.
+    pub(super) fn take_ended(&mut self) -> Vec<SessionHandle> {
+        core::mem::take(&mut self.ended)
+    }
+
+    /// Draws the receive session ID of a session, if it has none yet.
+    pub(super) fn give_id(&mut self, slot: u32, shared: &mut Shared) -> u32 {
+        match self.get(slot).map(|entry| entry.rx_id) {
+            None | Some(0) => {}
+            Some(id) => return id,
+        }
+        let id = self.ids.allocate(slot, &mut shared.public_rng);
+        if let Some(entry) = self.get_mut(slot) {
+            entry.rx_id = id;
+        }
+        id
+    }
+
+    /// A tag that no hello has.
+    pub(super) fn unused_tag(&self, shared: &mut Shared) -> Tag {
+        loop {
+            let tag = shared.draw_tag();
+            if !self.tags.contains_key(&tag) {
+                return tag;
+            }
+        }
+    }
+
+    /// The session with this receive session ID.
+    pub(super) fn by_id(&self, id: u32) -> Option<u32> {
+        self.ids.get(id)
+    }
+
+    /// The session whose hello has this tag.
+    pub(super) fn by_tag(&self, tag: &[u8]) -> Result<u32, DropReason> {
+        let tag: Tag = tag.try_into().map_err(|_| DropReason::Unexpected)?;
+        self.tags.get(&tag).copied().ok_or(DropReason::Unexpected)
+    }
+
+    /// The session that began with the IIKeying of this digest.
+    pub(super) fn by_keying(&self, digest: &[u8; 32]) -> Option<u32> {
+        self.keyings.get(digest).copied()
+    }
+
+    /// The session to close because it holds what others need.
+    pub(super) fn stalled(&self, now: Instant) -> Option<u32> {
+        self.memory.victim(now)
+    }
+
+    /// A session with a writer that was refused because memory was short, and for whom there is some now.
+    pub(super) fn writable(&self) -> Option<u32> {
+        self.memory.next_writable()
+    }
+
+    /// When one may have to be closed because memory is short.
+    pub(super) fn scarcity_timeout(&self) -> Option<Instant> {
+        self.memory.next_timeout()
+    }
+
+    /// The earliest deadline, and whose it is.
+    pub(super) fn first_deadline(&self) -> Option<(Instant, u32)> {
+        self.deadlines.first()
+    }
+
+    /// Puts off a deadline that its session does not.
+    pub(super) fn postpone(&mut self, slot: u32, until: Instant) {
+        self.deadlines.set(slot, Some(until));
+    }
+
+    /// The next session that has something to send.
+    pub(super) fn take_ready(&mut self) -> Option<u32> {
+        self.ready.pop()
+    }
+
+    /// A session has nothing to send although it said so, or cannot for now.
+    pub(super) fn not_ready(&mut self, slot: u32) {
+        self.ready.set(slot, None);
+    }
+
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.index.is_empty() && self.tags.is_empty() && self.keyings.is_empty() && self.opening == 0 && self.len() == 0
+    }
+}
+
+/// Moves the entry of a session, unless another one has its place by now.
+fn replace<K: Ord>(map: &mut BTreeMap<K, u32>, slot: u32, old: Option<K>, new: Option<K>) {
+    if let Some(old) = old
+        && map.get(&old) == Some(&slot)
+    {
+        map.remove(&old);
+    }
+    if let Some(new) = new {
+        map.insert(new, slot);
+    }
+}
