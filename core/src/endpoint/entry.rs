@@ -7,7 +7,7 @@ use super::index::{Identity, Place, Standing, identity_of};
 use super::initiator::Opening;
 use super::memory::Charge;
 use super::reintroduce::Reintroduction;
-use super::responder::Answered;
+use super::responder::RespondedKeying;
 use super::shared::Shared;
 use super::table::{Indexed, Tag};
 use crate::config::Priority;
@@ -24,7 +24,7 @@ pub(super) enum Phase {
     /// It was opened from here. `proved`: the far end has shown the session's keys.
     Begun { opened: Instant, proved: bool },
     /// A peer opened it.
-    Answered(Answered),
+    Answered(RespondedKeying),
 }
 
 /// One session of the table.
@@ -72,7 +72,7 @@ impl SessionEntry {
         if let Phase::Opening(opening) = &mut self.phase { Some(opening) } else { None }
     }
 
-    pub(super) fn answered(&self) -> Option<&Answered> {
+    pub(super) fn answered(&self) -> Option<&RespondedKeying> {
         if let Phase::Answered(answered) = &self.phase { Some(answered) } else { None }
     }
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use super::Target;
-use super::attempts::Attempts;
+use super::backoff::HelloBackoff;
 use super::entry::{Phase, SessionEntry};
 use super::glare::PATIENCE;
 use super::handshake::Handshake;
@@ -46,7 +46,7 @@ const MAX_PER_HOST: usize = 3;
 #[derive(Debug)]
 pub(super) struct Candidate {
     pub(super) path: Path,
-    attempts: Attempts,
+    attempts: HelloBackoff,
     /// A redirect named it: it may be anybody's.
     is_named: bool,
 }
@@ -103,7 +103,7 @@ impl Opening {
         let at_host = self.candidates.iter().filter(|known| known.is_named && host(known.path) == host(path));
         let has_room = self.candidates.len() < self.max_candidates && (!is_named || at_host.count() < MAX_PER_HOST);
         if has_room && self.candidates.iter().all(|known| known.path != path) {
-            self.candidates.push(Candidate { path, attempts: Attempts::starting(first), is_named });
+            self.candidates.push(Candidate { path, attempts: HelloBackoff::starting(first), is_named });
         }
     }
 

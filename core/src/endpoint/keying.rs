@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::attempts::Attempts;
+use super::backoff::HelloBackoff;
 use super::demux::startup_chunks;
 use super::entry::SessionEntry;
 use super::handshake::Handshake;
@@ -45,7 +45,7 @@ pub(super) struct Keying {
     /// Answers that could not be combined.
     pub(super) failures: u32,
     pub(super) packet: StartupPacket,
-    pub(super) attempts: Attempts,
+    pub(super) attempts: HelloBackoff,
     /// IIKeyings that may still be sent before there is another answer.
     credit: u32,
     /// A hello has gone out since the last of them.
@@ -96,7 +96,7 @@ impl Env<'_> {
                 cookie_changed: false,
                 failures: 0,
                 packet,
-                attempts: Attempts::starting(shared.now),
+                attempts: HelloBackoff::starting(shared.now),
                 credit: MAX_UNANSWERED,
                 asked: false,
                 early: Vec::new(),

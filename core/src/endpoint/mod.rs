@@ -1,6 +1,12 @@
 //! The endpoint: owns sessions, knows who a datagram is for, and starts sessions (RFC 7016 §3.5.1).
+//!
+//! [`SessionTable`] owns the sessions and everything that they are found by; nothing else can change one. [`Shared`]
+//! is what every part uses. [`Handshake`] and [`Introduction`] are state machines that work on both, lent to them
+//! together as an [`Env`]. A reader of the handshake begins at `demux`, which hands each chunk to its handler, and
+//! goes on with `initiator` and `keying`, or with `responder`; `glare` and `rivals` tell which of several sessions
+//! with one far end is to live.
 
-mod attempts;
+mod backoff;
 mod cookie;
 mod demux;
 mod entry;

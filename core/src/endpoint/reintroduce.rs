@@ -11,7 +11,7 @@ use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
-use super::attempts::Attempts;
+use super::backoff::HelloBackoff;
 use super::entry::SessionEntry;
 use super::introduce::is_reachable;
 use super::limits::Bucket;
@@ -36,7 +36,7 @@ pub(super) struct Reintroduction {
     tag: Tag,
     /// The far end's canonical discriminator.
     discriminator: Vec<u8>,
-    attempts: Attempts,
+    attempts: HelloBackoff,
     /// Pings to where others say that the far end is.
     probes: Bucket,
 }
@@ -91,7 +91,7 @@ impl SessionEntry {
         self.reintroduction = tag.map(|tag| {
             let discriminator = shared.profile.canonical_discriminator(self.session.far_certificate());
             let probes = Bucket::new(shared.config.max_probes_per_session, shared.now);
-            Box::new(Reintroduction { tag, discriminator, attempts: Attempts::starting(shared.now), probes })
+            Box::new(Reintroduction { tag, discriminator, attempts: HelloBackoff::starting(shared.now), probes })
         });
         self.drive_reintroduction(shared);
     }

@@ -24,7 +24,7 @@ use crate::wire::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello,
 
 /// How an IIKeying was answered.
 #[derive(Debug)]
-pub(super) struct Answered {
+pub(super) struct RespondedKeying {
     /// Of the IIKeying's session ID, certificate and component: another with the same is a retransmission.
     pub(super) digest: [u8; 32],
     /// The RIKeying, until the initiator has shown that it got it.
@@ -181,7 +181,8 @@ impl Handshake {
         let chunk =
             ResponderKeying { session_id: rx_id, component: &component, signature: &signature, signed: &signed };
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
-        let mut answered = Some(Answered { reply: Some(packet.plain.clone()), ..checked.answered(env.shared.now) });
+        let mut answered =
+            Some(RespondedKeying { reply: Some(packet.plain.clone()), ..checked.answered(env.shared.now) });
         env.shared.startup.push_reply(env.shared.now, packet);
         let established = Established {
             keys,
@@ -299,7 +300,7 @@ impl Env<'_> {
 }
 
 impl SessionEntry {
-    fn take_answer(&mut self, answered: &mut Option<Answered>, introducer: Option<Path>) {
+    fn take_answer(&mut self, answered: &mut Option<RespondedKeying>, introducer: Option<Path>) {
         if let Some(answered) = answered.take() {
             self.phase = Phase::Answered(answered);
         }
@@ -310,8 +311,8 @@ impl SessionEntry {
 }
 
 impl Checked {
-    const fn answered(&self, now: Instant) -> Answered {
-        Answered { digest: self.digest, reply: None, cookie_made: self.cookie_made, opened: now }
+    const fn answered(&self, now: Instant) -> RespondedKeying {
+        RespondedKeying { digest: self.digest, reply: None, cookie_made: self.cookie_made, opened: now }
     }
 }
 

@@ -152,43 +152,37 @@ impl SessionTable {
     }
 
     fn reindex(&mut self, slot: u32, shared: &mut Shared) {
-        self.watch_opening(slot, shared);
-        self.watch_reintroduction(slot, shared);
-        let Some(entry) = self.get_mut(slot) else { return };
+        if self.get(slot).is_some_and(|entry| entry.opening().is_some()) {
+            self.watch_opening(slot, shared);
+        }
+        if let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) {
+            let tag = begins.then(|| self.unused_tag(shared));
+            self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
+        }
+        let Self { slots, index, tags, keyings, deadlines, ready, memory, .. } = self;
+        let Some(entry) = slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else { return };
         if entry.session.is_gone() {
             self.remove(slot);
             return;
         }
         entry.note_open(shared);
+        deadlines.set(slot, entry.next_timeout());
+        ready.set(slot, entry.wants());
+        memory.update(shared.now, slot, &mut entry.charge, &entry.session);
         let place = entry.place();
-        let (deadline, want) = (entry.next_timeout(), entry.wants());
-        self.deadlines.set(slot, deadline);
-        self.ready.set(slot, want);
-        let Some(entry) = self.slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else {
-            return;
-        };
-        self.memory.update(shared.now, slot, &mut entry.charge, &entry.session);
         if entry.indexed.place != place {
-            self.index.replace(slot, entry.indexed.place, place);
+            index.replace(slot, entry.indexed.place, place);
             entry.indexed.place = place;
         }
         let tag = entry.tag();
         if entry.indexed.tag != tag {
-            replace(&mut self.tags, slot, entry.indexed.tag, tag);
+            replace(tags, slot, entry.indexed.tag, tag);
             entry.indexed.tag = tag;
         }
-        let keying = entry.keying_digest();
-        if entry.indexed.keying.as_ref() != keying {
-            replace(&mut self.keyings, slot, entry.indexed.keying, keying.copied());
-            entry.indexed.keying = keying.copied();
-        }
-    }
-
-    fn watch_reintroduction(&mut self, slot: u32, shared: &mut Shared) {
-        let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) else { return };
-        let tag = begins.then(|| self.unused_tag(shared));
-        if let Some(entry) = self.get_mut(slot) {
-            entry.change_reintroduction(tag, shared);
+        let keying = entry.keying_digest().copied();
+        if entry.indexed.keying != keying {
+            replace(keyings, slot, entry.indexed.keying, keying);
+            entry.indexed.keying = keying;
         }
     }
 

@@ -7,12 +7,12 @@ use crate::time::Instant;
 
 /// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1).
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Attempts {
+pub(super) struct HelloBackoff {
     pub(super) next: Instant,
     interval: Duration,
 }
 
-impl Attempts {
+impl HelloBackoff {
     pub(super) const fn starting(next: Instant) -> Self {
         Self { next, interval: HELLO_FIRST_INTERVAL }
     }
