@@ -39,7 +39,7 @@ fn attacks_come_to_nothing() {
     let mallory = outcome.names.stages["mallory"];
     let answered = outcome.watched.lanes[&(mallory * 2 + 1)].entered;
     // The victim limits how many it answers in a second.
-    assert!(answered > 1_000, "{answered} hellos were answered");
+    assert!(answered > 100, "{answered} hellos were answered");
 }
 
 /// What a mistake in a role comes to.

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn every_builtin_is_right_and_round_trips() {
-    assert_eq!(builtins().count(), 67);
+    assert_eq!(builtins().count(), 69);
     for builtin in builtins() {
         let scenario = builtin.scenario().unwrap_or_else(|error| panic!("{}: {error}", builtin.name));
         assert_eq!(scenario.name, builtin.name);
