@@ -142,8 +142,8 @@ fn an_opening_ends_within_a_round_trip_if_its_far_end_has_opened_a_session_alrea
     assert_eq!(pair.nodes[A].endpoint.session(existing).unwrap().state(), SessionState::Open);
 }
 
-/// What lookups walk for a hello to be introduced, for an IIKeying, and for an opening with all that follows.
-fn steps_with(claims: u32) -> [usize; 3] {
+/// What lookups walk for a hello to be introduced, for an IIKeying from such an address and from another, and for an opening with all that follows.
+fn steps_with(claims: u32) -> [usize; 4] {
     let config = EndpointConfig {
         introduce: true,
         max_keying_units_per_second: u32::MAX,
@@ -174,14 +174,16 @@ fn steps_with(claims: u32) -> [usize; 3] {
         pair.inject(SocketAddr::from(([198, 51, 100, 7], 7)), B, 0, &hello);
     });
     let keying = steps(&mut pair, &mut |pair| pair.claim(address(A), B, b"carol", 70_000));
+    let elsewhere =
+        steps(&mut pair, &mut |pair| pair.claim(SocketAddr::from(([198, 51, 100, 7], 7)), B, b"alice", 70_001));
     let opening = steps(&mut pair, &mut |pair| {
         pair.open_to(B, "alice", &[A]);
         pair.run_for_millis(200);
     });
     let open = pair.nodes[B].endpoint.sessions().count();
     assert!(open > 2 * claims as usize, "{open}");
-    assert!(hello > 0 && keying > 0 && opening > 0);
-    [hello, keying, opening]
+    assert!(hello > 0 && keying > 0 && elsewhere > 0 && opening > 0);
+    [hello, keying, elsewhere, opening]
 }
 
 #[test]
