@@ -64,8 +64,10 @@ impl Endpoint {
     /// §3.4. A fragmented packet within a fragmented packet is never put together.
     fn on_startup_fragment(&mut self, path: Path, fragment: &PacketFragment<'_>) -> Result<(), DropReason> {
         let key = (path.remote, 0, fragment.packet_id);
-        for packet in self.handshake.reassemble(&mut self.shared, key, fragment)? {
-            self.shared.asking.len = self.shared.asking.len.max(packet.len());
+        let whole = self.handshake.reassemble(&mut self.shared, key, fragment)?;
+        // What was forged in part is put together more than once, and pays for one answer all the same.
+        self.shared.asking.len = self.shared.asking.len.max(self.handshake.reassembly.fresh());
+        for packet in whole {
             let chunks = startup_chunks(&packet).map_err(|reason| self.shared.count(reason));
             for chunk in chunks.into_iter().flatten() {
                 if let Err(reason) = self.handle_startup_chunk(path, chunk) {

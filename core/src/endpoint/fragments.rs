@@ -33,6 +33,8 @@ pub(super) struct Reassembly {
     held: usize,
     /// Packets that gave way to others since [`take_evicted`](Self::take_evicted).
     evicted: usize,
+    /// See [`fresh`](Self::fresh).
+    fresh: usize,
     /// When stale packets were looked for last.
     swept: Option<Instant>,
 }
@@ -51,16 +53,38 @@ struct Partial {
     progressed: Instant,
     fragments: BTreeMap<u64, Vec<Version>>,
     len: usize,
+    /// Of these bytes, those that came since it was put together last.
+    fresh: usize,
     /// Places with two versions.
     disputed: usize,
     /// It was put together at least once, and is kept in case something in it was forged.
     complete: bool,
+    /// Bytes that putting it together has copied.
+    #[cfg(test)]
+    copied: core::cell::Cell<usize>,
 }
 
 impl Partial {
     const fn new(source: IpAddr, now: Instant) -> Self {
         let fragments = BTreeMap::new();
-        Self { source, begun: now, progressed: now, fragments, len: 0, disputed: 0, complete: false }
+        Self {
+            source,
+            begun: now,
+            progressed: now,
+            fragments,
+            len: 0,
+            fresh: 0,
+            disputed: 0,
+            complete: false,
+            #[cfg(test)]
+            copied: core::cell::Cell::new(0),
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, unused_variables, reason = "tests count"))]
+    fn count_copied(&self, bytes: usize) {
+        #[cfg(test)]
+        self.copied.set(self.copied.get() + bytes);
     }
 
     fn cost(&self) -> usize {
@@ -98,7 +122,8 @@ impl Partial {
             _ => return Err(DropReason::OverLimit),
         }
         versions.push(Version { more_fragments: chunk.more_fragments, bytes: chunk.fragment.to_vec() });
-        (self.progressed, self.len) = (now, self.len + chunk.fragment.len());
+        let added = chunk.fragment.len();
+        (self.progressed, self.len, self.fresh) = (now, self.len + added, self.fresh + added);
         Ok(())
     }
 
@@ -120,13 +145,20 @@ impl Partial {
         for (number, versions) in self.contiguous().take_while(|(number, _)| *number <= end) {
             // The newest is in all that is made now: the rest was made before.
             let first = if number == newest { versions.len().saturating_sub(1) } else { 0 };
+            let versions = versions.get(first..).unwrap_or_default();
             let mut longer = Vec::new();
-            for version in versions.iter().skip(first) {
-                let extended = begun.iter().map(|begun| [begun.as_slice(), &version.bytes].concat());
-                if version.more_fragments {
-                    longer.extend(extended);
-                } else if number >= newest {
-                    whole.extend(extended);
+            for mut prefix in begun {
+                for (index, version) in versions.iter().enumerate() {
+                    // The last version needs no copy, so that what is copied is no more than what is made.
+                    let is_last = index + 1 == versions.len();
+                    let mut extended = if is_last { core::mem::take(&mut prefix) } else { prefix.clone() };
+                    self.count_copied(version.bytes.len() + if is_last { 0 } else { extended.len() });
+                    extended.extend_from_slice(&version.bytes);
+                    if version.more_fragments {
+                        longer.push(extended);
+                    } else if number >= newest {
+                        whole.push(extended);
+                    }
                 }
             }
             begun = longer;
@@ -160,7 +192,14 @@ impl Reassembly {
         taken?;
         let whole = partial.assemble(chunk.fragment_number);
         partial.complete |= !whole.is_empty();
+        self.fresh = if whole.is_empty() { 0 } else { core::mem::take(&mut partial.fresh) };
         Ok(whole)
+    }
+
+    /// Bytes of fragments that the packets given last were made of, and none before them: what an answer to one of them may
+    /// be measured by.
+    pub(super) const fn fresh(&self) -> usize {
+        self.fresh
     }
 
     /// Packets that gave way to others since this was asked last.
@@ -439,5 +478,29 @@ mod tests {
                 assert!(held > 60);
             }
         }
+    }
+
+    /// Each fragment was copied with all before it, once for each version of what was disputed: 130 MB for 64 KiB.
+    #[test]
+    fn what_is_made_of_many_disputed_fragments_is_not_copied_for_each() {
+        let mut reassembly = Reassembly::default();
+        let fragment = [7; 250];
+        let mut add = |number, bytes| {
+            let more_fragments = number + 1 < MAX_FRAGMENTS;
+            let chunk = PacketFragment { more_fragments, packet_id: 1, fragment_number: number, fragment: bytes };
+            reassembly.add(START, key(1), &chunk).unwrap()
+        };
+        for number in 1..MAX_FRAGMENTS {
+            assert!(add(number, &fragment[..]).is_empty());
+            if number <= MAX_DISPUTED as u64 {
+                assert!(add(number, &fragment[1..]).is_empty());
+            }
+        }
+        let whole = add(0, &fragment);
+        assert_eq!(whole.len(), 1 << MAX_DISPUTED);
+        let copied: usize = reassembly.packets.values().map(|partial| partial.copied.get()).sum();
+        assert!(copied <= 2 * whole.iter().map(Vec::len).sum::<usize>(), "{copied} bytes");
+        let most = MAX_FRAGMENTS as usize * fragment.len();
+        assert!(whole.iter().all(|packet| (most - MAX_DISPUTED..=most).contains(&packet.len())));
     }
 }

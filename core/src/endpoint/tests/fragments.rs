@@ -163,3 +163,26 @@ fn a_session_opens_though_every_packet_has_a_forged_fragment_before_it() {
     }
     assert_eq!(pair.nodes[B].endpoint.sessions().count(), 1);
 }
+
+/// With an end in one fragment or another, and with two versions of each, one packet was put together ten times. Each paid
+/// for an answer anew, to an address that may be a victim's.
+#[test]
+fn a_packet_that_is_put_together_again_pays_for_no_answer_again() {
+    let bob = EndpointConfig { max_excess_reply_bytes: 0, ..EndpointConfig::default() };
+    let mut pair = Pair::named(7, &[("alice", EndpointConfig::default()), ("bob", bob)]);
+    let mut plain = hello(Mode::Startup);
+    plain.resize(60, 0xff);
+    let piece = |number, more_fragments, fragment| PacketFragment {
+        more_fragments,
+        packet_id: 7,
+        fragment_number: number,
+        fragment,
+    };
+    pair.inject(address(A), B, 0, &piece(0, true, &plain));
+    for number in 1..6 {
+        pair.inject(address(A), B, 0, &piece(number, false, b"\xff"));
+        pair.inject(address(A), B, 0, &piece(number, true, b"\xff"));
+    }
+    pair.run_for_millis(100);
+    assert_eq!(pair.sent_of(Kind::ResponderHello, Some(B), Some(A)).len(), 1);
+}
