@@ -152,7 +152,10 @@ impl Handshake {
         let asker = Asker::Session(forward.via.remote.ip(), forward.discriminator.len() + forward.tag.len());
         self.forwards.remember(forward.reply_address, forward.via);
         match shared.config.forwarded_hello {
-            ForwardedHelloPolicy::Answer => self.send_responder_hello(shared, path, &forward.tag, asker),
+            // After too many long answers, a short one has the initiator ask by itself, with a hello that is padded.
+            ForwardedHelloPolicy::Answer => self
+                .send_responder_hello(shared, path, &forward.tag, asker)
+                .or_else(|_| shared.send_redirect(path, &forward.tag, &[], asker)),
             ForwardedHelloPolicy::ImpliedRedirect => shared.send_redirect(path, &forward.tag, &[], asker),
             ForwardedHelloPolicy::Ignore => Ok(()),
         }
