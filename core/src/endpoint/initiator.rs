@@ -57,6 +57,8 @@ pub(super) struct Opening {
     discriminator: Bytes,
     pub(super) tag: Tag,
     /// The ultimate open timeout.
+    ultimate: Instant,
+    /// When to give up: then, or earlier after an answer that was refused.
     deadline: Instant,
     pub(super) candidates: Vec<Candidate>,
     /// The last hello that the system refused to send: where to, and its error code.
@@ -79,6 +81,7 @@ impl Opening {
         let mut opening = Self {
             discriminator: target.discriminator,
             tag,
+            ultimate: now + config.open_timeout,
             deadline: now + config.open_timeout,
             candidates: Vec::new(),
             not_sent: None,
@@ -111,6 +114,11 @@ impl Opening {
     pub(super) fn refused(&mut self, now: Instant, reason: OpenFailure) {
         self.failure = reason;
         self.deadline = self.deadline.min(now + FAILED_KEYING_PATIENCE);
+    }
+
+    /// A far end was chosen: what others answered before does not count against it.
+    pub(super) fn forget_refusals(&mut self) {
+        (self.failure, self.deadline) = (OpenFailure::TimedOut, self.ultimate);
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
@@ -268,7 +276,7 @@ impl Handshake {
             return Err(DropReason::NotAuthentic);
         }
         let (session, identity) = (entry.session.handle(), identity_of(profile.as_ref(), hello.certificate));
-        if env.ends_as_duplicate(slot, identity) || env.waits_for_claim(slot, path, identity) {
+        if env.ends_as_duplicate(slot, path, identity) || env.waits_for_claim(slot, path, identity) {
             return Ok(());
         }
         if env.shared.offloads() {
@@ -295,7 +303,7 @@ impl Handshake {
         };
         let identity = identity_of(env.shared.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.
-        if !env.ends_as_duplicate(slot, identity) {
+        if !env.ends_as_duplicate(slot, path, identity) {
             env.begin_keying(slot, path, hello, initiation, identity);
         }
         Ok(())

@@ -86,6 +86,7 @@ impl Env<'_> {
                 opening.introducers.extend(opening.candidates.iter().map(|candidate| candidate.path));
             }
             opening.not_sent = None; // the answer says that it gets through
+            opening.forget_refusals();
             opening.keying = Some(Box::new(Keying {
                 path,
                 since: shared.now,
@@ -107,7 +108,9 @@ impl Env<'_> {
         });
     }
 
-    /// The far end that was chosen answers once more, and may be sent one more IIKeying.
+    /// The far end that was chosen answers once more, and may be sent one more IIKeying. It echoes the new cookie: if the
+    /// far end has restarted, it does not know the one before. A changed cookie stays: it is for another address of this
+    /// end than the hello came from.
     pub(super) fn on_repeated_hello(
         &mut self,
         slot: u32,
@@ -115,11 +118,20 @@ impl Env<'_> {
         hello: &ResponderHello<'_>,
     ) -> Result<(), DropReason> {
         let repeated = self.with(slot, |entry, shared| {
+            let rx_id = entry.rx_id;
             let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
             if !keying.asked || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
                 return Err(DropReason::Unexpected);
             }
+            if hello.cookie.len() > MAX_COOKIE {
+                return Err(DropReason::OverLimit);
+            }
             keying.asked = false;
+            if !keying.cookie_changed {
+                keying.cookie = hello.cookie.to_vec();
+                let profile = shared.profile.as_ref();
+                keying.packet = keying_packet(profile, keying.path, rx_id, hello.cookie, &keying.component);
+            }
             shared.startup.push_own(shared.now, keying.packet.clone());
             Ok(())
         });

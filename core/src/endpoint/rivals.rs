@@ -15,19 +15,29 @@ use crate::transmit::Path;
 impl Env<'_> {
     /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
     /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
-    /// so. Nor does one that a peer began with a certificate that its keys do not prove, and that anybody can copy.
-    pub(super) fn ends_as_duplicate(&mut self, slot: u32, identity: Identity) -> bool {
+    /// so. If keys do not prove who owns the certificate, which anybody can copy then, one that a peer began does not
+    /// count either, and one that was begun from here counts only if it goes to the same address.
+    pub(super) fn ends_as_duplicate(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
         let is_chosen = |other: &u32| {
             let state = self.table.get(*other).map(|entry| entry.session.state());
             *other != slot && state.is_some_and(|state| state != SessionState::HelloSent)
         };
         let first = |standing| self.table.index.with(identity, standing).find(is_chosen);
         let owned = first(Standing::Proved).filter(|other| self.owner_is_proved(*other));
-        let other = owned.or_else(|| first(Standing::Begun));
+        let is_same = |other: &u32| self.owner_is_proved(*other) || self.is_chosen_at(*other, path.remote);
+        let begun = || self.table.index.with(identity, Standing::Begun).filter(is_chosen).find(is_same);
+        let other = owned.or_else(begun);
         let Some(other) = other.and_then(|other| self.table.get(other)) else { return false };
         let existing = other.session.handle();
         self.session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
         true
+    }
+
+    /// Whether a session that was begun from here has its far end at this address, or keys with it there.
+    fn is_chosen_at(&self, slot: u32, address: SocketAddr) -> bool {
+        let Some(entry) = self.table.get(slot) else { return false };
+        let keying = entry.opening().and_then(|opening| opening.keying.as_ref()).map(|keying| keying.path);
+        entry.session.path().or(keying).is_some_and(|path| path.remote == address)
     }
 
     /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
@@ -52,13 +62,18 @@ impl Env<'_> {
     }
 
     /// A session that a peer began has shown its keys: what is being opened to the same far end is one too many
-    /// (§3.5.1.1.1, step 1).
+    /// (§3.5.1.1.1, step 1). If the keys do not prove who owns the certificate, that is so only if the peer is where this
+    /// end looks for it.
     fn end_duplicates_of(&mut self, slot: u32) {
         let Some(entry) = self.table.get(slot) else { return };
         let (existing, Some(identity)) = (entry.session.handle(), entry.identity) else { return };
         let begun = self.table.index.with(identity, Standing::Begun);
-        let is_opening = |other: &u32| self.table.get(*other).is_some_and(|entry| entry.opening().is_some());
-        let others: Vec<u32> = begun.filter(is_opening).collect();
+        let (owned, address) = (self.owner_is_proved(slot), entry.session.path().map(|path| path.remote));
+        let is_one_too_many = |other: &u32| {
+            let opening = self.table.get(*other).and_then(SessionEntry::opening);
+            opening.is_some_and(|opening| owned || opening.addresses().any(|known| Some(known) == address))
+        };
+        let others: Vec<u32> = begun.filter(is_one_too_many).collect();
         for other in others {
             self.session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
         }
@@ -66,8 +81,9 @@ impl Env<'_> {
 
     /// Whether the keys of a session prove that its far end owns its certificate.
     fn owner_is_proved(&self, slot: u32) -> bool {
-        let certificate = self.table.get(slot).map(|entry| entry.session.far_certificate());
-        certificate.is_some_and(|certificate| self.shared.profile.keys_prove_owner(certificate))
+        let Some(entry) = self.table.get(slot) else { return false };
+        let chosen = entry.opening().and_then(|opening| opening.chosen_certificate());
+        self.shared.profile.keys_prove_owner(chosen.unwrap_or_else(|| entry.session.far_certificate()))
     }
 
     /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came

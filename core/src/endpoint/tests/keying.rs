@@ -70,6 +70,20 @@ fn answers_that_do_not_combine_are_tried_in_limited_number() {
     assert_eq!(pair.nodes[A].endpoint.stats().over_limit, 12);
 }
 
+/// It answers another hello with a cookie of its own, and knows nothing of the first one.
+#[test]
+fn a_far_end_that_restarts_while_it_is_keyed_with_gets_its_new_cookie() {
+    let mut pair = Pair::new(4);
+    pair.lose(Kind::InitiatorKeying);
+    let session = pair.open(A);
+    pair.run_for_millis(2_000);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    pair.restart(B, 77);
+    pair.fate = Box::new(|_| vec![DELAY]);
+    pair.run_for_millis(8_000);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+}
+
 #[test]
 fn keyings_are_repeated_at_growing_intervals() {
     let mut pair = Pair::new(3);

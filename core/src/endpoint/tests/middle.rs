@@ -18,7 +18,7 @@ use crate::event::{Event, OpenFailure};
 use crate::profile::flash::{Builder, Discriminator, FlashProfile, Group, StaticKeys};
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
 use crate::wire::{self, Chunk, ResponderHello};
-use crate::{Endpoint, EndpointConfig, FlowOptions, Instant, SessionHandle, Target, TransmitBuf};
+use crate::{Endpoint, EndpointConfig, FlowOptions, Instant, SessionHandle, SessionState, Target, TransmitBuf};
 
 const DELAY: Duration = Duration::from_millis(25);
 const URI: &[u8] = b"rtmfp://host/";
@@ -70,12 +70,15 @@ fn replace_certificate(datagram: &mut Datagram, certificate: &[u8]) {
     else {
         return;
     };
-    let hello = ResponderHello { certificate, ..hello };
+    datagram.bytes = sealed(id, &ResponderHello { certificate, ..hello });
+}
+
+fn sealed(session_id: u32, hello: &ResponderHello<'_>) -> Vec<u8> {
     let mut queue = StartupQueue::default();
-    queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), id, &hello));
+    queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), session_id, hello));
     let mut buf = TransmitBuf::new(1);
     queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, default_keys().as_mut()).unwrap();
-    datagram.bytes = buf.datagrams().next().unwrap().to_vec();
+    buf.datagrams().next().unwrap().to_vec()
 }
 
 fn with_certificate_replaced(pair: &mut Pair, certificate: &[u8]) {
@@ -275,32 +278,96 @@ fn a_thief_with_a_copied_certificate_takes_no_opening_over() {
     }
 }
 
+const THIEF: usize = 2;
+
+/// A calls B by its URI; a third has a copy of B's certificate.
+fn with_third(seed: u8, responder_is_static: bool) -> Pair {
+    let mut pair = Pair::flash_with(seed, |index, builder| {
+        let builder = builder.groups(&[Group::Modp2048]).accept_ancillary(true);
+        let lasting = index == B && responder_is_static;
+        if lasting { builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut rng(4))) } else { builder }
+    });
+    let stolen = pair.nodes[B].endpoint.profile().certificate().to_vec();
+    let own = build(FlashProfile::builder().groups(&[Group::Modp2048]));
+    let thief = Arc::new(Thief { own, stolen });
+    let endpoint = Endpoint::new(EndpointConfig::default(), thief, Box::new(rng(7)), pair.now).unwrap();
+    pair.add(address(THIEF), endpoint);
+    pair
+}
+
+/// The thief opens a session, and proves with a packet that he has its keys.
+fn thief_calls(pair: &mut Pair) {
+    let name = pair.nodes[A].discriminator.clone();
+    let thief = &mut pair.nodes[THIEF].endpoint;
+    let stolen = thief.open(pair.now, Target::new(name, path_to(A))).unwrap();
+    let flow = thief.session_mut(pair.now, stolen).unwrap().open_flow(FlowOptions::new("f")).unwrap();
+    thief.send_flow_mut(pair.now, flow).unwrap().write("it is me").unwrap();
+    pair.run_for_millis(1_000);
+}
+
+fn is_open_to_b(pair: &Pair, session: SessionHandle) -> bool {
+    let path = pair.nodes[A].endpoint.session(session).and_then(|session| session.path());
+    opened(pair, session) && path.is_some_and(|path| path.remote == address(B))
+}
+
 /// He has opened a session before, under the certificate of the one who is called by name.
 #[test]
 fn a_thief_with_a_copied_certificate_is_not_taken_for_the_one_who_is_called() {
-    const THIEF: usize = 2;
     for responder_is_static in [false, true] {
-        let mut pair = Pair::flash_with(6, |index, builder| {
-            let builder = builder.groups(&[Group::Modp2048]).accept_ancillary(true);
-            let lasting = index == B && responder_is_static;
-            if lasting { builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut rng(4))) } else { builder }
-        });
-        let stolen = pair.nodes[B].endpoint.profile().certificate().to_vec();
-        let own = build(FlashProfile::builder().groups(&[Group::Modp2048]));
-        let thief = Arc::new(Thief { own, stolen });
-        let endpoint = Endpoint::new(EndpointConfig::default(), thief, Box::new(rng(7)), pair.now).unwrap();
-        pair.add(address(THIEF), endpoint);
-        let name = pair.nodes[A].discriminator.clone();
-        let thief = &mut pair.nodes[THIEF].endpoint;
-        let stolen = thief.open(pair.now, Target::new(name, path_to(A))).unwrap();
-        // With a packet he proves that he has the keys of his session.
-        let flow = thief.session_mut(pair.now, stolen).unwrap().open_flow(FlowOptions::new("f")).unwrap();
-        thief.send_flow_mut(pair.now, flow).unwrap().write("it is me").unwrap();
-        pair.run_for_millis(1_000);
+        let mut pair = with_third(6, responder_is_static);
+        thief_calls(&mut pair);
         let session = open_by_uri(&mut pair);
         pair.run_for_millis(5_000);
-        assert!(opened(&pair, session), "{responder_is_static}: {:?}", pair.nodes[A].events);
-        let path = pair.nodes[A].endpoint.session(session).unwrap().path().unwrap();
-        assert_eq!(path.remote, address(B));
+        assert!(is_open_to_b(&pair, session), "{responder_is_static}: {:?}", pair.nodes[A].events);
     }
+}
+
+/// He opens his session while the one who is called by name is keyed with.
+#[test]
+fn a_thief_with_a_copied_certificate_ends_no_opening_to_the_one_who_is_called() {
+    let mut pair = with_third(7, false);
+    pair.fate = Box::new(|datagram| {
+        let is_keying = startup(datagram).is_some_and(|(id, _)| id != 0);
+        if is_keying && datagram.from == address(B) { vec![] } else { vec![DELAY] }
+    });
+    let session = open_by_uri(&mut pair);
+    pair.run_for_millis(200);
+    assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+    thief_calls(&mut pair);
+    assert_eq!(pair.nodes[A].endpoint.stats().sessions_opened, 1, "his");
+    pair.fate = Box::new(|_| vec![DELAY]);
+    pair.run_for_millis(5_000);
+    assert!(is_open_to_b(&pair, session), "{:?}", pair.nodes[A].events);
+}
+
+/// He was called himself before, at his own address, and answered with the certificate of another.
+#[test]
+fn a_thief_who_was_called_is_not_taken_for_the_one_whose_certificate_he_showed() {
+    let mut pair = with_third(8, false);
+    let name = Discriminator::new().ancillary_data(URI).to_bytes();
+    let robbed = pair.nodes[A].endpoint.open(pair.now, Target::new(name, path_to(THIEF))).unwrap();
+    pair.run_for_millis(1_000);
+    assert!(opened(&pair, robbed), "{:?}", pair.nodes[A].events);
+    let session = open_by_uri(&mut pair);
+    pair.run_for_millis(5_000);
+    assert!(is_open_to_b(&pair, session), "{:?}", pair.nodes[A].events);
+}
+
+/// An answer that is of no use comes before the right one, and then the network is slow.
+#[test]
+fn an_answer_that_is_refused_does_not_shorten_the_keying_with_a_good_one() {
+    let mut pair = Pair::flash_with(9, |_, builder| builder.groups(&[Group::Modp2048]).accept_ancillary(true));
+    let weak = build(FlashProfile::builder().accept_ancillary(true).groups(&[Group::Modp1024]));
+    pair.fate = Box::new(|datagram| {
+        let is_keying = startup(datagram).is_some_and(|(id, _)| id != 0);
+        vec![if is_keying { Duration::from_secs(5) } else { DELAY }]
+    });
+    let session = open_by_uri(&mut pair);
+    pair.flush();
+    let (_, hello) = startup(&pair.log[0].1).unwrap();
+    let Some(Ok(Chunk::InitiatorHello(hello))) = startup_chunks(&hello).unwrap().next() else { panic!("no hello") };
+    let answer = ResponderHello { tag_echo: hello.tag, cookie: b"cookie", certificate: weak.certificate() };
+    let _ = pair.deliver(address(B), address(A), sealed(0, &answer));
+    pair.run_for_millis(8_000);
+    assert!(is_open_to_b(&pair, session), "{:?}", pair.nodes[A].events);
 }
