@@ -22,7 +22,8 @@ pub struct EndpointConfig {
     /// they have the keys. A further IIKeying from there is dropped. Default 16, at least 1.
     pub max_sessions_per_address: usize,
     /// How many sessions that peers began may claim one identity, and not show its keys, for as long as a session may be
-    /// idle. Those beyond end after 10 s ([`Unproved`](crate::CloseReason::Unproved)). Default 4.
+    /// idle. Those beyond end after 10 s ([`Unproved`](crate::CloseReason::Unproved)), and so do all that begin while there
+    /// are half as many sessions as [`max_sessions`](Self::max_sessions). Default 4.
     pub max_unproved_per_identity: usize,
     /// The most candidate addresses of one opening session. Default and most 24 (RFC 7016 §3.5.1.1.1).
     pub max_candidates: usize,

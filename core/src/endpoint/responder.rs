@@ -244,7 +244,8 @@ impl Env<'_> {
             return Err(DropReason::OverLimit);
         }
         let most = self.shared.config.max_unproved_per_identity;
-        let is_doubtful = !there.is_empty()
+        let is_doubtful = self.table.len() >= self.shared.config.max_sessions / 2
+            || !there.is_empty()
             || self.table.index.at(path.remote, Standing::Claimed).next().is_some()
             || self.table.index.with(identity, Standing::Proved).next().is_some()
             || self.table.index.with(identity, Standing::Begun).next().is_some()

@@ -52,6 +52,25 @@ fn a_sniffer_beside_the_path_ends_no_session() {
     }
 }
 
+/// Each at an address and with an identity of its own, they held their places for more than a minute.
+#[test]
+fn sessions_without_proof_hold_half_of_all_places_for_seconds_only() {
+    let bob = EndpointConfig { max_sessions: 8, ..EndpointConfig::default() };
+    let mut pair = Pair::named(3, &[("alice", EndpointConfig::default()), ("bob", bob)]);
+    let claim = |pair: &mut Pair, number: u8| {
+        pair.claim(SocketAddr::from(([203, 0, 113, number], 1)), B, &[b'm', number], u32::from(number));
+    };
+    (1..=20).for_each(|number| claim(&mut pair, number));
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 8);
+    pair.run_for_millis(11_000);
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 4);
+    assert_eq!(closed(&pair), [CloseReason::Unproved; 4]);
+    let session = pair.open(A);
+    pair.run_for_millis(30_000);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
+    assert!(works(&mut pair), "its keys are proved");
+}
+
 #[test]
 fn a_sniffer_beside_the_path_keeps_nobody_from_coming_back() {
     // He has his cookies at once.
