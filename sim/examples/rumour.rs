@@ -12,13 +12,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datagram_sim::{InFlight, Key, LinkSpec, LossSpec, NatSpec, NodeId, Ppb, Span, StageSpec, Time, World};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{
     App, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, SendFlowHandle, Target,
 };
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
-use rtmfp_sim::{InFlight, Key, LinkSpec, LossSpec, NatSpec, NodeId, Ppb, Span, StageSpec, Time, World};
 
 type Error = Box<dyn std::error::Error>;
 

@@ -1,26 +1,76 @@
-//! Imports in core go one way: wire ← profile ← flow, congestion ← session ← endpoint ← app, tc.
+//! Imports go one way: in core, in the simulator and its network, and in the drivers.
 //!
-//! The other modules of core (time, handle, params, config, error, event, stats, transmit) may be used by all, and
-//! import none of the layers above `profile`: else they would be a way around.
+//! Core and `sim/net` have named layers. In `sim` and the drivers it is enough that no two top-level modules need each
+//! other, directly or through others.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::source::{Source, rust_files};
 
-/// The layers from the lowest up; modules of one layer may know each other.
-const LAYERS: [&[&str]; 6] =
-    [&["wire"], &["profile"], &["flow", "congestion"], &["session"], &["endpoint"], &["app", "tc"]];
-/// The highest layer that a module outside the layers may import.
-const BASIC_MAY_IMPORT: usize = 1;
-
-fn layer(module: &str) -> Option<usize> {
-    LAYERS.iter().position(|names| names.contains(&module))
+/// The layers of a package.
+struct Package {
+    folder: &'static str,
+    /// From the lowest up. Modules of one layer may know each other.
+    layers: &'static [&'static [&'static str]],
+    /// The highest layer that a module outside the layers may import.
+    others_may_import: usize,
 }
 
-/// The module path of a file of `core/src`, without the crate: `core/src/flow/send.rs` is `["flow", "send"]`.
+/// The modules of core outside its layers (time, handle, params, config, error, event, stats, transmit) may be used by all,
+/// and import none of the layers above `profile`: else they would be a way around.
+const CORE: Package = Package {
+    folder: "core/src/",
+    layers: &[&["wire"], &["profile"], &["flow", "congestion"], &["session"], &["endpoint"], &["app", "tc"]],
+    others_may_import: 1,
+};
+
+/// All modules are in a layer. What lanes and devices share (`engine`) is below both.
+const NET: Package = Package {
+    folder: "sim/net/src/",
+    layers: &[
+        &["time", "ecn", "rng", "id"],
+        &["digest", "route", "wheel", "node", "fault"],
+        &["arena", "counters"],
+        &["trace", "queue", "nat"],
+        &["engine"],
+        &["link"],
+        &["attack", "cross"],
+        &["world"],
+        &["emulator"],
+    ],
+    others_may_import: 0,
+};
+
+/// Packages in which no top-level modules may need each other.
+const WITHOUT_CYCLES: [&str; 6] =
+    ["sim/net/src/", "sim/src/", "drivers/std/src/", "drivers/smol/src/", "drivers/cli/src/", "drivers/bench/src/"];
+
+/// Imports that are left out of account, with the reason.
+const EXCEPTIONS: [(&str, &str, &str, &str); 2] = [
+    ("drivers/std/src/", "incoming", "pump", "it counts in the pump's statistics, which stand with the pump"),
+    (
+        "drivers/std/src/",
+        "socket",
+        "outgoing",
+        "a socket holds its unsent flight, whose file has that part of `Socket`",
+    ),
+];
+
+impl Package {
+    fn layer(&self, module: &str) -> Option<usize> {
+        self.layers.iter().position(|names| names.contains(&module))
+    }
+}
+
+/// The module path of a file, without the crate: `core/src/flow/send.rs` is `["flow", "send"]`.
 fn module_path(file: &str) -> Vec<&str> {
-    let inside = file.trim_start_matches("core/src/").trim_end_matches(".rs");
+    let inside = file.split_once("/src/").map_or(file, |(_, inside)| inside).trim_end_matches(".rs");
     inside.split('/').filter(|part| *part != "mod").collect()
+}
+
+/// Tests of a lower layer may build whole worlds of the upper ones.
+fn is_test_file(file: &Source) -> bool {
+    file.path.ends_with("/tests.rs") || file.path.contains("/tests/")
 }
 
 /// Names that `lib.rs` re-exports, each with the module it comes from.
@@ -65,7 +115,7 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
     parts.flat_map(expand).map(|rest| prefix.iter().cloned().chain(rest).collect()).collect()
 }
 
-/// The top-level modules of core that a file names, be it in a `use` or in the middle of code.
+/// The top-level modules of its package that a file names, be it in a `use` or in the middle of code.
 fn imports(file: &Source) -> Vec<String> {
     let mut found = Vec::new();
     for (at, _) in file.code.match_indices("crate::") {
@@ -94,7 +144,7 @@ fn imports(file: &Source) -> Vec<String> {
             climbed += 1;
         }
         if climbed >= depth {
-            found.extend(first_name(rest).filter(|name| layer(name).is_some()));
+            found.extend(first_name(rest));
         }
     }
     found
@@ -105,39 +155,118 @@ fn first_name(path: &str) -> Option<String> {
     (!name.is_empty()).then_some(name)
 }
 
+/// The top-level module of a file; none for the root of a library or program.
+fn own_module(file: &Source) -> Option<&str> {
+    module_path(&file.path).first().copied().filter(|name| !matches!(*name, "lib" | "main"))
+}
+
+/// The modules that a file imports, where a name that `lib.rs` re-exports stands for its module.
+fn imported(file: &Source, reexports: &[(String, String)]) -> BTreeSet<String> {
+    let origin = |name: String| {
+        let known = reexports.iter().find(|(exported, _)| *exported == name);
+        known.map_or(name, |(_, module)| module.clone())
+    };
+    imports(file).into_iter().map(origin).collect()
+}
+
 /// A line for each import of `file` that runs up.
-fn violations(file: &Source, reexports: &[(String, String)]) -> Vec<String> {
-    let path = module_path(&file.path);
-    let Some(own) = path.first().filter(|name| **name != "lib") else { return Vec::new() };
-    let allowed = layer(own).unwrap_or(BASIC_MAY_IMPORT);
-    let found: BTreeSet<String> = imports(file)
-        .into_iter()
-        .map(|name| {
-            let origin = reexports.iter().find(|(exported, _)| *exported == name).map(|(_, module)| module.clone());
-            origin.unwrap_or(name)
-        })
-        .filter(|module| layer(module).is_some_and(|theirs| theirs > allowed))
-        .collect();
-    found.iter().map(|module| format!("{} imports `{module}`, which is above `{own}`", file.path)).collect()
+fn violations(package: &Package, file: &Source, reexports: &[(String, String)]) -> Vec<String> {
+    let Some(own) = own_module(file) else { return Vec::new() };
+    let allowed = package.layer(own).unwrap_or(package.others_may_import);
+    let above = |module: &String| package.layer(module).is_some_and(|theirs| theirs > allowed);
+    let found = imported(file, reexports).into_iter().filter(above);
+    found.map(|module| format!("{} imports `{module}`, which is above `{own}`", file.path)).collect()
+}
+
+/// Which top-level modules each top-level module imports.
+type Graph = BTreeMap<String, BTreeSet<String>>;
+
+fn graph(files: &[Source], reexports: &[(String, String)]) -> Graph {
+    let modules: BTreeSet<&str> = files.iter().filter_map(own_module).collect();
+    let mut graph = Graph::new();
+    for file in files.iter().filter(|file| !is_test_file(file)) {
+        let Some(own) = own_module(file) else { continue };
+        let others =
+            imported(file, reexports).into_iter().filter(|name| name != own && modules.contains(name.as_str()));
+        graph.entry(own.to_owned()).or_default().extend(others);
+    }
+    graph
+}
+
+/// The modules that need themselves through others.
+fn cyclic(graph: &Graph) -> Vec<&String> {
+    let needs_itself = |start: &&String| {
+        let (mut pending, mut seen) = (vec![*start], BTreeSet::new());
+        while let Some(module) = pending.pop() {
+            let others = graph.get(module).into_iter().flatten();
+            pending.extend(others.filter(|other| seen.insert(*other)));
+        }
+        seen.contains(*start)
+    };
+    graph.keys().filter(needs_itself).collect()
+}
+
+/// The files of a package with what its `lib.rs` re-exports.
+fn package(folder: &str) -> (Vec<Source>, Vec<(String, String)>) {
+    let files = rust_files(folder.trim_end_matches('/'));
+    let root = |file: &&Source| ["lib.rs", "main.rs"].iter().any(|root| file.path == format!("{folder}{root}"));
+    let names = reexports(&files.iter().find(root).expect("the package has a root").code);
+    (files, names)
 }
 
 #[test]
 fn no_import_runs_up_the_house() {
-    let files = rust_files("core/src");
-    let lib = files.iter().find(|file| file.path == "core/src/lib.rs").expect("core has a lib.rs");
-    let names = reexports(&lib.code);
-    assert!(names.contains(&("Endpoint".to_owned(), "endpoint".to_owned())), "re-exports were not read: {names:?}");
-    let found: Vec<String> = files.iter().flat_map(|file| violations(file, &names)).collect();
-    assert!(found.is_empty(), "imports go wire <- profile <- flow, congestion <- session <- endpoint:\n{found:#?}");
+    for layered in [&CORE, &NET] {
+        let (files, names) = package(layered.folder);
+        let known = if layered.folder == CORE.folder { ("Endpoint", "endpoint") } else { ("World", "world") };
+        assert!(names.contains(&(known.0.to_owned(), known.1.to_owned())), "re-exports were not read: {names:?}");
+        // Core's tests keep to the layers too; those of `sim/net` build worlds.
+        let read = files.iter().filter(|file| layered.folder == CORE.folder || !is_test_file(file));
+        let found: Vec<String> = read.flat_map(|file| violations(layered, file, &names)).collect();
+        assert!(found.is_empty(), "imports go from the last of these to the first, {:?}:\n{found:#?}", layered.layers);
+    }
 }
 
 #[test]
-fn every_layer_that_exists_is_a_module_of_core() {
-    let files = rust_files("core/src");
-    for name in ["wire", "profile", "flow", "congestion", "session", "endpoint"] {
-        let exists = files.iter().any(|file| module_path(&file.path).first() == Some(&name));
-        assert!(exists, "core has no module `{name}`: the layers here are out of date");
+fn no_modules_need_each_other() {
+    for folder in WITHOUT_CYCLES {
+        let (files, names) = package(folder);
+        let mut graph = graph(&files, &names);
+        for (_, from, to, why) in EXCEPTIONS.iter().filter(|(of, ..)| *of == folder) {
+            let there = graph.get_mut(*from).is_some_and(|others| others.remove(*to));
+            assert!(there, "{folder}: `{from}` does not import `{to}` any more ({why}): take the exception out");
+        }
+        assert!(cyclic(&graph).is_empty(), "{folder}: these need each other: {:?}\n{graph:#?}", cyclic(&graph));
     }
+}
+
+#[test]
+fn every_layer_that_exists_is_a_module() {
+    let exists = |files: &[Source], name: &str| files.iter().any(|file| own_module(file) == Some(name));
+    let (core, _) = package(CORE.folder);
+    for name in ["wire", "profile", "flow", "congestion", "session", "endpoint"] {
+        assert!(exists(&core, name), "core has no module `{name}`: the layers here are out of date");
+    }
+    let (net, _) = package(NET.folder);
+    for name in NET.layers.iter().flat_map(|names| names.iter()) {
+        assert!(exists(&net, name), "sim/net has no module `{name}`: the layers here are out of date");
+    }
+    for own in net.iter().filter_map(own_module) {
+        assert!(NET.layer(own).is_some(), "the module `{own}` of sim/net is in no layer");
+    }
+}
+
+/// What an author of another protocol reads must not need RTMFP to be understood.
+#[test]
+fn the_network_knows_no_rtmfp() {
+    let files = rust_files("sim/net");
+    let about =
+        |file: &&Source| file.text.to_lowercase().contains("rtmfp_") || file.code.to_lowercase().contains("rtmfp");
+    let found: Vec<&str> = files.iter().filter(about).map(|file| file.path.as_str()).collect();
+    assert!(found.is_empty(), "these name RTMFP: {found:?}");
+    let manifest =
+        std::fs::read_to_string(crate::source::root().join("sim/net/Cargo.toml")).expect("it has a manifest");
+    assert!(!manifest.contains("rtmfp"), "sim/net must not depend on a package of ours");
 }
 
 #[test]
@@ -155,8 +284,12 @@ fn an_arrow_that_runs_back_is_found() {
         ("core/src/event.rs", "use crate::session::Role;"),
     ];
     for (path, text) in bad {
-        assert_eq!(violations(&Source::new(path, text), &names).len(), 1, "not found: {path}: {text}");
+        assert_eq!(violations(&CORE, &Source::new(path, text), &names).len(), 1, "not found: {path}: {text}");
     }
+    // Lanes and devices share the engine, and a link knows no world.
+    let file = |text: &str| Source::new("sim/net/src/link/mod.rs", text);
+    assert_eq!(violations(&NET, &file("use crate::world::{Core, Event};"), &[]).len(), 1);
+    assert_eq!(violations(&NET, &file("use crate::engine::{Core, Event};"), &[]), [""; 0]);
     let good = [
         ("core/src/session/state.rs", "use crate::flow::Message; use crate::{wire::Chunk, Instant};"),
         ("core/src/flow/send.rs", "use crate::congestion::Controller; use super::recv::RecvFlow;"),
@@ -166,7 +299,26 @@ fn an_arrow_that_runs_back_is_found() {
         ("core/src/event.rs", "use crate::handle::SessionHandle;"),
     ];
     for (path, text) in good {
-        let found = violations(&Source::new(path, text), &names);
+        let found = violations(&CORE, &Source::new(path, text), &names);
         assert!(found.is_empty(), "wrongly found: {found:?}");
     }
+}
+
+#[test]
+fn a_cycle_is_found() {
+    let files = |third: &str| {
+        let file = |name: &str, text: &str| Source::new(&format!("sim/src/{name}"), text);
+        [
+            file("lib.rs", "pub use run::run; mod run;"),
+            file("run/mod.rs", "use crate::{scenario::{Action, At}, rtmfp};"),
+            file("run/tests.rs", "use crate::report::html;"),
+            file("scenario.rs", "fn f() -> crate::rtmfp::X {}"),
+            file("rtmfp.rs", third),
+            file("report.rs", "use crate::run::Run;"),
+        ]
+    };
+    let names = [("run".to_owned(), "run".to_owned())];
+    assert!(cyclic(&graph(&files("use crate::time::Time;"), &names)).is_empty());
+    assert_eq!(cyclic(&graph(&files("use crate::scenario::At;"), &names)), ["rtmfp", "scenario"]);
+    assert_eq!(cyclic(&graph(&files("use super::run;"), &names)), ["rtmfp", "run", "scenario"]);
 }

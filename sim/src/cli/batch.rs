@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use datagram_sim::TRACE_VERSION;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use rtmfp_sim::TRACE_VERSION;
 use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, folded, run as run_one};
 use rtmfp_sim::scenario::{Scenario, builtins, missing, seeds, units};
 

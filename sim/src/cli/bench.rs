@@ -2,11 +2,11 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
-use rtmfp_sim::run::{Crypto, RunOptions, run};
-use rtmfp_sim::scenario::Scenario;
-use rtmfp_sim::{
+use datagram_sim::{
     LinkSpec, LossSpec, Node, Ppb, QueueSpec, Rate, RateSpec, RxMeta, Span, StageSpec, Stream, Time, Tx, World,
 };
+use rtmfp_sim::run::{Crypto, RunOptions, run};
+use rtmfp_sim::scenario::Scenario;
 
 use super::batch::began;
 use super::say::say;

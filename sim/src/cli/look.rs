@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use rtmfp_sim::TRACE_VERSION;
+use datagram_sim::TRACE_VERSION;
 use rtmfp_sim::record::{Layer, capture, csv, json_lines};
 use rtmfp_sim::report::{html, ladder_text};
 use rtmfp_sim::run::{Outcome, RunOptions, folded, run};

@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use datagram_sim::{Direction, LinkEmulator, LinkSpec, Time};
 use rtmfp_sim::scenario::{Action, At, Lane, Link, Scenario, units};
-use rtmfp_sim::{Direction, LinkSpec, Passage, Time};
 
 use super::batch::began;
 use super::say::say;
@@ -58,7 +58,7 @@ enum Step {
 
 struct Proxy {
     began: Instant,
-    passage: Passage,
+    emulator: LinkEmulator,
     listen: UdpSocket,
     to: SocketAddr,
     clients: Vec<Client>,
@@ -144,12 +144,12 @@ impl Proxy {
         match came {
             Came::Client(from, bytes) => {
                 let number = self.client(from)?;
-                self.passage.enter(Direction::Forward, number, bytes);
+                self.emulator.enter(Direction::Forward, number, bytes);
             }
             Came::Server(number, generation, bytes) => {
                 // What still comes out of a socket that was given up is lost.
                 if self.clients.iter().any(|client| client.number == number && client.generation == generation) {
-                    self.passage.enter(Direction::Backward, number, bytes);
+                    self.emulator.enter(Direction::Backward, number, bytes);
                 }
             }
         }
@@ -159,10 +159,10 @@ impl Proxy {
     /// Everything that is due: events of the scenario, then datagrams.
     fn due(&mut self) -> Result<(), String> {
         let now = self.now();
-        self.passage.run_until(now).map_err(|error| error.to_string())?;
+        self.emulator.run_until(now).map_err(|error| error.to_string())?;
         while self.steps.first().is_some_and(|(at, _)| *at <= now) {
             match self.steps.remove(0).1 {
-                Step::Up(up) => self.passage.set_up(up),
+                Step::Up(up) => self.emulator.set_up(up),
                 Step::Rebind => self.rebind()?,
                 Step::Change(spec, directions) => {
                     for direction in directions {
@@ -170,18 +170,18 @@ impl Proxy {
                             Direction::Forward => &spec.forward,
                             Direction::Backward => &spec.backward,
                         };
-                        self.passage.set_stages(direction, stages);
+                        self.emulator.set_stages(direction, stages);
                     }
                 }
             }
         }
         // An error of a socket here is a datagram lost, as on any network.
-        while let Some((number, bytes)) = self.passage.take(Direction::Forward) {
+        while let Some((number, bytes)) = self.emulator.take(Direction::Forward) {
             if let Some(client) = self.clients.iter().find(|client| client.number == number) {
                 let _lost = client.socket.send(&bytes);
             }
         }
-        while let Some((number, bytes)) = self.passage.take(Direction::Backward) {
+        while let Some((number, bytes)) = self.emulator.take(Direction::Backward) {
             if let Some(client) = self.clients.iter().find(|client| client.number == number) {
                 let _lost = self.listen.send_to(&bytes, client.address);
             }
@@ -197,12 +197,12 @@ impl Proxy {
                 break;
             }
             let steps = self.steps.first().map(|(at, _)| *at);
-            let next = [self.passage.next_event(), steps, end].into_iter().flatten().min();
+            let next = [self.emulator.next_event(), steps, end].into_iter().flatten().min();
             let wait = next.map_or(LOOK, |next| Duration::from_nanos(next.0.saturating_sub(now.0)).min(LOOK));
             match came.recv_timeout(wait) {
                 Ok(first) => {
                     // The world's time is that of the datagram's coming.
-                    self.passage.run_until(self.now()).map_err(|error| error.to_string())?;
+                    self.emulator.run_until(self.now()).map_err(|error| error.to_string())?;
                     self.enter(first)?;
                 }
                 Err(RecvTimeoutError::Timeout) => {}
@@ -280,7 +280,7 @@ fn make(arguments: &ProxyArguments) -> Result<(Proxy, Receiver<Came>), String> {
     read(&listen, wanted.clone(), sender.clone(), Came::Client)?;
     let proxy = Proxy {
         began: began(),
-        passage: Passage::new(arguments.seed, &link.spec()?),
+        emulator: LinkEmulator::new(arguments.seed, &link.spec()?),
         listen,
         to: arguments.to,
         clients: Vec::new(),

@@ -1,6 +1,6 @@
 //! Commands about single runs: is it the same again, and where do two differ?
 
-use rtmfp_sim::first_difference;
+use datagram_sim::first_difference;
 use rtmfp_sim::run::{Failure, Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
@@ -89,7 +89,7 @@ type Side<'a> = (&'a Scenario, &'a RunOptions, &'a Outcome);
 /// Runs both again, keeping as text what is between the last checkpoint that agrees and the first that does not.
 fn difference(a: Side<'_>, b: Side<'_>) -> Result<(), String> {
     let shorter = a.2.records.min(b.2.records);
-    let tail = shorter / rtmfp_sim::CHECKPOINT_EVERY * rtmfp_sim::CHECKPOINT_EVERY;
+    let tail = shorter / datagram_sim::CHECKPOINT_EVERY * datagram_sim::CHECKPOINT_EVERY;
     let (from, to) = first_difference(&a.2.checkpoints, &b.2.checkpoints).unwrap_or((tail, shorter + AROUND));
     let window = Some((from.saturating_sub(AROUND), to + AROUND));
     let lines = |side: Side<'_>| -> Result<Vec<String>, String> {

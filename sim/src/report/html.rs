@@ -3,6 +3,8 @@
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
 
+use datagram_sim::Time;
+
 use super::axis::Axis;
 use super::ladder::ladder_svg;
 use super::palette::Palette;
@@ -10,7 +12,6 @@ use super::plot::{Chart, Line, escape};
 use super::series::{active, distribution, extent, gauges, losses, queues, seconds, sojourn, throughput};
 use crate::run::{Failure, Outcome, folded};
 use crate::scenario::Scenario;
-use crate::time::Time;
 
 /// The packets that the ladder shows.
 const LADDER: usize = 40;

@@ -3,26 +3,27 @@
 use core::fmt::Write as _;
 use std::collections::BTreeMap;
 
+use datagram_sim::RecordKind;
+
 use super::palette::Palette;
 use super::plot::escape;
 use crate::record::chunk_names;
 use crate::run::{Outcome, Seen};
-use crate::trace::What;
 
 /// A packet from one device to another, or lost on its way.
 struct Rung<'a> {
     sent: &'a Seen,
     from: usize,
     /// Where and when it came in; none if it was lost.
-    to: Option<(usize, crate::Time)>,
+    to: Option<(usize, datagram_sim::Time)>,
     label: String,
 }
 
 /// Devices that send or get packets, and the first packets between them.
 fn rungs(outcome: &Outcome, most: usize) -> (Vec<String>, Vec<Rung<'_>>) {
     let mut columns: Vec<u32> = Vec::new();
-    let nodes = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == What::Sent);
-    let ends = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == What::Delivered);
+    let nodes = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Sent);
+    let ends = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Delivered);
     for seen in nodes.chain(ends) {
         if !columns.contains(&seen.place) && columns.len() < 8 {
             columns.push(seen.place);
@@ -30,11 +31,11 @@ fn rungs(outcome: &Outcome, most: usize) -> (Vec<String>, Vec<Rung<'_>>) {
     }
     columns.sort_by_key(|number| outcome.names.devices.get(number).cloned());
     let column = |place: u32| columns.iter().position(|known| *known == place);
-    let mut arrivals: BTreeMap<u64, (u32, crate::Time)> = BTreeMap::new();
-    for seen in outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == What::Delivered) {
+    let mut arrivals: BTreeMap<u64, (u32, datagram_sim::Time)> = BTreeMap::new();
+    for seen in outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Delivered) {
         arrivals.entry(seen.uid).or_insert((seen.place, seen.time));
     }
-    let sent = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == What::Sent);
+    let sent = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Sent);
     let rungs = sent.take(most).filter_map(|seen| {
         let to = arrivals.get(&seen.uid).and_then(|&(place, time)| column(place).map(|column| (column, time)));
         let label = chunk_names(&outcome.plaintexts, &seen.bytes);
@@ -125,7 +126,7 @@ type Rows = BTreeMap<(u64, bool), f64>;
 
 impl Layout {
     fn rows(&self, out: &mut String, rungs: &[Rung<'_>]) -> (Rows, f64) {
-        let mut moments: Vec<(crate::Time, u64, bool)> = Vec::new();
+        let mut moments: Vec<(datagram_sim::Time, u64, bool)> = Vec::new();
         for rung in rungs {
             moments.push((rung.sent.time, rung.sent.uid, false));
             moments.extend(rung.to.map(|(_, at)| (at, rung.sent.uid, true)));

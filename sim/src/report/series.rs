@@ -1,10 +1,11 @@
 //! What charts show of a run.
 
+use datagram_sim::{Span, Time};
+
 use super::palette::Palette;
 use super::plot::{Line, Look};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
-use crate::time::{Span, Time};
 
 /// Of so many nodes without a colour lines are drawn, with so few points each.
 const OTHERS: usize = 60;

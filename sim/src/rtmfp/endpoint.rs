@@ -3,13 +3,12 @@
 use core::ops::Range;
 use std::collections::BTreeMap;
 
+use datagram_sim::{Ecn, NetChange, Node, RxMeta, Sink, Span, Time, Tx};
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
 use super::conduct::{Conduct, WATCHED, Watched, watched};
 use super::witness::Witness;
 use super::yielding::Yielding;
-use crate::node::{Ecn, NetChange, Node, RxMeta, Sink, Tx};
-use crate::time::{Span, Time};
 
 /// An endpoint with its application, as a host's node. Interface `n` of the host is interface `n` of the endpoint.
 #[derive(Debug)]
@@ -109,7 +108,7 @@ impl<A: App + 'static> EndpointNode<A> {
         &self.app
     }
 
-    /// Does something with the application and the endpoint from outside; use with [`World::with_node`](crate::World::with_node).
+    /// Does something with the application and the endpoint from outside; use with [`World::with_node`](datagram_sim::World::with_node).
     pub fn act<R>(&mut self, now: Time, act: impl FnOnce(&mut A, &mut Endpoint, Instant) -> R) -> R {
         let now = instant(now);
         let result = act(&mut self.app, &mut self.endpoint, now);

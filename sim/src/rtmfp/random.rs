@@ -2,9 +2,8 @@
 
 use core::convert::Infallible;
 
+use datagram_sim::{Key, Stream};
 use rtmfp_core::rand_core::{TryCryptoRng, TryRng};
-
-use crate::rng::{Key, Stream};
 
 /// A generator for an endpoint in a world. It calls itself cryptographic so that the core takes it; it is not, and is
 /// for simulation alone.

@@ -5,13 +5,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use datagram_sim::{Span, Time};
 use rtmfp_core::wire::{AckBitmap, AckRanges, Chunk, PacketHeader};
 
 use super::sent::{Fragment, SentFlows};
 use super::tap::Tap;
 use super::witness::{Held, Witness};
 use super::yielding::LATELY;
-use crate::time::{Span, Time};
 
 /// Data packets that may follow an acknowledgement (RFC 7016 §3.5.2.3).
 const BURST: u32 = 6;

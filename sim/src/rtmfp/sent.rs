@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use datagram_sim::Time;
 use rtmfp_core::wire::option::USER_METADATA;
 use rtmfp_core::wire::{FragmentControl, NextUserData, Options, RawOption, UserData};
-
-use crate::time::Time;
 
 /// A fragment, of either kind of chunk.
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +119,7 @@ fn named_work(options: Option<&[u8]>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::Span;
+    use datagram_sim::Span;
 
     const METADATA: [u8; 10] = [9, USER_METADATA as u8, 0, 0, 0, 7, 0, 0, 0, 0];
 

@@ -1,9 +1,9 @@
 //! A peer that breaks the rules: packets that are spoiled before they are encrypted, so that they open.
 
+use datagram_sim::{Key, Stream};
 use rtmfp_core::profile::SessionKeys;
 
 use super::tap::{Tap, Tapper};
-use crate::rng::{Key, Stream};
 
 /// Spoils some of what a node's sessions send.
 #[derive(Debug)]

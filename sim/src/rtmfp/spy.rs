@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
+use datagram_sim::digest;
 use rtmfp_core::profile::SessionKeys;
 
 use super::tap::{Tap, Tapper};
-use crate::trace::digest;
 
 /// The plain packets of everything sealed so far, by the digest of the encrypted packet.
 #[derive(Clone, Debug, Default)]

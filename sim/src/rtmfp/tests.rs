@@ -2,13 +2,12 @@
 
 use std::sync::Arc;
 
+use datagram_sim::{Key, Span, Time};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::wire::{AckRanges, FragmentControl, Mode, PacketHeader, PacketWriter, Ping, UserData};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant};
 
 use super::{Referee, SimRandom, Tap, Tapper, ToyProfile, Witness};
-use crate::rng::Key;
-use crate::time::{Span, Time};
 
 /// An endpoint that nothing has happened to.
 #[expect(clippy::unwrap_used, reason = "a helper of tests; what is wrong ends the test")]

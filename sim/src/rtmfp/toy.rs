@@ -5,14 +5,13 @@
 
 use core::ops::Range;
 
+use datagram_sim::rng::fold;
+use datagram_sim::{Key, digest};
 use rtmfp_core::error::DropReason;
 use rtmfp_core::profile::{
     CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
 };
 use rtmfp_core::rand_core::CryptoRng;
-
-use crate::rng::{Key, fold};
-use crate::trace::digest;
 
 /// A certificate is as long as one of RFC 7425 §4.3 with a key of 1,024 bits would be.
 const CERTIFICATE: usize = 132;

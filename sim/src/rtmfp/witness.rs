@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use datagram_sim::Time;
 use rtmfp_core::profile::SessionKeys;
 use rtmfp_core::wire::{Chunk, PacketHeader};
 
 use super::referee::{EndWatch, Referee};
 use super::tap::{Tap, Tapper};
-use crate::time::Time;
 
 /// Sees the packets of a node in plain, and knows the node's clock.
 #[derive(Clone, Debug)]

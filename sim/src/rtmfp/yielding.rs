@@ -1,6 +1,6 @@
 //! Whether a sender makes way for time critical data (RFC 7016 §3.5.2.1).
 
-use crate::time::{Span, Time};
+use datagram_sim::{Span, Time};
 
 /// How long a notification has effect.
 pub(super) const LATELY: Span = Span::millis(800);

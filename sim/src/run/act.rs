@@ -1,14 +1,12 @@
 //! Lets a scenario's events happen.
 
+use datagram_sim::{Direction, InFlight as EngineInFlight, NodeId, Span, StageSpec, Time};
 use rtmfp_core::{CloseMode, Instant};
 
 use super::worker::Worker;
 use super::{Run, make_node};
-use crate::link::{Direction, StageSpec};
 use crate::rtmfp::EndpointNode;
 use crate::scenario::{Action, InFlight};
-use crate::time::{Span, Time};
-use crate::world::{InFlight as EngineInFlight, NodeId};
 
 /// How long a host still hears an address that it gave up with packets on the way.
 const LATE: Span = Span::secs(1);
@@ -64,7 +62,7 @@ impl Run<'_> {
         }
     }
 
-    fn on_host(&mut self, node: &str, act: impl FnOnce(&mut crate::World, NodeId)) {
+    fn on_host(&mut self, node: &str, act: impl FnOnce(&mut datagram_sim::World, NodeId)) {
         if let Some(&id) = self.map.nodes.get(node) {
             act(&mut self.world, id);
         }

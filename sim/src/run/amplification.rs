@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
+use datagram_sim::Time;
 use rtmfp_core::profile::{CryptoProfile, SessionKeys};
 use rtmfp_core::wire::{Chunk, PacketHeader, session_id};
-
-use crate::time::Time;
 
 /// What may be sent for a byte that came.
 const TIMES: u64 = 3;

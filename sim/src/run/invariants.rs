@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use datagram_sim::{Span, Time};
 use rtmfp_core::{Endpoint, SessionConfig, SessionHandle, SessionState};
 
 use super::ledger::Ledger;
@@ -9,7 +10,6 @@ use super::watch::Watched;
 use super::worker::Worker;
 use super::{Run, configuration};
 use crate::rtmfp::EndpointNode;
-use crate::time::{Span, Time};
 
 /// How long nothing may arrive in a whole network while something waits to.
 const STILL: Span = Span::secs(30);

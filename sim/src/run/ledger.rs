@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use datagram_sim::{Span, Time};
+
 use crate::scenario::{Work, WorkKind};
-use crate::time::{Span, Time};
 
 /// A message that arrived.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -228,7 +229,7 @@ impl Account {
         let bytes: u64 = self.deliveries.iter().map(|delivery| delivery.len).sum();
         let end = self.deliveries.last().map_or(Time::ZERO, |delivery| delivery.read);
         let span = end.since(Time(self.work.start.0.0));
-        if span == Span::ZERO { 0 } else { crate::time::mul_div(bytes.saturating_mul(8), 1_000_000_000, span.0) }
+        if span == Span::ZERO { 0 } else { datagram_sim::time::mul_div(bytes.saturating_mul(8), 1_000_000_000, span.0) }
     }
 
     /// Whether it is a transfer whose rate counts.

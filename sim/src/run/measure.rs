@@ -3,17 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use datagram_sim::cross::{PACKET, Receiver};
+use datagram_sim::time::mul_div;
+use datagram_sim::{Direction, RateSpec, Span, StageSpec, Time};
+
 use super::ledger::{Account, Books, Pairing};
 use super::verdict::Verdict;
 use super::watch::{LaneBook, Watched};
 use super::worker::Worker;
 use super::{Names, Run};
-use crate::cross::{PACKET, Receiver};
-use crate::link::{Direction, RateSpec, StageSpec};
 use crate::rtmfp::EndpointNode;
 use crate::scenario::units::ONE;
 use crate::scenario::{Expect, Link, Scenario, Subject, Work};
-use crate::time::{Span, Time, mul_div};
 
 fn count(n: u64) -> i128 {
     i128::from(n) * ONE
@@ -84,10 +85,10 @@ impl Run<'_> {
         }
         for (name, hops) in &self.map.hops {
             for hop in hops {
-                names.links.entry(hop.0).or_insert_with(|| self.world.link_name(*hop).to_owned());
+                names.links.entry(hop.number()).or_insert_with(|| self.world.link_name(*hop).to_owned());
             }
             if let Some(main) = self.map.links.get(name) {
-                names.stages.insert(name.clone(), main.0);
+                names.stages.insert(name.clone(), main.number());
             }
         }
         names
@@ -178,7 +179,7 @@ impl Run<'_> {
             _ => (Direction::Backward, spec.backward),
         };
         let empty = LaneBook::default();
-        let book = watched.lanes.get(&(id.0 * 2 + direction as u32)).unwrap_or(&empty);
+        let book = watched.lanes.get(&(id.lane(direction))).unwrap_or(&empty);
         let delay = crate::scenario::lane::constant_delay(&stages);
         let mut waits: Vec<Span> = book.transit.iter().map(|(_, transit)| transit.saturating_sub(delay)).collect();
         waits.sort_unstable();

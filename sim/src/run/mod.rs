@@ -18,6 +18,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use datagram_sim::{Checkpoint, Config, ExplicitFault, Key, Mode, Node, RunError, Span, Time, World};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
@@ -29,14 +30,8 @@ pub use watch::{LaneBook, Seen, Watched};
 
 use amplification::Amplification;
 
-use crate::fault::{ExplicitFault, Mode};
-use crate::node::Node;
-use crate::rng::Key;
 use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
 use crate::scenario::{Action, Link, Scenario, ScenarioError, missing};
-use crate::time::{Span, Time};
-use crate::trace::Checkpoint;
-use crate::world::{Config, RunError, World};
 use worker::{Directory, Peer, Worker};
 
 use crate::scenario::build::{Map, PORT};

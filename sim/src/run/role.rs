@@ -1,17 +1,15 @@
 //! Makes the hosts of a world that run no endpoint.
 
+use datagram_sim::attack::{Flooder, Payload, Spoofer};
+use datagram_sim::cross::{Cbr, PACKET, Receiver, Sender, ShortFlows};
+use datagram_sim::{Key, Node, Stream, Time};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, Target, TransmitBuf};
 
 use super::{Crypto, Players, RunOptions, new_profile};
-use crate::attack::{Flooder, Payload, Spoofer};
-use crate::cross::{Cbr, PACKET, Receiver, Sender, ShortFlows};
-use crate::node::Node;
-use crate::rng::{Key, Stream};
 use crate::rtmfp::SimRandom;
 use crate::scenario::build::{Map, PORT};
 use crate::scenario::{Forgery, Role, Scenario, ScenarioError};
-use crate::time::Time;
 
 /// The port that cross traffic and forged sources begin with.
 const FIRST_PORT: u16 = 5_000;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use datagram_sim::{Direction, Sink, Time};
+
 use super::{Run, SeriesKey};
-use crate::Direction;
-use crate::node::Sink;
-use crate::time::Time;
 
 /// Of so many nodes, NATs and links what they show is kept: more is no use to anybody, and takes memory.
 const SHOWN: usize = 64;

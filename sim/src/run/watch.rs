@@ -5,13 +5,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use datagram_sim::{DropCause, Ecn, Observer, Record, RecordKind, Span, Time};
+
 use super::amplification::Amplification;
 use super::ledger::Ledger;
-use crate::fault::Why;
-use crate::node::Ecn;
 use crate::rtmfp::Referee;
-use crate::time::{Span, Time};
-use crate::trace::{Observer, Record, What};
 
 /// What one direction of a link saw.
 #[derive(Clone, Debug, Default)]
@@ -29,7 +27,7 @@ pub struct LaneBook {
     /// Time on the lane of each packet that arrived, and when it did.
     pub transit: Vec<(Time, Span)>,
     /// When packets were lost, and why.
-    pub losses: Vec<(Time, Why)>,
+    pub losses: Vec<(Time, DropCause)>,
 }
 
 /// A packet that a node sent or got, for captures and ladders.
@@ -38,7 +36,7 @@ pub struct Seen {
     /// World time.
     pub time: Time,
     /// What happened to it: sent, delivered, or lost.
-    pub what: What,
+    pub what: RecordKind,
     /// Device, or twice the link plus direction.
     pub place: u32,
     /// Whether `place` is a link.
@@ -103,29 +101,29 @@ impl Observer for Watch {
         if record.on_link {
             let lane = watched.lanes.entry(record.place).or_default();
             match record.what {
-                What::Entered => {
+                RecordKind::Entered => {
                     if lane.entered == 0 {
                         lane.span.0 = record.time;
                     }
                     lane.entered += 1;
                     lane.largest = lane.largest.max(packet.wire_len);
                 }
-                What::Arrived => {
+                RecordKind::Arrived => {
                     lane.arrived_bytes += u64::from(packet.wire_len);
                     lane.span.1 = record.time;
                     lane.transit.push((record.time, record.time.since(packet.entered)));
                 }
-                What::Dropped(why) => {
+                RecordKind::Dropped(why) => {
                     lane.dropped += 1;
                     lane.losses.push((record.time, why));
                 }
                 _ => {}
             }
         }
-        if record.what == What::Delivered {
+        if record.what == RecordKind::Delivered {
             self.amplification.got(record.time, record.place, packet.src, bytes);
         }
-        if record.what == What::Sent {
+        if record.what == RecordKind::Sent {
             // There are other limits on what goes where an introducer says.
             let fault = self.amplification.sent(record.time, record.place, packet.dst, bytes);
             if let Some(fault) = fault.filter(|_| !self.referee.is_introduced(packet.dst)) {
@@ -134,7 +132,10 @@ impl Observer for Watch {
             let largest = watched.largest_sent.entry(record.place).or_default();
             *largest = (*largest).max(bytes.len());
         }
-        let wanted = matches!(record.what, What::Sent | What::Delivered | What::Dropped(_) | What::Entered);
+        let wanted = matches!(
+            record.what,
+            RecordKind::Sent | RecordKind::Delivered | RecordKind::Dropped(_) | RecordKind::Entered
+        );
         if wanted && watched.packets.len() < watched.keep {
             watched.packets.push(Seen {
                 time: record.time,

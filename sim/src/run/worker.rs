@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
+use datagram_sim::nat64;
 use rtmfp_core::error::WriteRefusal;
 use rtmfp_core::{
     App, CloseMode, Endpoint, Event, FlowOptions, Instant, OpenFailure, Path, ReceiveOrder, RecvFlowHandle,
@@ -14,7 +15,6 @@ use rtmfp_core::{
 use rtmfp_core::wire::Address;
 
 use super::ledger::{Ledger, content};
-use crate::nat::nat64;
 use crate::rtmfp::{Witness, time};
 use crate::scenario::{Work, WorkKind};
 
@@ -80,7 +80,7 @@ pub(super) struct Worker {
     closed: bool,
 }
 
-fn duration(span: crate::time::Span) -> Duration {
+fn duration(span: datagram_sim::Span) -> Duration {
     Duration::from_nanos(span.0)
 }
 

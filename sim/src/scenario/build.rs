@@ -3,9 +3,10 @@
 use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
+use datagram_sim::attack::{Mutator, Replayer, TapVerdict};
+use datagram_sim::{Clock, Config, LinkId, LinkSpec, Node, NodeId, Prefix, Silent, Span, World};
+
 use super::{Nat, Role, Scenario, ScenarioError, TapText};
-use crate::attack::{Mutator, Replayer, TapVerdict};
-use crate::{Clock, Config, LinkId, LinkSpec, Node, NodeId, Prefix, Silent, Span, World};
 
 /// The port of every endpoint.
 pub(crate) const PORT: u16 = 1_935;

@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use datagram_sim::Span;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, At, Dur, Expect, Link, Nat, NodeText, Scenario, Work};
-use crate::time::Span;
 
 /// Stands for the member itself where a node is named; `*+3` is the third after it, and after the last comes the first.
 const SELF: &str = "*";

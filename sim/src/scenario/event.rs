@@ -2,11 +2,11 @@
 
 use core::fmt;
 
+use datagram_sim::Direction;
 use serde::{Deserialize, Serialize};
 
 use super::lane::{Lane, Link};
 use super::text::Dur;
-use crate::Direction;
 
 /// Something that happens at a time.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]

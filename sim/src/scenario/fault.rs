@@ -3,9 +3,9 @@
 use core::fmt;
 use core::str::FromStr;
 
+use datagram_sim::{Decision, Direction, DropCause, Edit, ExplicitFault};
+
 use super::units;
-use crate::Direction;
-use crate::{Decision, Edit, ExplicitFault, Why};
 
 /// An explicit fault: link, direction (`up` is along the link's path), packet (from 0; `3.1` is its first copy),
 /// `@n` for the n-th stage, and what happens: `drop`, `delay TIME`, `duplicate N TIME`, `flip BIT`, `truncate N`,
@@ -26,7 +26,7 @@ impl fmt::Display for FaultText {
         }
         match fault.decision {
             Decision::Pass => f.write_str(" pass"),
-            Decision::Drop(Why::Fault) => f.write_str(" drop"),
+            Decision::Drop(DropCause::Fault) => f.write_str(" drop"),
             Decision::Drop(why) => write!(f, " drop {}", why.name()),
             Decision::Delay(span) => write!(f, " delay {}", units::show_span(span)),
             Decision::Duplicate(copies, late) => write!(f, " duplicate {copies} {}", units::show_span(late)),
@@ -63,8 +63,10 @@ impl FromStr for FaultText {
         let decision = match word {
             "pass" => Decision::Pass,
             "drop" => Decision::Drop(match words.next() {
-                None => Why::Fault,
-                Some(name) => Why::ALL.into_iter().find(|why| why.name() == name).ok_or("no such reason for a drop")?,
+                None => DropCause::Fault,
+                Some(name) => {
+                    DropCause::ALL.into_iter().find(|why| why.name() == name).ok_or("no such reason for a drop")?
+                }
             }),
             "delay" => Decision::Delay(units::span(next("how long")?)?),
             "duplicate" => Decision::Duplicate(number(next("how many")?)?, units::span(next("how late")?)?),

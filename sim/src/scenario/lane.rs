@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use datagram_sim::{LinkSpec, Span, StageSpec};
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioError;
 use super::preset;
 use super::stage::{StageKind, StageText, compile};
-use crate::time::Span;
-use crate::{LinkSpec, StageSpec};
 
 /// A link through a path of devices.
 ///

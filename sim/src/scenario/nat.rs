@@ -2,10 +2,10 @@
 
 use core::net::IpAddr;
 
+use datagram_sim::{Filtering, Hairpin, Mapping, NatSpec, Pooling, Ports};
 use serde::{Deserialize, Serialize};
 
 use super::text::Dur;
-use crate::{Filtering, Hairpin, Mapping, NatSpec, Pooling, Ports};
 
 /// A NAT: a preset, and what is different from it.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
@@ -54,7 +54,7 @@ pub struct Nat {
 }
 
 /// What a [`Nat`] without addresses of its own is.
-pub type FirewallChoice = crate::FirewallSpec;
+pub type FirewallChoice = datagram_sim::FirewallSpec;
 
 fn choose<T: Copy>(text: Option<&String>, choices: &[(&str, T)], otherwise: T) -> Result<T, String> {
     let Some(text) = text else { return Ok(otherwise) };

@@ -1,14 +1,14 @@
 //! Hosts without an endpoint: cross traffic, attackers, and taps on the path.
 
+use datagram_sim::cross::Control;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Bits, Dur, Size};
-use crate::cross::Control;
 
 /// A congestion control of cross traffic.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-#[expect(missing_docs, reason = "the names are crate::cross::Control's")]
+#[expect(missing_docs, reason = "the names are datagram_sim::cross::Control's")]
 pub enum ControlName {
     NewReno,
     #[default]

@@ -4,11 +4,10 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::Ecn;
-use crate::rng::Ppb;
-use crate::time::{Rate, Span, Time};
-use crate::{CodelSpec, FqCodelSpec, PieSpec, QueueSpec, RedSpec};
-use crate::{CorruptSpec, EcnSpec, JitterSpec, LossSpec, RateSpec, StageSpec, TraceRate};
+use datagram_sim::{
+    CodelSpec, CorruptSpec, Ecn, EcnSpec, FqCodelSpec, JitterSpec, LossSpec, PieSpec, Ppb, QueueSpec, Rate, RateSpec,
+    RedSpec, Span, StageSpec, Time, TraceRate,
+};
 
 use super::units;
 
@@ -385,7 +384,7 @@ impl Bdp {
                 let share = u64::from(units::ppb(&format!("{}%", times.trim())).map(|p| p.0)?);
                 let times = if share == 0 { 1 } else { share };
                 // Per cent of a billion: times 100 gives the number itself.
-                Ok(crate::time::mul_div(self.0, times * 100, 1_000_000_000).max(15_000))
+                Ok(datagram_sim::time::mul_div(self.0, times * 100, 1_000_000_000).max(15_000))
             }
             None => units::bytes(text),
         }

@@ -1,13 +1,12 @@
 //! Quantities that stand as text in a file.
 
+use datagram_sim::{Ppb, Rate, Span};
 use serde::{Deserialize, Serialize};
 
 use super::expect::Expect;
 use super::fault::FaultText;
 use super::stage::StageText;
 use super::units;
-use crate::rng::Ppb;
-use crate::time::{Rate, Span};
 
 macro_rules! quantity {
     ($(#[$doc:meta])* $name:ident, $inner:ty, $read:path, $show:path) => {

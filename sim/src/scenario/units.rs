@@ -3,8 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use crate::rng::Ppb;
-use crate::time::{Rate, Span, Time};
+use datagram_sim::{Ppb, Rate, Span, Time};
 
 /// One, in the fixed point of [`Quantity`].
 pub const ONE: i128 = 1_000_000_000;

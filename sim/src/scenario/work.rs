@@ -1,10 +1,10 @@
 //! What nodes do.
 
+use datagram_sim::Span;
 use rtmfp_core::Priority;
 use serde::{Deserialize, Serialize};
 
 use super::text::{Dur, Size};
-use crate::time::Span;
 
 /// What kind of work.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Serialize, Deserialize)]

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use datagram_sim::Span;
+
 use super::{FailureKind, kind};
 use crate::run::{Outcome, RunOptions, run};
 use crate::scenario::{Action, At, Dur, FaultText, Scenario, ScenarioError};
-use crate::time::Span;
 
 /// What came of shrinking.
 #[derive(Clone, Debug)]
@@ -119,7 +120,7 @@ pub fn shrink(
     shrinker.list(&mut best, |scenario| &mut scenario.at);
     shrinker.list(&mut best, |scenario| &mut scenario.faults);
     while shrinker.change(&mut best, |scenario| {
-        scenario.duration = Dur(Span(scenario.duration.0.0 / 2 / 1_000_000_000 * 1_000_000_000).max_second());
+        scenario.duration = Dur(Span(scenario.duration.0.0 / 2 / 1_000_000_000 * 1_000_000_000).max(Span::secs(1)));
     }) {}
     for at in 0..best.work.len() {
         for _ in 0..20 {
@@ -166,12 +167,6 @@ fn left_stopped(scenario: &Scenario) -> BTreeSet<(&'static str, &str)> {
         }
     }
     stopped
-}
-
-impl Span {
-    fn max_second(self) -> Self {
-        self.max(Self::secs(1))
-    }
 }
 
 /// A line that is dead for a while makes a transfer late. Without its transfer nothing is measured, and with a shorter run

@@ -1,9 +1,9 @@
 //! Random scenarios. Each switches most kinds of trouble off wholly and makes the rest rather frequent, lets things go
 //! wrong for a while, then heals the network and waits for everything to arrive.
 
-use crate::rng::{Key, Stream};
+use datagram_sim::{Key, Span, Stream};
+
 use crate::scenario::{Action, At, Dur, Lane, Link, Nat, NodeText, Scenario, ScenarioError, Size, Work, WorkKind};
-use crate::time::Span;
 
 /// Trouble that a lane can have, with the least and the greatest per cent (or milliseconds).
 const TROUBLE: [(&str, u64, u64, &str); 8] = [
