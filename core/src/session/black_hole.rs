@@ -1,25 +1,26 @@
 //! Datagrams of one size that never arrive while smaller ones do (RFC 8899 §4.3): a black hole.
 //!
-//! Lost data says which size is suspected, and any acknowledged datagram at least as large clears it. Answers to smaller
-//! ones, pings above all, prove that the path lives, and say nothing about the size that is needed.
+//! Lost data says which sizes are suspected. An acknowledged datagram clears its own size and all smaller ones: they
+//! were lost for another reason. Answers to smaller ones, pings above all, prove that the path lives, and say nothing
+//! about the size that is needed.
 
 use core::time::Duration;
 
 use crate::time::Instant;
 
 /// Losses of suspected datagrams, with none acknowledged in between, that make a black hole.
-pub(super) const LOSSES: u8 = 4;
+pub(super) const LOSSES: usize = 4;
 /// Answers to smaller datagrams meanwhile that tell a black hole from an outage.
 pub(super) const ANSWERS: u8 = 2;
 
 /// What speaks for a black hole on a session's path.
 #[derive(Debug, Default)]
 pub(super) struct BlackHole {
-    /// The plain length of the largest packet whose data was lost, 0 if none is suspected.
-    suspect: usize,
-    losses: u8,
+    /// The plain length of the largest packet of each of the last losses, the latest first. 0: there was none, or a
+    /// packet as large was acknowledged after it.
+    suspects: [usize; LOSSES],
     last_loss: Option<Instant>,
-    /// Answers to smaller datagrams since the first loss.
+    /// Answers to smaller datagrams since all of these are suspected.
     answers: u8,
     /// When the session's patience ends.
     until: Option<Instant>,
@@ -31,19 +32,27 @@ impl BlackHole {
     pub(super) fn on_lost(&mut self, now: Instant, size: usize, limit: Duration) -> bool {
         self.until.get_or_insert(now + limit);
         self.last_loss = Some(now);
-        self.suspect = self.suspect.max(size);
-        self.losses = self.losses.saturating_add(1);
-        self.losses >= LOSSES
+        self.suspects.rotate_right(1);
+        let [latest, ..] = &mut self.suspects;
+        *latest = size;
+        self.is_suspected()
+    }
+
+    fn is_suspected(&self) -> bool {
+        self.suspects.iter().all(|size| *size > 0)
     }
 
     /// Smaller datagrams are used from now on, which may pass.
     pub(super) const fn on_reduced(&mut self) {
-        (self.suspect, self.losses) = (0, 0);
+        self.suspects = [0; LOSSES];
     }
 
     /// Data in packets up to this plain length was acknowledged.
     pub(super) fn on_acknowledged(&mut self, size: usize) {
-        if size >= self.suspect {
+        for suspect in self.suspects.iter_mut().filter(|suspect| **suspect <= size) {
+            *suspect = 0;
+        }
+        if self.suspects == [0; LOSSES] {
             *self = Self::default();
         } else {
             self.on_answer();
@@ -51,10 +60,8 @@ impl BlackHole {
     }
 
     /// A Ping Reply came.
-    pub(super) const fn on_answer(&mut self) {
-        if self.until.is_some() {
-            self.answers = self.answers.saturating_add(1);
-        }
+    pub(super) fn on_answer(&mut self) {
+        self.answers = if self.is_suspected() { self.answers.saturating_add(1) } else { 0 };
     }
 
     pub(super) const fn next_timeout(&self) -> Option<Instant> {
@@ -69,12 +76,12 @@ impl BlackHole {
             return false;
         }
         let lately = self.last_loss.is_some_and(|last| now.saturating_duration_since(last) <= limit / 2);
-        if self.losses < LOSSES || !lately {
+        if self.suspects == [0; LOSSES] || !lately {
             *self = Self::default();
             return false;
         }
         self.until = Some(now + limit / 4);
-        self.answers >= ANSWERS
+        self.is_suspected() && self.answers >= ANSWERS
     }
 }
 
@@ -90,9 +97,9 @@ mod tests {
     }
 
     /// With `losses` of 1,000 bytes, one a second.
-    fn suspecting(losses: u8) -> BlackHole {
+    fn suspecting(losses: usize) -> BlackHole {
         let mut hole = BlackHole::default();
-        (0..losses).for_each(|n| assert_eq!(hole.on_lost(after(n.into()), 1_000, LIMIT), n + 1 >= LOSSES));
+        (0..losses).for_each(|n| assert_eq!(hole.on_lost(after(n as u64), 1_000, LIMIT), n + 1 >= LOSSES));
         hole
     }
 
@@ -103,6 +110,17 @@ mod tests {
         assert!(hole.on_lost(after(4), 1_000, LIMIT));
         hole.on_acknowledged(1_000);
         assert!(!hole.on_lost(after(5), 1_000, LIMIT));
+    }
+
+    /// One large loss, and then ordinary losses of small packets that get through when they are sent again.
+    #[test]
+    fn losses_of_small_datagrams_that_arrive_later_say_nothing_of_a_larger_one() {
+        let mut hole = suspecting(1);
+        for second in 1..60 {
+            assert!(!hole.on_lost(after(second), 100, LIMIT));
+            hole.on_acknowledged(100);
+            assert!(!hole.handle_timeout(after(second), LIMIT), "{second}");
+        }
     }
 
     #[test]

@@ -204,7 +204,7 @@ impl Mtu {
     }
 
     /// A Ping Reply came, which says nothing of larger packets.
-    pub(super) const fn on_answer(&mut self) {
+    pub(super) fn on_answer(&mut self) {
         self.hole.on_answer();
     }
 

@@ -386,7 +386,10 @@ impl Session {
         let base = bytes.len();
         // A fragment that was cut for the base size may have to be sent on a path that carries less, or so it seems.
         let full = self.packet_room();
-        let larger = (room == full).then(|| self.config.base_datagram - session_id::LEN).filter(|base| *base > full);
+        // Only at the head of a flight, as the others are not longer than the first.
+        let may_be_last_resort = ahead == 0 && room == full;
+        let larger =
+            may_be_last_resort.then(|| self.config.base_datagram - session_id::LEN).filter(|base| *base > full);
         let layouts = [Layout::Reserve, Layout::Full, Layout::Bare];
         let may_be_bare = !self.rtt.stamps_every_packet();
         for room in [Some(room), larger].into_iter().flatten() {
@@ -401,9 +404,7 @@ impl Session {
             }
         }
         // A flow that is ready but whose next fragment fits no packet would make every poll a vain one.
-        if room == full
-            && let Some((slot, _)) = self.flows.scheduler.peek()
-        {
+        if may_be_last_resort && let Some((slot, _)) = self.flows.scheduler.peek() {
             self.flows.scheduler.remove(slot);
         }
         None

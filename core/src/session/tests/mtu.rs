@@ -145,6 +145,29 @@ fn a_path_that_gets_smaller_than_the_base_carries_in_fragments_what_was_cut_larg
     }
 }
 
+/// A fragment that was cut for a larger path may come after one that was not, and is longer. (The network checks that no
+/// datagram of a flight is longer than the first.)
+#[test]
+fn flights_stay_even_when_some_fragments_were_cut_for_a_larger_path() {
+    let mut network = discovering(0);
+    let unlimited = || FlowOptions::new("x").send_buffer(usize::MAX);
+    let old = network.open_flow_with(A, unlimited());
+    network.write(A, old, 2_000_000);
+    network.run(400);
+    let mut oversize = 0;
+    network.filter = Box::new(move |sent| {
+        oversize += u32::from(sent.datagram_len > 1_072);
+        let lost = sent.datagram_len > 1_072 && (!sent.may_fragment || oversize % 8 != 0);
+        if lost { Fate::Lost } else { Fate::Arrives }
+    });
+    network.run(2_000);
+    assert_eq!(network.ends[A].session.stats().datagram, 1_000);
+    let new = network.open_flow_with(A, unlimited());
+    network.write(A, new, 2_000_000);
+    network.run(120_000);
+    assert_eq!(network.ends[B].bytes_read(), 4_000_000);
+}
+
 #[test]
 fn a_move_to_a_path_below_the_base_strands_nothing() {
     let mut network = discovering(1_452);
@@ -211,4 +234,28 @@ fn a_large_message_that_was_given_up_ends_no_session() {
     }
     assert_eq!(close_reason(&network, A), None);
     assert_eq!(network.ends[B].bytes_read(), 300 * 20);
+}
+
+/// Of a path below the base size every packet is suspected, as none is proved to be smaller than needed. A message that
+/// was lost and given up is larger than all that follow, which are lost now and then as on any path.
+#[test]
+fn losses_of_small_packets_end_no_session_after_a_larger_one_was_given_up() {
+    let mut network = discovering(1_452);
+    let mut small_ones = 0;
+    network.filter = Box::new(move |sent| {
+        small_ones += u32::from(sent.from == A && sent.has_data());
+        let lost = sent.datagram_len > 600 || (sent.from == A && sent.has_data() && small_ones % 4 == 0);
+        if lost { Fate::Lost } else { Fate::Arrives }
+    });
+    network.delay = core::time::Duration::from_millis(200);
+    let (bulk, chat) = (network.open_flow(A), network.open_flow(A));
+    let short = SendOptions { finish_by: Some(network.now + core::time::Duration::from_secs(1)), ..Default::default() };
+    network.with(A, |session, cx| session.write(cx, bulk, alloc::vec![1; 900].into(), short).map(|_| ())).unwrap();
+    for _ in 0..400 {
+        network.write(A, chat, 20);
+        network.run(300);
+    }
+    network.run(10_000);
+    assert_eq!(close_reason(&network, A), None);
+    assert_eq!(network.ends[B].bytes_read(), 400 * 20);
 }
