@@ -146,7 +146,8 @@ pub struct SessionConfig {
     /// message waits to be read, the sender is stopped. Default 262,144.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
-    /// track of them; what comes beyond is not acknowledged. Default 16 MiB.
+    /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and
+    /// none of them makes progress, flows are rejected with code 0 until the others go on. Default 16 MiB.
     pub max_recv_bytes: usize,
     /// Bytes of acknowledgements for each byte received, at most; beside them one datagram each round trip. What more is
     /// to be acknowledged waits. Default 2, at least 1.

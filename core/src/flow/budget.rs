@@ -51,6 +51,11 @@ impl RecvBudget {
         self.limit
     }
 
+    /// Whether the endpoint grants less at present than the session may hold by itself.
+    pub(crate) const fn is_granted_less(&self) -> bool {
+        self.granted < self.limit
+    }
+
     /// Bytes that may be charged in addition now.
     pub(crate) fn room(&self) -> usize {
         self.limit.min(self.granted).saturating_sub(self.held)

@@ -14,12 +14,19 @@ use crate::flow::{Acknowledgement, Fragment, RecvFlow, SendFlowState, parse_star
 use crate::handle::RecvFlowHandle;
 use crate::params::DELAYED_ACK;
 use crate::stats::EndpointStats;
+use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, ForwardedHello, Mode, PacketHeader};
 
 /// Buffer Probes of a flow are answered at most this often: their senders wait for a timeout of at least 250 ms (RFC 7016
 /// §3.6.2.9.1).
 const PROBE_INTERVAL: Duration = Duration::from_millis(100);
+
+/// How long messages that fill all the memory of a session may be without progress before a flow is rejected.
+const DEADLOCK: Duration = Duration::from_secs(1);
+/// The same if the endpoint grants less than the session may take by itself. By default it closes the session that needs
+/// most after 10 s, which may help the others.
+const DEADLOCK_WHEN_SCARCE: Duration = Duration::from_secs(20);
 
 /// What is known of a packet while its chunks are processed.
 pub(super) struct Incoming {
@@ -229,9 +236,29 @@ impl Session {
         match taken {
             Ok(true) => self.acks.set_now(),
             Ok(false) => self.timers.arm_if_unset(Timer::DelayedAck, cx.now + DELAYED_ACK),
-            Err(reason) => count(cx.stats, reason),
+            Err(reason) => {
+                count(cx.stats, reason);
+                if reason == DropReason::OverLimit && self.is_deadlocked(cx.now) {
+                    self.reject_for_memory(cx, slot);
+                }
+            }
         }
         self.flows.touch_recv(slot);
+    }
+
+    /// Messages that are not complete fill the memory, and none of them makes progress: each waits for what another
+    /// holds.
+    fn is_deadlocked(&self, now: Instant) -> bool {
+        let patience = if self.flows.budget.is_granted_less() { DEADLOCK_WHEN_SCARCE } else { DEADLOCK };
+        self.recv_stall.since().is_some_and(|since| since + patience <= now)
+    }
+
+    /// One flow gives way to the others.
+    fn reject_for_memory(&mut self, cx: &mut Context<'_>, slot: u32) {
+        if let Some(flow) = self.flows.recv.get_mut(slot) {
+            flow.reject(cx.now, 0, &mut self.flows.budget, cx.events);
+            self.acks.set_now();
+        }
     }
 
     /// RFC 7016 §3.6.3.1. None: there are as many receiving flows as the configuration allows, or no memory for another.

@@ -1,6 +1,7 @@
 //! What the far end or the user can fill, filled.
 
 use alloc::vec;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::network::{A, B, FORWARDED_HELLO, Network, PING, PING_REPLY, Sent, address, path_to};
@@ -280,4 +281,20 @@ fn a_thousand_flows_cost_an_idle_poll_nothing_and_lose_no_deadline() {
     assert_eq!(network.ends[A].session.flows.send.len(), 500);
     assert_eq!(network.ends[B].session.flows.recv.len(), 500);
     assert!(network.ends[A].session.next_timeout().unwrap().0 <= network.now + Duration::from_secs(16));
+}
+
+/// Each has begun a message, together they take all the memory, and there is nothing to read: nobody could go on.
+#[test]
+fn messages_that_fill_the_memory_together_do_not_hold_each_other_up_for_ever() {
+    let config = SessionConfig { max_recv_bytes: 131_072, recv_buffer: 16_384, ..SessionConfig::default() };
+    let mut network = Network::open(config);
+    let flows: Vec<_> = (0..16).map(|_| network.open_flow(A)).collect();
+    for &flow in &flows {
+        network.write(A, flow, 40_000);
+    }
+    network.run(60_000);
+    let delivered = network.ends[B].read.len();
+    let rejected = network.ends[A].events.iter().filter(|event| matches!(event, Event::FlowRejected { .. })).count();
+    assert!(delivered > 1, "{delivered} delivered, {rejected} rejected");
+    assert_eq!(delivered + rejected, flows.len(), "{rejected} rejected");
 }
