@@ -203,6 +203,36 @@ fn when_memory_is_short_who_holds_most_for_longest_without_progress_is_closed_fi
     assert_eq!(victim.session(sessions[7]).unwrap().state(), SessionState::Open);
 }
 
+/// Closing it would free nothing for the others.
+#[test]
+fn when_memory_is_short_a_session_within_its_guaranteed_share_stays_however_long_it_waits() {
+    let mut victim = victim(&config());
+    let mut peers = vec![peer(&mut victim, START, 0, true)];
+    let friend = opened(&mut victim);
+    let flow = victim.session_mut(START, friend).unwrap().open_flow(FlowOptions::new("chat")).unwrap();
+    victim.send_flow_mut(START, flow).unwrap().write(vec![1; 1_000]).unwrap();
+    let mut greedy = Vec::new();
+    let mut closed = Vec::new();
+    for second in 0..=60 {
+        let now = START + Duration::from_secs(second);
+        if second == 5 {
+            for number in 1..8 {
+                peers.push(peer(&mut victim, now, number, true));
+                greedy.push(opened(&mut victim));
+                overfill(&mut victim, now, greedy[usize::from(number) - 1], 10_000);
+            }
+        }
+        victim.handle_timeout(now);
+        keep_alive(&mut victim, &mut peers, now);
+        let events = std::iter::from_fn(|| victim.poll_event());
+        closed.extend(events.filter_map(|event| {
+            if let Event::SessionClosed { session, .. } = event { Some((second, session)) } else { None }
+        }));
+    }
+    assert_eq!(closed, [(15, greedy[0])]);
+    assert_eq!(victim.session(friend).unwrap().state(), SessionState::Open);
+}
+
 /// RFC 7016 §3.6.3.5: a receiver may be suspended for hours, as long as nobody needs what it makes others hold.
 #[test]
 fn without_need_of_memory_nobody_is_closed_for_a_closed_window() {

@@ -161,12 +161,15 @@ impl MemoryPools {
             self.recv.charge(memory.recv, unproved);
             self.send.charge(memory.send, unproved);
         }
-        let place = |bytes, since: Option<Instant>| {
-            since.filter(|&since| since + LISTED_AFTER <= now).map(|since| (class(bytes), since))
+        // Who keeps to the guaranteed share takes nothing that others could have.
+        let place = |pool: &Pool, bytes, since: Option<Instant>| {
+            let listed = since.filter(|&since| since + LISTED_AFTER <= now && bytes > pool.guaranteed);
+            listed.map(|since| (class(bytes), since))
         };
-        let (recv, send) = (session.recv_stalled_since(), session.send_stalled_since());
-        self.recv.stalled.set(slot, &mut charge.recv_stalled, place(memory.recv, recv));
-        self.send.stalled.set(slot, &mut charge.send_stalled, place(memory.send, send));
+        let recv = place(&self.recv, memory.recv, session.recv_stalled_since());
+        let send = place(&self.send, memory.send, session.send_stalled_since());
+        self.recv.stalled.set(slot, &mut charge.recv_stalled, recv);
+        self.send.stalled.set(slot, &mut charge.send_stalled, send);
         // An unproved session waits until it is proved.
         let waiting = session.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
         self.list_waiting(slot, charge, waiting);
