@@ -8,6 +8,8 @@ pub const ULTIMATE_OPEN_TIMEOUT: Duration = Duration::from_secs(95);
 pub const HELLO_FIRST_INTERVAL: Duration = Duration::from_secs(1);
 /// Added to the interval between each attempt (RFC 7016 §3.5.1.1.1, at least 1.5 s).
 pub const HELLO_BACKOFF_STEP: Duration = Duration::from_millis(1_500);
+/// Added to that, at most, and different for each opening, so that those of many ends drift apart.
+pub const HELLO_BACKOFF_DRIFT: Duration = Duration::from_millis(500);
 /// The most candidate addresses that redirects may bring the set to (RFC 7016 §3.5.1.1.1, REDIRECT_THRESHOLD).
 pub const REDIRECT_THRESHOLD: usize = 24;
 /// Length of the tags sent in hellos (RFC 7016 §3.5.1.1.1: at least 8 bytes).

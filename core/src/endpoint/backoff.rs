@@ -2,19 +2,26 @@
 
 use core::time::Duration;
 
-use crate::params::{HELLO_BACKOFF_STEP, HELLO_FIRST_INTERVAL};
+use super::table::Tag;
+use crate::params::{HELLO_BACKOFF_DRIFT, HELLO_BACKOFF_STEP, HELLO_FIRST_INTERVAL};
 use crate::time::Instant;
 
-/// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1).
+/// A schedule of attempts: the interval grows by 1.5 s each time (§3.5.1.1.1), and by a little more that is different for
+/// each opening. So many ends that lose one server in one instant do not all call it again in one instant, which serves the
+/// same few of them each time.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct HelloBackoff {
     pub(super) next: Instant,
     interval: Duration,
+    step: Duration,
 }
 
 impl HelloBackoff {
-    pub(super) const fn starting(next: Instant) -> Self {
-        Self { next, interval: HELLO_FIRST_INTERVAL }
+    /// The first is at `next`. The tag of the opening decides how far it drifts from those of others.
+    pub(super) fn starting(next: Instant, tag: &Tag) -> Self {
+        let [drift, ..] = *tag;
+        let step = HELLO_BACKOFF_STEP + HELLO_BACKOFF_DRIFT * u32::from(drift) / u32::from(u8::MAX);
+        Self { next, interval: HELLO_FIRST_INTERVAL, step }
     }
 
     /// Whether an attempt is due; arms the next one if so.
@@ -22,7 +29,7 @@ impl HelloBackoff {
         let due = self.next <= now;
         if due {
             self.next = now + self.interval;
-            self.interval += HELLO_BACKOFF_STEP;
+            self.interval += self.step;
         }
         due
     }
@@ -30,7 +37,7 @@ impl HelloBackoff {
     /// Whether the latest attempt was less than `age` ago.
     pub(super) fn sent_within(&self, now: Instant, age: Duration) -> bool {
         // Armed by the latest attempt, with the interval as it was before it grew.
-        let waited = self.interval.saturating_sub(HELLO_BACKOFF_STEP);
+        let waited = self.interval.saturating_sub(self.step);
         self.next > now && self.next.saturating_duration_since(now) + age > waited
     }
 }

@@ -106,7 +106,7 @@ impl Opening {
         let at_host = self.candidates.iter().filter(|known| known.is_named && host(known.path) == host(path));
         let has_room = self.candidates.len() < self.max_candidates && (!is_named || at_host.count() < MAX_PER_HOST);
         if has_room && self.candidates.iter().all(|known| known.path != path) {
-            self.candidates.push(Candidate { path, attempts: HelloBackoff::starting(first), is_named });
+            self.candidates.push(Candidate { path, attempts: HelloBackoff::starting(first, &self.tag), is_named });
         }
     }
 

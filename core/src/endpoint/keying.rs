@@ -97,7 +97,7 @@ impl Env<'_> {
                 cookie_changed: false,
                 failures: 0,
                 packet,
-                attempts: HelloBackoff::starting(shared.now),
+                attempts: HelloBackoff::starting(shared.now, &opening.tag),
                 credit: MAX_UNANSWERED,
                 asked: false,
                 early: Vec::new(),

@@ -91,7 +91,7 @@ impl SessionEntry {
         self.reintroduction = tag.map(|tag| {
             let discriminator = shared.profile.canonical_discriminator(self.session.far_certificate());
             let probes = Bucket::new(shared.config.max_probes_per_session, shared.now);
-            Box::new(Reintroduction { tag, discriminator, attempts: HelloBackoff::starting(shared.now), probes })
+            Box::new(Reintroduction { tag, discriminator, attempts: HelloBackoff::starting(shared.now, &tag), probes })
         });
         self.drive_reintroduction(shared);
     }

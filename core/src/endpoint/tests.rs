@@ -2,6 +2,7 @@
 
 mod claims;
 mod cookies;
+mod crowd;
 mod fragments;
 mod impostors;
 mod interfaces;
