@@ -82,10 +82,8 @@ impl Asker {
     }
 
     fn close_reason(&mut self) -> Option<CloseReason> {
-        std::iter::from_fn(|| self.victim.poll_event()).find_map(|event| match event {
-            Event::SessionClosed { reason, .. } => Some(reason),
-            _ => None,
-        })
+        std::iter::from_fn(|| self.victim.poll_event())
+            .find_map(|event| if let Event::SessionClosed { reason, .. } = event { Some(reason) } else { None })
     }
 }
 
