@@ -96,13 +96,13 @@ impl SessionEntry {
             Phase::Answered(answered) if answered.reply.is_some() => false,
             Phase::Opening(_) | Phase::Begun { .. } | Phase::Answered(_) => return None,
         };
-        self.session.keys_are_proved().then_some(begun_here)
+        self.session.transport().keys_are_proved().then_some(begun_here)
     }
 
     /// Knows the far end of a session that has just opened.
     pub(super) fn note_open(&mut self, shared: &Shared) {
         if self.identity.is_none() && self.is_open() {
-            self.identity = Some(identity_of(shared.profile.as_ref(), self.session.far_certificate()));
+            self.identity = Some(identity_of(shared.profile.as_ref(), self.session.transport().far_certificate()));
         }
     }
 
@@ -117,7 +117,7 @@ impl SessionEntry {
         if !open && !matches!(self.phase, Phase::Opening(_)) {
             return None;
         }
-        let address = self.session.path().map(|path| path.remote).filter(|_| open);
+        let address = self.session.transport().path().map(|path| path.remote).filter(|_| open);
         Some(Place { identity: self.identity?, address, standing })
     }
 

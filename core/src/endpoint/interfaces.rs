@@ -30,7 +30,8 @@ impl Endpoint {
     /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
     pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
         self.shared.advance(now);
-        let uses = |entry: &SessionEntry| entry.session.path().is_some_and(|path| path.interface == interface);
+        let uses =
+            |entry: &SessionEntry| entry.session.transport().path().is_some_and(|path| path.interface == interface);
         let slots: Vec<u32> = self.table.iter().filter(|(_, entry)| uses(entry)).map(|(slot, _)| slot).collect();
         for slot in slots {
             self.with_session(slot, |session, cx| session.on_interface_change(cx));

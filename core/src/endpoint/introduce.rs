@@ -88,7 +88,7 @@ impl Env<'_> {
     /// §3.5.1.6: tells the initiator where the responder is, and the responder that the initiator calls.
     fn introduce(&mut self, slot: u32, path: Path, hello: &InitiatorHello<'_>) -> Result<(), DropReason> {
         let entry = self.table.get(slot).ok_or(DropReason::Unexpected)?;
-        let observed = entry.session.path().ok_or(DropReason::Unexpected)?.remote;
+        let observed = entry.session.transport().path().ok_or(DropReason::Unexpected)?.remote;
         let observed = Address { origin: AddressOrigin::Observed, socket: observed };
         let addresses: Vec<Address> = core::iter::once(observed).chain(entry.introduce_at.iter().copied()).collect();
         self.shared.send_redirect(path, hello.tag, &addresses, Asker::Datagram)?;

@@ -147,14 +147,14 @@ impl MemoryPools {
 
     /// What a session may hold.
     pub(super) fn grant(&self, session: &Session) -> Grant {
-        let unproved = session.is_unproved();
+        let unproved = session.transport().is_unproved();
         Grant { recv: self.recv.grant(unproved), send: self.send.grant(unproved), ample: self.send.ample() }
     }
 
     /// Brings all in line with a session that may have changed in any way.
     pub(super) fn update(&mut self, now: Instant, slot: u32, charge: &mut Charge, session: &Session) {
         let memory = session.memory();
-        let unproved = session.is_unproved();
+        let unproved = session.transport().is_unproved();
         if (memory, unproved) != (charge.memory, charge.unproved) {
             self.release(charge);
             (charge.memory, charge.unproved) = (memory, unproved);
@@ -166,12 +166,13 @@ impl MemoryPools {
             let listed = since.filter(|&since| since + LISTED_AFTER <= now && bytes > pool.guaranteed);
             listed.map(|since| (class(bytes), since))
         };
-        let recv = place(&self.recv, memory.recv, session.recv_stalled_since());
-        let send = place(&self.send, memory.send, session.send_stalled_since());
+        let delivery = session.delivery();
+        let recv = place(&self.recv, memory.recv, delivery.recv_stalled_since());
+        let send = place(&self.send, memory.send, delivery.send_stalled_since());
         self.recv.stalled.set(slot, &mut charge.recv_stalled, recv);
         self.send.stalled.set(slot, &mut charge.send_stalled, send);
         // An unproved session waits until it is proved.
-        let waiting = session.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
+        let waiting = session.delivery().awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
         self.list_waiting(slot, charge, waiting);
     }
 

@@ -50,7 +50,7 @@ pub use views::{RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, 
 
 use crate::config::EndpointConfig;
 use crate::error::{ConfigError, OpenError};
-use crate::event::{Event, EventQueue};
+use crate::event::{CloseReason, Event, EventQueue};
 use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Role, Session, TimeCriticalClock};
@@ -201,7 +201,7 @@ impl Endpoint {
         }
         self.answer_forwarded();
         while let Some(slot) = self.table.stalled(now) {
-            self.with_session(slot, |session, cx| session.close_stalled(cx));
+            self.with_session(slot, |session, cx| session.end_abruptly(cx, CloseReason::Stalled));
         }
     }
 
@@ -242,7 +242,7 @@ impl Endpoint {
         while self.shared.events.is_empty()
             && let Some(slot) = self.table.writable()
         {
-            self.with_session(slot, |session, cx| session.memory_is_back(cx));
+            self.with_session(slot, |session, cx| session.command(cx, |flows, cx| flows.memory_is_back(cx)));
         }
         self.shared.events.pop()
     }
@@ -289,7 +289,7 @@ impl Endpoint {
     #[must_use]
     pub fn send_flow(&self, flow: SendFlowHandle) -> Option<SendFlowRef<'_>> {
         let entry = self.table.get(self.table.resolve(flow.session)?)?;
-        entry.session.send_flow(flow).map(SendFlowRef::new)
+        entry.session.delivery().send_flow(flow).map(SendFlowRef::new)
     }
 
     /// Commands for a sending flow, or `None` if the handle is stale.
@@ -303,7 +303,7 @@ impl Endpoint {
     #[must_use]
     pub fn recv_flow(&self, flow: RecvFlowHandle) -> Option<RecvFlowRef<'_>> {
         let entry = self.table.get(self.table.resolve(flow.session)?)?;
-        entry.session.recv_flow(flow).map(RecvFlowRef::new)
+        entry.session.delivery().recv_flow(flow).map(RecvFlowRef::new)
     }
 
     /// Commands for a receiving flow, or `None` if the handle is stale.

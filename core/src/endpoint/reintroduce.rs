@@ -89,7 +89,7 @@ impl SessionEntry {
     /// Begins it, if a tag for its hellos is given, or ends it.
     pub(super) fn change_reintroduction(&mut self, tag: Option<Tag>, shared: &mut Shared) {
         self.reintroduction = tag.map(|tag| {
-            let discriminator = shared.profile.canonical_discriminator(self.session.far_certificate());
+            let discriminator = shared.profile.canonical_discriminator(self.session.transport().far_certificate());
             let probes = Bucket::new(shared.config.max_probes_per_session, shared.now);
             Box::new(Reintroduction { tag, discriminator, attempts: HelloBackoff::starting(shared.now, &tag), probes })
         });
@@ -118,7 +118,7 @@ impl Env<'_> {
     ) -> Result<(), DropReason> {
         let entry = self.table.get(slot).filter(|entry| entry.reintroduction.is_some());
         let entry = entry.ok_or(DropReason::Unexpected)?;
-        if !self.shared.profile.overrides(hello.certificate, entry.session.far_certificate()) {
+        if !self.shared.profile.overrides(hello.certificate, entry.session.transport().far_certificate()) {
             return Err(DropReason::NotAuthentic);
         }
         self.probe(slot, path)

@@ -272,15 +272,17 @@ impl Env<'_> {
     ) -> Result<(), DropReason> {
         let entry = self.table.get(slot).ok_or(DropReason::Unexpected)?;
         let answered = entry.answered().ok_or(DropReason::Unexpected)?;
-        let (Some(plain), Some(session_id)) = (answered.reply.clone(), entry.session.tx_id()) else {
+        let (Some(plain), Some(session_id)) = (answered.reply.clone(), entry.session.transport().tx_id()) else {
             return Err(DropReason::Unexpected);
         };
-        if entry.session.path().is_none_or(|known| !known.matches(&path)) && cookie_made >= answered.cookie_made {
+        if entry.session.transport().path().is_none_or(|known| !known.matches(&path))
+            && cookie_made >= answered.cookie_made
+        {
             if !self.shared.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
             self.with(slot, |entry, shared| {
-                entry.session.move_to_claimed(&mut shared.context(), path);
+                entry.session.move_to(&mut shared.context(), path, true);
                 if let Phase::Answered(answered) = &mut entry.phase {
                     answered.cookie_made = cookie_made;
                 }

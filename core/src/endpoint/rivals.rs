@@ -37,7 +37,7 @@ impl Env<'_> {
     fn is_chosen_at(&self, slot: u32, address: SocketAddr) -> bool {
         let Some(entry) = self.table.get(slot) else { return false };
         let keying = entry.opening().and_then(|opening| opening.keying.as_ref()).map(|keying| keying.path);
-        entry.session.path().or(keying).is_some_and(|path| path.remote == address)
+        entry.session.transport().path().or(keying).is_some_and(|path| path.remote == address)
     }
 
     /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
@@ -68,7 +68,7 @@ impl Env<'_> {
         let Some(entry) = self.table.get(slot) else { return };
         let (existing, Some(identity)) = (entry.session.handle(), entry.identity) else { return };
         let begun = self.table.index.with(identity, Standing::Begun);
-        let (owned, address) = (self.owner_is_proved(slot), entry.session.path().map(|path| path.remote));
+        let (owned, address) = (self.owner_is_proved(slot), entry.session.transport().path().map(|path| path.remote));
         let is_one_too_many = |other: &u32| {
             let opening = self.table.get(*other).and_then(SessionEntry::opening);
             opening.is_some_and(|opening| owned || opening.addresses().any(|known| Some(known) == address))
@@ -83,7 +83,8 @@ impl Env<'_> {
     fn owner_is_proved(&self, slot: u32) -> bool {
         let Some(entry) = self.table.get(slot) else { return false };
         let chosen = entry.opening().and_then(|opening| opening.chosen_certificate());
-        self.shared.profile.keys_prove_owner(chosen.unwrap_or_else(|| entry.session.far_certificate()))
+        let certificate = chosen.unwrap_or_else(|| entry.session.transport().far_certificate());
+        self.shared.profile.keys_prove_owner(certificate)
     }
 
     /// A session that was opened from here is open. Those that only claim to be of the same far end are attempts that came
@@ -131,11 +132,11 @@ impl Env<'_> {
     /// address if it began that, else those that only claim to be the same far end.
     fn end_sessions_before(&mut self, slot: u32, begun_here: bool) {
         let Some(entry) = self.table.get(slot) else { return };
-        let (certificate, opened) = (entry.session.far_certificate(), entry.opened());
+        let (certificate, opened) = (entry.session.transport().far_certificate(), entry.opened());
         if !self.shared.profile.keys_prove_owner(certificate) {
             return;
         }
-        let others = match (begun_here, entry.session.path()) {
+        let others = match (begun_here, entry.session.transport().path()) {
             (false, Some(path)) => self.sessions_at(path.remote),
             (true, _) | (_, None) => self.claims_to_be(slot),
         };
@@ -143,7 +144,7 @@ impl Env<'_> {
             *other != slot
                 && self.table.get(*other).is_some_and(|other| {
                     other.opened() < opened
-                        && self.shared.profile.overrides(certificate, other.session.far_certificate())
+                        && self.shared.profile.overrides(certificate, other.session.transport().far_certificate())
                 })
         };
         let stale: Vec<u32> = others.into_iter().filter(is_stale).collect();
@@ -157,7 +158,7 @@ impl Env<'_> {
     pub(super) fn has_become_another(&self, session_id: u32, identity: Identity) -> bool {
         // One that was answered here proves nothing: anybody may have named this certificate and this ID.
         let begun = self.table.index.with(identity, Standing::Begun).filter_map(|slot| self.table.get(slot));
-        begun.into_iter().any(|entry| entry.is_open() && entry.session.tx_id() == Some(session_id))
+        begun.into_iter().any(|entry| entry.is_open() && entry.session.transport().tx_id() == Some(session_id))
     }
 
     /// Whether an IIKeying with such a cookie is a late duplicate of one that led to an earlier session than this one, or a
@@ -168,7 +169,7 @@ impl Env<'_> {
         profile.keys_prove_owner(certificate)
             && self.table.get(slot).is_some_and(|entry| {
                 entry.opened().is_some_and(|opened| cookie_made < opened)
-                    && profile.overrides(certificate, entry.session.far_certificate())
+                    && profile.overrides(certificate, entry.session.transport().far_certificate())
             })
     }
 }

@@ -11,7 +11,7 @@ use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
-use crate::session::{CloseMode, Context, Role, Session, SessionState};
+use crate::session::{CloseMode, Context, Delivery, Role, Session, SessionState};
 use crate::stats::{FlowStats, SessionStats};
 use crate::transmit::Path;
 use crate::wire::Address;
@@ -37,13 +37,13 @@ impl<'a> SessionRef<'a> {
     /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
     #[must_use]
     pub fn role(&self) -> Role {
-        self.session.role()
+        self.session.transport().role()
     }
 
     /// Where its packets go (RFC 7016 §3.5, DESTADDR); `None` while it opens.
     #[must_use]
     pub fn path(&self) -> Option<Path> {
-        self.session.path()
+        self.session.transport().path()
     }
 
     /// Whether the far end has shown that it has the keys of the session: with a packet that they authenticate, or else
@@ -51,7 +51,7 @@ impl<'a> SessionRef<'a> {
     /// can make.
     #[must_use]
     pub const fn far_keys_proved(&self) -> bool {
-        self.session.keys_are_proved()
+        self.session.transport().keys_are_proved()
     }
 
     /// The far end's certificate, in the profile's syntax; empty while it opens. Whether it proves who the far end is,
@@ -59,7 +59,7 @@ impl<'a> SessionRef<'a> {
     /// [the keys are proved](Self::far_keys_proved).
     #[must_use]
     pub fn far_certificate(&self) -> &'a [u8] {
-        self.session.far_certificate()
+        self.session.transport().far_certificate()
     }
 
     /// The far end's Canonical Endpoint Discriminator (RFC 7016 §3.2; in the Flash profile it holds the fingerprint,
@@ -72,13 +72,13 @@ impl<'a> SessionRef<'a> {
     /// A secret of the two ends, which the far end knows as its far nonce (RFC 7016 §3.5). Empty while it opens.
     #[must_use]
     pub fn near_nonce(&self) -> &'a [u8] {
-        self.session.near_nonce()
+        self.session.transport().near_nonce()
     }
 
     /// The far end's near nonce. Empty while it opens.
     #[must_use]
     pub fn far_nonce(&self) -> &'a [u8] {
-        self.session.far_nonce()
+        self.session.transport().far_nonce()
     }
 
     /// Counters and measurements.
@@ -183,8 +183,10 @@ impl<'a> SendFlowMut<'a> {
         Self { endpoint, flow }
     }
 
-    fn with<R>(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
-        with_handle(self.endpoint, self.flow.session, |session, cx| call(session, cx, self.flow))
+    fn with<R>(&mut self, call: impl FnOnce(&mut Delivery, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
+        with_handle(self.endpoint, self.flow.session, |session, cx| {
+            session.command(cx, |flows, cx| call(flows, cx, self.flow))
+        })
     }
 
     /// Queues a message, of any size from zero up, for full reliability (RFC 7016 §3.6.2.2).
@@ -203,29 +205,29 @@ impl<'a> SendFlowMut<'a> {
     pub fn write_with(&mut self, message: impl Into<Bytes>, options: SendOptions) -> Result<MessageId, WriteError> {
         let data = message.into();
         let kept = data.clone();
-        self.with(|session, cx, flow| session.write(cx, flow, data, options))
+        self.with(|flows, cx, flow| flows.write(cx, flow, data, options))
             .unwrap_or(Err(WriteError { data: kept, reason: crate::error::WriteRefusal::Closed }))
     }
 
     /// Whether a message of `len` bytes would be taken now, or refused because the flow is closed. If not,
     /// [`FlowWritable`](crate::Event::FlowWritable) tells when to ask again, as after a refused write.
     pub fn has_room(&mut self, len: usize) -> bool {
-        self.with(|session, _, flow| session.has_room(flow, len)).unwrap_or(true)
+        self.with(|flows, _, flow| flows.has_room(flow, len)).unwrap_or(true)
     }
 
     /// Abandons a message (RFC 7016 §3.6.2.7). False if it is done already.
     pub fn abandon(&mut self, message: MessageId) -> bool {
-        self.with(|session, cx, flow| session.abandon(cx, flow, message)).unwrap_or(false)
+        self.with(|flows, cx, flow| flows.abandon(cx, flow, message)).unwrap_or(false)
     }
 
     /// Changes the priority, from the next packet on.
     pub fn set_priority(&mut self, priority: Priority) {
-        self.with(|session, _, flow| session.set_priority(flow, priority));
+        self.with(|flows, _, flow| flows.set_priority(flow, priority));
     }
 
     /// Closes the flow when all that was written has been delivered or abandoned (RFC 7016 §3.6.2.11).
     pub fn close(&mut self) {
-        self.with(|session, cx, flow| session.close_flow(cx, flow));
+        self.with(|flows, cx, flow| flows.close_flow(cx, flow));
     }
 }
 
@@ -277,39 +279,41 @@ impl<'a> RecvFlowMut<'a> {
         Self { endpoint, flow }
     }
 
-    fn with<R>(&mut self, call: impl FnOnce(&mut Session, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
-        with_handle(self.endpoint, self.flow.session, |session, cx| call(session, cx, self.flow))
+    fn with<R>(&mut self, call: impl FnOnce(&mut Delivery, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
+        with_handle(self.endpoint, self.flow.session, |session, cx| {
+            session.command(cx, |flows, cx| call(flows, cx, self.flow))
+        })
     }
 
     /// The next message (RFC 7016 §3.6.3.3). `None` when there is none now: after that,
     /// [`FlowReadable`](crate::Event::FlowReadable) tells of the next.
     pub fn read(&mut self) -> Option<Message> {
-        self.with(|session, cx, flow| session.read(cx, flow)).flatten()
+        self.with(|flows, cx, flow| flows.read(cx, flow)).flatten()
     }
 
     /// Rejects the flow (RFC 7016 §3.6.3.7) with an exception code of the application's own; 0 is the protocol's.
     pub fn reject(&mut self, code: u64) {
-        self.with(|session, cx, flow| session.reject(cx, flow, code));
+        self.with(|flows, cx, flow| flows.reject(cx, flow, code));
     }
 
     /// Holds messages back until [`resume`](Self::resume); the receive window may close (RFC 7016 §3.6.3.3).
     pub fn suspend(&mut self) {
-        self.with(|session, _, flow| session.suspend(flow));
+        self.with(|flows, _, flow| flows.suspend(flow));
     }
 
     /// Delivers again.
     pub fn resume(&mut self) {
-        self.with(|session, cx, flow| session.resume(cx, flow));
+        self.with(|flows, cx, flow| flows.resume(cx, flow));
     }
 
     /// Chooses the order of delivery (RFC 7016 §3.6.3.3).
     pub fn set_order(&mut self, order: ReceiveOrder) {
-        self.with(|session, cx, flow| session.set_order(cx, flow, order));
+        self.with(|flows, cx, flow| flows.set_order(cx, flow, order));
     }
 
     /// Sets the receive buffer in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY); 0 stops the sender.
     pub fn set_window(&mut self, bytes: usize) {
-        self.with(|session, cx, flow| session.set_window(cx, flow, bytes));
+        self.with(|flows, _, flow| flows.set_window(flow, bytes));
     }
 
     /// Opens a sending flow in return to this one (RFC 7016 §2.3.11.1.2, §3.6.2.1).
@@ -317,7 +321,8 @@ impl<'a> RecvFlowMut<'a> {
     /// # Errors
     /// As for [`SessionMut::open_flow`].
     pub fn open_return_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
-        self.with(|session, cx, flow| session.open_flow(cx, options.in_return_to(flow)))
+        let options = options.in_return_to(self.flow);
+        with_handle(self.endpoint, self.flow.session, |session, cx| session.open_flow(cx, options))
             .unwrap_or(Err(OpenFlowError::SessionClosed))
     }
 }

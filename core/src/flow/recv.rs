@@ -230,8 +230,8 @@ impl RecvFlow {
         // Step 16.
         self.buffer.advance(self.csn(), &mut budget.arena);
         ack_now |= self.complete(now);
-        self.settle(budget);
-        self.tell(events);
+        self.charge_budget(budget);
+        self.flush(events);
         // §3.6.3.4.1: less than a block is left.
         Ok(ack_now || self.window_bytes() < params::WINDOW_BLOCK as usize)
     }
@@ -243,7 +243,7 @@ impl RecvFlow {
             return None;
         }
         let message = self.buffer.read(&mut budget.arena);
-        self.settle(budget);
+        self.charge_budget(budget);
         match &message {
             None => self.told_readable = false,
             Some(message) => {
@@ -251,7 +251,7 @@ impl RecvFlow {
                 self.stats.messages += 1;
                 self.stats.bytes += message.data.len() as u64;
                 self.stats.abandoned += u64::from(message.gap);
-                self.tell(events);
+                self.flush(events);
                 self.ask_to_ack();
             }
         }
@@ -289,15 +289,15 @@ impl RecvFlow {
     /// Resumes delivery.
     pub(crate) fn resume(&mut self, events: &mut EventQueue) {
         self.suspended = false;
-        self.tell(events);
+        self.flush(events);
         self.ask_to_ack();
     }
 
     /// Changes the order of delivery. Messages that are ready already keep theirs.
     pub(crate) fn set_order(&mut self, order: ReceiveOrder, budget: &mut RecvBudget, events: &mut EventQueue) {
         self.buffer.set_order(order, &mut budget.arena);
-        self.settle(budget);
-        self.tell(events);
+        self.charge_budget(budget);
+        self.flush(events);
     }
 
     /// BUFFER_CAPACITY in bytes.
@@ -362,7 +362,7 @@ impl RecvFlow {
         if cost > budget.room() {
             // What the FSN closes makes room.
             self.see(0, fragment.fsn);
-            self.settle(budget);
+            self.charge_budget(budget);
             cost = self.cost_of(fragment);
         }
         let Some(room) = budget.room().checked_sub(cost) else {
@@ -378,7 +378,7 @@ impl RecvFlow {
         let (sequence, control, in_order) = (fragment.sequence, fragment.control, self.is_in_order(fragment));
         // What is allocated ahead leaves most of the room to other flows.
         self.buffer.insert(sequence, control, fragment.data, in_order, room / 4, &mut budget.arena);
-        self.settle(budget);
+        self.charge_budget(budget);
         Ok(true)
     }
 
@@ -419,7 +419,7 @@ impl RecvFlow {
     }
 
     /// Brings the session's budget up to date with what is buffered and remembered.
-    fn settle(&mut self, budget: &mut RecvBudget) {
+    fn charge_budget(&mut self, budget: &mut RecvBudget) {
         let memory = self.memory();
         budget.charge(self.charged, memory);
         self.charged = memory;
@@ -436,7 +436,7 @@ impl RecvFlow {
     fn discard(&mut self, budget: &mut RecvBudget) {
         self.buffer.clear();
         self.seen.keep_lowest_range();
-        self.settle(budget);
+        self.charge_budget(budget);
     }
 
     /// SHOULD_ACK, if the window has opened.
@@ -445,7 +445,7 @@ impl RecvFlow {
     }
 
     /// Pushes the edges that are due.
-    fn tell(&mut self, events: &mut EventQueue) {
+    fn flush(&mut self, events: &mut EventQueue) {
         if self.buffer.is_readable() {
             if !self.suspended && !self.told_readable {
                 self.told_readable = true;

@@ -1,11 +1,20 @@
 //! The beginning and the end of S_OPEN (RFC 7016 §3.5.5).
 
-use super::acks::Acks;
-use super::allowance::Allowance;
-use super::timers::Timer;
-use super::{CloseMode, Context, Established, Link, Role, Session, SessionState};
+use super::alarm::Alarm;
+use super::{CloseMode, Context, Established, Role, Session};
 use crate::event::{CloseReason, Event, OpenFailure};
 use crate::params::{CLOSE_RETRY_INTERVAL, FARCLOSE_LINGER, NEARCLOSE_TIMEOUT};
+
+/// When a session that is idle, or closing, ends.
+#[derive(Debug, Default)]
+pub(super) struct Closing {
+    /// Without flows until then: close.
+    pub(super) idle: Alarm,
+    /// Repeat the Session Close Request (RFC 7016 §3.5.5).
+    pub(super) retry: Alarm,
+    /// The end of S_NEARCLOSE or S_FARCLOSE_LINGER (RFC 7016 §3.5.5).
+    pub(super) end: Alarm,
+}
 
 impl Session {
     /// To S_KEYING_SENT.
@@ -16,28 +25,24 @@ impl Session {
     /// The far end prevailed in glare, and this session opens as its responder (RFC 7016 §3.5.1.3).
     pub(crate) fn become_responder(&mut self) {
         if self.state.get().is_opening() {
-            self.role = Role::Responder;
+            self.transport.role = Role::Responder;
         }
     }
 
     /// To S_OPEN; pushes SessionOpened. Flows opened before begin to send.
     pub(crate) fn establish(&mut self, cx: &mut Context<'_>, established: Established) {
         if self.state.opened() {
-            let Established { keys, tx_id, path, far_certificate } = established;
-            self.link = Some(Link { keys, tx_id, path, far_certificate });
-            self.last_heard = Some(cx.now);
-            self.arm_keepalive(cx.now);
+            self.transport.establish(established);
+            self.liveness.heard(cx.now, &self.transport);
             cx.events.push(Event::SessionOpened { session: self.handle });
-            self.settle(cx.now);
+            self.update_timers(cx.now);
         }
     }
 
     /// To S_OPEN_FAILED; settles the flows, then pushes SessionFailed.
     pub(crate) fn fail(&mut self, cx: &mut Context<'_>, reason: OpenFailure) {
         if self.state.open_failed() {
-            self.flows.end(cx.events);
-            self.timers.clear_all();
-            cx.events.push(Event::SessionFailed { session: self.handle, reason });
+            self.end_parts(cx, Event::SessionFailed { session: self.handle, reason });
         }
     }
 
@@ -62,13 +67,6 @@ impl Session {
         self.control.close_ack = false;
     }
 
-    /// It held most for longest without progress, and the memory is needed.
-    pub(crate) fn close_stalled(&mut self, cx: &mut Context<'_>) {
-        if self.state.is_open() {
-            self.end_abruptly(cx, CloseReason::Stalled);
-        }
-    }
-
     /// S_CLOSED or S_OPEN_FAILED with nothing left to send: the slot can be freed.
     pub(crate) fn is_gone(&self) -> bool {
         self.state.get().is_closed() && !self.wants_transmit()
@@ -77,16 +75,17 @@ impl Session {
     /// To S_NEARCLOSE.
     pub(super) fn close_orderly(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         if self.state.near_close() {
-            self.leave_open(cx, reason);
+            self.end_parts(cx, Event::SessionClosed { session: self.handle, reason });
             self.control.close = true;
-            self.timers.arm(Timer::CloseRetry, cx.now + CLOSE_RETRY_INTERVAL);
-            self.timers.arm(Timer::CloseEnd, cx.now + NEARCLOSE_TIMEOUT);
+            self.closing.retry.set(cx.now + CLOSE_RETRY_INTERVAL);
+            self.closing.end.set(cx.now + NEARCLOSE_TIMEOUT);
         }
     }
 
     /// To S_CLOSED with a single Session Close Acknowledgement, the abrupt close of RFC 7016 §3.5.5.
-    pub(super) fn end_abruptly(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        if !self.state.get().is_closed() {
+    pub(crate) fn end_abruptly(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
+        let state = self.state.get();
+        if !state.is_opening() && !state.is_closed() {
             self.close_now(cx, reason);
             self.control.close_ack = true;
         }
@@ -97,9 +96,9 @@ impl Session {
         let was_open = self.state.is_open();
         if self.state.closed() {
             if was_open {
-                self.leave_open(cx, reason);
+                self.end_parts(cx, Event::SessionClosed { session: self.handle, reason });
             }
-            self.timers.clear_all();
+            self.closing = Closing::default();
             self.control.close = false;
         }
     }
@@ -110,8 +109,8 @@ impl Session {
             return;
         }
         if self.state.far_close() {
-            self.leave_open(cx, CloseReason::Far);
-            self.timers.arm(Timer::CloseEnd, cx.now + FARCLOSE_LINGER);
+            self.end_parts(cx, Event::SessionClosed { session: self.handle, reason: CloseReason::Far });
+            self.closing.end.set(cx.now + FARCLOSE_LINGER);
         }
         // In all of S_OPEN, S_NEARCLOSE and S_FARCLOSE_LINGER.
         self.control.close_ack = true;
@@ -124,22 +123,14 @@ impl Session {
         self.control.close_ack = false;
     }
 
-    /// Five more seconds in S_NEARCLOSE.
-    pub(super) fn on_close_retry(&mut self, cx: &mut Context<'_>) {
-        if self.state.get() == SessionState::NearClose {
-            self.control.close = true;
-            self.timers.arm(Timer::CloseRetry, cx.now + CLOSE_RETRY_INTERVAL);
-        }
-    }
-
-    /// "Immediately abort and terminate all open or closing flows" (RFC 7016 §3.5.5). The user hears of the flows
-    /// first, and of the session last.
-    fn leave_open(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
-        self.flows.end(cx.events);
-        self.recovery.forget();
-        self.acks = Acks::new(Allowance::new(self.config.max_ack_expansion));
+    /// S_OPEN is left or never reached: flows end, no deadline is left, and nothing but closes is said from now on. The
+    /// user hears of the flows first, and of the session last.
+    fn end_parts(&mut self, cx: &mut Context<'_>, last: Event) {
+        self.delivery.end(cx.events, &self.config);
+        self.liveness.end();
+        self.transport.proof.clear();
+        self.closing = Closing::default();
         self.control.keep_closes_only();
-        self.timers.clear_all();
-        cx.events.push(Event::SessionClosed { session: self.handle, reason });
+        cx.events.push(last);
     }
 }

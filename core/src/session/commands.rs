@@ -1,56 +1,50 @@
 //! The user's commands. A handle of another session, or a stale one, finds nothing: commands then do nothing.
 
-use core::net::SocketAddr;
-
 use bytes::Bytes;
 
-use super::{Context, Session, SessionState, flows};
-use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions};
+use super::delivery::Delivery;
+use super::{Context, flows};
+use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteError, WriteRefusal};
 use crate::flow::{Message, RecvFlowState, SendFlow};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::METADATA_MAX;
-use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
-/// What a datagram must hold beside a flow's metadata: the profile's front and back, headers, and some data.
+/// What a datagram must hold besides a flow's metadata: the profile's front and back, headers, and some data.
 const BESIDE_METADATA: usize = 128;
 
-impl Session {
+impl Delivery {
     /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
-    pub(crate) fn open_flow(
+    pub(super) fn open_flow(
         &mut self,
-        cx: &mut Context<'_>,
+        config: &SessionConfig,
         options: FlowOptions,
     ) -> Result<SendFlowHandle, OpenFlowError> {
-        let state = self.state.get();
-        if !state.is_opening() && state != SessionState::Open {
-            return Err(OpenFlowError::SessionClosed);
-        }
         // Until it is acknowledged, the metadata stands in every packet of the flow, beside headers and some data.
-        let room = self.config.base_datagram.saturating_sub(BESIDE_METADATA);
+        let room = config.base_datagram.saturating_sub(BESIDE_METADATA);
         if options.metadata.len() > METADATA_MAX.min(room) {
             return Err(OpenFlowError::MetadataTooLong);
         }
-        if self.flows.send.len() >= self.config.max_send_flows {
+        if self.flows.send.len() >= config.max_send_flows {
             return Err(OpenFlowError::TooManyFlows);
         }
         // RFC 7016 §3.6.2.1: not in response to a flow that is not RF_OPEN.
         let association = match options.association {
-            Some(handle) if handle.session != self.handle => return Err(OpenFlowError::AssociationNotOpen),
+            Some(handle) if handle.session != self.session => return Err(OpenFlowError::AssociationNotOpen),
             Some(handle) => match self.flows.recv_flow(handle) {
                 Some(flow) if flow.state() == RecvFlowState::Open => Some(flow.flow_id()),
                 _ => return Err(OpenFlowError::AssociationNotOpen),
             },
             None => None,
         };
-        let session = self.handle;
-        let send_buffer = options.send_buffer.unwrap_or(self.config.send_buffer);
+        let session = self.session;
+        let send_buffer = options.send_buffer.unwrap_or(config.send_buffer);
         let mut handle = SendFlowHandle { session, slot: 0, generation: 0 };
         let slot = self.flows.send.insert(|slot, generation| {
             handle = SendFlowHandle { session, slot, generation };
             SendFlow::new(handle, flows::flow_id_of(slot), &options, association, send_buffer)
         });
-        self.touched_send(cx, slot);
+        self.flows.reindex_send(slot);
         Ok(handle)
     }
 
@@ -69,7 +63,7 @@ impl Session {
             return Err(WriteError { data, reason: WriteRefusal::Full });
         }
         let result = found.write(cx.now, data, options, cx.events);
-        self.touched_send(cx, flow.slot);
+        self.flows.reindex_send(flow.slot);
         result
     }
 
@@ -83,7 +77,7 @@ impl Session {
         let found = self.flows.send_slot(flow).and_then(|slot| self.flows.send.get_mut(slot));
         let done = found.is_some_and(|found| found.abandon(message, cx.events));
         if done {
-            self.touched_send(cx, flow.slot);
+            self.flows.reindex_send(flow.slot);
         }
         done
     }
@@ -98,7 +92,7 @@ impl Session {
             found.set_priority(priority);
             // Out of its level's queue, and into the other.
             self.flows.scheduler.remove(slot);
-            self.flows.touch_send(slot);
+            self.flows.reindex_send(slot);
         }
     }
 
@@ -107,7 +101,7 @@ impl Session {
             && let Some(found) = self.flows.send.get_mut(slot)
         {
             found.close(cx.now, cx.events);
-            self.touched_send(cx, slot);
+            self.flows.reindex_send(slot);
         }
     }
 
@@ -115,7 +109,7 @@ impl Session {
         let slot = self.flows.recv_slot(flow)?;
         let message = self.flows.recv.get_mut(slot)?.read(cx.now, &mut self.flows.budget, cx.events);
         self.recv_stall.moved(message.as_ref().map_or(0, |message| message.data.len() as u64));
-        self.touched_recv(cx, slot);
+        self.reindex_recv(slot);
         message
     }
 
@@ -127,7 +121,7 @@ impl Session {
         {
             found.reject(cx.now, code, &mut self.flows.budget, cx.events);
             self.acks.set_now();
-            self.touched_recv(cx, slot);
+            self.reindex_recv(slot);
         }
     }
 
@@ -136,7 +130,7 @@ impl Session {
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
             found.suspend();
-            self.flows.touch_recv(slot);
+            self.flows.reindex_recv(slot);
         }
     }
 
@@ -145,7 +139,7 @@ impl Session {
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
             found.resume(cx.events);
-            self.touched_recv(cx, slot);
+            self.reindex_recv(slot);
         }
     }
 
@@ -154,27 +148,17 @@ impl Session {
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
             found.set_order(order, &mut self.flows.budget, cx.events);
-            self.touched_recv(cx, slot);
+            self.reindex_recv(slot);
         }
     }
 
-    pub(crate) fn set_window(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, bytes: usize) {
+    pub(crate) fn set_window(&mut self, flow: RecvFlowHandle, bytes: usize) {
         if let Some(slot) = self.flows.recv_slot(flow)
             && let Some(found) = self.flows.recv.get_mut(slot)
         {
             found.set_window(bytes);
-            self.touched_recv(cx, slot);
+            self.reindex_recv(slot);
         }
-    }
-
-    /// Queues an FIHello to the far end (RFC 7016 §3.5.1.5). False if too many wait, if it is too long for a packet,
-    /// or if the session is not open.
-    pub(crate) fn forward_hello(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
-        let address = Address { origin: AddressOrigin::Observed, socket: reply_address };
-        let length = ForwardedHello { discriminator, reply_address: address, tag }.payload_len();
-        self.state.is_open()
-            && length <= self.single_chunk_room()
-            && self.control.forward(discriminator, reply_address, tag)
     }
 
     /// There is memory again for what was refused for want of it.
@@ -186,16 +170,11 @@ impl Session {
         }
     }
 
-    fn touched_send(&mut self, cx: &Context<'_>, slot: u32) {
-        self.flows.touch_send(slot);
-        self.settle(cx.now);
-    }
-
-    fn touched_recv(&mut self, cx: &Context<'_>, slot: u32) {
+    /// Brings the queues in line with a flow; what should be told of its window is due at once.
+    fn reindex_recv(&mut self, slot: u32) {
         if self.flows.recv.get(slot).is_some_and(|flow| flow.ack_now_after_read()) {
             self.acks.set_now();
         }
-        self.flows.touch_recv(slot);
-        self.settle(cx.now);
+        self.flows.reindex_recv(slot);
     }
 }

@@ -120,7 +120,7 @@ impl Flows {
 
     /// To be called after anything was done to a sending flow: brings the queues in line with it, and frees its
     /// slot when it is over.
-    pub(super) fn touch_send(&mut self, slot: u32) {
+    pub(super) fn reindex_send(&mut self, slot: u32) {
         let Some(flow) = self.send.get_mut(slot) else {
             return;
         };
@@ -148,7 +148,7 @@ impl Flows {
     }
 
     /// To be called after anything was done to a receiving flow.
-    pub(super) fn touch_recv(&mut self, slot: u32) {
+    pub(super) fn reindex_recv(&mut self, slot: u32) {
         let Some(flow) = self.recv.get(slot) else {
             return;
         };

@@ -1,16 +1,19 @@
 //! Sessions (RFC 7016 §3.5) once keys exist, and the flows that wait for one to open.
 //!
-//! [`Session`] holds the parts, one file per subject; what happens to them on a packet, a timeout, a command or a
-//! poll is told in `receive`, here, `commands` and `packetizer`. Every entry ends in [`Session::settle`], which
-//! brings the derived state (deadlines, idleness, ACK_NOW) in line, so that `wants_transmit` and `next_timeout` are
-//! exact at any moment between calls.
+//! A [`Session`] has three owners of state, each with the deadlines of its subject: [`Transport`] (path and keys),
+//! [`Delivery`] (flows, acknowledgements, recovery, congestion control), and `Control` with `Liveness` (other chunks,
+//! pings and patience). The session itself dispatches: packets in `receive`, timeouts and commands here, the end of
+//! S_OPEN in `close`; `packetizer` borrows the parts to build packets. Every entry ends in `update_timers`, which
+//! brings what is derived in line, so that `wants_transmit` and `next_timeout` are exact between calls.
 
 mod acks;
+mod alarm;
 mod allowance;
 mod black_hole;
 mod close;
 mod commands;
 mod control;
+mod delivery;
 mod ecn;
 mod flows;
 mod gaps;
@@ -27,7 +30,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod time_critical;
-mod timers;
+mod transport;
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -38,32 +41,28 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 use rand_core::CryptoRng;
 
-use crate::config::SessionConfig;
+use crate::config::{FlowOptions, Priority, SessionConfig};
+use crate::error::OpenFlowError;
 use crate::event::{CloseReason, EventQueue};
-use crate::flow::{RecvFlow, SendFlow};
-use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::handle::{SendFlowHandle, SessionHandle};
+use crate::params::{CLOSE_RETRY_INTERVAL, PROOF_TIMEOUT};
 use crate::profile::SessionKeys;
 use crate::stats::{EndpointStats, SessionStats};
 use crate::time::Instant;
-use crate::transmit::Path;
-use crate::wire::{PacketHeader, session_id};
+use crate::transmit::{Path, Transmit, TransmitBuf};
+use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
-use acks::Acks;
-use allowance::Allowance;
+use alarm::{Deadline, earliest};
+use close::Closing;
 use control::Control;
-use ecn::EcnState;
-use flows::{FlowKey, Flows};
-use gaps::GapWatch;
-use mobility::Mobility;
-use mtu::Mtu;
-use recovery::Recovery;
-use rtt::Rtt;
-use stall::Stall;
+use keepalive::Liveness;
+use packetizer::{Demand, Packetizer};
 use state::StateMachine;
-use timers::{Timer, Timers};
 
+pub(crate) use delivery::Delivery;
 pub use state::SessionState;
 pub(crate) use time_critical::TimeCriticalClock;
+pub(crate) use transport::Transport;
 
 /// Forwarded hellos that may wait for the endpoint; more are dropped.
 const MAX_FORWARDED: usize = 32;
@@ -138,54 +137,35 @@ pub(crate) struct Established {
     pub(crate) far_certificate: Bytes,
 }
 
-/// What exists from S_OPEN on.
-struct Link {
-    keys: Box<dyn SessionKeys>,
-    tx_id: u32,
-    /// DESTADDR, and our interface to it.
-    path: Path,
-    far_certificate: Bytes,
-}
-
-/// One session: opening (flows may be opened and written), open, or closing.
+/// One session: opening (flows may be opened and written), open, or closing. What one part needs of another is handed to
+/// it for the time of a call.
 pub(crate) struct Session {
     handle: SessionHandle,
-    role: Role,
     config: SessionConfig,
     state: StateMachine,
-    link: Option<Link>,
-    timers: Timers,
-    rtt: Rtt,
-    recovery: Recovery,
-    acks: Acks,
-    gaps: GapWatch,
-    ecn: EcnState,
+    /// Path and keys.
+    transport: Transport,
+    /// Flows, acknowledgements, recovery, congestion control.
+    delivery: Delivery,
+    /// Chunks of other kinds that are to be sent.
     control: Control,
-    mobility: Option<Box<Mobility>>,
-    /// See [`keys_are_proved`](Self::keys_are_proved).
-    keys_proved: bool,
-    /// Where the far end was before it claimed to be elsewhere.
-    first_path: Option<Path>,
-    mtu: Mtu,
-    /// The code of the last error of the system when sending, if nothing was answered since.
-    send_error: Option<i32>,
-    flows: Flows,
-    send_stall: Stall,
-    recv_stall: Stall,
-    last_heard: Option<Instant>,
-    last_ping: Option<Instant>,
-    /// The far end has sent a Bitmap acknowledgement, so it understands them. Some only pretend to.
-    peer_sends_bitmaps: bool,
-    packets_received: u64,
-    packets_sent: u64,
-    bytes_received: u64,
-    bytes_sent: u64,
+    liveness: Liveness,
+    closing: Closing,
 }
+
+/// For what cannot happen: a debug build stops there, others go on with what is given.
+macro_rules! cannot_happen {
+    ($fallback:expr, $why:literal) => {{
+        debug_assert!(false, $why);
+        $fallback
+    }};
+}
+use cannot_happen;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Session");
-        out.field("handle", &self.handle).field("role", &self.role).field("state", &self.state.get());
+        out.field("handle", &self.handle).field("role", &self.transport.role).field("state", &self.state.get());
         out.finish_non_exhaustive()
     }
 }
@@ -193,35 +173,14 @@ impl fmt::Debug for Session {
 impl Session {
     /// In S_IHELLO_SENT (the endpoint drives startup; it calls `keying_sent` on the way, then `establish` or `fail`).
     pub(crate) fn new(handle: SessionHandle, role: Role, config: SessionConfig, _now: Instant) -> Self {
-        // What a datagram has beside chunks of user data, as far as it is the session's.
-        let smss = config.base_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
         Self {
             handle,
-            role,
             state: StateMachine::new(),
-            link: None,
-            timers: Timers::default(),
-            rtt: if config.mona { Rtt::stamping_every_packet() } else { Rtt::new() },
-            recovery: Recovery::new(crate::congestion::new_controller(smss as u64)),
-            acks: Acks::new(Allowance::new(config.max_ack_expansion)),
-            gaps: GapWatch::default(),
-            ecn: EcnState::new(config.ecn && !config.mona),
+            transport: Transport::new(role, &config),
+            delivery: Delivery::new(handle, &config),
             control: Control::default(),
-            mobility: None,
-            keys_proved: false,
-            first_path: None,
-            mtu: Mtu::new(config.base_datagram, config.max_datagram),
-            send_error: None,
-            flows: Flows::new(config.max_recv_bytes, config.max_send_bytes),
-            send_stall: Stall::default(),
-            recv_stall: Stall::default(),
-            last_heard: None,
-            last_ping: None,
-            peer_sends_bitmaps: false,
-            packets_received: 0,
-            packets_sent: 0,
-            bytes_received: 0,
-            bytes_sent: 0,
+            liveness: Liveness::new(&config),
+            closing: Closing::default(),
             config,
         }
     }
@@ -234,209 +193,237 @@ impl Session {
         self.state.get()
     }
 
-    /// The far end, and nobody else, has shown that it has the keys: with a packet, if those authenticate what they open,
-    /// else with the answer to a question that takes the keys to read.
-    pub(crate) const fn keys_are_proved(&self) -> bool {
-        self.keys_proved
+    /// Path and keys.
+    pub(crate) const fn transport(&self) -> &Transport {
+        &self.transport
     }
 
-    /// They are proved now.
-    fn prove_keys(&mut self) {
-        self.keys_proved = true;
-        self.timers.clear(Timer::Proof);
-    }
-
-    pub(crate) fn role(&self) -> Role {
-        self.role
-    }
-
-    /// Where packets go, from S_OPEN on.
-    pub(crate) fn path(&self) -> Option<Path> {
-        self.link.as_ref().map(|link| link.path)
-    }
-
-    pub(crate) fn tx_id(&self) -> Option<u32> {
-        self.link.as_ref().map(|link| link.tx_id)
-    }
-
-    /// Empty before S_OPEN, as are the nonces.
-    pub(crate) fn far_certificate(&self) -> &[u8] {
-        self.link.as_ref().map_or(&[], |link| &link.far_certificate)
-    }
-
-    pub(crate) fn near_nonce(&self) -> &[u8] {
-        self.link.as_ref().map_or(&[], |link| link.keys.near_nonce())
-    }
-
-    pub(crate) fn far_nonce(&self) -> &[u8] {
-        self.link.as_ref().map_or(&[], |link| link.keys.far_nonce())
-    }
-
-    pub(crate) fn send_flow(&self, flow: SendFlowHandle) -> Option<&SendFlow> {
-        self.flows.send_flow(flow)
-    }
-
-    pub(crate) fn recv_flow(&self, flow: RecvFlowHandle) -> Option<&RecvFlow> {
-        self.flows.recv_flow(flow)
+    /// The flows.
+    pub(crate) const fn delivery(&self) -> &Delivery {
+        &self.delivery
     }
 
     pub(crate) fn stats(&self) -> SessionStats {
+        let recovery = &self.delivery.recovery;
         SessionStats {
-            packets_received: self.packets_received,
-            packets_sent: self.packets_sent,
-            bytes_received: self.bytes_received,
-            bytes_sent: self.bytes_sent,
-            fragments_lost: self.recovery.fragments_lost,
-            timeouts: self.recovery.timeouts,
-            srtt: self.rtt.srtt(),
-            rttvar: self.rtt.rttvar(),
-            erto: self.rtt.erto(),
-            cwnd: self.recovery.controller.window(),
-            ssthresh: self.recovery.controller.ssthresh(),
-            outstanding: self.recovery.in_flight.outstanding(),
-            ecn_ce_received: self.ecn.ce_received(),
-            datagram: self.mtu.datagram(),
+            fragments_lost: recovery.fragments_lost,
+            timeouts: recovery.timeouts,
+            cwnd: recovery.controller.window(),
+            ssthresh: recovery.controller.ssthresh(),
+            outstanding: recovery.in_flight.outstanding(),
+            ..self.transport.stats()
         }
     }
 
     /// What the endpoint grants to the session.
     pub(crate) const fn grant(&mut self, grant: &Grant) {
-        self.flows.budget.grant(grant.recv);
-        self.flows.send_budget.grant(grant.send, grant.ample);
+        self.delivery.grant(grant);
     }
 
     /// What the session takes of the endpoint's memory.
     pub(crate) fn memory(&self) -> Memory {
-        let send = self.flows.send_memory() + self.recovery.in_flight.memory() + self.control.memory();
-        Memory { recv: self.flows.budget.memory(), send }
-    }
-
-    /// How much of the endpoint's memory a refused writer waits for, if any does and it depends on that.
-    pub(crate) fn awaited_memory(&self) -> Option<usize> {
-        self.flows.send_budget.awaited()
-    }
-
-    /// Since when the far end has acknowledged next to nothing of what is sent to it; None if nothing waits for it.
-    pub(crate) fn send_stalled_since(&self) -> Option<Instant> {
-        self.send_stall.since().filter(|_| self.state.is_open())
-    }
-
-    /// Since when next to nothing has come of messages that the far end has begun; None if there are none, or if others
-    /// wait to be read, which is not the far end's fault.
-    pub(crate) fn recv_stalled_since(&self) -> Option<Instant> {
-        self.recv_stall.since().filter(|_| self.state.is_open())
-    }
-
-    /// Whether the session may be somebody's who cannot prove to have its keys.
-    pub(crate) fn is_unproved(&self) -> bool {
-        self.role == Role::Responder && !self.keys_proved
+        let Memory { recv, send } = self.delivery.memory();
+        Memory { recv, send: send + self.control.memory() }
     }
 
     /// The earliest deadline, and what it is for.
-    pub(crate) fn next_timeout(&self) -> Option<(Instant, &'static str)> {
-        self.timers.next()
+    pub(crate) fn next_timeout(&self) -> Option<Deadline> {
+        let Self { transport, delivery, liveness, closing, .. } = self;
+        let path_mtu = transport.mtu.next_timeout().filter(|_| self.state.is_open());
+        earliest([
+            (liveness.retransmit_limit.get(), "retransmit limit"),
+            (delivery.timeout.get(), "retransmission timeout"),
+            (delivery.delayed_ack.get(), "delayed acknowledgement"),
+            (liveness.keepalive.get(), "keepalive"),
+            (liveness.ping_retry.get(), "ping retry"),
+            (delivery.flows.next_deadline(), "flow deadline"),
+            (closing.idle.get(), "idle limit"),
+            (closing.retry.get(), "close retry"),
+            (closing.end.get(), "close linger"),
+            (path_mtu, "path MTU discovery"),
+            (transport.proof.get(), "proof of keys"),
+            (delivery.stall.get(), "stall limit"),
+        ])
     }
 
     /// Does everything that is due. Afterwards no deadline is in the past.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
-        if self.timers.take_due(Timer::RetransmitLimit, now) {
-            self.on_retransmit_limit(cx);
+        let unanswered = self.liveness.ping_unanswered() || self.delivery.awaits_answer();
+        if self.liveness.retransmit_limit.take_due(now) && unanswered {
+            let reason = match self.liveness.send_error {
+                Some(os_error) => CloseReason::NotSent { os_error },
+                None if self.transport.authenticates() => CloseReason::TimedOut,
+                None => CloseReason::TimedOutAtFixedAddress,
+            };
+            self.end_abruptly(cx, reason);
         }
-        if self.timers.take_due(Timer::Timeout, now) {
-            self.on_timeout_alarm(cx);
-        }
-        if self.timers.take_due(Timer::DelayedAck, now) {
-            self.acks.set_now();
-        }
-        if self.timers.take_due(Timer::PingRetry, now) {
-            self.on_ping_retry(now);
-        }
-        if self.timers.take_due(Timer::Keepalive, now) {
-            self.on_keepalive(now);
-        }
-        if self.timers.take_due(Timer::Flow, now) {
-            self.on_flow_deadlines(cx);
-        }
-        if self.timers.take_due(Timer::Idle, now) {
-            self.close_orderly(cx, CloseReason::Idle);
-        }
-        if self.timers.take_due(Timer::CloseRetry, now) {
-            self.on_close_retry(cx);
-        }
-        if self.timers.take_due(Timer::CloseEnd, now) {
-            self.close_now(cx, CloseReason::Near);
-        }
-        if self.timers.take_due(Timer::Stall, now) {
-            self.end_abruptly(cx, CloseReason::Stalled);
-        }
-        if self.timers.take_due(Timer::PathMtu, now) {
-            self.on_path_mtu(cx);
-        }
-        if self.timers.take_due(Timer::Proof, now) {
-            self.end_abruptly(cx, CloseReason::Unproved);
-        }
-        self.settle(now);
-    }
-
-    fn on_flow_deadlines(&mut self, cx: &mut Context<'_>) {
-        while let Some(key) = self.flows.take_due(cx.now) {
-            match key {
-                FlowKey::Send(slot) => {
-                    if let Some(flow) = self.flows.send.get_mut(slot) {
-                        flow.handle_timeout(cx.now, self.rtt.erto(), cx.events);
-                        if self.config.mona && flow.probe_due() {
-                            flow.probe_sent(cx.now, self.rtt.erto());
-                        }
-                    }
-                    self.flows.touch_send(slot);
-                }
-                FlowKey::Recv(slot) => {
-                    if let Some(flow) = self.flows.recv.get_mut(slot) {
-                        flow.handle_timeout(cx.now);
-                    }
-                    self.flows.touch_recv(slot);
-                }
+        if self.delivery.timeout.take_due(now) {
+            self.delivery.on_timeout_alarm(cx, &mut self.transport);
+            // What was lost may all be abandoned: then nothing waits for an answer any more.
+            if self.delivery.flows.scheduler.is_empty() && !self.liveness.ping_unanswered() {
+                self.liveness.retransmit_limit.clear();
             }
         }
+        if self.delivery.delayed_ack.take_due(now) {
+            self.delivery.acks.set_now();
+        }
+        if self.liveness.ping_retry.take_due(now) {
+            self.liveness.on_ping_retry(now, &mut self.transport, &mut self.control);
+        }
+        if self.liveness.keepalive.take_due(now) {
+            self.liveness.on_keepalive(now, &self.transport, &mut self.control);
+        }
+        self.delivery.on_flow_deadlines(cx, &self.config, self.transport.rtt.erto());
+        if self.closing.idle.take_due(now) {
+            self.close_orderly(cx, CloseReason::Idle);
+        }
+        if self.closing.retry.take_due(now) && self.state.get() == SessionState::NearClose {
+            self.control.close = true;
+            self.closing.retry.set(now + CLOSE_RETRY_INTERVAL);
+        }
+        if self.closing.end.take_due(now) {
+            self.close_now(cx, CloseReason::Near);
+        }
+        if self.delivery.stall.take_due(now) {
+            self.end_abruptly(cx, CloseReason::Stalled);
+        }
+        // A path that carries small packets only, while data waits for larger ones, is as good as none.
+        if self.state.is_open() && self.transport.on_path_mtu(now) && self.delivery.awaits_answer() {
+            self.end_abruptly(cx, CloseReason::PacketSize);
+        }
+        if self.transport.proof.take_due(now) {
+            self.end_abruptly(cx, CloseReason::Unproved);
+        }
+        self.update_timers(now);
     }
 
     /// Brings what is derived in line with what has changed. O(1).
-    fn settle(&mut self, now: Instant) {
-        self.timers.set(Timer::Flow, self.flows.next_deadline());
-        self.timers.set(Timer::PathMtu, self.mtu.next_timeout().filter(|_| self.state.is_open()));
+    fn update_timers(&mut self, now: Instant) {
         if !self.state.is_open() {
             return;
         }
-        self.recv_stall.update(now, self.flows.budget.incomplete());
-        self.send_stall.update(now, self.flows.send_budget.held().unacknowledged);
-        let limit = self.config.stall_limit;
-        self.timers.set(Timer::Stall, limit.and_then(|limit| Some(self.send_stall.since()? + limit)));
-        if self.flows.scheduler.is_empty() {
-            self.recovery.end_burst();
-        }
-        if !self.flows.acks_due() {
-            self.acks.all_sent();
-            self.timers.clear(Timer::DelayedAck);
-        } else if self.acks.is_now() && !self.acks.is_allowed(self.ack_overhead()) {
-            self.wait_for_allowance(now);
-        }
-        if self.flows.is_empty() {
-            self.timers.arm_if_unset(Timer::Idle, now + self.config.idle_limit);
+        self.delivery.update_timers(now, &self.transport, &self.config);
+        if self.delivery.flows.is_empty() {
+            self.closing.idle.set_if_unset(now + self.config.idle_limit);
         } else {
-            self.timers.clear(Timer::Idle);
+            self.closing.idle.clear();
         }
     }
 
-    /// What is received does not pay for the acknowledgements that are due: a round trip does.
-    fn wait_for_allowance(&mut self, now: Instant) {
-        let round_trip = self.rtt.srtt().unwrap_or(self.rtt.mrto());
-        self.acks.allowance.pass(now, round_trip, self.mtu.datagram());
-        if !self.acks.is_allowed(self.ack_overhead()) {
-            let due = self.acks.allowance.next_pay(round_trip);
-            if self.timers.get(Timer::DelayedAck).is_none_or(|at| at > due) {
-                self.timers.arm(Timer::DelayedAck, due);
-            }
+    /// A command to the flows.
+    pub(crate) fn command<R>(
+        &mut self,
+        cx: &mut Context<'_>,
+        command: impl FnOnce(&mut Delivery, &mut Context<'_>) -> R,
+    ) -> R {
+        let result = command(&mut self.delivery, cx);
+        self.update_timers(cx.now);
+        result
+    }
+
+    /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
+    pub(crate) fn open_flow(
+        &mut self,
+        cx: &mut Context<'_>,
+        options: FlowOptions,
+    ) -> Result<SendFlowHandle, OpenFlowError> {
+        if !self.state.get().is_opening() && !self.state.is_open() {
+            return Err(OpenFlowError::SessionClosed);
         }
+        let opened = self.delivery.open_flow(&self.config, options);
+        self.update_timers(cx.now);
+        opened
+    }
+
+    /// Queues an FIHello to the far end (RFC 7016 §3.5.1.5). False if too many wait, if it is too long for a packet,
+    /// or if the session is not open.
+    pub(crate) fn forward_hello(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
+        let address = Address { origin: AddressOrigin::Observed, socket: reply_address };
+        let length = ForwardedHello { discriminator, reply_address: address, tag }.payload_len();
+        self.state.is_open()
+            && length <= self.transport.single_chunk_room(self.delivery.window())
+            && self.control.forward(discriminator, reply_address, tag)
+    }
+
+    /// Sends a Ping now, for the user. Never more than one per ERTO (RFC 7016 §3.5.4.1).
+    pub(crate) fn ping(&mut self, now: Instant) {
+        if self.state.is_open() && !self.liveness.ping_unanswered() {
+            self.liveness.send_ping(now, &self.transport, &mut self.control);
+        }
+    }
+
+    /// Asks the far end to show that it has the keys. If it does not, the session ends after a while.
+    pub(crate) fn demand_proof(&mut self, now: Instant) {
+        if self.state.is_open() && !self.transport.keys_are_proved() {
+            self.ping(now);
+            self.transport.proof.set_if_unset(now + PROOF_TIMEOUT);
+        }
+    }
+
+    /// What was sent is not answered, time and again: the path may be closed.
+    pub(crate) fn is_struggling(&self) -> bool {
+        self.state.is_open() && self.transport.rtt.is_far_backed_off()
+    }
+
+    /// The far end may be reached over this path: asks for proof, and opens the way for what comes back.
+    pub(crate) fn probe_path(&mut self, cx: &mut Context<'_>, path: Path) {
+        let Some(own) = self.transport.path().filter(|_| self.state.is_open()) else { return };
+        if own.matches(&path) {
+            self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
+        } else if let Some(question) = self.transport.probe(cx.now, cx.rng, path) {
+            self.control.aside(question);
+        }
+    }
+
+    /// The system refused to send over this path.
+    pub(crate) fn on_send_error(&mut self, path: Path, os_error: i32) {
+        if self.transport.path().is_some_and(|own| own.matches(&path)) {
+            self.liveness.send_error = Some(os_error);
+        }
+    }
+
+    /// An interface came up or changed: probe at once (RFC 7016 §3.5.4.1), and send again what a timer holds back.
+    pub(crate) fn on_interface_change(&mut self, cx: &mut Context<'_>) {
+        if self.state.is_open() {
+            self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
+            self.delivery.revive(cx, &mut self.transport);
+            self.update_timers(cx.now);
+        }
+    }
+
+    /// What builds packets of the parts.
+    fn packetizer(&mut self) -> Packetizer<'_> {
+        Packetizer {
+            session: self.handle,
+            open: self.state.is_open(),
+            transport: &mut self.transport,
+            delivery: &mut self.delivery,
+            control: &mut self.control,
+            liveness: &mut self.liveness,
+        }
+    }
+
+    /// Whether `poll_transmit` has something to send now.
+    pub(crate) fn wants_transmit(&self) -> bool {
+        let Self { transport, delivery, control, .. } = self;
+        Demand { open: self.state.is_open(), transport, delivery, control }.any()
+    }
+
+    /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
+    pub(crate) fn transmit_priority(&self) -> Option<Priority> {
+        self.delivery.flows.scheduler.highest().filter(|_| self.state.is_open() && self.delivery.may_send_data())
+    }
+
+    /// Over which path the next flight goes.
+    pub(crate) fn next_path(&self) -> Option<Path> {
+        self.control.next_aside().or_else(|| self.transport.path())
+    }
+
+    /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
+    pub(crate) fn poll_transmit(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
+        let transmit = self.packetizer().poll(cx, buf);
+        self.update_timers(cx.now);
+        transmit
     }
 }

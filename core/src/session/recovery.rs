@@ -4,13 +4,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::receive::Incoming;
+use super::Context;
+use super::delivery::Delivery;
 use super::time_critical::lately;
-use super::timers::Timer;
-use super::{Context, Session};
+use super::transport::Transport;
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{Finding, InFlight, Lost};
-use crate::params::{BURST_PACKETS, DATAGRAM_SAFE};
+use crate::params::BURST_PACKETS;
 use crate::time::Instant;
 
 /// Acknowledgements handled together that count for the burst limit.
@@ -121,7 +121,7 @@ impl Recovery {
     }
 }
 
-impl Session {
+impl Delivery {
     /// The time critical state for the controller (RFC 7016 appendix A.2, TC_SENT and FASTGROW_ALLOWED).
     fn time_critical(&self, cx: &Context<'_>) -> TimeCritical {
         let reverse = lately(self.recovery.reverse_received, cx.now);
@@ -131,62 +131,61 @@ impl Session {
         }
     }
 
-    /// After all chunks of a packet: acknowledgements, losses and marks become facts for the controller.
-    pub(super) fn finish_acks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
-        let facts = &mut incoming.facts;
+    /// After all chunks of a packet: acknowledgements, losses and marks become facts for the controller. `report`: the
+    /// ECN report that it held.
+    pub(super) fn finish_acks(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        facts: &mut PacketFacts,
+        report: Option<u8>,
+    ) {
         if facts.any_acks {
             let more = !self.flows.scheduler.is_empty();
             facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, more, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
             let finding = self.recovery.in_flight.finding();
-            facts.lost_bytes = self.settle_lost(cx, finding);
+            facts.lost_bytes = self.report_lost(cx, transport, finding);
             facts.any_loss = facts.lost_bytes > 0;
             facts.late_bytes = self.recovery.in_flight.take_late_bytes();
             let backlog = !self.flows.scheduler.is_empty();
             self.recovery.on_ack_packet(cx.now, backlog, facts);
             // RFC 7016 §3.6.2.6.
-            if self.timers.get(Timer::Timeout).is_some() {
-                self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
+            if self.timeout.is_set() {
+                self.timeout.set(cx.now + transport.rtt.erto());
             }
             if facts.acked_bytes > 0 {
                 self.send_stall.moved(facts.acked_bytes);
                 self.recovery.backed_off = false;
-                self.ecn.on_acks(incoming.report.is_some());
+                transport.ecn.on_acks(report.is_some());
             }
-            self.answered(cx.now);
         }
-        if let Some(count) = incoming.report {
-            facts.any_mark = self.ecn.on_report(count, cx.now, self.rtt.srtt());
+        if let Some(count) = report {
+            facts.any_mark = transport.ecn.on_report(count, cx.now, transport.rtt.srtt());
             facts.any_loss |= facts.any_mark;
         }
         if facts.any_acks || facts.any_loss {
             facts.outstanding = self.recovery.in_flight.outstanding();
-            facts.segment = self.segment();
-            let facts = *facts;
+            facts.segment = transport.segment(self.window());
             let time_critical = self.time_critical(cx);
-            if self.recovery.controller.on_packet(&facts, time_critical) == Reaction::Cut {
+            if self.recovery.controller.on_packet(facts, time_critical) == Reaction::Cut {
                 self.recovery.in_flight.credit_from_now();
             }
         }
     }
 
-    /// Tells the flows of what was found lost; returns the bytes of it.
-    fn settle_lost(&mut self, cx: &mut Context<'_>, finding: Finding) -> u64 {
+    /// Tells the flows, and the search for the largest datagram, of what was found lost; returns the bytes of it.
+    fn report_lost(&mut self, cx: &mut Context<'_>, transport: &mut Transport, finding: Finding) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
         let acknowledged = self.recovery.in_flight.take_acked_packet();
-        if acknowledged > 0 {
-            self.mtu.on_acknowledged(acknowledged);
-        }
-        if let Some(largest) = lost.iter().map(|lost| usize::from(lost.packet)).max() {
-            let small = self.plain_limit(DATAGRAM_SAFE);
-            self.mtu.on_lost(cx.now, largest, small, self.config.retransmit_limit);
-        }
+        let largest = lost.iter().map(|lost| usize::from(lost.packet)).max();
+        transport.on_sizes(cx.now, acknowledged, largest);
         for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);
             if let Some(flow) = self.flows.send.get_mut(flow_slot) {
                 flow.on_lost(sequence, finding, cx.events);
-                self.flows.touch_send(flow_slot);
+                self.flows.reindex_send(flow_slot);
             }
         }
         // The allocation is kept for the next time.
@@ -195,10 +194,10 @@ impl Session {
     }
 
     /// Takes everything in flight for lost; tells whether there was anything.
-    pub(super) fn lose_all(&mut self, cx: &mut Context<'_>) -> bool {
+    fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> bool {
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
-        self.settle_lost(cx, Finding::NONE);
+        self.report_lost(cx, transport, Finding::NONE);
         self.recovery.data_packets = 0;
         self.recovery.burst = BURST_PACKETS;
         any
@@ -207,52 +206,49 @@ impl Session {
     /// The path changed. A far end that is found on another has answered a check there, which is as good as an
     /// acknowledgement for a new burst; not so one that comes elsewhere before it has the keys of the session: then it
     /// takes a timeout (RFC 7016 §3.5.2.3).
-    pub(super) fn lose_all_on_the_old_path(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        self.recovery.controller.on_path_change();
         let counted = self.recovery.data_packets;
-        self.lose_all(cx);
+        self.lose_all(cx, transport);
         self.recovery.backed_off = false;
-        self.timers.clear(Timer::Timeout);
+        self.timeout.clear();
         if self.recovery.last_ack.is_none() && counted > 0 {
             self.recovery.data_packets = counted;
-            self.timers.arm(Timer::Timeout, cx.now + self.rtt.erto());
+            self.timeout.set(cx.now + transport.rtt.erto());
         }
     }
 
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
-    pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>) {
-        let was_loss = self.lose_all(cx);
+    pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        let was_loss = self.lose_all(cx, transport);
         if was_loss {
-            self.rtt.back_off();
+            transport.rtt.back_off();
             self.recovery.timeouts += 1;
             self.recovery.backed_off = true;
         }
         self.recovery.controller.on_timeout(was_loss);
-        // What was lost may all be abandoned: then nothing waits for an answer any more.
-        if self.flows.scheduler.is_empty() && !self.ping_unanswered() {
-            self.timers.clear(Timer::RetransmitLimit);
-        }
     }
 
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
     /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
     /// the far end does not delay, since what a timer sends again fills a gap.
-    pub(super) fn revive(&mut self, cx: &mut Context<'_>) {
+    pub(super) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         if !self.recovery.backed_off {
             return;
         }
-        self.rtt.end_back_off();
-        let (Some(alarm), Some(sent)) = (self.timers.get(Timer::Timeout), self.recovery.last_sent) else {
+        transport.rtt.end_back_off();
+        let (Some(alarm), Some(sent)) = (self.timeout.get(), self.recovery.last_sent) else {
             return;
         };
         // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
-        let timeout = sent + self.rtt.erto();
+        let timeout = sent + transport.rtt.erto();
         let counted = if cx.now < timeout { self.recovery.data_packets } else { 0 };
-        if cx.now < alarm.min(sent + self.rtt.prompt_answer()) || counted >= BURST_PACKETS {
-            self.timers.arm(Timer::Timeout, alarm.min(timeout));
+        if cx.now < alarm.min(sent + transport.rtt.prompt_answer()) || counted >= BURST_PACKETS {
+            self.timeout.set(alarm.min(timeout));
             return;
         }
-        self.timers.clear(Timer::Timeout);
-        self.lose_all(cx);
+        self.timeout.clear();
+        self.lose_all(cx, transport);
         self.recovery.data_packets = counted;
     }
 }

@@ -114,7 +114,11 @@ fn flows_end_before_the_session_and_nothing_comes_after() {
     let flow = network.open_flow(A);
     let options = SendOptions { receipt: true, ..SendOptions::default() };
     network.filter = Box::new(|sent| if sent.from == B { Fate::Lost } else { Fate::Arrives });
-    let message = network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"lost"), options)).unwrap();
+    let message = network
+        .with(A, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"lost"), options))
+        })
+        .unwrap();
     network.run(30);
     close(&mut network, A, CloseMode::Orderly);
     network.run(30);
@@ -133,12 +137,14 @@ fn flows_end_before_the_session_and_nothing_comes_after() {
     assert_eq!(network.ends[B].events[network.ends[B].events.len() - 2..], [finished, closed]);
 
     // No flow is left, and none can be opened.
-    let refused = network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"late"), options));
+    let refused = network.with(A, |session, cx| {
+        session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"late"), options))
+    });
     let refused = refused.unwrap_err();
     assert_eq!((refused.reason, &refused.data[..]), (WriteRefusal::Closed, &b"late"[..]));
     let refused = network.with(A, |session, cx| session.open_flow(cx, FlowOptions::default()));
     assert_eq!(refused, Err(OpenFlowError::SessionClosed));
-    assert!(network.with(B, |session, cx| session.read(cx, received)).is_none());
+    assert!(network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, received))).is_none());
     let data = network.times(A, |sent| sent.has(USER_DATA)).len();
     network.run(60_000);
     assert_eq!(network.times(A, |sent| sent.has(USER_DATA)).len(), data, "no data after the close");
@@ -149,7 +155,11 @@ fn a_close_while_opening_cancels() {
     let mut network = Network::opening(SessionConfig::default());
     let flow = network.open_flow(A);
     let options = SendOptions { receipt: true, ..SendOptions::default() };
-    let message = network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"x"), options)).unwrap();
+    let message = network
+        .with(A, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"x"), options))
+        })
+        .unwrap();
     close(&mut network, A, CloseMode::Orderly);
     let expected = vec![
         Event::MessageDone { flow, message, outcome: MessageOutcome::Abandoned },

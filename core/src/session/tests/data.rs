@@ -132,7 +132,7 @@ fn acknowledgements_of_nothing_new_do_not_add_up() {
     }
     let before = network.sent_by(A, Sent::has_data).len();
     network.pump();
-    let flow_id = network.ends[A].session.send_flow(flow).unwrap().flow_id();
+    let flow_id = network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id();
     for _ in 0..40 {
         let plain = packet(header_of(B), |writer| {
             assert!(writer.push_with(ACK_RANGES, |out| out.extend_from_slice(&[flow_id as u8, 127, 1])));
@@ -220,7 +220,7 @@ fn small_datagrams_and_many_flows() {
         for length in [1, 300, 2_000, 555, 0, 700] {
             network.write(number % 2, flow, length);
         }
-        network.with(number % 2, |session, cx| session.close_flow(cx, flow));
+        network.with(number % 2, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
     }
     network.run(60_000);
     for end in [A, B] {
@@ -250,7 +250,7 @@ fn the_urgent_flow_goes_first_and_equals_take_turns() {
     for priority in [Priority::Bulk, Priority::Bulk, Priority::Urgent] {
         let flow = network.open_flow_with(A, FlowOptions::new("test").priority(priority));
         network.write(A, flow, 100_000);
-        flows.push(network.ends[A].session.send_flow(flow).unwrap().flow_id());
+        flows.push(network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id());
     }
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Urgent));
     network.run(10_000);
@@ -280,11 +280,11 @@ fn a_change_of_priority_holds_at_once() {
         network.write(A, flow, 50_000);
         flow
     });
-    network.with(A, |session, _| session.set_priority(low, Priority::Urgent));
+    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(low, Priority::Urgent)));
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Urgent));
-    network.with(A, |session, _| session.set_priority(low, Priority::Background));
+    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(low, Priority::Background)));
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::High));
-    network.with(A, |session, _| session.set_priority(high, Priority::Background));
+    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(high, Priority::Background)));
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Background));
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 100_000);
@@ -299,7 +299,7 @@ fn a_suspended_receiver_is_probed_and_resumes() {
     transfer(&mut network, A, 20);
     network.run(25);
     let flow = network.ends[B].opened_flow();
-    network.with(B, |session, _| session.suspend(flow));
+    network.with(B, |session, cx| session.command(cx, |flows, _| flows.suspend(flow)));
     network.run(10_000);
     let probes = network.times(A, |sent| sent.has(BUFFER_PROBE));
     assert!(probes.len() >= 3 && probes.len() <= 6, "{probes:?}");
@@ -308,10 +308,10 @@ fn a_suspended_receiver_is_probed_and_resumes() {
         assert!(answers.contains(&(probe + 20)), "{probe} in {answers:?}");
     }
     network.ends[B].reads = true;
-    network.with(B, |session, cx| session.resume(cx, flow));
+    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.resume(cx, flow)));
     let mut total = 0;
     for _ in 0..200 {
-        while let Some(message) = network.with(B, |session, cx| session.read(cx, flow)) {
+        while let Some(message) = network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))) {
             total += message.data.len();
         }
         network.run(100);
@@ -330,7 +330,7 @@ fn without_buffer_probes_a_full_receiver_still_gets_all() {
     let flow = network.ends[B].opened_flow();
     let mut total = 0;
     for _ in 0..200 {
-        while let Some(message) = network.with(B, |session, cx| session.read(cx, flow)) {
+        while let Some(message) = network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))) {
             total += message.data.len();
         }
         network.run(100);
@@ -351,7 +351,7 @@ fn a_rejected_flow_is_told_with_an_exception_before_the_acknowledgement() {
     network.write(A, flow, 100);
     network.run(1_000);
     let received = network.ends[B].opened_flow();
-    network.with(B, |session, cx| session.reject(cx, received, 1_234));
+    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 1_234)));
     network.run(20);
     assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234 }));
     let told = network.sent_by(B, |sent| sent.has(EXCEPTION));
@@ -370,7 +370,7 @@ fn a_return_flow_names_the_flow_that_it_answers() {
     network.write(B, back, 100);
     network.run(100);
     let returned = network.ends[A].opened_flow();
-    assert_eq!(network.ends[A].session.recv_flow(returned).unwrap().association(), Some(flow));
+    assert_eq!(network.ends[A].session.delivery().recv_flow(returned).unwrap().association(), Some(flow));
 }
 
 #[test]
@@ -396,7 +396,11 @@ fn a_message_past_its_deadline_is_dropped_in_time_and_the_rest_arrives() {
     network.filter = Box::new(|sent| if sent.from == 0 { Fate::Lost } else { Fate::Arrives });
     let finish_by = Some(network.now + Duration::from_millis(100));
     let options = SendOptions { finish_by, receipt: true, ..SendOptions::default() };
-    network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"urgent"), options)).unwrap();
+    network
+        .with(A, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"urgent"), options))
+        })
+        .unwrap();
     network.run(101);
     let abandoned = network.ends[A].events.iter().any(|event| matches!(event, Event::MessageDone { .. }));
     assert!(abandoned, "told when the time is over");
@@ -413,7 +417,7 @@ fn control_passes_while_the_window_is_full() {
     transfer(&mut network, A, 100);
     network.filter = Box::new(|sent| if sent.from == 1 { Fate::Lost } else { Fate::Arrives });
     network.run(10);
-    assert_eq!(network.ends[A].session.recovery.budget(), 0);
+    assert_eq!(network.ends[A].session.delivery.recovery.budget(), 0);
     let now = network.now;
     network.with(A, |session, _| session.ping(now));
     network.pump();
@@ -454,7 +458,7 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
         (0..100).for_each(|_| network.write(A, flow, 10_000));
     }
     network.run(5_000);
-    let held = network.ends[B].session.flows.budget.held();
+    let held = network.ends[B].session.delivery.flows.budget.held();
     assert!(held < 32 * (65_536 + 12_000), "{held} bytes are held for buffers of {}", 32 * 65_536);
     // What came so far is not read even now; a flow that is read gets through at once.
     network.ends[B].reads = true;
@@ -463,10 +467,11 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
     network.run(500);
     assert_eq!(network.ends[B].bytes_read(), 20_000);
     // The far end's probes find out that the window is open again.
-    let flows = network.ends[B].session.flows.recv.slots();
+    let flows = network.ends[B].session.delivery.flows.recv.slots();
     for slot in flows {
-        while let Some(handle) = network.ends[B].session.flows.recv.get(slot).map(RecvFlow::handle)
-            && let Some(message) = network.with(B, |session, cx| session.read(cx, handle))
+        while let Some(handle) = network.ends[B].session.delivery.flows.recv.get(slot).map(RecvFlow::handle)
+            && let Some(message) =
+                network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, handle)))
         {
             network.ends[B].read.push((handle, message.data));
         }

@@ -15,6 +15,12 @@ use crate::session::{MAX_FORWARDED, Session};
 use crate::transmit::{InterfaceId, Path, RecvMeta};
 use crate::wire::{Address, AddressOrigin, Chunk, EncodeChunk, ForwardedHello, Ping, UserData};
 
+/// Payload of one chunk alone in a packet.
+fn chunk_room(network: &Network, end: usize) -> usize {
+    let session = &network.ends[end].session;
+    session.transport.single_chunk_room(session.delivery.window())
+}
+
 /// Hands packets over without giving the session a chance to send.
 fn feed(network: &mut Network, to: usize, path: Path, chunk: &impl EncodeChunk) {
     let mut bytes = [&[0x5f], &one(1 - to, chunk)[..], &[0x5b]].concat();
@@ -60,7 +66,7 @@ fn bytes_beyond_the_receive_limit_are_not_acknowledged() {
         network.inject(B, path_to(A), &one(A, &user_data(number % 4, number / 4 + 1, &data))).unwrap();
     }
     assert!(network.ends[B].stats.over_limit > 100);
-    assert!(network.ends[B].session.flows.budget.held() <= 65_536);
+    assert!(network.ends[B].session.delivery.flows.budget.held() <= 65_536);
 }
 
 #[test]
@@ -70,13 +76,13 @@ fn sending_flows_are_limited_lingering_ones_included() {
     network.open_flow(A);
     let open = |network: &mut Network| network.with(A, |session, cx| session.open_flow(cx, FlowOptions::new("x")));
     assert_eq!(open(&mut network), Err(OpenFlowError::TooManyFlows));
-    network.with(A, |session, cx| session.close_flow(cx, first));
+    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, first)));
     network.run(129_000);
     assert_eq!(open(&mut network), Err(OpenFlowError::TooManyFlows));
     network.run(2_000);
     let third = open(&mut network).unwrap();
-    assert!(network.ends[A].session.send_flow(first).is_none(), "a stale handle never names another flow");
-    assert_eq!(network.ends[A].session.send_flow(third).unwrap().flow_id(), 1, "flow IDs are used again");
+    assert!(network.ends[A].session.delivery().send_flow(first).is_none(), "a stale handle never names another flow");
+    assert_eq!(network.ends[A].session.delivery().send_flow(third).unwrap().flow_id(), 1, "flow IDs are used again");
 }
 
 #[test]
@@ -89,7 +95,7 @@ fn metadata_and_association_are_checked() {
     network.write(B, flow, 1);
     network.run(100);
     let received = network.ends[A].opened_flow();
-    network.with(A, |session, cx| session.reject(cx, received, 0));
+    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 0)));
     let refused = open(&mut network, FlowOptions::new("x").in_return_to(received));
     assert_eq!(refused, Err(OpenFlowError::AssociationNotOpen));
 }
@@ -117,7 +123,7 @@ fn ping_replies_wait_in_limited_number_and_size() {
 #[test]
 fn a_ping_that_no_packet_can_answer_is_ignored_and_the_longest_other_is_answered() {
     let mut network = Network::open(SessionConfig { base_datagram: 600, ..SessionConfig::default() });
-    let room = network.ends[B].session.single_chunk_room();
+    let room = chunk_room(&network, B);
     for (length, answered) in [(room + 1, 0), (room, 1)] {
         network.inject(B, path_to(A), &one(A, &Ping { message: &vec![7; length] })).unwrap();
         assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY)).len(), answered);
@@ -131,15 +137,15 @@ fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
     (0..200).for_each(|_| network.write(A, flow, 100_000));
     network.run(3_000);
-    let room = network.ends[A].session.single_chunk_room();
+    let room = chunk_room(&network, A);
     assert!(room > 2_000, "the path was found to be large: {room}");
     feed(&mut network, A, path_to(B), &Ping { message: &vec![7; 2_000] });
     assert!(network.with(A, |session, _| session.forward_hello(&[1; 900], address(9, 1), &[2; 900])));
     // Black hole: the size falls back to the base before anything is sent.
     for _ in 0..8 {
-        network.with(A, |session, cx| session.mtu.on_lost(cx.now, 8_000, 950, Duration::from_secs(60)));
+        network.with(A, |session, cx| session.transport.mtu.on_lost(cx.now, 8_000, 950, Duration::from_secs(60)));
     }
-    assert!(network.ends[A].session.single_chunk_room() < 1_400);
+    assert!(chunk_room(&network, A) < 1_400);
     for _ in 0..100 {
         if !network.poll(A) {
             break;
@@ -271,15 +277,15 @@ fn a_thousand_flows_cost_an_idle_poll_nothing_and_lose_no_deadline() {
         let flow = network.open_flow(A);
         network.write(A, flow, 10);
         if number % 2 == 0 {
-            network.with(A, |session, cx| session.close_flow(cx, flow));
+            network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
         }
     }
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 10_000);
     assert!(!network.ends[A].session.wants_transmit());
     network.run(130_000);
-    assert_eq!(network.ends[A].session.flows.send.len(), 500);
-    assert_eq!(network.ends[B].session.flows.recv.len(), 500);
+    assert_eq!(network.ends[A].session.delivery.flows.send.len(), 500);
+    assert_eq!(network.ends[B].session.delivery.flows.recv.len(), 500);
     assert!(network.ends[A].session.next_timeout().unwrap().0 <= network.now + Duration::from_secs(16));
 }
 

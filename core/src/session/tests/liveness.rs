@@ -238,7 +238,11 @@ fn abandoned_data_leaves_no_limit_behind() {
     network.run(1_000);
     network.filter = Box::new(|_| Fate::Lost);
     let options = SendOptions { retransmit: false, ..SendOptions::default() };
-    network.with(A, |session, cx| session.write(cx, flow, Bytes::from_static(b"x"), options)).unwrap();
+    network
+        .with(A, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"x"), options))
+        })
+        .unwrap();
     network.run(500);
     // What may be left is the notice that it was abandoned.
     network.filter = Box::new(|_| Fate::Arrives);
@@ -285,11 +289,11 @@ fn lingering_flows_count_as_flows_for_the_idle_limit() {
     network.write(A, flow, 100);
     network.run(1_000_000);
     assert_eq!(closed(&network, A), None, "an open flow");
-    network.with(A, |session, cx| session.close_flow(cx, flow));
+    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
     // Complete 40 ms later; the receiver lingers for 120 s, the sender for 130 s.
     network.run(400_000);
     assert_eq!(closed(&network, A), None);
-    assert!(network.ends[A].session.send_flow(flow).is_none(), "the flow is gone");
+    assert!(network.ends[A].session.delivery().send_flow(flow).is_none(), "the flow is gone");
     network.run(30_100);
     assert!(closed(&network, A).is_some());
 }

@@ -196,7 +196,9 @@ fn a_session_whose_data_never_arrives_ends_whatever_small_packets_do() {
             }
             if chat {
                 let said = network.with(A, |session, cx| {
-                    session.write(cx, chatting, "hello".into(), SendOptions::default()).map(|_| ())
+                    session
+                        .command(cx, |flows, cx| flows.write(cx, chatting, "hello".into(), SendOptions::default()))
+                        .map(|_| ())
                 });
                 said.unwrap();
             }
@@ -227,7 +229,11 @@ fn a_large_message_that_was_given_up_ends_no_session() {
     network.filter = small(600, false);
     let (bulk, chat) = (network.open_flow(A), network.open_flow(A));
     let short = SendOptions { finish_by: Some(network.now + core::time::Duration::from_secs(2)), ..Default::default() };
-    network.with(A, |session, cx| session.write(cx, bulk, alloc::vec![1; 20_000].into(), short).map(|_| ())).unwrap();
+    network
+        .with(A, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, bulk, alloc::vec![1; 20_000].into(), short)).map(|_| ())
+        })
+        .unwrap();
     for _ in 0..300 {
         network.write(A, chat, 20);
         network.run(1_000);
@@ -250,7 +256,10 @@ fn losses_of_small_packets_end_no_session_after_a_larger_one_was_given_up() {
     network.delay = core::time::Duration::from_millis(200);
     let (bulk, chat) = (network.open_flow(A), network.open_flow(A));
     let short = SendOptions { finish_by: Some(network.now + core::time::Duration::from_secs(1)), ..Default::default() };
-    network.with(A, |session, cx| session.write(cx, bulk, alloc::vec![1; 900].into(), short).map(|_| ())).unwrap();
+    let data = alloc::vec![1; 900].into();
+    network
+        .with(A, |session, cx| session.command(cx, |flows, cx| flows.write(cx, bulk, data, short)).map(|_| ()))
+        .unwrap();
     for _ in 0..400 {
         network.write(A, chat, 20);
         network.run(300);

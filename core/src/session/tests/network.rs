@@ -129,7 +129,9 @@ impl End {
             if let Event::FlowReadable { flow } = event
                 && self.reads
             {
-                while let Some(message) = self.with(now, |session, cx| session.read(cx, flow)) {
+                while let Some(message) =
+                    self.with(now, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow)))
+                {
                     self.read.push((flow, message.data));
                 }
             }
@@ -322,7 +324,10 @@ impl Network {
 
     pub(super) fn write(&mut self, end: usize, flow: SendFlowHandle, length: usize) {
         let data = Bytes::from(alloc::vec![b'x'; length]);
-        self.with(end, |session, cx| session.write(cx, flow, data, SendOptions::default())).unwrap();
+        self.with(end, |session, cx| {
+            session.command(cx, |flows, cx| flows.write(cx, flow, data, SendOptions::default()))
+        })
+        .unwrap();
     }
 
     /// Sends all that can be sent now, and checks what is promised of `poll_transmit`.

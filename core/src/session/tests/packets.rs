@@ -173,7 +173,7 @@ fn an_impossible_acknowledgement_ends_an_authenticated_session() {
         let flow = network.open_flow(B);
         network.write(B, flow, 100);
         network.pump();
-        let flow_id = network.ends[B].session.send_flow(flow).unwrap().flow_id();
+        let flow_id = network.ends[B].session.delivery().send_flow(flow).unwrap().flow_id();
         let far_too_much = packet(header_of(A), |writer| {
             assert!(writer.push_with(ACK_RANGES, |out| out.extend_from_slice(&[flow_id as u8, 64, 100])));
         });

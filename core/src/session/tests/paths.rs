@@ -40,12 +40,12 @@ fn a_far_end_that_moves_is_followed_once_it_is_proved_to_be_there() {
     let now = network.now;
     network.with(A, |session, _| session.ping(now));
     network.run(21);
-    assert_eq!(network.ends[B].session.path(), Some(path_to(A)), "asked, not yet moved");
+    assert_eq!(network.ends[B].session.transport().path(), Some(path_to(A)), "asked, not yet moved");
     assert_eq!(checks(&network, B).len(), 1);
     assert_eq!(checks(&network, B)[0].0, elsewhere(A));
     network.run(40);
     assert_eq!(path_changes(&network, B), [elsewhere(A)]);
-    assert_eq!(network.ends[B].session.path(), Some(elsewhere(A)));
+    assert_eq!(network.ends[B].session.transport().path(), Some(elsewhere(A)));
     assert_eq!(network.ends[B].session.stats().srtt, None, "measurements of the old path are forgotten");
     network.write(B, flow, 100);
     network.run(100);
@@ -113,7 +113,7 @@ fn a_spoofed_address_is_asked_and_not_followed() {
     }
     network.inject(B, elsewhere(A), &one(A, &PingReply { message: &message[..20] })).unwrap();
     assert!(path_changes(&network, B).is_empty());
-    assert_eq!(network.ends[B].session.path(), Some(path_to(A)));
+    assert_eq!(network.ends[B].session.transport().path(), Some(path_to(A)));
     // The right answer from the right place does.
     network.inject(B, elsewhere(A), &one(A, &PingReply { message })).unwrap();
     assert_eq!(path_changes(&network, B), [elsewhere(A)]);
@@ -131,7 +131,7 @@ fn an_old_proof_does_not_move_the_session_back() {
     network.inject(B, path_to(A), &one(A, &PingReply { message: &second })).unwrap();
     assert_eq!(path_changes(&network, B), [elsewhere(A), path_to(A)]);
     network.inject(B, elsewhere(A), &one(A, &PingReply { message: &first })).unwrap();
-    assert_eq!(network.ends[B].session.path(), Some(path_to(A)), "a replay");
+    assert_eq!(network.ends[B].session.transport().path(), Some(path_to(A)), "a replay");
 }
 
 #[test]
@@ -263,25 +263,25 @@ fn without_authenticated_packets_the_answer_about_the_keys_moves_nothing() {
     network.filter = Box::new(|_| Fate::Lost);
     network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
     let asked = checks(&network, B);
-    assert_eq!((asked.len(), network.ends[B].session.keys_are_proved()), (1, false));
-    network.with(B, |session, cx| session.move_to(cx, elsewhere(A)));
+    assert_eq!((asked.len(), network.ends[B].session.transport().keys_are_proved()), (1, false));
+    network.with(B, |session, cx| session.move_to(cx, elsewhere(A), false));
     network.inject(B, path_to(A), &one(A, &PingReply { message: &asked[0].1 })).unwrap();
-    assert!(network.ends[B].session.keys_are_proved());
-    assert_eq!(network.ends[B].session.path(), Some(elsewhere(A)));
+    assert!(network.ends[B].session.transport().keys_are_proved());
+    assert_eq!(network.ends[B].session.transport().path(), Some(elsewhere(A)));
 }
 
 /// A responder that is known to be reached at this local address.
 fn responder_at(local: [u8; 4]) -> (Network, Path) {
     let mut network = Network::open(SessionConfig::default());
     let path = path_to(A).with_local(Some(local.into()));
-    network.ends[B].session.link.as_mut().unwrap().path = path;
+    network.ends[B].session.transport.link.as_mut().unwrap().path = path;
     (network, path)
 }
 
 #[test]
 fn a_responder_sends_from_the_address_that_was_asked_and_an_initiator_as_routes_say() {
     let (mut network, path) = responder_at([192, 0, 2, 9]);
-    network.ends[A].session.link.as_mut().unwrap().path = path_to(B).with_local(Some([192, 0, 2, 8].into()));
+    network.ends[A].session.transport.link.as_mut().unwrap().path = path_to(B).with_local(Some([192, 0, 2, 8].into()));
     let flow = network.open_flow(A);
     network.write(A, flow, 10_000);
     network.run(1_000);
@@ -304,7 +304,7 @@ fn a_responder_that_is_not_answered_leaves_its_address_to_the_system_in_turn() {
     let locals: Vec<bool> = sent.map(|sent| sent.to.local.is_some()).collect();
     assert!(locals[..2].iter().all(|pinned| *pinned), "at first the far end is only slow: {locals:?}");
     assert!(locals[locals.len() - 4..].windows(2).all(|pair| pair[0] != pair[1]), "{locals:?}");
-    assert_eq!(network.ends[B].session.path(), Some(path));
+    assert_eq!(network.ends[B].session.transport().path(), Some(path));
 }
 
 #[test]
@@ -329,8 +329,8 @@ fn an_unknown_local_address_is_no_move() {
     let (mut network, path) = responder_at([192, 0, 2, 9]);
     network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
     assert!(checks(&network, B).is_empty());
-    assert_eq!(network.ends[B].session.path(), Some(path));
-    network.ends[B].session.link.as_mut().unwrap().path = path_to(A);
+    assert_eq!(network.ends[B].session.transport().path(), Some(path));
+    network.ends[B].session.transport.link.as_mut().unwrap().path = path_to(A);
     network.inject(B, path, &one(A, &Ping { message: b"x" })).unwrap();
     assert!(checks(&network, B).is_empty());
 }

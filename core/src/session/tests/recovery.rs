@@ -38,12 +38,12 @@ impl Controller for Recorder {
 fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     let mut network = Network::open(SessionConfig::default());
     let late_bytes = Arc::new(AtomicU64::new(0));
-    network.ends[A].session.recovery.controller =
+    network.ends[A].session.delivery.recovery.controller =
         Box::new(Recorder { late_bytes: Arc::clone(&late_bytes), window: 100_000 });
     network.filter = Box::new(|_| Fate::Lost);
     // With no room for more, what was lost is not sent again.
     let acknowledge = |network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]| {
-        let flow_id = network.ends[A].session.send_flow(flow).unwrap().flow_id() as u8;
+        let flow_id = network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id() as u8;
         let plain = packet(header_of(B), |writer| {
             assert!(writer.push_with(ACK_RANGES, |out| {
                 out.extend_from_slice(&[flow_id, 0]);
@@ -63,7 +63,7 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
             acknowledge(&mut network, flow, &[0, 0, more]);
         }
     }
-    assert_eq!(network.ends[A].session.recovery.fragments_lost, 2);
+    assert_eq!(network.ends[A].session.delivery.recovery.fragments_lost, 2);
     let [before, with] = flows;
     acknowledge(&mut network, before, &[4]);
     assert_eq!(late_bytes.load(Relaxed), 0);
@@ -78,7 +78,8 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     let config = SessionConfig { max_recv_bytes: 256 << 20, recv_buffer: 64 << 20, ..SessionConfig::default() };
     let mut network = Network::open(config);
     network.delay = Duration::from_millis(100);
-    network.ends[A].session.recovery.controller = Box::new(Recorder { late_bytes: Arc::default(), window: 9_600_000 });
+    network.ends[A].session.delivery.recovery.controller =
+        Box::new(Recorder { late_bytes: Arc::default(), window: 9_600_000 });
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
     (0..60).for_each(|_| network.write(A, flow, 1_000_000));
     while network.ends[A].session.stats().outstanding < 9_500_000 {
@@ -96,11 +97,11 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     while network.ends[B].bytes_read() < 60_000_000 {
         network.run(20);
         network.sent.clear();
-        most = most.max(network.ends[B].session.flows.budget.gaps().0);
+        most = most.max(network.ends[B].session.delivery.flows.budget.gaps().0);
         assert!(network.now < before + Duration::from_secs(60), "{} bytes", network.ends[B].bytes_read());
     }
     let received = network.ends[B].opened_flow();
-    let repeated = network.ends[B].session.recv_flow(received).unwrap().stats().repeated;
+    let repeated = network.ends[B].session.delivery().recv_flow(received).unwrap().stats().repeated;
     let lost = network.ends[A].session.stats().fragments_lost;
     let took = network.now.saturating_duration_since(before);
     let found = (most, lost, repeated, took);

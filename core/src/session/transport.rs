@@ -1,0 +1,393 @@
+//! Path and keys: where the packets of a session go, what seals them, and what was measured on the way.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use bytes::Bytes;
+use rand_core::CryptoRng;
+
+use super::alarm::Alarm;
+use super::control::Aside;
+use super::ecn::EcnState;
+use super::mobility::Mobility;
+use super::mtu::Mtu;
+use super::rtt::Rtt;
+use super::{Established, Role};
+use crate::config::SessionConfig;
+use crate::error::DropReason;
+use crate::params::DATAGRAM_SAFE;
+use crate::profile::SessionKeys;
+use crate::stats::SessionStats;
+use crate::time::Instant;
+use crate::transmit::{Path, RecvMeta, Span, Transmit};
+use crate::wire::{CHUNK_HEADER_LEN, Mode, PacketHeader, session_id};
+
+/// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
+/// sent again, and then it must still fit. Room for the longest header is left by the flow.
+pub(super) const GROWTH_RESERVE: usize = 4;
+/// The most padding that brings a packet to the length of the flight it is part of.
+const MAX_PADDING: usize = 64;
+/// What padding consists of (RFC 7016 §2.2.4).
+const PADDING: u8 = 0xff;
+
+/// What exists from S_OPEN on.
+pub(super) struct Link {
+    pub(super) keys: Box<dyn SessionKeys>,
+    pub(super) tx_id: u32,
+    /// DESTADDR, and our interface to it.
+    pub(super) path: Path,
+    pub(super) far_certificate: Bytes,
+}
+
+/// See the module.
+pub(crate) struct Transport {
+    pub(super) role: Role,
+    pub(super) link: Option<Link>,
+    /// See [`keys_are_proved`](Self::keys_are_proved).
+    keys_proved: bool,
+    /// The far end has not shown for long that it has the keys.
+    pub(super) proof: Alarm,
+    /// Where the far end was before it claimed to be elsewhere.
+    first_path: Option<Path>,
+    mobility: Option<Box<Mobility>>,
+    pub(super) rtt: Rtt,
+    pub(super) ecn: EcnState,
+    pub(super) mtu: Mtu,
+    base_datagram: usize,
+    /// With nothing of the size that is needed for so long, the path is given up.
+    retransmit_limit: Duration,
+    packets_received: u64,
+    packets_sent: u64,
+    bytes_received: u64,
+    bytes_sent: u64,
+}
+
+impl Transport {
+    pub(super) fn new(role: Role, config: &SessionConfig) -> Self {
+        Self {
+            role,
+            link: None,
+            keys_proved: false,
+            proof: Alarm::default(),
+            first_path: None,
+            mobility: None,
+            rtt: if config.mona { Rtt::stamping_every_packet() } else { Rtt::new() },
+            ecn: EcnState::new(config.ecn && !config.mona),
+            mtu: Mtu::new(config.base_datagram, config.max_datagram),
+            base_datagram: config.base_datagram,
+            retransmit_limit: config.retransmit_limit,
+            packets_received: 0,
+            packets_sent: 0,
+            bytes_received: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    /// Keys exist.
+    pub(super) fn establish(&mut self, established: Established) {
+        let Established { keys, tx_id, path, far_certificate } = established;
+        self.link = Some(Link { keys, tx_id, path, far_certificate });
+    }
+
+    pub(crate) const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Where packets go, from S_OPEN on.
+    pub(crate) fn path(&self) -> Option<Path> {
+        self.link.as_ref().map(|link| link.path)
+    }
+
+    /// The session ID on packets to the far end, from S_OPEN on.
+    pub(crate) fn tx_id(&self) -> Option<u32> {
+        self.link.as_ref().map(|link| link.tx_id)
+    }
+
+    /// Empty before S_OPEN, as are the nonces.
+    pub(crate) fn far_certificate(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| &link.far_certificate)
+    }
+
+    pub(crate) fn near_nonce(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| link.keys.near_nonce())
+    }
+
+    pub(crate) fn far_nonce(&self) -> &[u8] {
+        self.link.as_ref().map_or(&[], |link| link.keys.far_nonce())
+    }
+
+    /// Whether only the far end can have made what the keys open. False before there are keys.
+    pub(super) fn authenticates(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.keys.authenticates())
+    }
+
+    /// The far end, and nobody else, has shown that it has the keys: with a packet, if those authenticate what they open,
+    /// else with the answer to a question that takes the keys to read.
+    pub(crate) const fn keys_are_proved(&self) -> bool {
+        self.keys_proved
+    }
+
+    /// Whether the session may be somebody's who cannot prove to have its keys.
+    pub(crate) fn is_unproved(&self) -> bool {
+        self.role == Role::Responder && !self.keys_proved
+    }
+
+    /// They are proved now.
+    fn prove_keys(&mut self) {
+        self.keys_proved = true;
+        self.proof.clear();
+    }
+
+    /// Opens a packet in place; returns the plain one.
+    ///
+    /// # Errors
+    /// The keys do not open it, or there are none.
+    pub(super) fn open<'a>(&mut self, encrypted: &'a mut [u8]) -> Result<&'a [u8], DropReason> {
+        let link = self.link.as_mut().ok_or(DropReason::Unexpected)?;
+        let range = link.keys.open(encrypted)?;
+        encrypted.get(range).ok_or(DropReason::Malformed)
+    }
+
+    /// A packet of the far end was opened.
+    pub(super) fn received(&mut self, datagram_len: usize) {
+        if !self.keys_proved && self.authenticates() {
+            self.prove_keys();
+        }
+        self.packets_received += 1;
+        self.bytes_received += datagram_len as u64;
+    }
+
+    /// What the header of a packet of the far end tells of the path.
+    pub(super) fn on_header(&mut self, now: Instant, header: &PacketHeader, meta: RecvMeta) {
+        self.rtt.received(now, header.timestamp, header.timestamp_echo);
+        self.ecn.on_packet(meta.ecn);
+    }
+
+    /// A Ping Reply came that is not the answer to a question.
+    pub(super) fn on_ping_reply(&mut self, now: Instant, message: &[u8]) {
+        self.mtu.on_reply(now, message);
+        self.mtu.on_answer();
+    }
+
+    /// Data was acknowledged (0: none), or found lost, that was sent in packets up to so many bytes long.
+    pub(super) fn on_sizes(&mut self, now: Instant, acknowledged: usize, lost: Option<usize>) {
+        if acknowledged > 0 {
+            self.mtu.on_acknowledged(acknowledged);
+        }
+        if let Some(lost) = lost {
+            let small = self.plain_capacity(DATAGRAM_SAFE - session_id::LEN);
+            self.mtu.on_lost(now, lost, small, self.retransmit_limit);
+        }
+    }
+
+    /// Path MTU discovery, if it is due. Whether the path has carried small packets only for the retransmit limit.
+    pub(super) fn on_path_mtu(&mut self, now: Instant) -> bool {
+        let due = self.mtu.next_timeout().is_some_and(|at| at <= now);
+        due && self.mtu.handle_timeout(now, self.retransmit_limit)
+    }
+
+    /// The question to ask over `path`, where a packet came from, if it is not known who sent it (RFC 7016 §3.5.4.2).
+    pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Aside> {
+        let link = self.link.as_ref()?;
+        let (here, authenticates) = (link.path.matches(&path), link.keys.authenticates());
+        let at_first = self.first_path.is_some_and(|first| first.matches(&path));
+        // Packets that are not authenticated say nothing of who sent them: one of 65,536 that are made up passes for
+        // good. So this end asks whether the far end can read what is sent to it.
+        let of_keys = self.role == Role::Responder && !self.keys_proved && (here || at_first);
+        // A valid packet from elsewhere makes this end ask whether the far end is there now. RFC 7016 §5: without
+        // authenticated packets this would be "session hijacking support".
+        let of_place = !here && authenticates;
+        if !of_keys && !of_place {
+            return None;
+        }
+        let message = self.mobility(rng).check(now, path)?;
+        Some(Aside { path, message, reply: false })
+    }
+
+    /// The question that `path` is probed with, if the far end can prove with it that it is there.
+    pub(super) fn probe(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Aside> {
+        if !self.authenticates() {
+            return None;
+        }
+        let message = self.mobility(rng).message(now, path)?;
+        Some(Aside { path, message, reply: false })
+    }
+
+    fn mobility(&mut self, rng: &mut dyn CryptoRng) -> &mut Mobility {
+        self.mobility.get_or_insert_with(|| Box::new(Mobility::new(rng)))
+    }
+
+    /// The answer to a question came from `path`. Whether it proves that the far end is there.
+    pub(super) fn proves(&mut self, now: Instant, path: Path, message: &[u8]) -> bool {
+        if !self.mobility.as_mut().is_some_and(|mobility| mobility.proves(now, path, message)) {
+            return false;
+        }
+        self.prove_keys();
+        self.authenticates() || self.first_path.take().is_some_and(|first| first.matches(&path))
+    }
+
+    /// Packets go to `path` from now on. False: they do already, or there are no keys. A far end that merely claims to be
+    /// there is heard still where it was first, until it has shown that it has the keys: anybody may have said so.
+    pub(super) fn move_to(&mut self, path: Path, claimed: bool) -> bool {
+        if claimed && !self.keys_proved {
+            self.first_path = self.first_path.or_else(|| self.path());
+        }
+        let Some(link) = self.link.as_mut().filter(|link| !link.path.matches(&path)) else {
+            return false;
+        };
+        link.path = path;
+        self.rtt.on_path_change();
+        self.ecn.on_path_change();
+        true
+    }
+
+    /// The session's path with the local address to send from.
+    ///
+    /// A responder answers from the address that was asked: firewalls on the way know no other. An initiator leaves
+    /// the choice to the system, which follows the routes when this end moves to another network. A responder that
+    /// gets no answers any more may have moved too, so it tries both in turn.
+    pub(super) fn outgoing_path(&self, struggling: bool) -> Option<Path> {
+        let path = self.path()?;
+        let free = self.role == Role::Initiator || (struggling && self.packets_sent % 2 == 1);
+        Some(if free { path.with_local(None) } else { path })
+    }
+
+    /// The mark of this end's packets.
+    pub(super) const fn mode(&self) -> Mode {
+        match self.role {
+            Role::Initiator => Mode::Initiator,
+            Role::Responder => Mode::Responder,
+        }
+    }
+
+    /// The mark of the far end's packets.
+    pub(super) const fn far_mode(&self) -> Mode {
+        match self.role {
+            Role::Initiator => Mode::Responder,
+            Role::Responder => Mode::Initiator,
+        }
+    }
+
+    /// The header of a packet that is not to measure the path.
+    pub(super) fn bare_header(&self, now: Instant) -> PacketHeader {
+        PacketHeader { timestamp: self.rtt.obligatory_timestamp(now), ..PacketHeader::new(self.mode()) }
+    }
+
+    /// Counters and measurements of the path, for the session's statistics.
+    pub(super) fn stats(&self) -> SessionStats {
+        SessionStats {
+            packets_received: self.packets_received,
+            packets_sent: self.packets_sent,
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+            srtt: self.rtt.srtt(),
+            rttvar: self.rtt.rttvar(),
+            erto: self.rtt.erto(),
+            ecn_ce_received: self.ecn.ce_received(),
+            datagram: self.mtu.datagram(),
+            ..SessionStats::default()
+        }
+    }
+}
+
+/// Sizes, in bytes. `window` is the congestion window.
+impl Transport {
+    /// Of a datagram, what follows the scrambled session ID.
+    ///
+    /// A large datagram is not used before the congestion window holds three of them: a single one in flight would
+    /// wait for a delayed acknowledgement each time.
+    pub(super) fn packet_room(&self, window: u64) -> usize {
+        let share = usize::try_from(window / 3).unwrap_or(usize::MAX);
+        self.mtu.datagram().min(share.max(self.base_datagram)) - session_id::LEN
+    }
+
+    /// Payload of one chunk alone in a packet with the longest header.
+    pub(super) fn single_chunk_room(&self, window: u64) -> usize {
+        let capacity = self.plain_capacity(self.packet_room(window));
+        capacity.saturating_sub(PacketHeader::MAX_LEN + CHUNK_HEADER_LEN + GROWTH_RESERVE)
+    }
+
+    /// The most that a packet carries in chunks now; 0 before there are keys.
+    pub(super) fn segment(&self, window: u64) -> u64 {
+        self.plain_capacity(self.packet_room(window)).saturating_sub(PacketHeader::MAX_LEN) as u64
+    }
+
+    /// What of a datagram is no chunks.
+    pub(super) fn overhead(&self, window: u64) -> usize {
+        let room = self.packet_room(window);
+        room + session_id::LEN - self.plain_capacity(room).saturating_sub(PacketHeader::MAX_LEN).min(room)
+    }
+
+    /// The longest plain packet for which fragments are cut, after a front of `front` bytes, less what must be left for
+    /// growth.
+    pub(super) fn fragment_limit(&self, front: usize) -> usize {
+        let room = self.mtu.fragment_datagram() - session_id::LEN;
+        let capacity = self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(front, room));
+        capacity.saturating_sub(GROWTH_RESERVE)
+    }
+
+    /// What a datagram of the base size has after the scrambled session ID.
+    pub(super) const fn base_room(&self) -> usize {
+        self.base_datagram - session_id::LEN
+    }
+
+    fn plain_capacity(&self, room: usize) -> usize {
+        self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(link.keys.front_len(0), room))
+    }
+}
+
+/// Sealing: a packet begins with room for what goes before it, and ends with room for what follows.
+impl Transport {
+    /// Leaves room for the session ID and the profile's front; returns a span, and how long the packet may be.
+    pub(super) fn begin(&self, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<(Span, usize)> {
+        let link = self.link.as_ref()?;
+        let start = bytes.len() + session_id::LEN;
+        let front = link.keys.front_len(ahead);
+        bytes.resize(start + front, 0);
+        Some((Span { start, front, plain: 0, sealed: 0 }, link.keys.plain_capacity(front, room)))
+    }
+
+    /// Leaves room for the profile's padding and back.
+    pub(super) fn finish(&self, bytes: &mut Vec<u8>, span: &mut Span) {
+        if let Some(link) = &self.link {
+            span.sealed = link.keys.sealed_len(span.front, span.plain);
+            bytes.resize(span.start + span.sealed, 0);
+        }
+    }
+
+    /// Brings the last packet to the length `sealed`, if little is missing.
+    pub(super) fn pad(&self, bytes: &mut Vec<u8>, span: &mut Span, sealed: usize) {
+        let Some(link) = self.link.as_ref().filter(|_| span.sealed < sealed) else {
+            return;
+        };
+        let plain = link.keys.plain_capacity(span.front, sealed);
+        if plain > span.plain && plain - span.plain <= MAX_PADDING {
+            let begin = span.start + span.front;
+            bytes.truncate(begin + span.plain);
+            bytes.resize(begin + plain, PADDING);
+            span.plain = plain;
+            self.finish(bytes, span);
+        }
+    }
+
+    /// Seals what was built. `data`: the packets hold user data.
+    pub(super) fn seal(&mut self, path: Path, data: bool, bytes: &mut [u8], spans: &[Span]) -> Option<Transmit> {
+        let Link { keys, tx_id, .. } = self.link.as_mut()?;
+        let first = spans.first()?;
+        let segment_size = (spans.len() > 1).then_some(first.sealed + session_id::LEN);
+        keys.seal(bytes, spans);
+        for span in spans {
+            let Some((front, packet)) = bytes.split_at_mut_checked(span.start) else {
+                continue;
+            };
+            if let Some(id) = front.last_chunk_mut::<{ session_id::LEN }>() {
+                *id = session_id::scramble(*tx_id, packet.get(..span.sealed).unwrap_or(packet));
+            }
+        }
+        self.packets_sent += spans.len() as u64;
+        self.bytes_sent += bytes.len() as u64;
+        let ecn = if data { self.ecn.mark() } else { None };
+        Some(Transmit { path, ecn, len: bytes.len(), segment_size, may_fragment: false })
+    }
+}
