@@ -170,6 +170,7 @@ fn what_is_kept_is_what_the_table_says() {
             grouped(outcome.refused)
         );
     }
+    text.push_str(include_str!("mended.md"));
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("memory/README.md");
     if std::env::var("RTMFP_TABLES").is_ok_and(|what| what == "renew") {
         std::fs::write(&file, &text).unwrap();
