@@ -141,8 +141,13 @@ impl Env<'_> {
     fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
         // A far end that is told to begin with larger datagrams is met by one that is told the same.
         let longest = self.shared.config.session.max_datagram.max(DATAGRAM_MAX);
-        let kept = self.with(slot, |entry, _| {
+        let kept = self.with(slot, |entry, shared| {
             let keying = entry.keying_mut()?;
+            // The far end has the session ID, so its answer was lost: it is asked for it again.
+            if keying.asked && keying.path.matches(&path) {
+                keying.asked = false;
+                shared.startup.push_own(shared.now, keying.packet.clone());
+            }
             let has_room = keying.early.len() < EARLY_PACKETS && encrypted.len() <= longest;
             if has_room {
                 keying.early.push((path, meta, encrypted.to_vec()));

@@ -136,6 +136,26 @@ fn one_answer_to_a_hello_brings_three_keyings_and_another_answer_one_more() {
     assert!(pair.nodes[A].endpoint.table.is_empty());
 }
 
+/// Found by the simulator, at a loss of 30 %: the far end had a session, its RIKeyings were lost, and then every RHello.
+#[test]
+fn a_far_end_that_sends_packets_of_the_session_is_asked_again_for_its_lost_answer() {
+    let mut pair = Pair::new(14);
+    let mut hellos = 0;
+    pair.fate = Box::new(move |datagram| {
+        hellos += u32::from(datagram.kind() == Kind::ResponderHello);
+        let is_lost = match datagram.kind() {
+            Kind::ResponderHello => hellos > 1,
+            Kind::ResponderKeying => hellos < 3,
+            _ => false,
+        };
+        if is_lost { vec![] } else { vec![Duration::from_millis(25)] }
+    });
+    let session = pair.open(A);
+    pair.run_for_millis(60_000);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    assert_eq!(pair.nodes[B].endpoint.sessions().count(), 1);
+}
+
 #[test]
 fn hellos_that_do_not_fit_are_ignored_and_the_right_one_is_taken() {
     let mut pair = Pair::new(4);
