@@ -2,8 +2,9 @@
 
 use alloc::collections::VecDeque;
 
-/// Memory for no more entries is kept while there are none.
-const KEPT: usize = 128;
+/// Memory for no more entries is kept while there are none: those of a send buffer of the default size, in messages of
+/// 200 bytes. With less, a sender that is acknowledged in full after each burst would ask for it again each time.
+const KEPT: usize = 1_024;
 
 /// An ordered map from `u64`, stored side by side from the lowest live key to the highest.
 ///
