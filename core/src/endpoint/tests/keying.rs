@@ -143,11 +143,8 @@ fn a_far_end_that_sends_packets_of_the_session_is_asked_again_for_its_lost_answe
     let mut hellos = 0;
     pair.fate = Box::new(move |datagram| {
         hellos += u32::from(datagram.kind() == Kind::ResponderHello);
-        let is_lost = match datagram.kind() {
-            Kind::ResponderHello => hellos > 1,
-            Kind::ResponderKeying => hellos < 3,
-            _ => false,
-        };
+        let kind = datagram.kind();
+        let is_lost = (kind == Kind::ResponderHello && hellos > 1) || (kind == Kind::ResponderKeying && hellos < 3);
         if is_lost { vec![] } else { vec![Duration::from_millis(25)] }
     });
     let session = pair.open(A);
