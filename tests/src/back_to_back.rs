@@ -21,6 +21,7 @@ pub struct BackToBack {
     pub now: Instant,
     /// Bytes of messages that were read.
     pub read: u64,
+    written: u64,
     /// Datagrams that passed, by sender.
     pub datagrams: [u64; 2],
     /// Called around each endpoint's work, with its number: true before, false after.
@@ -49,6 +50,7 @@ impl BackToBack {
             endpoints,
             now,
             read: 0,
+            written: 0,
             datagrams: [0; 2],
             watch: |_, _| {},
             flow: None,
@@ -118,10 +120,13 @@ impl BackToBack {
         let flow = self.flow.expect("a flow");
         while self.read < end {
             (self.watch)(0, true);
-            while self.endpoints[0]
-                .send_flow_mut(self.now, flow)
-                .is_some_and(|mut flow| flow.write(message.clone()).is_ok())
-            {}
+            // No more than what is to arrive, so that each call does the same work whatever the window is.
+            while self.written < end
+                && let Some(mut flow) = self.endpoints[0].send_flow_mut(self.now, flow)
+                && flow.write(message.clone()).is_ok()
+            {
+                self.written += message.len() as u64;
+            }
             while self.endpoints[0].poll_event().is_some() {}
             (self.watch)(0, false);
             self.round();
