@@ -37,6 +37,14 @@ impl Instant {
         self.0.get() - 1
     }
 
+    /// The earliest of moments of which each may not be set. Without branches, as it is asked after every call.
+    #[inline]
+    pub(crate) fn earliest<const COUNT: usize>(moments: [Option<Self>; COUNT]) -> Option<Self> {
+        // Nothing is later than never: no moment is u64::MAX microseconds after the origin.
+        let micros = moments.map(|at| at.map_or(u64::MAX, Self::as_micros)).into_iter().fold(u64::MAX, u64::min);
+        (micros != u64::MAX).then(|| Self::from_micros(micros))
+    }
+
     /// Time from `earlier` to `self`, or zero if `earlier` is the later one.
     #[must_use]
     pub const fn saturating_duration_since(self, earlier: Self) -> Duration {
@@ -89,6 +97,14 @@ impl fmt::Debug for Instant {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_earliest_moment_is_that_of_those_that_are_set() {
+        let at = Instant::from_millis;
+        assert_eq!(Instant::earliest([None, Some(at(7)), None, Some(at(3)), Some(at(9))]), Some(at(3)));
+        assert_eq!(Instant::earliest([None, Some(Instant::ORIGIN)]), Some(Instant::ORIGIN));
+        assert_eq!(Instant::earliest([None; 12]), None);
+    }
 
     #[test]
     fn timestamps_tick_every_four_milliseconds_and_wrap_at_sixteen_bits() {

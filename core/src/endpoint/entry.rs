@@ -137,8 +137,7 @@ impl SessionEntry {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let opening = self.opening().map(Opening::next_timeout);
         let again = self.reintroduction.as_ref().map(|again| again.next_timeout());
-        let session = self.session.next_timeout().map(|(at, _)| at);
-        [opening, again, session].into_iter().flatten().min()
+        Instant::earliest([opening, again, self.session.next_deadline()])
     }
 
     /// What [`next_timeout`](Self::next_timeout) is for.

@@ -92,11 +92,14 @@ impl Default for StallIndex {
 }
 
 impl StallIndex {
+    #[inline]
     fn set(&mut self, slot: u32, place: &mut Option<Place>, now: Option<Place>) {
-        let before = core::mem::replace(place, now);
-        if before == now {
-            return;
+        if *place != now {
+            self.replace(slot, core::mem::replace(place, now), now);
         }
+    }
+
+    fn replace(&mut self, slot: u32, before: Option<Place>, now: Option<Place>) {
         if let Some((class, since)) = before
             && let Some(list) = self.0.get_mut(usize::from(class))
         {

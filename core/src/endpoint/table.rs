@@ -152,10 +152,13 @@ impl SessionTable {
     }
 
     fn reindex(&mut self, slot: u32, shared: &mut Shared) {
-        if self.get(slot).is_some_and(|entry| entry.opening().is_some()) {
+        let Some(entry) = self.get(slot) else { return };
+        let mut begins = entry.wants_reintroduction();
+        if entry.opening().is_some() {
             self.watch_opening(slot, shared);
+            begins = self.get(slot).and_then(SessionEntry::wants_reintroduction);
         }
-        if let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) {
+        if let Some(begins) = begins {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
         }

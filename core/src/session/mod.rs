@@ -226,11 +226,21 @@ impl Session {
         Memory { recv, send: send + self.control.memory() }
     }
 
+    /// The earliest deadline. Asked after every call, so it does without what [`next_timeout`](Self::next_timeout) tells.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        Instant::earliest(self.deadlines().map(|(at, _)| at))
+    }
+
     /// The earliest deadline, and what it is for.
     pub(crate) fn next_timeout(&self) -> Option<Deadline> {
+        earliest(self.deadlines())
+    }
+
+    #[inline]
+    fn deadlines(&self) -> [(Option<Instant>, &'static str); 12] {
         let Self { transport, delivery, liveness, closing, .. } = self;
         let path_mtu = transport.mtu.next_timeout().filter(|_| self.state.is_open());
-        earliest([
+        [
             (liveness.retransmit_limit.get(), "retransmit limit"),
             (delivery.timeout.get(), "retransmission timeout"),
             (delivery.delayed_ack.get(), "delayed acknowledgement"),
@@ -243,7 +253,7 @@ impl Session {
             (path_mtu, "path MTU discovery"),
             (transport.proof.get(), "proof of keys"),
             (delivery.stall.get(), "stall limit"),
-        ])
+        ]
     }
 
     /// Does everything that is due. Afterwards no deadline is in the past.
