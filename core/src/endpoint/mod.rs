@@ -2,9 +2,9 @@
 //!
 //! [`SessionTable`] owns the sessions and everything that they are found by; nothing else can change one. [`Shared`]
 //! is what every part uses. [`Handshake`] and [`Introduction`] are state machines that work on both, lent to them
-//! together as an [`Env`]. A reader of the handshake begins at `demux`, which hands each chunk to its handler, and
-//! goes on with `initiator` and `keying`, or with `responder`; `glare` and `rivals` tell which of several sessions
-//! with one far end is to live.
+//! together as an [`Env`]. To read the handshake, begin at `demux`, which hands each chunk to its handler.
+//! Go on with `initiator` and `keying`, or with `responder`. `glare` and `rivals` decide which of several sessions with
+//! one far end lives.
 
 mod backoff;
 mod cookie;

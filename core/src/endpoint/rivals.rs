@@ -15,8 +15,8 @@ use crate::transmit::Path;
 impl Env<'_> {
     /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
     /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
-    /// so. If keys do not prove who owns the certificate, which anybody can copy then, one that a peer began does not
-    /// count either, and one that was begun from here counts only if it goes to the same address.
+    /// so. If keys do not prove who owns the certificate, anybody can copy it. Then a session that a peer began does not
+    /// count either. One that was begun from here counts only if it goes to the same address.
     pub(super) fn ends_as_duplicate(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
         let is_chosen = |other: &u32| {
             let state = self.table.get(*other).map(|entry| entry.session.state());
