@@ -14,7 +14,8 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct EndpointConfig {
-    /// The most sessions at once, opening and lingering ones included. Default 65,536.
+    /// The most sessions at once, opening and lingering ones included. Those that have ended and are kept to be read
+    /// give way to new ones, the longest unread first. Default 65,536.
     pub max_sessions: usize,
     /// The most sessions that are opening from this end at once. Default 1,024.
     pub max_opening: usize,
@@ -132,6 +133,11 @@ pub struct SessionConfig {
     /// Without any flow in either direction for this long the session is closed in order. Default 300 s, at
     /// least 1 s.
     pub idle_limit: Duration,
+    /// Receiving flows that are complete when the session ends stay readable. If less than a 64th of what they hold is
+    /// read for this long after the session has left S_NEARCLOSE or S_FARCLOSE_LINGER, it is discarded. It is earlier if
+    /// memory is short ([`scarce_stall_limit`](EndpointConfig::scarce_stall_limit)) or a new session needs the place of
+    /// this one ([`max_sessions`](EndpointConfig::max_sessions)). Default 120 s, at least 1 s.
+    pub unread_limit: Duration,
     /// The datagram (UDP payload, bytes) that fragments are cut for, once a probe has shown that the path carries it; at
     /// most 1,000 bytes before. Default 1,200, at least 576 and at most 65,507.
     pub base_datagram: usize,
@@ -333,6 +339,7 @@ impl Default for SessionConfig {
             keepalive: Duration::from_secs(15),
             retransmit_limit: Duration::from_secs(60),
             idle_limit: Duration::from_secs(300),
+            unread_limit: Duration::from_secs(120),
             base_datagram: params::DATAGRAM_BASE,
             max_datagram: params::DATAGRAM_MAX,
             max_send_flows: 4_096,
@@ -383,6 +390,7 @@ impl SessionConfig {
         rule(self.keepalive >= second, "keepalive", "must be at least 1 s")?;
         rule(self.retransmit_limit >= second, "retransmit_limit", "must be at least 1 s")?;
         rule(self.idle_limit >= second, "idle_limit", "must be at least 1 s")?;
+        rule(self.unread_limit >= second, "unread_limit", "must be at least 1 s")?;
         rule((576..=65_507).contains(&self.base_datagram), "base_datagram", "must be 576 to 65,507")?;
         rule(self.max_datagram <= 65_507, "max_datagram", "must be at most 65,507")?;
         rule((1..=1 << 20).contains(&self.max_send_flows), "max_send_flows", "must be 1 to 1,048,576")?;

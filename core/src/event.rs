@@ -26,12 +26,21 @@ pub enum Event {
         /// Why.
         reason: OpenFailure,
     },
-    /// An open session ended, with all its flows. Nothing more comes about it.
+    /// An open session ended, with all flows that are not complete (RFC 7016 §3.5.5). Receiving flows that are complete
+    /// stay readable by their handles, within [`unread_limit`](crate::SessionConfig::unread_limit):
+    /// [`FlowFinished`](Self::FlowFinished) comes for each, and nothing else about the session.
     SessionClosed {
         /// The session.
         session: SessionHandle,
         /// Why.
         reason: CloseReason,
+    },
+    /// A session that was to be [drained](crate::SessionMut::drain) leaves S_OPEN, or fails to open: its end follows.
+    SessionDrained {
+        /// The session.
+        session: SessionHandle,
+        /// What was written and is not acknowledged.
+        undelivered: Undelivered,
     },
     /// The far end was proved to be at another address (RFC 7016 §3.5.3).
     PathChanged {
@@ -193,6 +202,36 @@ impl fmt::Display for CloseReason {
     }
 }
 
+/// Messages that were written and not acknowledged to the last byte when their session ended. Those that were abandoned
+/// before do not count.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Undelivered {
+    /// Messages. The far end may have received those that were sent.
+    pub messages: u64,
+    /// Of these, messages of which nothing was sent: the far end has not received them.
+    pub unsent: u64,
+    /// Bytes of the messages that are not acknowledged.
+    pub bytes: u64,
+}
+
+impl Undelivered {
+    /// Whether all was delivered.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.messages == 0
+    }
+
+    /// Both together.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            messages: self.messages.saturating_add(other.messages),
+            unsent: self.unsent.saturating_add(other.unsent),
+            bytes: self.bytes.saturating_add(other.bytes),
+        }
+    }
+}
+
 /// How a receiving flow ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
@@ -201,7 +240,7 @@ pub enum FlowEnd {
     Complete,
     /// It was rejected at this end, by the user or for a fault (RFC 7016 §3.6.3.7).
     Rejected,
-    /// Its session ended first.
+    /// Its session ended before it was complete, or so long ago that what was not read is discarded.
     SessionEnded,
 }
 

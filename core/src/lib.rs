@@ -145,7 +145,7 @@ pub use endpoint::{
     Endpoint, KeyAgreed, KeyAgreement, RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef,
     Target,
 };
-pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure, UnmatchedHello};
+pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure, Undelivered, UnmatchedHello};
 pub use flow::Message;
 pub use handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 pub use session::{CloseMode, Role, SessionState};

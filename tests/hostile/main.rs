@@ -12,6 +12,7 @@ mod memory;
 mod mutation;
 mod strangers;
 mod table;
+mod unread;
 
 use rtmfp_tests::counting::Counting;
 

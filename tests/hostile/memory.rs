@@ -15,9 +15,9 @@ use rtmfp_tests::raw_peer::RawPeer;
 
 use crate::strangers::{START, data, endpoint, named};
 
-const MIB: usize = 1 << 20;
+pub(crate) const MIB: usize = 1 << 20;
 
-fn config() -> EndpointConfig {
+pub(crate) fn config() -> EndpointConfig {
     let mut config = EndpointConfig::default();
     config.max_keying_units_per_second = u32::MAX;
     config.max_keying_units_per_source = u32::MAX;
@@ -32,7 +32,7 @@ fn config() -> EndpointConfig {
 }
 
 /// A peer with a session; one that has not proved to have its keys, unless `proved`.
-fn peer(victim: &mut Endpoint, now: Instant, number: u16, proved: bool) -> RawPeer {
+pub(crate) fn peer(victim: &mut Endpoint, now: Instant, number: u16, proved: bool) -> RawPeer {
     let [high, low] = number.to_be_bytes();
     let profile = Arc::new(PlainProfile::new(&[high, low]).pretend_authentic(proved));
     let mut peer = RawPeer::new(profile, SocketAddr::from(([10, 0, high, low], 1_935)), number.into());
@@ -45,7 +45,7 @@ fn peer(victim: &mut Endpoint, now: Instant, number: u16, proved: bool) -> RawPe
 }
 
 /// An endpoint whose sessions authenticate what comes.
-fn victim(config: &EndpointConfig) -> Endpoint {
+pub(crate) fn victim(config: &EndpointConfig) -> Endpoint {
     let profile = Arc::new(PlainProfile::new(b"victim").pretend_authentic(true));
     endpoint(config, &(profile, b"victim".to_vec()))
 }

@@ -164,9 +164,11 @@ impl MemoryPools {
             self.recv.charge(memory.recv, unproved);
             self.send.charge(memory.send, unproved);
         }
+        // Nothing may call on it again soon.
+        let ended = session.unread_since().is_some();
         // Who keeps to the guaranteed share takes nothing that others could have.
         let place = |pool: &Pool, bytes, since: Option<Instant>| {
-            let listed = since.filter(|&since| since + LISTED_AFTER <= now && bytes > pool.guaranteed);
+            let listed = since.filter(|&since| (ended || since + LISTED_AFTER <= now) && bytes > pool.guaranteed);
             listed.map(|since| (class(bytes), since))
         };
         let delivery = session.delivery();

@@ -50,7 +50,7 @@ pub use views::{RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, 
 
 use crate::config::EndpointConfig;
 use crate::error::{ConfigError, OpenError};
-use crate::event::{CloseReason, Event, EventQueue};
+use crate::event::{Event, EventQueue};
 use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Role, Session, TimeCriticalClock};
@@ -164,17 +164,16 @@ impl Endpoint {
     /// [`OpenError`]: too many sessions, no candidates, or a discriminator that does not fit a hello.
     pub fn open(&mut self, now: Instant, target: Target) -> Result<SessionHandle, OpenError> {
         let now = self.shared.advance(now);
-        let config = &self.shared.config;
-        if self.table.len() >= config.max_sessions || self.table.opening() >= config.max_opening {
-            return Err(OpenError::TooManySessions);
-        }
         if target.discriminator.is_empty() || target.discriminator.len() > initiator::MAX_DISCRIMINATOR {
             return Err(OpenError::BadDiscriminator);
         }
         if target.candidates.is_empty() {
             return Err(OpenError::NoCandidates);
         }
-        let config = config.session.clone();
+        if self.table.opening() >= self.shared.config.max_opening || !self.table.make_room(&mut self.shared) {
+            return Err(OpenError::TooManySessions);
+        }
+        let config = self.shared.config.session.clone();
         let tag = self.table.unused_tag(&mut self.shared);
         let opening = Opening::new(target, tag, now, &self.shared.config);
         let make = |handle| {
@@ -201,7 +200,7 @@ impl Endpoint {
         }
         self.answer_forwarded();
         while let Some(slot) = self.table.stalled(now) {
-            self.with_session(slot, |session, cx| session.end_abruptly(cx, CloseReason::Stalled));
+            self.with_session(slot, |session, cx| session.end_stalled(cx));
         }
     }
 
@@ -336,6 +335,15 @@ impl Endpoint {
         let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
             self.with_session(slot, |session, cx| session.close(cx, mode));
+        }
+    }
+
+    /// [Drains](SessionMut::drain) every session.
+    pub fn drain_all(&mut self, now: Instant, deadline: Instant) {
+        self.shared.advance(now);
+        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
+        for slot in slots {
+            self.with_session(slot, |session, cx| session.drain(cx, deadline));
         }
     }
 

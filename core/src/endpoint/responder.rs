@@ -238,9 +238,7 @@ impl Env<'_> {
         if there.iter().any(|slot| self.is_older_keying_of(*slot, keying.certificate, checked.cookie_made)) {
             return Err(DropReason::Unexpected);
         }
-        if there.len() >= self.shared.config.max_sessions_per_address
-            || self.table.len() >= self.shared.config.max_sessions
-        {
+        if there.len() >= self.shared.config.max_sessions_per_address || !self.table.make_room(self.shared) {
             return Err(DropReason::OverLimit);
         }
         let most = self.shared.config.max_unproved_per_identity;

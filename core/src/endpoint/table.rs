@@ -4,7 +4,7 @@
 //! in line afterwards, so that nobody can forget to.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::entry::{Phase, SessionEntry};
@@ -49,6 +49,8 @@ pub(super) struct SessionTable {
     ready: ReadyRing,
     /// What all of them hold.
     memory: MemoryPools,
+    /// Sessions that are over but for complete flows to read, by since when next to nothing of them was.
+    unread: BTreeSet<(Instant, u32)>,
 }
 
 /// What a session is found by.
@@ -59,6 +61,8 @@ pub(super) struct Indexed {
     keying: Option<[u8; 32]>,
     /// How many addresses of an opening session.
     addresses: usize,
+    /// Since when it is only kept to be read.
+    unread: Option<Instant>,
 }
 
 impl SessionTable {
@@ -75,12 +79,23 @@ impl SessionTable {
             deadlines: Deadlines::default(),
             ready: ReadyRing::default(),
             memory: MemoryPools::new(config),
+            unread: BTreeSet::new(),
         }
     }
 
     /// Sessions in it.
     pub(super) const fn len(&self) -> usize {
         self.slots.len() - self.free.len()
+    }
+
+    /// Whether another session finds room. A session that is only kept to be read gives way, the longest unread first.
+    pub(super) fn make_room(&mut self, shared: &mut Shared) -> bool {
+        if self.len() >= shared.config.max_sessions
+            && let Some(&(_, slot)) = self.unread.first()
+        {
+            self.session(slot, shared, Session::discard_unread);
+        }
+        self.len() < shared.config.max_sessions
     }
 
     /// Sessions in it that are being opened from here.
@@ -162,7 +177,7 @@ impl SessionTable {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
         }
-        let Self { slots, index, tags, keyings, deadlines, ready, memory, .. } = self;
+        let Self { slots, index, tags, keyings, deadlines, ready, memory, unread, .. } = self;
         let Some(entry) = slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else { return };
         if entry.session.is_gone() {
             self.remove(slot);
@@ -186,6 +201,12 @@ impl SessionTable {
         if entry.indexed.keying != keying {
             replace(keyings, slot, entry.indexed.keying, keying);
             entry.indexed.keying = keying;
+        }
+        let since = entry.session.unread_since();
+        if entry.indexed.unread != since {
+            entry.indexed.unread.map(|before| unread.remove(&(before, slot)));
+            unread.extend(since.map(|since| (since, slot)));
+            entry.indexed.unread = since;
         }
     }
 
@@ -227,6 +248,7 @@ impl SessionTable {
         self.index.replace(slot, entry.indexed.place, None);
         replace(&mut self.tags, slot, entry.indexed.tag, None);
         replace(&mut self.keyings, slot, entry.indexed.keying, None);
+        entry.indexed.unread.map(|since| self.unread.remove(&(since, slot)));
     }
 
     /// Sessions that ceased to open since this was asked last: nobody waits for their key agreements.
@@ -310,7 +332,8 @@ impl SessionTable {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.index.is_empty() && self.tags.is_empty() && self.keyings.is_empty() && self.opening == 0 && self.len() == 0
+        let unlisted = self.index.is_empty() && self.tags.is_empty() && self.keyings.is_empty();
+        unlisted && self.unread.is_empty() && self.opening == 0 && self.len() == 0
     }
 }
 

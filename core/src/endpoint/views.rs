@@ -13,6 +13,7 @@ use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Delivery, Role, Session, SessionState};
 use crate::stats::{FlowStats, SessionStats};
+use crate::time::Instant;
 use crate::transmit::Path;
 use crate::wire::Address;
 
@@ -113,6 +114,16 @@ impl<'a> SessionMut<'a> {
     /// that is closed already does nothing.
     pub fn close(&mut self, mode: CloseMode) {
         self.endpoint.with_session(self.slot, |session, cx| session.close(cx, mode));
+    }
+
+    /// Closes the session in order (RFC 7016 §3.5.5) once all that was written is acknowledged, or at the deadline. All
+    /// sending flows are closed, and no other can be opened. [`SessionDrained`](crate::Event::SessionDrained) tells what
+    /// was not delivered, right before the session's end. If it is called again, the last deadline counts.
+    ///
+    /// What the far end is sending does not hold this up, and is lost with the session. While the session is opening and
+    /// something waits to be sent, it goes on opening until the deadline.
+    pub fn drain(&mut self, deadline: Instant) {
+        self.endpoint.with_session(self.slot, |session, cx| session.drain(cx, deadline));
     }
 
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions
@@ -291,7 +302,8 @@ impl<'a> RecvFlowMut<'a> {
         self.with(|flows, cx, flow| flows.read(cx, flow)).flatten()
     }
 
-    /// Rejects the flow (RFC 7016 §3.6.3.7) with an exception code of the application's own; 0 is the protocol's.
+    /// Rejects the flow (RFC 7016 §3.6.3.7) with an exception code of the application's own; 0 is the protocol's. What
+    /// is not read is discarded. The sender of a flow that is complete has its acknowledgement already, and is not told.
     pub fn reject(&mut self, code: u64) {
         self.with(|flows, cx, flow| flows.reject(cx, flow, code));
     }

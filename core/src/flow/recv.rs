@@ -269,14 +269,14 @@ impl RecvFlow {
         blocks > advertised && (advertised == 0 || blocks >= half)
     }
 
-    /// Rejects an RF_OPEN flow (RFC 7016 §3.6.3.7). An acknowledgement is due at once then.
+    /// Rejects an RF_OPEN flow (RFC 7016 §3.6.3.7). An acknowledgement is due at once then. Of a complete flow it
+    /// discards what is not read; the sender has its acknowledgement already.
     pub(crate) fn reject(&mut self, _now: Instant, code: u64, budget: &mut RecvBudget, events: &mut EventQueue) {
-        if self.state != RecvFlowState::Open {
-            return;
+        if self.state == RecvFlowState::Open {
+            self.state = RecvFlowState::Rejected;
+            self.exception = Some(code);
+            self.should_ack = true;
         }
-        self.state = RecvFlowState::Rejected;
-        self.exception = Some(code);
-        self.should_ack = true;
         self.discard(budget);
         self.finished(FlowEnd::Rejected, events);
     }
@@ -311,11 +311,21 @@ impl RecvFlow {
         self.never_zero = true;
     }
 
-    /// The session ended, and the flow with it.
+    /// The session ended, and the flow with it. What a complete flow holds stays readable.
     pub(crate) fn session_ended(&mut self, budget: &mut RecvBudget, events: &mut EventQueue) {
+        let complete = matches!(self.state, RecvFlowState::CompleteLinger | RecvFlowState::Closed);
         self.state = RecvFlowState::Closed;
         self.linger_until = None;
         self.should_ack = false;
+        // The far end is told of the window no more.
+        self.advertised = None;
+        if !complete {
+            self.discard_unread(budget, events);
+        }
+    }
+
+    /// Nobody reads it in time.
+    pub(crate) fn discard_unread(&mut self, budget: &mut RecvBudget, events: &mut EventQueue) {
         self.discard(budget);
         self.finished(FlowEnd::SessionEnded, events);
     }

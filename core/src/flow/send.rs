@@ -15,7 +15,7 @@ use self::queue::{ENTRY_OVERHEAD, MESSAGE_OVERHEAD, SendQueue};
 use super::budget::{SendBudget, SendHeld};
 use crate::config::{FlowOptions, Priority, SendOptions};
 use crate::error::{WriteError, WriteRefusal};
-use crate::event::{Event, EventQueue};
+use crate::event::{Event, EventQueue, Undelivered};
 use crate::handle::{MessageId, SendFlowHandle};
 use crate::params;
 use crate::stats::FlowStats;
@@ -245,6 +245,11 @@ impl SendFlow {
         let known = self.queue.abandon(message.0, events);
         self.tell_writable(events);
         known
+    }
+
+    /// What was written and is neither delivered nor abandoned.
+    pub(crate) fn undelivered(&self) -> Undelivered {
+        self.queue.undelivered()
     }
 
     /// Closes an F_OPEN flow (RFC 7016 §3.6.2.11): what is queued is still sent.

@@ -1,9 +1,10 @@
 //! The beginning and the end of S_OPEN (RFC 7016 §3.5.5).
 
 use super::alarm::Alarm;
-use super::{CloseMode, Context, Established, Role, Session};
+use super::{CloseMode, Context, Established, Role, Session, SessionState};
 use crate::event::{CloseReason, Event, OpenFailure};
 use crate::params::{CLOSE_RETRY_INTERVAL, FARCLOSE_LINGER, NEARCLOSE_TIMEOUT};
+use crate::time::Instant;
 
 /// When a session that is idle, or closing, ends.
 #[derive(Debug, Default)]
@@ -12,8 +13,11 @@ pub(super) struct Closing {
     pub(super) idle: Alarm,
     /// Repeat the Session Close Request (RFC 7016 §3.5.5).
     pub(super) retry: Alarm,
-    /// The end of S_NEARCLOSE or S_FARCLOSE_LINGER (RFC 7016 §3.5.5).
+    /// The end of S_NEARCLOSE or S_FARCLOSE_LINGER (RFC 7016 §3.5.5). Before these: of the time to drain. In S_CLOSED: of
+    /// the time to read complete flows.
     pub(super) end: Alarm,
+    /// Nothing more is written, and when all is acknowledged the session closes.
+    pub(super) draining: bool,
 }
 
 impl Session {
@@ -35,7 +39,7 @@ impl Session {
             self.transport.establish(established);
             self.liveness.heard(cx.now, &self.transport);
             cx.events.push(Event::SessionOpened { session: self.handle });
-            self.update_timers(cx.now);
+            self.update_timers(cx);
         }
     }
 
@@ -58,6 +62,25 @@ impl Session {
         }
     }
 
+    /// Closes the session in order once all that was written is acknowledged, or at the deadline. Nothing more is
+    /// written. Of several deadlines the last given counts.
+    pub(crate) fn drain(&mut self, cx: &mut Context<'_>, deadline: Instant) {
+        if self.state.get().is_opening() || self.state.is_open() {
+            self.closing.draining = true;
+            self.closing.end.set(deadline);
+            self.delivery.close_flows(cx);
+            self.update_timers(cx);
+        }
+    }
+
+    /// Closes a session that drains, if all is acknowledged. That holds for what came from the far end too, so that it
+    /// knows what has arrived here.
+    pub(super) fn close_if_drained(&mut self, cx: &mut Context<'_>) {
+        if self.closing.draining && self.delivery.is_all_acknowledged() && !self.delivery.flows.acks_due() {
+            self.close(cx, CloseMode::Orderly);
+        }
+    }
+
     /// Straight to S_CLOSED without a word to the far end.
     pub(crate) fn abort(&mut self, cx: &mut Context<'_>, reason: CloseReason) {
         if self.state.get().is_opening() {
@@ -67,9 +90,51 @@ impl Session {
         self.control.close_ack = false;
     }
 
-    /// S_CLOSED or S_OPEN_FAILED with nothing left to send: the slot can be freed.
+    /// S_CLOSED or S_OPEN_FAILED with nothing left to send or to read: the slot can be freed.
     pub(crate) fn is_gone(&self) -> bool {
+        self.has_said_all() && !self.delivery.flows.has_unread()
+    }
+
+    /// Nothing is left of the session but complete flows to read: since when next to nothing of them was.
+    pub(crate) fn unread_since(&self) -> Option<Instant> {
+        self.delivery.recv_stalled_since().filter(|_| self.has_said_all())
+    }
+
+    fn has_said_all(&self) -> bool {
         self.state.get().is_closed() && !self.wants_transmit()
+    }
+
+    /// Ends what was left to be read after the session.
+    pub(crate) fn discard_unread(&mut self, cx: &mut Context<'_>) {
+        if !self.state.get().is_opening() && !self.state.is_open() {
+            self.delivery.flows.discard_unread(cx.events);
+            self.update_timers(cx);
+        }
+    }
+
+    /// The session gives way to others, for what it holds.
+    pub(crate) fn end_stalled(&mut self, cx: &mut Context<'_>) {
+        self.discard_unread(cx);
+        self.end_abruptly(cx, CloseReason::Stalled);
+    }
+
+    /// S_OPEN is left: complete flows may be read for a while yet.
+    pub(super) fn update_unread(&mut self, now: Instant) {
+        let since = self.delivery.update_unread(now);
+        if self.state.get() == SessionState::Closed {
+            self.closing.end = Alarm::at(since.map(|since| since + self.config.unread_limit));
+        }
+    }
+
+    /// What there was time for is over.
+    pub(super) fn on_closing_end(&mut self, cx: &mut Context<'_>) {
+        match self.state.get() {
+            SessionState::HelloSent | SessionState::KeyingSent | SessionState::Open => {
+                self.close(cx, CloseMode::Orderly)
+            }
+            SessionState::NearClose | SessionState::FarCloseLinger => self.close_now(cx, CloseReason::Near),
+            SessionState::Closed | SessionState::OpenFailed => self.delivery.flows.discard_unread(cx.events),
+        }
     }
 
     /// To S_NEARCLOSE.
@@ -100,6 +165,7 @@ impl Session {
             }
             self.closing = Closing::default();
             self.control.close = false;
+            self.update_unread(cx.now);
         }
     }
 
@@ -126,11 +192,15 @@ impl Session {
     /// S_OPEN is left or never reached: flows end, no deadline is left, and nothing but closes is said from now on. The
     /// user hears of the flows first, and of the session last.
     fn end_parts(&mut self, cx: &mut Context<'_>, last: Event) {
+        let drained = self.closing.draining.then(|| self.delivery.flows.undelivered());
         self.delivery.end(cx.events, &self.config);
         self.liveness.end();
         self.transport.proof.clear();
         self.closing = Closing::default();
         self.control.keep_closes_only();
+        if let Some(undelivered) = drained {
+            cx.events.push(Event::SessionDrained { session: self.handle, undelivered });
+        }
         cx.events.push(last);
     }
 }

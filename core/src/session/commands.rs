@@ -105,6 +105,16 @@ impl Delivery {
         }
     }
 
+    /// Closes all flows: nothing more is written, and what was is still sent.
+    pub(super) fn close_flows(&mut self, cx: &mut Context<'_>) {
+        for slot in self.flows.send.slots() {
+            if let Some(flow) = self.flows.send.get_mut(slot) {
+                flow.close(cx.now, cx.events);
+                self.flows.reindex_send(slot);
+            }
+        }
+    }
+
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) -> Option<Message> {
         let slot = self.flows.recv_slot(flow)?;
         let message = self.flows.recv.get_mut(slot)?.read(cx.now, &mut self.flows.budget, cx.events);
@@ -113,14 +123,15 @@ impl Delivery {
         message
     }
 
-    /// RFC 7016 §3.6.3.7. The far end is told at once.
+    /// RFC 7016 §3.6.3.7. The far end is told at once, unless the flow is complete.
     pub(crate) fn reject(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle, code: u64) {
         if let Some(slot) = self.flows.recv_slot(flow)
             && let Some(found) = self.flows.recv.get_mut(slot)
-            && found.state() == RecvFlowState::Open
         {
+            if found.state() == RecvFlowState::Open {
+                self.acks.set_now();
+            }
             found.reject(cx.now, code, &mut self.flows.budget, cx.events);
-            self.acks.set_now();
             self.reindex_recv(slot);
         }
     }

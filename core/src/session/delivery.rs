@@ -70,7 +70,8 @@ impl Delivery {
         }
     }
 
-    /// "Immediately abort and terminate all open or closing flows" (RFC 7016 §3.5.5).
+    /// "Immediately abort and terminate all open or closing flows" (RFC 7016 §3.5.5). Those that are complete stay
+    /// until they are read.
     pub(super) fn end(&mut self, events: &mut EventQueue, config: &SessionConfig) {
         self.flows.end(events);
         self.recovery.forget();
@@ -79,6 +80,21 @@ impl Delivery {
         self.timeout.clear();
         self.delayed_ack.clear();
         self.stall.clear();
+    }
+
+    /// The session has ended: notes whether what is left is read. Returns since when next to nothing of it was; None if
+    /// nothing is left.
+    pub(super) fn update_unread(&mut self, now: Instant) -> Option<Instant> {
+        if !self.flows.has_unread() {
+            self.flows.forget_recv();
+        }
+        self.recv_stall.update(now, self.flows.budget.memory());
+        self.recv_stall.since()
+    }
+
+    /// Whether every fragment of every flow is acknowledged, the ends of closed flows included.
+    pub(super) const fn is_all_acknowledged(&self) -> bool {
+        self.flows.send_budget.held().unacknowledged == 0
     }
 
     /// What the endpoint grants to the session.

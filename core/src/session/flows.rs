@@ -4,7 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::slab::Slab;
-use crate::event::EventQueue;
+use crate::event::{EventQueue, Undelivered};
 use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendBudget, SendFlow, SendFlowState};
 use crate::handle::{RecvFlowHandle, SendFlowHandle};
 use crate::time::Instant;
@@ -217,14 +217,49 @@ impl Flows {
         !self.probes.is_empty()
     }
 
-    /// The session ended: "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5).
+    /// The session ended: "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5). Complete receiving flows stay until
+    /// they are read to their end.
     pub(super) fn end(&mut self, events: &mut EventQueue) {
         for flow in self.send.values_mut() {
             flow.session_ended(events);
         }
-        for flow in self.recv.values_mut() {
-            flow.session_ended(&mut self.budget, events);
+        for slot in self.recv.slots() {
+            if let Some(flow) = self.recv.get_mut(slot) {
+                flow.session_ended(&mut self.budget, events);
+                self.reindex_recv(slot);
+            }
         }
-        *self = Self::new(self.budget.limit(), self.send_budget.limit());
+        let ended = Self::new(self.budget.limit(), self.send_budget.limit());
+        let Self { recv, recv_by_id, budget, .. } = core::mem::replace(self, ended);
+        if recv.len() > 0 {
+            (self.recv, self.recv_by_id, self.budget) = (recv, recv_by_id, budget);
+        }
+    }
+
+    /// What was written and is neither delivered nor abandoned.
+    pub(super) fn undelivered(&self) -> Undelivered {
+        self.send.values().fold(Undelivered::default(), |sum, flow| sum.and(flow.undelivered()))
+    }
+
+    /// Whether an ended session has flows that are not read to their end.
+    pub(super) fn has_unread(&self) -> bool {
+        self.recv.len() > 0
+    }
+
+    /// Frees what is kept for receiving flows to come, of which there are none.
+    pub(super) fn forget_recv(&mut self) {
+        if self.budget.memory() > 0 {
+            self.budget = RecvBudget::new(self.budget.limit());
+        }
+    }
+
+    /// Ends what was left to be read after the session.
+    pub(super) fn discard_unread(&mut self, events: &mut EventQueue) {
+        for slot in self.recv.slots() {
+            if let Some(flow) = self.recv.get_mut(slot) {
+                flow.discard_unread(&mut self.budget, events);
+                self.reindex_recv(slot);
+            }
+        }
     }
 }

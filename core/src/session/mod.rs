@@ -293,7 +293,7 @@ impl Session {
             self.closing.retry.set(now + CLOSE_RETRY_INTERVAL);
         }
         if self.closing.end.take_due(now) {
-            self.close_now(cx, CloseReason::Near);
+            self.on_closing_end(cx);
         }
         if self.delivery.stall.take_due(now) {
             self.end_abruptly(cx, CloseReason::Stalled);
@@ -305,19 +305,27 @@ impl Session {
         if self.transport.proof.take_due(now) {
             self.end_abruptly(cx, CloseReason::Unproved);
         }
-        self.update_timers(now);
+        self.update_timers(cx);
     }
 
     /// Brings what is derived in line with what has changed. O(1).
-    fn update_timers(&mut self, now: Instant) {
-        if !self.state.is_open() {
-            return;
-        }
-        self.delivery.update_timers(now, &self.transport, &self.config);
-        if self.delivery.flows.is_empty() {
-            self.closing.idle.set_if_unset(now + self.config.idle_limit);
-        } else {
-            self.closing.idle.clear();
+    fn update_timers(&mut self, cx: &mut Context<'_>) {
+        self.close_if_drained(cx);
+        let now = cx.now;
+        match self.state.get() {
+            SessionState::HelloSent | SessionState::KeyingSent => {}
+            SessionState::Open => {
+                self.delivery.update_timers(now, &self.transport, &self.config);
+                if self.delivery.flows.is_empty() {
+                    self.closing.idle.set_if_unset(now + self.config.idle_limit);
+                } else {
+                    self.closing.idle.clear();
+                }
+            }
+            SessionState::NearClose
+            | SessionState::FarCloseLinger
+            | SessionState::Closed
+            | SessionState::OpenFailed => self.update_unread(now),
         }
     }
 
@@ -328,7 +336,7 @@ impl Session {
         command: impl FnOnce(&mut Delivery, &mut Context<'_>) -> R,
     ) -> R {
         let result = command(&mut self.delivery, cx);
-        self.update_timers(cx.now);
+        self.update_timers(cx);
         result
     }
 
@@ -338,11 +346,12 @@ impl Session {
         cx: &mut Context<'_>,
         options: FlowOptions,
     ) -> Result<SendFlowHandle, OpenFlowError> {
-        if !self.state.get().is_opening() && !self.state.is_open() {
+        let exists = self.state.get().is_opening() || self.state.is_open();
+        if !exists || self.closing.draining {
             return Err(OpenFlowError::SessionClosed);
         }
         let opened = self.delivery.open_flow(&self.config, options);
-        self.update_timers(cx.now);
+        self.update_timers(cx);
         opened
     }
 
@@ -398,7 +407,7 @@ impl Session {
         if self.state.is_open() {
             self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
             self.delivery.revive(cx, &mut self.transport);
-            self.update_timers(cx.now);
+            self.update_timers(cx);
         }
     }
 
@@ -433,7 +442,7 @@ impl Session {
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
     pub(crate) fn poll_transmit(&mut self, cx: &mut Context<'_>, buf: &mut TransmitBuf) -> Option<Transmit> {
         let transmit = self.packetizer().poll(cx, buf);
-        self.update_timers(cx.now);
+        self.update_timers(cx);
         transmit
     }
 }

@@ -126,7 +126,7 @@ impl Session {
         if self.state.is_open() {
             self.after_chunks(cx, &mut incoming);
         }
-        self.update_timers(cx.now);
+        self.update_timers(cx);
         Ok(())
     }
 
@@ -238,7 +238,7 @@ impl Session {
         self.liveness.answered(cx.now, &mut self.control, &self.delivery);
         self.delivery.acknowledge_again();
         cx.events.push(Event::PathChanged { session: self.handle, path });
-        self.update_timers(cx.now);
+        self.update_timers(cx);
     }
 }
 

@@ -92,6 +92,10 @@ impl<T> Slab<T> {
         0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().flatten().map(|entry| &entry.value)
+    }
+
     pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().map(|entry| &mut entry.value)
     }

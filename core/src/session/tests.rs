@@ -2,6 +2,7 @@
 
 mod closing;
 mod data;
+mod draining;
 mod limits;
 mod liveness;
 mod mtu;
@@ -9,3 +10,4 @@ mod network;
 mod packets;
 mod paths;
 mod recovery;
+mod unread;

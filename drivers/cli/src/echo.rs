@@ -141,6 +141,10 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
     fn closed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
         let flows: Vec<_> = self.flows.keys().filter(|flow| flow.session() == session).copied().collect();
         for flow in flows {
+            // Nobody is left to send it back to.
+            if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
+                flow.reject(0);
+            }
             self.finish(now, endpoint, flow);
         }
         self.places.leave(session);

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use bytes::{Buf, Bytes};
 
 use crate::config::SendOptions;
-use crate::event::{Event, EventQueue, MessageOutcome};
+use crate::event::{Event, EventQueue, MessageOutcome, Undelivered};
 use crate::flow::dense::Dense;
 use crate::flow::in_flight::Finding;
 use crate::flow::range_set::RangeSet;
@@ -188,6 +188,13 @@ impl SendQueue {
         let nodes = self.deadlines.len() + self.dependents.len() + self.lost.len();
         let tracking = self.window.memory() + self.messages.memory() + self.unsent.capacity() * size_of::<u64>();
         self.messages_len.saturating_add(tracking).saturating_add(nodes * NODE)
+    }
+
+    /// Messages that are neither delivered nor abandoned. O(n) in those that wait.
+    pub(super) fn undelivered(&self) -> Undelivered {
+        let waiting = self.unsent.iter().filter_map(|id| self.messages.get(*id));
+        let unsent = waiting.filter(|message| message.sequences.is_none()).count();
+        Undelivered { messages: self.messages.len() as u64, unsent: unsent as u64, bytes: self.payload as u64 }
     }
 
     pub(super) const fn outstanding(&self) -> u64 {

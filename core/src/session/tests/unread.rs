@@ -1,0 +1,174 @@
+//! What is left to be read after a session (RFC 7016 §3.5.5): complete flows, within limits.
+
+use core::time::Duration;
+
+use super::network::{A, B, CLOSE, Network, Sent, at};
+use crate::config::{FlowOptions, SessionConfig};
+use crate::event::{CloseReason, Event, FlowEnd};
+use crate::handle::RecvFlowHandle;
+use crate::session::{CloseMode, SessionState};
+
+/// A flow of so many messages of 1,000 bytes from A to B, which does not read them. Complete if `closed`.
+fn unread_flow(network: &mut Network, messages: usize, closed: bool) -> RecvFlowHandle {
+    network.ends[B].reads = false;
+    let opened = |network: &Network| {
+        let flow = |event: &Event| if let Event::FlowOpened { flow } = event { Some(*flow) } else { None };
+        network.ends[B].events.iter().filter_map(flow).last()
+    };
+    let before = opened(network);
+    let flow = network.open_flow_with(A, FlowOptions::new("test").send_buffer(usize::MAX));
+    for _ in 0..messages {
+        network.write(A, flow, 1_000);
+    }
+    if closed {
+        network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+    }
+    network.run(5_000);
+    let opened = opened(network);
+    assert_ne!(opened, before);
+    opened.unwrap()
+}
+
+fn close(network: &mut Network, end: usize, mode: CloseMode) {
+    network.with(end, |session, cx| session.close(cx, mode));
+    network.run(100);
+}
+
+/// Reads one message at B; whether there was one.
+fn read(network: &mut Network, flow: RecvFlowHandle) -> bool {
+    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))).is_some()
+}
+
+fn ends(network: &Network) -> alloc::vec::Vec<FlowEnd> {
+    let end = |event: &Event| if let Event::FlowFinished { end, .. } = event { Some(*end) } else { None };
+    network.ends[B].events.iter().filter_map(end).collect()
+}
+
+fn held(network: &Network) -> usize {
+    network.ends[B].session.memory().recv
+}
+
+#[test]
+fn complete_flows_are_read_to_their_end_after_the_session_whoever_closed_it_and_how() {
+    for (closer, mode) in
+        [(A, CloseMode::Orderly), (A, CloseMode::Abrupt), (B, CloseMode::Orderly), (B, CloseMode::Abrupt)]
+    {
+        let mut network = Network::open(SessionConfig::default());
+        let flow = unread_flow(&mut network, 200, true);
+        close(&mut network, closer, mode);
+        let reason = if closer == A { CloseReason::Far } else { CloseReason::Near };
+        let session = flow.session();
+        assert_eq!(network.ends[B].events.last(), Some(&Event::SessionClosed { session, reason }));
+        // All states of closing go by meanwhile.
+        network.run(95_000);
+        assert_eq!(network.ends[B].session.state(), SessionState::Closed);
+        assert!(!network.ends[B].session.is_gone());
+        for nth in 0..200 {
+            assert!(read(&mut network, flow), "{closer} {mode:?}: message {nth}");
+        }
+        assert_eq!(network.ends[B].events.last(), Some(&Event::FlowFinished { flow, end: FlowEnd::Complete }));
+        assert!(!read(&mut network, flow) && network.ends[B].session.is_gone());
+        assert_eq!((ends(&network).len(), held(&network)), (1, 0));
+    }
+}
+
+#[test]
+fn flows_that_are_not_complete_end_with_the_session() {
+    let mut network = Network::open(SessionConfig::default());
+    let open = unread_flow(&mut network, 20, false);
+    let complete = unread_flow(&mut network, 20, true);
+    let both = held(&network);
+    close(&mut network, A, CloseMode::Orderly);
+    let session = open.session();
+    assert_eq!(
+        network.ends[B].events[network.ends[B].events.len() - 2..],
+        [
+            Event::FlowFinished { flow: open, end: FlowEnd::SessionEnded },
+            Event::SessionClosed { session, reason: CloseReason::Far }
+        ]
+    );
+    assert!(!read(&mut network, open));
+    assert!(held(&network) > 0 && held(&network) < both);
+    assert!(read(&mut network, complete));
+}
+
+#[test]
+fn a_flow_that_was_read_to_its_end_is_not_kept() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = unread_flow(&mut network, 3, true);
+    while read(&mut network, flow) {}
+    close(&mut network, A, CloseMode::Abrupt);
+    assert!(network.ends[B].session.is_gone());
+    assert_eq!(ends(&network), [FlowEnd::Complete]);
+}
+
+#[test]
+fn what_nobody_reads_is_discarded_after_a_while() {
+    let limit = Duration::from_secs(30);
+    let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
+    unread_flow(&mut network, 100, true);
+    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    network.run(29_999);
+    assert!(held(&network) > 100_000 && ends(&network).is_empty());
+    network.run(1);
+    assert!(network.ends[B].session.is_gone() && held(&network) == 0);
+    assert_eq!(ends(&network), [FlowEnd::SessionEnded]);
+}
+
+#[test]
+fn reading_puts_the_limit_off_if_it_is_more_than_next_to_nothing() {
+    let limit = Duration::from_secs(30);
+    let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
+    let flow = unread_flow(&mut network, 200, true);
+    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    for _ in 0..10 {
+        network.run(29_000);
+        (0..5).for_each(|_| assert!(read(&mut network, flow)));
+    }
+    network.run(29_000);
+    assert!(read(&mut network, flow), "one of 150 is no progress");
+    network.run(1_000);
+    assert_eq!(ends(&network), [FlowEnd::SessionEnded]);
+}
+
+#[test]
+fn the_application_can_discard_what_it_does_not_want() {
+    for after_the_session in [false, true] {
+        let mut network = Network::open(SessionConfig::default());
+        let flow = unread_flow(&mut network, 100, true);
+        if after_the_session {
+            close(&mut network, A, CloseMode::Abrupt);
+        }
+        let sent = network.sent.len();
+        network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, flow, 7)));
+        network.run(0);
+        assert_eq!(ends(&network), [FlowEnd::Rejected]);
+        assert!(!read(&mut network, flow));
+        assert_eq!(network.sent.len(), sent, "the sender has its acknowledgement, and is not told");
+        assert_eq!(network.ends[B].session.is_gone(), after_the_session);
+    }
+}
+
+#[test]
+fn commands_for_a_flow_that_outlives_its_session_say_nothing_to_the_far_end() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = unread_flow(&mut network, 250, true);
+    network.with(B, |session, cx| session.command(cx, |flows, _| flows.suspend(flow)));
+    close(&mut network, A, CloseMode::Orderly);
+    let sent = network.sent_by(B, Sent::has_ack).len();
+    network.with(B, |session, cx| {
+        session.command(cx, |flows, cx| {
+            flows.set_window(flow, 1);
+            flows.set_window(flow, 1_000_000);
+            flows.set_order(cx, flow, crate::config::ReceiveOrder::Network);
+            flows.resume(cx, flow);
+            for _ in 0..100 {
+                flows.read(cx, flow);
+            }
+        });
+    });
+    network.run_until(at(30_000));
+    assert!(read(&mut network, flow));
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), sent);
+    assert_eq!(network.sent_by(B, |sent| sent.has(CLOSE)).len(), 0);
+}
