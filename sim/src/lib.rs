@@ -2,7 +2,7 @@
 //!
 //! The network itself is the package [`datagram_sim`], which knows no RTMFP. [`rtmfp::EndpointNode`] runs an endpoint and
 //! its application as a node of one of its worlds. With the feature `files`, [`scenario`] describes worlds as data,
-//! [`run`] runs and judges them, [`record`] and [`report`] show what happened, and [`seek`] looks for failures.
+//! [`run`] runs and judges them, [`record`] and [`report`] show what happened, and [`search`] looks for failures.
 #![forbid(unsafe_code)]
 
 pub use datagram_sim as net;
@@ -17,4 +17,4 @@ pub mod run;
 #[cfg(feature = "files")]
 pub mod scenario;
 #[cfg(feature = "files")]
-pub mod seek;
+pub mod search;

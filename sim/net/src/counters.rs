@@ -40,8 +40,8 @@ impl Default for Counters {
 impl Counters {
     /// Packets lost for a reason.
     #[must_use]
-    pub fn dropped(&self, why: DropCause) -> u64 {
-        self.dropped.get(why as usize).copied().unwrap_or(0)
+    pub fn dropped(&self, cause: DropCause) -> u64 {
+        self.dropped.get(cause as usize).copied().unwrap_or(0)
     }
 
     /// Packets lost for any reason.
@@ -50,8 +50,8 @@ impl Counters {
         self.dropped.iter().sum()
     }
 
-    pub(crate) fn drop_one(&mut self, why: DropCause) {
-        if let Some(count) = self.dropped.get_mut(why as usize) {
+    pub(crate) fn drop_one(&mut self, cause: DropCause) {
+        if let Some(count) = self.dropped.get_mut(cause as usize) {
             *count += 1;
         }
     }

@@ -56,31 +56,31 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn record(&mut self, what: RecordKind, place: (u32, bool), packet: Option<PacketId>) {
-        self.trace.record(self.now, what, place, packet.map(|id| self.arena.get(id)));
+    pub(crate) fn record(&mut self, kind: RecordKind, place: (u32, bool), packet: Option<PacketId>) {
+        self.trace.record(self.now, kind, place, packet.map(|id| self.arena.get(id)));
         if self.trace.observer.is_some() {
-            self.show(what, place, packet);
+            self.show(kind, place, packet);
         }
     }
 
     /// Records that a packet goes on unchanged.
     #[inline]
-    pub(crate) fn record_passing(&mut self, what: RecordKind, place: (u32, bool), id: PacketId) {
-        self.trace.pass(self.now, what, place, self.arena.get(id));
+    pub(crate) fn record_passing(&mut self, kind: RecordKind, place: (u32, bool), id: PacketId) {
+        self.trace.pass(self.now, kind, place, self.arena.get(id));
         if self.trace.observer.is_some() {
-            self.show(what, place, Some(id));
+            self.show(kind, place, Some(id));
         }
     }
 
     #[cold]
-    fn show(&mut self, what: RecordKind, place: (u32, bool), packet: Option<PacketId>) {
+    fn show(&mut self, kind: RecordKind, place: (u32, bool), packet: Option<PacketId>) {
         let packet = packet.map(|id| (self.arena.get(id), self.arena.bytes(id)));
-        self.trace.show(self.now, what, place, packet);
+        self.trace.show(self.now, kind, place, packet);
     }
 
-    pub(crate) fn lose(&mut self, id: PacketId, why: DropCause, place: (u32, bool)) {
-        self.record(RecordKind::Dropped(why), place, Some(id));
-        self.counters.drop_one(why);
+    pub(crate) fn lose(&mut self, id: PacketId, cause: DropCause, place: (u32, bool)) {
+        self.record(RecordKind::Dropped(cause), place, Some(id));
+        self.counters.drop_one(cause);
         self.arena.remove(id);
     }
 

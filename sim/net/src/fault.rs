@@ -177,18 +177,18 @@ pub enum Mode {
 }
 
 /// Which decision: lane (link and direction), ordinal with copy, stage (0 for the entry).
-type Place = (u32, u64, u8);
+type FaultKey = (u32, u64, u8);
 
 /// The explicit decisions of a world, and the record of those that were made.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     mode: Mode,
     recording: bool,
-    given: BTreeMap<Place, Decision>,
-    made: Vec<(Place, Decision)>,
+    given: BTreeMap<FaultKey, Decision>,
+    made: Vec<(FaultKey, Decision)>,
 }
 
-pub(crate) const fn place(lane: u32, ordinal: u64, stage: Option<u8>) -> Place {
+pub(crate) const fn fault_key(lane: u32, ordinal: u64, stage: Option<u8>) -> FaultKey {
     (
         lane,
         ordinal,
@@ -204,8 +204,8 @@ impl Faults {
         Self { mode, recording, ..Self::default() }
     }
 
-    pub(crate) fn give(&mut self, place: Place, decision: Decision) {
-        self.given.insert(place, decision);
+    pub(crate) fn give(&mut self, key: FaultKey, decision: Decision) {
+        self.given.insert(key, decision);
     }
 
     /// Whether entry faults need to be looked up at all.
@@ -215,9 +215,9 @@ impl Faults {
 
     /// The explicit decision at a link's entry.
     pub(crate) fn at_entry(&mut self, lane: u32, ordinal: u64) -> Decision {
-        let at = place(lane, ordinal, None);
-        let decision = self.given.get(&at).copied().unwrap_or(Decision::Pass);
-        self.record(at, decision);
+        let key = fault_key(lane, ordinal, None);
+        let decision = self.given.get(&key).copied().unwrap_or(Decision::Pass);
+        self.record(key, decision);
         decision
     }
 
@@ -231,23 +231,23 @@ impl Faults {
     }
 
     fn decide(&mut self, lane: u32, ordinal: u64, stage: u8, drawn: Decision) -> Decision {
-        let at = place(lane, ordinal, Some(stage));
-        let decision = match (self.given.get(&at), self.mode) {
+        let key = fault_key(lane, ordinal, Some(stage));
+        let decision = match (self.given.get(&key), self.mode) {
             (Some(&given), _) => given,
             (None, Mode::Random) => drawn,
             (None, Mode::Explicit) => Decision::Pass,
         };
-        self.record(at, decision);
+        self.record(key, decision);
         decision
     }
 
-    fn record(&mut self, at: Place, decision: Decision) {
+    fn record(&mut self, key: FaultKey, decision: Decision) {
         if self.recording && decision != Decision::Pass {
-            self.made.push((at, decision));
+            self.made.push((key, decision));
         }
     }
 
-    pub(crate) fn made(&self) -> impl Iterator<Item = &(Place, Decision)> {
+    pub(crate) fn made(&self) -> impl Iterator<Item = &(FaultKey, Decision)> {
         self.made.iter()
     }
 }

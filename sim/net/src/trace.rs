@@ -83,7 +83,7 @@ impl RecordKind {
             Self::Entered => (2, 0),
             Self::Arrived => (3, 0),
             Self::Delivered => (4, 0),
-            Self::Dropped(why) => (5, why as u64),
+            Self::Dropped(cause) => (5, cause as u64),
             Self::Fault(decision) => (6, decision_word(decision)),
             Self::Forwarded => (7, 0),
             Self::Timeout => (8, 0),
@@ -95,7 +95,7 @@ impl RecordKind {
 fn decision_word(decision: Decision) -> u64 {
     let (tag, value) = match decision {
         Decision::Pass => (0, 0),
-        Decision::Drop(why) => (1, why as u64),
+        Decision::Drop(cause) => (1, cause as u64),
         Decision::Delay(span) => (2, span.0),
         Decision::Duplicate(copies, late) => (3, late.0.rotate_left(8) ^ u64::from(copies)),
         Decision::Corrupt(Edit::FlipBit(bit)) => (4, bit.into()),
@@ -115,7 +115,7 @@ pub struct Record {
     /// Position in the trace, from 0.
     pub index: u64,
     /// What happened.
-    pub what: RecordKind,
+    pub kind: RecordKind,
     /// Where: the device's number, or twice the link's number plus its direction (0 forward, 1 backward).
     /// [`Record::on_link`] tells which.
     pub place: u32,
@@ -127,12 +127,12 @@ pub struct Record {
 
 impl fmt::Display for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (kind, number) = if self.on_link { ("link", self.place / 2) } else { ("node", self.place) };
-        write!(f, "#{} {} {kind} {number}", self.index, self.time)?;
+        let (device, number) = if self.on_link { ("link", self.place / 2) } else { ("node", self.place) };
+        write!(f, "#{} {} {device} {number}", self.index, self.time)?;
         if self.on_link {
             f.write_str(if self.place.is_multiple_of(2) { " forward" } else { " backward" })?;
         }
-        write!(f, " {:?}", self.what)?;
+        write!(f, " {:?}", self.kind)?;
         if let Some(packet) = self.packet {
             write!(f, " {} -> {} {} B", packet.src, packet.dst, packet.wire_len)?;
             write!(f, " uid {} ordinal {} {:?} {:016x}", packet.uid, packet.ordinal, packet.ecn, packet.digest)?;
@@ -193,12 +193,12 @@ impl Trace {
     pub(crate) fn record(
         &mut self,
         time: Time,
-        what: RecordKind,
+        kind: RecordKind,
         (place, on_link): (u32, bool),
         packet: Option<&Packet>,
     ) {
-        let (kind, detail) = what.words();
-        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(kind);
+        let (code, detail) = kind.words();
+        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(code);
         let mut first = fold(time.0 ^ K0, head ^ K1);
         if detail != 0 {
             first ^= fold(detail ^ K2, head ^ K3).rotate_left(31);
@@ -209,9 +209,9 @@ impl Trace {
 
     /// The same for a packet that goes on as the record before this has it: its identity is enough.
     #[inline]
-    pub(crate) fn pass(&mut self, time: Time, what: RecordKind, (place, on_link): (u32, bool), packet: &Packet) {
-        let (kind, _) = what.words();
-        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(kind);
+    pub(crate) fn pass(&mut self, time: Time, kind: RecordKind, (place, on_link): (u32, bool), packet: &Packet) {
+        let (code, _) = kind.words();
+        let head = u64::from(place) << 16 | u64::from(on_link) << 8 | u64::from(code);
         let first = fold(time.0 ^ K0, head ^ K1);
         let second = fold(packet.uid ^ K2, u64::from(packet.copy) ^ K3);
         self.take_in(time, first, second);
@@ -230,7 +230,7 @@ impl Trace {
     pub(crate) fn show(
         &mut self,
         time: Time,
-        what: RecordKind,
+        kind: RecordKind,
         (place, on_link): (u32, bool),
         packet: Option<(&Packet, &[u8])>,
     ) {
@@ -240,7 +240,7 @@ impl Trace {
                 None => (None, &[][..]),
             };
             let index = self.records.wrapping_sub(1);
-            observer.on_record(&Record { time, index, what, place, on_link, packet }, bytes);
+            observer.on_record(&Record { time, index, kind, place, on_link, packet }, bytes);
         }
     }
 

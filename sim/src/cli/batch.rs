@@ -10,7 +10,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, folded, run as run_one};
 use rtmfp_sim::scenario::{Scenario, builtins, missing, seeds, units};
 
-use super::say::say;
+use super::output::outln;
 use super::source::load;
 use super::{CryptoChoice, DIFFERENT, Done, EXPECTATION, INVARIANT, PASSED, RunArguments, USAGE};
 
@@ -120,11 +120,11 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
     let failed = lines.iter().filter(|line| line.code != PASSED).count();
     let show_all = jobs.len() <= 20;
     for line in lines.iter().filter(|line| show_all || line.code != PASSED) {
-        say!("{}", line.text);
+        outln!("{}", line.text);
     }
     // One run shows what was measured.
     if let [job] = jobs.as_slice() {
-        super::look::single(&job.scenario, &job.options, arguments)?;
+        super::export::write_all(&job.scenario, &job.options, arguments)?;
     } else if arguments.html.is_some()
         || arguments.pcap.is_some()
         || arguments.jsonl.is_some()
@@ -134,7 +134,7 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
         return Err(format!("these are {} runs; choose one with --seed and --set to write files of it", jobs.len()));
     }
     let wall = began.elapsed();
-    say!("{} runs, {failed} failed, wall={}.{:03}s", jobs.len(), wall.as_secs(), wall.subsec_millis());
+    outln!("{} runs, {failed} failed, wall={}.{:03}s", jobs.len(), wall.as_secs(), wall.subsec_millis());
     // An invariant weighs more than an expectation.
     let mut code = lines.iter().map(|line| line.code).max().unwrap_or(PASSED);
     if let Some(path) = &arguments.hashes {
@@ -195,7 +195,7 @@ fn compare(path: &Path, hashes: &BTreeMap<String, u128>, renew: bool) -> Result<
     if renew {
         let lines: String = hashes.iter().map(|(key, hash)| format!("{hash:032x} {key}\n")).collect();
         std::fs::write(path, heading() + &lines).map_err(|error| format!("{name}: {error}"))?;
-        say!("wrote {name}");
+        outln!("wrote {name}");
         return Ok(true);
     }
     let table = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}; --renew writes it"))?;
@@ -204,12 +204,12 @@ fn compare(path: &Path, hashes: &BTreeMap<String, u128>, renew: bool) -> Result<
     }
     let table: BTreeSet<String> = table.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     for (sign, line) in differences(&table, &shown) {
-        say!("{sign} {line}");
+        outln!("{sign} {line}");
     }
     if table == shown {
-        say!("{} hashes are those of {name}", shown.len());
+        outln!("{} hashes are those of {name}", shown.len());
     } else {
-        say!("hashes differ from {name}: if that is meant, renew it with --renew and say why in the commit");
+        outln!("hashes differ from {name}: if that is meant, renew it with --renew and say why in the commit");
     }
     Ok(table == shown)
 }

@@ -9,7 +9,7 @@ use rtmfp_sim::run::{Crypto, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
 use super::batch::began;
-use super::say::say;
+use super::output::outln;
 use super::{Done, PASSED};
 
 /// Packets of the engine's measurement.
@@ -131,17 +131,17 @@ fn crowd(peers: u32) -> Done {
     if let Some(failure) = outcome.failures.first() {
         return Err(format!("{failure:?}"));
     }
-    let sessions: u64 = outcome.books.sessions_opened.values().sum();
+    let sessions: u64 = outcome.log.sessions_opened.values().sum();
     if sessions != u64::from(peers) * 10 {
         return Err(format!("{sessions} ends of sessions are open, and ten a peer were to be"));
     }
     let seconds = started.elapsed().as_secs_f32();
-    say!("{peers} peers with {sessions} ends of sessions, toy cryptography: a minute in {seconds:.1} s");
+    outln!("{peers} peers with {sessions} ends of sessions, toy cryptography: a minute in {seconds:.1} s");
     match memory() {
         Some(mebibytes) => {
-            say!("  {mebibytes} MiB of memory at most, {} KiB a peer", mebibytes * 1024 / u64::from(peers))
+            outln!("  {mebibytes} MiB of memory at most, {} KiB a peer", mebibytes * 1024 / u64::from(peers))
         }
-        None => say!("  how much memory that took cannot be told on this system"),
+        None => outln!("  how much memory that took cannot be told on this system"),
     }
     Ok(PASSED)
 }
@@ -159,12 +159,12 @@ pub(super) fn bench(peers: u32, sessions: bool) -> Done {
         return crowd(peers);
     }
     for peers in [2, 100, peers.clamp(2, 100_000)] {
-        say!("engine, {peers} peers with trivial endpoints: {} packets/s", engine(peers)?);
+        outln!("engine, {peers} peers with trivial endpoints: {} packets/s", engine(peers)?);
     }
-    say!("RTMFP, a transfer with toy cryptography: {} packets/s", rtmfp(Crypto::Toy)?);
-    say!("RTMFP, a transfer with real cryptography: {} packets/s", rtmfp(Crypto::Real)?);
-    say!("for comparison, measured on another machine with two cores:");
-    say!("  turmoil 0.7.2 (UDP, no rates): 696000 packets/s with 2 hosts, 10000 with 200");
-    say!("  bach 0.2.0 (no rates): 668000 packets/s with 2 hosts, 476000 with 200");
+    outln!("RTMFP, a transfer with toy cryptography: {} packets/s", rtmfp(Crypto::Toy)?);
+    outln!("RTMFP, a transfer with real cryptography: {} packets/s", rtmfp(Crypto::Real)?);
+    outln!("for comparison, measured on another machine with two cores:");
+    outln!("  turmoil 0.7.2 (UDP, no rates): 696000 packets/s with 2 hosts, 10000 with 200");
+    outln!("  bach 0.2.0 (no rates): 668000 packets/s with 2 hosts, 476000 with 200");
     Ok(PASSED)
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use rtmfp_sim::scenario::{CAPABILITIES, KINDS, LINK_PRESETS, METRICS, Scenario, builtins, missing};
 
-use super::say::{put, say};
+use super::output::{out, outln};
 use super::{Done, PASSED, USAGE};
 
 pub(super) fn list() -> Done {
@@ -15,9 +15,9 @@ pub(super) fn list() -> Done {
         let quick = if scenario.quick { "*" } else { " " };
         let waits = if lacking.is_empty() { String::new() } else { format!("  [waits for {}]", lacking.join(", ")) };
         waiting += usize::from(!lacking.is_empty());
-        say!("{:>2} {:<20}{quick} {}{waits}", builtin.number, builtin.name, scenario.about);
+        outln!("{:>2} {:<20}{quick} {}{waits}", builtin.number, builtin.name, scenario.about);
     }
-    say!("\n* in the quick set; {waiting} wait for what is not there yet, and fail if run");
+    outln!("\n* in the quick set; {waiting} wait for what is not there yet, and fail if run");
     Ok(PASSED)
 }
 
@@ -25,24 +25,24 @@ pub(super) fn show(name: &str) -> Done {
     match name {
         "metrics" => {
             for (name, dimension, subject, about) in METRICS {
-                say!("{:<16} {:<20} {:<6} {about}", name, dimension.to_string(), format!("{subject:?}"));
+                outln!("{:<16} {:<20} {:<6} {about}", name, dimension.to_string(), format!("{subject:?}"));
             }
         }
         "presets" => {
             for (name, up, down) in LINK_PRESETS {
-                say!("{name}\n  up   {}\n  down {}", up.join(", "), down.join(", "));
+                outln!("{name}\n  up   {}\n  down {}", up.join(", "), down.join(", "));
             }
-            say!("stages, in the order in which packets pass: {}", KINDS.map(|(_, name)| name).join(", "));
+            outln!("stages, in the order in which packets pass: {}", KINDS.map(|(_, name)| name).join(", "));
         }
         "capabilities" => {
             for capability in CAPABILITIES {
                 let state = if capability.present { "there" } else { "not yet" };
-                say!("{:<22} {state:<8} {}", capability.name, capability.about);
+                outln!("{:<22} {state:<8} {}", capability.name, capability.about);
             }
         }
         _ => match rtmfp_sim::scenario::builtin(name) {
-            Some(builtin) => put!("{}", builtin.text),
-            None => put!("{}", super::source::load(name)?.to_toml()),
+            Some(builtin) => out!("{}", builtin.text),
+            None => out!("{}", super::source::load(name)?.to_toml()),
         },
     }
     Ok(PASSED)
@@ -53,9 +53,9 @@ pub(super) fn check(files: &[PathBuf]) -> Done {
     for file in files {
         let text = std::fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?;
         match Scenario::parse(&text).and_then(|scenario| Ok((scenario.cases()?.len(), scenario.seed_range()?.len()))) {
-            Ok((cases, seeds)) => say!("{}: right, {cases} cases with {seeds} seeds", file.display()),
+            Ok((cases, seeds)) => outln!("{}: right, {cases} cases with {seeds} seeds", file.display()),
             Err(error) => {
-                say!("{}: {error}", file.display());
+                outln!("{}: {error}", file.display());
                 code = USAGE;
             }
         }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use rtmfp_sim::run::{Failure, RunOptions, Verdict, folded, range, run};
 
-use super::say::say;
+use super::output::outln;
 use super::source::load;
 use super::{DIFFERENT, Done, EXPECTATION, INVARIANT, PASSED};
 
@@ -15,14 +15,14 @@ pub(super) fn matrix(name: &str) -> Done {
     let seeds = scenario.seed_range().map_err(|error| wrong(&error))?;
     let mut code = PASSED;
     let heads: Vec<String> = scenario.expect.iter().map(ToString::to_string).collect();
-    say!("seed | case | {} | hash", heads.join(" | "));
+    outln!("seed | case | {} | hash", heads.join(" | "));
     for case in scenario.cases().map_err(|error| wrong(&error))? {
         for &seed in &seeds {
             let outcome = run(&case.scenario, &RunOptions::new(seed)).map_err(|error| wrong(&error))?;
             // A crowd's expectation is one column.
             let columns = outcome.measured.chunk_by(|a, b| a.written == b.written);
             let cells: Vec<String> = columns.map(cell).collect();
-            say!("{seed} | {} | {} | {:032x}", case.label(), cells.join(" | "), outcome.hash);
+            outln!("{seed} | {} | {} | {:032x}", case.label(), cells.join(" | "), outcome.hash);
             code = code.max(match (outcome.passed(), outcome.broke_invariant()) {
                 (true, _) => PASSED,
                 (false, true) => INVARIANT,
@@ -47,15 +47,15 @@ pub(super) fn replay(file: &Path) -> Done {
     let options = RunOptions::new(scenario.seed);
     let outcome = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
     let again = run(&scenario, &options).map_err(|error| format!("{name}: {error}"))?;
-    say!("{name} seed={} hash={:032x} events={}", scenario.seed, outcome.hash, outcome.records);
+    outln!("{name} seed={} hash={:032x} events={}", scenario.seed, outcome.hash, outcome.records);
     for failure in outcome.failures.iter().filter(|failure| matches!(failure, Failure::Invariant(_))) {
-        say!("     {failure}");
+        outln!("     {failure}");
     }
     for verdict in folded(&outcome.measured) {
-        say!("     {verdict}");
+        outln!("     {verdict}");
     }
     if again.hash != outcome.hash {
-        say!("     and it is not the same again: {:032x}", again.hash);
+        outln!("     and it is not the same again: {:032x}", again.hash);
         return Ok(DIFFERENT);
     }
     Ok(match (outcome.passed(), outcome.broke_invariant()) {

@@ -2,13 +2,13 @@
 
 mod batch;
 mod bench;
+mod compare;
+mod export;
 mod list;
-mod look;
 mod matrix;
+mod output;
 mod proxy;
-mod say;
-mod seek;
-mod single;
+mod search;
 mod source;
 
 use core::net::SocketAddr;
@@ -255,21 +255,21 @@ pub(crate) fn main() -> ExitCode {
         Command::Show { scenario } => list::show(&scenario),
         Command::Check { files } => list::check(&files),
         Command::Run(arguments) => batch::run(&arguments),
-        Command::Report { scenario, output, seed } => look::report(&scenario, &output, seed),
+        Command::Report { scenario, output, seed } => export::report(&scenario, &output, seed),
         Command::Matrix { scenario } => matrix::matrix(&scenario),
         Command::Replay { file } => matrix::replay(&file),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
         Command::Bench { peers, sessions } => bench::bench(peers, sessions),
         Command::Swarm { minutes, from, only, corpus, count, out } => {
-            seek::swarm(&seek::Swarm { minutes, from, only, corpus, count, out })
+            search::swarm(&search::Swarm { minutes, from, only, corpus, count, out })
         }
-        Command::Shrink { scenario, seed, output, runs } => seek::shrunk(&scenario, seed, &output, runs),
-        Command::Verify { scenario, seed } => single::verify(&scenario, seed),
-        Command::Bisect { a, b, seed, seed_b } => single::bisect(&a, &b, seed, seed_b.or(seed)),
+        Command::Shrink { scenario, seed, output, runs } => search::shrunk(&scenario, seed, &output, runs),
+        Command::Verify { scenario, seed } => compare::verify(&scenario, seed),
+        Command::Bisect { a, b, seed, seed_b } => compare::bisect(&a, &b, seed, seed_b.or(seed)),
     };
     let code = done.unwrap_or_else(|message| {
-        say::complain(&message);
+        output::report_error(&message);
         USAGE
     });
-    ExitCode::from(say::finish(code))
+    ExitCode::from(output::finish(code))
 }

@@ -14,7 +14,7 @@ use datagram_sim::{Direction, LinkEmulator, LinkSpec, Time};
 use rtmfp_sim::scenario::{Action, At, Lane, Link, Scenario, units};
 
 use super::batch::began;
-use super::say::say;
+use super::output::outln;
 use super::source::load;
 use super::{Done, PASSED, ProxyArguments};
 
@@ -297,7 +297,7 @@ pub(super) fn proxy(arguments: &ProxyArguments) -> Done {
     let end = arguments.lasts.as_deref().map(units::span).transpose()?.map(|span| Time(span.0));
     let (mut proxy, came) = make(arguments)?;
     let listens = proxy.listen.local_addr().map_err(failed("socket"))?;
-    say!("from {listens} to {}", arguments.to);
+    outln!("from {listens} to {}", arguments.to);
     proxy.run(&came, end, &AtomicBool::new(false))?;
     Ok(PASSED)
 }

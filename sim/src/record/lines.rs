@@ -50,7 +50,7 @@ pub fn json_lines(outcome: &Outcome) -> String {
         let place = if seen.on_link { seen.place / 2 } else { seen.place };
         push(serde_json::to_string(&PacketLine {
             t: seen.time.0,
-            what: format!("{:?}", seen.what),
+            what: format!("{:?}", seen.kind),
             at: names.get(&place).map_or("?", String::as_str),
             uid: seen.uid,
             src: seen.src.to_string(),
@@ -59,12 +59,12 @@ pub fn json_lines(outcome: &Outcome) -> String {
             chunks: chunks(&outcome.plaintexts, &seen.bytes).unwrap_or_default(),
         }));
     }
-    for account in &outcome.books.accounts {
-        for delivery in &account.deliveries {
+    for delivery_log in &outcome.log.works {
+        for delivery in &delivery_log.deliveries {
             push(serde_json::to_string(&MessageLine {
                 t: delivery.read.0,
                 what: "message",
-                work: account.work.label(),
+                work: delivery_log.work.label(),
                 index: delivery.index,
                 written: delivery.written.0,
                 len: delivery.len,

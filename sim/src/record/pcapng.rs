@@ -113,7 +113,7 @@ fn packet(out: &mut Vec<u8>, interface: u32, seen: &Seen, payload: &[u8], commen
     body.extend_from_slice(&data);
     body.resize(body.len().next_multiple_of(4), 0);
     // Inbound or outbound.
-    let flags: u32 = if seen.what == RecordKind::Sent { 2 } else { 1 };
+    let flags: u32 = if seen.kind == RecordKind::Sent { 2 } else { 1 };
     option(&mut body, EPB_FLAGS, &flags.to_le_bytes());
     if !comment.is_empty() {
         option(&mut body, OPT_COMMENT, comment.as_bytes());
@@ -139,7 +139,7 @@ pub fn capture(outcome: &Outcome, layer: Layer) -> Vec<u8> {
         body.extend_from_slice(&[0; 4]);
         block(&mut out, INTERFACE, &body);
     }
-    let wanted = |seen: &&Seen| !seen.on_link && matches!(seen.what, RecordKind::Sent | RecordKind::Delivered);
+    let wanted = |seen: &&Seen| !seen.on_link && matches!(seen.kind, RecordKind::Sent | RecordKind::Delivered);
     for seen in outcome.watched.packets.iter().filter(wanted) {
         let Some(&interface) = interfaces.get(&seen.place) else { continue };
         let comment = chunks(&outcome.plaintexts, &seen.bytes).map(|lines| lines.join("\n")).unwrap_or_default();

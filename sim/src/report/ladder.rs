@@ -22,8 +22,8 @@ struct Rung<'a> {
 /// Devices that send or get packets, and the first packets between them.
 fn rungs(outcome: &Outcome, most: usize) -> (Vec<String>, Vec<Rung<'_>>) {
     let mut columns: Vec<u32> = Vec::new();
-    let nodes = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Sent);
-    let ends = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Delivered);
+    let nodes = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.kind == RecordKind::Sent);
+    let ends = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.kind == RecordKind::Delivered);
     for seen in nodes.chain(ends) {
         if !columns.contains(&seen.place) && columns.len() < 8 {
             columns.push(seen.place);
@@ -32,10 +32,10 @@ fn rungs(outcome: &Outcome, most: usize) -> (Vec<String>, Vec<Rung<'_>>) {
     columns.sort_by_key(|number| outcome.names.devices.get(number).cloned());
     let column = |place: u32| columns.iter().position(|known| *known == place);
     let mut arrivals: BTreeMap<u64, (u32, datagram_sim::Time)> = BTreeMap::new();
-    for seen in outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Delivered) {
+    for seen in outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.kind == RecordKind::Delivered) {
         arrivals.entry(seen.uid).or_insert((seen.place, seen.time));
     }
-    let sent = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.what == RecordKind::Sent);
+    let sent = outcome.watched.packets.iter().filter(|seen| !seen.on_link && seen.kind == RecordKind::Sent);
     let rungs = sent.take(most).filter_map(|seen| {
         let to = arrivals.get(&seen.uid).and_then(|&(place, time)| column(place).map(|column| (column, time)));
         let label = chunk_names(&outcome.plaintexts, &seen.bytes);

@@ -24,8 +24,9 @@ pub(super) struct Palette {
 impl Palette {
     pub(super) fn new(scenario: &Scenario, outcome: &Outcome) -> Self {
         let mut sent: BTreeMap<&str, u64> = BTreeMap::new();
-        for account in &outcome.books.accounts {
-            *sent.entry(&account.work.from).or_default() += account.deliveries.iter().map(|d| d.len).sum::<u64>();
+        for delivery_log in &outcome.log.works {
+            *sent.entry(&delivery_log.work.from).or_default() +=
+                delivery_log.deliveries.iter().map(|d| d.len).sum::<u64>();
         }
         let mut nodes: Vec<&String> = scenario.node.keys().collect();
         // Shorter names first: `peer2` comes before `peer10`.

@@ -21,7 +21,7 @@ fn millis(span: Span) -> f64 {
 
 /// Until when there is something to see: a little after the last delivery and the last event.
 pub(super) fn active(outcome: &Outcome, scenario: &Scenario) -> Time {
-    let deliveries = outcome.books.accounts.iter().filter_map(|account| account.deliveries.last());
+    let deliveries = outcome.log.works.iter().filter_map(|delivery_log| delivery_log.deliveries.last());
     let events = scenario.at.iter().map(|at| Time(at.t.0.0));
     let last = deliveries.map(|delivery| delivery.read).chain(events).max().unwrap_or(outcome.end);
     Time(last.0 + last.0 / 10 + 100_000_000).min(outcome.end)
@@ -91,17 +91,17 @@ fn looks(outcome: &Outcome, palette: &Palette) -> Vec<Look> {
         *count += 1;
         palette.of_node(from, if palette.has_others { 0 } else { *count - 1 })
     };
-    outcome.books.accounts.iter().map(|account| account.work.from.as_str()).map(look).collect()
+    outcome.log.works.iter().map(|delivery_log| delivery_log.work.from.as_str()).map(look).collect()
 }
 
 /// Mbit/s that each work delivers.
 pub(super) fn throughput(outcome: &Outcome, palette: &Palette, until: Time) -> Vec<Line> {
     let width = (until.0 / 120).max(1_000_000);
-    let flows = outcome.books.accounts.iter().zip(looks(outcome, palette));
-    shown(flows.filter(|(account, _)| !account.deliveries.is_empty()).map(|(account, look)| {
+    let flows = outcome.log.works.iter().zip(looks(outcome, palette));
+    shown(flows.filter(|(delivery_log, _)| !delivery_log.deliveries.is_empty()).map(|(delivery_log, look)| {
         let buckets = usize::try_from(until.0 / width + 1).unwrap_or(1);
         let mut bytes = vec![0_u64; buckets];
-        for delivery in &account.deliveries {
+        for delivery in &delivery_log.deliveries {
             let at = usize::try_from(delivery.read.0 / width).unwrap_or(0);
             if let Some(bucket) = bytes.get_mut(at) {
                 *bucket += delivery.len;
@@ -109,20 +109,20 @@ pub(super) fn throughput(outcome: &Outcome, palette: &Palette, until: Time) -> V
         }
         let rate = |bytes: &u64| *bytes as f64 * 8e3 / width as f64;
         let points = bytes.iter().enumerate().map(|(at, sum)| ((at as u64 * width) as f64 / 1e9, rate(sum)));
-        Line { name: account.work.label(), look, points: points.collect(), steps: true }
+        Line { name: delivery_log.work.label(), look, points: points.collect(), steps: true }
     }))
 }
 
 /// The share of each work's messages that were delivered within so many milliseconds.
 pub(super) fn distribution(outcome: &Outcome, palette: &Palette) -> Vec<Line> {
-    let flows = outcome.books.accounts.iter().zip(looks(outcome, palette));
-    shown(flows.filter(|(account, _)| account.deliveries.len() > 1).map(|(account, look)| {
-        let all = account.latencies();
+    let flows = outcome.log.works.iter().zip(looks(outcome, palette));
+    shown(flows.filter(|(delivery_log, _)| delivery_log.deliveries.len() > 1).map(|(delivery_log, look)| {
+        let all = delivery_log.latencies();
         let step = (all.len() / 400).max(1);
         let last = (all.len() - 1) as f64;
         let points = all.iter().enumerate().filter(|(at, _)| at % step == 0 || *at + 1 == all.len());
         let points = points.map(|(at, latency)| (millis(*latency), at as f64 / last * 100.0)).collect();
-        Line { name: account.work.label(), look, points, steps: false }
+        Line { name: delivery_log.work.label(), look, points, steps: false }
     }))
 }
 

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use datagram_sim::{Ecn, NetChange, Node, RxMeta, Sink, Span, Time, Tx};
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
-use super::conduct::{Conduct, WATCHED, Watched, watched};
-use super::witness::Witness;
+use super::invariant_checker::InvariantChecker;
+use super::snapshot::{EndpointSnapshot, WATCHED, Watched, watched};
 use super::yielding::Yielding;
 
 /// An endpoint with its application, as a host's node. Interface `n` of the host is interface `n` of the endpoint.
@@ -19,8 +19,8 @@ pub struct EndpointNode<A> {
     buf: TransmitBuf,
     /// What of it is still to be handed out.
     flight: Flight,
-    broken: Option<String>,
-    witness: Option<Witness>,
+    violation: Option<String>,
+    checker: Option<InvariantChecker>,
     yielding: BTreeMap<SessionHandle, Yielding>,
     late: Span,
 }
@@ -68,17 +68,17 @@ impl<A: App + 'static> EndpointNode<A> {
             port,
             buf: TransmitBuf::new(8),
             flight: Flight::default(),
-            broken: None,
-            witness: None,
+            violation: None,
+            checker: None,
             yielding: BTreeMap::new(),
             late: Span::ZERO,
         }
     }
 
-    /// The same, watched by who sees its packets.
+    /// The same, checked by `checker`, which must also tap the packets of the endpoint's profile.
     #[must_use]
-    pub fn watched_by(mut self, witness: Witness) -> Self {
-        self.witness = Some(witness);
+    pub fn checked_by(mut self, checker: InvariantChecker) -> Self {
+        self.checker = Some(checker);
         self
     }
 
@@ -90,10 +90,10 @@ impl<A: App + 'static> EndpointNode<A> {
         self
     }
 
-    /// Tells the witness what time it is, and notes how things stand before something happens.
-    fn note(&self, now: Instant) -> Option<Conduct> {
-        self.witness.as_ref()?.set_clock(time(now));
-        Some(Conduct::of(&self.endpoint))
+    /// Sets the checker's clock, and takes a snapshot of the endpoint before something happens to it.
+    fn snapshot(&self, now: Instant) -> Option<EndpointSnapshot> {
+        self.checker.as_ref()?.set_clock(time(now));
+        Some(EndpointSnapshot::of(&self.endpoint))
     }
 
     /// The endpoint.
@@ -116,10 +116,10 @@ impl<A: App + 'static> EndpointNode<A> {
         result
     }
 
-    /// The first breach of the driving contract that was seen, if any.
+    /// The first violation of the driving contract that was seen, if any.
     #[must_use]
-    pub fn breach(&self) -> Option<&str> {
-        self.broken.as_deref()
+    pub fn violation(&self) -> Option<&str> {
+        self.violation.as_deref()
     }
 
     /// What the first few sessions have in flight. Those of a crowd are not watched: that would take too long.
@@ -134,24 +134,24 @@ impl<A: App + 'static> EndpointNode<A> {
             let Some(stats) = self.endpoint.session(session).map(|view| view.stats()) else { continue };
             if stats.outstanding > before && stats.outstanding > stats.cwnd + LARGEST_FRAGMENT {
                 let (flight, window) = (stats.outstanding, stats.cwnd);
-                self.broken.get_or_insert_with(|| {
+                self.violation.get_or_insert_with(|| {
                     format!("I3 (RFC 7016 §3.5.2): {now:?}: {flight} bytes in flight with a window of {window}")
                 });
             }
         }
     }
 
-    /// Who is asked to make way grows slowly.
+    /// Who is asked to yield grows slowly.
     fn check_growth(&mut self, now: Time) {
-        let Some(witness) = &self.witness else { return };
+        let Some(checker) = &self.checker else { return };
         for session in self.endpoint.sessions().take(WATCHED) {
             let Some(view) = self.endpoint.session(session) else { continue };
             let stats = view.stats();
             let round_trip = Span(u64::try_from(stats.srtt.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX));
-            let notices = witness.notices(view.near_nonce());
+            let notices = checker.notices(view.near_nonce());
             let fault = self.yielding.entry(session).or_default().judge(now, notices, (stats.cwnd, round_trip));
             if let Some(fault) = fault {
-                witness.breach(&format!("{fault}, {}", witness.name()));
+                checker.report_violation(&format!("{fault}, {}", checker.name()));
             }
         }
     }
@@ -170,7 +170,7 @@ impl<A: App + 'static> EndpointNode<A> {
             }
             self.app.on_wake(now, &mut self.endpoint);
             if self.app.next_timeout().is_some_and(|due| due <= now) {
-                self.broken.get_or_insert_with(|| format!("{now:?}: the application's deadline is not after now"));
+                self.violation.get_or_insert_with(|| format!("{now:?}: the application's deadline is not after now"));
                 return;
             }
         }
@@ -197,13 +197,13 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         let now = instant(now);
         let path = Path::new(InterfaceId(meta.interface), meta.remote);
         let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
-        let before = self.note(now);
-        if let Some(witness) = &self.witness {
-            witness.begin_datagram();
+        let before = self.snapshot(now);
+        if let Some(checker) = &self.checker {
+            checker.begin_datagram();
         }
         let disposition = self.endpoint.handle_datagram(now, path, received, bytes);
-        if let (Some(witness), Some(before)) = (&self.witness, before) {
-            before.judge_datagram(&Conduct::of(&self.endpoint), path, disposition, witness);
+        if let (Some(checker), Some(before)) = (&self.checker, before) {
+            before.check_datagram(&EndpointSnapshot::of(&self.endpoint), path, disposition, checker);
             self.check_growth(time(now));
         }
         self.round(now);
@@ -211,15 +211,15 @@ impl<A: App + 'static> Node for EndpointNode<A> {
 
     fn on_timeout(&mut self, now: Time) {
         let now = instant(now);
-        let before = self.note(now);
+        let before = self.snapshot(now);
         self.endpoint.handle_timeout(now);
-        if let (Some(witness), Some(before)) = (&self.witness, before) {
-            before.judge_timeout(&Conduct::of(&self.endpoint), witness);
+        if let (Some(checker), Some(before)) = (&self.checker, before) {
+            before.check_timeout(&EndpointSnapshot::of(&self.endpoint), checker);
         }
         // The driving contract: after handle_timeout(now) there is no deadline at or before now.
         if let Some(due) = self.endpoint.poll_timeout().filter(|&due| due <= now) {
             let reason = self.endpoint.timeout_reason();
-            self.broken.get_or_insert_with(|| {
+            self.violation.get_or_insert_with(|| {
                 format!("{now:?}: after handle_timeout the deadline is {due:?} ({})", reason.unwrap_or("no reason"))
             });
         }
@@ -238,8 +238,8 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
         if self.flight.left.is_empty() {
             let now = instant(now);
-            if let Some(witness) = &self.witness {
-                witness.set_clock(time(now));
+            if let Some(checker) = &self.checker {
+                checker.set_clock(time(now));
             }
             let before = self.outstanding();
             let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;

@@ -1,29 +1,30 @@
 //! The core's endpoint as a node of a world.
 
-mod conduct;
 mod endpoint;
+mod invariant_checker;
+mod malform;
+mod plaintexts;
 mod random;
-mod referee;
 mod sent;
-mod spoil;
-mod spy;
+mod session_checker;
+mod snapshot;
 mod tap;
 #[cfg(feature = "files")]
 mod toy;
-mod witness;
+mod violation_log;
 mod yielding;
 
 pub use endpoint::EndpointNode;
 #[cfg(feature = "files")]
 pub(crate) use endpoint::time;
+pub use invariant_checker::InvariantChecker;
+pub use malform::MalformingPeer;
+pub use plaintexts::Plaintexts;
 pub use random::SimRandom;
-pub use referee::Referee;
-pub use spoil::Spoiler;
-pub use spy::Plaintexts;
-pub use tap::{Tap, TappedProfile, Tapper};
+pub use tap::{ProfileTap, ProfileTapFactory, TappedProfile};
 #[cfg(feature = "files")]
 pub(crate) use toy::ToyProfile;
-pub use witness::Witness;
+pub use violation_log::ViolationLog;
 
 #[cfg(all(test, feature = "files"))]
 pub(crate) mod tests;

@@ -8,7 +8,7 @@ use rtmfp_core::wire::{FragmentControl, NextUserData, Options, RawOption, UserDa
 
 /// A fragment, of either kind of chunk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fragment<'a> {
+pub(super) struct SentFragment<'a> {
     pub(super) flow: u64,
     pub(super) sequence: u64,
     pub(super) control: FragmentControl,
@@ -18,7 +18,7 @@ pub(super) struct Fragment<'a> {
     pub(super) data: &'a [u8],
 }
 
-impl<'a> Fragment<'a> {
+impl<'a> SentFragment<'a> {
     pub(super) const fn of(data: &UserData<'a>) -> Self {
         Self {
             flow: data.flow_id,
@@ -67,7 +67,7 @@ impl SentFlows {
     /// Judges a fragment that is sent at `now`; `expiry` tells when a message of a work expires.
     pub(super) fn sends(
         &mut self,
-        fragment: &Fragment<'_>,
+        fragment: &SentFragment<'_>,
         now: Time,
         expiry: impl Fn(u32, u64) -> Option<Time>,
     ) -> Option<String> {
@@ -123,8 +123,8 @@ mod tests {
 
     const METADATA: [u8; 10] = [9, USER_METADATA as u8, 0, 0, 0, 7, 0, 0, 0, 0];
 
-    fn fragment(sequence: u64, control: FragmentControl, data: &[u8]) -> Fragment<'_> {
-        Fragment { flow: 3, sequence, control, abandon: false, last: false, options: Some(&METADATA), data }
+    fn fragment(sequence: u64, control: FragmentControl, data: &[u8]) -> SentFragment<'_> {
+        SentFragment { flow: 3, sequence, control, abandon: false, last: false, options: Some(&METADATA), data }
     }
 
     fn at(millis: u64) -> Time {
@@ -144,7 +144,7 @@ mod tests {
             let said = flows.sends(&fragment, at(101), expiry);
             assert!(said.is_some_and(|said| said.starts_with("I2 ")));
             // Its place may be named as abandoned for ever.
-            assert_eq!(flows.sends(&Fragment { abandon: true, ..fragment }, at(101), expiry), None);
+            assert_eq!(flows.sends(&SentFragment { abandon: true, ..fragment }, at(101), expiry), None);
         }
         let other = 6_u64.to_be_bytes();
         assert_eq!(flows.sends(&fragment(3, FragmentControl::Whole, &other), at(900), expiry), None);

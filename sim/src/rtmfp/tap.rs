@@ -1,4 +1,4 @@
-//! A profile like another, whose packets are seen in plain on their way through the keys.
+//! A profile that wraps another one, and shows each packet in plain before it is sealed and after it is opened.
 
 use core::fmt::Debug;
 use core::ops::Range;
@@ -10,8 +10,8 @@ use rtmfp_core::profile::{
 };
 use rtmfp_core::rand_core::CryptoRng;
 
-/// What is done with the plain packets (RFC 7016 §2.2.4) of one end of a session, or of an end's startup packets.
-pub trait Tap: Debug + Send + Sync {
+/// Sees the plain packets (RFC 7016 §2.2.4) of one end of a session, or of an end's startup packets.
+pub trait ProfileTap: Debug + Send + Sync {
     /// This is about to be encrypted, and may be changed.
     fn sealing(&mut self, plain: &mut [u8]) {
         let _ = plain;
@@ -29,12 +29,12 @@ pub trait Tap: Debug + Send + Sync {
 }
 
 /// Makes the taps of a node.
-pub trait Tapper: Debug + Send + Sync {
+pub trait ProfileTapFactory: Debug + Send + Sync {
     /// For one end of a session with these keys.
-    fn session(&self, keys: &dyn SessionKeys) -> Box<dyn Tap>;
+    fn session(&self, keys: &dyn SessionKeys) -> Box<dyn ProfileTap>;
 
     /// For the packets of session ID 0, if those matter.
-    fn startup(&self) -> Option<Box<dyn Tap>> {
+    fn startup(&self) -> Option<Box<dyn ProfileTap>> {
         None
     }
 }
@@ -43,18 +43,18 @@ pub trait Tapper: Debug + Send + Sync {
 #[derive(Debug)]
 pub struct TappedProfile {
     inner: Arc<dyn CryptoProfile>,
-    tapper: Arc<dyn Tapper>,
+    taps: Arc<dyn ProfileTapFactory>,
 }
 
 impl TappedProfile {
     /// Taps the packets of `inner`.
     #[must_use]
-    pub fn new(inner: Arc<dyn CryptoProfile>, tapper: impl Tapper + 'static) -> Self {
-        Self { inner, tapper: Arc::new(tapper) }
+    pub fn new(inner: Arc<dyn CryptoProfile>, taps: impl ProfileTapFactory + 'static) -> Self {
+        Self { inner, taps: Arc::new(taps) }
     }
 }
 
-fn tapped(inner: Box<dyn SessionKeys>, tap: Box<dyn Tap>) -> Box<dyn SessionKeys> {
+fn tapped(inner: Box<dyn SessionKeys>, tap: Box<dyn ProfileTap>) -> Box<dyn SessionKeys> {
     Box::new(TappedKeys { inner, tap })
 }
 
@@ -95,7 +95,7 @@ impl CryptoProfile for TappedProfile {
     }
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         let keys = self.inner.default_keys();
-        match self.tapper.startup() {
+        match self.taps.startup() {
             Some(tap) => tapped(keys, tap),
             None => keys,
         }
@@ -110,7 +110,7 @@ impl CryptoProfile for TappedProfile {
         rng: &mut dyn CryptoRng,
     ) -> Result<Initiation, KeyingError> {
         let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
-        Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, tapper: self.tapper.clone() }) })
+        Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, taps: self.taps.clone() }) })
     }
     fn respond(
         &self,
@@ -120,7 +120,7 @@ impl CryptoProfile for TappedProfile {
         rng: &mut dyn CryptoRng,
     ) -> Result<Response, KeyingError> {
         let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, prepared, rng)?;
-        let tap = self.tapper.session(keys.as_ref());
+        let tap = self.taps.session(keys.as_ref());
         Ok(Response { component, keys: tapped(keys, tap) })
     }
 }
@@ -128,13 +128,13 @@ impl CryptoProfile for TappedProfile {
 #[derive(Debug)]
 struct TappedPending {
     inner: Box<dyn PendingKeying>,
-    tapper: Arc<dyn Tapper>,
+    taps: Arc<dyn ProfileTapFactory>,
 }
 
 impl PendingKeying for TappedPending {
     fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
         let keys = self.inner.finish(responder_component)?;
-        let tap = self.tapper.session(keys.as_ref());
+        let tap = self.taps.session(keys.as_ref());
         Ok(tapped(keys, tap))
     }
 }
@@ -142,7 +142,7 @@ impl PendingKeying for TappedPending {
 #[derive(Debug)]
 struct TappedKeys {
     inner: Box<dyn SessionKeys>,
-    tap: Box<dyn Tap>,
+    tap: Box<dyn ProfileTap>,
 }
 
 impl SessionKeys for TappedKeys {

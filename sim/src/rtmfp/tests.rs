@@ -7,7 +7,7 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::wire::{AckRanges, FragmentControl, Mode, PacketHeader, PacketWriter, Ping, UserData};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant};
 
-use super::{Referee, SimRandom, Tap, Tapper, ToyProfile, Witness};
+use super::{InvariantChecker, ProfileTap, ProfileTapFactory, SimRandom, ToyProfile, ViolationLog};
 
 /// An endpoint that nothing has happened to.
 #[expect(clippy::unwrap_used, reason = "a helper of tests; what is wrong ends the test")]
@@ -21,30 +21,30 @@ fn at(millis: u64) -> Time {
     Time::ZERO + Span::millis(millis)
 }
 
-/// A node's witness and two ends of sessions of it.
+/// A node's checker and two ends of sessions of it.
 struct Scene {
-    referee: Referee,
-    witness: Witness,
-    ends: [Box<dyn Tap>; 2],
+    violations: ViolationLog,
+    checker: InvariantChecker,
+    ends: [Box<dyn ProfileTap>; 2],
 }
 
 impl Scene {
     fn new() -> Self {
-        let referee = Referee::default();
-        let witness = Witness::new("n", referee.clone(), true);
+        let violations = ViolationLog::default();
+        let checker = InvariantChecker::new("n", violations.clone(), true);
         let keys = ToyProfile::new(1).default_keys();
-        let ends = [witness.session(keys.as_ref()), witness.session(keys.as_ref())];
-        Self { referee, witness, ends }
+        let ends = [checker.session(keys.as_ref()), checker.session(keys.as_ref())];
+        Self { violations, checker, ends }
     }
 
     fn set_now(&self, now: Time) {
-        self.referee.set_now(now);
-        self.witness.set_clock(now);
+        self.violations.set_now(now);
+        self.checker.set_clock(now);
     }
 
     fn broken(&self) -> Vec<String> {
-        let first = |breach: String| breach.split(' ').next().unwrap_or_default().to_owned();
-        self.referee.breaches().into_iter().map(first).collect()
+        let first = |violation: String| violation.split(' ').next().unwrap_or_default().to_owned();
+        self.violations.all().into_iter().map(first).collect()
     }
 }
 
@@ -124,7 +124,7 @@ fn an_expired_message_is_seen() {
     let options = [9, 0, 0, 0, 0, 7, 0, 0, 0, 0];
     let index = 4_u64.to_be_bytes();
     let message = UserData { options: Some(&options), data: &index, ..message(1) };
-    scene.witness.expires(7, 4, at(1_000));
+    scene.checker.expires(7, 4, at(1_000));
     scene.set_now(at(1_000));
     scene.ends[0].sealing(&mut packet(&PLAIN, |writer| writer.push(&message)));
     assert_eq!(scene.broken(), [""; 0]);

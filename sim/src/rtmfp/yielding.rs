@@ -1,4 +1,4 @@
-//! Whether a sender makes way for time critical data (RFC 7016 §3.5.2.1).
+//! Whether a sender yields for time critical data (RFC 7016 §3.5.2.1).
 
 use datagram_sim::{Span, Time};
 
@@ -10,12 +10,12 @@ const GROWTH: u64 = 384;
 /// Follows the congestion window of one session.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Yielding {
-    /// Since when it has been asked to make way, by time and window, if it has.
+    /// Since when it has been asked to yield, by time and window, if it has.
     base: Option<(Time, u64)>,
 }
 
 impl Yielding {
-    /// Judges the window. `asked` is when a packet asked last to make way, `critical` when such data was sent here.
+    /// Judges the window. `asked` is when a packet asked last to yield, `critical` when such data was sent here.
     pub(super) fn judge(
         &mut self,
         now: Time,
@@ -33,7 +33,7 @@ impl Yielding {
         if window > allowed {
             self.base = Some((now, window));
             return Some(format!(
-                "I15 (RFC 7016 §3.5.2.1): the window grew from {base} to {window} in a round trip, asked to make way"
+                "I15 (RFC 7016 §3.5.2.1): the window grew from {base} to {window} in a round trip, asked to yield"
             ));
         }
         if window < base || now.since(since) >= round_trip {

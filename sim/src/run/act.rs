@@ -20,7 +20,7 @@ impl Run<'_> {
 
     pub(super) fn act(&mut self, index: usize) {
         let now = self.world.now();
-        self.ledger.with(|books| books.now = now);
+        self.log.with(|log| log.now = now);
         let Some(at) = self.scenario.at.get(index) else { return };
         match &at.action {
             Action::Rebind { node, address, in_flight, silent } => {
@@ -101,7 +101,7 @@ impl Run<'_> {
         let Some(&id) = self.map.nodes.get(node) else { return };
         let offset = self.scenario.node.get(node).map_or(0, |node| node.clock_offset.0.0);
         let local = Instant::from_micros((now.0 + offset) / 1_000);
-        let worker = Worker::restarted(node, &self.directory, &self.ledger, local);
+        let worker = Worker::restarted(node, &self.directory, &self.log, local);
         let made = make_node(self.scenario, &self.players, self.options, node, self.restarts, local, worker);
         if let Ok(made) = made {
             self.world.replace_node(id, made);

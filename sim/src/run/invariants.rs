@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use datagram_sim::{Span, Time};
 use rtmfp_core::{Endpoint, SessionConfig, SessionHandle, SessionState};
 
-use super::ledger::Ledger;
+use super::log::SharedRunLog;
 use super::watch::Watched;
 use super::worker::Worker;
 use super::{Run, configuration};
@@ -28,7 +28,7 @@ fn check_closing(
     sessions: impl Iterator<Item = (SessionHandle, SessionState)>,
     now: Time,
     closing: &mut Closing,
-    ledger: &Ledger,
+    log: &SharedRunLog,
 ) {
     for (session, state) in sessions {
         let key = (name.to_owned(), session);
@@ -38,8 +38,9 @@ fn check_closing(
         }
         let since = *closing.entry(key).or_insert(now);
         if now.since(since) > CLOSES {
-            ledger
-                .with(|books| books.breach(format!("I12 (RFC 7016 §3.5.5): a session of {name} closes since {since}")));
+            log.with(|log| {
+                log.report_violation(format!("I12 (RFC 7016 §3.5.5): a session of {name} closes since {since}"))
+            });
         }
     }
 }
@@ -52,14 +53,14 @@ fn states(endpoint: &Endpoint) -> impl Iterator<Item = (SessionHandle, SessionSt
 /// I18: the flows of a session together hold no more than the session may.
 ///
 /// A flow alone has no such bound: its window counts the data alone, and what keeps track of small messages is more.
-fn check_memory(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, ledger: &Ledger) {
+fn check_memory(name: &str, node: &EndpointNode<Worker>, config: &SessionConfig, log: &SharedRunLog) {
     let mut held: BTreeMap<SessionHandle, usize> = BTreeMap::new();
     for flow in node.app().reading() {
         let buffered = node.endpoint().recv_flow(flow).map_or(0, |view| view.stats().buffered);
         *held.entry(flow.session()).or_default() += buffered;
     }
     for fault in held.values().filter_map(|&held| too_much_held(held, config)) {
-        ledger.with(|books| books.breach(format!("{fault}, {name}")));
+        log.with(|log| log.report_violation(format!("{fault}, {name}")));
     }
 }
 
@@ -69,7 +70,7 @@ fn too_much_held(held: usize, config: &SessionConfig) -> Option<String> {
 }
 
 /// What can be seen of an endpoint from outside at any time.
-fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
+fn check_node(name: &str, endpoint: &Endpoint, log: &SharedRunLog) {
     let mut open: BTreeMap<Vec<u8>, u32> = BTreeMap::new();
     for session in endpoint.sessions() {
         let Some(view) = endpoint.session(session) else { continue };
@@ -80,11 +81,11 @@ fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
         let stats = view.stats();
         // RFC 7016 §3.5.2.2: ERTO is at least 250 ms, and no shorter than the round trip.
         if stats.erto.as_millis() < 250 {
-            ledger.with(|books| books.breach(format!("I9 (RFC 7016 §3.5.2.2): {name}: ERTO is {:?}", stats.erto)));
+            log.with(|log| log.report_violation(format!("I9 (RFC 7016 §3.5.2.2): {name}: ERTO is {:?}", stats.erto)));
         }
         if stats.srtt.is_some_and(|srtt| stats.erto < srtt) {
-            ledger.with(|books| {
-                books.breach(format!(
+            log.with(|log| {
+                log.report_violation(format!(
                     "I9 (RFC 7016 §3.5.2.2): {name}: ERTO {:?} below SRTT {:?}",
                     stats.erto, stats.srtt
                 ));
@@ -92,11 +93,15 @@ fn check_node(name: &str, endpoint: &Endpoint, ledger: &Ledger) {
         }
         // RFC 7016 appendix A: the window never falls below its least value.
         if stats.cwnd == 0 {
-            ledger.with(|books| books.breach(format!("I3 (RFC 7016 §3.5.2): {name}: the congestion window is zero")));
+            log.with(|log| {
+                log.report_violation(format!("I3 (RFC 7016 §3.5.2): {name}: the congestion window is zero"))
+            });
         }
     }
     if open.values().any(|&count| count > 1) {
-        ledger.with(|books| books.breach(format!("I8 (RFC 7016 §3.5): {name} has two open sessions with one far end")));
+        log.with(|log| {
+            log.report_violation(format!("I8 (RFC 7016 §3.5): {name} has two open sessions with one far end"))
+        });
     }
 }
 
@@ -109,12 +114,12 @@ impl Run<'_> {
         self.next_checked = if count <= CHECKED { 0 } else { (from + CHECKED) % count };
         for (name, &id) in self.map.nodes.iter().cycle().skip(from).take(CHECKED.min(count)) {
             let Some(node) = self.world.node::<EndpointNode<Worker>>(id) else { continue };
-            check_node(name, node.endpoint(), &self.ledger);
+            check_node(name, node.endpoint(), &self.log);
             if !self.freezing.contains(name) {
-                check_closing(name, states(node.endpoint()), now, &mut self.closing, &self.ledger);
+                check_closing(name, states(node.endpoint()), now, &mut self.closing, &self.log);
             }
             if let Some(config) = self.limits.get(name) {
-                check_memory(name, node, config, &self.ledger);
+                check_memory(name, node, config, &self.log);
             }
         }
     }
@@ -123,15 +128,17 @@ impl Run<'_> {
     pub(super) fn final_checks(&mut self, watched: &Watched) {
         for (name, &id) in &self.map.nodes {
             let Some(node) = self.world.node::<EndpointNode<Worker>>(id) else { continue };
-            if let Some(breach) = node.breach() {
-                let which = if breach.starts_with("I3") { "" } else { "I11 (driving contract): " };
-                self.ledger.with(|books| books.breach(format!("{which}{breach}, {name}")));
+            if let Some(violation) = node.violation() {
+                let which = if violation.starts_with("I3") { "" } else { "I11 (driving contract): " };
+                self.log.with(|log| log.report_violation(format!("{which}{violation}, {name}")));
             }
             let limit = configuration(self.scenario, name).session.max_datagram;
             let largest = watched.largest_sent.get(&id.number()).copied().unwrap_or(0);
             if largest > limit {
-                self.ledger.with(|books| {
-                    books.breach(format!("I4 (RFC 7016 §2.2.4): {name} sent {largest} bytes, and {limit} are allowed"));
+                self.log.with(|log| {
+                    log.report_violation(format!(
+                        "I4 (RFC 7016 §2.2.4): {name} sent {largest} bytes, and {limit} are allowed"
+                    ));
                 });
             }
         }
@@ -144,27 +151,27 @@ impl Run<'_> {
     /// a message that is larger than the receiver's buffer takes a round trip for each fragment.
     fn check_liveness(&self) {
         let end = self.world.now();
-        self.ledger.with(|books| {
+        self.log.with(|log| {
             let mut stuck = Vec::new();
-            for account in &books.accounts {
-                let pair = (account.work.from.clone(), account.work.to.clone());
-                let sessions = books.pairings.get(&pair);
+            for delivery_log in &log.works {
+                let pair = (delivery_log.work.from.clone(), delivery_log.work.to.clone());
+                let sessions = log.sessions.get(&pair);
                 let lives = sessions.is_some_and(|pair| !pair.opened.is_empty() && pair.closed.is_empty());
-                let last = account.deliveries.last().map(|delivery| delivery.read);
-                let written = account.written.get(account.deliveries.len()).copied();
+                let last = delivery_log.deliveries.last().map(|delivery| delivery.read);
+                let written = delivery_log.written.get(delivery_log.deliveries.len()).copied();
                 let since = written.map(|written| last.map_or(written, |last| last.max(written)));
                 let still = since.is_some_and(|since| end.since(since) >= STILL);
-                if lives && account.work.is_reliable() && still {
+                if lives && delivery_log.work.is_reliable() && still {
                     stuck.push(format!(
                         "I16 (RFC 7016 §3.6.2): {}: {} of {} messages arrived after the network had healed",
-                        account.work.label(),
-                        account.deliveries.len(),
-                        account.written.len()
+                        delivery_log.work.label(),
+                        delivery_log.deliveries.len(),
+                        delivery_log.written.len()
                     ));
                 }
             }
             for text in stuck {
-                books.breach(text);
+                log.report_violation(text);
             }
         });
     }
@@ -180,11 +187,11 @@ mod tests {
         let mut endpoint = crate::rtmfp::tests::endpoint();
         let path = Path::new(InterfaceId(0), ([192, 0, 2, 1], 1).into());
         let session = endpoint.open(Instant::ORIGIN, Target::new(vec![1], path)).unwrap();
-        let (ledger, mut closing) = (Ledger::new(&[]), Closing::new());
+        let (log, mut closing) = (SharedRunLog::new(&[]), Closing::new());
         let mut broken = |seconds, state| {
             let now = Time::ZERO + Span::secs(seconds);
-            check_closing("n", core::iter::once((session, state)), now, &mut closing, &ledger);
-            ledger.with(|books| books.breaches.len())
+            check_closing("n", core::iter::once((session, state)), now, &mut closing, &log);
+            log.with(|log| log.violations.len())
         };
         for (seconds, state) in
             [(0, SessionState::Open), (200, SessionState::NearClose), (320, SessionState::NearClose)]

@@ -7,9 +7,9 @@ use datagram_sim::cross::{PACKET, Receiver};
 use datagram_sim::time::mul_div;
 use datagram_sim::{Direction, RateSpec, Span, StageSpec, Time};
 
-use super::ledger::{Account, Books, Pairing};
+use super::log::{DeliveryLog, RunLog, SessionLog};
 use super::verdict::Verdict;
-use super::watch::{LaneBook, Watched};
+use super::watch::{LaneLog, Watched};
 use super::worker::Worker;
 use super::{Names, Run};
 use crate::rtmfp::EndpointNode;
@@ -50,18 +50,18 @@ pub(crate) fn jain(rates: &[u64]) -> i128 {
 /// What expectations name, to be found again for each of thousands.
 struct Index<'a> {
     /// By name, and by the nodes at their ends; the first has it.
-    works: BTreeMap<String, &'a Account>,
+    works: BTreeMap<String, &'a DeliveryLog>,
     /// The first link on which a node is.
     links: BTreeMap<&'a str, &'a Link>,
 }
 
 impl<'a> Index<'a> {
-    fn new(scenario: &'a Scenario, books: &'a Books) -> Self {
+    fn new(scenario: &'a Scenario, log: &'a RunLog) -> Self {
         let mut works = BTreeMap::new();
-        for account in &books.accounts {
-            let Work { from, to, .. } = &account.work;
-            for name in [account.work.label(), format!("{from}->{to}")] {
-                works.entry(name).or_insert(account);
+        for delivery_log in &log.works {
+            let Work { from, to, .. } = &delivery_log.work;
+            for name in [delivery_log.work.label(), format!("{from}->{to}")] {
+                works.entry(name).or_insert(delivery_log);
             }
         }
         let mut links = BTreeMap::new();
@@ -110,48 +110,49 @@ impl Run<'_> {
     }
 
     /// Every expectation, what it is, and whether it holds.
-    pub(super) fn judge(&self, books: &Books, watched: &Watched) -> Vec<Verdict> {
-        let index = Index::new(self.scenario, books);
+    pub(super) fn judge(&self, log: &RunLog, watched: &Watched) -> Vec<Verdict> {
+        let index = Index::new(self.scenario, log);
         let judge = |expect: &Expect| {
-            let account = index.works.get(&expect.subject);
-            let rtt = account.map_or(Span::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
-            let value = self.measure(expect, &index, books, watched);
+            let delivery_log = index.works.get(&expect.subject);
+            let rtt = delivery_log.map_or(Span::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
+            let value = self.measure(expect, &index, log, watched);
             let holds = value.is_some_and(|value| expect.comparison.holds(value, expect.quantity.value(rtt)));
             Verdict::new(expect, value, holds)
         };
         self.scenario.expect.iter().map(judge).collect()
     }
 
-    fn measure(&self, expect: &Expect, index: &Index<'_>, books: &Books, watched: &Watched) -> Option<i128> {
+    fn measure(&self, expect: &Expect, index: &Index<'_>, log: &RunLog, watched: &Watched) -> Option<i128> {
         match expect.takes() {
             Subject::Pair => {
-                let account = index.works.get(&expect.subject)?;
+                let delivery_log = index.works.get(&expect.subject)?;
                 if expect.metric() == "agrees" {
-                    let ids = (self.map.nodes.get(&account.work.from)?, self.map.nodes.get(&account.work.to)?);
+                    let ids =
+                        (self.map.nodes.get(&delivery_log.work.from)?, self.map.nodes.get(&delivery_log.work.to)?);
                     let possible = self.world.direct_path_possible(*ids.0, *ids.1, false);
-                    let opened = pair("opens", account, books)? > 0;
+                    let opened = pair("opens", delivery_log, log)? > 0;
                     return Some(count(u64::from(possible == opened)));
                 }
-                pair(expect.metric(), account, books)
+                pair(expect.metric(), delivery_log, log)
             }
             Subject::Work => {
-                let account = index.works.get(&expect.subject)?;
-                let rtt = self.rtt(index, &account.work.from, &account.work.to);
-                work(expect.metric(), account, (self.last_event, self.world.now()), rtt)
+                let delivery_log = index.works.get(&expect.subject)?;
+                let rtt = self.rtt(index, &delivery_log.work.from, &delivery_log.work.to);
+                work(expect.metric(), delivery_log, (self.last_event, self.world.now()), rtt)
             }
-            Subject::Node => self.node(expect.metric(), &expect.subject, books),
+            Subject::Node => self.node(expect.metric(), &expect.subject, log),
             Subject::Lane => self.lane(expect.metric(), &expect.subject, watched),
             Subject::All => {
-                let bulks: Vec<u64> = books.accounts.iter().filter(|a| a.is_bulk()).map(Account::goodput).collect();
+                let bulks: Vec<u64> = log.works.iter().filter(|a| a.is_bulk()).map(DeliveryLog::goodput).collect();
                 Some(jain(&bulks))
             }
         }
     }
 
-    fn node(&self, metric: &str, name: &str, books: &Books) -> Option<i128> {
+    fn node(&self, metric: &str, name: &str, log: &RunLog) -> Option<i128> {
         match metric {
-            "path-changes" => return Some(count(books.path_changes.get(name).copied().unwrap_or(0))),
-            "sessions-opened" => return Some(count(books.sessions_opened.get(name).copied().unwrap_or(0))),
+            "path-changes" => return Some(count(log.path_changes.get(name).copied().unwrap_or(0))),
+            "sessions-opened" => return Some(count(log.sessions_opened.get(name).copied().unwrap_or(0))),
             "received" => {
                 let sink = self.world.node::<Receiver>(*self.map.nodes.get(name)?)?;
                 return Some(count(sink.packets().saturating_mul(PACKET.into())));
@@ -178,7 +179,7 @@ impl Run<'_> {
             "up" => (Direction::Forward, spec.forward),
             _ => (Direction::Backward, spec.backward),
         };
-        let empty = LaneBook::default();
+        let empty = LaneLog::default();
         let book = watched.lanes.get(&(id.lane(direction))).unwrap_or(&empty);
         let delay = crate::scenario::lane::constant_delay(&stages);
         let mut waits: Vec<Span> = book.transit.iter().map(|(_, transit)| transit.saturating_sub(delay)).collect();
@@ -202,12 +203,12 @@ impl Run<'_> {
     }
 }
 
-fn pair(metric: &str, account: &Account, books: &Books) -> Option<i128> {
-    let empty = Pairing::default();
-    let (from, to) = (account.work.from.clone(), account.work.to.clone());
-    let near = books.pairings.get(&(from.clone(), to.clone())).unwrap_or(&empty);
-    let far = books.pairings.get(&(to, from)).unwrap_or(&empty);
-    let start = Time(account.work.start.0.0);
+fn pair(metric: &str, delivery_log: &DeliveryLog, log: &RunLog) -> Option<i128> {
+    let empty = SessionLog::default();
+    let (from, to) = (delivery_log.work.from.clone(), delivery_log.work.to.clone());
+    let near = log.sessions.get(&(from.clone(), to.clone())).unwrap_or(&empty);
+    let far = log.sessions.get(&(to, from)).unwrap_or(&empty);
+    let start = Time(delivery_log.work.start.0.0);
     let first = |list: &[Time]| list.first().map(|at| span(at.since(start)));
     match metric {
         "opened" => first(&near.opened),
@@ -220,16 +221,16 @@ fn pair(metric: &str, account: &Account, books: &Books) -> Option<i128> {
     }
 }
 
-fn work(metric: &str, account: &Account, (last_event, end): (Option<Time>, Time), rtt: Span) -> Option<i128> {
-    let start = Time(account.work.start.0.0);
-    let deliveries = &account.deliveries;
-    let written = account.written.len() as u64;
-    let life = account.work.life().unwrap_or(Span(u64::MAX));
-    let latency = |delivery: &super::ledger::Delivery| delivery.read.since(delivery.written);
-    let sorted = || account.latencies();
+fn work(metric: &str, delivery_log: &DeliveryLog, (last_event, end): (Option<Time>, Time), rtt: Span) -> Option<i128> {
+    let start = Time(delivery_log.work.start.0.0);
+    let deliveries = &delivery_log.deliveries;
+    let written = delivery_log.written.len() as u64;
+    let life = delivery_log.work.life().unwrap_or(Span(u64::MAX));
+    let latency = |delivery: &super::log::Delivery| delivery.read.since(delivery.written);
+    let sorted = || delivery_log.latencies();
     Some(match metric {
         "first-byte" => span(deliveries.first()?.read.since(start)),
-        "finished" => span(deliveries.last().filter(|_| account.is_complete())?.read.since(start)),
+        "finished" => span(deliveries.last().filter(|_| delivery_log.is_complete())?.read.since(start)),
         "delivered" => count(deliveries.iter().map(|delivery| delivery.len).sum()),
         "messages" => count(deliveries.len() as u64),
         "written" => count(written),
@@ -239,12 +240,12 @@ fn work(metric: &str, account: &Account, (last_event, end): (Option<Time>, Time)
             count(deliveries.iter().filter(|delivery| latency(delivery).saturating_sub(rtt) > life).count() as u64)
         }
         "on-time" => share(deliveries.iter().filter(|delivery| latency(delivery) <= life).count() as u64, written),
-        "stall" => span(account.longest_stall(end)?),
+        "stall" => span(delivery_log.longest_stall(end)?),
         "stall-after" => {
             let from = last_event?;
             span(deliveries.iter().find(|delivery| delivery.read > from)?.read.since(from))
         }
-        "goodput" => count(account.goodput()),
+        "goodput" => count(delivery_log.goodput()),
         "latency-mean" => span(mean(&sorted())?),
         "latency-p50" => span(percentile(&sorted(), 50)?),
         "latency-p95" => span(percentile(&sorted(), 95)?),

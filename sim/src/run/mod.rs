@@ -3,7 +3,7 @@
 mod act;
 mod amplification;
 mod invariants;
-mod ledger;
+mod log;
 mod measure;
 mod role;
 mod sample;
@@ -24,13 +24,15 @@ use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig};
 
-pub use ledger::{Account, Books, Delivery, Ledger, Pairing};
+pub use log::{Delivery, DeliveryLog, RunLog, SessionLog, SharedRunLog};
 pub use verdict::{Failure, FoldedVerdict, Verdict, folded, range};
-pub use watch::{LaneBook, Seen, Watched};
+pub use watch::{LaneLog, Seen, Watched};
 
 use amplification::Amplification;
 
-use crate::rtmfp::{EndpointNode, Plaintexts, Referee, SimRandom, Spoiler, TappedProfile, ToyProfile, Witness};
+use crate::rtmfp::{
+    EndpointNode, InvariantChecker, MalformingPeer, Plaintexts, SimRandom, TappedProfile, ToyProfile, ViolationLog,
+};
 use crate::scenario::{Action, Link, Scenario, ScenarioError, missing};
 use worker::{Directory, Peer, Worker};
 
@@ -112,7 +114,7 @@ pub struct Outcome {
     /// Mappings of each NAT over time.
     pub mappings: BTreeMap<String, Vec<(Time, Vec<String>)>>,
     /// What was written and delivered.
-    pub books: Books,
+    pub log: RunLog,
     /// What the links saw.
     pub watched: Watched,
     /// Plain packets of what was sent, if packets were kept.
@@ -153,7 +155,7 @@ impl Outcome {
 /// Who a node is, and who watches it.
 struct Player {
     profile: Arc<dyn CryptoProfile>,
-    witness: Witness,
+    checker: InvariantChecker,
 }
 
 type Players = BTreeMap<String, Player>;
@@ -163,10 +165,10 @@ pub(crate) struct Run<'a> {
     scenario: &'a Scenario,
     world: World,
     map: Map,
-    ledger: Ledger,
+    log: SharedRunLog,
     directory: Rc<Directory>,
     players: Players,
-    referee: Referee,
+    violations: ViolationLog,
     options: &'a RunOptions,
     restarts: u64,
     closing: invariants::Closing,
@@ -238,10 +240,11 @@ fn profile(
         _ => new_profile(identity, crypto),
     };
     let made = made.map_err(|error| ScenarioError(format!("{name}: {error}")))?;
-    Ok(match node.and_then(|node| node.spoils) {
+    Ok(match node.and_then(|node| node.malforms) {
         Some(every) => {
-            let spoiler = Spoiler::new(every, Key::mix(seed, name, "spoils"));
-            Arc::new(TappedProfile::new(made, spoiler))
+            // The label is part of the seed: with another one, the hashes change.
+            let malforming = MalformingPeer::new(every, Key::mix(seed, name, "spoils"));
+            Arc::new(TappedProfile::new(made, malforming))
         }
         None => made,
     })
@@ -263,18 +266,18 @@ fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, 
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, options: &'a RunOptions, plaintexts: &Plaintexts) -> Result<Self, ScenarioError> {
         let mut players = Players::new();
-        let referee = Referee::default();
-        let sound = scenario.node.values().all(|node| node.spoils.is_none());
+        let violations = ViolationLog::default();
+        let well_formed = scenario.node.values().all(|node| node.malforms.is_none());
         for name in scenario.node.keys() {
             let made = profile(scenario, name, options)?;
-            let witness = Witness::new(name, referee.clone(), sound);
-            let mut made: Arc<dyn CryptoProfile> = Arc::new(TappedProfile::new(made, witness.clone()));
+            let checker = InvariantChecker::new(name, violations.clone(), well_formed);
+            let mut made: Arc<dyn CryptoProfile> = Arc::new(TappedProfile::new(made, checker.clone()));
             if options.packets > 0 {
                 made = Arc::new(TappedProfile::new(made, plaintexts.clone()));
             }
-            players.insert(name.clone(), Player { profile: made, witness });
+            players.insert(name.clone(), Player { profile: made, checker });
         }
-        let ledger = Ledger::new(&scenario.work);
+        let log = SharedRunLog::new(&scenario.work);
         let mut config = Config::new(options.seed);
         config.tick_log = options.tick_log;
         config.record_faults = options.record_faults;
@@ -287,7 +290,7 @@ impl<'a> Run<'a> {
                 return role::make(scenario, map, &players, options, (name, role));
             }
             let began = Instant::from_micros(node.map_or(0, |node| node.clock_offset.0.0 / 1_000));
-            let worker = Worker::new(name, directory, &ledger, began, false);
+            let worker = Worker::new(name, directory, &log, began, false);
             make_node(scenario, &players, options, name, 0, began, worker)
         })?;
         let directory = directory.unwrap_or_default();
@@ -295,10 +298,10 @@ impl<'a> Run<'a> {
             scenario,
             world,
             map,
-            ledger,
+            log,
             directory,
             players,
-            referee,
+            violations,
             options,
             restarts: 0,
             closing: invariants::Closing::new(),
@@ -343,7 +346,7 @@ impl<'a> Run<'a> {
                 }
                 continue;
             }
-            self.ledger.with(|books| books.now = to);
+            self.log.with(|log| log.now = to);
             self.sample();
             self.check();
             if to >= end {
@@ -361,8 +364,8 @@ fn frozen(action: &Action) -> Option<String> {
 
 fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Directory {
     let mut directory = Directory { works: scenario.work.clone(), ..Directory::default() };
-    for (name, Player { profile, witness }) in players {
-        directory.witnesses.insert(name.clone(), witness.clone());
+    for (name, Player { profile, checker }) in players {
+        directory.checkers.insert(name.clone(), checker.clone());
         let discriminator = profile.canonical_discriminator(profile.certificate());
         let reach = map.reach.get(name).map(|&address| (address, PORT).into());
         let candidates = reach.map(|remote| Path::new(InterfaceId(0), remote));
@@ -376,8 +379,8 @@ fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Director
         if node.address.is_some_and(|address| address.is_ipv6()) && map.reach.get(name).is_some_and(IpAddr::is_ipv4) {
             directory.v6_alone.insert(name.clone());
         }
-        if node.spoils.is_some() {
-            directory.spoilers.insert(name.clone());
+        if node.malforms.is_some() {
+            directory.malforming.insert(name.clone());
         }
     }
     directory
@@ -396,7 +399,7 @@ fn make_node(
     let rng = SimRandom::new(Key::mix(options.seed, name, "endpoint").sub(life));
     let endpoint = Endpoint::new(configuration(scenario, name), player.profile.clone(), Box::new(rng), now)
         .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
-    let mut made = EndpointNode::new(endpoint, worker, PORT).watched_by(player.witness.clone());
+    let mut made = EndpointNode::new(endpoint, worker, PORT).checked_by(player.checker.clone());
     if options.other_order {
         made = made.late_by(Span(Key::mix(options.seed, name, "late").decide(0) % 1_000));
     }
@@ -419,9 +422,9 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     let watched = Watched { keep: options.packets, window: options.window, ..Watched::default() };
     let watched = Rc::new(RefCell::new(watched));
     let watch = watch::Watch {
-        ledger: run.ledger.clone(),
+        log: run.log.clone(),
         watched: watched.clone(),
-        referee: run.referee.clone(),
+        violations: run.violations.clone(),
         amplification: run.amplification()?,
     };
     drop(run.world.observe_with(Box::new(watch)));
@@ -432,10 +435,10 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     }
     let watched = watched.take();
     run.final_checks(&watched);
-    let books = run.ledger.with(|books| books.clone());
-    failures.extend(run.referee.breaches().into_iter().map(Failure::Invariant));
-    failures.extend(books.breaches.iter().cloned().map(Failure::Invariant));
-    let measured = if options.until.is_some() { Vec::new() } else { run.judge(&books, &watched) };
+    let log = run.log.with(|log| log.clone());
+    failures.extend(run.violations.all().into_iter().map(Failure::Invariant));
+    failures.extend(log.violations.iter().cloned().map(Failure::Invariant));
+    let measured = if options.until.is_some() { Vec::new() } else { run.judge(&log, &watched) };
     failures.extend(measured.iter().filter(|verdict| !verdict.holds).cloned().map(Failure::Expectation));
     let names = run.names();
     Ok(Outcome {
@@ -448,7 +451,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
         checkpoints: run.world.checkpoints().to_vec(),
         series: run.series,
         mappings: run.mappings,
-        books,
+        log,
         watched,
         plaintexts,
         names,

@@ -1,4 +1,4 @@
-//! Watches the trace of a run: keeps the books' time, and what happens on each lane.
+//! Watches the trace of a run: keeps the log's time, and what happens on each lane.
 #![expect(clippy::wildcard_enum_match_arm, reason = "only some records are watched")]
 
 use std::cell::RefCell;
@@ -8,12 +8,12 @@ use std::rc::Rc;
 use datagram_sim::{DropCause, Ecn, Observer, Record, RecordKind, Span, Time};
 
 use super::amplification::Amplification;
-use super::ledger::Ledger;
-use crate::rtmfp::Referee;
+use super::log::SharedRunLog;
+use crate::rtmfp::ViolationLog;
 
 /// What one direction of a link saw.
 #[derive(Clone, Debug, Default)]
-pub struct LaneBook {
+pub struct LaneLog {
     /// Packets that entered.
     pub entered: u64,
     /// Bytes on the wire of those that arrived.
@@ -36,7 +36,7 @@ pub struct Seen {
     /// World time.
     pub time: Time,
     /// What happened to it: sent, delivered, or lost.
-    pub what: RecordKind,
+    pub kind: RecordKind,
     /// Device, or twice the link plus direction.
     pub place: u32,
     /// Whether `place` is a link.
@@ -57,7 +57,7 @@ pub struct Seen {
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
     /// By twice the link's number plus direction.
-    pub lanes: BTreeMap<u32, LaneBook>,
+    pub lanes: BTreeMap<u32, LaneLog>,
     /// The first packets, if they are kept.
     pub packets: Vec<Seen>,
     /// How many of them to keep.
@@ -73,16 +73,16 @@ pub struct Watched {
 /// The observer of a run.
 #[derive(Debug)]
 pub(super) struct Watch {
-    pub(super) ledger: Ledger,
+    pub(super) log: SharedRunLog,
     pub(super) watched: Rc<RefCell<Watched>>,
-    pub(super) referee: Referee,
+    pub(super) violations: ViolationLog,
     pub(super) amplification: Amplification,
 }
 
 impl Watch {
     fn set_now(&self, now: Time) {
-        self.ledger.with(|books| books.now = now);
-        self.referee.set_now(now);
+        self.log.with(|log| log.now = now);
+        self.violations.set_now(now);
     }
 }
 
@@ -100,7 +100,7 @@ impl Observer for Watch {
         let Some(packet) = record.packet else { return };
         if record.on_link {
             let lane = watched.lanes.entry(record.place).or_default();
-            match record.what {
+            match record.kind {
                 RecordKind::Entered => {
                     if lane.entered == 0 {
                         lane.span.0 = record.time;
@@ -113,33 +113,33 @@ impl Observer for Watch {
                     lane.span.1 = record.time;
                     lane.transit.push((record.time, record.time.since(packet.entered)));
                 }
-                RecordKind::Dropped(why) => {
+                RecordKind::Dropped(cause) => {
                     lane.dropped += 1;
-                    lane.losses.push((record.time, why));
+                    lane.losses.push((record.time, cause));
                 }
                 _ => {}
             }
         }
-        if record.what == RecordKind::Delivered {
+        if record.kind == RecordKind::Delivered {
             self.amplification.got(record.time, record.place, packet.src, bytes);
         }
-        if record.what == RecordKind::Sent {
+        if record.kind == RecordKind::Sent {
             // There are other limits on what goes where an introducer says.
             let fault = self.amplification.sent(record.time, record.place, packet.dst, bytes);
-            if let Some(fault) = fault.filter(|_| !self.referee.is_introduced(packet.dst)) {
-                self.referee.breach(&fault);
+            if let Some(fault) = fault.filter(|_| !self.violations.is_introduced(packet.dst)) {
+                self.violations.report(&fault);
             }
             let largest = watched.largest_sent.entry(record.place).or_default();
             *largest = (*largest).max(bytes.len());
         }
         let wanted = matches!(
-            record.what,
+            record.kind,
             RecordKind::Sent | RecordKind::Delivered | RecordKind::Dropped(_) | RecordKind::Entered
         );
         if wanted && watched.packets.len() < watched.keep {
             watched.packets.push(Seen {
                 time: record.time,
-                what: record.what,
+                kind: record.kind,
                 place: record.place,
                 on_link: record.on_link,
                 uid: packet.uid,

@@ -14,8 +14,8 @@ use rtmfp_core::{
 
 use rtmfp_core::wire::Address;
 
-use super::ledger::{Ledger, content};
-use crate::rtmfp::{Witness, time};
+use super::log::{SharedRunLog, content};
+use crate::rtmfp::{InvariantChecker, time};
 use crate::scenario::{Work, WorkKind};
 
 /// Somebody to open a session to.
@@ -35,10 +35,10 @@ pub(super) struct Directory {
     pub(super) redirects: BTreeMap<String, Vec<Address>>,
     /// Nodes that have IPv6 alone, and find others behind a NAT64.
     pub(super) v6_alone: BTreeSet<String>,
-    /// Nodes that spoil what they send: nothing is promised of it.
-    pub(super) spoilers: BTreeSet<String>,
+    /// Nodes that send malformed packets. What they send is not checked.
+    pub(super) malforming: BTreeSet<String>,
     /// Who is told when messages expire.
-    pub(super) witnesses: BTreeMap<String, Witness>,
+    pub(super) checkers: BTreeMap<String, InvariantChecker>,
 }
 
 impl Directory {
@@ -62,12 +62,12 @@ struct Task {
     done: bool,
 }
 
-/// Sends what the node's works say, reads what comes, and keeps the books.
+/// Sends what the node's works say, reads what comes, and keeps the log.
 #[derive(Debug)]
 pub(super) struct Worker {
     name: String,
     directory: Rc<Directory>,
-    ledger: Ledger,
+    log: SharedRunLog,
     tasks: Vec<Task>,
     /// Sessions and whose they are.
     sessions: BTreeMap<SessionHandle, String>,
@@ -85,7 +85,7 @@ fn duration(span: datagram_sim::Span) -> Duration {
 }
 
 impl Worker {
-    pub(super) fn new(name: &str, directory: &Rc<Directory>, ledger: &Ledger, began: Instant, again: bool) -> Self {
+    pub(super) fn new(name: &str, directory: &Rc<Directory>, log: &SharedRunLog, began: Instant, again: bool) -> Self {
         let mine = directory.works.iter().enumerate().filter(|(_, work)| work.from == name && !again);
         let tasks = mine.map(|(index, work)| Task {
             work: index,
@@ -101,7 +101,7 @@ impl Worker {
             name: name.to_owned(),
             tasks: tasks.collect(),
             directory: directory.clone(),
-            ledger: ledger.clone(),
+            log: log.clone(),
             sessions: BTreeMap::new(),
             opening: BTreeMap::new(),
             reading: BTreeMap::new(),
@@ -112,8 +112,8 @@ impl Worker {
     }
 
     /// The same after a restart, with the works that begin later than now.
-    pub(super) fn restarted(name: &str, directory: &Rc<Directory>, ledger: &Ledger, now: Instant) -> Self {
-        let mut worker = Self::new(name, directory, ledger, Instant::ORIGIN, false);
+    pub(super) fn restarted(name: &str, directory: &Rc<Directory>, log: &SharedRunLog, now: Instant) -> Self {
+        let mut worker = Self::new(name, directory, log, Instant::ORIGIN, false);
         worker.tasks.retain(|task| task.due.is_some_and(|due| due > now));
         worker
     }
@@ -181,7 +181,7 @@ impl Worker {
             Ok(session) => {
                 self.opening.insert(session, to);
             }
-            Err(error) => self.ledger.with(|books| books.breach(format!("{}: open refused: {error}", self.name))),
+            Err(error) => self.log.with(|log| log.report_violation(format!("{}: open refused: {error}", self.name))),
         }
     }
 
@@ -208,7 +208,7 @@ impl Worker {
                 Some(Ok(flow)) => task.flows.push(flow),
                 Some(Err(error)) => {
                     let name = &self.name;
-                    self.ledger.with(|books| books.breach(format!("{name}: flow refused: {error}")));
+                    self.log.with(|log| log.report_violation(format!("{name}: flow refused: {error}")));
                 }
                 None => {}
             }
@@ -239,11 +239,11 @@ impl Worker {
             let bytes = content(task.work, task.next, work.size_of(task.next));
             match flow.write_with(bytes, options) {
                 Ok(_) => {
-                    if let (Some(witness), Some(at)) = (self.directory.witnesses.get(&self.name), options.finish_by) {
-                        witness.expires(task.work as u32, task.next, time(at));
+                    if let (Some(checker), Some(at)) = (self.directory.checkers.get(&self.name), options.finish_by) {
+                        checker.expires(task.work as u32, task.next, time(at));
                     }
                     task.next += 1;
-                    self.ledger.wrote(task.work);
+                    self.log.wrote(task.work);
                 }
                 Err(error) => {
                     task.blocked = error.reason == WriteRefusal::Full;
@@ -277,7 +277,7 @@ impl Worker {
     fn read(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let Some(&(work, number)) = self.reading.get(&flow) else { return };
         let peer = self.sessions.get(&flow.session());
-        let spoiled = peer.is_some_and(|peer| self.directory.spoilers.contains(peer));
+        let malformed = peer.is_some_and(|peer| self.directory.malforming.contains(peer));
         let from_me = self.directory.works.get(work).is_some_and(|known| known.from == self.name);
         while let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut view| view.read()) {
             if from_me {
@@ -290,8 +290,8 @@ impl Worker {
                 }
                 continue;
             }
-            if !spoiled {
-                self.ledger.delivered(work, number, &message.data);
+            if !malformed {
+                self.log.delivered(work, number, &message.data);
             }
             let back = self.echoes.get(&flow).copied();
             if let Some(mut view) = back.and_then(|back| endpoint.send_flow_mut(now, back)) {
@@ -307,10 +307,10 @@ impl Worker {
             None => named.and_then(|named| self.directory.name_of(&named).map(str::to_owned)),
         };
         let peer = peer.unwrap_or_else(|| "?".to_owned());
-        self.ledger.with(|books| {
-            let now = books.now;
-            *books.sessions_opened.entry(self.name.clone()).or_default() += 1;
-            books.pairings.entry((self.name.clone(), peer.clone())).or_default().opened.push(now);
+        self.log.with(|log| {
+            let now = log.now;
+            *log.sessions_opened.entry(self.name.clone()).or_default() += 1;
+            log.sessions.entry((self.name.clone(), peer.clone())).or_default().opened.push(now);
         });
         self.sessions.insert(session, peer.clone());
         let waiting: Vec<usize> = (0..self.tasks.len())
@@ -370,9 +370,9 @@ impl Worker {
             }
             OpenFailure::Glare => {}
             _ => {
-                self.ledger.with(|books| {
-                    let now = books.now;
-                    books.pairings.entry((self.name.clone(), peer.clone())).or_default().failed.push(now);
+                self.log.with(|log| {
+                    let now = log.now;
+                    log.sessions.entry((self.name.clone(), peer.clone())).or_default().failed.push(now);
                 });
                 self.try_again(now, &peer);
             }
@@ -412,15 +412,15 @@ impl App for Worker {
             Event::SessionFailed { session, reason } => self.failed(now, endpoint, session, reason),
             Event::SessionClosed { session, .. } => {
                 if let Some(peer) = self.sessions.remove(&session) {
-                    self.ledger.with(|books| {
-                        let now = books.now;
-                        books.pairings.entry((self.name.clone(), peer)).or_default().closed.push(now);
+                    self.log.with(|log| {
+                        let now = log.now;
+                        log.sessions.entry((self.name.clone(), peer)).or_default().closed.push(now);
                     });
                 }
                 self.ended(now, session);
             }
             Event::PathChanged { .. } => {
-                self.ledger.with(|books| *books.path_changes.entry(self.name.clone()).or_default() += 1);
+                self.log.with(|log| *log.path_changes.entry(self.name.clone()).or_default() += 1);
             }
             Event::UnmatchedHello { hello } => {
                 if let Some(addresses) = self.directory.redirects.get(&self.name).filter(|named| !named.is_empty()) {

@@ -162,9 +162,9 @@ pub struct NodeText {
     /// How long its certificate is, with the toy cryptography. Default 132 bytes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<Size>,
-    /// Of so many packets of its sessions, it spoils one before it is encrypted: a peer that breaks the rules.
+    /// One in this many packets of its sessions is malformed: changed before it is encrypted.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub spoils: Option<u64>,
+    pub malforms: Option<u64>,
     /// Whether it runs nothing: a host that hears and says nothing (a dead candidate).
     #[serde(skip_serializing_if = "is_false")]
     pub silent: bool,

@@ -181,9 +181,9 @@ impl Lane {
         }
     }
 
-    fn lose(&mut self, core: &mut Core, id: PacketId, why: DropCause) {
+    fn lose(&mut self, core: &mut Core, id: PacketId, cause: DropCause) {
         self.cold.dropped += 1;
-        core.lose(id, why, (self.id, true));
+        core.lose(id, cause, (self.id, true));
     }
 
     fn mark(&mut self, core: &mut Core, id: PacketId) {
@@ -200,7 +200,7 @@ impl Lane {
         match decision {
             Decision::Pass => {}
             Decision::Mark => self.mark(core, id),
-            Decision::Drop(why) => return self.lose(core, id, why),
+            Decision::Drop(cause) => return self.lose(core, id, cause),
             Decision::Bleach => {
                 if core.arena.get(id).ecn != Ecn::NotEct {
                     core.arena.get_mut(id).ecn = Ecn::NotEct;
@@ -221,16 +221,16 @@ impl Lane {
                 // The packet itself goes first.
                 let duplicates: Vec<PacketId> = (0..copies).map(|_| core.arena.duplicate(id)).collect();
                 self.run(core, id, next, t);
-                for (twin, number) in duplicates.into_iter().zip(1_u8..) {
+                for (duplicate, number) in duplicates.into_iter().zip(1_u8..) {
                     // Copies of copies on one link share a number with others: they also share a fate.
-                    let own = core.arena.get(twin).copy;
-                    core.arena.get_mut(twin).copy = own.wrapping_mul(16).wrapping_add(number);
+                    let own = core.arena.get(duplicate).copy;
+                    core.arena.get_mut(duplicate).copy = own.wrapping_mul(16).wrapping_add(number);
                     core.counters.duplicated += 1;
                     self.cold.duplicated += 1;
                     if late == Span::ZERO {
-                        self.run(core, twin, next, t);
+                        self.run(core, duplicate, next, t);
                     } else {
-                        self.go_on_later(core, twin, next, t + late);
+                        self.go_on_later(core, duplicate, next, t + late);
                     }
                 }
                 return;
@@ -305,7 +305,7 @@ impl Lane {
                 Step::On => {}
                 Step::At(at) => t = at,
                 Step::SetEcn(ecn) => core.arena.get_mut(id).ecn = ecn,
-                Step::Lose(why) => return self.lose(core, id, why),
+                Step::Lose(cause) => return self.lose(core, id, cause),
                 Step::Fragmented(extra) => {
                     self.cold.fragmented += 1;
                     core.arena.get_mut(id).wire_len += extra;
@@ -327,7 +327,7 @@ impl Lane {
                     // An early drop or mark by a queue that otherwise knows when the packet leaves.
                     let ordinal = core.arena.get(id).decision_ordinal();
                     match core.faults.filter(self.id, ordinal, number, drawn) {
-                        Decision::Drop(why) => return self.lose(core, id, why),
+                        Decision::Drop(cause) => return self.lose(core, id, cause),
                         Decision::Mark => self.mark(core, id),
                         Decision::Pass
                         | Decision::Delay(_)
@@ -398,8 +398,8 @@ impl Lane {
             self.mark(core, id);
         }
         let mut dropped = core::mem::take(&mut core.effects.dropped);
-        for (id, why) in dropped.drain(..) {
-            self.lose(core, id, why);
+        for (id, cause) in dropped.drain(..) {
+            self.lose(core, id, cause);
         }
         core.effects.dropped = dropped;
     }

@@ -10,7 +10,7 @@ use crate::node::{Clock, Node};
 use crate::route::{Prefix, RouteTable};
 use crate::time::Time;
 use crate::world::World;
-use crate::world::device::{Device, Host, Interface, Kind, Rest, Wiring};
+use crate::world::device::{Device, Host, HostColdState, Interface, Kind, Wiring};
 
 /// Bytes of waiting datagrams that the socket of a frozen host holds, unless told otherwise (Linux's default).
 const SOCKET_LIMIT: usize = 212_992;
@@ -31,7 +31,7 @@ impl World {
 
     /// The same with a node that is already in a box.
     pub fn add_boxed_host(&mut self, name: &str, node: Box<dyn Node>) -> NodeId {
-        let rest = Rest {
+        let cold = HostColdState {
             interfaces: Vec::new(),
             routes: RouteTable::default(),
             raw: false,
@@ -47,7 +47,7 @@ impl World {
             clock: Clock::default(),
             busy_at: Time::ZERO,
             busy: 0,
-            rest: Box::new(rest),
+            cold: Box::new(cold),
         };
         let id = self.add_device(name, Kind::Host(host));
         // In a running world it starts with the next event or call.
@@ -115,7 +115,7 @@ impl World {
             device.wiring.transit.push(port);
         }
         if let Kind::Host(host) = &mut device.kind {
-            host.rest.interfaces.push(Interface { addresses: Vec::new(), former: Vec::new(), up: true });
+            host.cold.interfaces.push(Interface { addresses: Vec::new(), former: Vec::new(), up: true });
             host.rewired();
         }
         port
@@ -140,14 +140,14 @@ impl World {
     /// Lets a host forge sources and signals.
     pub fn allow_raw(&mut self, host: NodeId) {
         if let Some(host) = self.host_mut(host) {
-            host.rest.raw = true;
+            host.cold.raw = true;
         }
     }
 
     /// Bytes of datagrams that a host's socket holds while it is frozen.
     pub fn set_socket_limit(&mut self, host: NodeId, bytes: usize) {
         if let Some(host) = self.host_mut(host) {
-            host.rest.socket_limit = bytes;
+            host.cold.socket_limit = bytes;
         }
     }
 
@@ -161,7 +161,7 @@ impl World {
             match &mut device.kind {
                 Kind::Router(device) => device.routes.insert(prefix, port),
                 Kind::Host(host) => {
-                    host.rest.routes.insert(prefix, port);
+                    host.cold.routes.insert(prefix, port);
                     host.rewired();
                 }
                 Kind::Nat(nat) if port > 0 => nat.inside.insert(prefix, port),

@@ -43,12 +43,12 @@ pub(crate) struct Host {
     /// Timeouts handled at the same time.
     pub(crate) busy_at: Time,
     pub(crate) busy: u32,
-    pub(crate) rest: Box<Rest>,
+    pub(crate) cold: Box<HostColdState>,
 }
 
 /// What a host with one address seldom needs.
 #[derive(Debug)]
-pub(crate) struct Rest {
+pub(crate) struct HostColdState {
     pub(crate) interfaces: Vec<Interface>,
     pub(crate) routes: RouteTable,
     /// May forge.
@@ -61,8 +61,8 @@ pub(crate) struct Rest {
 impl Host {
     /// Something about its interfaces, addresses or routes is not as before.
     pub(crate) fn rewired(&mut self) {
-        self.sole = match &*self.rest.interfaces {
-            [Interface { addresses, up: true, .. }] if self.rest.routes.is_empty() => match **addresses {
+        self.sole = match &*self.cold.interfaces {
+            [Interface { addresses, up: true, .. }] if self.cold.routes.is_empty() => match **addresses {
                 [address] => Some(address),
                 _ => None,
             },
@@ -86,7 +86,7 @@ pub(crate) enum Kind {
     Tap(Box<Tap>),
 }
 
-impl Rest {
+impl HostColdState {
     /// Why a packet that has come by an interface, for an address, is not for this host: none if it is.
     pub(crate) fn refusal(&self, interface: u16, to: IpAddr, now: Time) -> Option<DropCause> {
         let Some(interface) = self.interfaces.get(usize::from(interface)) else { return Some(DropCause::NoSuchHost) };

@@ -75,7 +75,7 @@ impl World {
         };
         let hops = &mut core.arena.get_mut(packet).hops;
         match way {
-            Err(why) => core.lose(packet, why, here),
+            Err(cause) => core.lose(packet, cause, here),
             Ok(_) if *hops == 0 => core.lose(packet, DropCause::HopLimit, here),
             Ok(out) => {
                 *hops -= 1;
@@ -196,7 +196,7 @@ impl World {
                                 None => self.core.lose(packet, DropCause::NoRoute, (id.0, false)),
                             }
                         }
-                        Err(why) => self.core.lose(packet, why, (id.0, false)),
+                        Err(cause) => self.core.lose(packet, cause, (id.0, false)),
                     }
                 }
                 Some(_) => self.arrive(id, port, packet),
@@ -212,16 +212,16 @@ impl World {
         let to = core.arena.get(packet).dst.ip();
         // Mostly without a look at the interfaces, which would be a cache miss of its own.
         if host.sole != Some(to)
-            && let Some(why) = host.rest.refusal(port, to, core.now)
+            && let Some(cause) = host.cold.refusal(port, to, core.now)
         {
-            return core.lose(packet, why, (id.0, false));
+            return core.lose(packet, cause, (id.0, false));
         }
         if host.clock.is_frozen() {
-            let held: usize = host.rest.socket.iter().map(|&(packet, _)| core.arena.bytes(packet).len()).sum();
-            if held + core.arena.bytes(packet).len() > host.rest.socket_limit {
+            let held: usize = host.cold.socket.iter().map(|&(packet, _)| core.arena.bytes(packet).len()).sum();
+            if held + core.arena.bytes(packet).len() > host.cold.socket_limit {
                 return core.lose(packet, DropCause::SocketBuffer, (id.0, false));
             }
-            host.rest.socket.push_back((packet, port));
+            host.cold.socket.push_back((packet, port));
             return;
         }
         self.deliver(id, port, packet);
@@ -305,7 +305,7 @@ impl World {
             }
             let (out, from) = match route(host, tx) {
                 Ok((port, from)) => (Ok(port), from),
-                Err(why) => (Err(why), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+                Err(cause) => (Err(cause), IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
             };
             self.send(id, tx, out, from);
         }
@@ -323,7 +323,7 @@ impl World {
             ..self.blank(SocketAddr::new(from, tx.port), tx.dst, buffer, wire_len)
         };
         if let Some(forged) = tx.forged
-            && self.host_mut(id).is_some_and(|host| host.rest.raw)
+            && self.host_mut(id).is_some_and(|host| host.cold.raw)
         {
             packet.src = forged.src;
             if let Some(mtu) = forged.too_big {
@@ -333,7 +333,7 @@ impl World {
         let packet = self.put(id, packet);
         match out {
             Ok(port) => self.leave(id, port, packet),
-            Err(why) => self.core.lose(packet, why, (id.0, false)),
+            Err(cause) => self.core.lose(packet, cause, (id.0, false)),
         }
     }
 
@@ -363,17 +363,17 @@ fn route(host: &Host, tx: &Tx) -> Result<(u16, IpAddr), DropCause> {
         return Ok((0, address));
     }
     let fits = |port: u16| {
-        let interface = host.rest.interfaces.get(usize::from(port))?;
+        let interface = host.cold.interfaces.get(usize::from(port))?;
         let address = interface.addresses.iter().find(|address| address.is_ipv4() == tx.dst.is_ipv4())?;
         interface.up.then_some((port, *address))
     };
     if let Some(port) = tx.interface {
         return fits(port).ok_or(DropCause::InterfaceDown);
     }
-    if let Some(way) = host.rest.routes.lookup(tx.dst.ip()).and_then(fits) {
+    if let Some(way) = host.cold.routes.lookup(tx.dst.ip()).and_then(fits) {
         return Ok(way);
     }
-    (0..).take(host.rest.interfaces.len()).find_map(fits).ok_or(DropCause::InterfaceDown)
+    (0..).take(host.cold.interfaces.len()).find_map(fits).ok_or(DropCause::InterfaceDown)
 }
 
 /// A NAT's work on a packet: by which port it goes on.

@@ -42,7 +42,7 @@ impl World {
     /// if `notify`.
     pub fn add_address(&mut self, host: NodeId, interface: u16, address: IpAddr, notify: bool) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.cold.interfaces.get_mut(usize::from(interface)) else { return };
         found.former.retain(|&(former, _)| former != address);
         if !found.addresses.contains(&address) {
             found.addresses.push(address);
@@ -61,7 +61,7 @@ impl World {
     /// lost or still come in. Later ones go nowhere, unless another host takes the address.
     pub fn remove_address(&mut self, host: NodeId, interface: u16, address: IpAddr, in_flight: InFlight) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.cold.interfaces.get_mut(usize::from(interface)) else { return };
         found.addresses.retain(|&mine| mine != address);
         if let InFlight::DeliveredUntil(until) = in_flight {
             found.former.push((address, until));
@@ -86,7 +86,7 @@ impl World {
     pub fn addresses(&self, host: NodeId, interface: u16) -> Vec<IpAddr> {
         match self.device(host).map(|device| &device.kind) {
             Some(Kind::Host(host)) => host
-                .rest
+                .cold
                 .interfaces
                 .get(usize::from(interface))
                 .map(|found| found.addresses.clone())
@@ -99,7 +99,7 @@ impl World {
     /// and what comes is lost.
     pub fn set_interface(&mut self, host: NodeId, interface: u16, up: bool, notify: bool) {
         let Some(owner) = self.host_mut(host) else { return };
-        let Some(found) = owner.rest.interfaces.get_mut(usize::from(interface)) else { return };
+        let Some(found) = owner.cold.interfaces.get_mut(usize::from(interface)) else { return };
         found.up = up;
         let address = found.addresses.first().copied();
         owner.rewired();
@@ -168,7 +168,7 @@ impl World {
         }
         found.clock.thaw(now, jump);
         found.armed = Time::NEVER;
-        let waiting = core::mem::take(&mut found.rest.socket);
+        let waiting = core::mem::take(&mut found.cold.socket);
         let local = found.clock.local(now);
         if found.started && found.node.poll_timeout().is_some_and(|deadline| deadline <= local) {
             found.node.on_timeout(local);

@@ -222,8 +222,8 @@ impl World {
                 continue;
             };
             let ordinal = fault.ordinal | u64::from(fault.copy) << 56;
-            let place = crate::fault::place(link.lane(fault.direction), ordinal, fault.stage);
-            self.core.faults.give(place, fault.decision);
+            let key = crate::fault::fault_key(link.lane(fault.direction), ordinal, fault.stage);
+            self.core.faults.give(key, fault.decision);
         }
         unknown
     }

@@ -110,7 +110,7 @@ impl World {
         }
         let place = |id: NodeId| {
             let Kind::Host(host) = &self.device(id)?.kind else { return None };
-            let address = *host.rest.interfaces.first()?.addresses.first()?;
+            let address = *host.cold.interfaces.first()?.addresses.first()?;
             let above = self.realm_above(id, 0).map(|id| id.0);
             Some(HostLocation { device: id.0, socket: SocketAddr::new(address, 1_935), above })
         };

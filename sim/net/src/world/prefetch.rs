@@ -13,7 +13,7 @@ use crate::world::World;
 use crate::world::device::{Device, Kind};
 
 /// Ticks with fewer events are not worth it.
-const LEAST: usize = 8;
+const MIN_EVENTS: usize = 8;
 
 /// What is going to be needed; kept for its room.
 #[derive(Debug, Default)]
@@ -26,7 +26,7 @@ impl World {
     /// If a tick has just begun, reads what its events will need.
     #[inline]
     pub(super) fn prefetch(&mut self) {
-        if self.core.wheel.is_fresh(LEAST) {
+        if self.core.wheel.is_fresh(MIN_EVENTS) {
             self.prefetch_tick();
         }
     }

@@ -1,16 +1,13 @@
-//! Watches the packets of each session's two ends in plain, and says when one does what it must not.
+//! Checks the plain packets of one end of a session, and reports those that it must not send.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
 
 use datagram_sim::{Span, Time};
 use rtmfp_core::wire::{AckBitmap, AckRanges, Chunk, PacketHeader};
 
-use super::sent::{Fragment, SentFlows};
-use super::tap::Tap;
-use super::witness::{Held, Witness};
+use super::invariant_checker::{Contents, InvariantChecker};
+use super::sent::{SentFlows, SentFragment};
+use super::tap::ProfileTap;
 use super::yielding::LATELY;
 
 /// Data packets that may follow an acknowledgement (RFC 7016 §3.5.2.3).
@@ -21,58 +18,6 @@ const TOGETHER: u32 = BURST * 32;
 const SURELY_NO_TIMEOUT: Span = Span::millis(200);
 /// Pings that are surely meant to be answered.
 const UNANSWERED: u32 = 4;
-/// The most breaches that are kept.
-const KEPT: usize = 20;
-
-/// What all ends of a run report to.
-#[derive(Clone, Debug, Default)]
-pub struct Referee(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    now: AtomicU64,
-    breaches: Mutex<Vec<String>>,
-    /// Addresses that forwarded hellos named.
-    introduced: Mutex<BTreeSet<SocketAddr>>,
-}
-
-impl Referee {
-    /// Tells what time it is.
-    pub fn set_now(&self, now: Time) {
-        self.0.now.store(now.0, Ordering::Relaxed);
-    }
-
-    fn now(&self) -> Time {
-        Time(self.0.now.load(Ordering::Relaxed))
-    }
-
-    pub(crate) fn breach(&self, what: &str) {
-        if let Ok(mut breaches) = self.0.breaches.lock()
-            && breaches.len() < KEPT
-        {
-            breaches.push(format!("{what} at {}", self.now()));
-        }
-    }
-
-    /// A forwarded hello named this address, to be answered there.
-    pub(super) fn introduce(&self, address: SocketAddr) {
-        if let Ok(mut introduced) = self.0.introduced.lock() {
-            introduced.insert(address);
-        }
-    }
-
-    /// Whether a forwarded hello named this address.
-    #[must_use]
-    pub fn is_introduced(&self, address: SocketAddr) -> bool {
-        self.0.introduced.lock().is_ok_and(|introduced| introduced.contains(&address))
-    }
-
-    /// What was seen so far.
-    #[must_use]
-    pub fn breaches(&self) -> Vec<String> {
-        self.0.breaches.lock().map(|breaches| breaches.clone()).unwrap_or_default()
-    }
-}
 
 /// Sequence numbers, as ranges from first to last.
 #[derive(Debug, Default)]
@@ -103,10 +48,10 @@ impl Ranges {
     }
 }
 
-/// What is known of one end of a session.
+/// Checks one end of a session.
 #[derive(Debug)]
-pub(super) struct EndWatch {
-    witness: Witness,
+pub(super) struct SessionChecker {
+    node: InvariantChecker,
     /// Its number among the ends of its node.
     end: usize,
     /// By flow, what came or is never to come.
@@ -123,7 +68,7 @@ pub(super) struct EndWatch {
     closing: bool,
 }
 
-impl Tap for EndWatch {
+impl ProfileTap for SessionChecker {
     fn sealing(&mut self, plain: &mut [u8]) {
         self.sends(plain);
     }
@@ -132,11 +77,11 @@ impl Tap for EndWatch {
     }
 }
 
-impl EndWatch {
-    pub(super) fn new(witness: Witness, nonce: &[u8]) -> Self {
-        let end = witness.new_end(nonce);
+impl SessionChecker {
+    pub(super) fn new(node: InvariantChecker, nonce: &[u8]) -> Self {
+        let end = node.new_end(nonce);
         Self {
-            witness,
+            node,
             end,
             received: BTreeMap::new(),
             sent: SentFlows::default(),
@@ -152,10 +97,10 @@ impl EndWatch {
     fn receives(&mut self, plain: &[u8]) {
         let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
         let (mut last, mut acknowledges, mut replies, mut new) = (None, false, false, false);
-        let mut held = Held::default();
+        let mut contents = Contents::default();
         for chunk in chunks {
             if let Ok(chunk) = &chunk {
-                self.witness.sees(&mut held, chunk);
+                self.node.classify(&mut contents, chunk);
             }
             match chunk {
                 Ok(Chunk::UserData(data)) => {
@@ -180,9 +125,9 @@ impl EndWatch {
                 _ => {}
             }
         }
-        self.witness.holds(held);
+        self.node.add_contents(contents);
         if header.time_critical && new || header.time_critical_reverse {
-            self.witness.note(self.end, |end, now| {
+            self.node.note(self.end, |end, now| {
                 end.got_critical = if header.time_critical && new { Some(now) } else { end.got_critical };
                 end.asked_to_yield = if header.time_critical_reverse { Some(now) } else { end.asked_to_yield };
             });
@@ -195,14 +140,14 @@ impl EndWatch {
     }
 
     fn pinged(&mut self) {
-        let now = self.witness.referee().now();
+        let now = self.node.violations().now();
         if now.since(self.last_ping) < Span::secs(1) {
             return;
         }
         self.last_ping = now;
         self.pings += 1;
         if self.pings == UNANSWERED && !self.closing {
-            self.witness.breach(&format!("I20 (RFC 7016 §3.5.4): {} does not answer Pings", self.witness.name()));
+            self.node.report_violation(&format!("I20 (RFC 7016 §3.5.4): {} does not answer Pings", self.node.name()));
         }
     }
 
@@ -217,10 +162,10 @@ impl EndWatch {
 
     fn sends(&mut self, plain: &[u8]) {
         let Ok((header, chunks)) = PacketHeader::parse(plain) else { return };
-        let mut fragment: Option<Fragment<'_>> = None;
+        let mut fragment: Option<SentFragment<'_>> = None;
         for chunk in chunks {
             match chunk {
-                Ok(Chunk::UserData(data)) => fragment = Some(Fragment::of(&data)),
+                Ok(Chunk::UserData(data)) => fragment = Some(SentFragment::of(&data)),
                 Ok(Chunk::NextUserData(data)) => fragment = fragment.map(|fragment| fragment.next(&data)),
                 Ok(Chunk::PingReply(_)) => self.pings = 0,
                 Ok(Chunk::Close(_) | Chunk::CloseAck(_)) => self.closing = true,
@@ -236,26 +181,26 @@ impl EndWatch {
             self.sends_data();
         }
         if header.time_critical {
-            self.witness.note(self.end, |end, now| end.sent_critical = Some(now));
+            self.node.note(self.end, |end, now| end.sent_critical = Some(now));
         }
         self.check_asks_to_yield(header.time_critical_reverse);
     }
 
-    fn sends_fragment(&mut self, fragment: &Fragment<'_>) {
-        let expiry = |work, index| self.witness.expiry(work, index);
-        if let Some(fault) = self.sent.sends(fragment, self.witness.clock(), expiry) {
-            self.witness.breach(&format!("{fault}, {}", self.witness.name()));
+    fn sends_fragment(&mut self, fragment: &SentFragment<'_>) {
+        let expiry = |work, index| self.node.expiry(work, index);
+        if let Some(fault) = self.sent.sends(fragment, self.node.clock(), expiry) {
+            self.node.report_violation(&format!("{fault}, {}", self.node.name()));
         }
     }
 
-    /// Who gets time critical data asks the others to make way.
+    /// Who gets time critical data asks the others to yield.
     fn check_asks_to_yield(&self, asks: bool) {
-        let now = self.witness.clock();
-        let elsewhere = self.witness.time_critical_elsewhere(self.end);
-        if !asks && self.witness.is_sound() && elsewhere.is_some_and(|at| now.since(at) < LATELY) {
-            let name = self.witness.name();
-            self.witness.breach(&format!(
-                "I15 (RFC 7016 §3.5.2.1): {name} does not ask to make way for the time critical data that it gets"
+        let now = self.node.clock();
+        let elsewhere = self.node.time_critical_elsewhere(self.end);
+        if !asks && self.node.peers_well_formed() && elsewhere.is_some_and(|at| now.since(at) < LATELY) {
+            let name = self.node.name();
+            self.node.report_violation(&format!(
+                "I15 (RFC 7016 §3.5.2.1): {name} does not ask to yield for the time critical data that it gets"
             ));
         }
     }
@@ -265,8 +210,8 @@ impl EndWatch {
         let received = self.received.get(&flow).unwrap_or(&none);
         for (from, to) in core::iter::once((1, cumulative)).filter(|_| cumulative > 0).chain(ranges) {
             if !received.contains(from, to) {
-                let name = self.witness.name();
-                self.witness.breach(&format!(
+                let name = self.node.name();
+                self.node.report_violation(&format!(
                     "I14 (RFC 7016 §3.6.3.4): {name} acknowledges {from} to {to} of flow {flow}, and has not got all"
                 ));
             }
@@ -274,15 +219,15 @@ impl EndWatch {
     }
 
     fn sends_data(&mut self) {
-        let now = self.witness.referee().now();
+        let now = self.node.violations().now();
         if now.since(self.last_sent) >= SURELY_NO_TIMEOUT {
             (self.data_packets, self.allowed) = (0, self.allowed.max(BURST));
         }
         self.last_sent = now;
         self.data_packets += 1;
         if self.data_packets > self.allowed.max(BURST) {
-            let name = self.witness.name();
-            self.witness.breach(&format!(
+            let name = self.node.name();
+            self.node.report_violation(&format!(
                 "I3 (RFC 7016 §3.5.2.3): {name} sends {} data packets between acknowledgements",
                 self.data_packets
             ));

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use datagram_sim::digest;
 use rtmfp_core::profile::SessionKeys;
 
-use super::tap::{Tap, Tapper};
+use super::tap::{ProfileTap, ProfileTapFactory};
 
 /// The plain packets of everything sealed so far, by the digest of the encrypted packet.
 #[derive(Clone, Debug, Default)]
@@ -19,30 +19,28 @@ impl Plaintexts {
         let key = digest(datagram.get(4..)?);
         self.0.lock().ok()?.get(&key).cloned()
     }
-}
 
-impl Plaintexts {
-    fn spy(&self) -> Box<dyn Tap> {
-        Box::new(Spy { seen: self.clone(), sealing: VecDeque::new() })
+    fn tap(&self) -> Box<dyn ProfileTap> {
+        Box::new(PlaintextTap { seen: self.clone(), sealing: VecDeque::new() })
     }
 }
 
-impl Tapper for Plaintexts {
-    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn Tap> {
-        self.spy()
+impl ProfileTapFactory for Plaintexts {
+    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn ProfileTap> {
+        self.tap()
     }
-    fn startup(&self) -> Option<Box<dyn Tap>> {
-        Some(self.spy())
+    fn startup(&self) -> Option<Box<dyn ProfileTap>> {
+        Some(self.tap())
     }
 }
 
 #[derive(Debug)]
-struct Spy {
+struct PlaintextTap {
     seen: Plaintexts,
     sealing: VecDeque<Vec<u8>>,
 }
 
-impl Tap for Spy {
+impl ProfileTap for PlaintextTap {
     fn sealing(&mut self, plain: &mut [u8]) {
         self.sealing.push_back(plain.to_vec());
     }

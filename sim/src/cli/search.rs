@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rtmfp_sim::run::{RunOptions, run};
 use rtmfp_sim::scenario::{Action, Scenario};
-use rtmfp_sim::seek::{kind, random_scenario, shrink};
+use rtmfp_sim::search::{kind, random_scenario, shrink};
 
 use super::batch::began;
-use super::say::say;
+use super::output::outln;
 use super::source::load;
 use super::{Done, INVARIANT, PASSED, Subject};
 
@@ -19,10 +19,10 @@ fn keep(scenario: &Scenario, options: &RunOptions, output: &Path, runs: u64) -> 
     let Some(found) = found else { return Ok(false) };
     std::fs::write(output, found.scenario.to_toml()).map_err(|error| format!("{}: {error}", output.display()))?;
     let lines = found.scenario.to_toml().lines().count();
-    say!("     {} in {lines} lines after {} runs: {}", output.display(), found.runs, found.kind);
-    say!("     rtmfp-sim run {} --seed {}", output.display(), options.seed);
+    outln!("     {} in {lines} lines after {} runs: {}", output.display(), found.runs, found.kind);
+    outln!("     rtmfp-sim run {} --seed {}", output.display(), options.seed);
     let test = scenario.name.replace('-', "_");
-    say!("     #[test] fn {test}() {{ passes(include_str!({:?}), {}); }}", output.display(), options.seed);
+    outln!("     #[test] fn {test}() {{ passes(include_str!({:?}), {}); }}", output.display(), options.seed);
     Ok(true)
 }
 
@@ -89,9 +89,9 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
         done += 1;
         if let Some(kind) = kind(&outcome) {
             failed += 1;
-            say!("FAIL swarm {number}: {kind}");
+            outln!("FAIL swarm {number}: {kind}");
             for failure in outcome.failures.iter().take(3) {
-                say!("     {failure}");
+                outln!("     {failure}");
             }
             if let Some(path) = wanted.corpus.as_deref().filter(|_| !kept.contains(&number)) {
                 remember(path, number, &kind.to_string())?;
@@ -99,6 +99,6 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
             keep(&scenario, &options, &wanted.out.join(format!("swarm-{number}.toml")), 300)?;
         }
     }
-    say!("{done} scenarios, {failed} failed, wall={}s", began.elapsed().as_secs());
+    outln!("{done} scenarios, {failed} failed, wall={}s", began.elapsed().as_secs());
     Ok(if failed == 0 { PASSED } else { INVARIANT })
 }

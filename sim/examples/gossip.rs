@@ -1,5 +1,5 @@
 //! An application of one's own in the simulator: peers behind NATs, introduced to each other by somebody whom all know,
-//! pass on a rumour. `cargo run -p rtmfp-sim --example rumour`
+//! pass on a rumour. `cargo run -p rtmfp-sim --example gossip`
 //!
 //! [`Peer`] is an [`App`]: it would run over real sockets unchanged. Here it runs twice in a world of two minutes with
 //! loss, and both runs are the same to the last bit. What to look for in such a world, and to change: `NATS`, `loss`,

@@ -1,4 +1,4 @@
-//! What the node and the taps of one end tell each other, so that its conduct can be judged.
+//! Checks one node's invariants. The node and the taps of its sessions share what they see.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
@@ -8,23 +8,24 @@ use datagram_sim::Time;
 use rtmfp_core::profile::SessionKeys;
 use rtmfp_core::wire::{Chunk, PacketHeader};
 
-use super::referee::{EndWatch, Referee};
-use super::tap::{Tap, Tapper};
+use super::session_checker::SessionChecker;
+use super::tap::{ProfileTap, ProfileTapFactory};
+use super::violation_log::ViolationLog;
 
-/// Sees the packets of a node in plain, and knows the node's clock.
+/// Checks the invariants of a node: sees its packets in plain, and knows its clock. Clones share their state.
 #[derive(Clone, Debug)]
-pub struct Witness(Arc<Inner>);
+pub struct InvariantChecker(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     name: Box<str>,
-    referee: Referee,
-    /// Whether what comes is sound: from somebody who spoils packets, marks of any kind may come and be ignored.
-    sound: bool,
+    violations: ViolationLog,
+    /// Whether all peers send well-formed packets. A mark in a malformed packet may be ignored.
+    well_formed: bool,
     /// By the node's own clock. This and the next two are asked for with every packet, and need no lock.
     now: AtomicU64,
-    /// [`Held`], as bits.
-    held: AtomicU8,
+    /// [`Contents`], as bits.
+    contents: AtomicU8,
     /// Whether anything was ever noted of an end.
     noted: AtomicBool,
     seen: Mutex<Seen>,
@@ -32,14 +33,14 @@ struct Inner {
 
 #[derive(Debug, Default)]
 struct Seen {
-    ends: Vec<EndNotes>,
+    ends: Vec<SessionNotes>,
     /// When messages expire, by work and index.
     expiries: BTreeMap<(u32, u64), Time>,
 }
 
 /// What is known of one end of a session.
 #[derive(Debug, Default)]
-pub(super) struct EndNotes {
+pub(super) struct SessionNotes {
     nonce: Box<[u8]>,
     /// When new time critical data came.
     pub(super) got_critical: Option<Time>,
@@ -49,9 +50,9 @@ pub(super) struct EndNotes {
     pub(super) asked_to_yield: Option<Time>,
 }
 
-/// What the datagram held that the node was given.
+/// What the datagram that the node handles contains.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Contents {
     /// Something that was encrypted with the right keys.
     pub(super) opened: bool,
     /// A Ping Reply, or a keying with its cookie: what can prove the address that it comes from.
@@ -60,7 +61,7 @@ pub(super) struct Held {
     pub(super) hello: bool,
 }
 
-impl Held {
+impl Contents {
     const fn bits(self) -> u8 {
         self.opened as u8 | (self.proves as u8) << 1 | (self.hello as u8) << 2
     }
@@ -70,55 +71,55 @@ impl Held {
     }
 }
 
-impl Witness {
-    /// A witness of the node `name`, who reports to `referee`. `sound` tells that nobody spoils packets before they are
-    /// encrypted.
+impl InvariantChecker {
+    /// A checker of the node `name`, which reports to `violations`. `well_formed` says that all its peers send
+    /// well-formed packets.
     #[must_use]
-    pub fn new(name: &str, referee: Referee, sound: bool) -> Self {
+    pub fn new(name: &str, violations: ViolationLog, well_formed: bool) -> Self {
         Self(Arc::new(Inner {
             name: name.into(),
-            referee,
-            sound,
+            violations,
+            well_formed,
             now: AtomicU64::new(0),
-            held: AtomicU8::new(0),
+            contents: AtomicU8::new(0),
             noted: AtomicBool::new(false),
             seen: Mutex::default(),
         }))
     }
 
-    pub(super) fn is_sound(&self) -> bool {
-        self.0.sound
+    pub(super) fn peers_well_formed(&self) -> bool {
+        self.0.well_formed
     }
 
     pub(super) fn name(&self) -> &str {
         &self.0.name
     }
 
-    pub(super) fn referee(&self) -> &Referee {
-        &self.0.referee
+    pub(super) fn violations(&self) -> &ViolationLog {
+        &self.0.violations
     }
 
-    pub(super) fn breach(&self, what: &str) {
-        self.referee().breach(what);
+    pub(super) fn report_violation(&self, what: &str) {
+        self.violations().report(what);
     }
 
     fn seen<R>(&self, act: impl FnOnce(&mut Seen) -> R) -> R {
         act(&mut self.0.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 
-    /// The node acts; it is this time by its clock.
+    /// Sets the node's clock, before the node acts.
     pub(super) fn set_clock(&self, now: Time) {
         self.0.now.store(now.0, Ordering::Relaxed);
     }
 
-    /// The node is given a datagram.
+    /// Forgets the contents of the last datagram, before the node handles another.
     pub(super) fn begin_datagram(&self) {
-        self.0.held.store(0, Ordering::Relaxed);
+        self.0.contents.store(0, Ordering::Relaxed);
     }
 
-    /// What it held.
-    pub(super) fn held(&self) -> Held {
-        Held::of_bits(self.0.held.load(Ordering::Relaxed))
+    /// What the packets of this datagram contained.
+    pub(super) fn contents(&self) -> Contents {
+        Contents::of_bits(self.0.contents.load(Ordering::Relaxed))
     }
 
     /// The clock of the node.
@@ -128,37 +129,37 @@ impl Witness {
 
     fn opened(&self, plain: &[u8]) {
         let Ok((_, chunks)) = PacketHeader::parse(plain) else { return };
-        let mut held = Held::default();
+        let mut contents = Contents::default();
         for chunk in chunks.flatten() {
-            self.sees(&mut held, &chunk);
+            self.classify(&mut contents, &chunk);
         }
-        self.holds(held);
+        self.add_contents(contents);
     }
 
-    /// Adds what a chunk is to what the packet holds.
-    pub(super) fn sees(&self, held: &mut Held, chunk: &Chunk<'_>) {
+    /// Adds a chunk to the contents of its packet.
+    pub(super) fn classify(&self, contents: &mut Contents, chunk: &Chunk<'_>) {
         if let Chunk::ForwardedHello(hello) = chunk {
-            self.referee().introduce(hello.reply_address.socket);
+            self.violations().introduce(hello.reply_address.socket);
         }
-        held.proves |= matches!(chunk, Chunk::PingReply(_) | Chunk::InitiatorKeying(_));
-        held.hello |= matches!(chunk, Chunk::InitiatorHello(_));
+        contents.proves |= matches!(chunk, Chunk::PingReply(_) | Chunk::InitiatorKeying(_));
+        contents.hello |= matches!(chunk, Chunk::InitiatorHello(_));
     }
 
-    /// A packet of the datagram was opened, and held this.
-    pub(super) fn holds(&self, held: Held) {
-        self.0.held.fetch_or(Held { opened: true, ..held }.bits(), Ordering::Relaxed);
+    /// Adds the contents of a packet that was opened.
+    pub(super) fn add_contents(&self, contents: Contents) {
+        self.0.contents.fetch_or(Contents { opened: true, ..contents }.bits(), Ordering::Relaxed);
     }
 
     /// A number for another end of a session, which has this nonce.
     pub(super) fn new_end(&self, nonce: &[u8]) -> usize {
         self.seen(|seen| {
-            seen.ends.push(EndNotes { nonce: nonce.into(), ..EndNotes::default() });
+            seen.ends.push(SessionNotes { nonce: nonce.into(), ..SessionNotes::default() });
             seen.ends.len() - 1
         })
     }
 
     /// Changes what is known of an end, at the time of the node's clock.
-    pub(super) fn note(&self, end: usize, note: impl FnOnce(&mut EndNotes, Time)) {
+    pub(super) fn note(&self, end: usize, note: impl FnOnce(&mut SessionNotes, Time)) {
         self.0.noted.store(true, Ordering::Relaxed);
         let now = self.clock();
         self.seen(|seen| {
@@ -179,7 +180,7 @@ impl Witness {
         })
     }
 
-    /// When the end with this nonce was last asked to make way, and sent time critical data itself.
+    /// When the end with this nonce was last asked to yield, and sent time critical data itself.
     pub(super) fn notices(&self, nonce: &[u8]) -> (Option<Time>, Option<Time>) {
         if !self.0.noted.load(Ordering::Relaxed) {
             return (None, None);
@@ -200,19 +201,19 @@ impl Witness {
     }
 }
 
-impl Tapper for Witness {
-    fn session(&self, keys: &dyn SessionKeys) -> Box<dyn Tap> {
-        Box::new(EndWatch::new(self.clone(), keys.near_nonce()))
+impl ProfileTapFactory for InvariantChecker {
+    fn session(&self, keys: &dyn SessionKeys) -> Box<dyn ProfileTap> {
+        Box::new(SessionChecker::new(self.clone(), keys.near_nonce()))
     }
-    fn startup(&self) -> Option<Box<dyn Tap>> {
+    fn startup(&self) -> Option<Box<dyn ProfileTap>> {
         Some(Box::new(Startup(self.clone())))
     }
 }
 
 #[derive(Debug)]
-struct Startup(Witness);
+struct Startup(InvariantChecker);
 
-impl Tap for Startup {
+impl ProfileTap for Startup {
     fn opened(&mut self, plain: &[u8]) {
         self.0.opened(plain);
     }

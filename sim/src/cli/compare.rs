@@ -1,11 +1,11 @@
-//! Commands about single runs: is it the same again, and where do two differ?
+//! Compares runs: whether a second run is the same, and where two runs differ.
 
 use datagram_sim::first_difference;
 use rtmfp_sim::run::{Failure, Outcome, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
 
-use super::look::TRACE_HEAD;
-use super::say::say;
+use super::export::TRACE_HEAD;
+use super::output::outln;
 use super::source::load;
 use super::{DIFFERENT, Done, PASSED};
 
@@ -31,7 +31,7 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
     for (what, tick_log) in [("again", options.tick_log), ("with ticks of 64 us", 16), ("with ticks of 1 us", 10)] {
         let other = outcome(&scenario, &RunOptions { tick_log, ..options.clone() })?;
         let same = other.hash == first.hash && other.records == first.records;
-        say!("{what:<20} {:032x} {} records: {}", other.hash, other.records, if same { "same" } else { "DIFFERENT" });
+        outln!("{what:<20} {:032x} {} records: {}", other.hash, other.records, if same { "same" } else { "DIFFERENT" });
         if !same {
             code = DIFFERENT;
             difference(
@@ -43,10 +43,10 @@ pub(super) fn verify(name: &str, seed: Option<u64>) -> Done {
     let other = outcome(&scenario, &RunOptions { other_order: true, ..options })?;
     let broken: Vec<_> = other.failures.iter().filter(|failure| matches!(failure, Failure::Invariant(_))).collect();
     let said = if broken.is_empty() { "another run, and its invariants hold" } else { "INVARIANTS BROKEN" };
-    say!("{:<20} {:032x} {} records: {said}", "in another order", other.hash, other.records);
+    outln!("{:<20} {:032x} {} records: {said}", "in another order", other.hash, other.records);
     for failure in broken {
         code = DIFFERENT;
-        say!("  {failure}");
+        outln!("  {failure}");
     }
     Ok(code)
 }
@@ -60,7 +60,7 @@ fn trace(name: &str) -> Option<Vec<String>> {
 pub(super) fn bisect(a: &str, b: &str, seed_a: Option<u64>, seed_b: Option<u64>) -> Done {
     match (trace(a), trace(b)) {
         (Some(a), Some(b)) if a == b => {
-            say!("the two traces are the same: {} records", a.len() - 1);
+            outln!("the two traces are the same: {} records", a.len() - 1);
             return Ok(PASSED);
         }
         (Some(a), Some(b)) if a.first() != b.first() => {
@@ -77,7 +77,7 @@ pub(super) fn bisect(a: &str, b: &str, seed_a: Option<u64>, seed_b: Option<u64>)
     let options = (RunOptions::new(seed_a.unwrap_or(a.seed)), RunOptions::new(seed_b.unwrap_or(b.seed)));
     let outcomes = (outcome(&a, &options.0)?, outcome(&b, &options.1)?);
     if outcomes.0.hash == outcomes.1.hash {
-        say!("the two runs are the same: {:032x}", outcomes.0.hash);
+        outln!("the two runs are the same: {:032x}", outcomes.0.hash);
         return Ok(PASSED);
     }
     difference((&a, &options.0, &outcomes.0), (&b, &options.1, &outcomes.1))?;
@@ -105,13 +105,13 @@ fn difference(a: Side<'_>, b: Side<'_>) -> Result<(), String> {
 fn show_difference(left: &[String], right: &[String], first: u64) {
     let at = left.iter().zip(right).position(|(left, right)| left != right).unwrap_or(left.len().min(right.len()));
     let around = usize::try_from(AROUND).unwrap_or(20);
-    say!("the first difference is after {} records that agree", at as u64 + first);
+    outln!("the first difference is after {} records that agree", at as u64 + first);
     for line in left.get(at.saturating_sub(around)..at).unwrap_or_default() {
-        say!("  {line}");
+        outln!("  {line}");
     }
     for (sign, list) in [("-", left), ("+", right)] {
         for line in list.iter().skip(at).take(around / 2) {
-            say!("{sign} {line}");
+            outln!("{sign} {line}");
         }
     }
 }

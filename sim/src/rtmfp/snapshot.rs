@@ -1,8 +1,8 @@
-//! What a datagram or a timer may not do to an endpoint, whatever the endpoint is told.
+//! Checks what a datagram or a timer changed in an endpoint, by snapshots from before and after.
 
 use rtmfp_core::{Disposition, Endpoint, Instant, Path, SessionHandle, SessionState};
 
-use super::witness::{Held, Witness};
+use super::invariant_checker::{Contents, InvariantChecker};
 
 /// How many sessions of an endpoint are watched. More, as of a crowd, would take too long.
 pub(super) const WATCHED: usize = 4;
@@ -20,13 +20,13 @@ const COUNTED: usize = 64;
 
 /// What an endpoint shows of itself.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Conduct {
+pub(super) struct EndpointSnapshot {
     due: Option<Instant>,
     sessions: usize,
     watched: Watched<(SessionHandle, SessionState, Option<Path>, u64, u64)>,
 }
 
-impl Conduct {
+impl EndpointSnapshot {
     pub(super) fn of(endpoint: &Endpoint) -> Self {
         let stats = endpoint.sessions().take(WATCHED).filter_map(|session| {
             let view = endpoint.session(session)?;
@@ -40,32 +40,47 @@ impl Conduct {
         }
     }
 
-    /// Judges what a datagram from `path` did.
-    pub(super) fn judge_datagram(&self, after: &Self, path: Path, disposition: Disposition, witness: &Witness) {
-        for what in self.faults_of_datagram(after, path, disposition, witness.held()) {
-            witness.breach(&format!("{what}, {}", witness.name()));
+    /// Checks what a datagram from `path` did.
+    pub(super) fn check_datagram(
+        &self,
+        after: &Self,
+        path: Path,
+        disposition: Disposition,
+        checker: &InvariantChecker,
+    ) {
+        for what in self.faults_of_datagram(after, path, disposition, checker.contents()) {
+            checker.report_violation(&format!("{what}, {}", checker.name()));
         }
     }
 
-    fn faults_of_datagram(&self, after: &Self, path: Path, disposition: Disposition, held: Held) -> Vec<String> {
+    fn faults_of_datagram(
+        &self,
+        after: &Self,
+        path: Path,
+        disposition: Disposition,
+        contents: Contents,
+    ) -> Vec<String> {
         let mut faults = Vec::new();
-        if (!held.opened || disposition == Disposition::Dropped) && self != after {
+        if (!contents.opened || disposition == Disposition::Dropped) && self != after {
             faults.push(format!("I17 (RFC 7016 §5): a datagram that was dropped changed {self:?} to {after:?}"));
         }
-        if held.hello && after.sessions > self.sessions {
+        if contents.hello && after.sessions > self.sessions {
             faults.push("I6 (RFC 7016 §3.5.1.1.2): a hello made a session".to_owned());
         }
-        faults.extend(self.moved(after).into_iter().filter(|&to| !held.proves || to != path).map(|to| {
+        faults.extend(self.moved(after).into_iter().filter(|&to| !contents.proves || to != path).map(|to| {
             format!("I5 (RFC 7016 §3.5.4.2): the far address became {} without an answer from there", to.remote)
         }));
         faults
     }
 
-    /// Judges what a timer did.
-    pub(super) fn judge_timeout(&self, after: &Self, witness: &Witness) {
+    /// Checks what a timer did.
+    pub(super) fn check_timeout(&self, after: &Self, checker: &InvariantChecker) {
         for to in self.moved(after) {
-            let name = witness.name();
-            witness.breach(&format!("I5 (RFC 7016 §3.5.4.2): the far address became {} by a timer, {name}", to.remote));
+            let name = checker.name();
+            checker.report_violation(&format!(
+                "I5 (RFC 7016 §3.5.4.2): the far address became {} by a timer, {name}",
+                to.remote
+            ));
         }
     }
 
@@ -92,11 +107,11 @@ mod tests {
 
     /// One open session at port 1.
     #[expect(clippy::unwrap_used, reason = "a helper of tests; what is wrong ends the test")]
-    fn conduct() -> (Conduct, SessionHandle) {
+    fn snapshot() -> (EndpointSnapshot, SessionHandle) {
         let mut endpoint = crate::rtmfp::tests::endpoint();
         let session = endpoint.open(Instant::ORIGIN, rtmfp_core::Target::new(vec![1], path(1))).unwrap();
         let watched = watched([(session, SessionState::Open, Some(path(1)), 4_380, 0)].into_iter());
-        (Conduct { due: None, sessions: 1, watched }, session)
+        (EndpointSnapshot { due: None, sessions: 1, watched }, session)
     }
 
     fn first(faults: &[String]) -> Option<&str> {
@@ -105,11 +120,11 @@ mod tests {
 
     #[test]
     fn what_is_dropped_changes_nothing() {
-        let (before, _) = conduct();
-        let after = Conduct { due: Some(Instant::ORIGIN), ..before.clone() };
-        let closed = Held::default();
-        let opened = Held { opened: true, ..closed };
-        let judge = |after, disposition, held| before.faults_of_datagram(after, path(1), disposition, held);
+        let (before, _) = snapshot();
+        let after = EndpointSnapshot { due: Some(Instant::ORIGIN), ..before.clone() };
+        let closed = Contents::default();
+        let opened = Contents { opened: true, ..closed };
+        let judge = |after, disposition, contents| before.faults_of_datagram(after, path(1), disposition, contents);
         assert_eq!(first(&judge(&after, Disposition::Processed, closed)), Some("I17"));
         assert_eq!(first(&judge(&after, Disposition::Dropped, opened)), Some("I17"));
         assert!(judge(&after, Disposition::Processed, opened).is_empty());
@@ -118,27 +133,27 @@ mod tests {
 
     #[test]
     fn a_hello_makes_no_session() {
-        let (before, _) = conduct();
-        let after = Conduct { sessions: 2, ..before.clone() };
-        let hello = Held { opened: true, hello: true, ..Held::default() };
+        let (before, _) = snapshot();
+        let after = EndpointSnapshot { sessions: 2, ..before.clone() };
+        let hello = Contents { opened: true, hello: true, ..Contents::default() };
         let faults = before.faults_of_datagram(&after, path(1), Disposition::Processed, hello);
         assert_eq!(first(&faults), Some("I6"));
-        let other = Held { hello: false, ..hello };
+        let other = Contents { hello: false, ..hello };
         assert!(before.faults_of_datagram(&after, path(1), Disposition::Processed, other).is_empty());
     }
 
     #[test]
     fn an_address_changes_by_an_answer_from_there() {
-        let (before, session) = conduct();
+        let (before, session) = snapshot();
         let mut after = before.clone();
         after.watched = watched([(session, SessionState::Open, Some(path(2)), 4_380, 0)].into_iter());
-        let answer = Held { opened: true, proves: true, hello: false };
-        let judge = |from, held| before.faults_of_datagram(&after, from, Disposition::Processed, held);
+        let answer = Contents { opened: true, proves: true, hello: false };
+        let judge = |from, contents| before.faults_of_datagram(&after, from, Disposition::Processed, contents);
         assert!(judge(path(2), answer).is_empty());
         assert_eq!(first(&judge(path(1), answer)), Some("I5"));
-        assert_eq!(first(&judge(path(2), Held { proves: false, ..answer })), Some("I5"));
-        let referee = super::super::Referee::default();
-        before.judge_timeout(&after, &Witness::new("n", referee.clone(), true));
-        assert_eq!(first(&referee.breaches()), Some("I5"));
+        assert_eq!(first(&judge(path(2), Contents { proves: false, ..answer })), Some("I5"));
+        let violations = super::super::ViolationLog::default();
+        before.check_timeout(&after, &InvariantChecker::new("n", violations.clone(), true));
+        assert_eq!(first(&violations.all()), Some("I5"));
     }
 }

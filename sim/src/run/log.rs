@@ -1,4 +1,4 @@
-//! What was written and what was delivered, over all nodes of a world: the judge of I1.
+//! Logs what all nodes of a world write and deliver, and checks I1.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -21,9 +21,9 @@ pub struct Delivery {
     pub len: u64,
 }
 
-/// All about one work.
+/// The messages of one work.
 #[derive(Clone, Debug)]
-pub struct Account {
+pub struct DeliveryLog {
     /// The work.
     pub work: Work,
     /// When each message was written.
@@ -34,9 +34,9 @@ pub struct Account {
     last_in_order: BTreeMap<u32, u64>,
 }
 
-/// All about the sessions between two nodes, seen by one of them.
+/// The sessions between two nodes, seen by one of them.
 #[derive(Clone, Debug, Default)]
-pub struct Pairing {
+pub struct SessionLog {
     /// When each session was open.
     pub opened: Vec<Time>,
     /// When openings failed.
@@ -45,26 +45,26 @@ pub struct Pairing {
     pub closed: Vec<Time>,
 }
 
-/// All about a run.
+/// The log of a run.
 #[derive(Clone, Debug, Default)]
-pub struct Books {
+pub struct RunLog {
     /// World time, kept by the observer of the trace.
     pub now: Time,
     /// By work.
-    pub accounts: Vec<Account>,
+    pub works: Vec<DeliveryLog>,
     /// By observing node and far node.
-    pub pairings: BTreeMap<(String, String), Pairing>,
+    pub sessions: BTreeMap<(String, String), SessionLog>,
     /// Verified changes of a far address, by node.
     pub path_changes: BTreeMap<String, u64>,
     /// Sessions opened, by node.
     pub sessions_opened: BTreeMap<String, u64>,
-    /// Breaches of invariants, the first few.
-    pub breaches: Vec<String>,
+    /// Violated invariants, the first few.
+    pub violations: Vec<String>,
 }
 
-/// The books, shared by all nodes of a world (which has one thread).
+/// The log of a run, shared by all nodes of its world, which has one thread.
 #[derive(Clone, Debug, Default)]
-pub struct Ledger(Rc<RefCell<Books>>);
+pub struct SharedRunLog(Rc<RefCell<RunLog>>);
 
 /// 256 bytes of every message's pattern, before it is mixed with what tells messages and places apart. A table, because
 /// bytes that are computed one by one took a quarter of a transfer.
@@ -116,61 +116,61 @@ fn is_pattern(bytes: &[u8], pattern: &[u8], mask: u8) -> bool {
     bytes.iter().zip(pattern).fold(0, |different, (byte, pattern)| different | (byte ^ pattern ^ mask)) == 0
 }
 
-impl Ledger {
-    /// Books for these works.
+impl SharedRunLog {
+    /// An empty log for these works.
     #[must_use]
     pub fn new(works: &[Work]) -> Self {
-        let account = |work: &Work| Account {
+        let delivery_log = |work: &Work| DeliveryLog {
             work: work.clone(),
             written: Vec::new(),
             deliveries: Vec::new(),
             arrived: Vec::new(),
             last_in_order: BTreeMap::new(),
         };
-        let books = Books { accounts: works.iter().map(account).collect(), ..Books::default() };
-        Self(Rc::new(RefCell::new(books)))
+        let log = RunLog { works: works.iter().map(delivery_log).collect(), ..RunLog::default() };
+        Self(Rc::new(RefCell::new(log)))
     }
 
-    /// Reads or changes the books.
-    pub fn with<R>(&self, act: impl FnOnce(&mut Books) -> R) -> R {
+    /// Reads or changes the log.
+    pub fn with<R>(&self, act: impl FnOnce(&mut RunLog) -> R) -> R {
         act(&mut self.0.borrow_mut())
     }
 
     pub(super) fn wrote(&self, work: usize) {
-        self.with(|books| {
-            let now = books.now;
-            if let Some(account) = books.accounts.get_mut(work) {
-                account.written.push(now);
-                account.arrived.push(false);
+        self.with(|log| {
+            let now = log.now;
+            if let Some(delivery_log) = log.works.get_mut(work) {
+                delivery_log.written.push(now);
+                delivery_log.arrived.push(false);
             }
         });
     }
 
     pub(super) fn delivered(&self, work: usize, flow: u32, bytes: &[u8]) {
-        self.with(|books| {
-            let now = books.now;
-            let Some(account) = books.accounts.get_mut(work) else {
-                books.breach("I1 (RFC 7016 §3.6.3.3): a message of a flow that no work has".to_owned());
+        self.with(|log| {
+            let now = log.now;
+            let Some(delivery_log) = log.works.get_mut(work) else {
+                log.report_violation("I1 (RFC 7016 §3.6.3.3): a message of a flow that no work has".to_owned());
                 return;
             };
-            if let Err(what) = account.deliver(work, flow, bytes, now) {
-                let label = account.work.label();
-                books.breach(format!("I1 (RFC 7016 §3.6.3.3): {label}: {what}"));
+            if let Err(what) = delivery_log.deliver(work, flow, bytes, now) {
+                let label = delivery_log.work.label();
+                log.report_violation(format!("I1 (RFC 7016 §3.6.3.3): {label}: {what}"));
             }
         });
     }
 }
 
-impl Books {
-    /// Notes a breach of an invariant.
-    pub fn breach(&mut self, what: String) {
-        if self.breaches.len() < 20 {
-            self.breaches.push(format!("{} at {}", what, self.now));
+impl RunLog {
+    /// Notes a violation of an invariant.
+    pub fn report_violation(&mut self, what: String) {
+        if self.violations.len() < 20 {
+            self.violations.push(format!("{} at {}", what, self.now));
         }
     }
 }
 
-impl Account {
+impl DeliveryLog {
     fn deliver(&mut self, work: usize, flow: u32, bytes: &[u8], now: Time) -> Result<(), String> {
         let flows = u64::from(self.work.flows.unwrap_or(1).max(1));
         let index = match bytes.first_chunk::<8>() {

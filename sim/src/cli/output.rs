@@ -1,21 +1,21 @@
-//! The program's output. Its reader may close the pipe at any time, as `head` does, and the disk may be full: neither
-//! stops the program or changes what it found out. The first error is kept, and [`finish`] reports it.
+//! Standard output and standard error. The reader may close the pipe at any time, as `head` does, and the disk may be
+//! full. Neither stops the program or changes its result. The first error is kept, and [`finish`] reports it.
 
 use core::fmt::Arguments;
 use std::io::{self, ErrorKind, Write as _};
 use std::sync::OnceLock;
 
 /// Like `println!`.
-macro_rules! say {
-    ($($words:tt)*) => { $crate::cli::say::write(format_args!("{}\n", format_args!($($words)*))) };
+macro_rules! outln {
+    ($($words:tt)*) => { $crate::cli::output::write(format_args!("{}\n", format_args!($($words)*))) };
 }
 
 /// Like `print!`.
-macro_rules! put {
-    ($($words:tt)*) => { $crate::cli::say::write(format_args!($($words)*)) };
+macro_rules! out {
+    ($($words:tt)*) => { $crate::cli::output::write(format_args!($($words)*)) };
 }
 
-pub(crate) use {put, say};
+pub(crate) use {out, outln};
 
 /// Why standard output was given up. Nothing is written to it from then on.
 static BROKEN: OnceLock<io::Error> = OnceLock::new();
@@ -32,7 +32,7 @@ pub(crate) fn write(words: Arguments<'_>) {
 }
 
 /// Writes a message to standard error, if that is possible. Unlike `eprintln!`, this does not panic.
-pub(crate) fn complain(message: &str) {
+pub(crate) fn report_error(message: &str) {
     let _ = writeln!(io::stderr(), "rtmfp-sim: {message}");
 }
 
@@ -41,7 +41,7 @@ pub(crate) fn complain(message: &str) {
 pub(crate) fn finish(code: u8) -> u8 {
     match BROKEN.get().filter(|error| error.kind() != ErrorKind::BrokenPipe) {
         Some(error) => {
-            complain(&format!("standard output could not be written, and is incomplete: {error}"));
+            report_error(&format!("standard output could not be written, and is incomplete: {error}"));
             if code == super::PASSED { super::USAGE } else { code }
         }
         None => code,

@@ -1,4 +1,4 @@
-//! What can be looked at of a single run.
+//! Writes what a single run shows: reports, traces, captures.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use rtmfp_sim::report::{html, ladder_text};
 use rtmfp_sim::run::{Outcome, RunOptions, folded, run};
 use rtmfp_sim::scenario::Scenario;
 
-use super::say::{put, say};
+use super::output::{out, outln};
 use super::source::load;
 use super::{Done, EXPECTATION, INVARIANT, PASSED, RunArguments};
 
@@ -21,27 +21,27 @@ const LADDER: usize = 400;
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     std::fs::write(path, bytes).map_err(|error| format!("{}: {error}", path.display()))?;
-    say!("     wrote {}", path.display());
+    outln!("     wrote {}", path.display());
     Ok(())
 }
 
 fn measured(outcome: &Outcome) {
     for verdict in folded(&outcome.measured) {
-        say!("     {verdict}");
+        outln!("     {verdict}");
     }
 }
 
-/// Runs it again with what is asked for kept, and writes that.
-pub(super) fn single(scenario: &Scenario, options: &RunOptions, arguments: &RunArguments) -> Result<(), String> {
+/// Runs the scenario again, keeps what the arguments ask for, and writes it.
+pub(super) fn write_all(scenario: &Scenario, options: &RunOptions, arguments: &RunArguments) -> Result<(), String> {
     let captured = arguments.pcap.is_some() || arguments.jsonl.is_some();
-    let looked_at = arguments.ladder || arguments.html.is_some();
-    let packets = if captured { CAPTURED } else { usize::from(looked_at) * LADDER };
+    let shown = arguments.ladder || arguments.html.is_some();
+    let packets = if captured { CAPTURED } else { usize::from(shown) * LADDER };
     let window = arguments.trace.as_ref().map(|_| (0, u64::MAX));
     let options = RunOptions { packets, window, ..options.clone() };
     let Ok(outcome) = run(scenario, &options) else { return Ok(()) };
     measured(&outcome);
     if arguments.ladder {
-        put!("{}", ladder_text(&outcome, 40));
+        out!("{}", ladder_text(&outcome, 40));
     }
     if let Some(path) = &arguments.html {
         write(path, html(scenario, options.seed, &outcome).as_bytes())?;
@@ -78,7 +78,7 @@ pub(super) fn report(name: &str, output: &Path, seed: Option<u64>) -> Done {
     }
     let mut code = PASSED;
     for file in files {
-        say!("{}", file.display());
+        outln!("{}", file.display());
         code = code.max(report_one(&file.display().to_string(), &file.with_extension("html"), seed)?);
     }
     Ok(code)

@@ -1,18 +1,18 @@
-//! A peer that breaks the rules: packets that are spoiled before they are encrypted, so that they open.
+//! A peer that sends malformed packets. They are changed before they are encrypted, so that receivers can open them.
 
 use datagram_sim::{Key, Stream};
 use rtmfp_core::profile::SessionKeys;
 
-use super::tap::{Tap, Tapper};
+use super::tap::{ProfileTap, ProfileTapFactory};
 
-/// Spoils some of what a node's sessions send.
+/// Malforms some of the packets that a node's sessions send.
 #[derive(Debug)]
-pub struct Spoiler {
+pub struct MalformingPeer {
     every: u64,
     key: Key,
 }
 
-impl Spoiler {
+impl MalformingPeer {
     /// One of `every` packets gets between one and four other bytes, chosen by `key`.
     #[must_use]
     pub fn new(every: u64, key: Key) -> Self {
@@ -20,20 +20,20 @@ impl Spoiler {
     }
 }
 
-impl Tapper for Spoiler {
-    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn Tap> {
-        Box::new(Spoiling { every: self.every, packets: 0, stream: self.key.stream() })
+impl ProfileTapFactory for MalformingPeer {
+    fn session(&self, _keys: &dyn SessionKeys) -> Box<dyn ProfileTap> {
+        Box::new(MalformingTap { every: self.every, packets: 0, stream: self.key.stream() })
     }
 }
 
 #[derive(Debug)]
-struct Spoiling {
+struct MalformingTap {
     every: u64,
     packets: u64,
     stream: Stream,
 }
 
-impl Tap for Spoiling {
+impl ProfileTap for MalformingTap {
     fn sealing(&mut self, plain: &mut [u8]) {
         self.packets += 1;
         if !self.packets.is_multiple_of(self.every) {
