@@ -18,7 +18,7 @@ const TICK: Duration = Duration::from_millis(200);
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 /// The most addresses of a host that are tried.
 const CANDIDATES: usize = 8;
-/// Window of each lane of a transfer; with sixteen of them a receiver holds at most [`RECEIVE_BYTES`].
+/// Window of each file flow of a transfer; with sixteen of them a receiver holds at most [`RECEIVE_BYTES`].
 const RECEIVE_WINDOW: usize = 1 << 20;
 /// All that a session holds of what was received and not read.
 const RECEIVE_BYTES: usize = 16 << 20;

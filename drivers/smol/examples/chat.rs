@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rtmfp_core::profile::flash::{Discriminator, Fingerprint, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
-use rtmfp_smol::{Endpoint, NodeError, SendFlow, Session};
+use rtmfp_smol::{Endpoint, EndpointError, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 /// A flow to each client, the one to the speaker left out.
@@ -25,7 +25,7 @@ fn bind() -> Result<(Endpoint, Fingerprint)> {
 }
 
 /// Passes on what a client says until it goes away.
-async fn listen_to(session: Session, room: Room) -> std::result::Result<(), NodeError> {
+async fn listen_to(session: Session, room: Room) -> std::result::Result<(), EndpointError> {
     let flow = session.accept_flow().await?;
     let to_client = Arc::new(flow.open_return_flow(FlowOptions::new("others")));
     room.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&to_client));

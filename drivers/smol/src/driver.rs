@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_io::{Async, Timer};
 use rtmfp_core::{App, InterfaceId};
-use rtmfp_std::{NodeApp, Pump};
+use rtmfp_std::{EndpointApp, Pump};
 
 /// Turns in a row before other tasks of the executor have their turn.
 const TURNS: usize = 4;
@@ -20,7 +20,7 @@ const TURNS: usize = 4;
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 impl Driver {
-    pub(crate) fn new(pump: Pump, app: NodeApp, signal: Arc<Signal>) -> Self {
+    pub(crate) fn new(pump: Pump, app: EndpointApp, signal: Arc<Signal>) -> Self {
         Self(Box::pin(async move {
             let mut app = app;
             run_with(pump, &mut app, signal).await

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{Bytes, CloseMode, EndpointConfig, FlowOptions, Message};
-use rtmfp_std::{Clock, NodeApp, NodeError, NodeHandle, Pump, Socket, system_rng};
+use rtmfp_std::{Clock, EndpointApp, EndpointError, EndpointHandle, Pump, Socket, system_rng};
 
 use crate::driver::{Driver, Signal};
 
 /// A handle to an endpoint. Clones are the same endpoint.
 #[derive(Clone, Debug)]
-pub struct Endpoint(NodeHandle);
+pub struct Endpoint(EndpointHandle);
 
 impl Endpoint {
     /// An endpoint on the given local addresses (port 0 lets the system choose), and the [`Driver`] to spawn for it.
@@ -31,7 +31,7 @@ impl Endpoint {
         let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now())
             .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let signal = Arc::new(Signal::default());
-        let (app, handle) = NodeApp::new(locals, {
+        let (app, handle) = EndpointApp::new(locals, {
             let signal = Arc::clone(&signal);
             move || signal.set()
         });
@@ -55,7 +55,11 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why it did not open.
-    pub async fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, NodeError> {
+    pub async fn connect(
+        &self,
+        discriminator: impl Into<Bytes>,
+        remotes: &[SocketAddr],
+    ) -> Result<Session, EndpointError> {
         let session = self.begin(discriminator, remotes);
         session.opened().await?;
         Ok(session)
@@ -82,12 +86,12 @@ impl Session {
     ///
     /// # Errors
     /// Why it did not open, or was closed.
-    pub async fn opened(&self) -> Result<(), NodeError> {
+    pub async fn opened(&self) -> Result<(), EndpointError> {
         poll_fn(|context| self.0.poll_opened(context)).await
     }
 
     /// Waits until it has ended, and tells why.
-    pub async fn closed(&self) -> NodeError {
+    pub async fn closed(&self) -> EndpointError {
         poll_fn(|context| self.0.poll_closed(context)).await
     }
 
@@ -114,7 +118,7 @@ impl Session {
     ///
     /// # Errors
     /// That the session has ended.
-    pub async fn accept_flow(&self) -> Result<RecvFlow, NodeError> {
+    pub async fn accept_flow(&self) -> Result<RecvFlow, EndpointError> {
         poll_fn(|context| self.0.poll_accept_flow(context)).await.map(RecvFlow)
     }
 
@@ -135,7 +139,7 @@ impl SendFlow {
     ///
     /// # Errors
     /// Why no more can be sent.
-    pub async fn send(&self, message: impl Into<Bytes>) -> Result<(), NodeError> {
+    pub async fn send(&self, message: impl Into<Bytes>) -> Result<(), EndpointError> {
         let mut message = Some(message.into());
         poll_fn(|context| self.0.poll_send(context, &mut message)).await
     }
@@ -144,7 +148,7 @@ impl SendFlow {
     ///
     /// # Errors
     /// Why not everything may have been received.
-    pub async fn finish(self) -> Result<(), NodeError> {
+    pub async fn finish(self) -> Result<(), EndpointError> {
         poll_fn(|context| self.0.poll_finish(context)).await
     }
 
@@ -181,7 +185,7 @@ impl RecvFlow {
     ///
     /// # Errors
     /// Why the flow ended otherwise.
-    pub async fn recv(&self) -> Result<Option<Message>, NodeError> {
+    pub async fn recv(&self) -> Result<Option<Message>, EndpointError> {
         poll_fn(|context| self.0.poll_recv(context)).await
     }
 

@@ -36,4 +36,4 @@ mod handles;
 
 pub use driver::{Driver, run};
 pub use handles::{Endpoint, RecvFlow, SendFlow, Session};
-pub use rtmfp_std::NodeError;
+pub use rtmfp_std::EndpointError;

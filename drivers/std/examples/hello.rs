@@ -6,7 +6,7 @@ use std::thread;
 
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{EndpointConfig, FlowOptions};
-use rtmfp_std::{Node, system_rng};
+use rtmfp_std::{Endpoint, system_rng};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let mut rng = system_rng()?;
@@ -14,9 +14,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
     let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
     let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
-    let server = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let server = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
     let address = server.local_addrs().to_vec();
-    let serving = thread::spawn(move || -> Result<(), rtmfp_std::NodeError> {
+    let serving = thread::spawn(move || -> Result<(), rtmfp_std::EndpointError> {
         let Some(session) = server.accept() else { return Ok(()) };
         let flow = session.accept_flow()?;
         let answer = flow.open_return_flow(FlowOptions::new("answer"));
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
     let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
-    let client = Node::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let client = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
     let session = client.connect(name, &address)?;
     let greeting = session.open_flow(FlowOptions::new("greeting"));
     greeting.send("world")?;

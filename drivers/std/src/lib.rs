@@ -2,7 +2,7 @@
 //!
 //! Three layers; take the highest that fits:
 //!
-//! - [`Node`] runs an endpoint on a thread of its own and hands out [`Session`], [`SendFlow`] and [`RecvFlow`], whose
+//! - [`Endpoint`] runs an endpoint on a thread of its own and hands out [`Session`], [`SendFlow`] and [`RecvFlow`], whose
 //!   calls block. Nothing of the core's contract need be known.
 //! - [`Driver`] runs an [`App`] (a state machine over the core's events and commands) on the calling thread,
 //!   blocking until a datagram, a deadline, or a [`Waker`].
@@ -12,12 +12,12 @@
 //! [`App`]: rtmfp_core::App
 #![deny(missing_docs)]
 
-mod agreements;
 mod clock;
 mod driver;
+mod endpoint;
 mod entropy;
 mod incoming;
-mod node;
+mod key_agreements;
 mod outgoing;
 mod places;
 mod pump;
@@ -27,8 +27,8 @@ mod wake;
 
 pub use clock::Clock;
 pub use driver::Driver;
+pub use endpoint::{Endpoint, EndpointApp, EndpointError, EndpointHandle, RecvFlow, SendFlow, Session, block_on};
 pub use entropy::system_rng;
-pub use node::{Node, NodeApp, NodeError, NodeHandle, RecvFlow, SendFlow, Session, block_on};
 pub use places::{Admission, Places};
 pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;

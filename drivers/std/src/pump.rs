@@ -5,9 +5,9 @@ use std::io;
 
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Transmit, TransmitBuf};
 
-use crate::agreements::Agreements;
 use crate::clock::Clock;
 use crate::incoming::Incoming;
+use crate::key_agreements::KeyAgreementThread;
 use crate::socket::Socket;
 
 /// Flights sent in a turn, so that they do not keep timers and receiving waiting.
@@ -69,7 +69,7 @@ pub struct Pump {
     flight: TransmitBuf,
     woken: bool,
     segmentation: bool,
-    agreements: Option<Agreements>,
+    key_agreements: Option<KeyAgreementThread>,
     stats: PumpStats,
 }
 
@@ -87,7 +87,7 @@ impl Pump {
             flight: TransmitBuf::new(SEGMENTS_MAX),
             woken: true,
             segmentation: true,
-            agreements: None,
+            key_agreements: None,
             stats: PumpStats::default(),
         }
     }
@@ -152,8 +152,8 @@ impl Pump {
     /// As the system tells, if a thread cannot be started.
     pub fn compute_elsewhere(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
         self.endpoint.offload_key_agreements();
-        if self.endpoint.hands_out_key_agreements() && self.agreements.is_none() {
-            self.agreements = Some(Agreements::start(wake)?);
+        if self.endpoint.hands_out_key_agreements() && self.key_agreements.is_none() {
+            self.key_agreements = Some(KeyAgreementThread::start(wake)?);
         }
         Ok(())
     }
@@ -166,8 +166,8 @@ impl Pump {
         let mut more = self.receive()?;
         let now = self.clock.now();
         // Without the thread, key agreements are computed here, as they are without one from the beginning.
-        if self.agreements.as_mut().is_some_and(|agreements| !agreements.collect(now, &mut self.endpoint)) {
-            self.agreements = None;
+        if self.key_agreements.as_mut().is_some_and(|key_agreements| !key_agreements.collect(now, &mut self.endpoint)) {
+            self.key_agreements = None;
         }
         if self.endpoint.poll_timeout().is_some_and(|deadline| deadline <= now) {
             self.endpoint.handle_timeout(now);
@@ -193,8 +193,8 @@ impl Pump {
 
     /// Key agreements, behind all that is quickly done. True if one was computed here.
     fn agree(&mut self) -> bool {
-        let job = match &mut self.agreements {
-            Some(agreements) => agreements.take(&mut self.endpoint),
+        let job = match &mut self.key_agreements {
+            Some(key_agreements) => key_agreements.take(&mut self.endpoint),
             None => self.endpoint.poll_key_agreement(),
         };
         let Some(job) = job else { return false };

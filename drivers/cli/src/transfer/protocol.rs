@@ -4,7 +4,7 @@ use rtmfp_core::Bytes;
 
 use crate::text::shown;
 
-/// Metadata of a lane and of its return flow.
+/// Metadata of a file flow and of its return flow.
 pub const METADATA: &[u8] = b"rtmfp-file/1";
 /// The longest text of a verdict or an abandonment that is read or sent.
 const TEXT_MAX: usize = 512;

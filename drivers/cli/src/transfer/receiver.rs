@@ -13,7 +13,7 @@ use super::protocol::{HASH_LEN, METADATA, ToReceiver, Verdict, VerdictCode};
 use super::senders::{Check, ReceiverLimits, STALLED, Senders};
 use super::store::Store;
 use super::storing::Storing;
-use super::{BUSY, LANES, MALFORMED, NOT_FILES, TOO_MANY_LANES};
+use super::{BUSY, MALFORMED, MAX_FILE_FLOWS, NOT_FILES, TOO_MANY_FLOWS};
 
 /// The verdict on a file that there is no place for.
 const TOO_MANY: &str = "the receiver is busy with other files: try again later";
@@ -24,7 +24,7 @@ const NOTHING_CAME: &str = "the receiver is busy, and nothing came of this file:
 #[derive(Clone, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum ReceiverEvent<'a> {
-    /// A sender has opened a session, and a first lane in it.
+    /// A sender has opened a session, and a first file flow in it.
     Opened {
         /// The session.
         session: SessionHandle,
@@ -82,12 +82,12 @@ pub struct Receiver<O> {
     observer: O,
     keep: bool,
     senders: Senders,
-    lanes: BTreeMap<RecvFlowHandle, Lane>,
+    file_flows: BTreeMap<RecvFlowHandle, FileFlow>,
     /// Return flows that wait for room, and whose they are.
     answers: BTreeMap<SendFlowHandle, RecvFlowHandle>,
-    /// Lanes with an open file.
+    /// File flows with an open file.
     files: Places<RecvFlowHandle>,
-    /// The lane whose file lost its place to another one.
+    /// The file flow whose file lost its place to another one.
     displaced: Option<RecvFlowHandle>,
     total: Received,
     /// A sender that had begun a file, or said that all was sent, is gone.
@@ -96,16 +96,16 @@ pub struct Receiver<O> {
 }
 
 #[derive(Debug)]
-struct Lane {
+struct FileFlow {
     answer: Option<SendFlowHandle>,
     /// Verdicts that were refused for want of room. No more is read until they are gone.
     refused: VecDeque<Bytes>,
-    state: LaneState,
+    state: FileState,
     finished: bool,
 }
 
 #[derive(Debug, Default)]
-enum LaneState {
+enum FileState {
     /// Between files.
     #[default]
     None,
@@ -123,7 +123,7 @@ impl<O> core::fmt::Debug for Receiver<O> {
 impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
     /// Stores what senders bring, within the default [`ReceiverLimits`]. Is done when the first of them is (and any
     /// others that have begun a file by then), or never if told to `keep` on; a sender that goes away without having
-    /// begun a file does not count. A session without a lane ends after ten seconds, and one that brings less than
+    /// begun a file does not count. A session without a file flow ends after ten seconds, and one that brings less than
     /// 16 KiB a minute is sent away. When there is no room, those that brought nothing give way ([`Places`]); a sender
     /// without a place is told [`BUSY`], a file without one [`VerdictCode::Busy`]. `observer` hears how it goes.
     pub fn new(store: Box<dyn Store>, keep: bool, observer: O) -> Self {
@@ -133,7 +133,7 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             observer,
             keep,
             senders: Senders::new(&limits),
-            lanes: BTreeMap::new(),
+            file_flows: BTreeMap::new(),
             answers: BTreeMap::new(),
             files: Places::new(limits.open_files, limits.open_files_per_source).stalled_after(STALLED),
             displaced: None,
@@ -163,8 +163,8 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         }
     }
 
-    /// A new flow: a lane, or nothing for us.
-    fn take_lane(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+    /// A new flow: a file flow, or nothing for us.
+    fn take_file_flow(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let session = flow.session();
         let ours = endpoint
             .recv_flow(flow)
@@ -173,14 +173,14 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             _ if !ours => NOT_FILES,
             None => BUSY,
             Some(sender) if !sender.admitted => BUSY,
-            Some(sender) if sender.lanes >= LANES => TOO_MANY_LANES,
+            Some(sender) if sender.file_flows >= MAX_FILE_FLOWS => TOO_MANY_FLOWS,
             Some(_) => {
                 let options = FlowOptions::new(METADATA);
                 match endpoint.recv_flow_mut(now, flow).map(|mut flow| flow.open_return_flow(options)) {
-                    Some(Ok(answer)) => return self.add_lane(now, flow, Some(answer)),
+                    Some(Ok(answer)) => return self.add_file_flow(now, flow, Some(answer)),
                     // Closed already: its sender has no file on it and waits for no verdict, but has a last word.
-                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_lane(now, flow, None),
-                    Some(Err(_)) | None => TOO_MANY_LANES,
+                    Some(Err(OpenFlowError::AssociationNotOpen)) => return self.add_file_flow(now, flow, None),
+                    Some(Err(_)) | None => TOO_MANY_FLOWS,
                 }
             }
         };
@@ -189,22 +189,22 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         }
     }
 
-    fn add_lane(&mut self, now: Instant, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
+    fn add_file_flow(&mut self, now: Instant, flow: RecvFlowHandle, answer: Option<SendFlowHandle>) {
         let session = flow.session();
-        if self.senders.lane_opened(now, session) {
+        if self.senders.file_flow_opened(now, session) {
             (self.observer)(ReceiverEvent::Opened { session });
         }
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
-        let lane = Lane { answer, refused: VecDeque::new(), state: LaneState::None, finished: false };
-        self.lanes.insert(flow, lane);
+        let file_flow = FileFlow { answer, refused: VecDeque::new(), state: FileState::None, finished: false };
+        self.file_flows.insert(flow, file_flow);
     }
 
-    fn read_lane(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+    fn read_file_flow(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         loop {
-            let Some(lane) = self.lanes.get_mut(&flow) else { return };
-            if !lane.refused.is_empty() {
+            let Some(file_flow) = self.file_flows.get_mut(&flow) else { return };
+            if !file_flow.refused.is_empty() {
                 return;
             }
             let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) else { return };
@@ -239,10 +239,10 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         Ok(Storing::new(name, size, file))
     }
 
-    /// The file of this lane has lost its place.
+    /// The file of this file flow has lost its place.
     fn displace(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
-        let Some(lane) = self.lanes.get_mut(&flow) else { return };
-        let LaneState::Storing(storing) = core::mem::replace(&mut lane.state, LaneState::Refused) else { return };
+        let Some(file_flow) = self.file_flows.get_mut(&flow) else { return };
+        let FileState::Storing(storing) = core::mem::replace(&mut file_flow.state, FileState::Refused) else { return };
         let verdict = Verdict::new(VerdictCode::Busy, NOTHING_CAME);
         self.settle(&storing.name, storing.size, None, &verdict);
         drop(storing);
@@ -266,62 +266,62 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         flow: RecvFlowHandle,
         message: ToReceiver<'_>,
     ) -> Result<Option<Verdict>, Fault> {
-        let Some(lane) = self.lanes.get_mut(&flow) else { return Err(Fault) };
-        let (verdict, settled, hash) = match (message, core::mem::take(&mut lane.state)) {
-            (ToReceiver::Begin { size, name }, LaneState::None | LaneState::Refused) => {
+        let Some(file_flow) = self.file_flows.get_mut(&flow) else { return Err(Fault) };
+        let (verdict, settled, hash) = match (message, core::mem::take(&mut file_flow.state)) {
+            (ToReceiver::Begin { size, name }, FileState::None | FileState::Refused) => {
                 (self.observer)(ReceiverEvent::Begun { name, size });
                 match self.begin(now, flow, name, size) {
                     Ok(storing) => {
-                        self.set_state(flow, LaneState::Storing(storing));
+                        self.set_state(flow, FileState::Storing(storing));
                         return Ok(None);
                     }
                     Err(verdict) => {
-                        self.set_state(flow, LaneState::Refused);
+                        self.set_state(flow, FileState::Refused);
                         (verdict, (name.to_owned(), size), None)
                     }
                 }
             }
-            (ToReceiver::Data(content), LaneState::Storing(mut storing)) => match storing.add(content) {
+            (ToReceiver::Data(content), FileState::Storing(mut storing)) => match storing.add(content) {
                 Ok(()) => {
                     (self.observer)(ReceiverEvent::Progress { bytes: content.len() as u64 });
                     if !content.is_empty() {
                         self.files.brought(now, flow);
                         self.senders.brought(now, flow.session());
                     }
-                    lane.state = LaneState::Storing(storing);
+                    file_flow.state = FileState::Storing(storing);
                     return Ok(None);
                 }
                 Err(verdict) => {
-                    lane.state = LaneState::Refused;
+                    file_flow.state = FileState::Refused;
                     (verdict, (storing.name, storing.size), None)
                 }
             },
-            (ToReceiver::End { size, hash }, LaneState::Storing(storing)) => {
+            (ToReceiver::End { size, hash }, FileState::Storing(storing)) => {
                 let settled = (storing.name.clone(), storing.size);
                 match storing.finish(size, &hash) {
                     Ok(()) => (Verdict::verified(), settled, Some(hash)),
                     Err(verdict) => (verdict, settled, None),
                 }
             }
-            (ToReceiver::Abandon { reason }, LaneState::Storing(storing)) => {
+            (ToReceiver::Abandon { reason }, FileState::Storing(storing)) => {
                 let verdict = Verdict::new(VerdictCode::Abandoned, format!("the sender gave it up: {reason}"));
                 (verdict, (storing.name, storing.size), None)
             }
             // What was under way when the refusal reached the sender.
-            (ToReceiver::Data(_), LaneState::Refused) => {
-                lane.state = LaneState::Refused;
+            (ToReceiver::Data(_), FileState::Refused) => {
+                file_flow.state = FileState::Refused;
                 return Ok(None);
             }
-            (ToReceiver::End { .. } | ToReceiver::Abandon { .. }, LaneState::Refused) => return Ok(None),
-            (ToReceiver::AllSent { .. }, LaneState::None | LaneState::Refused) => {
+            (ToReceiver::End { .. } | ToReceiver::Abandon { .. }, FileState::Refused) => return Ok(None),
+            (ToReceiver::AllSent { .. }, FileState::None | FileState::Refused) => {
                 if let Some(sender) = self.senders.get_mut(flow.session()) {
                     sender.complete = true;
                 }
                 return Ok(None);
             }
             (_, current) => {
-                // Counted and cleaned up with the lane.
-                lane.state = current;
+                // Counted and cleaned up with the file flow.
+                file_flow.state = current;
                 return Err(Fault);
             }
         };
@@ -334,69 +334,69 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
         Ok(Some(verdict))
     }
 
-    fn set_state(&mut self, flow: RecvFlowHandle, state: LaneState) {
-        if let Some(lane) = self.lanes.get_mut(&flow) {
-            lane.state = state;
+    fn set_state(&mut self, flow: RecvFlowHandle, state: FileState) {
+        if let Some(file_flow) = self.file_flows.get_mut(&flow) {
+            file_flow.state = state;
         }
     }
 
     fn answer(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, verdict: &Verdict) {
-        let Some(lane) = self.lanes.get_mut(&flow) else { return };
-        let Some(mut answer) = lane.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) else { return };
+        let Some(file_flow) = self.file_flows.get_mut(&flow) else { return };
+        let Some(mut answer) = file_flow.answer.and_then(|answer| endpoint.send_flow_mut(now, answer)) else { return };
         if let Err(refusal) = answer.write(verdict.encode())
             && refusal.reason == WriteRefusal::Full
         {
-            lane.refused.push_back(refusal.data);
+            file_flow.refused.push_back(refusal.data);
         }
     }
 
     /// There is room for verdicts again.
     fn answer_more(&mut self, now: Instant, endpoint: &mut Endpoint, answer: SendFlowHandle) {
         let Some(&flow) = self.answers.get(&answer) else { return };
-        let Some(lane) = self.lanes.get_mut(&flow) else { return };
-        while let Some(message) = lane.refused.pop_front() {
+        let Some(file_flow) = self.file_flows.get_mut(&flow) else { return };
+        while let Some(message) = file_flow.refused.pop_front() {
             let Some(mut answer) = endpoint.send_flow_mut(now, answer) else { return };
             if let Err(refusal) = answer.write(message) {
                 if refusal.reason == WriteRefusal::Full {
-                    lane.refused.push_front(refusal.data);
+                    file_flow.refused.push_front(refusal.data);
                 }
                 return;
             }
         }
-        if lane.finished {
-            return self.finish_lane(now, endpoint, flow);
+        if file_flow.finished {
+            return self.finish_file_flow(now, endpoint, flow);
         }
-        self.read_lane(now, endpoint, flow);
+        self.read_file_flow(now, endpoint, flow);
     }
 
-    /// The sender broke the protocol on this lane.
+    /// The sender broke the protocol on this file flow.
     fn fault(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
             flow.reject(MALFORMED);
         }
-        self.finish_lane(now, endpoint, flow);
+        self.finish_file_flow(now, endpoint, flow);
     }
 
-    /// The lane is over: what was on its way is dropped, and with it its partial file.
-    fn finish_lane(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
-        let Some(lane) = self.lanes.get_mut(&flow) else { return };
-        if !lane.refused.is_empty() {
-            lane.finished = true;
+    /// The file flow is over: what was on its way is dropped, and with it its partial file.
+    fn finish_file_flow(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
+        let Some(file_flow) = self.file_flows.get_mut(&flow) else { return };
+        if !file_flow.refused.is_empty() {
+            file_flow.finished = true;
             return;
         }
-        let Some(lane) = self.lanes.remove(&flow) else { return };
-        if let Some(answer) = lane.answer {
+        let Some(file_flow) = self.file_flows.remove(&flow) else { return };
+        if let Some(answer) = file_flow.answer {
             self.answers.remove(&answer);
             if let Some(mut answer) = endpoint.send_flow_mut(now, answer) {
                 answer.close();
             }
         }
         self.files.leave(flow);
-        if let LaneState::Storing(storing) = lane.state {
+        if let FileState::Storing(storing) = file_flow.state {
             let verdict = Verdict::new(VerdictCode::Abandoned, "the sender went away before its end");
             self.settle(&storing.name, storing.size, None, &verdict);
         }
-        self.senders.lane_ended(now, flow.session());
+        self.senders.file_flow_ended(now, flow.session());
     }
 
     /// Closes a session, and is done with it.
@@ -415,12 +415,12 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
     }
 
     fn closed(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, reason: Option<CloseReason>) {
-        let lanes: Vec<_> = self.lanes.keys().filter(|flow| flow.session() == session).copied().collect();
-        for flow in lanes {
-            if let Some(lane) = self.lanes.get_mut(&flow) {
-                lane.refused.clear();
+        let file_flows: Vec<_> = self.file_flows.keys().filter(|flow| flow.session() == session).copied().collect();
+        for flow in file_flows {
+            if let Some(file_flow) = self.file_flows.get_mut(&flow) {
+                file_flow.refused.clear();
             }
-            self.finish_lane(now, endpoint, flow);
+            self.finish_file_flow(now, endpoint, flow);
         }
         let Some(sender) = self.senders.leave(session) else { return };
         if sender.complete {
@@ -450,9 +450,9 @@ impl<O: FnMut(ReceiverEvent<'_>)> Receiver<O> {
             Check::Finished => None,
             Check::Idle => Some(CloseReason::Idle),
         };
-        // One that never had a lane holds its place in the endpoint no longer, whether it answers or not.
-        let without_lane = self.senders.get(session).is_some_and(|sender| !sender.announced);
-        let mode = if without_lane { CloseMode::Abrupt } else { CloseMode::Orderly };
+        // One that never had a file flow holds its place in the endpoint no longer, whether it answers or not.
+        let without_file_flow = self.senders.get(session).is_some_and(|sender| !sender.announced);
+        let mode = if without_file_flow { CloseMode::Abrupt } else { CloseMode::Orderly };
         self.dismiss(now, endpoint, session, reason, mode);
     }
 }
@@ -465,12 +465,12 @@ impl<O: FnMut(ReceiverEvent<'_>)> App for Receiver<O> {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
             Event::SessionOpened { session } => self.take_session(now, endpoint, session),
-            Event::FlowOpened { flow } => self.take_lane(now, endpoint, flow),
-            Event::FlowReadable { flow } => self.read_lane(now, endpoint, flow),
+            Event::FlowOpened { flow } => self.take_file_flow(now, endpoint, flow),
+            Event::FlowReadable { flow } => self.read_file_flow(now, endpoint, flow),
             Event::FlowWritable { flow } => self.answer_more(now, endpoint, flow),
             Event::FlowFinished { flow, .. } => {
-                self.read_lane(now, endpoint, flow);
-                self.finish_lane(now, endpoint, flow);
+                self.read_file_flow(now, endpoint, flow);
+                self.finish_file_flow(now, endpoint, flow);
             }
             Event::SessionClosed { session, reason } => self.closed(now, endpoint, session, Some(reason)),
             _ => {}

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::protocol::{self, HASH_LEN, METADATA, Verdict, VerdictCode};
 use super::store::Outgoing;
-use super::{LANES, NOT_FILES, PIECE, UNANSWERED};
+use super::{MAX_FILE_FLOWS, NOT_FILES, PIECE, UNANSWERED};
 
 /// The verdict on a verdict that came too early.
 const EARLY: &str = "the receiver says that it is verified, but it has not had all of it";
@@ -58,7 +58,7 @@ pub enum SendFailure {
     NotOpened(OpenFailure),
     /// The session ended early.
     Lost(CloseReason),
-    /// The far end takes no files: it rejected a lane with this exception code.
+    /// The far end takes no files: it rejected a file flow with this exception code.
     Rejected(u64),
     /// The far end did not keep to the protocol of this module.
     Confused,
@@ -67,8 +67,8 @@ pub enum SendFailure {
 /// Sends files over one session; see the [module](super).
 pub struct Sender<O> {
     session: SessionHandle,
-    lanes: Vec<Lane>,
-    /// How many lanes there are to be.
+    file_flows: Vec<FileFlow>,
+    /// How many file flows there are to be.
     wanted: usize,
     waiting: VecDeque<Outgoing>,
     observer: O,
@@ -81,14 +81,14 @@ pub struct Sender<O> {
 enum State {
     Opening,
     Sending,
-    /// All verdicts are in; the lanes are being completed.
+    /// All verdicts are in; the file flows are being completed.
     Finishing,
     Done,
     Failed(SendFailure),
 }
 
 #[derive(Debug)]
-struct Lane {
+struct FileFlow {
     flow: SendFlowHandle,
     answers: Option<RecvFlowHandle>,
     current: Option<Reading>,
@@ -126,13 +126,13 @@ impl<O> core::fmt::Debug for Sender<O> {
 }
 
 impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
-    /// Sends `files` over `session`, which may still be opening and is closed at the end. At most `lanes` files are
-    /// under way at once (at least 1, at most [`LANES`]). `observer` hears how it goes.
-    pub fn new(session: SessionHandle, files: Vec<Outgoing>, lanes: usize, observer: O) -> Self {
-        let wanted = lanes.clamp(1, LANES).min(files.len().max(1));
+    /// Sends `files` over `session`, which may still be opening and is closed at the end. At most `file_flows` files are
+    /// under way at once (at least 1, at most [`MAX_FILE_FLOWS`]). `observer` hears how it goes.
+    pub fn new(session: SessionHandle, files: Vec<Outgoing>, file_flows: usize, observer: O) -> Self {
+        let wanted = file_flows.clamp(1, MAX_FILE_FLOWS).min(files.len().max(1));
         Self {
             session,
-            lanes: Vec::new(),
+            file_flows: Vec::new(),
             wanted,
             waiting: files.into(),
             observer,
@@ -163,9 +163,9 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
         for _ in 0..self.wanted {
             let options = FlowOptions::new(METADATA).priority(Priority::Bulk);
             let Some(mut session) = endpoint.session_mut(now, self.session) else { break };
-            // With fewer lanes than wished for everything still goes.
+            // With fewer file flows than wished for everything still goes.
             let Ok(flow) = session.open_flow(options) else { break };
-            self.lanes.push(Lane {
+            self.file_flows.push(FileFlow {
                 flow,
                 answers: None,
                 current: None,
@@ -174,36 +174,38 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
                 completed: false,
             });
         }
-        if self.lanes.is_empty() {
+        if self.file_flows.is_empty() {
             return self.fail(now, endpoint, SendFailure::Confused);
         }
-        for lane in 0..self.lanes.len() {
-            self.fill(now, endpoint, lane);
+        for file_flow in 0..self.file_flows.len() {
+            self.fill(now, endpoint, file_flow);
         }
         self.finish_if_answered(now, endpoint);
     }
 
-    /// Gives a lane as much as it takes.
+    /// Gives a file flow as much as it takes.
     fn fill(&mut self, now: Instant, endpoint: &mut Endpoint, index: usize) {
         if self.state != State::Sending {
             return;
         }
-        while let Some(lane) = self.lanes.get_mut(index) {
-            let message = match lane.refused.take() {
+        while let Some(file_flow) = self.file_flows.get_mut(index) {
+            let message = match file_flow.refused.take() {
                 Some(message) => message,
                 None => match self.next_message(index) {
                     Some(message) => message,
                     None => return,
                 },
             };
-            let (Some(lane), true) = (self.lanes.get_mut(index), self.state == State::Sending) else { return };
-            let Some(mut flow) = endpoint.send_flow_mut(now, lane.flow) else { return };
+            let (Some(file_flow), true) = (self.file_flows.get_mut(index), self.state == State::Sending) else {
+                return;
+            };
+            let Some(mut flow) = endpoint.send_flow_mut(now, file_flow.flow) else { return };
             match flow.write(message) {
                 Ok(_) => {}
                 Err(refusal) => {
                     // Room is told by FlowWritable; that the flow was closed, by FlowRejected or the session's end.
                     if refusal.reason == WriteRefusal::Full {
-                        lane.refused = Some(refusal.data);
+                        file_flow.refused = Some(refusal.data);
                     }
                     return;
                 }
@@ -211,15 +213,15 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
         }
     }
 
-    /// What a lane has to say next.
+    /// What a file flow has to say next.
     fn next_message(&mut self, index: usize) -> Option<Bytes> {
-        let lane = self.lanes.get_mut(index)?;
-        let Some(reading) = &mut lane.current else { return self.begin_next(index) };
+        let file_flow = self.file_flows.get_mut(index)?;
+        let Some(reading) = &mut file_flow.current else { return self.begin_next(index) };
         if reading.left == 0 {
             let hash: [u8; HASH_LEN] = reading.hash.finalize_reset().into();
             let message = protocol::end(reading.size, &hash);
-            lane.current = None;
-            if let Some(file) = lane.unanswered.back_mut() {
+            file_flow.current = None;
+            if let Some(file) = file_flow.unanswered.back_mut() {
                 file.hash = Some(hash);
             }
             return Some(message);
@@ -231,7 +233,7 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
                 Some(buffer.into())
             }
             Err(e) => {
-                lane.current = None;
+                file_flow.current = None;
                 Some(protocol::abandon(&e.to_string()))
             }
         }
@@ -239,9 +241,9 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
 
     /// Begins the next file that can be opened.
     fn begin_next(&mut self, index: usize) -> Option<Bytes> {
-        let under_way = self.lanes.get(index)?.unanswered.len();
-        // A file is left for each idle lane, so that a few large ones do not queue behind one another.
-        let idle = self.lanes.iter().filter(|lane| lane.unanswered.is_empty()).count();
+        let under_way = self.file_flows.get(index)?.unanswered.len();
+        // A file is left for each idle file flow, so that a few large ones do not queue behind one another.
+        let idle = self.file_flows.iter().filter(|file_flow| file_flow.unanswered.is_empty()).count();
         if under_way >= UNANSWERED || under_way > 0 && self.waiting.len() <= idle {
             return None;
         }
@@ -251,9 +253,9 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
                 Ok((size, content)) => {
                     (self.observer)(SenderEvent::Begun { name: &file.name, size });
                     let message = protocol::begin(size, &file.name);
-                    let lane = self.lanes.get_mut(index)?;
-                    lane.current = Some(Reading { content, left: size, size, hash: Sha256::new() });
-                    lane.unanswered.push_back(Unanswered { name: file.name, size, hash: None });
+                    let file_flow = self.file_flows.get_mut(index)?;
+                    file_flow.current = Some(Reading { content, left: size, size, hash: Sha256::new() });
+                    file_flow.unanswered.push_back(Unanswered { name: file.name, size, hash: None });
                     return Some(message);
                 }
                 Err(e) => {
@@ -267,18 +269,19 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
     }
 
     fn read_answers(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
-        let Some(index) = self.lanes.iter().position(|lane| lane.answers == Some(flow)) else { return };
+        let Some(index) = self.file_flows.iter().position(|file_flow| file_flow.answers == Some(flow)) else { return };
         while let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
             let answered = Verdict::parse(&message.data).and_then(|verdict| {
-                let lane = self.lanes.get_mut(index)?;
-                Some((verdict, lane.unanswered.pop_front()?))
+                let file_flow = self.file_flows.get_mut(index)?;
+                Some((verdict, file_flow.unanswered.pop_front()?))
             });
             let Some((verdict, file)) = answered else {
                 return self.fail(now, endpoint, SendFailure::Confused);
             };
-            if let Some(lane) = self.lanes.get_mut(index).filter(|lane| lane.unanswered.is_empty()) {
+            if let Some(file_flow) = self.file_flows.get_mut(index).filter(|file_flow| file_flow.unanswered.is_empty())
+            {
                 // The verdict came before the end: the receiver does not want the rest.
-                lane.current = None;
+                file_flow.current = None;
             }
             // Nobody can have verified what was not all sent.
             let early = verdict.is_verified() && file.hash.is_none();
@@ -295,19 +298,19 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
         self.finish_if_answered(now, endpoint);
     }
 
-    /// With every verdict in, tells the receiver so and closes the lanes.
+    /// With every verdict in, tells the receiver so and closes the file flows.
     fn finish_if_answered(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let busy = |lane: &Lane| lane.current.is_some() || !lane.unanswered.is_empty();
-        if self.state != State::Sending || !self.waiting.is_empty() || self.lanes.iter().any(busy) {
+        let busy = |file_flow: &FileFlow| file_flow.current.is_some() || !file_flow.unanswered.is_empty();
+        if self.state != State::Sending || !self.waiting.is_empty() || self.file_flows.iter().any(busy) {
             return;
         }
         self.state = State::Finishing;
-        for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let Some(mut flow) = endpoint.send_flow_mut(now, lane.flow) else { continue };
+        for (index, file_flow) in self.file_flows.iter_mut().enumerate() {
+            let Some(mut flow) = endpoint.send_flow_mut(now, file_flow.flow) else { continue };
             if index == 0 {
-                // Everything on the lane was answered, so that there is room but for the tail of a refused file.
+                // Everything on the file flow was answered, so that there is room but for the tail of a refused file.
                 if let Err(refusal) = flow.write(protocol::all_sent(self.verified)) {
-                    lane.refused = Some(refusal.data);
+                    file_flow.refused = Some(refusal.data);
                     continue;
                 }
             }
@@ -317,20 +320,21 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
 
     /// The last word had no room before.
     fn write_last_word(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let Some(lane) = self.lanes.first_mut() else { return };
-        let (Some(message), Some(mut flow)) = (lane.refused.take(), endpoint.send_flow_mut(now, lane.flow)) else {
+        let Some(file_flow) = self.file_flows.first_mut() else { return };
+        let (Some(message), Some(mut flow)) = (file_flow.refused.take(), endpoint.send_flow_mut(now, file_flow.flow))
+        else {
             return;
         };
         match flow.write(message) {
             Ok(_) => flow.close(),
-            Err(refusal) => lane.refused = Some(refusal.data),
+            Err(refusal) => file_flow.refused = Some(refusal.data),
         }
     }
 
     fn completed(&mut self, now: Instant, endpoint: &mut Endpoint, flow: SendFlowHandle) {
-        let Some(lane) = self.lanes.iter_mut().find(|lane| lane.flow == flow) else { return };
-        lane.completed = true;
-        if self.state == State::Finishing && self.lanes.iter().all(|lane| lane.completed) {
+        let Some(file_flow) = self.file_flows.iter_mut().find(|file_flow| file_flow.flow == flow) else { return };
+        file_flow.completed = true;
+        if self.state == State::Finishing && self.file_flows.iter().all(|file_flow| file_flow.completed) {
             self.state = State::Done;
             if let Some(mut session) = endpoint.session_mut(now, self.session) {
                 session.close(CloseMode::Orderly);
@@ -343,9 +347,12 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
             return;
         }
         let association = endpoint.recv_flow(flow).and_then(|seen| seen.association());
-        let lane = self.lanes.iter_mut().find(|lane| Some(lane.flow) == association && lane.answers.is_none());
-        match lane {
-            Some(lane) => lane.answers = Some(flow),
+        let file_flow = self
+            .file_flows
+            .iter_mut()
+            .find(|file_flow| Some(file_flow.flow) == association && file_flow.answers.is_none());
+        match file_flow {
+            Some(file_flow) => file_flow.answers = Some(flow),
             None => {
                 if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
                     flow.reject(NOT_FILES);
@@ -359,7 +366,7 @@ impl<O: FnMut(SenderEvent<'_>)> Sender<O> {
             return;
         }
         self.state = State::Failed(failure);
-        self.lanes.clear();
+        self.file_flows.clear();
         if let Some(mut session) = endpoint.session_mut(now, self.session) {
             session.close(CloseMode::Orderly);
         }
@@ -380,8 +387,11 @@ impl<O: FnMut(SenderEvent<'_>)> App for Sender<O> {
             Event::FlowOpened { flow } => self.take_return_flow(now, endpoint, flow),
             Event::FlowReadable { flow } => self.read_answers(now, endpoint, flow),
             Event::FlowFinished { flow, end } => {
-                // Answers end only after the lane has.
-                let early = self.lanes.iter().any(|lane| lane.answers == Some(flow) && !lane.unanswered.is_empty());
+                // Answers end only after the file flow has.
+                let early = self
+                    .file_flows
+                    .iter()
+                    .any(|file_flow| file_flow.answers == Some(flow) && !file_flow.unanswered.is_empty());
                 if early && end != FlowEnd::SessionEnded {
                     self.fail(now, endpoint, SendFailure::Confused);
                 }
@@ -389,12 +399,12 @@ impl<O: FnMut(SenderEvent<'_>)> App for Sender<O> {
             Event::FlowWritable { flow } => {
                 if self.state == State::Finishing {
                     self.write_last_word(now, endpoint);
-                } else if let Some(index) = self.lanes.iter().position(|lane| lane.flow == flow) {
+                } else if let Some(index) = self.file_flows.iter().position(|file_flow| file_flow.flow == flow) {
                     self.fill(now, endpoint, index);
                     self.finish_if_answered(now, endpoint);
                 }
             }
-            Event::FlowRejected { flow, code } if self.lanes.iter().any(|lane| lane.flow == flow) => {
+            Event::FlowRejected { flow, code } if self.file_flows.iter().any(|file_flow| file_flow.flow == flow) => {
                 self.fail(now, endpoint, SendFailure::Rejected(code));
             }
             Event::FlowCompleted { flow } => self.completed(now, endpoint, flow),

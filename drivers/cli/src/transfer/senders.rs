@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use rtmfp_core::{Endpoint, Instant, SessionHandle};
 use rtmfp_std::{Admission, Places};
 
-/// How long a session may take to bring its first lane, and to go once all its lanes are over.
+/// How long a session may take to bring its first file flow, and to go once all its file flows are over.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long the session of a sender that has said its last word may take to close.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -54,9 +54,9 @@ pub(super) struct Senders {
 pub(super) struct SenderState {
     /// It has a place.
     pub(super) admitted: bool,
-    /// It has opened a lane.
+    /// It has opened a file flow.
     pub(super) announced: bool,
-    pub(super) lanes: usize,
+    pub(super) file_flows: usize,
     /// A file of it was taken.
     pub(super) begun: bool,
     pub(super) complete: bool,
@@ -104,7 +104,7 @@ impl Senders {
             SenderState {
                 admitted,
                 announced: false,
-                lanes: 0,
+                file_flows: 0,
                 begun: false,
                 complete: false,
                 address,
@@ -139,21 +139,21 @@ impl Senders {
         self.known.values().any(|sender| sender.begun)
     }
 
-    /// A lane was opened: true for the first of its session.
-    pub(super) fn lane_opened(&mut self, now: Instant, session: SessionHandle) -> bool {
+    /// A file flow was opened: true for the first of its session.
+    pub(super) fn file_flow_opened(&mut self, now: Instant, session: SessionHandle) -> bool {
         let Some(sender) = self.known.get_mut(&session) else { return false };
-        sender.lanes += 1;
-        if sender.lanes == 1 {
+        sender.file_flows += 1;
+        if sender.file_flows == 1 {
             sender.until = now + self.patience;
         }
         !core::mem::replace(&mut sender.announced, true)
     }
 
-    /// A lane is over.
-    pub(super) fn lane_ended(&mut self, now: Instant, session: SessionHandle) {
+    /// A file flow is over.
+    pub(super) fn file_flow_ended(&mut self, now: Instant, session: SessionHandle) {
         let Some(sender) = self.known.get_mut(&session) else { return };
-        sender.lanes = sender.lanes.saturating_sub(1);
-        if sender.lanes == 0 {
+        sender.file_flows = sender.file_flows.saturating_sub(1);
+        if sender.file_flows == 0 {
             sender.until = now + if sender.complete { CLOSE_WAIT } else { GRACE };
         }
     }
@@ -180,7 +180,7 @@ impl Senders {
     /// Whether a sender may stay that has brought so many bytes in all.
     pub(super) fn check(&mut self, now: Instant, session: SessionHandle, brought: u64) -> Check {
         let Some(sender) = self.known.get_mut(&session) else { return Check::Idle };
-        if sender.lanes == 0 {
+        if sender.file_flows == 0 {
             return if sender.complete { Check::Finished } else { Check::Idle };
         }
         if brought.saturating_sub(sender.brought) < MIN_BYTES {

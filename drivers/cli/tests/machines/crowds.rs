@@ -6,7 +6,8 @@ use core::time::Duration;
 use rtmfp_cli::echo::{BUSY as ECHO_BUSY, Echo};
 use rtmfp_cli::ping::{Ping, PingFailure, PingOptions};
 use rtmfp_cli::transfer::{
-    BUSY, LANES, METADATA, Receiver, ReceiverEvent, ReceiverLimits, SendFailure, Sender, SenderEvent, VerdictCode,
+    BUSY, MAX_FILE_FLOWS, METADATA, Receiver, ReceiverEvent, ReceiverLimits, SendFailure, Sender, SenderEvent,
+    VerdictCode,
 };
 use rtmfp_core::{App, Bytes, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle};
 
@@ -20,19 +21,19 @@ impl App for Silent {
     fn on_event(&mut self, _now: Instant, _endpoint: &mut Endpoint, _event: Event) {}
 }
 
-/// Begins a file on each of its lanes, and brings a byte of each now and then, or nothing.
+/// Begins a file on each of its file flows, and brings a byte of each now and then, or nothing.
 struct Beginner {
     session: SessionHandle,
     name: &'static str,
-    lanes: usize,
+    file_flows: usize,
     flows: Vec<SendFlowHandle>,
     every: Option<Duration>,
     next: Option<Instant>,
 }
 
 impl Beginner {
-    fn app(session: SessionHandle, name: &'static str, lanes: usize, every: Option<Duration>) -> Box<dyn App> {
-        Box::new(Self { session, name, lanes, flows: Vec::new(), every, next: None })
+    fn app(session: SessionHandle, name: &'static str, file_flows: usize, every: Option<Duration>) -> Box<dyn App> {
+        Box::new(Self { session, name, file_flows, flows: Vec::new(), every, next: None })
     }
 }
 
@@ -41,7 +42,7 @@ impl App for Beginner {
         if !matches!(event, Event::SessionOpened { .. }) {
             return;
         }
-        for number in 0..self.lanes {
+        for number in 0..self.file_flows {
             // It may have been sent away already.
             let Some(mut session) = endpoint.session_mut(now, self.session) else { return };
             let Ok(flow) = session.open_flow(FlowOptions::new(METADATA)) else { return };
@@ -73,7 +74,7 @@ impl App for Beginner {
 fn send(world: &mut World, names: &[String], receiver: &mut dyn App) -> (Vec<VerdictCode>, Option<SendFailure>) {
     let verdicts = RefCell::new(Vec::new());
     let files = names.iter().map(|name| outgoing(name, 200_000)).collect();
-    let mut sender = Sender::new(world.open(), files, LANES, |event| {
+    let mut sender = Sender::new(world.open(), files, MAX_FILE_FLOWS, |event| {
         if let SenderEvent::Finished { verdict, .. } = event {
             verdicts.borrow_mut().push(verdict.code);
         }
@@ -126,11 +127,14 @@ fn files_that_were_begun_and_bring_nothing_keep_no_other_out() {
         }
     });
     for host in 1..=12 {
-        world.join(host, |session| Beginner::app(session, "x", LANES, None));
+        world.join(host, |session| Beginner::app(session, "x", MAX_FILE_FLOWS, None));
     }
     world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
     assert_eq!(store.unfinished(), 192);
-    assert_eq!(send(&mut world, &names(LANES), &mut receiver), (vec![VerdictCode::Verified; LANES], None));
+    assert_eq!(
+        send(&mut world, &names(MAX_FILE_FLOWS), &mut receiver),
+        (vec![VerdictCode::Verified; MAX_FILE_FLOWS], None)
+    );
     assert!(store.unfinished() < 192);
     drop(receiver);
     assert!(refused.into_inner() > 0, "those that gave way were told");
@@ -149,19 +153,22 @@ fn one_host_has_half_of_the_files_at_most() {
         }
     });
     for _ in 0..12 {
-        world.join(1, |session| Beginner::app(session, "x", LANES, Some(Duration::from_secs(1))));
+        world.join(1, |session| Beginner::app(session, "x", MAX_FILE_FLOWS, Some(Duration::from_secs(1))));
     }
     world.run_for(Duration::from_secs(5), &mut Silent, &mut receiver);
     assert_eq!(store.unfinished(), 96);
-    assert_eq!(send(&mut world, &names(LANES), &mut receiver), (vec![VerdictCode::Verified; LANES], None));
+    assert_eq!(
+        send(&mut world, &names(MAX_FILE_FLOWS), &mut receiver),
+        (vec![VerdictCode::Verified; MAX_FILE_FLOWS], None)
+    );
     // Whoever brings something keeps its place.
     let before = refused.borrow().len();
-    world.join(1, |session| Beginner::app(session, "y", LANES, Some(Duration::from_secs(1))));
+    world.join(1, |session| Beginner::app(session, "y", MAX_FILE_FLOWS, Some(Duration::from_secs(1))));
     world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
     assert_eq!(store.unfinished(), 96);
     drop(receiver);
     let refused = refused.into_inner();
-    assert_eq!(refused.len(), before + LANES);
+    assert_eq!(refused.len(), before + MAX_FILE_FLOWS);
     assert!(refused[before..].iter().all(|name| name.starts_with('y')), "{:?}", &refused[before..]);
 }
 
@@ -195,7 +202,7 @@ fn a_stranger_who_begins_a_name_does_not_take_it() {
     let mut world = World::new(Net::default());
     let store = Files::default();
     let mut receiver = Receiver::new(Box::new(store.clone()), true, |_| {});
-    world.join(1, |session| Beginner::app(session, "own ", LANES, Some(Duration::from_secs(1))));
+    world.join(1, |session| Beginner::app(session, "own ", MAX_FILE_FLOWS, Some(Duration::from_secs(1))));
     world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
     assert_eq!(send(&mut world, &names(2), &mut receiver), (vec![VerdictCode::Verified; 2], None));
     assert_eq!(store.content("own 0"), Some(crate::memory::content("own 0", 200_000)));

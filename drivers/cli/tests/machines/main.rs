@@ -14,7 +14,7 @@ use memory::{Faults, Files, outgoing};
 use rtmfp_cli::echo::{Echo, EchoEvent};
 use rtmfp_cli::ping::{Ping, PingEvent, PingOptions};
 use rtmfp_cli::transfer::store::Outgoing;
-use rtmfp_cli::transfer::{LANES, Receiver, ReceiverEvent, SendFailure, Sender, SenderEvent, VerdictCode};
+use rtmfp_cli::transfer::{MAX_FILE_FLOWS, Receiver, ReceiverEvent, SendFailure, Sender, SenderEvent, VerdictCode};
 use rtmfp_core::{Bytes, CloseReason};
 use world::{Net, World};
 
@@ -32,7 +32,7 @@ fn transfer(net: Net, files: Vec<Outgoing>, store: &Files) -> Outcome {
     let mut world = World::new(net);
     let session = world.open();
     let verdicts = RefCell::new(Vec::new());
-    let mut sender = Sender::new(session, files, LANES, |event| {
+    let mut sender = Sender::new(session, files, MAX_FILE_FLOWS, |event| {
         if let SenderEvent::Finished { name, verdict, .. } = event {
             verdicts.borrow_mut().push((name.to_owned(), verdict.code));
         }
@@ -77,7 +77,7 @@ fn two_thousand_small_files_share_sixteen_lanes() {
     let outcome = transfer(Net::default(), files, &store);
     assert_eq!((outcome.verified, outcome.failed), (2_000, 0));
     assert_eq!(store.count(), 2_000);
-    assert!(outcome.most_at_once <= LANES, "{} at once", outcome.most_at_once);
+    assert!(outcome.most_at_once <= MAX_FILE_FLOWS, "{} at once", outcome.most_at_once);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use core::time::Duration;
 
 use rtmfp_cli::echo::Echo;
-use rtmfp_cli::transfer::{LANES, METADATA, Receiver, ReceiverLimits, Sender, SenderEvent, VerdictCode};
+use rtmfp_cli::transfer::{MAX_FILE_FLOWS, METADATA, Receiver, ReceiverLimits, Sender, SenderEvent, VerdictCode};
 use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle,
 };
@@ -12,7 +12,7 @@ use rtmfp_core::{
 use crate::memory::{Files, outgoing};
 use crate::world::{Net, World};
 
-/// Opens a lane, says one thing on it, and leaves if that is not taken.
+/// Opens a file flow, says one thing on it, and leaves if that is not taken.
 struct Stranger {
     session: SessionHandle,
     says: Bytes,
@@ -56,7 +56,7 @@ fn a_stranger_that_leaves_without_a_file_does_not_end_the_receiver() {
     world.run_first(&mut stranger, &mut receiver);
     assert!(!receiver.is_done());
     assert_eq!((receiver.received().lost, receiver.received().failed), (None, 0));
-    let mut sender = Sender::new(world.open(), vec![outgoing("a", 1_000)], LANES, |_| {});
+    let mut sender = Sender::new(world.open(), vec![outgoing("a", 1_000)], MAX_FILE_FLOWS, |_| {});
     world.run(&mut sender, &mut receiver);
     assert_eq!((receiver.received().verified, receiver.received().complete), (1, 1));
     assert_eq!(store.count(), 1);
@@ -86,7 +86,7 @@ fn a_slow_sender_is_not_taken_for_an_idle_one() {
     let mut world = World::new(Net { delay: Duration::from_millis(1_500), loss_percent: 10, dead_after: None });
     let store = Files::default();
     let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
-    let mut sender = Sender::new(world.open(), vec![outgoing("slow", 500_000)], LANES, |_| {});
+    let mut sender = Sender::new(world.open(), vec![outgoing("slow", 500_000)], MAX_FILE_FLOWS, |_| {});
     let begun = world.now();
     world.run(&mut sender, &mut receiver);
     assert!(world.now() > begun + Duration::from_secs(130), "too fast to show anything: {:?}", world.now());
@@ -100,8 +100,8 @@ fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
     let limits = ReceiverLimits { open_files: 4, open_files_per_source: 4, ..ReceiverLimits::default() };
     let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {}).with_limits(&limits);
     let verdicts = RefCell::new(Vec::new());
-    let files = (0..LANES).map(|n| outgoing(&format!("f{n}"), 300_000)).collect();
-    let mut sender = Sender::new(world.open(), files, LANES, |event| {
+    let files = (0..MAX_FILE_FLOWS).map(|n| outgoing(&format!("f{n}"), 300_000)).collect();
+    let mut sender = Sender::new(world.open(), files, MAX_FILE_FLOWS, |event| {
         if let SenderEvent::Finished { verdict, .. } = event {
             verdicts.borrow_mut().push(verdict.clone());
         }
@@ -109,7 +109,7 @@ fn files_beyond_those_that_may_be_open_are_refused_and_the_others_arrive() {
     world.run(&mut sender, &mut receiver);
     drop(sender);
     let (good, bad): (Vec<_>, Vec<_>) = verdicts.into_inner().into_iter().partition(|v| v.is_verified());
-    assert_eq!((good.len(), bad.len()), (4, LANES - 4));
+    assert_eq!((good.len(), bad.len()), (4, MAX_FILE_FLOWS - 4));
     assert!(bad.iter().all(|v| v.code == VerdictCode::Busy && v.text.contains("try again")), "{bad:?}");
     assert_eq!((store.count(), store.unfinished()), (4, 0));
 }
@@ -208,7 +208,7 @@ impl App for Liar {
 fn a_file_that_is_called_verified_too_early_is_reported_as_a_mismatch() {
     let mut world = World::new(Net::default());
     let verdicts = RefCell::new(Vec::new());
-    let mut sender = Sender::new(world.open(), vec![outgoing("a", 5_000_000)], LANES, |event| {
+    let mut sender = Sender::new(world.open(), vec![outgoing("a", 5_000_000)], MAX_FILE_FLOWS, |event| {
         if let SenderEvent::Finished { verdict, .. } = event {
             verdicts.borrow_mut().push(verdict.code);
         }

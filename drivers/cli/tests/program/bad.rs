@@ -76,8 +76,8 @@ fn what_is_wrong_at_this_end_is_told_before_anything_is_sent() {
     let scratch = Scratch::new();
     let missing = scratch.source("missing");
     let file = scratch.file("a", 1, 1);
-    let twin = scratch.directory().join("a");
-    fs::write(&twin, "x").unwrap();
+    let namesake = scratch.directory().join("a");
+    fs::write(&namesake, "x").unwrap();
     let uri = "rtmfp://127.0.0.1:9/";
     let directory = scratch.directory();
     for (files, code, text) in [
@@ -85,7 +85,7 @@ fn what_is_wrong_at_this_end_is_told_before_anything_is_sent() {
         (vec![directory.as_path()], 1, "is a directory"),
         #[cfg(unix)]
         (vec![std::path::Path::new("/dev/null")], 1, "is not a regular file"),
-        (vec![file.as_path(), twin.as_path()], 1, "two of the files are named a"),
+        (vec![file.as_path(), namesake.as_path()], 1, "two of the files are named a"),
     ] {
         let sent = send(&files, uri, &[], None);
         assert_eq!(sent.code, Some(code), "{sent:?}");

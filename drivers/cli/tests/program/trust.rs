@@ -12,7 +12,7 @@ use rtmfp_core::EndpointConfig;
 use rtmfp_core::profile::flash::{FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::{CryptoProfile, Span};
 use rtmfp_core::wire::{Chunk, Mode, PacketHeader, PacketWriter, ResponderHello, session_id};
-use rtmfp_std::{Node, system_rng};
+use rtmfp_std::{Endpoint, system_rng};
 
 use crate::harness::{Scratch, send, serve, start};
 
@@ -134,7 +134,7 @@ fn a_fingerprint_that_proves_nothing_is_neither_shown_nor_accepted() {
 
     let copied = profile(|builder| builder);
     let fingerprint = copied.fingerprint().to_string();
-    let thief = Node::bind(EndpointConfig::default(), Arc::new(copied), &["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let thief = Endpoint::bind(EndpointConfig::default(), Arc::new(copied), &["127.0.0.1:0".parse().unwrap()]).unwrap();
     let uri = format!("rtmfp://{}/", thief.local_addrs()[0]);
     for compatible in [&[][..], &["--compatible"]] {
         let sent = send(&[&file], &uri, &[&["--fingerprint", &*fingerprint], compatible].concat(), None);

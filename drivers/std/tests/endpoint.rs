@@ -8,16 +8,16 @@ use std::thread;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
-use rtmfp_std::{Node, NodeError, RecvFlow, Session, system_rng};
+use rtmfp_std::{Endpoint, EndpointError, RecvFlow, Session, system_rng};
 
-fn node(name: &str) -> Node {
+fn endpoint(name: &str) -> Endpoint {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
-    Node::bind(EndpointConfig::default(), profile, &["127.0.0.1:0".parse().unwrap()]).unwrap()
+    Endpoint::bind(EndpointConfig::default(), profile, &["127.0.0.1:0".parse().unwrap()]).unwrap()
 }
 
-/// Two nodes and the session between them, from both ends.
-fn pair() -> (Node, Session, Node, Session) {
-    let (near, far) = (node("near"), node("far"));
+/// Two endpoints and the session between them, from both ends.
+fn pair() -> (Endpoint, Session, Endpoint, Session) {
+    let (near, far) = (endpoint("near"), endpoint("far"));
     let session = near.connect("far", far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     (near, session, far, accepted)
@@ -99,8 +99,8 @@ fn a_rejected_flow_tells_its_sender_why() {
             break error;
         }
     };
-    assert_eq!(error, NodeError::Rejected(42));
-    assert_eq!(flow.finish(), Err(NodeError::Rejected(42)));
+    assert_eq!(error, EndpointError::Rejected(42));
+    assert_eq!(flow.finish(), Err(EndpointError::Rejected(42)));
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn a_flow_rejected_after_its_close_is_not_taken_for_received() {
     }
     flow.close();
     accepted.accept_flow().unwrap().reject(42);
-    assert!(matches!(flow.finish(), Err(NodeError::Abandoned | NodeError::Rejected(42))));
+    assert!(matches!(flow.finish(), Err(EndpointError::Abandoned | EndpointError::Rejected(42))));
 }
 
 #[test]
@@ -124,10 +124,10 @@ fn a_closed_session_ends_everything_at_both_ends() {
     let receiving = accepted.accept_flow().unwrap();
     receiving.recv().unwrap().unwrap();
     session.close(CloseMode::Orderly);
-    assert!(matches!(session.closed(), NodeError::SessionClosed(_)));
-    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)));
-    assert!(matches!(receiving.recv(), Err(NodeError::SessionClosed(_))));
-    assert!(matches!(flow.send("y"), Err(NodeError::SessionClosed(_))));
+    assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(receiving.recv(), Err(EndpointError::SessionClosed(_))));
+    assert!(matches!(flow.send("y"), Err(EndpointError::SessionClosed(_))));
     assert!(accepted.accept_flow().is_err());
 }
 
@@ -140,11 +140,11 @@ fn dropping_the_last_handle_closes_the_session() {
     let receiving = accepted.accept_flow().unwrap();
     assert_eq!(receiving.recv().unwrap().unwrap().data, "still open");
     drop(flow);
-    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
 }
 
 #[test]
-fn a_stopped_node_keeps_nobody_waiting() {
+fn a_stopped_endpoint_keeps_nobody_waiting() {
     let (near, session, far, accepted) = pair();
     let flow = session.open_flow(FlowOptions::new("x"));
     let handle = near.handle();
@@ -153,17 +153,17 @@ fn a_stopped_node_keeps_nobody_waiting() {
     assert!(waiting.join().unwrap());
     assert!(flow.send("x").is_err());
     assert!(session.accept_flow().is_err());
-    assert!(matches!(accepted.closed(), NodeError::SessionClosed(_)), "the far end is told");
+    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)), "the far end is told");
     drop(far);
 }
 
 #[test]
 fn what_cannot_be_opened_says_so() {
-    let near = node("near");
-    assert!(matches!(near.connect("far", &[]), Err(NodeError::NotBegun(_))));
+    let near = endpoint("near");
+    assert!(matches!(near.connect("far", &[]), Err(EndpointError::NotBegun(_))));
     let (_near, session, _far, _accepted) = pair();
     let flow = session.open_flow(FlowOptions::new(vec![0; 513]));
-    assert!(matches!(flow.finish(), Err(NodeError::NoFlow(_))));
+    assert!(matches!(flow.finish(), Err(EndpointError::NoFlow(_))));
 }
 
 #[test]
@@ -171,9 +171,9 @@ fn every_socket_is_waited_for_however_many_there_are() {
     for count in [1, 3, 4, 9] {
         let addresses = vec!["127.0.0.1:0".parse().unwrap(); count];
         let profile = Arc::new(PlainProfile::new(&b"far"[..]));
-        let far = Node::bind(EndpointConfig::default(), profile, &addresses).unwrap();
+        let far = Endpoint::bind(EndpointConfig::default(), profile, &addresses).unwrap();
         for address in far.local_addrs() {
-            let near = node("near");
+            let near = endpoint("near");
             let session = near.connect("far", &[*address]).unwrap();
             assert_eq!(session.remote_addr(), Some(*address), "of {count}");
         }
@@ -183,17 +183,17 @@ fn every_socket_is_waited_for_however_many_there_are() {
 /// Key agreements on a thread of their own, at both ends.
 #[test]
 fn sessions_open_when_key_agreements_are_handed_out() {
-    let node = || {
+    let bind = || {
         let mut config = EndpointConfig::default();
         config.max_waiting_key_agreements = 2;
         let keys = StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap());
         let profile = FlashProfile::builder().static_keys(keys).build(&mut *system_rng().unwrap()).unwrap();
         let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
-        (Node::bind(config, Arc::new(profile), &["127.0.0.1:0".parse().unwrap()]).unwrap(), name)
+        (Endpoint::bind(config, Arc::new(profile), &["127.0.0.1:0".parse().unwrap()]).unwrap(), name)
     };
-    let (far, name) = node();
+    let (far, name) = bind();
     for _ in 0..3 {
-        let (near, _) = node();
+        let (near, _) = bind();
         let session = near.connect(name.clone(), far.local_addrs()).unwrap();
         let flow = session.open_flow(FlowOptions::new("f"));
         flow.send("hello").unwrap();

@@ -19,15 +19,15 @@ use rtmfp_core::error::{OpenError, OpenFlowError};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure};
 
-pub use app::NodeApp;
-pub use handles::{NodeHandle, RecvFlow, SendFlow, Session};
+pub use app::EndpointApp;
+pub use handles::{EndpointHandle, RecvFlow, SendFlow, Session};
 
 use crate::driver::Driver;
 
-/// Why something asked of a [`Node`] was not done.
+/// Why something asked of an [`Endpoint`] was not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum NodeError {
+pub enum EndpointError {
     /// The endpoint did not begin the session.
     NotBegun(OpenError),
     /// No socket of the endpoint has the address family of any of the far end's addresses.
@@ -45,13 +45,13 @@ pub enum NodeError {
     Abandoned,
     /// The flow or session was closed or rejected by this end.
     Closed,
-    /// The node has stopped.
+    /// The endpoint has stopped.
     Stopped,
 }
 
-impl core::error::Error for NodeError {}
+impl core::error::Error for EndpointError {}
 
-impl fmt::Display for NodeError {
+impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
@@ -77,21 +77,21 @@ impl fmt::Display for NodeError {
             Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
             Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
             Self::Closed => f.write_str("it was closed by this end"),
-            Self::Stopped => f.write_str("the node has stopped"),
+            Self::Stopped => f.write_str("the endpoint has stopped"),
         }
     }
 }
 
 /// An endpoint on a thread of its own. Stops when dropped: all sessions are closed then.
 ///
-/// See [`NodeHandle`] for what can be done with it, from any number of threads.
+/// See [`EndpointHandle`] for what can be done with it, from any number of threads.
 #[derive(Debug)]
-pub struct Node {
-    handle: NodeHandle,
+pub struct Endpoint {
+    handle: EndpointHandle,
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-impl Node {
+impl Endpoint {
     /// An endpoint on the given local addresses; port 0 lets the system choose. Key agreements have a thread of their own.
     ///
     /// # Errors
@@ -101,14 +101,14 @@ impl Node {
         let mut driver = Driver::bind(config, profile, addresses)?;
         let waker = driver.waker();
         let locals = driver.pump().sockets().map(|(_, socket)| socket.local_addr()).collect();
-        let (mut app, handle) = NodeApp::new(locals, move || waker.wake());
+        let (mut app, handle) = EndpointApp::new(locals, move || waker.wake());
         let thread = thread::Builder::new().name("rtmfp".to_owned()).spawn(move || driver.run(&mut app))?;
         Ok(Self { handle, thread: Some(thread) })
     }
 
     /// A handle to give away.
     #[must_use]
-    pub fn handle(&self) -> NodeHandle {
+    pub fn handle(&self) -> EndpointHandle {
         self.handle.clone()
     }
 
@@ -130,15 +130,15 @@ impl Node {
     }
 }
 
-impl core::ops::Deref for Node {
-    type Target = NodeHandle;
+impl core::ops::Deref for Endpoint {
+    type Target = EndpointHandle;
 
-    fn deref(&self) -> &NodeHandle {
+    fn deref(&self) -> &EndpointHandle {
         &self.handle
     }
 }
 
-impl Drop for Node {
+impl Drop for Endpoint {
     fn drop(&mut self) {
         let _ = self.join();
     }

@@ -11,14 +11,14 @@ use rtmfp_core::{Endpoint, Instant, KeyAgreed, KeyAgreement};
 const AT_ONCE: usize = 2;
 
 /// A thread that computes key agreements one after the other. It ends when this is dropped, after the one that it is at.
-pub(crate) struct Agreements {
+pub(crate) struct KeyAgreementThread {
     jobs: Sender<KeyAgreement>,
     done: Receiver<KeyAgreed>,
     /// Jobs that the thread has.
     out: usize,
 }
 
-impl Agreements {
+impl KeyAgreementThread {
     /// `wake` is called after each.
     pub(crate) fn start(wake: impl Fn() + Send + 'static) -> io::Result<Self> {
         let (jobs, todo) = channel::<KeyAgreement>();
@@ -67,9 +67,9 @@ impl Agreements {
     }
 }
 
-impl fmt::Debug for Agreements {
+impl fmt::Debug for KeyAgreementThread {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Agreements").finish_non_exhaustive()
+        f.debug_struct("KeyAgreementThread").finish_non_exhaustive()
     }
 }
 
@@ -159,11 +159,11 @@ mod tests {
     #[test]
     fn a_thread_that_has_ended_is_seen_and_takes_nothing() {
         let (mut endpoint, _) = endpoint();
-        let mut agreements = Agreements::start(|| {}).unwrap();
-        assert!(agreements.collect(Instant::ORIGIN, &mut endpoint));
-        (agreements.done, agreements.jobs) = (channel().1, channel().0);
-        assert!(!agreements.collect(Instant::ORIGIN, &mut endpoint));
-        assert!(agreements.take(&mut endpoint).is_some());
+        let mut key_agreements = KeyAgreementThread::start(|| {}).unwrap();
+        assert!(key_agreements.collect(Instant::ORIGIN, &mut endpoint));
+        (key_agreements.done, key_agreements.jobs) = (channel().1, channel().0);
+        assert!(!key_agreements.collect(Instant::ORIGIN, &mut endpoint));
+        assert!(key_agreements.take(&mut endpoint).is_some());
         assert_eq!(core::iter::from_fn(|| endpoint.poll_key_agreement()).count(), 2, "one was taken, and given back");
     }
 
@@ -172,13 +172,13 @@ mod tests {
     fn a_job_that_panics_takes_nothing_with_it() {
         let (mut endpoint, asked) = endpoint();
         let (woken, wakes) = sync_channel(10);
-        let mut agreements = Agreements::start(move || woken.send(()).unwrap()).unwrap();
-        assert!(agreements.take(&mut endpoint).is_none());
+        let mut key_agreements = KeyAgreementThread::start(move || woken.send(()).unwrap()).unwrap();
+        assert!(key_agreements.take(&mut endpoint).is_none());
         for done in 1..=AT_ONCE {
             wakes.recv_timeout(Duration::from_secs(60)).unwrap();
-            assert!(agreements.collect(Instant::ORIGIN, &mut endpoint), "after {done}");
+            assert!(key_agreements.collect(Instant::ORIGIN, &mut endpoint), "after {done}");
         }
-        assert_eq!((agreements.out, asked.load(Ordering::SeqCst)), (0, AT_ONCE), "the next was computed");
+        assert_eq!((key_agreements.out, asked.load(Ordering::SeqCst)), (0, AT_ONCE), "the next was computed");
         assert_eq!(endpoint.stats().unexpected, 0, "the endpoint was told of the one that was lost");
         assert!(endpoint.poll_key_agreement().is_none(), "and has no more of them");
     }

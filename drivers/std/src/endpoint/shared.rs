@@ -10,7 +10,7 @@ use rtmfp_core::{
     Bytes, CloseMode, FlowEnd, FlowOptions, Message, RecvFlowHandle, SendFlowHandle, SessionHandle, Target,
 };
 
-use super::NodeError;
+use super::EndpointError;
 use crate::places::Places;
 
 /// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
@@ -32,9 +32,9 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 /// Tasks that wait for a change.
 #[derive(Debug, Default)]
-pub(super) struct Waiting(Vec<Waker>);
+pub(super) struct WakerSet(Vec<Waker>);
 
-impl Waiting {
+impl WakerSet {
     pub(super) fn add(&mut self, context: &Context<'_>) {
         if !self.0.iter().any(|waker| waker.will_wake(context.waker())) {
             self.0.push(context.waker().clone());
@@ -67,7 +67,7 @@ pub(super) enum Within {
     ReturnTo(Arc<RecvShared>),
 }
 
-pub(super) struct Hub {
+pub(super) struct EndpointShared {
     pub(super) queue: Mutex<Queue>,
     pub(super) locals: Vec<SocketAddr>,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -80,7 +80,7 @@ pub(super) struct Queue {
     pub(super) accepted: VecDeque<(SessionHandle, Arc<SessionShared>)>,
     /// The places in it.
     pub(super) places: Places<SessionHandle>,
-    pub(super) waiting: Waiting,
+    pub(super) wakers: WakerSet,
     pub(super) stopped: bool,
 }
 
@@ -90,7 +90,7 @@ impl Default for Queue {
             commands: VecDeque::new(),
             accepted: VecDeque::new(),
             places: Places::new(WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE),
-            waiting: Waiting::default(),
+            wakers: WakerSet::default(),
             stopped: false,
         }
     }
@@ -111,13 +111,13 @@ impl Queue {
     }
 }
 
-impl fmt::Debug for Hub {
+impl fmt::Debug for EndpointShared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Hub").field("locals", &self.locals).finish_non_exhaustive()
+        f.debug_struct("EndpointShared").field("locals", &self.locals).finish_non_exhaustive()
     }
 }
 
-impl Hub {
+impl EndpointShared {
     pub(super) fn new(locals: Vec<SocketAddr>, wake: Box<dyn Fn() + Send + Sync>) -> Self {
         Self { queue: Mutex::default(), locals, wake }
     }
@@ -145,7 +145,7 @@ pub(super) struct SessionShared(pub(super) Mutex<SessionState>);
 pub(super) struct SessionState {
     pub(super) handle: Option<SessionHandle>,
     pub(super) open: bool,
-    pub(super) end: Option<NodeError>,
+    pub(super) end: Option<EndpointError>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) far_discriminator: Vec<u8>,
     /// It is in [`Queue::accepted`].
@@ -154,7 +154,7 @@ pub(super) struct SessionState {
     pub(super) flows: VecDeque<Arc<RecvShared>>,
     /// What those hold in their queues.
     pub(super) flows_bytes: usize,
-    pub(super) waiting: Waiting,
+    pub(super) wakers: WakerSet,
 }
 
 impl SessionState {
@@ -169,7 +169,7 @@ impl SessionState {
     }
 
     /// Drops the flows that have nothing for the application any more: neither content nor a good end.
-    pub(super) fn drop_void_flows(&mut self) {
+    pub(super) fn drop_empty_flows(&mut self) {
         self.flows.retain(|shared| {
             let flow = lock(&shared.state);
             !flow.messages.is_empty() || matches!(flow.end, None | Some(FlowEnd::Complete))
@@ -186,22 +186,22 @@ pub(super) struct SendState {
     pub(super) messages: VecDeque<Bytes>,
     pub(super) bytes: usize,
     /// A [`Command::Send`] is under way.
-    pub(super) told: bool,
+    pub(super) scheduled: bool,
     /// To be closed after the last message.
     pub(super) closing: bool,
     pub(super) completed: bool,
-    pub(super) error: Option<NodeError>,
-    pub(super) waiting: Waiting,
+    pub(super) error: Option<EndpointError>,
+    pub(super) wakers: WakerSet,
 }
 
 impl SendState {
-    pub(super) fn fail(&mut self, error: NodeError) {
+    pub(super) fn fail(&mut self, error: EndpointError) {
         if !self.completed {
             self.error.get_or_insert(error);
         }
         self.messages.clear();
         self.bytes = 0;
-        self.waiting.wake();
+        self.wakers.wake();
     }
 }
 
@@ -220,8 +220,8 @@ pub(super) struct RecvState {
     pub(super) messages: VecDeque<Message>,
     pub(super) bytes: usize,
     /// More may be there than there was room for.
-    pub(super) held: bool,
+    pub(super) paused: bool,
     pub(super) end: Option<FlowEnd>,
-    pub(super) error: Option<NodeError>,
-    pub(super) waiting: Waiting,
+    pub(super) error: Option<EndpointError>,
+    pub(super) wakers: WakerSet,
 }

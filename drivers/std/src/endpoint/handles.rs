@@ -7,21 +7,23 @@ use std::sync::Arc;
 
 use rtmfp_core::{Bytes, CloseMode, FlowEnd, FlowOptions, InterfaceId, Message, Path, Target};
 
-use super::shared::{Command, Hub, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, Within, lock};
-use super::{NodeError, block_on};
+use super::shared::{
+    Command, EndpointShared, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, Within, lock,
+};
+use super::{EndpointError, block_on};
 
 /// Between the first hellos to several addresses of one far end.
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 
 /// A handle to a running endpoint. Clones are the same endpoint.
 #[derive(Clone, Debug)]
-pub struct NodeHandle(Arc<Hub>);
+pub struct EndpointHandle(Arc<EndpointShared>);
 
-pub(super) fn node(hub: Arc<Hub>) -> NodeHandle {
-    NodeHandle(hub)
+pub(super) fn handle(shared: Arc<EndpointShared>) -> EndpointHandle {
+    EndpointHandle(shared)
 }
 
-impl NodeHandle {
+impl EndpointHandle {
     /// The local addresses, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
@@ -51,12 +53,12 @@ impl NodeHandle {
         }
         let shared = Arc::new(SessionShared::default());
         if candidates.is_empty() && !remotes.is_empty() {
-            lock(&shared.0).end = Some(NodeError::AddressFamily);
+            lock(&shared.0).end = Some(EndpointError::AddressFamily);
             return Session::new(Arc::clone(&self.0), shared);
         }
         let target = Target { discriminator: discriminator.into(), candidates };
         if !self.0.send(Command::Open(Arc::clone(&shared), target)) {
-            lock(&shared.0).end = Some(NodeError::Stopped);
+            lock(&shared.0).end = Some(EndpointError::Stopped);
         }
         Session::new(Arc::clone(&self.0), shared)
     }
@@ -65,13 +67,13 @@ impl NodeHandle {
     ///
     /// # Errors
     /// Why it did not open.
-    pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, NodeError> {
+    pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, EndpointError> {
         let session = self.begin(discriminator, remotes);
         session.opened()?;
         Ok(session)
     }
 
-    /// Waits for the next session that a far end opens. `None` when the node has stopped.
+    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
     ///
     /// At most 1,024 sessions wait to be accepted, half of them from one IPv4 address or one /64 network of IPv6. When
     /// there is no room, the oldest without any flow is closed abruptly, or else the new one. An endpoint that is to have no such
@@ -92,7 +94,7 @@ impl NodeHandle {
         if queue.stopped {
             return Poll::Ready(None);
         }
-        queue.waiting.add(context);
+        queue.wakers.add(context);
         Poll::Pending
     }
 
@@ -110,37 +112,37 @@ pub struct Session(Arc<Owner>);
 /// Closes the session when nobody holds it.
 #[derive(Debug)]
 struct Owner {
-    hub: Arc<Hub>,
-    shared: Arc<SessionShared>,
+    endpoint: Arc<EndpointShared>,
+    session: Arc<SessionShared>,
 }
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        self.hub.send(Command::Close(Arc::clone(&self.shared), CloseMode::Orderly));
+        self.endpoint.send(Command::Close(Arc::clone(&self.session), CloseMode::Orderly));
     }
 }
 
 impl Session {
-    fn new(hub: Arc<Hub>, shared: Arc<SessionShared>) -> Self {
-        Self(Arc::new(Owner { hub, shared }))
+    fn new(endpoint: Arc<EndpointShared>, session: Arc<SessionShared>) -> Self {
+        Self(Arc::new(Owner { endpoint, session }))
     }
 
     /// Waits until it is open; returns at once if it is.
     ///
     /// # Errors
     /// Why it did not open, or was closed.
-    pub fn opened(&self) -> Result<(), NodeError> {
+    pub fn opened(&self) -> Result<(), EndpointError> {
         block_on(|context| self.poll_opened(context))
     }
 
     /// [`opened`](Self::opened), polled.
-    pub fn poll_opened(&self, context: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
-        let mut state = lock(&self.0.shared.0);
+    pub fn poll_opened(&self, context: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {
+        let mut state = lock(&self.0.session.0);
         match state.end {
             Some(end) => Poll::Ready(Err(end)),
             None if state.open => Poll::Ready(Ok(())),
             None => {
-                state.waiting.add(context);
+                state.wakers.add(context);
                 Poll::Pending
             }
         }
@@ -148,17 +150,17 @@ impl Session {
 
     /// Waits until it has ended, and tells why.
     #[must_use]
-    pub fn closed(&self) -> NodeError {
+    pub fn closed(&self) -> EndpointError {
         block_on(|context| self.poll_closed(context))
     }
 
     /// [`closed`](Self::closed), polled.
-    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<NodeError> {
-        let mut state = lock(&self.0.shared.0);
+    pub fn poll_closed(&self, context: &mut Context<'_>) -> Poll<EndpointError> {
+        let mut state = lock(&self.0.session.0);
         match state.end {
             Some(end) => Poll::Ready(end),
             None => {
-                state.waiting.add(context);
+                state.wakers.add(context);
                 Poll::Pending
             }
         }
@@ -167,20 +169,20 @@ impl Session {
     /// The far end's address, once it is open.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
-        lock(&self.0.shared.0).remote
+        lock(&self.0.session.0).remote
     }
 
     /// Who the far end is, once it is open: its canonical endpoint discriminator, which for the Flash profile holds its
     /// fingerprint (RFC 7425 §4.4.4).
     #[must_use]
     pub fn far_discriminator(&self) -> Vec<u8> {
-        lock(&self.0.shared.0).far_discriminator.clone()
+        lock(&self.0.session.0).far_discriminator.clone()
     }
 
     /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
     #[must_use]
     pub fn open_flow(&self, options: FlowOptions) -> SendFlow {
-        SendFlow::open(self.clone(), Within::Session(Arc::clone(&self.0.shared)), options)
+        SendFlow::open(self.clone(), Within::Session(Arc::clone(&self.0.session)), options)
     }
 
     /// Waits for the next flow that the far end opens, return flows included.
@@ -191,25 +193,25 @@ impl Session {
     ///
     /// # Errors
     /// That the session has ended.
-    pub fn accept_flow(&self) -> Result<RecvFlow, NodeError> {
+    pub fn accept_flow(&self) -> Result<RecvFlow, EndpointError> {
         block_on(|context| self.poll_accept_flow(context))
     }
 
     /// [`accept_flow`](Self::accept_flow), polled.
-    pub fn poll_accept_flow(&self, context: &mut Context<'_>) -> Poll<Result<RecvFlow, NodeError>> {
-        let mut state = lock(&self.0.shared.0);
+    pub fn poll_accept_flow(&self, context: &mut Context<'_>) -> Poll<Result<RecvFlow, EndpointError>> {
+        let mut state = lock(&self.0.session.0);
         if let Some(shared) = state.accept_flow() {
             drop(state);
-            let held = core::mem::take(&mut lock(&shared.state).held);
-            if held {
-                self.0.hub.send(Command::Receive(Arc::clone(&shared)));
+            let paused = core::mem::take(&mut lock(&shared.state).paused);
+            if paused {
+                self.0.endpoint.send(Command::Receive(Arc::clone(&shared)));
             }
             return Poll::Ready(Ok(RecvFlow { session: self.clone(), shared }));
         }
         match state.end {
             Some(end) => Poll::Ready(Err(end)),
             None => {
-                state.waiting.add(context);
+                state.wakers.add(context);
                 Poll::Pending
             }
         }
@@ -218,15 +220,15 @@ impl Session {
     /// Bytes in the queues of flows that nobody has accepted, added up anew.
     #[cfg(test)]
     pub(super) fn held_unaccepted(&self) -> usize {
-        let state = lock(&self.0.shared.0);
+        let state = lock(&self.0.session.0);
         let held = state.flows.iter().map(|flow| lock(&flow.state).bytes).sum();
-        assert_eq!(held, state.flows_bytes, "the books are right");
+        assert_eq!(held, state.flows_bytes, "the total is right");
         held
     }
 
     /// Ends it now, with all its flows. What was not yet delivered is lost.
     pub fn close(&self, mode: CloseMode) {
-        self.0.hub.send(Command::Close(Arc::clone(&self.0.shared), mode));
+        self.0.endpoint.send(Command::Close(Arc::clone(&self.0.session), mode));
     }
 }
 
@@ -241,8 +243,8 @@ pub struct SendFlow {
 impl SendFlow {
     fn open(session: Session, within: Within, options: FlowOptions) -> Self {
         let shared = Arc::new(SendShared::default());
-        if !session.0.hub.send(Command::OpenFlow(Arc::clone(&shared), within, options)) {
-            lock(&shared.0).fail(NodeError::Stopped);
+        if !session.0.endpoint.send(Command::OpenFlow(Arc::clone(&shared), within, options)) {
+            lock(&shared.0).fail(EndpointError::Stopped);
         }
         Self { session, shared }
     }
@@ -258,26 +260,26 @@ impl SendFlow {
     ///
     /// # Errors
     /// Why no more can be sent.
-    pub fn send(&self, message: impl Into<Bytes>) -> Result<(), NodeError> {
+    pub fn send(&self, message: impl Into<Bytes>) -> Result<(), EndpointError> {
         let mut message = Some(message.into());
         block_on(|context| self.poll_send(context, &mut message))
     }
 
     /// [`send`](Self::send), polled: `message` is taken when it is ready.
-    pub fn poll_send(&self, context: &mut Context<'_>, message: &mut Option<Bytes>) -> Poll<Result<(), NodeError>> {
+    pub fn poll_send(&self, context: &mut Context<'_>, message: &mut Option<Bytes>) -> Poll<Result<(), EndpointError>> {
         let mut state = lock(&self.shared.0);
-        if let Some(error) = state.error.or(state.closing.then_some(NodeError::Closed)) {
+        if let Some(error) = state.error.or(state.closing.then_some(EndpointError::Closed)) {
             return Poll::Ready(Err(error));
         }
         if state.bytes >= QUEUE_BYTES {
-            state.waiting.add(context);
+            state.wakers.add(context);
             return Poll::Pending;
         }
         if let Some(message) = message.take() {
             // An empty message takes room too.
             state.bytes += message.len() + 1;
             state.messages.push_back(message);
-            self.tell(state);
+            self.schedule(state);
         }
         Poll::Ready(Ok(()))
     }
@@ -286,12 +288,12 @@ impl SendFlow {
     ///
     /// # Errors
     /// Why not everything may have been received.
-    pub fn finish(self) -> Result<(), NodeError> {
+    pub fn finish(self) -> Result<(), EndpointError> {
         block_on(|context| self.poll_finish(context))
     }
 
     /// [`finish`](Self::finish), polled.
-    pub fn poll_finish(&self, context: &mut Context<'_>) -> Poll<Result<(), NodeError>> {
+    pub fn poll_finish(&self, context: &mut Context<'_>) -> Poll<Result<(), EndpointError>> {
         self.close();
         let mut state = lock(&self.shared.0);
         if state.completed {
@@ -300,7 +302,7 @@ impl SendFlow {
         if let Some(error) = state.error {
             return Poll::Ready(Err(error));
         }
-        state.waiting.add(context);
+        state.wakers.add(context);
         Poll::Pending
     }
 
@@ -309,16 +311,16 @@ impl SendFlow {
         let mut state = lock(&self.shared.0);
         if !state.closing {
             state.closing = true;
-            self.tell(state);
+            self.schedule(state);
         }
     }
 
     /// Has the endpoint look at the queue, unless it will anyway.
-    fn tell(&self, mut state: std::sync::MutexGuard<'_, SendState>) {
-        let told = core::mem::replace(&mut state.told, true);
+    fn schedule(&self, mut state: std::sync::MutexGuard<'_, SendState>) {
+        let scheduled = core::mem::replace(&mut state.scheduled, true);
         drop(state);
-        if !told && !self.session.0.hub.send(Command::Send(Arc::clone(&self.shared))) {
-            lock(&self.shared.0).fail(NodeError::Stopped);
+        if !scheduled && !self.session.0.endpoint.send(Command::Send(Arc::clone(&self.shared))) {
+            lock(&self.shared.0).fail(EndpointError::Stopped);
         }
     }
 }
@@ -365,34 +367,34 @@ impl RecvFlow {
     ///
     /// # Errors
     /// Why the flow ended otherwise.
-    pub fn recv(&self) -> Result<Option<Message>, NodeError> {
+    pub fn recv(&self) -> Result<Option<Message>, EndpointError> {
         block_on(|context| self.poll_recv(context))
     }
 
     /// [`recv`](Self::recv), polled.
-    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Result<Option<Message>, NodeError>> {
+    pub fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Result<Option<Message>, EndpointError>> {
         let mut state = lock(&self.shared.state);
         if let Some(message) = state.messages.pop_front() {
             state.bytes -= message.data.len() + 1;
-            let go_on = state.held && state.bytes <= QUEUE_BYTES / 2;
-            state.held &= !go_on;
+            let go_on = state.paused && state.bytes <= QUEUE_BYTES / 2;
+            state.paused &= !go_on;
             drop(state);
             if go_on {
-                self.session.0.hub.send(Command::Receive(Arc::clone(&self.shared)));
+                self.session.0.endpoint.send(Command::Receive(Arc::clone(&self.shared)));
             }
             return Poll::Ready(Ok(Some(message)));
         }
         match (state.end, state.error) {
             (_, Some(error)) => Poll::Ready(Err(error)),
             (Some(FlowEnd::Complete), None) => Poll::Ready(Ok(None)),
-            (Some(FlowEnd::Rejected), None) => Poll::Ready(Err(NodeError::Closed)),
+            (Some(FlowEnd::Rejected), None) => Poll::Ready(Err(EndpointError::Closed)),
             (Some(FlowEnd::SessionEnded | _), None) => {
                 drop(state);
                 // The session's own end follows, and tells why.
                 self.session.poll_closed(context).map(Err)
             }
             (None, None) => {
-                state.waiting.add(context);
+                state.wakers.add(context);
                 Poll::Pending
             }
         }
@@ -400,14 +402,14 @@ impl RecvFlow {
 
     /// Refuses the flow with an exception code for the far end (RFC 7016 §3.6.3.7).
     pub fn reject(self, code: u64) {
-        self.session.0.hub.send(Command::Reject(Arc::clone(&self.shared), code));
+        self.session.0.endpoint.send(Command::Reject(Arc::clone(&self.shared), code));
     }
 }
 
 impl Drop for RecvFlow {
     fn drop(&mut self) {
         if lock(&self.shared.state).end.is_none() {
-            self.session.0.hub.send(Command::Reject(Arc::clone(&self.shared), 0));
+            self.session.0.endpoint.send(Command::Reject(Arc::clone(&self.shared), 0));
         }
     }
 }

@@ -10,17 +10,18 @@ use rtmfp_core::{
     Target,
 };
 
-use super::handles::NodeHandle;
+use super::handles::EndpointHandle;
 use super::shared::{
-    Command, Hub, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, Within, lock,
+    Command, EndpointShared, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, Within, lock,
 };
-use super::{NodeError, handles};
+use super::{EndpointError, handles};
 use crate::places::Admission;
 
-/// The application that [`NodeHandle`]s talk to. Any driver can run it; [`Node`](super::Node) does, on a thread.
+/// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
+/// thread.
 #[derive(Debug)]
-pub struct NodeApp {
-    hub: Arc<Hub>,
+pub struct EndpointApp {
+    shared: Arc<EndpointShared>,
     sessions: BTreeMap<SessionHandle, Entry>,
     done: bool,
 }
@@ -38,10 +39,10 @@ impl Entry {
     }
 
     /// Tells all handles of the session that it is over.
-    fn end(self, error: NodeError) {
+    fn end(self, error: EndpointError) {
         let mut session = lock(&self.shared.0);
         session.end.get_or_insert(error);
-        session.waiting.wake();
+        session.wakers.wake();
         drop(session);
         for flow in self.sending.values() {
             lock(&flow.0).fail(error);
@@ -52,22 +53,22 @@ impl Entry {
                 state.end = Some(FlowEnd::SessionEnded);
                 state.error = Some(error);
             }
-            state.waiting.wake();
+            state.wakers.wake();
         }
     }
 }
 
-impl NodeApp {
+impl EndpointApp {
     /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
     /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
-    pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, NodeHandle) {
-        let hub = Arc::new(Hub::new(locals, Box::new(wake)));
-        (Self { hub: Arc::clone(&hub), sessions: BTreeMap::new(), done: false }, handles::node(hub))
+    pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
+        let shared = Arc::new(EndpointShared::new(locals, Box::new(wake)));
+        (Self { shared: Arc::clone(&shared), sessions: BTreeMap::new(), done: false }, handles::handle(shared))
     }
 
     #[cfg(test)]
-    pub(super) fn hub(&self) -> &Hub {
-        &self.hub
+    pub(super) fn shared(&self) -> &EndpointShared {
+        &self.shared
     }
 
     /// How many it knows of.
@@ -87,7 +88,7 @@ impl NodeApp {
             }
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
             Command::Send(shared) => {
-                lock(&shared.0).told = false;
+                lock(&shared.0).scheduled = false;
                 send(now, endpoint, &shared);
             }
             Command::Receive(shared) => self.receive(now, endpoint, shared.handle),
@@ -109,7 +110,7 @@ impl NodeApp {
                 lock(&shared.0).handle = Some(handle);
                 self.sessions.insert(handle, Entry::new(shared));
             }
-            Err(e) => Entry::new(shared).end(NodeError::NotBegun(e)),
+            Err(e) => Entry::new(shared).end(EndpointError::NotBegun(e)),
         }
     }
 
@@ -128,13 +129,13 @@ impl NodeApp {
                     (state.handle, state.end)
                 };
                 match handle.and_then(|handle| endpoint.session_mut(now, handle)) {
-                    Some(mut session) => session.open_flow(options).map_err(NodeError::NoFlow),
-                    None => Err(end.unwrap_or(NodeError::Closed)),
+                    Some(mut session) => session.open_flow(options).map_err(EndpointError::NoFlow),
+                    None => Err(end.unwrap_or(EndpointError::Closed)),
                 }
             }
             Within::ReturnTo(flow) => match endpoint.recv_flow_mut(now, flow.handle) {
-                Some(mut flow) => flow.open_return_flow(options).map_err(NodeError::NoFlow),
-                None => Err(NodeError::Closed),
+                Some(mut flow) => flow.open_return_flow(options).map_err(EndpointError::NoFlow),
+                None => Err(EndpointError::Closed),
             },
         };
         match opened {
@@ -162,12 +163,12 @@ impl NodeApp {
             state.remote = session.path().map(|path| path.remote);
             state.far_discriminator = session.far_canonical_discriminator();
         }
-        state.waiting.wake();
+        state.wakers.wake();
         drop(state);
         if accepted {
-            let mut queue = lock(&self.hub.queue);
+            let mut queue = lock(&self.shared.queue);
             queue.accepted.push_back((handle, Arc::clone(&entry.shared)));
-            queue.waiting.wake();
+            queue.wakers.wake();
         }
     }
 
@@ -176,7 +177,7 @@ impl NodeApp {
     fn make_room(&self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) -> bool {
         let path = endpoint.session(handle).and_then(|session| session.path());
         let address = path.map_or(Ipv4Addr::UNSPECIFIED.into(), |path| path.remote.ip());
-        let mut queue = lock(&self.hub.queue);
+        let mut queue = lock(&self.shared.queue);
         let admission = queue.places.admit(now, handle, address);
         let closed = match admission {
             Admission::Admitted => None,
@@ -211,25 +212,25 @@ impl NodeApp {
         entry.receiving.insert(handle, Arc::clone(&shared));
         let mut session = lock(&entry.shared.0);
         session.flows.push_back(shared);
-        session.waiting.wake();
+        session.wakers.wake();
         let unaccepted = session.unaccepted;
         drop(session);
         if unaccepted {
-            lock(&self.hub.queue).places.brought(now, handle.session());
+            lock(&self.shared.queue).places.brought(now, handle.session());
         }
     }
 
-    fn session_ended(&mut self, session: SessionHandle, error: NodeError) {
+    fn session_ended(&mut self, session: SessionHandle, error: EndpointError) {
         let Some(entry) = self.sessions.remove(&session) else { return };
         let shared = Arc::clone(&entry.shared);
         entry.end(error);
         let mut state = lock(&shared.0);
-        state.drop_void_flows();
+        state.drop_empty_flows();
         // What a far end sent before it went is still for whoever accepts; a session without that is for nobody.
-        let void = state.unaccepted && state.flows.is_empty();
+        let empty = state.unaccepted && state.flows.is_empty();
         drop(state);
-        if void {
-            lock(&self.hub.queue).remove(session);
+        if empty {
+            lock(&self.shared.queue).remove(session);
         }
     }
 
@@ -257,11 +258,11 @@ impl NodeApp {
         let Some(shared) = entry.receiving.remove(&flow) else { return };
         let mut state = lock(&shared.state);
         state.end = Some(end);
-        state.waiting.wake();
-        let void = !state.accepted && state.messages.is_empty() && end != FlowEnd::Complete;
+        state.wakers.wake();
+        let empty = !state.accepted && state.messages.is_empty() && end != FlowEnd::Complete;
         drop(state);
-        if void {
-            lock(&entry.shared.0).drop_void_flows();
+        if empty {
+            lock(&entry.shared.0).drop_empty_flows();
         }
     }
 
@@ -288,25 +289,25 @@ fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
                 state.messages.push_front(refusal.data);
                 break;
             }
-            Err(_) => state.fail(NodeError::Closed),
+            Err(_) => state.fail(EndpointError::Closed),
         }
     }
     if state.messages.is_empty() && state.closing {
         flow.close();
     }
     if state.bytes < QUEUE_BYTES {
-        state.waiting.wake();
+        state.wakers.wake();
     }
 }
 
 /// Reads a flow's messages as long as they are less than `room` bytes.
 fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut RecvState, room: usize) {
     let Some(mut flow) = endpoint.recv_flow_mut(now, flow) else { return };
-    state.held = false;
+    state.paused = false;
     loop {
         if state.bytes >= room {
             // Unread, they fill the receive window, which slows the sender down.
-            state.held = true;
+            state.paused = true;
             break;
         }
         let Some(message) = flow.read() else { break };
@@ -315,17 +316,19 @@ fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut
         state.messages.push_back(message);
     }
     if !state.messages.is_empty() {
-        state.waiting.wake();
+        state.wakers.wake();
     }
 }
 
-impl App for NodeApp {
+impl App for EndpointApp {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         match event {
             Event::SessionOpened { session } => self.opened(now, endpoint, session),
-            Event::SessionFailed { session, reason } => self.session_ended(session, NodeError::NotOpened(reason)),
-            Event::SessionClosed { session, reason } => self.session_ended(session, NodeError::SessionClosed(reason)),
+            Event::SessionFailed { session, reason } => self.session_ended(session, EndpointError::NotOpened(reason)),
+            Event::SessionClosed { session, reason } => {
+                self.session_ended(session, EndpointError::SessionClosed(reason))
+            }
             Event::PathChanged { session, path } => {
                 if let Some(entry) = self.sessions.get(&session) {
                     lock(&entry.shared.0).remote = Some(path.remote);
@@ -341,7 +344,7 @@ impl App for NodeApp {
             }
             Event::FlowRejected { flow, code } => {
                 if let Some(shared) = self.sending_ended(flow) {
-                    lock(&shared.0).fail(NodeError::Rejected(code));
+                    lock(&shared.0).fail(EndpointError::Rejected(code));
                 }
             }
             Event::FlowCompleted { flow } => {
@@ -349,10 +352,10 @@ impl App for NodeApp {
                     let mut state = lock(&shared.0);
                     // Nothing is ever abandoned from here.
                     if endpoint.send_flow(flow).is_some_and(|flow| flow.stats().abandoned > 0) {
-                        state.fail(NodeError::Abandoned);
+                        state.fail(EndpointError::Abandoned);
                     } else {
                         state.completed = true;
-                        state.waiting.wake();
+                        state.wakers.wake();
                     }
                 }
             }
@@ -362,7 +365,7 @@ impl App for NodeApp {
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
         // The first command after this wakes again.
-        let commands = core::mem::take(&mut lock(&self.hub.queue).commands);
+        let commands = core::mem::take(&mut lock(&self.shared.queue).commands);
         for command in commands {
             self.carry_out(now, endpoint, command);
         }
@@ -373,23 +376,23 @@ impl App for NodeApp {
     }
 }
 
-impl Drop for NodeApp {
+impl Drop for EndpointApp {
     /// Nobody is to wait for what will not come.
     fn drop(&mut self) {
-        let mut queue = lock(&self.hub.queue);
+        let mut queue = lock(&self.shared.queue);
         queue.stopped = true;
-        queue.waiting.wake();
+        queue.wakers.wake();
         let commands = core::mem::take(&mut queue.commands);
         drop(queue);
         for command in commands {
             match command {
-                Command::Open(session, _) => Entry::new(session).end(NodeError::Stopped),
-                Command::OpenFlow(flow, ..) | Command::Send(flow) => lock(&flow.0).fail(NodeError::Stopped),
+                Command::Open(session, _) => Entry::new(session).end(EndpointError::Stopped),
+                Command::OpenFlow(flow, ..) | Command::Send(flow) => lock(&flow.0).fail(EndpointError::Stopped),
                 Command::Close(..) | Command::Receive(_) | Command::Reject(..) | Command::Stop => {}
             }
         }
         for entry in core::mem::take(&mut self.sessions).into_values() {
-            entry.end(NodeError::Stopped);
+            entry.end(EndpointError::Stopped);
         }
     }
 }

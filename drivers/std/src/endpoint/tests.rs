@@ -1,4 +1,4 @@
-//! What strangers can make a node hold: endpoints back to back in virtual time, without sockets.
+//! What strangers can make an endpoint hold: endpoints back to back in virtual time, without sockets.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use core::net::SocketAddr;
@@ -15,15 +15,15 @@ use rtmfp_core::{
 };
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
-use super::{NodeApp, NodeHandle, RecvFlow, Session};
+use super::{EndpointApp, EndpointHandle, RecvFlow, Session};
 
 const MESSAGE: usize = 32_768;
 
-/// A node's application on an endpoint, and the time.
+/// An endpoint and its application, and the time.
 struct Server {
     endpoint: Endpoint,
-    app: NodeApp,
-    handle: NodeHandle,
+    app: EndpointApp,
+    handle: EndpointHandle,
     now: Instant,
     clients: u16,
     /// How many addresses the clients have.
@@ -65,7 +65,7 @@ fn context() -> Context<'static> {
 
 impl Server {
     fn new(config: EndpointConfig) -> Self {
-        let (app, handle) = NodeApp::new(Vec::new(), || {});
+        let (app, handle) = EndpointApp::new(Vec::new(), || {});
         Self { endpoint: endpoint("server", config), app, handle, now: Instant::ORIGIN, clients: 0, hosts: 4 }
     }
 
@@ -123,7 +123,7 @@ impl Server {
     }
 
     fn waiting_sessions(&self) -> usize {
-        lock(&self.app.hub().queue).accepted.len()
+        lock(&self.app.shared().queue).accepted.len()
     }
 }
 
