@@ -10,9 +10,8 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use datagram_sim::{InFlight, Key, LinkSpec, LossSpec, NatSpec, NodeId, Ppb, Span, StageSpec, Time, World};
+use datagram_sim::{Duration, InFlight, Key, LinkSpec, LossSpec, NatSpec, NodeId, Ppb, StageSpec, Time, World};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{
@@ -101,7 +100,7 @@ impl App for Peer {
             if let Some(name) = self.targets.pop() {
                 // If there is no way, the event SessionFailed tells so, and this peer has the others.
                 let _session = endpoint.open(now, Target::new(name, introducer()));
-                self.next = Some(now + Duration::from_millis(500));
+                self.next = Some(now + core::time::Duration::from_millis(500));
             }
         }
         if self.begins.is_some_and(|begins| begins <= now) {
@@ -142,10 +141,10 @@ fn node<A: App + 'static>(
 fn run(seed: u64) -> Result<(Vec<Option<f64>>, u128), Error> {
     let mut world = World::new(seed);
     let net = world.add_router("net");
-    let line = |delay| LinkSpec::symmetric(vec![StageSpec::Delay(Span::millis(delay))]);
+    let line = |delay| LinkSpec::symmetric(vec![StageSpec::Delay(Duration::millis(delay))]);
     let lossy = LinkSpec::symmetric(vec![
         StageSpec::Loss(LossSpec::Random(Ppb::percent(5))),
-        StageSpec::Delay(Span::millis(20)),
+        StageSpec::Delay(Duration::millis(20)),
     ]);
 
     let (profile, known) = identity(PEERS)?;

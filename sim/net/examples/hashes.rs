@@ -9,8 +9,8 @@ use std::process::ExitCode;
 
 use datagram_sim::cross::{Control, Receiver, Sender};
 use datagram_sim::{
-    CodelSpec, CorruptSpec, EcnSpec, FqCodelSpec, InFlight, JitterSpec, LinkSpec, LossSpec, NatSpec, PieSpec, Ppb,
-    QueueSpec, Rate, RateSpec, RunError, Span, StageSpec, Time, World,
+    CodelSpec, CorruptSpec, Duration, EcnSpec, FqCodelSpec, InFlight, JitterSpec, LinkSpec, LossSpec, NatSpec, PieSpec,
+    Ppb, QueueSpec, Rate, RateSpec, RunError, StageSpec, Time, World,
 };
 
 const SECOND: u64 = 1_000_000_000;
@@ -26,7 +26,7 @@ fn world(seed: u64, nat: bool) -> Result<World, RunError> {
     let receiver = world.add_host("receiver", Receiver::new());
     let shaper = |mbit, queue| StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(mbit)), queue };
     let p = Ppb::permille(5);
-    world.connect("wan", hub, receiver, &LinkSpec::symmetric(vec![StageSpec::Delay(Span::millis(5))]));
+    world.connect("wan", hub, receiver, &LinkSpec::symmetric(vec![StageSpec::Delay(Duration::millis(5))]));
     let queues = [
         QueueSpec::TailBytes(60_000),
         QueueSpec::Codel(CodelSpec::default()),
@@ -43,10 +43,10 @@ fn world(seed: u64, nat: bool) -> Result<World, RunError> {
         let stages = vec![
             shaper(8, queue),
             StageSpec::Loss(LossSpec::Gilbert { p, r: Ppb::percent(30), good: Ppb::NEVER, bad: Ppb::percent(70) }),
-            StageSpec::Jitter { distribution: JitterSpec::Exponential(Span::millis(1)), reorder: number == 2 },
-            StageSpec::Duplicate { probability: p, copies: 1, late: Span::millis(30) },
+            StageSpec::Jitter { distribution: JitterSpec::Exponential(Duration::millis(1)), reorder: number == 2 },
+            StageSpec::Duplicate { probability: p, copies: 1, late: Duration::millis(30) },
             StageSpec::Corrupt { probability: p, kind: CorruptSpec::Any },
-            StageSpec::Reorder { probability: p, gap: 2, by: Span::millis(3) },
+            StageSpec::Reorder { probability: p, gap: 2, by: Duration::millis(3) },
             StageSpec::Ecn(EcnSpec::Mark(p)),
         ];
         let link = LinkSpec::symmetric(stages);
@@ -55,7 +55,7 @@ fn world(seed: u64, nat: bool) -> Result<World, RunError> {
             let spec = if number % 2 == 0 { NatSpec::symmetric(outside) } else { NatSpec::new(outside) };
             let nat = world.add_nat(&format!("n{number}"), spec);
             world.connect(&format!("w{number}"), nat, hub, &link);
-            world.connect(&format!("l{number}"), host, nat, &LinkSpec::delay(Span::millis(1)));
+            world.connect(&format!("l{number}"), host, nat, &LinkSpec::delay(Duration::millis(1)));
         } else {
             world.connect(&format!("l{number}"), host, hub, &link);
         }

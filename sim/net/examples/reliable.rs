@@ -10,14 +10,14 @@ use std::collections::VecDeque;
 use std::process::ExitCode;
 
 use datagram_sim::{
-    DropCause, LinkSpec, LossSpec, NatSpec, Node, Ppb, QueueSpec, Rate, RateSpec, RunError, RxMeta, Span, StageSpec,
-    Time, Tx, World,
+    DropCause, Duration, LinkSpec, LossSpec, NatSpec, Node, Ppb, QueueSpec, Rate, RateSpec, RunError, RxMeta,
+    StageSpec, Time, Tx, World,
 };
 
 const PORT: u16 = 9_000;
 /// Datagrams under way at most, and how long an acknowledgement may take.
 const WINDOW: u64 = 32;
-const TIMEOUT: Span = Span::millis(200);
+const TIMEOUT: Duration = Duration::millis(200);
 /// Datagrams of the file, and their bytes.
 const DATAGRAMS: u64 = 2_000;
 const SIZE: usize = 1_000;
@@ -120,16 +120,16 @@ fn transfer(seed: u64) -> Result<Outcome, RunError> {
     let line = LinkSpec::symmetric(vec![
         StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(10)), queue: QueueSpec::TailBytes(64_000) },
         StageSpec::Loss(LossSpec::Random(Ppb::percent(10))),
-        StageSpec::Delay(Span::millis(15)),
+        StageSpec::Delay(Duration::millis(15)),
     ]);
     // The first link of a NAT leads outside.
     world.connect("line", nat, receiver, &line);
-    world.connect("wifi", sender, nat, &LinkSpec::delay(Span::millis(2)));
+    world.connect("wifi", sender, nat, &LinkSpec::delay(Duration::millis(2)));
     world.add_address(sender, 0, home, false);
     world.add_address(receiver, 0, server, false);
-    world.run_until(Time::ZERO + Span::secs(2))?;
+    world.run_until(Time::ZERO + Duration::secs(2))?;
     world.flush_nat(nat, true);
-    world.run_to_quiet(Time::ZERO + Span::secs(120))?;
+    world.run_to_quiet(Time::ZERO + Duration::secs(120))?;
     let (received, wrong) = world.node::<Receiver>(receiver).map_or((0, 0), |node| (node.missing, node.wrong));
     let lost = world.counters().dropped(DropCause::Loss);
     Ok(Outcome { hash: world.hash(), received, wrong, lost, sent: world.counters().sent })

@@ -103,7 +103,7 @@ impl LinkEmulator {
 
 #[test]
 fn datagrams_come_out_late_and_with_their_client() {
-    let mut emulator = LinkEmulator::new(1, &LinkSpec::delay(crate::time::Span::millis(20)));
+    let mut emulator = LinkEmulator::new(1, &LinkSpec::delay(crate::time::Duration::millis(20)));
     emulator.run_until(Time(5_000_000)).unwrap();
     emulator.enter(Direction::Forward, 7, b"there".to_vec());
     emulator.enter(Direction::Backward, 8, b"back".to_vec());

@@ -8,7 +8,7 @@ use core::fmt;
 use std::collections::BTreeMap;
 
 use crate::id::Direction;
-use crate::time::Span;
+use crate::time::Duration;
 
 /// Why a packet was lost.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -138,9 +138,9 @@ pub enum Decision {
     /// Loses it.
     Drop(DropCause),
     /// Holds it back for so long.
-    Delay(Span),
+    Delay(Duration),
     /// Sends this many more copies, later than the packet itself by this time.
-    Duplicate(u8, Span),
+    Duplicate(u8, Duration),
     /// Changes its bytes.
     Corrupt(Edit),
     /// Marks it as having experienced congestion, if it is ECN-capable.

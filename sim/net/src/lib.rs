@@ -9,7 +9,7 @@
 //! where they parted.
 //!
 //! ```
-//! use datagram_sim::{LinkSpec, Node, RxMeta, Span, Time, Tx, World};
+//! use datagram_sim::{LinkSpec, Node, RxMeta, Duration, Time, Tx, World};
 //!
 //! /// Sends a datagram at the start and counts what comes; answers if it is the server.
 //! struct Ping { send: Vec<Tx>, answer: bool, got: u32 }
@@ -34,7 +34,7 @@
 //! let to = "10.0.0.2:1935".parse().unwrap();
 //! let a = world.add_host("a", Ping { send: vec![Tx::new(4000, to)], answer: false, got: 0 });
 //! let b = world.add_host("b", Ping { send: vec![], answer: true, got: 0 });
-//! world.connect("wan", a, b, &LinkSpec::delay(Span::millis(25)));
+//! world.connect("wan", a, b, &LinkSpec::delay(Duration::millis(25)));
 //! world.add_address(a, 0, "10.0.0.1".parse().unwrap(), false);
 //! world.add_address(b, 0, "10.0.0.2".parse().unwrap(), false);
 //! world.run_until(Time(50_000_000)).unwrap();
@@ -79,7 +79,7 @@ pub use node::{Clock, Forged, NetChange, Node, RxMeta, Silent, Sink, Tx};
 pub use queue::{CodelSpec, FqCodelSpec, PieSpec, QueueSpec, RedSpec};
 pub use rng::{Key, Ppb, Stream};
 pub use route::Prefix;
-pub use time::{Rate, Span, Time};
+pub use time::{Duration, Rate, Time};
 pub use trace::{
     CHECKPOINT_EVERY, Checkpoint, Observer, Record, RecordKind, TRACE_VERSION, TraceHash, first_difference,
 };

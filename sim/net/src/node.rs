@@ -7,7 +7,7 @@ use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 
 use crate::ecn::Ecn;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// What a node learns of a received datagram besides its bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -163,7 +163,7 @@ pub struct Clock {
 impl Clock {
     /// A clock that shows `offset` at the beginning and runs fast by `drift_ppb` parts per billion.
     #[must_use]
-    pub const fn new(offset: Span, drift_ppb: i32) -> Self {
+    pub const fn new(offset: Duration, drift_ppb: i32) -> Self {
         Self { world: 0, local: offset.0, drift_ppb, frozen: false }
     }
 
@@ -226,7 +226,7 @@ impl Clock {
     }
 
     /// Lets it run again, `jump` ahead of where it stopped: a monotonic clock may or may not count a suspend.
-    pub fn thaw(&mut self, now: Time, jump: Span) {
+    pub fn thaw(&mut self, now: Time, jump: Duration) {
         self.rebase(now);
         self.frozen = false;
         self.local = self.local.saturating_add(jump.0);
@@ -247,7 +247,7 @@ mod tests {
     quickcheck! {
         /// `world` is the inverse of `local`: not a nanosecond early, not one late.
         fn clocks_invert(offset: u32, drift: i16, ahead: u32) -> bool {
-            let clock = Clock::new(Span(offset.into()), i32::from(drift) * 1_000);
+            let clock = Clock::new(Duration(offset.into()), i32::from(drift) * 1_000);
             let target = Time(u64::from(offset) + u64::from(ahead));
             let Some(at) = clock.world(target) else { return false };
             clock.local(at) >= target && (at.0 == 0 || clock.local(Time(at.0 - 1)) < target)
@@ -256,14 +256,14 @@ mod tests {
 
     #[test]
     fn steps_and_freezes() {
-        let mut clock = Clock::new(Span::secs(5), 1_000);
+        let mut clock = Clock::new(Duration::secs(5), 1_000);
         assert_eq!(clock.local(Time(1_000_000_000)), Time(6_000_001_000));
         clock.step(Time(1_000_000_000), -1_000);
         assert_eq!(clock.local(Time(1_000_000_000)), Time(6_000_000_000));
         clock.freeze(Time(1_000_000_000));
         assert_eq!(clock.local(Time(9_000_000_000)), Time(6_000_000_000));
         assert_eq!(clock.world(Time(6_000_000_001)), None);
-        clock.thaw(Time(9_000_000_000), Span(7));
+        clock.thaw(Time(9_000_000_000), Duration(7));
         assert_eq!(clock.local(Time(9_000_000_000)), Time(6_000_000_007));
     }
 }

@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::ops::{Add, AddAssign, Sub};
-use core::time::Duration;
 
 const NANOS: u64 = 1_000_000_000;
 
@@ -12,7 +11,7 @@ pub struct Time(pub u64);
 
 /// A length of simulated time in nanoseconds.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
-pub struct Span(pub u64);
+pub struct Duration(pub u64);
 
 /// A rate in bits per second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
@@ -26,8 +25,8 @@ impl Time {
 
     /// The time from `earlier` to this, or none if `earlier` is later.
     #[must_use]
-    pub const fn since(self, earlier: Self) -> Span {
-        Span(self.0.saturating_sub(earlier.0))
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration(self.0.saturating_sub(earlier.0))
     }
 
     /// Nanoseconds since the beginning.
@@ -37,7 +36,7 @@ impl Time {
     }
 }
 
-impl Span {
+impl Duration {
     /// No time at all.
     pub const ZERO: Self = Self(0);
 
@@ -99,24 +98,24 @@ impl Rate {
 
     /// How many bytes pass in `span`, rounded down.
     #[must_use]
-    pub const fn bytes_in(self, span: Span) -> u64 {
+    pub const fn bytes_in(self, span: Duration) -> u64 {
         mul_div(self.0, span.0, 8 * NANOS)
     }
 
     /// How long `bytes` take, rounded up to the nanosecond. For one packet after another use [`Serialiser`], which
     /// does not round each.
     #[must_use]
-    pub const fn time_for(self, bytes: u64) -> Span {
+    pub const fn time_for(self, bytes: u64) -> Duration {
         if self.0 == 0 {
-            return Span(u64::MAX);
+            return Duration(u64::MAX);
         }
         let bits = bytes as u128 * 8 * NANOS as u128;
         clamp(bits.div_ceil(self.0 as u128))
     }
 }
 
-const fn clamp(nanos: u128) -> Span {
-    Span(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 })
+const fn clamp(nanos: u128) -> Duration {
+    Duration(if nanos > u64::MAX as u128 { u64::MAX } else { nanos as u64 })
 }
 
 /// `a * b / c` without overflow in between, rounded down and capped at `u64::MAX`; a `c` of zero counts as one.
@@ -230,47 +229,47 @@ pub const fn icbrt(n: u64) -> u64 {
     }
 }
 
-impl Add<Span> for Time {
+impl Add<Duration> for Time {
     type Output = Self;
-    fn add(self, span: Span) -> Self {
+    fn add(self, span: Duration) -> Self {
         Self(self.0.saturating_add(span.0))
     }
 }
 
-impl AddAssign<Span> for Time {
-    fn add_assign(&mut self, span: Span) {
+impl AddAssign<Duration> for Time {
+    fn add_assign(&mut self, span: Duration) {
         *self = *self + span;
     }
 }
 
-impl Sub<Span> for Time {
+impl Sub<Duration> for Time {
     type Output = Self;
-    fn sub(self, span: Span) -> Self {
+    fn sub(self, span: Duration) -> Self {
         Self(self.0.saturating_sub(span.0))
     }
 }
 
-impl Add for Span {
+impl Add for Duration {
     type Output = Self;
     fn add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 }
 
-impl AddAssign for Span {
+impl AddAssign for Duration {
     fn add_assign(&mut self, other: Self) {
         *self = *self + other;
     }
 }
 
-impl From<Duration> for Span {
-    fn from(duration: Duration) -> Self {
+impl From<core::time::Duration> for Duration {
+    fn from(duration: core::time::Duration) -> Self {
         clamp(duration.as_nanos())
     }
 }
 
-impl From<Span> for Duration {
-    fn from(span: Span) -> Self {
+impl From<Duration> for core::time::Duration {
+    fn from(span: Duration) -> Self {
         Self::from_nanos(span.0)
     }
 }
@@ -296,7 +295,7 @@ impl fmt::Display for Time {
     }
 }
 
-impl fmt::Display for Span {
+impl fmt::Display for Duration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_decimal(f, self.0)
     }
@@ -347,9 +346,9 @@ mod tests {
 
     #[test]
     fn display() {
-        assert_eq!(Span::millis(1_500).to_string(), "1.5s");
-        assert_eq!(Span(12_345_678).to_string(), "12.345678ms");
-        assert_eq!(Span(7).to_string(), "7ns");
+        assert_eq!(Duration::millis(1_500).to_string(), "1.5s");
+        assert_eq!(Duration(12_345_678).to_string(), "12.345678ms");
+        assert_eq!(Duration(7).to_string(), "7ns");
         assert_eq!(Rate::mbit(10).to_string(), "10Mbit");
         assert_eq!(Rate(1_234).to_string(), "1234bit");
     }

@@ -3,7 +3,7 @@
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use datagram_sim::{
-    LinkSpec, LossSpec, Node, Ppb, QueueSpec, Rate, RateSpec, RxMeta, Span, StageSpec, Stream, Time, Tx, World,
+    Duration, LinkSpec, LossSpec, Node, Ppb, QueueSpec, Rate, RateSpec, RxMeta, StageSpec, Stream, Time, Tx, World,
 };
 use rtmfp_sim::run::{Crypto, RunOptions, run};
 use rtmfp_sim::scenario::Scenario;
@@ -20,7 +20,7 @@ struct Chatter {
     peers: u32,
     stream: Stream,
     next: Time,
-    every: Span,
+    every: Duration,
 }
 
 fn address(peer: u32) -> SocketAddr {
@@ -59,9 +59,9 @@ fn engine(peers: u32) -> Result<u64, String> {
     let stages = vec![
         StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(100)), queue: QueueSpec::TailBytes(125_000) },
         StageSpec::Loss(LossSpec::Random(Ppb::percent(1))),
-        StageSpec::Delay(Span::millis(10)),
+        StageSpec::Delay(Duration::millis(10)),
     ];
-    let every = if peers <= 1_000 { Span::millis(1) } else { Span::millis(10) };
+    let every = if peers <= 1_000 { Duration::millis(1) } else { Duration::millis(10) };
     for peer in 0..peers {
         let name = format!("p{peer}");
         let stream = world.key(&name, "work").stream();
@@ -75,7 +75,7 @@ fn engine(peers: u32) -> Result<u64, String> {
     world.run_until(warm).map_err(|error| error.to_string())?;
     let before = world.counters().sent;
     let started = began();
-    world.run_until(warm + Span(every.0 * PACKETS / u64::from(peers))).map_err(|error| error.to_string())?;
+    world.run_until(warm + Duration(every.0 * PACKETS / u64::from(peers))).map_err(|error| error.to_string())?;
     Ok(per_second(world.counters().sent - before, started.elapsed().as_nanos()))
 }
 

@@ -1,6 +1,6 @@
 //! What charts show of a run.
 
-use datagram_sim::{Span, Time};
+use datagram_sim::{Duration, Time};
 
 use super::palette::Palette;
 use super::plot::{Line, Look};
@@ -15,7 +15,7 @@ pub(super) fn seconds(time: Time) -> f64 {
     time.0 as f64 / 1e9
 }
 
-fn millis(span: Span) -> f64 {
+fn millis(span: Duration) -> f64 {
     span.0 as f64 / 1e6
 }
 
@@ -141,7 +141,7 @@ pub(super) fn sojourn(outcome: &Outcome, palette: &Palette, until: Time) -> Vec<
         let transit = lane.transit.get(..shown).unwrap_or_default();
         let step = (shown / 900).max(1);
         // The worst of each stretch: a mean would hide what hurts.
-        let worst = |part: &[(Time, Span)]| part.iter().max_by_key(|(_, transit)| *transit).copied();
+        let worst = |part: &[(Time, Duration)]| part.iter().max_by_key(|(_, transit)| *transit).copied();
         let points = transit.chunks(step).filter_map(worst).map(|(at, transit)| (seconds(at), millis(transit)));
         Some(Line {
             name: lane_name(link, up),

@@ -3,7 +3,7 @@
 use core::ops::Range;
 use std::collections::BTreeMap;
 
-use datagram_sim::{Ecn, NetChange, Node, RxMeta, Sink, Span, Time, Tx};
+use datagram_sim::{Duration, Ecn, NetChange, Node, RxMeta, Sink, Time, Tx};
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
 
 use super::invariant_checker::InvariantChecker;
@@ -22,7 +22,7 @@ pub struct EndpointNode<A> {
     violation: Option<String>,
     checker: Option<InvariantChecker>,
     yielding: BTreeMap<SessionHandle, Yielding>,
-    late: Span,
+    late: Duration,
 }
 
 /// The datagrams of one call of `Endpoint::poll_transmit` that are left in the buffer.
@@ -71,7 +71,7 @@ impl<A: App + 'static> EndpointNode<A> {
             violation: None,
             checker: None,
             yielding: BTreeMap::new(),
-            late: Span::ZERO,
+            late: Duration::ZERO,
         }
     }
 
@@ -85,7 +85,7 @@ impl<A: App + 'static> EndpointNode<A> {
     /// The same, woken this much later than it asks for. Its clock counts microseconds: with less than one, it does what
     /// it did, but after others that are due at the same time.
     #[must_use]
-    pub const fn late_by(mut self, late: Span) -> Self {
+    pub const fn late_by(mut self, late: Duration) -> Self {
         self.late = late;
         self
     }
@@ -147,7 +147,7 @@ impl<A: App + 'static> EndpointNode<A> {
         for session in self.endpoint.sessions().take(WATCHED) {
             let Some(view) = self.endpoint.session(session) else { continue };
             let stats = view.stats();
-            let round_trip = Span(u64::try_from(stats.srtt.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX));
+            let round_trip = Duration(u64::try_from(stats.srtt.unwrap_or_default().as_nanos()).unwrap_or(u64::MAX));
             let notices = checker.notices(view.near_nonce());
             let fault = self.yielding.entry(session).or_default().judge(now, notices, (stats.cwnd, round_trip));
             if let Some(fault) = fault {

@@ -119,7 +119,7 @@ fn named_work(options: Option<&[u8]>) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use datagram_sim::Span;
+    use datagram_sim::Duration;
 
     const METADATA: [u8; 10] = [9, USER_METADATA as u8, 0, 0, 0, 7, 0, 0, 0, 0];
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn at(millis: u64) -> Time {
-        Time::ZERO + Span::millis(millis)
+        Time::ZERO + Duration::millis(millis)
     }
 
     #[test]

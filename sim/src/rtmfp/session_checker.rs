@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datagram_sim::{Span, Time};
+use datagram_sim::{Duration, Time};
 use rtmfp_core::wire::{AckBitmap, AckRanges, Chunk, PacketHeader};
 
 use super::invariant_checker::{Contents, InvariantChecker};
@@ -15,7 +15,7 @@ const BURST: u32 = 6;
 /// The most that may follow acknowledgements handled together.
 const TOGETHER: u32 = BURST * 32;
 /// A retransmission timeout is longer than this (§3.5.2.2), and lets a burst begin anew.
-const SURELY_NO_TIMEOUT: Span = Span::millis(200);
+const SURELY_NO_TIMEOUT: Duration = Duration::millis(200);
 /// Pings that are surely meant to be answered.
 const UNANSWERED: u32 = 4;
 
@@ -141,7 +141,7 @@ impl SessionChecker {
 
     fn pinged(&mut self) {
         let now = self.node.violations().now();
-        if now.since(self.last_ping) < Span::secs(1) {
+        if now.since(self.last_ping) < Duration::secs(1) {
             return;
         }
         self.last_ping = now;

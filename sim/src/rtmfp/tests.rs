@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use datagram_sim::{Key, Span, Time};
+use datagram_sim::{Duration, Key, Time};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::wire::{AckRanges, FragmentControl, Mode, PacketHeader, PacketWriter, Ping, UserData};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant};
@@ -18,7 +18,7 @@ pub(crate) fn endpoint() -> Endpoint {
 }
 
 fn at(millis: u64) -> Time {
-    Time::ZERO + Span::millis(millis)
+    Time::ZERO + Duration::millis(millis)
 }
 
 /// A node's checker and two ends of sessions of it.

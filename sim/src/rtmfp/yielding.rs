@@ -1,9 +1,9 @@
 //! Whether a sender yields for time critical data (RFC 7016 §3.5.2.1).
 
-use datagram_sim::{Span, Time};
+use datagram_sim::{Duration, Time};
 
 /// How long a notification has effect.
-pub(super) const LATELY: Span = Span::millis(800);
+pub(super) const LATELY: Duration = Duration::millis(800);
 /// The most that a window may grow in a round trip: this, or a two hundredth.
 const GROWTH: u64 = 384;
 
@@ -20,7 +20,7 @@ impl Yielding {
         &mut self,
         now: Time,
         (asked, critical): (Option<Time>, Option<Time>),
-        (window, round_trip): (u64, Span),
+        (window, round_trip): (u64, Duration),
     ) -> Option<String> {
         let lately = |at: Option<Time>| at.is_some_and(|at| now.since(at) < LATELY);
         if !lately(asked) || lately(critical) {
@@ -48,12 +48,12 @@ mod tests {
     use super::*;
 
     fn at(millis: u64) -> Time {
-        Time::ZERO + Span::millis(millis)
+        Time::ZERO + Duration::millis(millis)
     }
 
     #[test]
     fn growth_is_slow_while_asked_to_make_way() {
-        let round_trip = Span::millis(100);
+        let round_trip = Duration::millis(100);
         let asked = (Some(at(1_000)), None);
         let mut yielding = Yielding::default();
         assert_eq!(yielding.judge(at(1_000), asked, (100_000, round_trip)), None);

@@ -1,6 +1,6 @@
 //! Lets a scenario's events happen.
 
-use datagram_sim::{Direction, InFlight as EngineInFlight, NodeId, Span, StageSpec, Time};
+use datagram_sim::{Direction, Duration, InFlight as EngineInFlight, NodeId, StageSpec, Time};
 use rtmfp_core::{CloseMode, Instant};
 
 use super::worker::Worker;
@@ -9,7 +9,7 @@ use crate::rtmfp::EndpointNode;
 use crate::scenario::{Action, InFlight};
 
 /// How long a host still hears an address that it gave up with packets on the way.
-const LATE: Span = Span::secs(1);
+const LATE: Duration = Duration::secs(1);
 
 impl Run<'_> {
     fn at_node(&mut self, node: &str, act: impl FnOnce(&mut Worker, &mut rtmfp_core::Endpoint, Instant)) {

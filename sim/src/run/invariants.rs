@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datagram_sim::{Span, Time};
+use datagram_sim::{Duration, Time};
 use rtmfp_core::{Endpoint, SessionConfig, SessionHandle, SessionState};
 
 use super::log::SharedRunLog;
@@ -12,10 +12,10 @@ use super::{Run, configuration};
 use crate::rtmfp::EndpointNode;
 
 /// How long nothing may arrive in a whole network while something waits to.
-const STILL: Span = Span::secs(30);
+const STILL: Duration = Duration::secs(30);
 
 /// Longer than a session closes (RFC 7016 §3.5.5: 90 s near, 19 s far), in a network that delays as networks do.
-const CLOSES: Span = Span::secs(120);
+const CLOSES: Duration = Duration::secs(120);
 /// How many endpoints are judged at a time.
 const CHECKED: usize = 256;
 
@@ -189,7 +189,7 @@ mod tests {
         let session = endpoint.open(Instant::ORIGIN, Target::new(vec![1], path)).unwrap();
         let (log, mut closing) = (SharedRunLog::new(&[]), Closing::new());
         let mut broken = |seconds, state| {
-            let now = Time::ZERO + Span::secs(seconds);
+            let now = Time::ZERO + Duration::secs(seconds);
             check_closing("n", core::iter::once((session, state)), now, &mut closing, &log);
             log.with(|log| log.violations.len())
         };

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use datagram_sim::{Span, Time};
+use datagram_sim::{Duration, Time};
 
 use crate::scenario::{Work, WorkKind};
 
@@ -209,7 +209,7 @@ impl DeliveryLog {
     /// The longest time without a delivery: between two of them, or from the last to `end` if reliable work is not
     /// complete. None while there was no delivery, or if one was all.
     #[must_use]
-    pub fn longest_stall(&self, end: Time) -> Option<Span> {
+    pub fn longest_stall(&self, end: Time) -> Option<Duration> {
         let unfinished = self.work.is_reliable() && !self.is_complete();
         let next = self.deliveries.iter().skip(1).map(|delivery| delivery.read).chain(unfinished.then_some(end));
         self.deliveries.iter().zip(next).map(|(last, next)| next.since(last.read)).max()
@@ -217,8 +217,9 @@ impl DeliveryLog {
 
     /// The time of each delivery after its write, sorted.
     #[must_use]
-    pub fn latencies(&self) -> Vec<Span> {
-        let mut all: Vec<Span> = self.deliveries.iter().map(|delivery| delivery.read.since(delivery.written)).collect();
+    pub fn latencies(&self) -> Vec<Duration> {
+        let mut all: Vec<Duration> =
+            self.deliveries.iter().map(|delivery| delivery.read.since(delivery.written)).collect();
         all.sort_unstable();
         all
     }
@@ -229,7 +230,11 @@ impl DeliveryLog {
         let bytes: u64 = self.deliveries.iter().map(|delivery| delivery.len).sum();
         let end = self.deliveries.last().map_or(Time::ZERO, |delivery| delivery.read);
         let span = end.since(Time(self.work.start.0.0));
-        if span == Span::ZERO { 0 } else { datagram_sim::time::mul_div(bytes.saturating_mul(8), 1_000_000_000, span.0) }
+        if span == Duration::ZERO {
+            0
+        } else {
+            datagram_sim::time::mul_div(bytes.saturating_mul(8), 1_000_000_000, span.0)
+        }
     }
 
     /// Whether it is a transfer whose rate counts.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use datagram_sim::cross::{PACKET, Receiver};
 use datagram_sim::time::mul_div;
-use datagram_sim::{Direction, RateSpec, Span, StageSpec, Time};
+use datagram_sim::{Direction, Duration, RateSpec, StageSpec, Time};
 
 use super::log::{DeliveryLog, RunLog, SessionLog};
 use super::verdict::Verdict;
@@ -20,7 +20,7 @@ fn count(n: u64) -> i128 {
     i128::from(n) * ONE
 }
 
-fn span(span: Span) -> i128 {
+fn span(span: Duration) -> i128 {
     i128::from(span.0)
 }
 
@@ -29,15 +29,15 @@ fn share(part: u64, whole: u64) -> i128 {
 }
 
 /// The value that `percent` of a sorted list are not above.
-pub(crate) fn percentile(sorted: &[Span], percent: usize) -> Option<Span> {
+pub(crate) fn percentile(sorted: &[Duration], percent: usize) -> Option<Duration> {
     let rank = (sorted.len() * percent).div_ceil(100).max(1);
     sorted.get(rank - 1).copied()
 }
 
-fn mean(list: &[Span]) -> Option<Span> {
+fn mean(list: &[Duration]) -> Option<Duration> {
     let sum: u128 = list.iter().map(|span| u128::from(span.0)).sum();
     let mean = sum.checked_div(list.len() as u128)?;
-    Some(Span(u64::try_from(mean).unwrap_or(u64::MAX)))
+    Some(Duration(u64::try_from(mean).unwrap_or(u64::MAX)))
 }
 
 /// Jain's index of rates, in billionths.
@@ -95,17 +95,17 @@ impl Run<'_> {
     }
 
     /// The round-trip time between two nodes without queues.
-    fn rtt(&self, index: &Index<'_>, from: &str, to: &str) -> Span {
+    fn rtt(&self, index: &Index<'_>, from: &str, to: &str) -> Duration {
         let ends = |name: &str| index.links.get(name).copied();
         let both = |link: &crate::scenario::Link| {
-            link.spec().map_or(Span::ZERO, |spec| {
+            link.spec().map_or(Duration::ZERO, |spec| {
                 crate::scenario::lane::constant_delay(&spec.forward)
                     + crate::scenario::lane::constant_delay(&spec.backward)
             })
         };
         match (ends(from), ends(to)) {
             (Some(a), Some(b)) if core::ptr::eq(a, b) => both(a),
-            (a, b) => a.map_or(Span::ZERO, both) + b.map_or(Span::ZERO, both),
+            (a, b) => a.map_or(Duration::ZERO, both) + b.map_or(Duration::ZERO, both),
         }
     }
 
@@ -114,7 +114,7 @@ impl Run<'_> {
         let index = Index::new(self.scenario, log);
         let judge = |expect: &Expect| {
             let delivery_log = index.works.get(&expect.subject);
-            let rtt = delivery_log.map_or(Span::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
+            let rtt = delivery_log.map_or(Duration::ZERO, |a| self.rtt(&index, &a.work.from, &a.work.to));
             let value = self.measure(expect, &index, log, watched);
             let holds = value.is_some_and(|value| expect.comparison.holds(value, expect.quantity.value(rtt)));
             Verdict::new(expect, value, holds)
@@ -182,7 +182,7 @@ impl Run<'_> {
         let empty = LaneLog::default();
         let book = watched.lanes.get(&(id.lane(direction))).unwrap_or(&empty);
         let delay = crate::scenario::lane::constant_delay(&stages);
-        let mut waits: Vec<Span> = book.transit.iter().map(|(_, transit)| transit.saturating_sub(delay)).collect();
+        let mut waits: Vec<Duration> = book.transit.iter().map(|(_, transit)| transit.saturating_sub(delay)).collect();
         waits.sort_unstable();
         Some(match metric {
             "packets" => count(book.entered),
@@ -221,11 +221,16 @@ fn pair(metric: &str, delivery_log: &DeliveryLog, log: &RunLog) -> Option<i128> 
     }
 }
 
-fn work(metric: &str, delivery_log: &DeliveryLog, (last_event, end): (Option<Time>, Time), rtt: Span) -> Option<i128> {
+fn work(
+    metric: &str,
+    delivery_log: &DeliveryLog,
+    (last_event, end): (Option<Time>, Time),
+    rtt: Duration,
+) -> Option<i128> {
     let start = Time(delivery_log.work.start.0.0);
     let deliveries = &delivery_log.deliveries;
     let written = delivery_log.written.len() as u64;
-    let life = delivery_log.work.life().unwrap_or(Span(u64::MAX));
+    let life = delivery_log.work.life().unwrap_or(Duration(u64::MAX));
     let latency = |delivery: &super::log::Delivery| delivery.read.since(delivery.written);
     let sorted = || delivery_log.latencies();
     Some(match metric {
@@ -262,13 +267,13 @@ mod tests {
 
     #[test]
     fn percentiles_and_fairness() {
-        let list: Vec<Span> = (1..=100).map(Span).collect();
-        assert_eq!(percentile(&list, 95), Some(Span(95)));
-        assert_eq!(percentile(&list[..1], 50), Some(Span(1)));
+        let list: Vec<Duration> = (1..=100).map(Duration).collect();
+        assert_eq!(percentile(&list, 95), Some(Duration(95)));
+        assert_eq!(percentile(&list[..1], 50), Some(Duration(1)));
         assert_eq!(percentile(&[], 50), None);
         assert_eq!(jain(&[5, 5, 5, 5]), ONE);
         assert_eq!(jain(&[9, 0, 0]), ONE / 3 / 1_000_000 * 1_000_000);
-        assert_eq!(mean(&[Span(1), Span(3)]), Some(Span(2)));
+        assert_eq!(mean(&[Duration(1), Duration(3)]), Some(Duration(2)));
         assert_eq!(show(Dimension::Count, count(3)), "3");
     }
 }

@@ -16,9 +16,8 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use datagram_sim::{Checkpoint, Config, ExplicitFault, Key, Mode, Node, RunError, Span, Time, World};
+use datagram_sim::{Checkpoint, Config, Duration, ExplicitFault, Key, Mode, Node, RunError, Time, World};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
@@ -58,7 +57,7 @@ pub struct RunOptions {
     /// The event queue's tick is 2^this nanoseconds; changes nothing but speed.
     pub tick_log: u32,
     /// Ends the run early.
-    pub until: Option<Span>,
+    pub until: Option<Duration>,
     /// Records every decision that was not to pass.
     pub record_faults: bool,
     /// How many packets to keep for captures and ladders.
@@ -190,8 +189,8 @@ pub(crate) struct Run<'a> {
 /// Hellos for somebody else that a redirector keeps in mind at once.
 const REDIRECTED: usize = 256;
 
-fn duration(span: Span) -> Duration {
-    Duration::from_nanos(span.0)
+fn duration(span: Duration) -> core::time::Duration {
+    core::time::Duration::from_nanos(span.0)
 }
 
 /// The configuration of a node's endpoint.
@@ -201,7 +200,7 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
     config.introduce = true;
     if let Some(node) = scenario.node.get(name) {
         let session = &mut config.session;
-        let set = |to: &mut Duration, from: Option<crate::scenario::Dur>| {
+        let set = |to: &mut core::time::Duration, from: Option<crate::scenario::Dur>| {
             if let Some(from) = from {
                 *to = duration(from.0);
             }
@@ -332,7 +331,7 @@ impl<'a> Run<'a> {
         let mut events: Vec<(Time, usize)> =
             self.scenario.at.iter().enumerate().map(|(index, at)| (Time(at.t.0.0), index)).collect();
         events.sort();
-        let step = Span((end.0 / self.options.samples.max(1)).max(1_000_000));
+        let step = Duration((end.0 / self.options.samples.max(1)).max(1_000_000));
         let mut next_sample = Time::ZERO + step;
         let mut events = events.into_iter().peekable();
         loop {
@@ -401,7 +400,7 @@ fn make_node(
         .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
     let mut made = EndpointNode::new(endpoint, worker, PORT).checked_by(player.checker.clone());
     if options.other_order {
-        made = made.late_by(Span(Key::mix(options.seed, name, "late").decide(0) % 1_000));
+        made = made.late_by(Duration(Key::mix(options.seed, name, "late").decide(0) % 1_000));
     }
     Ok(Box::new(made))
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use datagram_sim::{DropCause, Ecn, Observer, Record, RecordKind, Span, Time};
+use datagram_sim::{DropCause, Duration, Ecn, Observer, Record, RecordKind, Time};
 
 use super::amplification::Amplification;
 use super::log::SharedRunLog;
@@ -25,7 +25,7 @@ pub struct LaneLog {
     /// When the first entered and the last arrived.
     pub span: (Time, Time),
     /// Time on the lane of each packet that arrived, and when it did.
-    pub transit: Vec<(Time, Span)>,
+    pub transit: Vec<(Time, Duration)>,
     /// When packets were lost, and why.
     pub losses: Vec<(Time, DropCause)>,
 }

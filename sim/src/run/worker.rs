@@ -80,7 +80,7 @@ pub(super) struct Worker {
     closed: bool,
 }
 
-fn duration(span: datagram_sim::Span) -> Duration {
+fn duration(span: datagram_sim::Duration) -> Duration {
     Duration::from_nanos(span.0)
 }
 

@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::BTreeMap;
 
 use datagram_sim::attack::{Mutator, Replayer, TapVerdict};
-use datagram_sim::{Clock, Config, LinkId, LinkSpec, Node, NodeId, Prefix, Silent, Span, World};
+use datagram_sim::{Clock, Config, Duration, LinkId, LinkSpec, Node, NodeId, Prefix, Silent, World};
 
 use super::{Nat, Role, Scenario, ScenarioError, TapText};
 
@@ -89,7 +89,7 @@ impl Scenario {
         self.connect(&mut world, &mut map, &routers)?;
         for (name, node) in &self.node {
             let Some(&id) = map.nodes.get(name) else { continue };
-            if node.clock_offset.0 != Span::ZERO || node.clock_drift_ppm != 0 {
+            if node.clock_offset.0 != Duration::ZERO || node.clock_drift_ppm != 0 {
                 world.set_clock(id, Clock::new(node.clock_offset.0, node.clock_drift_ppm.saturating_mul(1_000)));
             }
             if node.plays.as_ref().is_some_and(Role::forges) {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use datagram_sim::Span;
+use datagram_sim::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Action, At, Dur, Expect, Link, Nat, NodeText, Scenario, Work};
@@ -102,21 +102,21 @@ impl Crowd {
                 if !work.name.is_empty() {
                     work.name = format!("{me}.{}", work.name);
                 }
-                work.start = Dur(work.start.0 + Span(delay));
+                work.start = Dur(work.start.0 + Duration(delay));
                 scenario.work.push(work);
             }
         }
         let Some(every) = self.restart_every else { return };
         for (time, index) in (0..self.restarts(scenario.duration.0)).zip((0..self.count).cycle()) {
-            let t = Dur(self.restart_from.0 + Span(every.0.0 * time));
+            let t = Dur(self.restart_from.0 + Duration(every.0.0 * time));
             scenario.at.push(At { t, action: Action::Restart { node: members.name(index) } });
         }
     }
 
     /// How often a member is switched off and on in a run of this length.
-    pub(super) fn restarts(&self, duration: Span) -> u64 {
+    pub(super) fn restarts(&self, duration: Duration) -> u64 {
         match self.restart_every {
-            Some(every) if every.0 > Span::ZERO && self.count > 0 => {
+            Some(every) if every.0 > Duration::ZERO && self.count > 0 => {
                 duration.saturating_sub(self.restart_from.0).0.div_ceil(every.0.0)
             }
             _ => 0,

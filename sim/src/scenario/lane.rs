@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use datagram_sim::{LinkSpec, Span, StageSpec};
+use datagram_sim::{Duration, LinkSpec, StageSpec};
 use serde::{Deserialize, Serialize};
 
 use super::ScenarioError;
@@ -121,8 +121,8 @@ impl Lane {
 }
 
 /// The constant delays of compiled stages, added up.
-pub(crate) fn constant_delay(stages: &[StageSpec]) -> Span {
-    stages.iter().fold(Span::ZERO, |sum, stage| if let StageSpec::Delay(span) = stage { sum + *span } else { sum })
+pub(crate) fn constant_delay(stages: &[StageSpec]) -> Duration {
+    stages.iter().fold(Duration::ZERO, |sum, stage| if let StageSpec::Delay(span) = stage { sum + *span } else { sum })
 }
 
 impl Link {
@@ -152,10 +152,10 @@ impl Link {
         let (up, down) = (up.list(), down.list());
         let delay = |list: &[StageText]| {
             let delays: Vec<StageText> = list.iter().filter(|stage| stage.kind == StageKind::Delay).cloned().collect();
-            compile(&delays, Span::ZERO).map(|stages| constant_delay(&stages))
+            compile(&delays, Duration::ZERO).map(|stages| constant_delay(&stages))
         };
         let rtt = delay(&up)? + delay(&down)?;
-        let rtt = if rtt == Span::ZERO { Span::millis(100) } else { rtt };
+        let rtt = if rtt == Duration::ZERO { Duration::millis(100) } else { rtt };
         Ok(LinkSpec { forward: compile(&up, rtt)?, backward: compile(&down, rtt)? })
     }
 }

@@ -203,7 +203,7 @@ impl core::error::Error for ScenarioError {}
 impl Scenario {
     /// An empty scenario.
     #[must_use]
-    pub fn new(name: &str, duration: datagram_sim::Span) -> Self {
+    pub fn new(name: &str, duration: datagram_sim::Duration) -> Self {
         Self { name: name.to_owned(), duration: Dur(duration), seed: 1, ..Self::default() }
     }
 
@@ -237,7 +237,7 @@ impl Scenario {
 
     /// The same with something that happens at a time.
     #[must_use]
-    pub fn with_event(mut self, t: datagram_sim::Span, action: Action) -> Self {
+    pub fn with_event(mut self, t: datagram_sim::Duration, action: Action) -> Self {
         self.at.push(At { t: Dur(t), action });
         self
     }

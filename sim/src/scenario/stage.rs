@@ -5,8 +5,8 @@ use core::fmt;
 use core::str::FromStr;
 
 use datagram_sim::{
-    CodelSpec, CorruptSpec, Ecn, EcnSpec, FqCodelSpec, JitterSpec, LossSpec, PieSpec, Ppb, QueueSpec, Rate, RateSpec,
-    RedSpec, Span, StageSpec, Time, TraceRate,
+    CodelSpec, CorruptSpec, Duration, Ecn, EcnSpec, FqCodelSpec, JitterSpec, LossSpec, PieSpec, Ppb, QueueSpec, Rate,
+    RateSpec, RedSpec, StageSpec, Time, TraceRate,
 };
 
 use super::units;
@@ -91,13 +91,13 @@ impl StageText {
         let this = Self { kind, text: text.trim().to_owned() };
         match kind {
             StageKind::Queue => queue(&this.text, Bdp(1_000_000)).map(drop)?,
-            StageKind::Rate => this.shaper("tail 1bdp", Span::millis(100)).map(drop)?,
+            StageKind::Rate => this.shaper("tail 1bdp", Duration::millis(100)).map(drop)?,
             _ => this.spec().map(drop)?,
         }
         Ok(this)
     }
 
-    fn shaper(&self, queue_text: &str, rtt: Span) -> Result<StageSpec, String> {
+    fn shaper(&self, queue_text: &str, rtt: Duration) -> Result<StageSpec, String> {
         let rate = rate_spec(&self.text)?;
         let bdp = Bdp(first_rate(&rate).bytes_in(rtt));
         Ok(StageSpec::Shaper { rate, queue: queue(queue_text, bdp)? })
@@ -136,7 +136,7 @@ impl FromStr for StageText {
 ///
 /// # Errors
 /// A queue without a rate, or a file that cannot be read.
-pub fn compile(stages: &[StageText], rtt: Span) -> Result<Vec<StageSpec>, String> {
+pub fn compile(stages: &[StageText], rtt: Duration) -> Result<Vec<StageSpec>, String> {
     let mut out = Vec::new();
     for (at, stage) in stages.iter().enumerate() {
         match stage.kind {
@@ -221,7 +221,7 @@ fn stage(kind: StageKind, words: &mut Words<'_>) -> Result<StageSpec, String> {
         StageKind::Loss => StageSpec::Loss(loss(words)?),
         StageKind::Duplicate => StageSpec::Duplicate {
             copies: words.key("copies", number)?.unwrap_or(1),
-            late: words.key("late", units::span)?.unwrap_or(Span::ZERO),
+            late: words.key("late", units::span)?.unwrap_or(Duration::ZERO),
             probability: units::ppb(words.next("the percentage")?)?,
         },
         StageKind::Corrupt => corrupt(words)?,
@@ -446,7 +446,7 @@ fn queue(text: &str, bdp: Bdp) -> Result<QueueSpec, String> {
     Ok(spec)
 }
 
-fn codel(base: CodelSpec, target: Option<Span>, interval: Option<Span>, limit: Option<u64>) -> CodelSpec {
+fn codel(base: CodelSpec, target: Option<Duration>, interval: Option<Duration>, limit: Option<u64>) -> CodelSpec {
     CodelSpec {
         target: target.unwrap_or(base.target),
         interval: interval.unwrap_or(base.interval),
@@ -475,18 +475,18 @@ mod tests {
 
     #[test]
     fn stages_are_read() {
-        assert_eq!(one("delay 25ms"), Ok(StageSpec::Delay(Span::millis(25))));
+        assert_eq!(one("delay 25ms"), Ok(StageSpec::Delay(Duration::millis(25))));
         assert_eq!(one("mtu 1280 black-hole"), Ok(StageSpec::Mtu { mtu: 1_280, signal: false }));
         assert_eq!(one("mtu 1.28kB"), one("mtu 1280"));
         let gilbert = LossSpec::Gilbert { p: Ppb(2_000_000), r: Ppb::percent(30), good: Ppb(0), bad: Ppb::ALWAYS };
         assert_eq!(one("loss gilbert p=0.2% r=30% bad=100%"), Ok(StageSpec::Loss(gilbert)));
-        let late = StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 2, late: Span::secs(5) };
+        let late = StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 2, late: Duration::secs(5) };
         assert_eq!(one("duplicate 100% copies=2 late=5s"), Ok(late));
         let window = (Time(3_000_000_000), Time(5_000_000_000));
         let dead = StageSpec::Loss(LossSpec::Random(Ppb::ALWAYS));
         assert_eq!(
             one("loss random 100% during 3s..5s every 7s"),
-            Ok(StageSpec::During { windows: vec![window], repeat: Some(Span::secs(7)), stage: Box::new(dead) })
+            Ok(StageSpec::During { windows: vec![window], repeat: Some(Duration::secs(7)), stage: Box::new(dead) })
         );
     }
 
@@ -494,11 +494,11 @@ mod tests {
     fn a_queue_belongs_to_its_rate() {
         let stages: Vec<StageText> =
             ["rate 10Mbit", "queue tail 2bdp", "delay 25ms"].iter().map(|text| text.parse().unwrap()).collect();
-        let specs = compile(&stages, Span::millis(50)).unwrap();
+        let specs = compile(&stages, Duration::millis(50)).unwrap();
         let queue = QueueSpec::TailBytes(125_000);
         assert_eq!(specs[0], StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(10)), queue });
         assert_eq!(specs.len(), 2);
-        assert!(compile(&stages[1..], Span::millis(50)).is_err());
+        assert!(compile(&stages[1..], Duration::millis(50)).is_err());
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Quantities that stand as text in a file.
 
-use datagram_sim::{Ppb, Rate, Span};
+use datagram_sim::{Duration, Ppb, Rate};
 use serde::{Deserialize, Serialize};
 
 use super::expect::Expect;
@@ -32,7 +32,7 @@ macro_rules! quantity {
 
 quantity! {
     /// A length of time: `"25ms"`.
-    Dur, Span, units::span, units::show_span
+    Dur, Duration, units::span, units::show_span
 }
 quantity! {
     /// A number of bytes: `"64kB"`.

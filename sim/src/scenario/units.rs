@@ -3,7 +3,7 @@
 use core::fmt;
 use core::str::FromStr;
 
-use datagram_sim::{Ppb, Rate, Span, Time};
+use datagram_sim::{Duration, Ppb, Rate, Time};
 
 /// One, in the fixed point of [`Quantity`].
 pub const ONE: i128 = 1_000_000_000;
@@ -83,7 +83,7 @@ impl Quantity {
 
     /// The value for a round-trip time of `rtt`, in billionths of the base unit.
     #[must_use]
-    pub fn value(&self, rtt: Span) -> i128 {
+    pub fn value(&self, rtt: Duration) -> i128 {
         self.fixed.saturating_add(self.rtt.saturating_mul(i128::from(rtt.0)) / ONE)
     }
 }
@@ -230,9 +230,9 @@ fn fixed(text: &str, dimension: Dimension) -> Result<i128, String> {
 ///
 /// # Errors
 /// What is wrong with it.
-pub fn span(text: &str) -> Result<Span, String> {
+pub fn span(text: &str) -> Result<Duration, String> {
     let nanos = fixed(text, Dimension::Time)?;
-    u64::try_from(nanos).map(Span).map_err(|_| format!("`{text}` is too long"))
+    u64::try_from(nanos).map(Duration).map_err(|_| format!("`{text}` is too long"))
 }
 
 /// Reads a point of world time.
@@ -297,7 +297,7 @@ fn whole(value: i128, text: &str) -> Result<u64, String> {
 
 /// Writes a span so that [`span`] reads it again.
 #[must_use]
-pub fn show_span(span: Span) -> String {
+pub fn show_span(span: Duration) -> String {
     Quantity::new(Dimension::Time, span.0.into()).to_string()
 }
 
@@ -326,13 +326,13 @@ mod tests {
 
     #[test]
     fn reads_what_people_write() {
-        assert_eq!(span("1.5s"), Ok(Span::millis(1_500)));
-        assert_eq!(span("25 ms"), Ok(Span::millis(25)));
+        assert_eq!(span("1.5s"), Ok(Duration::millis(1_500)));
+        assert_eq!(span("25 ms"), Ok(Duration::millis(25)));
         assert_eq!(rate("10Mbit"), Ok(Rate::mbit(10)));
         assert_eq!(bytes("64KiB"), Ok(65_536));
         assert_eq!(ppb("0.2%"), Ok(Ppb(2_000_000)));
         let sum: Quantity = "2rtt + 4ms".parse().unwrap();
-        assert_eq!(sum.value(Span::millis(50)), 104_000_000);
+        assert_eq!(sum.value(Duration::millis(50)), 104_000_000);
     }
 
     #[test]
@@ -351,7 +351,7 @@ mod tests {
     }
 
     quickcheck! {
-        fn spans_round_trip(n: u64) -> bool { span(&show_span(Span(n))) == Ok(Span(n)) }
+        fn spans_round_trip(n: u64) -> bool { span(&show_span(Duration(n))) == Ok(Duration(n)) }
         fn rates_round_trip(n: u64) -> bool { rate(&show_rate(Rate(n))) == Ok(Rate(n)) }
         fn bytes_round_trip(n: u64) -> bool { bytes(&show_bytes(n)) == Ok(n) }
         fn shares_round_trip(n: u32) -> bool {

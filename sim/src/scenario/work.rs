@@ -1,6 +1,6 @@
 //! What nodes do.
 
-use datagram_sim::Span;
+use datagram_sim::Duration;
 use rtmfp_core::Priority;
 use serde::{Deserialize, Serialize};
 
@@ -166,18 +166,18 @@ impl Work {
 
     /// The time between messages, if they are not sent as fast as they go.
     #[must_use]
-    pub fn pace(&self) -> Option<Span> {
+    pub fn pace(&self) -> Option<Duration> {
         match self.kind {
             WorkKind::Open | WorkKind::Bulk | WorkKind::PingPong => None,
-            WorkKind::Messages => Some(self.interval.map_or(Span::millis(100), |interval| interval.0)),
-            WorkKind::Media => Some(self.interval.map_or(Span::millis(20), |interval| interval.0)),
+            WorkKind::Messages => Some(self.interval.map_or(Duration::millis(100), |interval| interval.0)),
+            WorkKind::Media => Some(self.interval.map_or(Duration::millis(20), |interval| interval.0)),
         }
     }
 
     /// How long a message lives, if not for ever.
     #[must_use]
-    pub fn life(&self) -> Option<Span> {
-        let standard = (self.kind == WorkKind::Media).then_some(Span::millis(150));
+    pub fn life(&self) -> Option<Duration> {
+        let standard = (self.kind == WorkKind::Media).then_some(Duration::millis(150));
         self.lifetime.map(|lifetime| lifetime.0).or(standard)
     }
 

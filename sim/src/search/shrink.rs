@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use datagram_sim::Span;
+use datagram_sim::Duration;
 
 use super::{FailureKind, kind};
 use crate::run::{Outcome, RunOptions, run};
@@ -120,7 +120,8 @@ pub fn shrink(
     shrinker.list(&mut best, |scenario| &mut scenario.at);
     shrinker.list(&mut best, |scenario| &mut scenario.faults);
     while shrinker.change(&mut best, |scenario| {
-        scenario.duration = Dur(Span(scenario.duration.0.0 / 2 / 1_000_000_000 * 1_000_000_000).max(Span::secs(1)));
+        scenario.duration =
+            Dur(Duration(scenario.duration.0.0 / 2 / 1_000_000_000 * 1_000_000_000).max(Duration::secs(1)));
     }) {}
     for at in 0..best.work.len() {
         for _ in 0..20 {
@@ -242,7 +243,7 @@ fn what_goes_on_again_does_so_in_the_smaller_one() {
     let scenario = Scenario::parse(text).unwrap();
     let shrunk = shrink(&scenario, &RunOptions::new(3), &mut |runs| runs < 500).unwrap().expect("it fails");
     assert_eq!(shrunk.scenario.at, scenario.at.get(..2).unwrap(), "{}", shrunk.scenario.to_toml());
-    assert!(shrunk.scenario.duration.0 > Span::secs(3));
+    assert!(shrunk.scenario.duration.0 > Duration::secs(3));
 }
 
 #[test]

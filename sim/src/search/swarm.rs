@@ -1,7 +1,7 @@
 //! Random scenarios. Each switches most kinds of trouble off wholly and makes the rest rather frequent, lets things go
 //! wrong for a while, then heals the network and waits for everything to arrive.
 
-use datagram_sim::{Key, Span, Stream};
+use datagram_sim::{Duration, Key, Stream};
 
 use crate::scenario::{Action, At, Dur, Lane, Link, Nat, NodeText, Scenario, ScenarioError, Size, Work, WorkKind};
 
@@ -51,7 +51,7 @@ fn work(draw: &mut Stream, index: u64) -> Work {
     let (from, to) = if draw.below(4) == 0 { ("b", "a") } else { ("a", "b") };
     let mut work = Work::new(kind, from, to);
     work.name = format!("w{index}");
-    work.start = Dur(Span::millis(draw.below(5_000)));
+    work.start = Dur(Duration::millis(draw.below(5_000)));
     match kind {
         WorkKind::Bulk => {
             work.bytes = Some(Size(1 + draw.below(2_000_000)));
@@ -61,7 +61,7 @@ fn work(draw: &mut Stream, index: u64) -> Work {
             work.count = Some(1 + draw.below(100));
             work.sizes = (0..=draw.below(5)).map(|_| Size(draw.below(5_000))).collect();
             work.flows = Some(1 + u32::try_from(draw.below(4)).unwrap_or(0));
-            work.interval = Some(Dur(Span::millis(1 + draw.below(200))));
+            work.interval = Some(Dur(Duration::millis(1 + draw.below(200))));
         }
         WorkKind::Media | WorkKind::PingPong | WorkKind::Open => work.count = Some(1 + draw.below(300)),
     }
@@ -80,14 +80,17 @@ fn event(draw: &mut Stream, nat: bool) -> Vec<At> {
             t,
             Action::Rebind { node: node(), address: None, in_flight: crate::scenario::InFlight::Late, silent: false },
         )],
-        3 => vec![(t, Action::Freeze { node: node() }), (later, Action::Thaw { node: node(), jump: Dur(Span::ZERO) })],
+        3 => vec![
+            (t, Action::Freeze { node: node() }),
+            (later, Action::Thaw { node: node(), jump: Dur(Duration::ZERO) }),
+        ],
         4 => vec![(t, Action::Suspend { node: "b".to_owned() }), (later, Action::Resume { node: "b".to_owned() })],
         _ => vec![(
             t,
             Action::Rebind { node: node(), address: None, in_flight: crate::scenario::InFlight::Lost, silent: true },
         )],
     };
-    actions.into_iter().map(|(t, action)| At { t: Dur(Span::millis(t)), action }).collect()
+    actions.into_iter().map(|(t, action)| At { t: Dur(Duration::millis(t)), action }).collect()
 }
 
 /// The scenario of a number.
@@ -96,7 +99,7 @@ fn event(draw: &mut Stream, nat: bool) -> Vec<At> {
 /// Never, unless the generator is wrong.
 pub fn random_scenario(number: u64) -> Result<Scenario, ScenarioError> {
     let mut draw = Key::mix(number, "swarm", "scenario").stream();
-    let mut scenario = Scenario::new(&format!("swarm-{number}"), Span::secs(HEAL + REST));
+    let mut scenario = Scenario::new(&format!("swarm-{number}"), Duration::secs(HEAL + REST));
     scenario.about = "found by the swarm".to_owned();
     scenario.seed = number;
     for name in ["a", "b"] {
@@ -124,7 +127,7 @@ pub fn random_scenario(number: u64) -> Result<Scenario, ScenarioError> {
     for _ in 0..draw.below(4) {
         scenario.at.extend(event(&mut draw, nat));
     }
-    scenario.at.push(At { t: Dur(Span::secs(HEAL)), action: Action::Heal });
+    scenario.at.push(At { t: Dur(Duration::secs(HEAL)), action: Action::Heal });
     scenario.at.sort_by_key(|at| at.t.0);
     Scenario::parse(&scenario.to_toml())
 }

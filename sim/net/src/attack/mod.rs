@@ -7,7 +7,7 @@ pub use nodes::{Answer, Flooder, Payload, Redirector, Spoofer};
 use crate::arena::Packet;
 use crate::ecn::Ecn;
 use crate::id::Direction;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 use core::any::Any;
 use core::fmt;
@@ -21,7 +21,7 @@ pub enum TapVerdict {
     /// Swallows it.
     Drop,
     /// Lets it pass after this time.
-    Delay(Span),
+    Delay(Duration),
 }
 
 /// A packet that a tap makes up or plays again.
@@ -73,7 +73,7 @@ pub(crate) struct Tap {
 /// Records every packet that passes and plays it again later, `times` times, `after` and then every `after`.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Replayer {
-    after: Span,
+    after: Duration,
     times: u32,
     /// What is still to be played: when, how often more, what.
     pending: std::collections::VecDeque<(Time, u32, Injected)>,
@@ -83,8 +83,8 @@ pub struct Replayer {
 impl Replayer {
     /// Plays each packet `times` more, every `after`; keeps at most 65,536 packets.
     #[must_use]
-    pub fn new(after: Span, times: u32) -> Self {
-        Self { after: Span(after.0.max(1)), times, pending: std::collections::VecDeque::new(), limit: 65_536 }
+    pub fn new(after: Duration, times: u32) -> Self {
+        Self { after: Duration(after.0.max(1)), times, pending: std::collections::VecDeque::new(), limit: 65_536 }
     }
 }
 

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 
 use crate::node::{Forged, Node, RxMeta, Tx};
 use crate::rng::Stream;
-use crate::time::{Rate, Span, Time};
+use crate::time::{Duration, Rate, Time};
 
 /// Makes the bytes of an attacker's `n`-th packet.
 pub type Payload = Box<dyn FnMut(u64, &mut Stream, &mut Vec<u8>)>;
@@ -14,7 +14,7 @@ pub type Payload = Box<dyn FnMut(u64, &mut Stream, &mut Vec<u8>)>;
 pub struct Spoofer {
     claims: SocketAddr,
     victim: SocketAddr,
-    every: Span,
+    every: Duration,
     left: u64,
     next: Time,
     sent: u64,
@@ -35,12 +35,12 @@ impl Spoofer {
     pub const fn new(
         (claims, victim): (SocketAddr, SocketAddr),
         start: Time,
-        every: Span,
+        every: Duration,
         count: u64,
         stream: Stream,
         payload: Payload,
     ) -> Self {
-        let every = Span(if every.0 == 0 { 1 } else { every.0 });
+        let every = Duration(if every.0 == 0 { 1 } else { every.0 });
         Self { claims, victim, every, left: count, next: start, sent: 0, payload, stream, too_big: None }
     }
 
@@ -79,7 +79,7 @@ pub struct Flooder {
     /// Base of the forged sources; the port, then the address, count up from here.
     base: SocketAddr,
     sources: u32,
-    gap: Span,
+    gap: Duration,
     next: Time,
     until: Time,
     sent: u64,
@@ -104,7 +104,7 @@ impl Flooder {
         stream: Stream,
         payload: Payload,
     ) -> Self {
-        let gap = Span(1_000_000_000 / if per_second == 0 { 1 } else { per_second as u64 });
+        let gap = Duration(1_000_000_000 / if per_second == 0 { 1 } else { per_second as u64 });
         Self { victim, base, sources, gap, next: from, until, sent: 0, payload, stream }
     }
 }
@@ -118,7 +118,7 @@ impl Node for Flooder {
         if now < self.next || self.next >= self.until {
             return None;
         }
-        self.next += Span(self.gap.0.max(1));
+        self.next += Duration(self.gap.0.max(1));
         (self.payload)(self.sent, &mut self.stream, out);
         self.sent += 1;
         let mut tx = Tx::new(self.base.port(), self.victim);
@@ -147,7 +147,7 @@ pub struct Redirector {
     /// Each datagram is answered so many times.
     amplify: u32,
     /// How much it sends at most.
-    gap: Span,
+    gap: Duration,
     next: Time,
 }
 
@@ -162,7 +162,7 @@ impl Redirector {
     /// an answer and says where it goes.
     #[must_use]
     pub fn new(amplify: u32, limit: Rate, answer: Answer) -> Self {
-        let gap = if limit.0 == 0 { Span::ZERO } else { limit.time_for(1_500) };
+        let gap = if limit.0 == 0 { Duration::ZERO } else { limit.time_for(1_500) };
         Self { answer, ready: std::collections::VecDeque::new(), amplify, gap, next: Time::ZERO }
     }
 }

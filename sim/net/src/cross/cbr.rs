@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use crate::arena::header_len;
 use crate::node::{Node, RxMeta, Tx};
 use crate::rng::Stream;
-use crate::time::{Rate, Serialiser, Span, Time};
+use crate::time::{Duration, Rate, Serialiser, Time};
 
 /// Sends packets of one size at a constant rate.
 #[derive(Clone, Debug)]
@@ -18,7 +18,7 @@ pub struct Cbr {
     next: Time,
     until: Time,
     /// How long it is on and off, on average; both are exponential.
-    on_off: Option<(Span, Span, Stream)>,
+    on_off: Option<(Duration, Duration, Stream)>,
     off_at: Time,
     sent: u64,
 }
@@ -33,8 +33,8 @@ impl Cbr {
 
     /// Only for spans of `on` on average, with pauses of `off` on average between them.
     #[must_use]
-    pub fn on_off(mut self, on: Span, off: Span, mut stream: Stream) -> Self {
-        self.off_at = self.next + Span(stream.exponential(on.0));
+    pub fn on_off(mut self, on: Duration, off: Duration, mut stream: Stream) -> Self {
+        self.off_at = self.next + Duration(stream.exponential(on.0));
         self.on_off = Some((on, off, stream));
         self
     }
@@ -61,8 +61,8 @@ impl Node for Cbr {
         if let Some((on, off, stream)) = &mut self.on_off
             && self.next >= self.off_at
         {
-            self.next += Span(stream.exponential(off.0));
-            self.off_at = self.next + Span(stream.exponential(on.0));
+            self.next += Duration(stream.exponential(off.0));
+            self.off_at = self.next + Duration(stream.exponential(on.0));
         }
         let padding = self.wire_len.saturating_sub(header_len(&self.to) + 8);
         Some(Tx { padding, ..Tx::new(self.port, self.to) })

@@ -1,7 +1,7 @@
 //! Congestion controls, by integers. Windows are in bytes, of packets of [`PACKET`] bytes.
 
 use crate::cross::PACKET;
-use crate::time::{Rate, Span, Time, icbrt, mul_div};
+use crate::time::{Duration, Rate, Time, icbrt, mul_div};
 
 const MSS: u64 = PACKET as u64;
 
@@ -24,8 +24,8 @@ pub enum Control {
 pub(super) struct AckInfo {
     pub(super) now: Time,
     pub(super) acked_bytes: u64,
-    pub(super) rtt: Span,
-    pub(super) min_rtt: Span,
+    pub(super) rtt: Duration,
+    pub(super) min_rtt: Duration,
     /// From sender to receiver, by their clocks.
     pub(super) one_way: i64,
     /// The delivery rate over the last acknowledged packet's flight.
@@ -176,7 +176,7 @@ struct Bbr {
     phase: Phase,
     /// The highest rate of each of the last ten rounds, the present one first.
     rates: [u64; 10],
-    min_rtt: Span,
+    min_rtt: Duration,
     min_rtt_at: Time,
     full: u64,
     full_rounds: u8,
@@ -222,9 +222,9 @@ impl Bbr {
         if let Some(first) = self.rates.first_mut() {
             *first = (*first).max(info.rate.0);
         }
-        let stale = info.now.since(self.min_rtt_at) > Span::secs(10);
-        if self.min_rtt == Span::ZERO || info.rtt <= self.min_rtt || (stale && self.phase == Phase::ProbeRtt) {
-            self.min_rtt = info.rtt.max(Span(1));
+        let stale = info.now.since(self.min_rtt_at) > Duration::secs(10);
+        if self.min_rtt == Duration::ZERO || info.rtt <= self.min_rtt || (stale && self.phase == Phase::ProbeRtt) {
+            self.min_rtt = info.rtt.max(Duration(1));
             self.min_rtt_at = info.now;
         }
         self.change_phase(info, stale);
@@ -252,7 +252,7 @@ impl Bbr {
             Phase::Drain if info.in_flight <= self.bdp() => self.probe_bandwidth(info.now),
             Phase::ProbeBandwidth if stale => {
                 self.phase = Phase::ProbeRtt;
-                self.probe_until = info.now + Span::millis(200) + info.min_rtt;
+                self.probe_until = info.now + Duration::millis(200) + info.min_rtt;
             }
             Phase::ProbeBandwidth => {
                 let drained = self.gain() < 1_000 && info.in_flight <= self.bdp();

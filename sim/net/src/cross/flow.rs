@@ -7,11 +7,11 @@ use crate::cross::PACKET;
 use crate::cross::control::{AckInfo, Control, Window};
 use crate::ecn::Ecn;
 use crate::node::Tx;
-use crate::time::{Rate, Serialiser, Span, Time};
+use crate::time::{Duration, Rate, Serialiser, Time};
 
 /// A packet is declared lost when one sent this many later has arrived (RFC 6675's duplicate threshold).
 const LATER: u64 = 3;
-const MIN_TIMEOUT: Span = Span::millis(200);
+const MIN_TIMEOUT: Duration = Duration::millis(200);
 /// Number and sending time.
 pub(super) const HEADER: usize = 16;
 
@@ -41,9 +41,9 @@ pub(super) struct Flow {
     round_end: u64,
     delivered: u64,
     delivered_at: Time,
-    srtt: Span,
-    rttvar: Span,
-    min_rtt: Span,
+    srtt: Duration,
+    rttvar: Duration,
+    min_rtt: Duration,
     backoff: u32,
     timer: Option<Time>,
     pacer: Serialiser,
@@ -66,9 +66,9 @@ impl Flow {
             round_end: 0,
             delivered: 0,
             delivered_at: Time::ZERO,
-            srtt: Span::ZERO,
-            rttvar: Span::ZERO,
-            min_rtt: Span(u64::MAX),
+            srtt: Duration::ZERO,
+            rttvar: Duration::ZERO,
+            min_rtt: Duration(u64::MAX),
             backoff: 0,
             timer: None,
             pacer: Serialiser::default(),
@@ -81,7 +81,7 @@ impl Flow {
         self.window.cwnd
     }
 
-    pub(super) const fn srtt(&self) -> Span {
+    pub(super) const fn srtt(&self) -> Duration {
         self.srtt
     }
 
@@ -89,12 +89,12 @@ impl Flow {
         self.left == Some(0)
     }
 
-    fn timeout(&self) -> Span {
+    fn timeout(&self) -> Duration {
         // RFC 6298, with Linux's minimum.
-        let base = if self.srtt == Span::ZERO {
-            Span::secs(1)
+        let base = if self.srtt == Duration::ZERO {
+            Duration::secs(1)
         } else {
-            (self.srtt + Span(self.rttvar.0 * 4)).max(MIN_TIMEOUT)
+            (self.srtt + Duration(self.rttvar.0 * 4)).max(MIN_TIMEOUT)
         };
         base.scale(1 << self.backoff.min(6), 1)
     }
@@ -186,7 +186,7 @@ impl Flow {
             self.round_end = self.first + self.packets.len() as u64;
         }
         // The slower of sending and acknowledging would be truer; the model takes the latter.
-        let took = now.since(newest.delivered_at).max(Span(1));
+        let took = now.since(newest.delivered_at).max(Duration(1));
         let rate = Rate(crate::time::mul_div((self.delivered - newest.delivered) * 8, 1_000_000_000, took.0));
         let one_way = i64::try_from(received.0).unwrap_or(0) - i64::try_from(echo.0).unwrap_or(0);
         let (rtt, min_rtt, in_flight) = (now.since(echo), self.min_rtt, self.in_flight);
@@ -221,13 +221,13 @@ impl Flow {
         }
     }
 
-    fn measure(&mut self, rtt: Span) {
+    fn measure(&mut self, rtt: Duration) {
         self.min_rtt = self.min_rtt.min(rtt);
-        if self.srtt == Span::ZERO {
-            (self.srtt, self.rttvar) = (rtt, Span(rtt.0 / 2));
+        if self.srtt == Duration::ZERO {
+            (self.srtt, self.rttvar) = (rtt, Duration(rtt.0 / 2));
         } else {
-            self.rttvar = Span(self.rttvar.0 * 3 / 4 + self.srtt.0.abs_diff(rtt.0) / 4);
-            self.srtt = Span(self.srtt.0 * 7 / 8 + rtt.0 / 8);
+            self.rttvar = Duration(self.rttvar.0 * 3 / 4 + self.srtt.0.abs_diff(rtt.0) / 4);
+            self.srtt = Duration(self.srtt.0 * 7 / 8 + rtt.0 / 8);
         }
     }
 }

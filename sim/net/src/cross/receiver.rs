@@ -4,12 +4,12 @@ use core::net::SocketAddr;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::node::{Node, RxMeta, Sink, Tx};
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// The most ranges in an acknowledgement.
 const RANGES: usize = 32;
 /// RFC 1122 §4.2.3.2: every second packet, or after a while.
-const DELAY: Span = Span::millis(40);
+const DELAY: Duration = Duration::millis(40);
 /// Flows remembered; beyond it the one heard from least recently by number is forgotten.
 const FLOWS: usize = 65_536;
 

@@ -8,7 +8,7 @@ use crate::cross::control::Control;
 use crate::cross::flow::Flow;
 use crate::node::{Node, RxMeta, Sink, Tx};
 use crate::rng::Stream;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// Short transfers that begin at random (RFC 8867 §5.7 has such): exponential gaps, exponential sizes.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct ShortFlows {
     /// Where they go.
     pub to: SocketAddr,
     /// Between two beginnings, on average.
-    pub mean_gap: Span,
+    pub mean_gap: Duration,
     /// Their size in packets, on average.
     pub mean_packets: u64,
     /// The congestion control of each.
@@ -69,7 +69,7 @@ impl Sender {
         while let Some(short) = &mut self.short
             && self.start <= now
         {
-            self.start += Span(short.stream.exponential(short.mean_gap.0).max(1));
+            self.start += Duration(short.stream.exponential(short.mean_gap.0).max(1));
             let packets = short.stream.exponential(short.mean_packets).max(1);
             if self.flows.len() < FLOWS {
                 self.next_port = if self.next_port >= 60_000 { 10_000 } else { self.next_port + 1 };

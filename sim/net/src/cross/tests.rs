@@ -7,7 +7,7 @@ use crate::link::{LinkSpec, LossSpec, RateSpec, StageSpec};
 use crate::node::Silent;
 use crate::queue::QueueSpec;
 use crate::rng::Ppb;
-use crate::time::{Rate, Span, Time};
+use crate::time::{Duration, Rate, Time};
 use crate::world::World;
 
 fn socket(last: u8, port: u16) -> SocketAddr {
@@ -21,20 +21,20 @@ fn shared(controls: &[Control], rtt_ms: u64, queue_bdp: u64, loss: Ppb, (from, t
     let mut world = World::new(1);
     let hub = world.add_router("hub");
     let receiver = world.add_host("receiver", Receiver::new());
-    let bdp = Rate::mbit(10).bytes_in(Span::millis(rtt_ms));
+    let bdp = Rate::mbit(10).bytes_in(Duration::millis(rtt_ms));
     let bottleneck = vec![
         StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(10)), queue: QueueSpec::TailBytes(bdp * queue_bdp) },
         StageSpec::Loss(LossSpec::Random(loss)),
-        StageSpec::Delay(Span::millis(rtt_ms / 2)),
+        StageSpec::Delay(Duration::millis(rtt_ms / 2)),
     ];
-    let backward = vec![StageSpec::Delay(Span::millis(rtt_ms / 2))];
+    let backward = vec![StageSpec::Delay(Duration::millis(rtt_ms / 2))];
     world.connect("wan", hub, receiver, &LinkSpec { forward: bottleneck, backward });
     let to_receiver = socket(200, 5_000);
     for (number, &control) in (0_u8..).zip(controls) {
         let start = Time(u64::from(number) * SECOND / 3);
         let node = Sender::bulk(control, 4_000, to_receiver, start, None);
         let sender = world.add_host(&format!("s{number}"), node);
-        world.connect(&format!("l{number}"), sender, hub, &LinkSpec::delay(Span::micros(1)));
+        world.connect(&format!("l{number}"), sender, hub, &LinkSpec::delay(Duration::micros(1)));
         world.add_address(sender, 0, socket(number, 0).ip(), false);
     }
     world.add_address(receiver, 0, to_receiver.ip(), false);
@@ -115,7 +115,7 @@ fn cbr_keeps_its_rate_and_stops() {
     let window = (Time(SECOND), Time(11 * SECOND));
     let sender = world.add_host("s", Cbr::new(1, socket(2, 2), Rate::mbit(3), 1_000, window));
     let sink = world.add_host("r", Silent::default());
-    let link = world.connect("wan", sender, sink, &LinkSpec::delay(Span::millis(1)));
+    let link = world.connect("wan", sender, sink, &LinkSpec::delay(Duration::millis(1)));
     world.add_address(sender, 0, socket(1, 0).ip(), false);
     world.add_address(sink, 0, socket(2, 0).ip(), false);
     world.run_until(Time(20 * SECOND)).unwrap();
@@ -129,9 +129,9 @@ fn on_off_sends_its_share() {
     let mut world = World::new(1);
     let stream = world.key("s", "on-off").stream();
     let cbr = Cbr::new(1, socket(2, 2), Rate::mbit(1), 1_250, (Time(0), Time(600 * SECOND)));
-    let sender = world.add_host("s", cbr.on_off(Span::secs(1), Span::secs(3), stream));
+    let sender = world.add_host("s", cbr.on_off(Duration::secs(1), Duration::secs(3), stream));
     let sink = world.add_host("r", Silent::default());
-    world.connect("wan", sender, sink, &LinkSpec::delay(Span::millis(1)));
+    world.connect("wan", sender, sink, &LinkSpec::delay(Duration::millis(1)));
     world.add_address(sender, 0, socket(1, 0).ip(), false);
     world.add_address(sink, 0, socket(2, 0).ip(), false);
     world.run_until(Time(601 * SECOND)).unwrap();
@@ -144,11 +144,11 @@ fn on_off_sends_its_share() {
 fn short_flows_finish() {
     let mut world = World::new(1);
     let stream = world.key("s", "short").stream();
-    let (mean_gap, mean_packets, control) = (Span::millis(100), 20, Control::NewReno);
+    let (mean_gap, mean_packets, control) = (Duration::millis(100), 20, Control::NewReno);
     let flows = ShortFlows { to: socket(2, 5_000), mean_gap, mean_packets, control, stream };
     let sender = world.add_host("s", Sender::short(flows, Time(0)));
     let receiver = world.add_host("r", Receiver::new());
-    world.connect("wan", sender, receiver, &LinkSpec::simple(Rate::mbit(10), Span::millis(25), 62_500));
+    world.connect("wan", sender, receiver, &LinkSpec::simple(Rate::mbit(10), Duration::millis(25), 62_500));
     world.add_address(sender, 0, socket(1, 0).ip(), false);
     world.add_address(receiver, 0, socket(2, 0).ip(), false);
     world.run_until(Time(100 * SECOND)).unwrap();

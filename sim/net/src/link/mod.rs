@@ -20,7 +20,7 @@ use crate::fault::{Decision, DropCause};
 use crate::id::NodeId;
 use crate::queue::Item;
 use crate::rng::{Key, fold};
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 use crate::trace::RecordKind;
 use shaper::Live;
 use stage::{Stage, Step};
@@ -79,7 +79,7 @@ struct ColdState {
     /// The device and port that it comes from.
     from: (NodeId, u16),
     /// What becomes of packets of an older epoch: lost, or so much late.
-    stale: Option<Span>,
+    stale: Option<Duration>,
     key: Key,
     duplicated: u64,
     dropped: u64,
@@ -131,7 +131,7 @@ impl Lane {
     }
 
     /// Takes the link down. Packets that are on it are lost, or so much late.
-    pub(crate) fn cut(&mut self, in_flight: Option<Span>) {
+    pub(crate) fn cut(&mut self, in_flight: Option<Duration>) {
         self.up = false;
         self.epoch = self.epoch.wrapping_add(1);
         self.cold.stale = in_flight;
@@ -227,7 +227,7 @@ impl Lane {
                     core.arena.get_mut(duplicate).copy = own.wrapping_mul(16).wrapping_add(number);
                     core.counters.duplicated += 1;
                     self.cold.duplicated += 1;
-                    if late == Span::ZERO {
+                    if late == Duration::ZERO {
                         self.run(core, duplicate, next, t);
                     } else {
                         self.go_on_later(core, duplicate, next, t + late);

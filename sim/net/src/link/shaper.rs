@@ -8,14 +8,14 @@ use crate::link::pacer::Pacer;
 use crate::link::spec::RateSpec;
 use crate::link::stage::Step;
 use crate::queue::{CodelQueue, Discipline, DropHead, Drr, FqCodel, Pie, Priority, QueueSpec, Red};
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 #[derive(Debug)]
 enum Policy {
     Unlimited,
     Bytes(u64),
     Packets(usize),
-    Time(Span),
+    Time(Duration),
     Red(Box<Red>),
     Pie(Box<Pie>),
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ecn::Ecn;
 use crate::queue::QueueSpec;
 use crate::rng::Ppb;
-use crate::time::{Rate, Span, Time};
+use crate::time::{Duration, Rate, Time};
 
 /// The stages of both directions of a link.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -25,13 +25,13 @@ impl LinkSpec {
 
     /// Only a delay, each way.
     #[must_use]
-    pub fn delay(one_way: Span) -> Self {
+    pub fn delay(one_way: Duration) -> Self {
         Self::symmetric(vec![StageSpec::Delay(one_way)])
     }
 
     /// A shaper with a drop-tail queue of `queue_bytes`, then a delay, each way.
     #[must_use]
-    pub fn simple(rate: Rate, one_way: Span, queue_bytes: u64) -> Self {
+    pub fn simple(rate: Rate, one_way: Duration, queue_bytes: u64) -> Self {
         Self::symmetric(vec![
             StageSpec::Shaper { rate: RateSpec::Fixed(rate), queue: QueueSpec::TailBytes(queue_bytes) },
             StageSpec::Delay(one_way),
@@ -60,7 +60,7 @@ pub enum StageSpec {
         mark: bool,
     },
     /// A constant delay.
-    Delay(Span),
+    Delay(Duration),
     /// A random extra delay.
     Jitter {
         /// How much.
@@ -78,7 +78,7 @@ pub enum StageSpec {
         /// How many copies.
         copies: u8,
         /// Copies are late by up to this time, evenly distributed.
-        late: Span,
+        late: Duration,
     },
     /// Changes of the bytes. (UDP checksums are as if switched off, or the damage were done before they are made.)
     Corrupt {
@@ -94,7 +94,7 @@ pub enum StageSpec {
         /// Only every `gap`-th packet is eligible; 0 and 1 mean all.
         gap: u32,
         /// For how long.
-        by: Span,
+        by: Duration,
     },
     /// The largest IP packet that passes.
     Mtu {
@@ -109,9 +109,9 @@ pub enum StageSpec {
     /// Gathers packets and lets them go in bursts (netem's `slot`).
     Slot {
         /// Bursts are at least so far apart …
-        min: Span,
+        min: Duration,
         /// … and at most so far, evenly distributed.
-        max: Span,
+        max: Duration,
     },
     /// Another stage that works only at times; else packets pass it untouched. Not for shapers, whose rate may have
     /// steps.
@@ -119,7 +119,7 @@ pub enum StageSpec {
         /// From (included) to (excluded), in world time, in order.
         windows: Vec<(Time, Time)>,
         /// Begin again after so long.
-        repeat: Option<Span>,
+        repeat: Option<Duration>,
         /// What works.
         stage: Box<Self>,
     },
@@ -191,18 +191,18 @@ impl TraceRate {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum JitterSpec {
     /// Evenly from 0 to this.
-    Uniform(Span),
+    Uniform(Duration),
     /// Normal around `mean` with standard deviation `sigma`, cut off at 0 and at four sigma.
     Normal {
         /// The middle.
-        mean: Span,
+        mean: Duration,
         /// The standard deviation.
-        sigma: Span,
+        sigma: Duration,
     },
     /// Exponential with this mean: a long tail.
-    Exponential(Span),
+    Exponential(Duration),
     /// One of these, each as likely as the others.
-    Table(Arc<[Span]>),
+    Table(Arc<[Duration]>),
 }
 
 /// A model of loss.

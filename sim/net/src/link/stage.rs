@@ -7,7 +7,7 @@ use crate::link::loss::Loss;
 use crate::link::shaper::{Fast, Live};
 use crate::link::spec::{CorruptSpec, EcnSpec, JitterSpec, LossSpec, StageSpec};
 use crate::rng::{Key, Ppb, Stream, below};
-use crate::time::{Rate, Span, Time, mul_div};
+use crate::time::{Duration, Rate, Time, mul_div};
 
 /// What a stage says of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,11 +38,11 @@ enum Kind {
     Fast(Box<Fast>),
     Live(Box<Live>),
     Policer(Box<Policer>),
-    Delay(Span),
+    Delay(Duration),
     Jitter(Box<Jitter>),
     RandomLoss(Ppb),
     Loss(Box<Loss>),
-    Duplicate { probability: Ppb, copies: u8, late: Span },
+    Duplicate { probability: Ppb, copies: u8, late: Duration },
     Corrupt { probability: Ppb, kind: CorruptSpec },
     Reorder(Box<Reorder>),
     Mtu { mtu: u32, signal: bool },
@@ -70,20 +70,20 @@ struct Jitter {
 struct Reorder {
     probability: Ppb,
     gap: u32,
-    by: Span,
+    by: Duration,
     since: u32,
 }
 
 #[derive(Debug)]
 struct Slot {
-    min: Span,
-    max: Span,
+    min: Duration,
+    max: Duration,
     next: Time,
     stream: Stream,
 }
 
 /// From (included) to (excluded), and after how long they come again.
-type Windows = (Vec<(Time, Time)>, Option<Span>);
+type Windows = (Vec<(Time, Time)>, Option<Duration>);
 
 #[derive(Debug)]
 pub(crate) struct Stage {
@@ -150,7 +150,7 @@ impl Stage {
                 Kind::Slot(Box::new(Slot { min: *min, max, next: Time::ZERO, stream: key.stream() }))
             }
             // The loop above has taken these off.
-            StageSpec::During { .. } => Kind::Delay(Span::ZERO),
+            StageSpec::During { .. } => Kind::Delay(Duration::ZERO),
         };
         Self { kind, key, windows }
     }
@@ -220,7 +220,7 @@ impl Stage {
             Kind::Jitter(jitter) => jitter.step(t, key, ordinal),
             Kind::Duplicate { probability, copies, late } => {
                 // Copies are not copied by the same stage again: they start behind it.
-                let late = Span(below(key.sub(1).decide(ordinal), late.0.saturating_add(1)));
+                let late = Duration(below(key.sub(1).decide(ordinal), late.0.saturating_add(1)));
                 let hit = *copies > 0 && probability.hit(word());
                 Step::Decide(if hit { Decision::Duplicate(*copies, late) } else { Decision::Pass })
             }
@@ -307,9 +307,9 @@ impl Slot {
     fn step(&mut self, t: Time) -> Step {
         while self.next < t {
             // Slots go on while nothing comes, but need not be counted one by one.
-            let gap = Span(self.min.0 + self.stream.below(self.max.0 - self.min.0 + 1)).0.max(1);
+            let gap = Duration(self.min.0 + self.stream.below(self.max.0 - self.min.0 + 1)).0.max(1);
             let behind = t.since(self.next).0;
-            self.next += Span(if behind > gap * 64 { behind - behind % gap } else { gap });
+            self.next += Duration(if behind > gap * 64 { behind - behind % gap } else { gap });
         }
         Step::At(self.next)
     }
@@ -349,10 +349,10 @@ fn draw_edit(kind: CorruptSpec, value: u64, choice: u64, len: u64) -> Edit {
     }
 }
 
-fn draw_jitter(distribution: &JitterSpec, key: Key, ordinal: u64) -> Span {
+fn draw_jitter(distribution: &JitterSpec, key: Key, ordinal: u64) -> Duration {
     match distribution {
-        JitterSpec::Uniform(max) => Span(below(key.decide(ordinal), max.0.saturating_add(1))),
-        JitterSpec::Exponential(mean) => Span(key.sub(ordinal).stream().exponential(mean.0)),
+        JitterSpec::Uniform(max) => Duration(below(key.decide(ordinal), max.0.saturating_add(1))),
+        JitterSpec::Exponential(mean) => Duration(key.sub(ordinal).stream().exponential(mean.0)),
         JitterSpec::Table(table) => {
             let index = usize::try_from(below(key.decide(ordinal), table.len() as u64)).unwrap_or(0);
             table.get(index).copied().unwrap_or_default()
@@ -368,7 +368,7 @@ fn draw_jitter(distribution: &JitterSpec, key: Key, ordinal: u64) -> Span {
                 .sum();
             const MIDDLE: u64 = 6 * 65_535;
             let off = mul_div(sum.abs_diff(MIDDLE).min(4 * 65_535), sigma.0, 65_535);
-            Span(if sum >= MIDDLE { mean.0.saturating_add(off) } else { mean.0.saturating_sub(off) })
+            Duration(if sum >= MIDDLE { mean.0.saturating_add(off) } else { mean.0.saturating_sub(off) })
         }
     }
 }

@@ -17,7 +17,7 @@ pub use spec::{Filtering, FirewallSpec, Hairpin, Mapping, NatSpec, Pooling, Port
 use crate::fault::DropCause;
 use crate::rng::Key;
 use crate::route::RouteTable;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// Whose packets are let in, and until when. Shared by NATs (for each mapping) and firewalls (for each inside socket).
 #[derive(Clone, Debug, Default)]
@@ -350,7 +350,7 @@ impl Nat {
     }
 
     /// Changes the timeout of what is used from now on.
-    pub(crate) const fn set_timeout(&mut self, timeout: Span) {
+    pub(crate) const fn set_timeout(&mut self, timeout: Duration) {
         self.spec.timeout = timeout;
     }
 }

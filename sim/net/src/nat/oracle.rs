@@ -11,7 +11,7 @@ use crate::arena::PacketKind;
 use crate::fault::DropCause;
 use crate::nat::{Firewall, FirewallSpec, Nat, NatSpec};
 use crate::rng::Key;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// The tree of NATs: each has a kind and the NAT that it is itself behind.
 pub(crate) type AddressRealms = BTreeMap<u32, (NatSpec, Option<u32>)>;
@@ -110,7 +110,7 @@ pub(crate) fn direct_path_possible(
     local_candidates: bool,
 ) -> bool {
     // Nothing times out during the exchange.
-    let timeout = Span::secs(3_600);
+    let timeout = Duration::secs(3_600);
     let nat = |(&id, (spec, above)): (&u32, &(NatSpec, Option<u32>))| {
         (id, (Nat::new(NatSpec { timeout, ..spec.clone() }, Key::mix(u64::from(id), "oracle", "nat")), *above))
     };

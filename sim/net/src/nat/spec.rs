@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use crate::time::Span;
+use crate::time::Duration;
 
 /// When two packets from the same inside address and port share a mapping (RFC 4787 §4.1).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -80,7 +80,7 @@ pub struct NatSpec {
     /// What becomes of packets to itself.
     pub hairpin: Hairpin,
     /// How long an unused mapping lives (REQ-5: at least two minutes, five recommended).
-    pub timeout: Span,
+    pub timeout: Duration,
     /// Whether packets from outside refresh a mapping (§4.3); those from inside always do.
     pub inbound_refresh: bool,
     /// How outside addresses are chosen.
@@ -103,7 +103,7 @@ impl NatSpec {
             ports: Ports::PreserveOrRandom,
             port_range: (1_024, 65_535),
             hairpin: Hairpin::ExternalSource,
-            timeout: Span::secs(300),
+            timeout: Duration::secs(300),
             inbound_refresh: true,
             pooling: Pooling::Paired,
             per_host: None,
@@ -148,7 +148,7 @@ pub struct FirewallSpec {
     /// Whose packets come in once a host inside has sent something.
     pub filtering: Filtering,
     /// How long that is remembered.
-    pub timeout: Span,
+    pub timeout: Duration,
     /// Whether packets from outside refresh it.
     pub inbound_refresh: bool,
     /// Loses all UDP, both ways.
@@ -162,7 +162,7 @@ impl Default for FirewallSpec {
     fn default() -> Self {
         Self {
             filtering: Filtering::AddressAndPortDependent,
-            timeout: Span::secs(120),
+            timeout: Duration::secs(120),
             inbound_refresh: true,
             block_udp: false,
             block_too_big: false,

@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use super::*;
 use crate::link::LinkSpec;
 use crate::node::Silent;
-use crate::time::Span;
+use crate::time::Duration;
 use crate::world::World;
 
 fn ip(text: &str) -> IpAddr {
@@ -108,7 +108,7 @@ fn exhausted_ports_come_back_with_time() {
     let mut nat = nat(|spec| {
         spec.port_range = (2_000, 2_063);
         spec.ports = Ports::Random;
-        spec.timeout = Span::secs(10);
+        spec.timeout = Duration::secs(10);
     });
     let mut got = 0;
     for port in 0..100_u16 {
@@ -133,7 +133,7 @@ fn a_host_has_its_share() {
 fn timeouts_and_who_refreshes() {
     for inbound_refresh in [false, true] {
         let mut nat = nat(|spec| {
-            spec.timeout = Span::secs(30);
+            spec.timeout = Duration::secs(30);
             spec.inbound_refresh = inbound_refresh;
         });
         let second = |n: u64| Time(n * 1_000_000_000);
@@ -217,7 +217,7 @@ fn oracle(a: Option<Make>, b: Option<Make>) -> bool {
     for (number, make) in (1..).zip([a, b]) {
         let host = world.add_host(&format!("h{number}"), Silent::default());
         let outside = ip(&format!("203.0.113.{number}"));
-        let link = LinkSpec::delay(Span::millis(1));
+        let link = LinkSpec::delay(Duration::millis(1));
         if let Some(make) = make {
             let nat = world.add_nat(&format!("n{number}"), make(outside));
             world.connect(&format!("w{number}"), nat, hub, &link);
@@ -259,7 +259,7 @@ fn behind_one(hairpin: Hairpin, local: bool) -> bool {
     let hub = world.add_router("hub");
     let lan = world.add_router("lan");
     let nat = world.add_nat("nat", NatSpec { hairpin, ..NatSpec::port_restricted(ip(OUT)) });
-    let link = LinkSpec::delay(Span::millis(1));
+    let link = LinkSpec::delay(Duration::millis(1));
     world.connect("w", nat, hub, &link);
     world.connect("l", lan, nat, &link);
     let hosts = [1, 2].map(|number| {
@@ -283,7 +283,7 @@ fn double(carrier_hairpin: Hairpin) -> bool {
     let mut world = World::new(1);
     let hub = world.add_router("hub");
     let access = world.add_router("access");
-    let link = LinkSpec::delay(Span::millis(1));
+    let link = LinkSpec::delay(Duration::millis(1));
     let spec = NatSpec { hairpin: carrier_hairpin, ..NatSpec::port_restricted(ip(OUT)) };
     let carrier = world.add_nat("carrier", spec);
     world.connect("w", carrier, hub, &link);
@@ -326,7 +326,7 @@ fn tables_have_limits() {
 fn walled(firewall: FirewallSpec, other: Option<Make>) -> bool {
     let mut world = World::new(1);
     let hub = world.add_router("hub");
-    let link = LinkSpec::delay(Span::millis(1));
+    let link = LinkSpec::delay(Duration::millis(1));
     // A local network between host and firewall.
     let lan = world.add_router("lan");
     let wall = world.add_firewall("wall", firewall);

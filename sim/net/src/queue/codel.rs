@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::arena::PacketId;
 use crate::fault::DropCause;
 use crate::queue::{CodelSpec, Discipline, Effects, Item};
-use crate::time::{Span, Time, isqrt};
+use crate::time::{Duration, Time, isqrt};
 
 /// A backlog of this much is never thinned (RFC 8289 §4.4: one MTU).
 const MTU: u64 = 1_514;
@@ -22,9 +22,9 @@ pub(crate) struct Codel {
 }
 
 /// RFC 8289 §5.5 `control_law`: the interval over the square root of the count.
-fn control_law(t: Time, interval: Span, count: u64) -> Time {
+fn control_law(t: Time, interval: Duration, count: u64) -> Time {
     let interval = interval.0.min(u64::from(u32::MAX));
-    t + Span(isqrt(interval * interval / count.max(1)))
+    t + Duration(isqrt(interval * interval / count.max(1)))
 }
 
 impl Codel {

@@ -10,7 +10,7 @@ use crate::arena::PacketId;
 use crate::ecn::Ecn;
 use crate::fault::DropCause;
 use crate::rng::Ppb;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 pub(crate) use codel::CodelQueue;
 pub(crate) use fq::{Drr, FqCodel};
@@ -29,7 +29,7 @@ pub enum QueueSpec {
     /// A packet that would make it more than this many packets is lost.
     TailPackets(u32),
     /// A packet that would have to wait longer than this is lost.
-    TailTime(Span),
+    TailTime(Duration),
     /// A packet that would make it more than this many bytes pushes out the oldest.
     HeadBytes(u64),
     /// Random early detection.
@@ -80,9 +80,9 @@ pub struct RedSpec {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CodelSpec {
     /// The sojourn time that is acceptable.
-    pub target: Span,
+    pub target: Duration,
     /// For how long it must be exceeded.
-    pub interval: Span,
+    pub interval: Duration,
     /// The hard limit in bytes.
     pub limit_bytes: u64,
     /// Marks ECN-capable packets instead of losing them.
@@ -92,7 +92,7 @@ pub struct CodelSpec {
 impl Default for CodelSpec {
     /// RFC 8289 §4: 5 ms, 100 ms; 1.5 MB; no ECN.
     fn default() -> Self {
-        Self { target: Span::millis(5), interval: Span::millis(100), limit_bytes: 1_500_000, ecn: false }
+        Self { target: Duration::millis(5), interval: Duration::millis(100), limit_bytes: 1_500_000, ecn: false }
     }
 }
 
@@ -119,11 +119,11 @@ impl Default for FqCodelSpec {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct PieSpec {
     /// The queueing delay aimed at.
-    pub target: Span,
+    pub target: Duration,
     /// How often the probability is computed.
-    pub update: Span,
+    pub update: Duration,
     /// The burst that is let through at the beginning.
-    pub max_burst: Span,
+    pub max_burst: Duration,
     /// The hard limit in bytes.
     pub limit_bytes: u64,
     /// Marks ECN-capable packets instead of losing them while the probability is at most a tenth.
@@ -134,9 +134,9 @@ impl Default for PieSpec {
     /// RFC 8033 §4: 15 ms, 15 ms, 150 ms; 1.5 MB; no ECN.
     fn default() -> Self {
         Self {
-            target: Span::millis(15),
-            update: Span::millis(15),
-            max_burst: Span::millis(150),
+            target: Duration::millis(15),
+            update: Duration::millis(15),
+            max_burst: Duration::millis(150),
             limit_bytes: 1_500_000,
             ecn: false,
         }

@@ -4,7 +4,7 @@
 use crate::fault::{Decision, DropCause};
 use crate::queue::PieSpec;
 use crate::rng::below;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 
 /// Probability one.
 const ONE: i128 = 1_000_000_000_000;
@@ -16,8 +16,8 @@ pub(crate) struct Pie {
     probability: i128,
     /// Sum of probabilities since the last drop.
     accumulated: i128,
-    old_delay: Span,
-    burst_left: Span,
+    old_delay: Duration,
+    burst_left: Duration,
     next_update: Time,
     /// When the queue known at the last arrival will be empty.
     empty_at: Time,
@@ -25,12 +25,12 @@ pub(crate) struct Pie {
 
 impl Pie {
     pub(crate) const fn new(spec: PieSpec) -> Self {
-        let update = if spec.update.0 == 0 { Span(1) } else { spec.update };
+        let update = if spec.update.0 == 0 { Duration(1) } else { spec.update };
         Self {
             spec: PieSpec { update, ..spec },
             probability: 0,
             accumulated: 0,
-            old_delay: Span::ZERO,
+            old_delay: Duration::ZERO,
             burst_left: spec.max_burst,
             next_update: Time(update.0),
             empty_at: Time::ZERO,
@@ -58,16 +58,16 @@ impl Pie {
         if self.probability >= ONE / 10 && change > ONE / 50 {
             change = ONE / 50;
         }
-        if delay > Span::millis(250) {
+        if delay > Duration::millis(250) {
             change = change.max(ONE / 50);
         }
         self.probability += change;
-        if delay == Span::ZERO && self.old_delay == Span::ZERO {
+        if delay == Duration::ZERO && self.old_delay == Duration::ZERO {
             self.probability = self.probability * 98 / 100;
         }
         self.probability = self.probability.clamp(0, ONE);
         self.burst_left = self.burst_left.saturating_sub(self.spec.update);
-        let half = Span(self.spec.target.0 / 2);
+        let half = Duration(self.spec.target.0 / 2);
         if self.probability == 0 && delay < half && self.old_delay < half {
             self.burst_left = self.spec.max_burst;
         }
@@ -79,15 +79,16 @@ impl Pie {
         while self.next_update <= t {
             self.update(self.next_update);
             self.next_update += self.spec.update;
-            let calm = self.probability == 0 && self.old_delay == Span::ZERO && self.burst_left == self.spec.max_burst;
+            let calm =
+                self.probability == 0 && self.old_delay == Duration::ZERO && self.burst_left == self.spec.max_burst;
             if calm && self.next_update <= t {
                 // Nothing changes any more until something comes.
                 let missed = t.since(self.next_update).0 / self.spec.update.0;
-                self.next_update += Span(missed * self.spec.update.0);
+                self.next_update += Duration(missed * self.spec.update.0);
             }
         }
         self.empty_at = start;
-        if self.burst_left > Span::ZERO {
+        if self.burst_left > Duration::ZERO {
             return Decision::Pass;
         }
         // RFC 8033 §4.1: safeguards against dropping from a short queue.
@@ -124,7 +125,7 @@ mod tests {
     use crate::rng::Key;
 
     /// Ten seconds of a packet a millisecond with the delay held; (drops, final probability).
-    fn held(delay: Span) -> (usize, i128) {
+    fn held(delay: Duration) -> (usize, i128) {
         let mut pie = Pie::new(PieSpec::default());
         let key = Key::mix(1, "pie", "");
         let drops = (0..10_000)
@@ -138,19 +139,19 @@ mod tests {
 
     #[test]
     fn below_target_nothing_is_lost() {
-        assert_eq!(held(Span::millis(5)).0, 0);
+        assert_eq!(held(Duration::millis(5)).0, 0);
     }
 
     #[test]
     fn above_target_the_probability_grows() {
-        let (few, p_few) = held(Span::millis(20));
-        let (many, p_many) = held(Span::millis(100));
+        let (few, p_few) = held(Duration::millis(20));
+        let (many, p_many) = held(Duration::millis(100));
         assert!(p_few > 0 && p_many > p_few && many > few, "{few} {many}");
     }
 
     #[test]
     fn first_update_by_hand() {
-        let mut pie = Pie::new(PieSpec { max_burst: Span::ZERO, ..PieSpec::default() });
+        let mut pie = Pie::new(PieSpec { max_burst: Duration::ZERO, ..PieSpec::default() });
         pie.empty_at = Time(45_000_000);
         // 30 ms of delay at the tick at 15 ms: 125 x 15e6 + 1250 x 30e6 = 39.375e9, over 2,048.
         pie.on_arrival(Time(15_000_000), Time(45_000_000), 0, false, 0);

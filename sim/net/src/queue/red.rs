@@ -3,11 +3,11 @@
 use crate::fault::{Decision, DropCause};
 use crate::queue::RedSpec;
 use crate::rng::below;
-use crate::time::{Span, Time, mul_div};
+use crate::time::{Duration, Time, mul_div};
 
 const ONE: u64 = 1_000_000_000;
 /// What an idle queue is taken to have sent, one after the other, while it was idle.
-const IDLE_STEP: Span = Span::millis(1);
+const IDLE_STEP: Duration = Duration::millis(1);
 
 #[derive(Debug)]
 pub(crate) struct Red {

@@ -6,7 +6,7 @@ use crate::id::{Direction, LinkId, NodeId};
 use crate::nat::Nat;
 use crate::node::{NetChange, Node};
 use crate::route::Prefix;
-use crate::time::{Span, Time};
+use crate::time::{Duration, Time};
 use crate::trace::RecordKind;
 use crate::world::World;
 use crate::world::device::{InFlight, Kind};
@@ -115,7 +115,7 @@ impl World {
 
     /// Cuts a link or mends it. `in_flight` says what becomes of packets that are on it when it is cut: lost, or (with
     /// a span) so much late.
-    pub fn set_link(&mut self, link: LinkId, up: bool, in_flight: Option<Span>) {
+    pub fn set_link(&mut self, link: LinkId, up: bool, in_flight: Option<Duration>) {
         for direction in [Direction::Forward, Direction::Backward] {
             let Some(lane) = self.lanes.get_mut(link.lane(direction) as usize) else { return };
             if up {
@@ -160,7 +160,7 @@ impl World {
     }
 
     /// Wakes a host up, its clock `jump` ahead of where it stopped: first what is due, then what waits in the socket.
-    pub fn thaw(&mut self, host: NodeId, jump: Span) {
+    pub fn thaw(&mut self, host: NodeId, jump: Duration) {
         let now = self.core.now;
         let Some(found) = self.host_mut(host) else { return };
         if !found.clock.is_frozen() {
@@ -228,7 +228,7 @@ impl World {
     }
 
     /// Changes how long a NAT's mappings live from their next use on.
-    pub fn set_nat_timeout(&mut self, nat: NodeId, timeout: Span) {
+    pub fn set_nat_timeout(&mut self, nat: NodeId, timeout: Duration) {
         if let Some(nat) = self.nat_mut(nat) {
             nat.set_timeout(timeout);
         }

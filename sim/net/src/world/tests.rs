@@ -14,7 +14,7 @@ use crate::nat::NatSpec;
 use crate::node::{Clock, Forged, NetChange, RxMeta, Tx};
 use crate::queue::{CodelSpec, FqCodelSpec, PieSpec, QueueSpec, RedSpec};
 use crate::rng::Ppb;
-use crate::time::{Rate, Span};
+use crate::time::{Duration, Rate};
 
 /// Sends a list of packets at given times and writes down what comes and when.
 #[derive(Default)]
@@ -119,7 +119,7 @@ fn shaper(mbit: u64, queue: QueueSpec) -> StageSpec {
 
 #[test]
 fn serialisation_then_delay() {
-    let stages = vec![shaper(10, QueueSpec::Unlimited), Delay(Span::millis(25))];
+    let stages = vec![shaper(10, QueueSpec::Unlimited), Delay(Duration::millis(25))];
     let mut pair = Pair::new(Script::burst(3, 1_250, Time(0), to_b()), stages);
     assert_eq!(pair.run(100 * MS).times(), [26 * MS, 27 * MS, 28 * MS]);
 }
@@ -132,7 +132,7 @@ fn full_queues() {
     // The first is being sent; four wait.
     assert_eq!(survivors(QueueSpec::TailBytes(5_000)), [0, 1, 2, 3, 4]);
     assert_eq!(survivors(QueueSpec::TailPackets(4)), [0, 1, 2, 3, 4]);
-    assert_eq!(survivors(QueueSpec::TailTime(Span::millis(4))), [0, 1, 2, 3, 4]);
+    assert_eq!(survivors(QueueSpec::TailTime(Duration::millis(4))), [0, 1, 2, 3, 4]);
     assert_eq!(survivors(QueueSpec::HeadBytes(5_000)), [0, 7, 8, 9, 10]);
     assert_eq!(survivors(QueueSpec::Unlimited), (0..11).collect::<Vec<_>>());
     assert_eq!(survivors(QueueSpec::Priority { classes: 2, bytes: 5_000 }), [0, 1, 2, 3, 4]);
@@ -197,10 +197,10 @@ fn bounded_loss_never_has_long_runs() {
 fn jitter_with_and_without_overtaking() {
     let spaced = || Script::new((0..500).flat_map(|n| Script::burst(1, 100, Time(n * MS), to_b()).send).collect());
     for distribution in [
-        JitterSpec::Uniform(Span::millis(20)),
-        JitterSpec::Normal { mean: Span::millis(10), sigma: Span::millis(5) },
-        JitterSpec::Exponential(Span::millis(10)),
-        JitterSpec::Table([Span::millis(1), Span::millis(30)].into()),
+        JitterSpec::Uniform(Duration::millis(20)),
+        JitterSpec::Normal { mean: Duration::millis(10), sigma: Duration::millis(5) },
+        JitterSpec::Exponential(Duration::millis(10)),
+        JitterSpec::Table([Duration::millis(1), Duration::millis(30)].into()),
     ] {
         let delays = |reorder| {
             let stage = StageSpec::Jitter { distribution: distribution.clone(), reorder };
@@ -224,14 +224,14 @@ fn held_back_packets_are_overtaken() {
         packets[0].2[0] = n as u8;
         packets
     });
-    let stage = StageSpec::Reorder { probability: Ppb::ALWAYS, gap: 3, by: Span::micros(1_500) };
-    let mut pair = Pair::new(Script::new(send.collect()), vec![stage, Delay(Span::millis(5))]);
+    let stage = StageSpec::Reorder { probability: Ppb::ALWAYS, gap: 3, by: Duration::micros(1_500) };
+    let mut pair = Pair::new(Script::new(send.collect()), vec![stage, Delay(Duration::millis(5))]);
     assert_eq!(pair.run(100 * MS).numbers(), [0, 1, 3, 2, 4, 5]);
 }
 
 #[test]
 fn copies_come_and_come_late() {
-    let stage = StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 2, late: Span::secs(5) };
+    let stage = StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 2, late: Duration::secs(5) };
     let mut pair = Pair::new(Script::burst(10, 100, Time(0), to_b()), vec![stage]);
     let got = pair.run(6_000 * MS);
     assert_eq!(got.got.len(), 30);
@@ -244,7 +244,7 @@ fn copies_come_and_come_late() {
 fn damage_changes_only_its_own_copy() {
     let bits = |kind| {
         let stages = vec![
-            StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 1, late: Span::ZERO },
+            StageSpec::Duplicate { probability: Ppb::ALWAYS, copies: 1, late: Duration::ZERO },
             StageSpec::Corrupt { probability: Ppb::percent(50), kind },
         ];
         let mut pair = Pair::new(Script::burst(200, 128, Time(0), to_b()), stages);
@@ -259,7 +259,7 @@ fn damage_changes_only_its_own_copy() {
 
 #[test]
 fn mtu_with_and_without_signal() {
-    let stages = |signal| vec![StageSpec::Mtu { mtu: 1_280, signal }, Delay(Span::millis(1))];
+    let stages = |signal| vec![StageSpec::Mtu { mtu: 1_280, signal }, Delay(Duration::millis(1))];
     let script = || {
         Script::new([1_280, 1_281].into_iter().flat_map(|len| Script::burst(1, len, Time(0), to_b()).send).collect())
     };
@@ -302,13 +302,13 @@ fn schedules_and_outages() {
         stage: Box::new(Loss(LossSpec::Random(Ppb::ALWAYS))),
     };
     assert_eq!(Pair::new(every_ms(), vec![lossy(None)]).run(100 * MS).got.len(), 8);
-    assert_eq!(Pair::new(every_ms(), vec![lossy(Some(Span::millis(5)))]).run(100 * MS).got.len(), 6);
+    assert_eq!(Pair::new(every_ms(), vec![lossy(Some(Duration::millis(5)))]).run(100 * MS).got.len(), 6);
 }
 
 #[test]
 fn slots_gather() {
     let every_ms = Script::new((0..10).flat_map(|n| Script::burst(1, 100, Time(n * MS + 1), to_b()).send).collect());
-    let stage = StageSpec::Slot { min: Span::millis(5), max: Span::millis(5) };
+    let stage = StageSpec::Slot { min: Duration::millis(5), max: Duration::millis(5) };
     assert_eq!(Pair::new(every_ms, vec![stage]).run(100 * MS).times(), [[5 * MS; 5], [10 * MS; 5]].concat());
 }
 
@@ -319,8 +319,12 @@ fn storm(config: Config, loss: &[ExplicitFault]) -> World {
     let p = Ppb::percent(5);
     let queues = [
         QueueSpec::TailBytes(6_000),
-        QueueSpec::Codel(CodelSpec { target: Span::millis(2), interval: Span::millis(10), ..CodelSpec::default() }),
-        QueueSpec::Pie(PieSpec { target: Span::millis(2), max_burst: Span::ZERO, ..PieSpec::default() }),
+        QueueSpec::Codel(CodelSpec {
+            target: Duration::millis(2),
+            interval: Duration::millis(10),
+            ..CodelSpec::default()
+        }),
+        QueueSpec::Pie(PieSpec { target: Duration::millis(2), max_burst: Duration::ZERO, ..PieSpec::default() }),
         QueueSpec::FqCodel(FqCodelSpec::default()),
         QueueSpec::Red(RedSpec {
             min_bytes: 1_000,
@@ -346,11 +350,11 @@ fn storm(config: Config, loss: &[ExplicitFault]) -> World {
         let stages = vec![
             Loss(LossSpec::Gilbert { p, r: Ppb::percent(30), good: Ppb::NEVER, bad: Ppb::percent(70) }),
             shaper(5, queue),
-            StageSpec::Jitter { distribution: JitterSpec::Exponential(Span::millis(1)), reorder: n % 2 == 0 },
-            StageSpec::Duplicate { probability: p, copies: 1, late: Span::millis(30) },
+            StageSpec::Jitter { distribution: JitterSpec::Exponential(Duration::millis(1)), reorder: n % 2 == 0 },
+            StageSpec::Duplicate { probability: p, copies: 1, late: Duration::millis(30) },
             StageSpec::Corrupt { probability: p, kind: CorruptSpec::Any },
             shaper(20, QueueSpec::TailPackets(20)),
-            StageSpec::Reorder { probability: p, gap: 2, by: Span::millis(3) },
+            StageSpec::Reorder { probability: p, gap: 2, by: Duration::millis(3) },
             StageSpec::Ecn(EcnSpec::Mark(p)),
         ];
         world.connect(&format!("l{n}"), host, hub, &LinkSpec::symmetric(stages));
@@ -358,7 +362,7 @@ fn storm(config: Config, loss: &[ExplicitFault]) -> World {
     }
     for (n, host) in (0_u8..).zip(hosts) {
         world.add_address(host, 0, IpAddr::from([10, 0, 0, n]), false);
-        world.set_clock(host, Clock::new(Span::ZERO, i32::from(n) * 10_000));
+        world.set_clock(host, Clock::new(Duration::ZERO, i32::from(n) * 10_000));
     }
     assert_eq!(world.add_faults(loss.iter().cloned()), []);
     world.run_until(Time(400 * MS)).unwrap();
@@ -394,7 +398,7 @@ fn recorded_faults_replay_the_run() {
 #[test]
 fn one_fault_less_moves_no_other() {
     let run = |faults: &[ExplicitFault], mode| {
-        let stages = vec![Loss(LossSpec::Random(Ppb::percent(20))), Delay(Span::millis(1))];
+        let stages = vec![Loss(LossSpec::Random(Ppb::percent(20))), Delay(Duration::millis(1))];
         let config = Config { record_faults: true, mode, ..Config::new(9) };
         let mut pair = Pair::with(config, Script::burst(300, 100, Time(0), to_b()), stages);
         assert!(pair.world.add_faults(faults.iter().cloned()).is_empty());
@@ -438,8 +442,8 @@ fn entry_faults_of_each_kind() {
     };
     let mut pair = Pair::new(Script::burst(5, 128, Time(0), to_b()), vec![shaper(1_000, QueueSpec::Unlimited)]);
     pair.world.add_faults([
-        fault(0, Decision::Delay(Span::millis(3))),
-        fault(1, Decision::Duplicate(2, Span::millis(1))),
+        fault(0, Decision::Delay(Duration::millis(3))),
+        fault(1, Decision::Duplicate(2, Duration::millis(1))),
         fault(2, Decision::Corrupt(Edit::Truncate(4))),
         fault(3, Decision::Drop(DropCause::Fault)),
     ]);
@@ -470,8 +474,8 @@ fn a_node_that_spins_is_caught() {
 
 #[test]
 fn cut_links_lose_or_delay() {
-    for (late, expected) in [(None, vec![]), (Some(Span::millis(100)), vec![125 * MS])] {
-        let mut pair = Pair::new(Script::burst(1, 100, Time(0), to_b()), vec![Delay(Span::millis(25))]);
+    for (late, expected) in [(None, vec![]), (Some(Duration::millis(100)), vec![125 * MS])] {
+        let mut pair = Pair::new(Script::burst(1, 100, Time(0), to_b()), vec![Delay(Duration::millis(25))]);
         pair.run(10 * MS);
         pair.world.set_link(pair.link, false, late);
         pair.run(20 * MS);
@@ -496,7 +500,7 @@ fn moved_addresses() {
         let b = world.add_host("b", Script::default());
         let c = world.add_host("c", Script::default());
         for (name, host, address) in [("a", a, "10.0.0.1"), ("b", b, "10.0.0.2"), ("c", c, "10.0.0.3")] {
-            world.connect(name, host, hub, &LinkSpec::delay(Span::millis(5)));
+            world.connect(name, host, hub, &LinkSpec::delay(Duration::millis(5)));
             world.add_address(host, 0, ip(address), false);
         }
         world.run_until(Time(7 * MS)).unwrap();
@@ -520,8 +524,8 @@ fn interfaces_are_chosen_by_what_is_up() {
     let send = [(0, to_b()), (20, to_b()), (21, forced)].map(|(ms, tx)| (Time(ms * MS), tx, vec![0; 4]));
     let a = world.add_host("a", Script::new(send.to_vec()));
     let b = world.add_host("b", Script::default());
-    world.connect("wifi", a, hub, &LinkSpec::delay(Span::millis(1)));
-    world.connect("mobile", a, hub, &LinkSpec::delay(Span::millis(2)));
+    world.connect("wifi", a, hub, &LinkSpec::delay(Duration::millis(1)));
+    world.connect("mobile", a, hub, &LinkSpec::delay(Duration::millis(2)));
     world.connect("b", b, hub, &LinkSpec::default());
     world.add_address(a, 0, ip("10.0.1.1"), false);
     world.add_address(a, 1, ip("10.0.2.1"), false);
@@ -542,7 +546,7 @@ fn frozen_hosts_catch_up() {
     pair.run(5 * MS);
     pair.world.freeze(pair.b);
     assert_eq!(pair.run(100 * MS).got.len(), 0);
-    pair.world.thaw(pair.b, Span::millis(1));
+    pair.world.thaw(pair.b, Duration::millis(1));
     // 72 bytes of payload each: two fit. The clock stood at 5 ms and then jumped one.
     assert_eq!(pair.run(100 * MS).times(), [6 * MS, 6 * MS]);
     assert_eq!(pair.world.counters().dropped(DropCause::SocketBuffer), 1);
@@ -552,7 +556,7 @@ fn frozen_hosts_catch_up() {
 fn clocks_drift_and_step() {
     // Twice as fast: what is due at 10 ms of local time happens at 5.
     let mut pair = Pair::new(Script::burst(1, 100, Time(10 * MS), to_b()), vec![]);
-    pair.world.set_clock(pair.a, Clock::new(Span::ZERO, 1_000_000_000));
+    pair.world.set_clock(pair.a, Clock::new(Duration::ZERO, 1_000_000_000));
     assert_eq!(pair.run(100 * MS).times(), [5 * MS]);
     let mut pair = Pair::new(Script::burst(1, 100, Time(10 * MS), to_b()), vec![]);
     pair.run(2 * MS);
@@ -571,7 +575,7 @@ fn through_a_nat_and_back() {
     let b = world.add_host("b", Script { echo: true, ..Script::default() });
     let stranger = Script::new(vec![(Time(20 * MS), Tx::new(8, "203.0.113.1:5000".parse().unwrap()), vec![9])]);
     let c = world.add_host("c", stranger);
-    let link = LinkSpec::delay(Span::millis(1));
+    let link = LinkSpec::delay(Duration::millis(1));
     let narrow = LinkSpec { forward: vec![StageSpec::Mtu { mtu: 1_000, signal: true }], backward: vec![] };
     world.connect("wan", nat, hub, &narrow);
     world.connect("lan", a, nat, &link);
@@ -611,7 +615,7 @@ fn taps_replay_change_and_swallow() {
         fn on_packet(&mut self, _: Time, _: Direction, _: &Packet, bytes: &mut Vec<u8>) -> TapVerdict {
             match bytes[0] % 3 {
                 0 => TapVerdict::Drop,
-                1 => TapVerdict::Delay(Span::millis(7)),
+                1 => TapVerdict::Delay(Duration::millis(7)),
                 _ => {
                     bytes.push(0xff);
                     TapVerdict::Pass
@@ -624,8 +628,8 @@ fn taps_replay_change_and_swallow() {
         let a = world.add_host("a", Script::burst(3, 128, Time(0), to_b()));
         let b = world.add_host("b", Script::default());
         let tap = world.add_tap("tap", tap);
-        world.connect("near", a, tap, &LinkSpec::delay(Span::millis(1)));
-        world.connect("far", tap, b, &LinkSpec::delay(Span::millis(1)));
+        world.connect("near", a, tap, &LinkSpec::delay(Duration::millis(1)));
+        world.connect("far", tap, b, &LinkSpec::delay(Duration::millis(1)));
         world.add_address(a, 0, ip("10.0.0.1"), false);
         world.add_address(b, 0, ip("10.0.0.2"), false);
         world.run_until(Time(1_000 * MS)).unwrap();
@@ -634,7 +638,7 @@ fn taps_replay_change_and_swallow() {
         got.map(|((at, _, bytes), number)| (at.0 / MS, number, bytes.len())).collect()
     }
     assert_eq!(through(Odd), [(2, 2, 101), (9, 1, 100)]);
-    let replayed = through(Replayer::new(Span::millis(10), 2));
+    let replayed = through(Replayer::new(Duration::millis(10), 2));
     assert_eq!(replayed.len(), 9);
     assert_eq!(replayed[3..6], [(12, 0, 100), (12, 1, 100), (12, 2, 100)]);
     let _ = Injected {
