@@ -1,15 +1,19 @@
 //! The words in which a scenario describes one direction of a link: `rate = "10Mbit"`, `loss = "gilbert p=0.2% r=30%"`.
 #![expect(clippy::wildcard_enum_match_arm, reason = "all other stages are read by themselves")]
 
+mod queue;
+mod rate;
+mod words;
+
 use core::fmt;
 use core::str::FromStr;
 
-use datagram_sim::{
-    CodelSpec, CorruptSpec, Duration, Ecn, EcnSpec, FqCodelSpec, JitterSpec, LossSpec, PieSpec, Ppb, QueueSpec, Rate,
-    RateSpec, RedSpec, StageSpec, Time, TraceRate,
-};
+use datagram_sim::{CorruptSpec, Duration, Ecn, EcnSpec, JitterSpec, LossSpec, Ppb, StageSpec, Time};
 
 use super::units;
+use queue::{Bdp, queue};
+use rate::{highest_rate, rate_spec};
+use words::{Words, number};
 
 /// What kind of stage. The order is the one in which a lane's table is passed.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -99,7 +103,7 @@ impl StageText {
 
     fn shaper(&self, queue_text: &str, rtt: Duration) -> Result<StageSpec, String> {
         let rate = rate_spec(&self.text)?;
-        let bdp = Bdp(first_rate(&rate).bytes_in(rtt));
+        let bdp = Bdp(highest_rate(&rate).bytes_in(rtt));
         Ok(StageSpec::Shaper { rate, queue: queue(queue_text, bdp)? })
     }
 
@@ -156,52 +160,6 @@ pub fn compile(stages: &[StageText], rtt: Duration) -> Result<Vec<StageSpec>, St
     Ok(out)
 }
 
-/// The words of a stage: plain ones in order, and `key=value`.
-struct Words<'a> {
-    plain: std::vec::IntoIter<&'a str>,
-    keyed: Vec<(&'a str, &'a str)>,
-}
-
-impl<'a> Words<'a> {
-    fn new(text: &'a str) -> Self {
-        let (mut plain, mut keyed) = (Vec::new(), Vec::new());
-        for word in text.split_whitespace() {
-            match word.split_once('=') {
-                Some(pair) => keyed.push(pair),
-                None => plain.push(word),
-            }
-        }
-        Self { plain: plain.into_iter(), keyed }
-    }
-
-    fn next(&mut self, what: &str) -> Result<&'a str, String> {
-        self.plain.next().ok_or_else(|| format!("{what} is missing"))
-    }
-
-    fn flag(&mut self, name: &str) -> bool {
-        let mut rest: Vec<&str> = self.plain.by_ref().collect();
-        let before = rest.len();
-        rest.retain(|word| *word != name);
-        let found = rest.len() != before;
-        self.plain = rest.into_iter();
-        found
-    }
-
-    fn key<T>(&mut self, name: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>, String> {
-        let Some(at) = self.keyed.iter().position(|(key, _)| *key == name) else { return Ok(None) };
-        let (_, value) = self.keyed.remove(at);
-        read(value).map(Some)
-    }
-
-    fn end(mut self) -> Result<(), String> {
-        match (self.plain.next(), self.keyed.first()) {
-            (Some(word), _) => Err(format!("`{word}` is not understood here")),
-            (None, Some((key, _))) => Err(format!("`{key}=` is not understood here")),
-            (None, None) => Ok(()),
-        }
-    }
-}
-
 fn stage(kind: StageKind, words: &mut Words<'_>) -> Result<StageSpec, String> {
     Ok(match kind {
         StageKind::Mtu => {
@@ -238,10 +196,6 @@ fn stage(kind: StageKind, words: &mut Words<'_>) -> Result<StageSpec, String> {
         }
         StageKind::Rate | StageKind::Queue => return Err("rates and queues go together".to_owned()),
     })
-}
-
-fn number<T: FromStr>(text: &str) -> Result<T, String> {
-    text.parse().map_err(|_| format!("`{text}` is no number that fits here"))
 }
 
 fn loss(words: &mut Words<'_>) -> Result<LossSpec, String> {
@@ -281,7 +235,7 @@ fn loss(words: &mut Words<'_>) -> Result<LossSpec, String> {
 fn corrupt(words: &mut Words<'_>) -> Result<StageSpec, String> {
     let extend = words.key("extend", units::packet_size)?.map(CorruptSpec::Extend);
     let probability = units::ppb(words.next("the percentage")?)?;
-    let kind = match (extend, words.plain.next()) {
+    let kind = match (extend, words.next_if_any()) {
         (Some(kind), None) => kind,
         (None, Some("flip")) => CorruptSpec::FlipBit,
         (None, Some("truncate")) => CorruptSpec::Truncate,
@@ -338,136 +292,10 @@ fn during(text: &str, stage: StageSpec) -> Result<StageSpec, String> {
     Ok(StageSpec::During { windows: out, repeat, stage: Box::new(stage) })
 }
 
-fn rate_spec(text: &str) -> Result<RateSpec, String> {
-    if let Some(list) = text.strip_prefix("trace ") {
-        return TraceRate::parse(&list.replace(',', "\n")).map(RateSpec::Trace).map_err(|error| error.to_string());
-    }
-    if let Some(path) = text.strip_prefix("trace-file ") {
-        let lines = std::fs::read_to_string(path.trim()).map_err(|error| format!("{}: {error}", path.trim()))?;
-        return TraceRate::parse(&lines).map(RateSpec::Trace).map_err(|error| format!("{path}: {error}"));
-    }
-    let mut steps = Vec::new();
-    for (index, step) in text.split(';').enumerate() {
-        let (at, rate) = match step.trim().split_once(' ') {
-            Some((at, rate)) => (units::time(at)?, units::rate(rate)?),
-            None if index == 0 => (Time::ZERO, units::rate(step)?),
-            None => return Err(format!("`{step}` should be TIME RATE")),
-        };
-        if steps.last().is_some_and(|&(last, _)| at <= last) {
-            return Err(format!("`{step}` is not after the step before it"));
-        }
-        steps.push((at, rate));
-    }
-    Ok(match steps.as_slice() {
-        [(Time::ZERO, rate)] => RateSpec::Fixed(*rate),
-        _ => RateSpec::Steps(steps),
-    })
-}
-
-fn first_rate(rate: &RateSpec) -> Rate {
-    match rate {
-        RateSpec::Fixed(rate) => *rate,
-        RateSpec::Steps(steps) => steps.iter().map(|&(_, rate)| rate).max().unwrap_or_default(),
-        RateSpec::Trace(_) => Rate::mbit(10),
-    }
-}
-
-/// What one bandwidth-delay product is here, in bytes.
-#[derive(Clone, Copy)]
-struct Bdp(u64);
-
-impl Bdp {
-    /// Reads a size: bytes, or so many bandwidth-delay products (never less than ten packets of 1,500 bytes).
-    fn bytes(self, text: &str) -> Result<u64, String> {
-        match text.strip_suffix("bdp") {
-            Some(times) => {
-                let share = u64::from(units::ppb(&format!("{}%", times.trim())).map(|p| p.0)?);
-                let times = if share == 0 { 1 } else { share };
-                // Per cent of a billion: times 100 gives the number itself.
-                Ok(datagram_sim::time::mul_div(self.0, times * 100, 1_000_000_000).max(15_000))
-            }
-            None => units::bytes(text),
-        }
-    }
-}
-
-fn queue(text: &str, bdp: Bdp) -> Result<QueueSpec, String> {
-    let mut words = Words::new(text);
-    let with_ecn = words.flag("ecn");
-    let size = |text: &str| bdp.bytes(text);
-    let limit = words.key("limit", size)?;
-    let (target, interval) = (words.key("target", units::span)?, words.key("interval", units::span)?);
-    let spec = match words.next("the kind of queue")? {
-        "unlimited" => QueueSpec::Unlimited,
-        "tail" => tail(words.next("the size")?, bdp)?,
-        "head" => QueueSpec::HeadBytes(size(words.next("the size")?)?),
-        "red" => QueueSpec::Red(RedSpec {
-            min_bytes: size(words.next("the lower mark")?)?,
-            max_bytes: size(words.next("the upper mark")?)?,
-            limit_bytes: limit.ok_or("limit= is missing")?,
-            max_p: words.key("p", units::ppb)?.unwrap_or(Ppb::percent(10)),
-            weight_log: 9,
-            ecn: with_ecn,
-        }),
-        "codel" => {
-            QueueSpec::Codel(codel(CodelSpec { ecn: with_ecn, ..CodelSpec::default() }, target, interval, limit))
-        }
-        "fq-codel" => {
-            let base = FqCodelSpec::default();
-            let quantum = words.key("quantum", units::packet_size)?.unwrap_or(base.quantum);
-            let queues = words.key("queues", number)?.unwrap_or(base.queues);
-            QueueSpec::FqCodel(FqCodelSpec { codel: codel(base.codel, target, interval, limit), queues, quantum })
-        }
-        "pie" => {
-            let base = PieSpec::default();
-            QueueSpec::Pie(PieSpec {
-                target: target.unwrap_or(base.target),
-                limit_bytes: limit.unwrap_or(base.limit_bytes),
-                ecn: with_ecn,
-                ..base
-            })
-        }
-        "priority" => {
-            let classes = number(words.next("the number of classes")?)?;
-            QueueSpec::Priority { classes, bytes: size(words.next("the size")?)? }
-        }
-        "drr" => QueueSpec::Drr {
-            queues: words.key("queues", number)?.unwrap_or(64),
-            quantum: words.key("quantum", units::packet_size)?.unwrap_or(1_514),
-            bytes: size(words.next("the size")?)?,
-        },
-        other => {
-            return Err(format!(
-                "`{other}` is no queue: unlimited, tail, head, red, codel, fq-codel, pie, priority, drr"
-            ));
-        }
-    };
-    words.end()?;
-    Ok(spec)
-}
-
-fn codel(base: CodelSpec, target: Option<Duration>, interval: Option<Duration>, limit: Option<u64>) -> CodelSpec {
-    CodelSpec {
-        target: target.unwrap_or(base.target),
-        interval: interval.unwrap_or(base.interval),
-        limit_bytes: limit.unwrap_or(base.limit_bytes),
-        ..base
-    }
-}
-
-fn tail(text: &str, bdp: Bdp) -> Result<QueueSpec, String> {
-    if let Some(packets) = text.strip_suffix("pkt") {
-        return number(packets).map(QueueSpec::TailPackets);
-    }
-    match units::span(text) {
-        Ok(span) => Ok(QueueSpec::TailTime(span)),
-        Err(_) => bdp.bytes(text).map(QueueSpec::TailBytes),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use datagram_sim::{QueueSpec, Rate, RateSpec};
 
     fn one(text: &str) -> Result<StageSpec, String> {
         text.parse::<StageText>()?.spec()

@@ -36,12 +36,29 @@ impl Flows {
         below(item.flow, self.flows.len() as u64) as usize
     }
 
-    fn push(&mut self, index: usize, item: Item) {
+    /// Queues an item. Returns its flow if that becomes active by it, with `quantum` as its deficit.
+    fn push(&mut self, item: Item, quantum: u32) -> Option<usize> {
+        let index = self.index(&item);
+        self.bytes += u64::from(item.len);
+        self.packets += 1;
         let flow = &mut self.flows[index];
         flow.bytes += u64::from(item.len);
         flow.items.push_back(item);
-        self.bytes += u64::from(item.len);
-        self.packets += 1;
+        if flow.active {
+            return None;
+        }
+        flow.active = true;
+        flow.deficit = quantum.into();
+        Some(index)
+    }
+
+    /// Drops items of the fattest flow, chosen by `victim`, until no more than `limit` bytes are left.
+    fn shed(&mut self, limit: u64, effects: &mut Effects, victim: impl Fn(&mut Self, usize) -> Option<Item>) {
+        while self.bytes > limit {
+            let fattest = self.fattest();
+            let Some(item) = victim(self, fattest) else { return };
+            effects.dropped.push((item.packet, DropCause::QueueFull));
+        }
     }
 
     fn count_out(&mut self, index: usize, item: &Item) {
@@ -96,20 +113,9 @@ impl FqCodel {
 #[expect(clippy::indexing_slicing, reason = "flow numbers are below the number of flows by construction")]
 impl Discipline for FqCodel {
     fn enqueue(&mut self, item: Item, effects: &mut Effects) {
-        let index = self.flows.index(&item);
-        self.flows.push(index, item);
-        let flow = &mut self.flows.flows[index];
-        if !flow.active {
-            flow.active = true;
-            flow.deficit = self.spec.quantum.into();
-            self.new.push_back(index);
-        }
+        self.new.extend(self.flows.push(item, self.spec.quantum));
         // RFC 8290 §4.1: at the limit the head of the fattest flow goes.
-        while self.flows.bytes > self.spec.codel.limit_bytes {
-            let fattest = self.flows.fattest();
-            let Some(victim) = self.flows.pop_front(fattest) else { return };
-            effects.dropped.push((victim.packet, DropCause::QueueFull));
-        }
+        self.flows.shed(self.spec.codel.limit_bytes, effects, Flows::pop_front);
     }
 
     // RFC 8290 §4.2.
@@ -158,33 +164,22 @@ impl Discipline for FqCodel {
 #[derive(Debug)]
 pub(crate) struct Drr {
     flows: Flows,
-    quantum: i64,
+    quantum: u32,
     limit: u64,
     round: VecDeque<usize>,
 }
 
 impl Drr {
     pub(crate) fn new(queues: u16, quantum: u32, limit: u64) -> Self {
-        Self { flows: Flows::new(queues), quantum: quantum.max(1).into(), limit, round: VecDeque::new() }
+        Self { flows: Flows::new(queues), quantum: quantum.max(1), limit, round: VecDeque::new() }
     }
 }
 
 #[expect(clippy::indexing_slicing, reason = "flow numbers are below the number of flows by construction")]
 impl Discipline for Drr {
     fn enqueue(&mut self, item: Item, effects: &mut Effects) {
-        let index = self.flows.index(&item);
-        self.flows.push(index, item);
-        let flow = &mut self.flows.flows[index];
-        if !flow.active {
-            flow.active = true;
-            flow.deficit = self.quantum;
-            self.round.push_back(index);
-        }
-        while self.flows.bytes > self.limit {
-            let fattest = self.flows.fattest();
-            let Some(victim) = self.flows.pop_back(fattest) else { return };
-            effects.dropped.push((victim.packet, DropCause::QueueFull));
-        }
+        self.round.extend(self.flows.push(item, self.quantum));
+        self.flows.shed(self.limit, effects, Flows::pop_back);
     }
 
     fn dequeue(&mut self, _now: Time, _effects: &mut Effects) -> Option<Item> {
@@ -197,7 +192,7 @@ impl Discipline for Drr {
                     self.round.pop_front();
                 }
                 Some(item) if i64::from(item.len) > flow.deficit => {
-                    flow.deficit += self.quantum;
+                    flow.deficit += i64::from(self.quantum);
                     self.round.rotate_left(1);
                 }
                 Some(item) => {

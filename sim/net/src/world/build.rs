@@ -1,6 +1,6 @@
 //! Building a world: devices, links, addresses, routes.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::attack::{Tap, TapLogic};
 use crate::id::{Direction, LinkId, NodeId};
@@ -181,49 +181,39 @@ impl World {
         }
     }
 
-    /// Tells all routers (and NATs, on their inside) that can be reached from a device's port without passing a NAT
-    /// that a prefix is there.
+    /// Tells all routers, and NATs on their inside, that `prefix` is reached through a device's port.
     pub(crate) fn announce(&mut self, from: NodeId, port: u16, prefix: Prefix) {
-        let mut seen = BTreeMap::new();
-        seen.insert(from, ());
-        let mut todo: VecDeque<u32> = self.port_lane(from, port).into_iter().collect();
-        while let Some(lane) = todo.pop_front() {
-            let Some((to, to_port)) = self.lanes.get(lane as usize).map(|lane| lane.to) else { continue };
-            if seen.insert(to, ()).is_some() {
-                continue;
-            }
-            let Some(device) = self.devices.get_mut(to.0 as usize) else { continue };
-            match &mut device.kind {
-                Kind::Router(router) => {
-                    // Nearer ways are found first.
-                    router.routes.insert(prefix, to_port);
-                    let onwards = device.wiring.transit.iter().filter(|&&port| port != to_port);
-                    todo.extend(onwards.filter_map(|&port| device.wiring.ports.get(usize::from(port))));
-                }
-                Kind::Firewall(_) | Kind::Tap(_) => {
-                    todo.extend(device.wiring.ports.get(usize::from(1 - to_port.min(1))));
-                }
-                Kind::Nat(nat) if to_port > 0 && prefix != Prefix::ALL => nat.inside.insert(prefix, to_port),
-                Kind::Nat(_) | Kind::Host(_) => {}
-            }
-        }
+        self.flood(from, port, prefix, |routes, through| {
+            routes.insert(prefix, through);
+            true
+        });
     }
 
+    /// Takes an announcement back. Only routes that lead to the device's port are removed.
     pub(crate) fn withdraw(&mut self, from: NodeId, port: u16, prefix: Prefix) {
-        // As it was announced, except that only routes that lead here are taken back.
-        let mut seen = BTreeMap::new();
-        seen.insert(from, ());
+        self.flood(from, port, prefix, |routes, through| {
+            let leads_there = routes.exact(prefix) == Some(through);
+            if leads_there {
+                routes.remove(prefix);
+            }
+            leads_there
+        });
+    }
+
+    /// Changes the routes of all routers that a device's port reaches without passing a NAT, nearest first. NATs change
+    /// theirs on the inside, unless `prefix` is everything. A router passes the news on if `change` returns true.
+    fn flood(&mut self, from: NodeId, port: u16, prefix: Prefix, mut change: impl FnMut(&mut RouteTable, u16) -> bool) {
+        let mut seen = BTreeSet::from([from]);
         let mut todo: VecDeque<u32> = self.port_lane(from, port).into_iter().collect();
         while let Some(lane) = todo.pop_front() {
             let Some((to, to_port)) = self.lanes.get(lane as usize).map(|lane| lane.to) else { continue };
-            if seen.insert(to, ()).is_some() {
+            if !seen.insert(to) {
                 continue;
             }
             let Some(device) = self.devices.get_mut(to.0 as usize) else { continue };
             match &mut device.kind {
                 Kind::Router(router) => {
-                    if router.routes.exact(prefix) == Some(to_port) {
-                        router.routes.remove(prefix);
+                    if change(&mut router.routes, to_port) {
                         let onwards = device.wiring.transit.iter().filter(|&&port| port != to_port);
                         todo.extend(onwards.filter_map(|&port| device.wiring.ports.get(usize::from(port))));
                     }
@@ -231,10 +221,8 @@ impl World {
                 Kind::Firewall(_) | Kind::Tap(_) => {
                     todo.extend(device.wiring.ports.get(usize::from(1 - to_port.min(1))));
                 }
-                Kind::Nat(nat) if to_port > 0 => {
-                    if nat.inside.exact(prefix) == Some(to_port) {
-                        nat.inside.remove(prefix);
-                    }
+                Kind::Nat(nat) if to_port > 0 && prefix != Prefix::ALL => {
+                    change(&mut nat.inside, to_port);
                 }
                 Kind::Nat(_) | Kind::Host(_) => {}
             }
