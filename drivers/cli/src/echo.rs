@@ -1,6 +1,5 @@
 //! Answers every flow with a return flow that carries the same messages back.
 
-use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
@@ -8,7 +7,9 @@ use rtmfp_core::params::METADATA_MAX;
 use rtmfp_core::{
     App, Bytes, CloseMode, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle,
 };
-use rtmfp_std::{Admission, Places};
+use rtmfp_std::Places;
+
+use crate::admission::{Admitted, admit};
 
 /// Exception code for a flow of a far end that there is no place for.
 pub const BUSY: u64 = 4;
@@ -19,8 +20,6 @@ const STALLED: Duration = Duration::from_secs(10);
 /// Sessions that have a place, and how many of them one source may have.
 const SESSIONS: usize = 256;
 const SESSIONS_PER_SOURCE: usize = 128;
-/// Sessions without a place that are kept for a moment, to be told so.
-const TURNED_AWAY: usize = 64;
 
 /// Follows the metadata of the flow that is answered, in the metadata of the answer.
 const SUFFIX: &[u8] = b" return";
@@ -105,29 +104,16 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
 
     /// A session has opened: somebody may have to go for it.
     fn take_session(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        let path = endpoint.session(session).and_then(|session| session.path());
-        let address = path.map_or(Ipv4Addr::UNSPECIFIED.into(), |path| path.remote.ip());
-        let admission = self.places.admit(now, session, address);
-        let gone = match admission {
-            Admission::Admitted => None,
-            Admission::Replaced(holder) => Some(holder),
-            Admission::Full => self.turned_away_too_many(),
-        };
-        if let Some(gone) = gone {
-            self.dismiss(now, endpoint, gone);
+        let turned_away = self.sessions.iter().filter(|(_, visitor)| !visitor.admitted);
+        let turned_away = turned_away.map(|(session, visitor)| (*session, visitor.until));
+        let Admitted { has_place, displaced, .. } = admit(&mut self.places, now, endpoint, session, turned_away);
+        if let Some(displaced) = displaced {
+            self.dismiss(now, endpoint, displaced);
         }
-        let admitted = admission != Admission::Full;
-        self.sessions.insert(session, Visitor { admitted, flows: 0, until: now + GRACE });
-        if admitted {
+        self.sessions.insert(session, Visitor { admitted: has_place, flows: 0, until: now + GRACE });
+        if has_place {
             (self.observer)(EchoEvent::Opened { session });
         }
-    }
-
-    /// The one that waits longest to be told that there is no place, if too many do.
-    fn turned_away_too_many(&self) -> Option<SessionHandle> {
-        let waiting = || self.sessions.iter().filter(|(_, visitor)| !visitor.admitted);
-        let oldest = waiting().min_by_key(|(_, visitor)| visitor.until).map(|(session, _)| *session);
-        oldest.filter(|_| waiting().count() >= TURNED_AWAY)
     }
 
     fn dismiss(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {

@@ -4,6 +4,7 @@
 //! can run them as well as the program does; the rest is the program.
 #![deny(missing_docs)]
 
+mod admission;
 pub mod args;
 pub mod commands;
 pub mod echo;

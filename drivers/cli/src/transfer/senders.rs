@@ -1,11 +1,13 @@
 //! Who is there to send files, and for how long.
 
-use core::net::{IpAddr, Ipv4Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use rtmfp_core::{Endpoint, Instant, SessionHandle};
-use rtmfp_std::{Admission, Places};
+use rtmfp_std::Places;
+
+use crate::admission::{Admitted, admit};
 
 /// How long a session may take to bring its first file flow, and to go once all its file flows are over.
 const GRACE: Duration = Duration::from_secs(10);
@@ -17,8 +19,6 @@ pub(super) const STALLED: Duration = Duration::from_secs(10);
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Bytes that a sender must bring in that time, all its packets counted. Answers to keepalives are fewer.
 const MIN_BYTES: u64 = 16_384;
-/// Sessions without a place that are kept for a moment, to be told that the receiver is busy.
-const TURNED_AWAY: usize = 64;
 
 /// What far ends may take of a [`Receiver`](super::Receiver).
 #[derive(Clone, Copy, Debug)]
@@ -90,19 +90,13 @@ impl Senders {
 
     /// A session has opened. Returns the session that has to go for it, if one does.
     pub(super) fn enter(&mut self, now: Instant, endpoint: &Endpoint, session: SessionHandle) -> Option<SessionHandle> {
-        let path = endpoint.session(session).and_then(|session| session.path());
-        let address = path.map_or(Ipv4Addr::UNSPECIFIED.into(), |path| path.remote.ip());
-        let admission = self.places.admit(now, session, address);
-        let gone = match admission {
-            Admission::Admitted => None,
-            Admission::Replaced(holder) => Some(holder),
-            Admission::Full => self.turned_away_too_many(),
-        };
-        let admitted = admission != Admission::Full;
+        let turned_away = self.known.iter().filter(|(_, sender)| !sender.admitted);
+        let turned_away = turned_away.map(|(session, sender)| (*session, sender.until));
+        let Admitted { has_place, displaced, address } = admit(&mut self.places, now, endpoint, session, turned_away);
         self.known.insert(
             session,
             SenderState {
-                admitted,
+                admitted: has_place,
                 announced: false,
                 file_flows: 0,
                 begun: false,
@@ -112,14 +106,7 @@ impl Senders {
                 brought: 0,
             },
         );
-        gone
-    }
-
-    /// The one that waits longest to be told that there is no place, if too many do.
-    fn turned_away_too_many(&self) -> Option<SessionHandle> {
-        let waiting = || self.known.iter().filter(|(_, sender)| !sender.admitted);
-        let oldest = waiting().min_by_key(|(_, sender)| sender.until).map(|(session, _)| *session);
-        oldest.filter(|_| waiting().count() >= TURNED_AWAY)
+        displaced
     }
 
     pub(super) fn get(&self, session: SessionHandle) -> Option<&SenderState> {
