@@ -7,6 +7,7 @@ use core::net::SocketAddr;
 use bytes::Bytes;
 
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::trace::{TraceEvent, Tracer};
 use crate::transmit::Path;
 
 /// Something that happened, from [`poll_event`](crate::Endpoint::poll_event). Events are edges: each tells of a
@@ -255,16 +256,23 @@ pub enum MessageOutcome {
     Abandoned,
 }
 
-/// Events waiting for the user.
+/// Events waiting for the user, and the trace of what leads to them: what every part of an endpoint has to tell.
 ///
 /// Its length is bounded by what it tells of, not by a cap: each flow and session reports an edge once until the
 /// user has acted on it, so the limits on sessions, flows and buffered messages bound it.
 #[derive(Debug, Default)]
 pub(crate) struct EventQueue {
     events: VecDeque<Event>,
+    pub(crate) tracer: Tracer,
 }
 
 impl EventQueue {
+    /// [`Tracer::emit`].
+    #[inline]
+    pub(crate) fn trace<'a>(&mut self, event: impl FnOnce() -> TraceEvent<'a>) {
+        self.tracer.emit(event);
+    }
+
     pub(crate) fn push(&mut self, event: Event) {
         self.events.push_back(event);
     }

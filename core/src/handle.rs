@@ -33,11 +33,23 @@ pub struct RecvFlowHandle {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct MessageId(pub(crate) u64);
 
+/// Zero is a legal flow ID, but left alone: peers differ in whether they use it.
+pub(crate) const FIRST_FLOW_ID: u64 = 1;
+
 impl SendFlowHandle {
     /// The session that this flow belongs to.
     #[must_use]
     pub const fn session(self) -> SessionHandle {
         self.session
+    }
+
+    /// The flow ID on the wire (RFC 7016 §3.6.2.1). After the flow's end another flow of the session may have it.
+    ///
+    /// It comes from the slot: small, and free for reuse exactly when the slot is, which is after the linger
+    /// (RFC 7016 §3.6.2.11).
+    #[must_use]
+    pub const fn flow_id(self) -> u64 {
+        self.slot as u64 + FIRST_FLOW_ID
     }
 }
 

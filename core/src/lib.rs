@@ -106,6 +106,41 @@
 //! assert_eq!(heard, "hello");
 //! ```
 //!
+//! # Tracing
+//!
+//! What was lost and why, what the window did, which timer fired: [`Endpoint::set_trace`] has a sink told of it, one
+//! [`TraceEvent`] at a time. A sink is a [`Trace`]. It costs nothing while there is none, and changes nothing when there
+//! is one. The `rtmfp` program writes such a trace as qlog.
+//!
+//! ```
+//! use std::sync::{Arc, mpsc};
+//! use rtmfp_core::profile::flash::FlashProfile;
+//! use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, Target, TransmitBuf};
+//! use rtmfp_core::{SessionHandle, Trace, TraceEvent, rand_core::SeedableRng};
+//! use chacha20::ChaCha20Rng;
+//!
+//! /// Tells another thread what happens.
+//! struct Names(mpsc::Sender<&'static str>);
+//!
+//! impl Trace for Names {
+//!     fn event(&mut self, _at: Instant, _session: Option<SessionHandle>, event: &TraceEvent<'_>) {
+//!         let _nobody_listens = self.0.send(event.name());
+//!     }
+//! }
+//!
+//! let mut rng = ChaCha20Rng::from_seed([1; 32]);
+//! let profile = Arc::new(FlashProfile::builder().build(&mut rng).unwrap());
+//! let now = Instant::ORIGIN;
+//! let mut endpoint = Endpoint::new(EndpointConfig::default(), profile, Box::new(rng), now).unwrap();
+//!
+//! let (sink, names) = mpsc::channel();
+//! endpoint.set_trace(Some(Box::new(Names(sink))));
+//! let nowhere = Path::new(InterfaceId(0), ([192, 0, 2, 1], 1935).into());
+//! endpoint.open(now, Target::new("somebody", nowhere)).unwrap();
+//! endpoint.poll_transmit(now, &mut TransmitBuf::new(1)).unwrap();
+//! assert_eq!(names.try_iter().collect::<Vec<_>>(), ["state_changed", "timer_set", "packet_sent"]);
+//! ```
+//!
 //! # Limits
 //!
 //! Everything that grows by what others send has a limit in [`EndpointConfig`] or [`SessionConfig`], or a fixed one
@@ -129,8 +164,10 @@ mod handle;
 pub mod params;
 pub mod profile;
 mod session;
+mod session_state;
 mod stats;
 mod time;
+mod trace;
 mod transmit;
 pub mod wire;
 
@@ -151,4 +188,5 @@ pub use handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 pub use session::{CloseMode, Role, SessionState};
 pub use stats::{EndpointStats, FlowStats, SessionStats};
 pub use time::Instant;
+pub use trace::{AbandonCause, KeyAgreementOutcome, KeyAgreementStep, LossCause, Trace, TraceEvent};
 pub use transmit::{Disposition, Ecn, InterfaceId, Path, RecvMeta, Transmit, TransmitBuf};

@@ -6,6 +6,7 @@ use super::shared::Env;
 use crate::error::DropReason;
 use crate::params::TAG_MIN;
 use crate::time::Instant;
+use crate::trace::TraceEvent;
 use crate::transmit::{Disposition, Path, RecvMeta};
 use crate::wire::{self, Chunk, Chunks, HeaderError, Mode, PacketFragment, PacketHeader};
 
@@ -22,7 +23,7 @@ impl Endpoint {
         match result {
             Ok(()) => Disposition::Processed,
             Err(reason) => {
-                self.shared.count(reason);
+                self.shared.count_datagram(path, datagram.len(), reason);
                 Disposition::Dropped
             }
         }
@@ -32,7 +33,7 @@ impl Endpoint {
         let (session_id, offset) = wire::session_id::unscramble(datagram).ok_or(DropReason::TooShort)?;
         let encrypted = datagram.get_mut(offset..).ok_or(DropReason::TooShort)?;
         if session_id == 0 {
-            return self.handle_startup(path, encrypted);
+            return self.handle_startup(path, meta, encrypted);
         }
         let slot = self.table.by_id(session_id).ok_or(DropReason::UnknownSession)?;
         let opening = self.table.get(slot).is_some_and(|entry| entry.opening().is_some());
@@ -45,10 +46,13 @@ impl Endpoint {
     }
 
     /// A packet for session ID 0.
-    fn handle_startup(&mut self, path: Path, encrypted: &mut [u8]) -> Result<(), DropReason> {
+    fn handle_startup(&mut self, path: Path, meta: RecvMeta, encrypted: &mut [u8]) -> Result<(), DropReason> {
         let plain = self.shared.default_keys.open(encrypted)?;
         let packet = encrypted.get(plain).ok_or(DropReason::Malformed)?;
-        for chunk in startup_chunks(packet)? {
+        let chunks = startup_chunks(packet)?;
+        let size = encrypted.len() + wire::session_id::LEN;
+        self.shared.trace(None, || TraceEvent::PacketReceived { path, size, ecn: meta.ecn, plain: packet });
+        for chunk in chunks {
             let result = match chunk {
                 Ok(Chunk::PacketFragment(fragment)) => self.on_startup_fragment(path, &fragment),
                 chunk => self.handle_startup_chunk(path, chunk),

@@ -11,6 +11,7 @@ use super::responder::RespondedKeying;
 use super::shared::Shared;
 use super::table::{Indexed, Tag};
 use crate::config::Priority;
+use crate::handle::SessionHandle;
 use crate::session::{Session, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -62,6 +63,10 @@ impl SessionEntry {
             reintroduction: None,
             indexed: Indexed::default(),
         }
+    }
+
+    pub(super) fn handle(&self) -> SessionHandle {
+        self.session.handle()
     }
 
     pub(super) fn opening(&self) -> Option<&Opening> {
@@ -154,6 +159,7 @@ impl SessionEntry {
 
     /// Does everything that is due.
     pub(super) fn handle_timeout(&mut self, shared: &mut Shared) {
+        self.trace_expired(shared);
         self.drive_opening(shared);
         self.drive_reintroduction(shared);
         self.session.handle_timeout(&mut shared.context());

@@ -26,6 +26,7 @@ use crate::event::OpenFailure;
 use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD};
 use crate::profile::{Initiation, KeyingError};
 use crate::time::Instant;
+use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::Path;
 use crate::wire::{InitiatorHello, Redirect, ResponderHello};
 
@@ -296,6 +297,8 @@ impl Handshake {
         hello: &ResponderHello<'_>,
         initiation: Result<Initiation, KeyingError>,
     ) -> Result<(), DropReason> {
+        let (session, remote) = (env.table.get(slot).map(SessionEntry::handle), Some(path.remote));
+        env.shared.trace(session, || TraceEvent::key_agreement(KeyAgreementStep::Initiate, remote, &initiation));
         let Ok(initiation) = initiation else {
             // Not an acceptable RHello: another of the candidates may give one.
             env.with(slot, |entry, shared| entry.refuse_answer(shared.now, OpenFailure::KeyAgreement));

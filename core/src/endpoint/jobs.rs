@@ -22,6 +22,7 @@ use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
 use crate::time::Instant;
+use crate::trace::{KeyAgreementOutcome, KeyAgreementStep, TraceEvent};
 use crate::transmit::Path;
 use crate::wire::{InitiatorKeying, ResponderHello};
 
@@ -139,6 +140,17 @@ enum Waiting {
     Finish { session: SessionHandle, tx_id: u32 },
     /// An IIKeying: the session begins with the keys.
     Keying { path: Path, digest: [u8; 32], keying: Box<OwnedKeying> },
+}
+
+impl Waiting {
+    /// How a trace names it.
+    const fn traced(&self) -> (Option<SessionHandle>, KeyAgreementStep, Option<SocketAddr>) {
+        match self {
+            Self::Hello { session, path, .. } => (Some(*session), KeyAgreementStep::Initiate, Some(path.remote)),
+            Self::Finish { session, .. } => (Some(*session), KeyAgreementStep::Finish, None),
+            Self::Keying { path, .. } => (None, KeyAgreementStep::Respond, Some(path.remote)),
+        }
+    }
 }
 
 /// An IIKeying that waits.
@@ -279,6 +291,9 @@ impl Agreements {
     }
 
     fn offload(&mut self, shared: &mut Shared, work: Work, waiting: Waiting) {
+        let (session, step, remote) = waiting.traced();
+        let outcome = KeyAgreementOutcome::Offloaded;
+        shared.trace(session, || TraceEvent::KeyAgreement { step, outcome, remote });
         let job = KeyAgreement::new(shared, work);
         self.jobs.insert(shared.now, job, waiting);
     }

@@ -20,8 +20,11 @@ use crate::params::{COMPONENT_MAX, DATAGRAM_MAX, EARLY_PACKETS};
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, SessionKeys};
 use crate::session::Established;
 use crate::time::Instant;
+use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::{Path, RecvMeta};
-use crate::wire::{Chunk, CookieChange, InitiatorKeying, Malformed, PacketFragment, ResponderHello, ResponderKeying};
+use crate::wire::{
+    Chunk, CookieChange, InitiatorKeying, Malformed, PacketFragment, ResponderHello, ResponderKeying, session_id,
+};
 
 /// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
 const MAX_FAILED_KEYINGS: u32 = 8;
@@ -223,9 +226,12 @@ impl Handshake {
     ) -> Result<(), DropReason> {
         let mut copy = encrypted.to_vec();
         let plain = env.shared.default_keys.open(&mut copy).ok();
-        let Some(chunks) = plain.and_then(|plain| startup_chunks(copy.get(plain)?).ok()) else {
+        let plain = plain.and_then(|plain| copy.get(plain));
+        let Some((plain, chunks)) = plain.and_then(|plain| Some((plain, startup_chunks(plain).ok()?))) else {
             return env.keep_early(slot, path, meta, encrypted);
         };
+        let (session, size) = (env.table.get(slot).map(SessionEntry::handle), encrypted.len() + session_id::LEN);
+        env.shared.trace(session, || TraceEvent::PacketReceived { path, size, ecn: meta.ecn, plain });
         for chunk in chunks {
             let result = match chunk {
                 Ok(Chunk::PacketFragment(fragment)) => self.on_keying_fragment(env, slot, path, &fragment),
@@ -317,6 +323,8 @@ impl Handshake {
     ) -> Result<(), DropReason> {
         let early = env.with(slot, |entry, shared| {
             let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
+            let remote = Some(keying.path.remote);
+            shared.events.trace(|| TraceEvent::key_agreement(KeyAgreementStep::Finish, remote, &keys));
             let Ok(keys) = keys else {
                 keying.pending = pending;
                 keying.failures += 1;
@@ -333,9 +341,10 @@ impl Handshake {
         let early = early.ok_or(DropReason::Unexpected)??;
         env.question_claims_to_be(slot);
         for (path, meta, mut packet) in early {
+            let size = packet.len() + session_id::LEN;
             let handled = env.session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
             match handled {
-                Some(Err(reason)) => env.shared.count(reason),
+                Some(Err(reason)) => env.shared.count_datagram(path, size, reason),
                 Some(Ok(())) => env.on_keys_used(slot),
                 None => {}
             }

@@ -32,6 +32,7 @@ mod startup;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traced;
 mod views;
 
 use alloc::boxed::Box;
@@ -56,6 +57,7 @@ use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Role, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
+use crate::trace::Trace;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use entry::{Phase, SessionEntry};
@@ -321,6 +323,12 @@ impl Endpoint {
     #[must_use]
     pub const fn stats(&self) -> EndpointStats {
         self.shared.stats
+    }
+
+    /// Has a sink told of everything that happens from now on, or nobody with `None`. Returns the sink that was told
+    /// before.
+    pub fn set_trace(&mut self, sink: Option<Box<dyn Trace>>) -> Option<Box<dyn Trace>> {
+        self.shared.events.tracer.set(sink)
     }
 
     /// The near identity.

@@ -19,6 +19,7 @@ use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX};
 use crate::profile::{KeyingError, Response};
 use crate::session::{Established, Role, Session};
 use crate::time::Instant;
+use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::Path;
 use crate::wire::{CookieChange, InitiatorHello, InitiatorKeying, ResponderHello, ResponderKeying};
 
@@ -173,6 +174,8 @@ impl Handshake {
         admission: &Admission,
         response: Result<Response, KeyingError>,
     ) -> Result<(), DropReason> {
+        let remote = Some(path.remote);
+        env.shared.trace(None, || TraceEvent::key_agreement(KeyAgreementStep::Respond, remote, &response));
         let Response { component, keys } = response.map_err(|_| DropReason::NotAuthentic)?;
         let slot = admission.yielded.unwrap_or_else(|| env.insert_answered(checked));
         let rx_id = env.table.give_id(slot, env.shared);

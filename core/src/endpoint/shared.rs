@@ -15,11 +15,13 @@ use super::table::{SessionTable, Tag};
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::EventQueue;
+use crate::handle::SessionHandle;
 use crate::params::{REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::{CryptoProfile, SessionKeys};
 use crate::session::{Context, ReceivedForward, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
+use crate::trace::TraceEvent;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use crate::wire::{Address, Redirect};
 
@@ -86,12 +88,27 @@ impl Shared {
 
     /// Seals the next startup packet into `buf`.
     pub(super) fn poll_startup(&mut self, buf: &mut TransmitBuf) -> Option<Transmit> {
-        self.startup.poll(&self.blocked, self.now, buf, self.default_keys.as_mut())
+        self.events.tracer.enter(self.now, None);
+        self.startup.poll(&self.blocked, self.now, buf, self.default_keys.as_mut(), &mut self.events)
     }
 
-    /// Counts a packet or chunk that was not used.
+    /// Traces what happens outside the work for a session, or for one that is not in work: `session`.
+    #[inline]
+    pub(super) fn trace<'a>(&mut self, session: Option<SessionHandle>, event: impl FnOnce() -> TraceEvent<'a>) {
+        self.events.tracer.enter(self.now, session);
+        self.events.trace(event);
+    }
+
+    /// Counts a chunk that was not used.
     pub(super) fn count(&mut self, reason: DropReason) {
         self.stats.count(reason);
+        self.trace(None, || TraceEvent::ChunkDropped { reason });
+    }
+
+    /// Counts a datagram of which nothing was used.
+    pub(super) fn count_datagram(&mut self, path: Path, size: usize, reason: DropReason) {
+        self.stats.count(reason);
+        self.trace(None, || TraceEvent::DatagramDropped { path, size, reason });
     }
 
     /// Whether one more reply may go to an address that has proved nothing.

@@ -9,9 +9,11 @@ use sha2::{Digest as _, Sha256};
 use super::fragments;
 use super::interfaces::Blocked;
 use super::limits::HiddenKey;
+use crate::event::EventQueue;
 use crate::params::{HELLO_LEN, STARTUP_RATE_PERIOD};
 use crate::profile::SessionKeys;
 use crate::time::Instant;
+use crate::trace::TraceEvent;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
 use crate::wire::{self, EncodeChunk, InitiatorHello, Mode, PacketHeader, PacketWriter};
 
@@ -212,6 +214,7 @@ impl StartupQueue {
         now: Instant,
         buf: &mut TransmitBuf,
         keys: &mut dyn SessionKeys,
+        events: &mut EventQueue,
     ) -> Option<Transmit> {
         let take = |queue: &mut VecDeque<StartupPacket>| {
             let next = queue.iter().position(|packet| !blocked.contains(packet.path.interface))?;
@@ -227,6 +230,7 @@ impl StartupQueue {
         bytes.resize(start + front, 0);
         bytes.extend_from_slice(&plain);
         bytes.resize(start + span.sealed, 0);
+        events.trace(|| TraceEvent::PacketSent { path, size: start + span.sealed, plain: &plain });
         keys.seal(bytes, &[span]);
         if let Some((id, encrypted)) = bytes.split_at_mut_checked(start) {
             id.copy_from_slice(&wire::session_id::scramble(session_id, encrypted));
@@ -286,8 +290,10 @@ mod tests {
         queue.push_own(Instant::ORIGIN, packet(2));
         let mut keys = crate::profile::CryptoProfile::default_keys(&crate::profile::plain::PlainProfile::new(b""));
         let mut buf = TransmitBuf::new(1);
-        let sent: Vec<_> =
-            core::iter::from_fn(|| queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, keys.as_mut())).collect();
+        let sent: Vec<_> = core::iter::from_fn(|| {
+            queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, keys.as_mut(), &mut EventQueue::default())
+        })
+        .collect();
         assert_eq!(sent.len(), 3);
         assert!(sent.iter().all(|transmit| transmit.may_fragment));
     }

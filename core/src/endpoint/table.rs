@@ -20,6 +20,7 @@ use crate::handle::SessionHandle;
 use crate::params::TAG_LEN;
 use crate::session::{Context, Session};
 use crate::time::Instant;
+use crate::trace::TraceEvent;
 
 /// What an initiator knows an answer to its hello by.
 pub(super) type Tag = [u8; TAG_LEN];
@@ -117,6 +118,8 @@ impl SessionTable {
         let Some(place) = self.slots.get_mut(slot as usize) else { return slot };
         let entry = make(SessionHandle { slot, generation: place.generation });
         self.opening += usize::from(entry.opening().is_some());
+        let state = entry.session.state();
+        shared.trace(Some(entry.handle()), || TraceEvent::StateChanged { from: None, to: state });
         place.entry = Some(Box::new(entry));
         self.with(slot, shared, begin);
         slot
@@ -151,8 +154,15 @@ impl SessionTable {
         let Self { slots, memory, .. } = self;
         let entry = slots.get_mut(slot as usize)?.entry.as_deref_mut()?;
         entry.session.grant(&memory.grant(&entry.session));
+        let before = shared.events.tracer.is_on().then(|| entry.begin_trace(shared));
         let result = call(entry, shared);
+        if let Some(before) = &before {
+            entry.trace_state(before, shared);
+        }
         self.reindex(slot, shared);
+        if let Some((before, entry)) = before.zip(self.get(slot)) {
+            entry.trace_timers(&before, shared);
+        }
         Some(result)
     }
 

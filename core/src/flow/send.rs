@@ -20,6 +20,7 @@ use crate::handle::{MessageId, SendFlowHandle};
 use crate::params;
 use crate::stats::FlowStats;
 use crate::time::Instant;
+use crate::trace::AbandonCause;
 use crate::wire::{AckBitmap, AckRanges, option, vlu};
 
 /// The state of a sending flow (RFC 7016 §3.6.2, figure 19).
@@ -242,7 +243,7 @@ impl SendFlow {
 
     /// Abandons a message (RFC 7016 §3.6.2.7). False if the message is unknown or done.
     pub(crate) fn abandon(&mut self, message: MessageId, events: &mut EventQueue) -> bool {
-        let known = self.queue.abandon(message.0, events);
+        let known = self.queue.abandon(message.0, AbandonCause::User, events);
         self.tell_writable(events);
         known
     }
@@ -268,7 +269,7 @@ impl SendFlow {
         self.owes_writable = false;
         self.linger_until = None;
         self.probe = Probe::default();
-        self.queue.abandon_all(events);
+        self.queue.abandon_all(AbandonCause::SessionEnded, events);
         self.queue.clear();
     }
 

@@ -193,6 +193,7 @@ impl Session {
     /// user hears of the flows first, and of the session last.
     fn end_parts(&mut self, cx: &mut Context<'_>, last: Event) {
         let drained = self.closing.draining.then(|| self.delivery.flows.undelivered());
+        cx.events.tracer.emit_end(&last);
         self.delivery.end(cx.events, &self.config);
         self.liveness.end();
         self.transport.proof.clear();

@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 
+use super::Context;
 use super::delivery::Delivery;
-use super::{Context, flows};
 use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteError, WriteRefusal};
 use crate::flow::{Message, RecvFlowState, SendFlow};
@@ -42,7 +42,7 @@ impl Delivery {
         let mut handle = SendFlowHandle { session, slot: 0, generation: 0 };
         let slot = self.flows.send.insert(|slot, generation| {
             handle = SendFlowHandle { session, slot, generation };
-            SendFlow::new(handle, flows::flow_id_of(slot), &options, association, send_buffer)
+            SendFlow::new(handle, handle.flow_id(), &options, association, send_buffer)
         });
         self.flows.reindex_send(slot);
         Ok(handle)

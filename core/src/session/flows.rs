@@ -6,7 +6,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::slab::Slab;
 use crate::event::{EventQueue, Undelivered};
 use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendBudget, SendFlow, SendFlowState};
-use crate::handle::{RecvFlowHandle, SendFlowHandle};
+use crate::handle::{FIRST_FLOW_ID, RecvFlowHandle, SendFlowHandle};
 use crate::time::Instant;
 
 /// Names a flow in the order of deadlines.
@@ -47,15 +47,6 @@ fn take_out(queue: &mut VecDeque<u32>, slot: u32) {
         queue.retain(|&queued| queued != slot);
     }
 }
-
-/// Own flow IDs are the slot numbers: small, and free for reuse exactly when the slot is, which is after the linger
-/// (RFC 7016 §3.6.2.1, §3.6.2.11).
-pub(super) fn flow_id_of(slot: u32) -> u64 {
-    u64::from(slot) + FIRST_FLOW_ID
-}
-
-/// Zero is a legal flow ID, but left alone: peers differ in whether they use it.
-const FIRST_FLOW_ID: u64 = 1;
 
 /// The slot of one of our own flow IDs.
 pub(super) fn slot_of(flow_id: u64) -> Option<u32> {

@@ -59,10 +59,13 @@ use keepalive::Liveness;
 use packetizer::{Demand, Packetizer};
 use state::StateMachine;
 
+pub use crate::session_state::SessionState;
 pub(crate) use delivery::Delivery;
-pub use state::SessionState;
 pub(crate) use time_critical::TimeCriticalClock;
 pub(crate) use transport::Transport;
+
+/// Deadlines that a session can have.
+pub(crate) const TIMERS: usize = 12;
 
 /// Forwarded hellos that may wait for the endpoint; more are dropped.
 const MAX_FORWARDED: usize = 32;
@@ -236,8 +239,9 @@ impl Session {
         earliest(self.deadlines())
     }
 
+    /// Every deadline that there can be, and what it is for.
     #[inline]
-    fn deadlines(&self) -> [(Option<Instant>, &'static str); 12] {
+    pub(crate) fn deadlines(&self) -> [(Option<Instant>, &'static str); TIMERS] {
         let Self { transport, delivery, liveness, closing, .. } = self;
         let path_mtu = transport.mtu.next_timeout().filter(|_| self.state.is_open());
         [

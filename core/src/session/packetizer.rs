@@ -14,6 +14,7 @@ use super::transport::{GROWTH_RESERVE, Transport};
 use super::{Context, mtu};
 use crate::handle::SessionHandle;
 use crate::time::Instant;
+use crate::trace::TraceEvent;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
 use crate::wire::{CHUNK_HEADER_LEN, Chunks, PacketHeader, PacketWriter, Padding, Ping, PingReply, session_id};
 
@@ -122,6 +123,7 @@ impl Packetizer<'_> {
                 (self.outgoing_path()?, self.transport.mtu.may_fragment(), data)
             }
         };
+        trace_sent(cx, path, bytes, spans);
         let transmit = self.transport.seal(path, data, bytes, spans);
         transmit.map(|transmit| Transmit { may_fragment, ..transmit })
     }
@@ -351,5 +353,16 @@ impl Packetizer<'_> {
         self.transport.finish(bytes, &mut span);
         self.transport.rtt.sent(fields);
         Some(Built { span, data })
+    }
+}
+
+/// Tells of the packets of a flight, which are not sealed yet.
+fn trace_sent(cx: &mut Context<'_>, path: Path, bytes: &[u8], spans: &[Span]) {
+    if cx.events.tracer.is_on() {
+        for span in spans {
+            let plain =
+                bytes.get(span.start + span.front..).and_then(|rest| rest.get(..span.plain)).unwrap_or_default();
+            cx.events.trace(|| TraceEvent::PacketSent { path, size: span.sealed + session_id::LEN, plain });
+        }
     }
 }

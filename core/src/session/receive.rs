@@ -6,7 +6,7 @@ use crate::congestion::PacketFacts;
 use crate::error::DropReason;
 use crate::event::{CloseReason, Event};
 use crate::flow::{Acknowledgement, Fragment};
-use crate::stats::EndpointStats;
+use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, ForwardedHello, PacketHeader, session_id};
 
@@ -64,18 +64,19 @@ impl Incoming {
 }
 
 /// Counts a chunk that was not used.
-fn count(stats: &mut EndpointStats, reason: DropReason) {
+fn count(cx: &mut Context<'_>, reason: DropReason) {
     let counter = match reason {
-        DropReason::OverLimit => &mut stats.over_limit,
-        DropReason::Malformed => &mut stats.malformed,
+        DropReason::OverLimit => &mut cx.stats.over_limit,
+        DropReason::Malformed => &mut cx.stats.malformed,
         DropReason::TooShort
         | DropReason::UnknownSession
         | DropReason::NotAuthentic
         | DropReason::Replayed
         | DropReason::WrongMode
-        | DropReason::Unexpected => &mut stats.unexpected,
+        | DropReason::Unexpected => &mut cx.stats.unexpected,
     };
     *counter += 1;
+    cx.events.trace(|| TraceEvent::ChunkDropped { reason });
 }
 
 impl Session {
@@ -95,12 +96,14 @@ impl Session {
         if self.state.get().is_closed() {
             return Err(DropReason::Unexpected);
         }
-        let (header, chunks) = PacketHeader::parse(self.transport.open(encrypted)?)?;
+        let plain = self.transport.open(encrypted)?;
+        let (header, chunks) = PacketHeader::parse(plain)?;
         // RFC 7016 §2.2.4: an end ignores packets that bear its own mark, and startup packets have other keys.
         if header.mode != self.transport.far_mode() {
             return Err(DropReason::WrongMode);
         }
         self.transport.received(datagram_len);
+        cx.events.trace(|| TraceEvent::PacketReceived { path, size: datagram_len, ecn: meta.ecn, plain });
         if self.state.is_open() {
             self.transport.on_header(cx.now, &header, meta);
             self.delivery.on_header(cx, &header, &self.transport);
@@ -119,7 +122,7 @@ impl Session {
                 Err(_) => {
                     // A Next User Data chunk after it may belong to it: better no context than a wrong one.
                     incoming.last_data = None;
-                    count(cx.stats, DropReason::Malformed);
+                    count(cx, DropReason::Malformed);
                 }
             }
         }
@@ -158,13 +161,13 @@ impl Session {
             // RFC 7016 §2.3: chunks of unknown type are ignored.
             Chunk::Unknown { .. } | Chunk::Padding => {}
             // "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5), and pings are answered only there (§3.5.4).
-            _ if !self.state.is_open() => count(cx.stats, DropReason::Unexpected),
+            _ if !self.state.is_open() => count(cx, DropReason::Unexpected),
             Chunk::UserData(_) | Chunk::NextUserData(_) => match incoming.fragment(chunk) {
                 Some((flow_id, fragment)) => {
                     let taken = self.delivery.on_fragment(cx, &self.config, flow_id, &fragment);
-                    taken.unwrap_or_else(|reason| count(cx.stats, reason));
+                    taken.unwrap_or_else(|reason| count(cx, reason));
                 }
-                None => count(cx.stats, DropReason::Malformed),
+                None => count(cx, DropReason::Malformed),
             },
             Chunk::AckBitmap(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Bitmap(ack)),
             Chunk::AckRanges(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Ranges(ack)),
@@ -175,13 +178,13 @@ impl Session {
             Chunk::PingReply(reply) => self.on_ping_reply(cx, incoming.path, reply.message),
             Chunk::ForwardedHello(hello) => on_forwarded_hello(cx, incoming.path, hello),
             // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
-            _ => count(cx.stats, DropReason::Unexpected),
+            _ => count(cx, DropReason::Unexpected),
         }
     }
 
     fn on_ack(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, flow_id: u64, ack: Acknowledgement<'_>) {
         if !self.delivery.on_ack(cx, &mut incoming.facts, flow_id, ack) {
-            count(cx.stats, DropReason::Unexpected);
+            count(cx, DropReason::Unexpected);
             // RFC 7016 §5 asks to "abort sessions that appear abusive". No accident makes a far end acknowledge
             // what was never sent: it hopes to be sent more than the network can take. One is enough, if it is
             // known to be the far end's own.
@@ -196,7 +199,7 @@ impl Session {
         let path = incoming.path;
         let fits = message.len() <= self.transport.single_chunk_room(self.delivery.window());
         let Some(own) = self.transport.path().filter(|_| fits) else {
-            return count(cx.stats, DropReason::OverLimit);
+            return count(cx, DropReason::OverLimit);
         };
         // The far end may be testing whether this end has come to another interface or local address: the answer goes
         // from there. To another address than the proved one it answers only when nothing is heard from there any
@@ -210,7 +213,7 @@ impl Session {
             self.control.reply(message)
         };
         if !queued {
-            count(cx.stats, DropReason::OverLimit);
+            count(cx, DropReason::OverLimit);
         }
     }
 
@@ -229,9 +232,11 @@ impl Session {
     /// was learned of the old path says nothing of the new, and what was in flight on it does not arrive; nor does what was
     /// acknowledged there lately, so that is said again.
     pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, path: Path, claimed: bool) {
+        let from = self.transport.path();
         if !self.transport.move_to(path, claimed) {
             return;
         }
+        cx.events.trace(|| TraceEvent::Moved { from: from.unwrap_or(path), to: path, proved: !claimed });
         self.delivery.on_path_change(cx, &mut self.transport);
         // After the losses, which are none of the new path's.
         self.transport.mtu.on_path_change();
@@ -245,7 +250,7 @@ impl Session {
 /// RFC 7016 §3.5.1.5: for the endpoint to answer.
 fn on_forwarded_hello(cx: &mut Context<'_>, path: Path, hello: &ForwardedHello<'_>) {
     if cx.forwarded.len() >= MAX_FORWARDED {
-        return count(cx.stats, DropReason::OverLimit);
+        return count(cx, DropReason::OverLimit);
     }
     cx.forwarded.push_back(ReceivedForward {
         discriminator: hello.discriminator.into(),

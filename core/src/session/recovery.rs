@@ -12,6 +12,7 @@ use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{Finding, InFlight, Lost};
 use crate::params::BURST_PACKETS;
 use crate::time::Instant;
+use crate::trace::{LossCause, TraceEvent};
 
 /// Acknowledgements handled together that count for the burst limit.
 const MAX_ACKS_TOGETHER: u32 = 32;
@@ -145,7 +146,7 @@ impl Delivery {
             facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, more, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
             let finding = self.recovery.in_flight.finding();
-            facts.lost_bytes = self.report_lost(cx, transport, finding);
+            facts.lost_bytes = self.report_lost(cx, transport, finding, LossCause::NegativeAcknowledgements);
             facts.any_loss = facts.lost_bytes > 0;
             facts.late_bytes = self.recovery.in_flight.take_late_bytes();
             let backlog = !self.flows.scheduler.is_empty();
@@ -171,11 +172,18 @@ impl Delivery {
             if self.recovery.controller.on_packet(facts, time_critical) == Reaction::Cut {
                 self.recovery.in_flight.credit_from_now();
             }
+            self.trace_congestion(cx, transport);
         }
     }
 
     /// Tells the flows, and the search for the largest datagram, of what was found lost; returns the bytes of it.
-    fn report_lost(&mut self, cx: &mut Context<'_>, transport: &mut Transport, finding: Finding) -> u64 {
+    fn report_lost(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        finding: Finding,
+        cause: LossCause,
+    ) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
         let acknowledged = self.recovery.in_flight.take_acked_packet();
@@ -184,6 +192,7 @@ impl Delivery {
         for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);
             if let Some(flow) = self.flows.send.get_mut(flow_slot) {
+                cx.events.trace(|| TraceEvent::FragmentLost { flow: flow.handle(), sequence, size, cause });
                 flow.on_lost(sequence, finding, cx.events);
                 self.flows.reindex_send(flow_slot);
             }
@@ -194,10 +203,10 @@ impl Delivery {
     }
 
     /// Takes everything in flight for lost; tells whether there was anything.
-    fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> bool {
+    fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport, cause: LossCause) -> bool {
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
-        self.report_lost(cx, transport, Finding::NONE);
+        self.report_lost(cx, transport, Finding::NONE, cause);
         self.recovery.data_packets = 0;
         self.recovery.burst = BURST_PACKETS;
         any
@@ -209,7 +218,8 @@ impl Delivery {
     pub(super) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         self.recovery.controller.on_path_change();
         let counted = self.recovery.data_packets;
-        self.lose_all(cx, transport);
+        self.lose_all(cx, transport, LossCause::PathChange);
+        self.trace_congestion(cx, transport);
         self.recovery.backed_off = false;
         self.timeout.clear();
         if self.recovery.last_ack.is_none() && counted > 0 {
@@ -220,13 +230,31 @@ impl Delivery {
 
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
     pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        let was_loss = self.lose_all(cx, transport);
+        let was_loss = self.lose_all(cx, transport, LossCause::Timeout);
         if was_loss {
             transport.rtt.back_off();
             self.recovery.timeouts += 1;
             self.recovery.backed_off = true;
         }
         self.recovery.controller.on_timeout(was_loss);
+        self.trace_congestion(cx, transport);
+    }
+
+    /// The controller was told of something.
+    fn trace_congestion(&self, cx: &mut Context<'_>, transport: &Transport) {
+        cx.events.trace(|| {
+            let Recovery { controller, in_flight, .. } = &self.recovery;
+            let (window, srtt) = (controller.window(), transport.rtt.srtt());
+            let round_trip = srtt.and_then(|srtt| u64::try_from(srtt.as_micros()).ok());
+            TraceEvent::Congestion {
+                window,
+                threshold: Some(controller.ssthresh()).filter(|threshold| *threshold != u64::MAX),
+                outstanding: in_flight.outstanding(),
+                srtt,
+                erto: transport.rtt.erto(),
+                rate: round_trip.and_then(|micros| window.saturating_mul(1_000_000).checked_div(micros)),
+            }
+        });
     }
 
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
@@ -248,7 +276,7 @@ impl Delivery {
             return;
         }
         self.timeout.clear();
-        self.lose_all(cx, transport);
+        self.lose_all(cx, transport, LossCause::Revived);
         self.recovery.data_packets = counted;
     }
 }

@@ -1,37 +1,7 @@
 //! The states of a session and the only ways from one to another (RFC 7016 §3.5, figure 8).
 
-/// The state of a session (RFC 7016 §3.5, figure 8).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum SessionState {
-    /// S_IHELLO_SENT.
-    HelloSent,
-    /// S_KEYING_SENT.
-    KeyingSent,
-    /// S_OPEN.
-    Open,
-    /// S_NEARCLOSE.
-    NearClose,
-    /// S_FARCLOSE_LINGER.
-    FarCloseLinger,
-    /// S_CLOSED.
-    Closed,
-    /// S_OPEN_FAILED.
-    OpenFailed,
-}
-
+use crate::session_state::SessionState;
 use SessionState::{Closed, FarCloseLinger, HelloSent, KeyingSent, NearClose, Open, OpenFailed};
-
-impl SessionState {
-    /// One of the opening states (RFC 7016 §3.5).
-    pub(crate) const fn is_opening(self) -> bool {
-        matches!(self, HelloSent | KeyingSent)
-    }
-
-    /// One of the closed states (RFC 7016 §3.5).
-    pub(crate) const fn is_closed(self) -> bool {
-        matches!(self, Closed | OpenFailed)
-    }
-}
 
 /// A session's state, changed by named transitions only. Each tells whether it was legal; one that was not changes
 /// nothing.

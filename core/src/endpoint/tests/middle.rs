@@ -14,7 +14,7 @@ use super::pair::{A, B, Datagram, Pair, address, path_to};
 use crate::endpoint::demux::startup_chunks;
 use crate::endpoint::interfaces::Blocked;
 use crate::endpoint::startup::{StartupPacket, StartupQueue};
-use crate::event::{Event, OpenFailure};
+use crate::event::{Event, EventQueue, OpenFailure};
 use crate::profile::flash::{Builder, Discriminator, FlashProfile, Group, StaticKeys};
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
 use crate::wire::{self, Chunk, ResponderHello};
@@ -77,7 +77,9 @@ fn sealed(session_id: u32, hello: &ResponderHello<'_>) -> Vec<u8> {
     let mut queue = StartupQueue::default();
     queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), session_id, hello));
     let mut buf = TransmitBuf::new(1);
-    queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, default_keys().as_mut()).unwrap();
+    queue
+        .poll(&Blocked::default(), Instant::ORIGIN, &mut buf, default_keys().as_mut(), &mut EventQueue::default())
+        .unwrap();
     buf.datagrams().next().unwrap().to_vec()
 }
 

@@ -14,6 +14,7 @@ use rand_core::SeedableRng;
 use crate::endpoint::demux::startup_chunks;
 use crate::endpoint::interfaces::Blocked;
 use crate::endpoint::startup::{StartupPacket, StartupQueue};
+use crate::event::EventQueue;
 use crate::profile::CryptoProfile;
 use crate::profile::flash::{Builder, Discriminator, FlashProfile};
 use crate::profile::plain::PlainProfile;
@@ -115,7 +116,10 @@ fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> 
     let mut keys = PlainProfile::new(b"").default_keys();
     let mut datagrams = Vec::new();
     loop {
-        while queue.poll(&Blocked::default(), Instant::ORIGIN, &mut buf, keys.as_mut()).is_some() {
+        while queue
+            .poll(&Blocked::default(), Instant::ORIGIN, &mut buf, keys.as_mut(), &mut EventQueue::default())
+            .is_some()
+        {
             datagrams.extend(buf.datagrams().map(<[u8]>::to_vec));
         }
         let Some(later) = queue.next_timeout() else { return datagrams };

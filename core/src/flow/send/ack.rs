@@ -5,6 +5,7 @@ use crate::event::{Event, EventQueue};
 use crate::flow::in_flight::{Finding, InFlight};
 use crate::params;
 use crate::time::Instant;
+use crate::trace::{AbandonCause, TraceEvent};
 
 impl SendFlow {
     /// Processes an acknowledgement (RFC 7016 §3.6.2.4). Nothing never sent counts as delivered, whatever it says.
@@ -55,7 +56,7 @@ impl SendFlow {
         if self.state == SendFlowState::Closing {
             self.exception = true;
             self.probe = Probe::default();
-            self.queue.abandon_all(events);
+            self.queue.abandon_all(AbandonCause::FlowRejected, events);
             self.changed(now, events);
         }
     }
@@ -77,6 +78,8 @@ impl SendFlow {
             && let Some((sequence, acked)) = self.queue.acked(from, to, events)
         {
             from = sequence + 1;
+            let (flow, size, was_lost) = (self.handle, acked.size, acked.was_lost);
+            events.trace(|| TraceEvent::FragmentAcknowledged { flow, sequence, size, was_lost });
             if let Some((tsn, size)) = acked.in_flight {
                 in_flight.acked(now, tsn, acked.found_lost);
                 outcome.acked_bytes += u64::from(size);

@@ -12,6 +12,7 @@ use crate::flow::in_flight::Finding;
 use crate::flow::range_set::RangeSet;
 use crate::handle::{MessageId, SendFlowHandle};
 use crate::time::Instant;
+use crate::trace::{AbandonCause, TraceEvent};
 use crate::wire::FragmentControl;
 
 /// Bytes that each waiting message, and each fragment not acknowledged yet, counts beside its data, so that a flood
@@ -250,21 +251,22 @@ impl SendQueue {
         self.messages.append(id, message);
         self.unsent.push_back(id);
         if options.after.is_some_and(|parent| self.abandoned.contains(parent.0)) {
-            self.abandon(id, events);
+            self.abandon(id, AbandonCause::Dependency, events);
         }
         self.settle();
         MessageId(id)
     }
 
     /// Abandons a message and those that depend on it (§3.6.2.7). False if it is unknown or done.
-    pub(super) fn abandon(&mut self, id: u64, events: &mut EventQueue) -> bool {
+    pub(super) fn abandon(&mut self, id: u64, mut cause: AbandonCause, events: &mut EventQueue) -> bool {
         let known = self.messages.contains(id);
         let mut doomed = Vec::new();
         doomed.extend(known.then_some(id));
         while let Some(id) = doomed.pop() {
             if let Some(message) = self.messages.remove(id) {
                 doomed.extend(self.children(id));
-                self.bury(id, message, events);
+                self.bury(id, message, cause, events);
+                cause = AbandonCause::Dependency;
             }
         }
         if known {
@@ -273,9 +275,9 @@ impl SendQueue {
         known
     }
 
-    pub(super) fn abandon_all(&mut self, events: &mut EventQueue) {
+    pub(super) fn abandon_all(&mut self, cause: AbandonCause, events: &mut EventQueue) {
         while let Some((id, message)) = self.messages.pop_first() {
-            self.bury(id, message, events);
+            self.bury(id, message, cause, events);
         }
         self.settle();
     }
@@ -286,7 +288,7 @@ impl SendQueue {
             && deadline <= now
         {
             self.deadlines.pop_first();
-            self.abandon(id, events);
+            self.abandon(id, AbandonCause::Deadline, events);
         }
     }
 
@@ -295,7 +297,9 @@ impl SendQueue {
     }
 
     /// Forgets a message that has been taken out of `messages` because it was abandoned.
-    fn bury(&mut self, id: u64, message: Message, events: &mut EventQueue) {
+    fn bury(&mut self, id: u64, message: Message, cause: AbandonCause, events: &mut EventQueue) {
+        let (flow, size) = (self.handle, message.len);
+        events.trace(|| TraceEvent::MessageAbandoned { flow, message: MessageId(id), size, cause });
         self.abandoned_count += 1;
         self.abandoned.insert(id, id);
         if self.abandoned.gaps() >= ABANDONED_RUNS {
@@ -492,7 +496,7 @@ impl SendQueue {
         if let Some(id) = fragment.message
             && self.messages.get(id).is_some_and(|message| !message.retransmit)
         {
-            self.abandon(id, events);
+            self.abandon(id, AbandonCause::NotRetransmitted, events);
         }
         self.settle();
     }
