@@ -1,10 +1,10 @@
 //! Key agreement in all four combinations of static and ephemeral keys (RFC 7425 §4.6.1).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
-use zeroize::Zeroizing;
 
 use super::FlashProfile;
 use super::certificate::{Certificate, KeyKind};
@@ -12,6 +12,7 @@ use super::component::{Component, put_ephemeral_key, put_group_select, put_offer
 use super::derive::Derived;
 use super::dh::{PrivateKey, PublicKey};
 use super::groups::Group;
+use super::key_log::{self, KeyLog, NearEnd};
 use super::keys::Keys;
 use super::negotiation::{Negotiated, Offers, Rules};
 use super::seal::FlashKeys;
@@ -31,6 +32,7 @@ struct Pending {
     component: Vec<u8>,
     offers: Offers,
     rules: Rules,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 pub(super) fn initiate(
@@ -59,7 +61,14 @@ pub(super) fn initiate(
     };
     let offers = profile.rules.offers(None);
     put_offers(&offers, &mut component);
-    let pending = Pending { private, static_key, component: component.clone(), offers, rules: profile.rules };
+    let pending = Pending {
+        private,
+        static_key,
+        component: component.clone(),
+        offers,
+        rules: profile.rules,
+        key_log: profile.key_log.clone(),
+    };
     Ok(Initiation { component, pending: Box::new(pending) })
 }
 
@@ -80,7 +89,12 @@ impl PendingKeying for Pending {
             _ => return Err(KeyingError::Malformed),
         };
         let secret = self.private.agree(far_key)?;
-        Ok(session_keys(&secret, &self.component, responder_component, &self.offers, &far.offers))
+        let derived = Derived::new(&secret, &self.component, responder_component);
+        let negotiated = Negotiated::new(&self.offers, &far.offers);
+        if let Some(log) = &self.key_log {
+            log.log(&key_log::line(NearEnd::Initiator, responder_component, &derived, negotiated));
+        }
+        Ok(Box::new(FlashKeys::new(&derived, negotiated)))
     }
 }
 
@@ -124,8 +138,12 @@ pub(super) fn respond(
             keys.private(group).ok_or(KeyingError::NothingInCommon)?.agree(&far_key)?
         }
     };
-    let keys = session_keys(&secret, &component, initiator_component, &offers, &far.offers);
-    Ok(Response { component, keys })
+    let derived = Derived::new(&secret, &component, initiator_component);
+    let negotiated = Negotiated::new(&offers, &far.offers);
+    if let Some(log) = &profile.key_log {
+        log.log(&key_log::line(NearEnd::Responder, &component, &derived, negotiated));
+    }
+    Ok(Response { component, keys: Box::new(FlashKeys::new(&derived, negotiated)) })
 }
 
 /// The group of an initiator's component, if it names one that is known here.
@@ -142,15 +160,4 @@ fn put_salt(rng: &mut dyn CryptoRng, component: &mut Vec<u8>) {
     let mut salt = [0; SALT];
     rng.fill_bytes(&mut salt);
     put_randomness(&salt, component);
-}
-
-fn session_keys(
-    secret: &Zeroizing<Vec<u8>>,
-    near_component: &[u8],
-    far_component: &[u8],
-    near: &Offers,
-    far: &Offers,
-) -> Box<dyn SessionKeys> {
-    let derived = Derived::new(secret, near_component, far_component);
-    Box::new(FlashKeys::new(&derived, Negotiated::new(near, far)))
 }

@@ -1,5 +1,6 @@
 //! Making a Flash profile.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
@@ -8,6 +9,7 @@ use super::FlashProfile;
 use super::certificate::{Certificate, Contents};
 use super::component::HMAC_LENGTHS;
 use super::groups::Group;
+use super::key_log::KeyLog;
 use super::keys::{Generators, Keys, StaticKeys};
 use super::negotiation::{Protection, Rules};
 use super::signature::Password;
@@ -43,6 +45,7 @@ pub struct Builder {
     accepted: Vec<Password>,
     signature_required: bool,
     ephemeral_fingerprints: bool,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl Default for Builder {
@@ -63,6 +66,7 @@ impl Default for Builder {
             accepted: Vec::new(),
             signature_required: false,
             ephemeral_fingerprints: false,
+            key_log: None,
         }
     }
 }
@@ -199,6 +203,13 @@ impl Builder {
         self
     }
 
+    /// Tells the keys of every session to `log`, for a packet analyser. Not unless set. Whoever has them can read what
+    /// the sessions carry, and forge packets while they last: never set this where others can read the log.
+    pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {
+        self.key_log = Some(log);
+        self
+    }
+
     /// Makes the profile, which takes as long as a key agreement: what all fresh keys share is computed once. The generator gives the randomness of the certificate; nothing of it is kept.
     ///
     /// # Errors
@@ -237,6 +248,7 @@ impl Builder {
             accepted: self.accepted,
             signature_required: self.signature_required,
             ephemeral_fingerprints: self.ephemeral_fingerprints,
+            key_log: self.key_log,
         })
     }
 

@@ -30,6 +30,7 @@ mod dh;
 mod discriminator;
 mod fingerprint;
 mod groups;
+mod key_log;
 mod keys;
 mod negotiation;
 mod replay;
@@ -37,6 +38,7 @@ mod seal;
 mod signature;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
@@ -46,6 +48,7 @@ pub use config::Builder;
 pub use discriminator::Discriminator;
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use groups::Group;
+pub use key_log::KeyLog;
 pub use keys::StaticKeys;
 pub use negotiation::{Protection, Receiving, Sending};
 pub use zeroize::Zeroizing;
@@ -67,6 +70,7 @@ pub struct FlashProfile {
     accepted: Vec<Password>,
     signature_required: bool,
     ephemeral_fingerprints: bool,
+    key_log: Option<Arc<dyn KeyLog>>,
 }
 
 impl FlashProfile {

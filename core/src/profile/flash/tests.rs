@@ -1,5 +1,6 @@
 //! The profile as a whole, through its traits.
 
+mod key_log;
 mod middle;
 mod negotiation;
 mod refusals;
