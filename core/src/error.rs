@@ -27,6 +27,37 @@ pub enum DropReason {
     OverLimit,
 }
 
+impl DropReason {
+    /// All of them, in the order of the checks that find them.
+    pub const ALL: [Self; 8] = [
+        Self::TooShort,
+        Self::UnknownSession,
+        Self::NotAuthentic,
+        Self::Replayed,
+        Self::WrongMode,
+        Self::Malformed,
+        Self::Unexpected,
+        Self::OverLimit,
+    ];
+}
+
+impl core::error::Error for DropReason {}
+
+impl fmt::Display for DropReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "shorter than any packet",
+            Self::UnknownSession => "for no session of this endpoint",
+            Self::NotAuthentic => "not authentic",
+            Self::Replayed => "received before",
+            Self::WrongMode => "of a wrong packet mode",
+            Self::Malformed => "malformed",
+            Self::Unexpected => "of no use at this point",
+            Self::OverLimit => "over a limit of this endpoint",
+        })
+    }
+}
+
 /// A configuration value is out of its range.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ConfigError {
@@ -93,6 +124,7 @@ impl core::error::Error for ConfigError {}
 impl core::error::Error for OpenError {}
 impl core::error::Error for OpenFlowError {}
 impl core::error::Error for WriteError {}
+impl core::error::Error for WriteRefusal {}
 
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -121,11 +153,18 @@ impl fmt::Display for OpenFlowError {
     }
 }
 
+/// As its [`reason`](WriteError::reason).
 impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.reason {
-            WriteRefusal::Full => "the flow's send buffer is full: wait for FlowWritable",
-            WriteRefusal::Closed => "the flow is closed",
+        self.reason.fmt(f)
+    }
+}
+
+impl fmt::Display for WriteRefusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "the flow's send buffer is full: wait for FlowWritable",
+            Self::Closed => "the flow is closed",
         })
     }
 }

@@ -146,6 +146,24 @@ pub enum OpenFailure {
     CertificateRefused,
 }
 
+impl core::error::Error for OpenFailure {}
+
+impl fmt::Display for OpenFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TimedOut => f.write_str("nobody answered in time"),
+            Self::NotSent { remote, os_error } => {
+                write!(f, "nobody answered in time, and the system refused to send to {remote} (error {os_error})")
+            }
+            Self::Cancelled => f.write_str("it was closed before it opened"),
+            Self::Duplicate { .. } => f.write_str("another session reaches the same endpoint"),
+            Self::Glare => f.write_str("a session that the far end opened takes its place"),
+            Self::KeyAgreement => f.write_str("the two ends did not agree on keys"),
+            Self::CertificateRefused => f.write_str("the far end's certificate cannot prove what was asked for"),
+        }
+    }
+}
+
 /// Why an open session ended.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
@@ -185,13 +203,23 @@ pub enum CloseReason {
     UnrepairedGaps,
 }
 
+impl core::error::Error for CloseReason {}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Near => "closed by this end",
             Self::Far => "closed by the far end",
-            Self::TimedOut | Self::TimedOutAtFixedAddress => "the far end answered nothing",
-            Self::NotSent { .. } => "the far end answered nothing, and the system refused to send to it",
+            Self::TimedOut => "the far end answered nothing",
+            Self::TimedOutAtFixedAddress => {
+                "the far end answered nothing, and without authentication it cannot be followed to another address"
+            }
+            Self::NotSent { os_error } => {
+                return write!(
+                    f,
+                    "the far end answered nothing, and the system refused to send to it (error {os_error})"
+                );
+            }
             Self::PacketSize => "the path carries small packets only",
             Self::Idle => "there were no flows",
             Self::Overridden => "the far end opened a new session in its place",
@@ -245,6 +273,16 @@ pub enum FlowEnd {
     SessionEnded,
 }
 
+impl fmt::Display for FlowEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Rejected => "rejected by this end",
+            Self::SessionEnded => "its session ended",
+        })
+    }
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
@@ -254,6 +292,15 @@ pub enum MessageOutcome {
     /// It was abandoned: by the user, a deadline, a chain, a rejection, or the end of its session. The receiver
     /// may have got it all the same.
     Abandoned,
+}
+
+impl fmt::Display for MessageOutcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Delivered => "delivered",
+            Self::Abandoned => "abandoned",
+        })
+    }
 }
 
 /// Events waiting for the user, and the trace of what leads to them: what every part of an endpoint has to tell.

@@ -2,6 +2,8 @@
 
 use core::time::Duration;
 
+use crate::error::DropReason;
+
 /// Counters of an endpoint since it was made.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
@@ -87,9 +89,28 @@ pub struct FlowStats {
 }
 
 impl EndpointStats {
+    /// How many datagrams, packets or chunks were not used for this reason.
+    #[must_use]
+    pub const fn dropped(&self, reason: DropReason) -> u64 {
+        match reason {
+            DropReason::TooShort => self.dropped_too_short,
+            DropReason::UnknownSession => self.dropped_unknown_session,
+            DropReason::NotAuthentic => self.dropped_not_authentic,
+            DropReason::Replayed => self.dropped_replayed,
+            DropReason::WrongMode => self.dropped_wrong_mode,
+            DropReason::Malformed => self.malformed,
+            DropReason::Unexpected => self.unexpected,
+            DropReason::OverLimit => self.over_limit,
+        }
+    }
+
+    /// The reasons for which anything was dropped, and how often.
+    pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> {
+        DropReason::ALL.into_iter().map(|reason| (reason, self.dropped(reason))).filter(|(_, count)| *count > 0)
+    }
+
     /// Counts a packet or chunk that was not used.
-    pub(crate) fn count(&mut self, reason: crate::error::DropReason) {
-        use crate::error::DropReason;
+    pub(crate) const fn count(&mut self, reason: DropReason) {
         let counter = match reason {
             DropReason::TooShort => &mut self.dropped_too_short,
             DropReason::UnknownSession => &mut self.dropped_unknown_session,
@@ -101,5 +122,25 @@ impl EndpointStats {
             DropReason::OverLimit => &mut self.over_limit,
         };
         *counter += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_has_its_own_counter_and_name() {
+        let mut stats = EndpointStats::default();
+        assert_eq!(stats.drops().count(), 0);
+        for (before, reason) in DropReason::ALL.into_iter().enumerate() {
+            for _ in 0..=before {
+                stats.count(reason);
+            }
+        }
+        let counts: alloc::vec::Vec<_> = stats.drops().collect();
+        assert!(counts.iter().map(|(_, count)| *count).eq(1..=8), "{counts:?}");
+        let names: alloc::collections::BTreeSet<_> = counts.iter().map(|(reason, _)| reason.name()).collect();
+        assert_eq!(names.len(), 8);
     }
 }

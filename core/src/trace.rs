@@ -4,6 +4,7 @@
 //! behave as they do: each packet, each loss and its cause, each change of the window, of a timer, of a state.
 
 mod names;
+mod words;
 
 use alloc::boxed::Box;
 use core::fmt;

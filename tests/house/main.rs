@@ -5,3 +5,4 @@ mod layers;
 mod readme;
 mod source;
 mod tree;
+mod words;

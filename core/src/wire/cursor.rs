@@ -10,7 +10,7 @@ pub struct Malformed;
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("malformed")
+        f.write_str("the bytes do not follow the syntax of RFC 7016")
     }
 }
 

@@ -182,7 +182,7 @@ fn receive(
         for (meta, buffer) in metas.iter().take(count).zip(&mut buffers) {
             for datagram in buffer.get_mut(..meta.len).unwrap_or_default().chunks_mut(meta.stride.max(1)) {
                 let opened = keys.open(datagram.get_mut(ID..).unwrap_or_default());
-                bytes += opened.map_err(|reason| Failure::local("opening a packet", format!("{reason:?}")))?.len();
+                bytes += opened.map_err(|reason| Failure::local("opening a packet", reason))?.len();
                 come += 1;
             }
         }

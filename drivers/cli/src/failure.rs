@@ -81,7 +81,7 @@ impl Failure {
             (OpenFailure::KeyAgreement, _) => {
                 format!("{to} offers no key agreement that is safe enough: if you must talk to it, try --compatible")
             }
-            (other, _) => format!("no session with {to} could be opened ({other:?}): try again"),
+            (other, _) => format!("no session with {to} could be opened ({other}): try again"),
         };
         Self::new(Code::NotOpened, message)
     }

@@ -63,6 +63,28 @@ pub enum PingFailure {
     NoFlow,
 }
 
+impl core::error::Error for PingFailure {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NotOpened(why) => Some(why),
+            Self::Lost(why) => Some(why),
+            Self::Rejected(_) | Self::Garbled | Self::NoFlow => None,
+        }
+    }
+}
+
+impl core::fmt::Display for PingFailure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotOpened(why) => write!(f, "no session opened: {why}"),
+            Self::Lost(why) => write!(f, "the session ended early: {why}"),
+            Self::Rejected(code) => write!(f, "the far end does not echo (exception code {code})"),
+            Self::Garbled => f.write_str("what came back is not what was sent"),
+            Self::NoFlow => f.write_str("no flow could be opened"),
+        }
+    }
+}
+
 /// Sends messages over one session and times their answers.
 pub struct Ping<O> {
     session: SessionHandle,

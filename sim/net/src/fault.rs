@@ -149,6 +149,22 @@ pub enum Decision {
     Bleach,
 }
 
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pass => f.write_str("pass"),
+            Self::Drop(cause) => write!(f, "drop: {cause}"),
+            Self::Delay(span) => write!(f, "delay {span}"),
+            Self::Duplicate(copies, late) => write!(f, "{copies} more, {late} later"),
+            Self::Corrupt(Edit::FlipBit(bit)) => write!(f, "flip bit {bit}"),
+            Self::Corrupt(Edit::Truncate(to)) => write!(f, "truncate to {to} bytes"),
+            Self::Corrupt(Edit::Extend(by)) => write!(f, "extend by {by} bytes"),
+            Self::Mark => f.write_str("mark"),
+            Self::Bleach => f.write_str("bleach"),
+        }
+    }
+}
+
 /// One decision about one packet of one direction of a link.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ExplicitFault {

@@ -76,6 +76,22 @@ pub enum RecordKind {
     Changed(u16),
 }
 
+impl fmt::Display for RecordKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent => f.write_str("sent"),
+            Self::Entered => f.write_str("entered"),
+            Self::Arrived => f.write_str("arrived"),
+            Self::Delivered => f.write_str("delivered"),
+            Self::Dropped(cause) => write!(f, "dropped ({cause})"),
+            Self::Fault(decision) => write!(f, "fault ({decision})"),
+            Self::Forwarded => f.write_str("forwarded"),
+            Self::Timeout => f.write_str("timeout"),
+            Self::Changed(code) => write!(f, "changed ({code})"),
+        }
+    }
+}
+
 impl RecordKind {
     fn words(self) -> (u8, u64) {
         match self {
@@ -132,7 +148,7 @@ impl fmt::Display for Record {
         if self.on_link {
             f.write_str(if self.place.is_multiple_of(2) { " forward" } else { " backward" })?;
         }
-        write!(f, " {:?}", self.kind)?;
+        write!(f, " {}", self.kind)?;
         if let Some(packet) = self.packet {
             write!(f, " {} -> {} {} B", packet.src, packet.dst, packet.wire_len)?;
             write!(f, " uid {} ordinal {} {:?} {:016x}", packet.uid, packet.ordinal, packet.ecn, packet.digest)?;

@@ -129,7 +129,7 @@ fn crowd(peers: u32) -> Done {
     let started = began();
     let outcome = run(&scenario, &RunOptions::new(1)).map_err(|error| error.to_string())?;
     if let Some(failure) = outcome.failures.first() {
-        return Err(format!("{failure:?}"));
+        return Err(failure.to_string());
     }
     let sessions: u64 = outcome.log.sessions_opened.values().sum();
     if sessions != u64::from(peers) * 10 {

@@ -25,7 +25,7 @@ pub(super) fn show(name: &str) -> Done {
     match name {
         "metrics" => {
             for (name, dimension, subject, about) in METRICS {
-                outln!("{:<16} {:<20} {:<6} {about}", name, dimension.to_string(), format!("{subject:?}"));
+                outln!("{:<16} {:<20} {:<6} {about}", name, dimension.to_string(), subject.name());
             }
         }
         "presets" => {

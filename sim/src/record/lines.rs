@@ -50,7 +50,7 @@ pub fn json_lines(outcome: &Outcome) -> String {
         let place = if seen.on_link { seen.place / 2 } else { seen.place };
         push(serde_json::to_string(&PacketLine {
             t: seen.time.0,
-            what: format!("{:?}", seen.kind),
+            what: seen.kind.to_string(),
             at: names.get(&place).map_or("?", String::as_str),
             uid: seen.uid,
             src: seen.src.to_string(),

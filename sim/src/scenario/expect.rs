@@ -86,6 +86,20 @@ pub enum Subject {
     All,
 }
 
+impl Subject {
+    /// A word for listings.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Pair => "pair",
+            Self::Work => "work",
+            Self::Node => "node",
+            Self::Lane => "lane",
+            Self::All => "all",
+        }
+    }
+}
+
 /// How a metric and a quantity compare.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Comparison {

@@ -64,6 +64,27 @@ pub enum SendFailure {
     Confused,
 }
 
+impl core::error::Error for SendFailure {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NotOpened(why) => Some(why),
+            Self::Lost(why) => Some(why),
+            Self::Rejected(_) | Self::Confused => None,
+        }
+    }
+}
+
+impl core::fmt::Display for SendFailure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NotOpened(why) => write!(f, "no session opened: {why}"),
+            Self::Lost(why) => write!(f, "the session ended early: {why}"),
+            Self::Rejected(code) => write!(f, "the far end takes no files (exception code {code})"),
+            Self::Confused => f.write_str("the far end does not keep to the protocol"),
+        }
+    }
+}
+
 /// Sends files over one session; see the [module](super).
 pub struct Sender<O> {
     session: SessionHandle,

@@ -24,7 +24,7 @@ pub use handles::{EndpointHandle, RecvFlow, SendFlow, Session};
 
 use crate::driver::Driver;
 
-/// Why something asked of an [`Endpoint`] was not done.
+/// Why something asked of a [`Endpoint`] was not done. Its text includes that of its source, if it has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum EndpointError {
@@ -49,21 +49,27 @@ pub enum EndpointError {
     Stopped,
 }
 
-impl core::error::Error for EndpointError {}
+impl core::error::Error for EndpointError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::NotBegun(why) => Some(why),
+            Self::NotOpened(why) => Some(why),
+            Self::SessionClosed(why) => Some(why),
+            Self::NoFlow(why) => Some(why),
+            Self::AddressFamily | Self::Rejected(_) | Self::Abandoned | Self::Closed | Self::Stopped => None,
+        }
+    }
+}
 
 impl fmt::Display for EndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
-            Self::NotOpened(OpenFailure::TimedOut) => f.write_str("the session did not open: nobody answered in time"),
-            Self::NotOpened(OpenFailure::CertificateRefused) => {
-                f.write_str("the session did not open: the far end's certificate cannot prove what was asked for")
-            }
             Self::NotOpened(OpenFailure::NotSent { remote, os_error }) => {
                 let error = io::Error::from_raw_os_error(*os_error);
                 write!(f, "the session did not open: nothing could be sent to {remote}: {error}")
             }
-            Self::NotOpened(why) => write!(f, "the session did not open: {why:?}"),
+            Self::NotOpened(why) => write!(f, "the session did not open: {why}"),
             Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
             Self::SessionClosed(CloseReason::NotSent { os_error }) => {
                 let error = io::Error::from_raw_os_error(*os_error);
@@ -72,7 +78,7 @@ impl fmt::Display for EndpointError {
             Self::SessionClosed(CloseReason::PacketSize) => f.write_str(
                 "the session has ended: the network loses packets of the size that is needed, not smaller ones",
             ),
-            Self::SessionClosed(why) => write!(f, "the session has ended: {why:?}"),
+            Self::SessionClosed(why) => write!(f, "the session has ended: {why}"),
             Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
             Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
             Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
