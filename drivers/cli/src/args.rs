@@ -21,6 +21,8 @@ Exit codes:
 
 Environment:
   RTMFP_PASSWORD  a password that both ends must know (or use --password-file)
+  RTMFP_KEYLOG    a file that gets the keys of all sessions, so that Wireshark can read what they carry: for finding
+                  faults, and never otherwise
 
 Who is at the other end is known by a fingerprint (send --fingerprint) or by a password; without either, anybody can \
 answer in its place. A password can be guessed offline, at hundreds of thousands of guesses a second, by whoever has \
@@ -78,6 +80,9 @@ pub struct Common {
     /// One JSON object a line on standard output, for programs
     #[arg(long)]
     pub json: bool,
+    /// Tell at the end which packets were dropped, and why
+    #[arg(long, short)]
+    pub verbose: bool,
     /// Read the password from this file (its first line), rather than from RTMFP_PASSWORD. Make it with `rtmfp password`:
     /// whoever sees a session begin can try others offline
     #[arg(long, value_name = "FILE")]

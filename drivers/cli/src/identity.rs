@@ -11,13 +11,17 @@ use rtmfp_core::profile::flash::{
     Builder, Certificate, Discriminator, Fingerprint, FlashProfile, Group, Protection, StaticKeys,
 };
 use rtmfp_core::profile::plain::PlainProfile;
+use rtmfp_std::KeyLogFile;
 
 use crate::args::{Common, Connect, Profile, ProfileArgs, Protect};
 use crate::failure::{Code, Failure};
+use crate::output;
 use crate::uri::Uri;
 
 /// Names the password in signatures (RFC 7425 §4.3.5.1.1). Both ends of this program know one password or none.
 const PASSWORD_ID: &[u8] = b"rtmfp";
+/// Names a file for the keys of sessions, as SSLKEYLOGFILE does in TLS programs.
+const KEY_LOG_VARIABLE: &str = "RTMFP_KEYLOG";
 /// Where the password is looked for unless a file is given.
 const PASSWORD_VARIABLE: &str = "RTMFP_PASSWORD";
 
@@ -30,6 +34,8 @@ pub struct Identity {
     pub fingerprint: Option<Fingerprint>,
     /// Whether far ends are of the Mona family, and sessions are to suit them.
     pub mona: bool,
+    /// What the keys of sessions are written to, if the environment asks for it.
+    pub key_log: Option<Arc<KeyLogFile>>,
 }
 
 impl fmt::Debug for Identity {
@@ -60,7 +66,7 @@ impl Identity {
         let args = &common.profile;
         if args.profile == Profile::Plain {
             let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
-            return Ok(Self { profile, fingerprint: None, mona: args.mona });
+            return Ok(Self { profile, fingerprint: None, mona: args.mona, key_log: None });
         }
         Self::flash(args, part, password.as_deref())
     }
@@ -71,9 +77,13 @@ impl Identity {
     /// If the system has no randomness.
     pub fn flash(args: &ProfileArgs, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
+        let key_log = key_log()?;
         let mut builder = FlashProfile::builder();
+        if let Some(log) = &key_log {
+            builder = builder.key_log(Arc::clone(log) as _);
+        }
         if args.mona {
-            return Self::mona(builder, part, password);
+            return Self::mona(builder, part, password, key_log);
         }
         if args.compatible {
             builder = builder.compatible();
@@ -95,11 +105,16 @@ impl Identity {
         let builder = with_password(builder, password);
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false, key_log })
     }
 
     /// An identity for far ends of the Mona family. They know no passwords, and a signature would be too long for them.
-    fn mona(builder: Builder, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
+    fn mona(
+        builder: Builder,
+        part: Part,
+        password: Option<&[u8]>,
+        key_log: Option<Arc<KeyLogFile>>,
+    ) -> Result<Self, Failure> {
         if password.is_some() {
             return Err(Failure::new(
                 Code::Usage,
@@ -113,7 +128,7 @@ impl Identity {
         };
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true, key_log })
     }
 }
 
@@ -141,6 +156,16 @@ const fn protection(protect: Protect) -> Protection {
         Protect::OnRequest => Protection::on_request(),
         Protect::Required => Protection::required(),
     }
+}
+
+/// The file for keys, if the environment names one. Who runs the program is told, and so cannot forget it.
+fn key_log() -> Result<Option<Arc<KeyLogFile>>, Failure> {
+    let Some(path) = std::env::var_os(KEY_LOG_VARIABLE).filter(|path| !path.is_empty()) else { return Ok(None) };
+    let path = Path::new(&path);
+    let log = KeyLogFile::open(path).map_err(|e| Failure::local(format_args!("key log {}", path.display()), e))?;
+    let warning = "the keys of all sessions go to";
+    output::complain("rtmfp", format_args!("{KEY_LOG_VARIABLE} is set: {warning} {}", path.display()));
+    Ok(Some(Arc::new(log)))
 }
 
 /// The password, from a file or the environment. An empty one is none.

@@ -12,6 +12,7 @@
 //! | `closed` | `complete` |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
 //! | `done` | `files`, `failed`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
+//! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |
 //! | `error` | `code` (the exit code), `message` |
 //!
 //! At an end that anyone can reach, lines about far ends (`opened`, `file` unless verified, `echoed`, `closed`) are
@@ -25,7 +26,7 @@ use core::time::Duration;
 use std::io::{self, IsTerminal};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
-use rtmfp_core::Instant;
+use rtmfp_core::{EndpointStats, Instant};
 use rtmfp_std::Clock;
 
 use crate::failure::Failure;
@@ -174,6 +175,17 @@ impl Report {
     pub fn either_of_far(&mut self, json: impl FnOnce() -> Line, human: impl FnOnce() -> String) {
         let line = if self.json { json().end() } else { human() };
         self.far_line(&line);
+    }
+
+    /// Packets and chunks that were dropped, by reason.
+    pub fn drops(&mut self, stats: &EndpointStats) {
+        let human = || {
+            let reasons: Vec<String> = stats.drops().map(|(reason, count)| format!("{count} {reason}")).collect();
+            if reasons.is_empty() { "dropped: none".to_owned() } else { format!("dropped: {}", reasons.join(", ")) }
+        };
+        let json =
+            || stats.drops().fold(Line::new("dropped"), |line, (reason, count)| line.number(reason.name(), count));
+        self.either(json, human);
     }
 
     /// Why the program ends.

@@ -29,6 +29,7 @@ pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{Endpoint, EndpointApp, EndpointError, EndpointHandle, RecvFlow, SendFlow, Session, block_on};
 pub use entropy::system_rng;
+pub use key_log::KeyLogFile;
 pub use places::{Admission, Places};
 pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;

@@ -10,6 +10,7 @@ use std::thread;
 use rtmfp_core::{SessionHandle, SessionStats};
 use rtmfp_std::Driver;
 
+use super::complain_of_key_log;
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator, group_with};
@@ -43,6 +44,7 @@ pub(super) fn run(args: &Demo) -> Result<(), Failure> {
         let receiving = scope.spawn(move || receive(&mut driver));
         let sent = send(&uri, fingerprint, total);
         let received = receiving.join().map_err(|_| Failure::new(Code::Local, "the receiver failed"))?;
+        complain_of_key_log(&server);
         sent?;
         let received = received?;
         if received.verified != FILES || received.failed != 0 || received.complete != 1 {
@@ -93,8 +95,10 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64) -> Result<(), Failur
     let failure = sender.failure();
     let verified = sender.verified();
     drop(sender);
+    complain_of_key_log(&identity);
     if failure.is_some() || verified != FILES {
-        let message = format!("the transfer failed ({failure:?}, {verified} of {FILES} files verified): run it again");
+        let why = failure.map_or_else(|| "not all was verified".to_owned(), |failure| failure.to_string());
+        let message = format!("the transfer failed: {why} ({verified} of {FILES} files verified): run it again");
         return Err(Failure::new(Code::Lost, message));
     }
     let took = clock.now().saturating_duration_since(opened.get().unwrap_or(begun));
@@ -135,7 +139,7 @@ fn common() -> Common {
         hmac: None,
         sequence: None,
     };
-    Common { json: false, password_file: None, timeout: TIMEOUT, profile }
+    Common { json: false, verbose: false, password_file: None, timeout: TIMEOUT, profile }
 }
 
 fn say(line: impl Display) {

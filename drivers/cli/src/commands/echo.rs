@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, far_fingerprint};
+use super::{announce, conclude, far_fingerprint};
 use crate::args::Echo;
 use crate::echo::{Echo as App, EchoEvent};
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
                     let line = Line::new("echoed").text("metadata", &metadata);
                     line.number("messages", messages).number("bytes", bytes)
                 },
-                || format!("flow {metadata:?}: {messages} messages, {bytes} bytes"),
+                || format!("flow `{metadata}`: {messages} messages, {bytes} bytes"),
             );
         }
         EchoEvent::Closed { .. } => {
@@ -36,10 +36,13 @@ pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
                 .either_of_far(|| Line::new("closed").truth("complete", true), || "session closed".to_owned());
         }
     });
-    net::run(&mut driver, &mut app, |driver| {
+    let result = net::run(&mut driver, &mut app, |driver| {
         for session in fresh.borrow_mut().drain(..) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), None);
         }
-    })
+    });
+    drop(app);
+    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
+    result
 }

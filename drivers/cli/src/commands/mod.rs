@@ -14,10 +14,11 @@ use rtmfp_core::SessionHandle;
 use rtmfp_core::profile::flash::{Certificate, KeyKind};
 use rtmfp_std::Driver;
 
-use crate::args::{Command, Listen};
+use crate::args::{Command, Common, Listen};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::net;
+use crate::output;
 use crate::report::Report;
 
 /// Does what the command line asks, telling of everything but the failure it ends with.
@@ -43,6 +44,21 @@ fn announce(driver: &Driver, identity: &Identity, listen: &Listen, report: &mut 
     }
     report.listening(&net::local_addresses(driver), fingerprint.as_deref());
     Ok(())
+}
+
+/// Tells what is known only at the end, however it came: what was dropped, and whether the key log is whole.
+fn conclude(driver: &Driver, identity: &Identity, common: &Common, report: &mut Report) {
+    if common.verbose {
+        report.drops(&driver.pump().endpoint().stats());
+    }
+    complain_of_key_log(identity);
+}
+
+/// Tells if keys could not be written.
+fn complain_of_key_log(identity: &Identity) {
+    if let Some(error) = identity.key_log.as_ref().and_then(|log| log.take_error()) {
+        output::complain("rtmfp", format_args!("the key log could not be written, and is incomplete: {error}"));
+    }
 }
 
 /// Writes a file so that whoever waits for it never sees half of it.

@@ -3,8 +3,8 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use super::far_fingerprint;
 use super::send::Opening;
+use super::{conclude, far_fingerprint};
 use crate::args::Ping;
 use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
@@ -74,6 +74,7 @@ pub(super) fn run(args: &Ping, report: Report) -> Result<(), Failure> {
     if times.replies > 0 {
         summarize(&times, &mut report.borrow_mut());
     }
+    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
     result?;
     match failure {
         None => Ok(()),

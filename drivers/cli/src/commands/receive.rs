@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, far_fingerprint};
+use super::{announce, conclude, far_fingerprint};
 use crate::args::Receive;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
@@ -62,6 +62,7 @@ pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
         let took = clock.now().saturating_duration_since(since);
         report.borrow_mut().transferred(received.verified, received.failed, took);
     }
+    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
     result?;
     match received.lost {
         Some(reason) if received.complete == 0 => Err(Failure::lost(reason, "the sender")),

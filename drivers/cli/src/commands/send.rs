@@ -7,12 +7,13 @@ use std::path::PathBuf;
 use rtmfp_core::SessionHandle;
 use rtmfp_std::Driver;
 
-use super::far_fingerprint;
+use super::{conclude, far_fingerprint};
 use crate::args::Send;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator};
 use crate::net;
 use crate::report::Report;
+use crate::text::shown;
 use crate::transfer::store::Outgoing;
 use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
 use crate::uri::Uri;
@@ -53,6 +54,7 @@ pub(super) fn run(args: &Send, mut report: Report) -> Result<(), Failure> {
     if let Some(at) = opened.get() {
         report.borrow_mut().transferred(verified, failed, clock.now().saturating_duration_since(at));
     }
+    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
     result?;
     let to = format!("{}:{}", uri.host, uri.port);
     match failure {
@@ -84,9 +86,9 @@ fn rejected(to: &str, code: u64) -> String {
 fn split(arguments: &[PathBuf]) -> Result<(Vec<PathBuf>, Uri), Failure> {
     let (uri, files) = arguments.split_last().ok_or_else(|| Failure::new(Code::Usage, "no files given"))?;
     let text = uri.to_str().unwrap_or_default();
-    let uri = text
-        .parse()
-        .map_err(|e| Failure::new(Code::Usage, format!("the last argument, {text:?}, is not a receiver: {e}")))?;
+    let uri = text.parse().map_err(|e| {
+        Failure::new(Code::Usage, format!("the last argument, `{}`, is not a receiver: {e}", shown(text)))
+    })?;
     Ok((files.to_vec(), uri))
 }
 

@@ -1,8 +1,10 @@
 //! `rtmfp echo` and `rtmfp ping`.
 
+use std::fs;
 use std::net::UdpSocket;
+use std::process::Command;
 
-use crate::harness::{Scratch, serve, start};
+use crate::harness::{Scratch, field, serve, start, start_logging};
 
 #[test]
 fn pings_come_back() {
@@ -71,4 +73,39 @@ fn an_unanswered_ping_ends() {
     let ended = start(&["ping", "--timeout", "1", &uri]).end();
     assert_eq!(ended.code, Some(3), "{ended:?}");
     assert!(ended.errors.contains("nobody answered"), "{}", ended.errors);
+}
+
+#[test]
+fn both_ends_log_the_same_keys_if_asked() {
+    let scratch = Scratch::new();
+    let [near, far] = ["near", "far"].map(|name| scratch.source(name));
+    let mut echo = start_logging(&["echo", "--json", "--listen", "127.0.0.1:0"], &far);
+    let uri = format!("rtmfp://{}/", field(&echo.wait_for("\"listening\""), "address").unwrap());
+    let ended = start_logging(&["ping", "--json", "-c", "1", &uri], &near).end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.errors.contains("RTMFP_KEYLOG is set"), "{}", ended.errors);
+    let [near, far] = [near, far].map(|file| fs::read_to_string(file).unwrap());
+    assert!(near.starts_with("RTMFP_SESSION ") && near.lines().count() == 1, "{near}");
+    assert_eq!(near, far);
+    let ended = start_logging(&["ping", &uri], &scratch.source("no such directory/file")).end();
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.errors.contains("key log"), "{}", ended.errors);
+}
+
+#[test]
+fn what_was_dropped_is_told_if_asked() {
+    let (mut echo, uri, _) = serve("echo", &["--verbose"], None);
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = uri.trim_start_matches("rtmfp://").trim_end_matches('/');
+    for _ in 0..3 {
+        stranger.send_to(b"?", address).unwrap();
+    }
+    // Behind them, so that they were received.
+    let ended = start(&["ping", "--verbose", "-c", "1", &uri]).end();
+    assert!(ended.out.contains("dropped: "), "{}", ended.out);
+    echo.wait_for("\"echoed\"");
+    let id = echo.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let line = echo.wait_for("\"dropped\"");
+    assert!(line.contains("\"too_short\":3"), "{line}");
 }

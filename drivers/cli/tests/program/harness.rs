@@ -98,6 +98,15 @@ pub(crate) fn start_with(arguments: &[&str], password: Option<&str>) -> Running 
 
 /// Starts the program in a network namespace.
 pub(crate) fn start_in(namespace: Option<&str>, arguments: &[&str], password: Option<&str>) -> Running {
+    run(namespace, arguments, &password.map_or(vec![], |password| vec![("RTMFP_PASSWORD", password)]))
+}
+
+/// Starts the program so that it writes its keys to a file.
+pub(crate) fn start_logging(arguments: &[&str], key_log: &Path) -> Running {
+    run(None, arguments, &[("RTMFP_KEYLOG", key_log.to_str().unwrap())])
+}
+
+fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
     let program = env!("CARGO_BIN_EXE_rtmfp");
     let mut command = match namespace {
         Some(namespace) => {
@@ -107,11 +116,9 @@ pub(crate) fn start_in(namespace: Option<&str>, arguments: &[&str], password: Op
         }
         None => Command::new(program),
     };
-    command.args(arguments).env_remove("RTMFP_PASSWORD");
+    command.args(arguments).env_remove("RTMFP_PASSWORD").env_remove("RTMFP_KEYLOG");
+    command.envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    if let Some(password) = password {
-        command.env("RTMFP_PASSWORD", password);
-    }
     let mut child = command.spawn().unwrap();
     let lines = lines_of(child.stdout.take().unwrap());
     let errors = lines_of(child.stderr.take().unwrap());
