@@ -6,7 +6,7 @@ use std::io;
 use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::{Bytes, CloseMode, EndpointConfig, FlowOptions, Message};
+use rtmfp_core::{Bytes, CloseMode, EndpointConfig, EndpointStats, FlowOptions, Message};
 use rtmfp_std::{Clock, EndpointApp, EndpointError, EndpointHandle, Pump, Socket, system_rng};
 
 use crate::driver::{Driver, Signal};
@@ -68,6 +68,13 @@ impl Endpoint {
     /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
     pub async fn accept(&self) -> Option<Session> {
         poll_fn(|context| self.0.poll_accept(context)).await.map(Session)
+    }
+
+    /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
+    /// stopped.
+    pub async fn stats(&self) -> Option<EndpointStats> {
+        let asked = self.0.ask_stats();
+        poll_fn(|context| asked.poll(context)).await
     }
 
     /// Closes all sessions and ends the [`Driver`], soon.

@@ -125,3 +125,20 @@ fn nobody_there_is_told() {
         assert!(matches!(result, Err(EndpointError::NotOpened(_))));
     });
 }
+
+#[test]
+fn counters_are_told_as_long_as_the_endpoint_runs() {
+    smol::block_on(async {
+        let (endpoint, driver) = endpoint("near");
+        std::net::UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .send_to(b"?", endpoint.local_addrs().first().unwrap())
+            .unwrap();
+        while endpoint.stats().await.unwrap().dropped_too_short == 0 {
+            future::yield_now().await;
+        }
+        endpoint.stop();
+        driver.await.unwrap();
+        assert_eq!(endpoint.stats().await, None);
+    });
+}

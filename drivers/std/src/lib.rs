@@ -18,6 +18,7 @@ mod endpoint;
 mod entropy;
 mod incoming;
 mod key_agreements;
+mod key_log;
 mod outgoing;
 mod places;
 mod pump;
@@ -27,7 +28,9 @@ mod wake;
 
 pub use clock::Clock;
 pub use driver::Driver;
-pub use endpoint::{Endpoint, EndpointApp, EndpointError, EndpointHandle, RecvFlow, SendFlow, Session, block_on};
+pub use endpoint::{
+    AskedStats, Endpoint, EndpointApp, EndpointError, EndpointHandle, RecvFlow, SendFlow, Session, block_on,
+};
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
 pub use places::{Admission, Places};

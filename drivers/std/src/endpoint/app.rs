@@ -97,6 +97,7 @@ impl EndpointApp {
                     flow.reject(code);
                 }
             }
+            Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
             Command::Stop => {
                 endpoint.close_all(now, CloseMode::Orderly);
                 self.done = true;
@@ -388,6 +389,7 @@ impl Drop for EndpointApp {
             match command {
                 Command::Open(session, _) => Entry::new(session).end(EndpointError::Stopped),
                 Command::OpenFlow(flow, ..) | Command::Send(flow) => lock(&flow.0).fail(EndpointError::Stopped),
+                Command::Stats(shared) => shared.answer(None),
                 Command::Close(..) | Command::Receive(_) | Command::Reject(..) | Command::Stop => {}
             }
         }

@@ -5,10 +5,10 @@ use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 
-use rtmfp_core::{Bytes, CloseMode, FlowEnd, FlowOptions, InterfaceId, Message, Path, Target};
+use rtmfp_core::{Bytes, CloseMode, EndpointStats, FlowEnd, FlowOptions, InterfaceId, Message, Path, Target};
 
 use super::shared::{
-    Command, EndpointShared, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, Within, lock,
+    Command, EndpointShared, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, StatsShared, Within, lock,
 };
 use super::{EndpointError, block_on};
 
@@ -98,9 +98,45 @@ impl EndpointHandle {
         Poll::Pending
     }
 
+    /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
+    /// stopped.
+    #[must_use]
+    pub fn stats(&self) -> Option<EndpointStats> {
+        let asked = self.ask_stats();
+        block_on(|context| asked.poll(context))
+    }
+
+    /// [`stats`](Self::stats), polled: asks once.
+    #[must_use]
+    pub fn ask_stats(&self) -> AskedStats {
+        let shared = Arc::<StatsShared>::default();
+        if !self.0.send(Command::Stats(Arc::clone(&shared))) {
+            shared.answer(None);
+        }
+        AskedStats(shared)
+    }
+
     /// Closes all sessions and stops the endpoint, soon.
     pub fn stop(&self) {
         self.0.send(Command::Stop);
+    }
+}
+
+/// Counters on their way from the endpoint, as [`EndpointHandle::ask_stats`] gives it.
+#[derive(Debug)]
+pub struct AskedStats(Arc<StatsShared>);
+
+impl AskedStats {
+    /// The counters, once they are there; `None` if the endpoint has stopped.
+    pub fn poll(&self, context: &mut Context<'_>) -> Poll<Option<EndpointStats>> {
+        let mut state = lock(&self.0.0);
+        match state.answer {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                state.waiting.add(context);
+                Poll::Pending
+            }
+        }
     }
 }
 

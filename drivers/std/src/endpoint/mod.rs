@@ -20,7 +20,7 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure};
 
 pub use app::EndpointApp;
-pub use handles::{EndpointHandle, RecvFlow, SendFlow, Session};
+pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session};
 
 use crate::driver::Driver;
 

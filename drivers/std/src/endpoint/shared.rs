@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtmfp_core::{
-    Bytes, CloseMode, FlowEnd, FlowOptions, Message, RecvFlowHandle, SendFlowHandle, SessionHandle, Target,
+    Bytes, CloseMode, EndpointStats, FlowEnd, FlowOptions, Message, RecvFlowHandle, SendFlowHandle, SessionHandle,
+    Target,
 };
 
 use super::EndpointError;
@@ -57,6 +58,8 @@ pub(super) enum Command {
     /// There is room for received messages again.
     Receive(Arc<RecvShared>),
     Reject(Arc<RecvShared>, u64),
+    /// The counters are asked for.
+    Stats(Arc<StatsShared>),
     Stop,
 }
 
@@ -135,6 +138,25 @@ impl EndpointShared {
             (self.wake)();
         }
         true
+    }
+}
+
+/// The counters of the endpoint, once they are there.
+#[derive(Debug, Default)]
+pub(super) struct StatsShared(pub(super) Mutex<StatsState>);
+
+#[derive(Debug, Default)]
+pub(super) struct StatsState {
+    /// `Some(None)` if the endpoint has stopped.
+    pub(super) answer: Option<Option<EndpointStats>>,
+    pub(super) waiting: WakerSet,
+}
+
+impl StatsShared {
+    pub(super) fn answer(&self, stats: Option<EndpointStats>) {
+        let mut state = lock(&self.0);
+        state.answer.get_or_insert(stats);
+        state.waiting.wake();
     }
 }
 

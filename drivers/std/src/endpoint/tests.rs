@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
+use rtmfp_core::error::DropReason;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{
     App, CloseMode, Endpoint, EndpointConfig, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
@@ -257,4 +258,20 @@ fn a_session_that_ended_before_it_was_accepted_waits_only_with_what_it_brought()
     let session = server.accept().unwrap();
     assert_eq!(drain(&accept_flow(&session).unwrap()), 10);
     assert!(accept_flow(&session).is_none());
+}
+
+#[test]
+fn counters_are_told_as_long_as_the_node_runs() {
+    let mut server = Server::new(EndpointConfig::default());
+    let asked = server.handle.ask_stats();
+    assert!(asked.poll(&mut context()).is_pending());
+    let _ = server.endpoint.handle_datagram(server.now, server_path(), RecvMeta::default(), &mut [0; 2]);
+    server.settle();
+    let Poll::Ready(Some(stats)) = asked.poll(&mut context()) else { panic!("no answer") };
+    assert!(stats.drops().eq([(DropReason::TooShort, 1)]));
+    // Neither a question that was under way nor a new one is left waiting.
+    let (asked, handle) = (server.handle.ask_stats(), server.handle.clone());
+    drop(server);
+    assert_eq!(asked.poll(&mut context()), Poll::Ready(None));
+    assert_eq!(handle.stats(), None);
 }
