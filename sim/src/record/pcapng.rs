@@ -6,6 +6,7 @@
 use core::net::{IpAddr, SocketAddr};
 
 use datagram_sim::RecordKind;
+use rtmfp_core::wire::session_id;
 
 use super::plain::chunks;
 use crate::run::{Outcome, Seen};
@@ -15,7 +16,8 @@ use crate::run::{Outcome, Seen};
 pub enum Layer {
     /// The UDP payload as it was sent.
     Sent,
-    /// The plain packet (RFC 7016 §2.2.4) behind the session ID; packets that no node sealed are left out.
+    /// The plain packet (RFC 7016 §2.2.4) after the session ID, scrambled as if the packet were encrypted so (§2.2.2).
+    /// Packets that no node sealed are left out.
     Plain,
 }
 
@@ -147,9 +149,9 @@ pub fn capture(outcome: &Outcome, layer: Layer) -> Vec<u8> {
             Layer::Sent => packet(&mut out, interface, seen, &seen.bytes, &comment),
             Layer::Plain => {
                 let plain = outcome.plaintexts.of(&seen.bytes);
-                let id = seen.bytes.get(..4).unwrap_or_default();
-                if let Some(plain) = plain {
-                    packet(&mut out, interface, seen, &[id, plain.as_slice()].concat(), &comment);
+                if let Some((plain, (id, _))) = plain.zip(session_id::unscramble(&seen.bytes)) {
+                    let id = session_id::scramble(id, &plain);
+                    packet(&mut out, interface, seen, &[&id, plain.as_slice()].concat(), &comment);
                 }
             }
         }

@@ -46,3 +46,31 @@ fn tshark_reads_it() {
     let ports = String::from_utf8_lossy(&ran.stdout);
     assert!(ports.lines().count() >= 8 && ports.lines().all(|port| port == "1935"), "{ports}");
 }
+
+/// The dissector of `drivers/wireshark` and our own decoder say the same about every plain packet of a run.
+#[test]
+fn the_dissector_says_what_the_comments_say() {
+    let path = std::env::temp_dir().join(format!("rtmfp-sim-plain-{}.pcapng", std::process::id()));
+    std::fs::write(&path, capture(&outcome(), Layer::Plain)).unwrap();
+    let ran = std::process::Command::new("tshark")
+        .args(["-n", "-X", concat!("lua_script:", env!("CARGO_MANIFEST_DIR"), "/../drivers/wireshark/rtmfp.lua")])
+        .args(["-T", "fields", "-E", "aggregator=|", "-e", "frame.comment", "-e", "rtmfp.chunk.summary", "-r"])
+        .arg(&path)
+        .output();
+    std::fs::remove_file(&path).unwrap();
+    let Ok(ran) = ran else {
+        eprintln!("SKIPPED: tshark is not installed, so the dissector was not tried");
+        return;
+    };
+    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
+    let out = String::from_utf8_lossy(&ran.stdout);
+    let mut packets = 0;
+    for line in out.lines() {
+        let (comment, shown) = line.split_once('\t').unwrap();
+        // The first line of a comment is the packet's header; padding is left out of it.
+        let told: Vec<&str> = comment.split("\\n").skip(1).collect();
+        assert_eq!(told, shown.split('|').filter(|line| *line != "Padding").collect::<Vec<_>>(), "{line}");
+        packets += 1;
+    }
+    assert!(packets >= 8, "{packets}");
+}

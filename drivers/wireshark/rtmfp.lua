@@ -1,0 +1,372 @@
+-- A Wireshark dissector for RTMFP (RFC 7016) under the Flash profile (RFC 7425). See README.md beside this file.
+
+local rtmfp = Proto("rtmfp", "Secure Real-Time Media Flow Protocol")
+
+-- The other parts are in the same folder, wherever that is.
+local here = debug.getinfo(1, "S").source:match("^@(.*[/\\])") or ""
+local function part(name, ...)
+    return assert(loadfile(here .. name .. ".lua"))(...)
+end
+
+local crypto, reader = part("crypto"), part("reader")
+local keys = part("keys", crypto)
+local declared = part("fields")
+local F, experts, chunk_types = declared.fields, declared.experts, declared.chunk_types
+local chunks = part("chunks", F, reader, part("flash", F, reader))
+
+rtmfp.fields = {}
+for index, field in ipairs(F) do
+    rtmfp.fields[index] = field
+end
+rtmfp.experts = { experts.malformed, experts.undecided, experts.cut }
+
+local AUTO, ENCRYPTED, PLAIN = 0, 1, 2
+rtmfp.prefs.keylog = Pref.string("Key log file", os.getenv("RTMFP_KEYLOG") or "",
+    "The file that a program wrote with RTMFP_KEYLOG. It has the keys that decrypt sessions.")
+rtmfp.prefs.check_hmac = Pref.bool("Check HMACs", true, "Takes about a millisecond a packet.")
+rtmfp.prefs.packets = Pref.enum("Packets are", AUTO, "Plain packets are in captures of simulators.", {
+    { 1, "found out by trying", AUTO },
+    { 2, "encrypted (Flash profile)", ENCRYPTED },
+    { 3, "plain (no encryption)", PLAIN },
+}, true)
+rtmfp.prefs.ports = Pref.range("UDP ports", "1935", "Ports whose packets are RTMFP. Others are found by their handshakes.", 65535)
+
+-- Fragments of packets (§2.3.1) by sender, receiver and packet ID; what became whole, by the number of the frame; and the
+-- metadata of flows by session ID and flow ID.
+local fragments, assembled, metadata
+
+-- The most fragments, and packets that wait for fragments.
+local MOST_FRAGMENTS, MOST_PACKETS = 64, 4096
+local waiting
+
+local function reset()
+    keys.reset()
+    fragments, assembled, metadata, waiting = {}, {}, {}, 0
+end
+reset()
+rtmfp.init = reset
+
+local function take_prefs()
+    keys.file, keys.check_hmac = rtmfp.prefs.keylog, rtmfp.prefs.check_hmac
+end
+
+-------------------------------------------------------------------------------------------------------- plain packets
+
+-- Keeps a fragment; shows the packet below `tree` if it is whole with it.
+local function fragment(context, tree, id, number, more, raw)
+    local frame = context.pinfo.number
+    local whole = assembled[frame] and assembled[frame][id]
+    if not whole and not context.pinfo.visited then
+        local key = ("%s %s %s %s %s"):format(context.pinfo.src, context.pinfo.src_port, context.pinfo.dst, context.pinfo.dst_port, id)
+        local packet = fragments[key]
+        if not packet then
+            if waiting >= MOST_PACKETS then
+                fragments, waiting = {}, 0
+            end
+            packet = { pieces = {} }
+            fragments[key], waiting = packet, waiting + 1
+        end
+        if number < MOST_FRAGMENTS then
+            packet.pieces[number] = raw
+            packet.last = more and packet.last or number
+        end
+        for index = 0, packet.last or -1 do
+            if not packet.pieces[index] then
+                return
+            end
+        end
+        if not packet.last then
+            return
+        end
+        whole = table.concat(packet.pieces, "", 0, packet.last)
+        fragments[key], waiting = nil, waiting - 1
+        assembled[frame] = assembled[frame] or {}
+        assembled[frame][id] = whole
+    end
+    if whole and #whole > 0 then
+        context.show_whole(tree, whole)
+    end
+end
+
+local function flow_key(id, flow)
+    return ("%08x %s"):format(id, flow)
+end
+
+-- The header (§2.2.4) and where the chunks begin; nil if there is none.
+local function header(r, tree)
+    local flags, at = r:u8()
+    local item = tree:add(F.flags, at)
+    for _, field in ipairs({ F.tc, F.tcr, F.ts_present, F.tse_present, F.mode }) do
+        item:add(field, at)
+    end
+    local mode = flags % 4
+    if mode == 0 then
+        reader.malformed()
+    end
+    if flags % 16 >= 8 then
+        tree:add(F.timestamp, (r:bytes(2)))
+    end
+    if flags % 8 >= 4 then
+        tree:add(F.timestamp_echo, (r:bytes(2)))
+    end
+    return mode
+end
+
+-- A chunk, if what is left has the form of one (§2.2.4): its type, a reader over its payload, and its range.
+local function next_chunk(r)
+    if r:left() < 3 then
+        return nil
+    end
+    local kind, length = r.tvb(r.at, 1):uint(), r.tvb(r.at + 1, 2):uint()
+    if length > r:left() - 3 then
+        return nil
+    end
+    local from = r.at
+    r.at = from + 3 + length
+    return kind, reader.new(r.tvb, from + 3, length), r.tvb(from, 3 + length)
+end
+
+local function dissect_chunk(kind, payload, range, tree, context)
+    local name = chunk_types[kind] or "Unknown"
+    local item = tree:add(rtmfp, range, name)
+    local length = payload:left()
+    item:add(F.chunk_type, range(0, 1))
+    item:add(F.chunk_length, range(1, 2))
+    local line
+    if chunks[kind] then
+        line = reader.try(chunks[kind], payload, item, context)
+    else
+        if length > 0 then
+            item:add(F.payload, range(3, length))
+        end
+        line = ("Unknown type=0x%02x"):format(kind)
+    end
+    if not line then
+        -- It may have been User Data: Next User Data behind it cannot be trusted (§2.3, §2.3.12).
+        context.user_data = nil
+        line = "Malformed " .. name
+        item:add_proto_expert_info(experts.malformed, "The chunk does not follow its syntax, and is ignored (RFC 7016 §2.3)")
+    end
+    item:set_text(line)
+    item:add(F.summary, line):set_generated()
+    return line
+end
+
+-- A plain packet (§2.2.4). Returns its mode and the lines of its chunks, or nil if it has no header.
+local function dissect_plain(r, tree, context)
+    local mode = reader.try(header, r, tree)
+    if not mode then
+        tree:add_proto_expert_info(experts.malformed, "The packet has no valid header, and is dropped (RFC 7016 §2.2.4)")
+        return nil
+    end
+    local lines = {}
+    while true do
+        local kind, payload, range = next_chunk(r)
+        if not kind then
+            break
+        end
+        lines[#lines + 1] = dissect_chunk(kind, payload, range, tree, context)
+    end
+    if r:left() > 0 then
+        tree:add(F.padding, (r:range()))
+    end
+    return mode, lines
+end
+
+-- What the chunks of a packet may need to know and to keep.
+local function new_context(pinfo, id)
+    local context = { pinfo = pinfo }
+    function context.keying(responder_id, component)
+        keys.keying(id, responder_id, component)
+    end
+    function context.metadata(flow, value)
+        if not flow then
+            return nil
+        end
+        metadata[flow_key(id, flow)] = value or metadata[flow_key(id, flow)]
+        return metadata[flow_key(id, flow)]
+    end
+    function context.fragment(...)
+        fragment(context, ...)
+    end
+    function context.show_whole(tree, whole)
+        local inner = new_context(pinfo, id)
+        -- A packet in a packet in a packet is nobody's.
+        inner.fragment = function() end
+        local tvb = ByteArray.new(whole, true):tvb("Reassembled RTMFP packet")
+        local item = tree:add(rtmfp, tvb(), "Reassembled packet")
+        dissect_plain(reader.new(tvb, 0, tvb:len()), item, inner)
+    end
+    return context
+end
+
+-- Whether bytes have the form of a plain packet, so strictly that hardly anything else passes.
+local function looks_plain(tvb, offset)
+    local r = reader.new(tvb, offset, tvb:len() - offset)
+    local found = reader.try(function()
+        local flags = r:u8()
+        if flags % 4 == 0 or flags % 64 >= 16 then
+            return false
+        end
+        r:bytes((flags % 16 >= 8 and 2 or 0) + (flags % 8 >= 4 and 2 or 0))
+        local count = 0
+        while true do
+            local kind = next_chunk(r)
+            if not kind then
+                break
+            end
+            if not chunk_types[kind] then
+                return false
+            end
+            count = count + 1
+        end
+        local rest = r:raw()
+        -- Padding is of one value; the plain profile for tests has a checksum behind it.
+        return count > 0 and (rest:find("^\255*$") or rest:find("^\0*..?$") or rest == "") and true
+    end)
+    return found == true
+end
+
+---------------------------------------------------------------------------------------------------- multiplex packets
+
+-- The session ID of a Multiplex packet (§2.2.2).
+local function unscramble(tvb)
+    local words = { 0, 0, 0, 0 }
+    for at = 0, math.min(tvb:len(), 12) - 1 do
+        local value = tvb(at, 1):uint()
+        local place = at % 4 + 1
+        words[place] = crypto.xor(words[place], value)
+    end
+    return ((words[1] * 256 + words[2]) * 256 + words[3]) * 256 + words[4]
+end
+
+-- What a datagram is: its session ID, and what its packet was opened with, or why it was not.
+local function classify(tvb)
+    if tvb:len() < 4 then
+        return nil
+    end
+    take_prefs()
+    local found = { id = unscramble(tvb), whole = tvb:len() == tvb:reported_len() }
+    local how = rtmfp.prefs.packets
+    if not found.whole or tvb:len() == 4 then
+        return found
+    end
+    if how ~= PLAIN then
+        local sealed = tvb(4):bytes():raw()
+        -- The last packets of a handshake have a session ID already, and the Default Session Key (§2.2.3).
+        -- The better check goes first: one of 65,536 packets of a session passes for one of startup.
+        local known = keys.knows(found.id)
+        found.opened = not known and keys.open_startup(sealed)
+        if not found.opened and found.id ~= 0 then
+            found.opened, found.why = keys.open_session(found.id, sealed)
+        end
+        found.opened = found.opened or known and keys.open_startup(sealed)
+        found.why = found.why or "It is for startup, and fails the checksum under the Default Session Key (RFC 7425 §4.1)"
+    end
+    if not found.opened then
+        found.plain = how == PLAIN or (how == AUTO and looks_plain(tvb, 4))
+    end
+    return found
+end
+
+-- What stands around the plain packet in a decrypted one (RFC 7425 §4.7.2).
+local function show_front(opened, tvb, sealed, tree)
+    tree:add(F.key, opened.how):set_generated()
+    local at = 0
+    if opened.sequence_length then
+        local r = reader.new(tvb, 0, opened.sequence_length)
+        local number, range = r:vlu()
+        tree:add(F.sseq, range, number)
+        at = opened.sequence_length
+    end
+    if opened.checksum then
+        tree:add(F.checksum, tvb(at, 2)):append_text(" (correct)")
+    end
+    if opened.hmac_length > 0 then
+        local item = tree:add(F.hmac, sealed(sealed:len() - opened.hmac_length))
+        item:append_text(opened.hmac_checked and " (correct)" or " (not checked)")
+    end
+end
+
+local MODES = { "Initiator", "Responder", "Startup" }
+
+local function dissect(found, tvb, pinfo, tree)
+    pinfo.cols.protocol = "RTMFP"
+    local item = tree:add(rtmfp, tvb())
+    if not found then
+        item:add_proto_expert_info(experts.malformed, "Shorter than a session ID (RFC 7016 §2.2.2)")
+        pinfo.cols.info = "Malformed: shorter than a session ID"
+        return
+    end
+    item:add(F.ssid, tvb(0, 4))
+    item:add(F.sid, found.id):set_generated()
+    local sealed = tvb:len() > 4 and tvb(4)
+    local r
+    if found.opened then
+        item:add(F.encrypted, sealed)
+        local plain = ByteArray.new(found.opened.plain, true):tvb("Decrypted RTMFP packet")
+        reader.try(show_front, found.opened, plain, sealed, item)
+        r = reader.new(plain, found.opened.front, plain:len() - found.opened.front)
+    elseif found.plain and sealed then
+        item:add(F.key, "none (plain packet)"):set_generated()
+        r = reader.new(tvb, 4, tvb:len() - 4)
+    else
+        if sealed then
+            item:add(F.encrypted, sealed)
+        end
+        local info = ("Session %08x, not decrypted, %d bytes"):format(found.id, tvb:len() - 4)
+        if not found.whole then
+            item:add_proto_expert_info(experts.cut, "The capture has only the beginning of the packet")
+        elseif found.why then
+            item:add_proto_expert_info(experts.undecided, found.why)
+        else
+            item:add_proto_expert_info(experts.malformed, "There is nothing behind the session ID (RFC 7016 §2.2.2)")
+        end
+        pinfo.cols.info = info
+        return
+    end
+    local mode, lines = dissect_plain(r, item, new_context(pinfo, found.id))
+    local info = mode and MODES[mode] or "Malformed packet"
+    if lines and #lines > 0 then
+        info = info .. ": " .. table.concat(lines, ", ")
+    end
+    pinfo.cols.info = info
+    item:append_text((", session %08x, %s"):format(found.id, mode and MODES[mode] or "malformed"))
+end
+
+function rtmfp.dissector(tvb, pinfo, tree)
+    dissect(classify(tvb), tvb, pinfo, tree)
+    return tvb:len()
+end
+
+-- RTMFP on any port: a startup packet, or one of a session whose handshake or key is known.
+local function heuristic(tvb, pinfo, tree)
+    local found = classify(tvb)
+    if not found or not (found.opened or found.plain or keys.knows(found.id)) then
+        return false
+    end
+    -- What follows in this conversation is RTMFP too, whether it can be decrypted or not.
+    pinfo.conversation = rtmfp
+    dissect(found, tvb, pinfo, tree)
+    return true
+end
+
+local udp = DissectorTable.get("udp.port")
+local registered
+local function register_ports()
+    if registered then
+        udp:remove(registered, rtmfp)
+    end
+    registered = rtmfp.prefs.ports
+    udp:add(registered, rtmfp)
+end
+
+function rtmfp.prefs_changed()
+    take_prefs()
+    keys.reset()
+    register_ports()
+end
+
+register_ports()
+udp:add_for_decode_as(rtmfp)
+rtmfp:register_heuristic("udp", heuristic)

@@ -1,0 +1,140 @@
+//! A profile that keeps the plain packets it seals, by what they became.
+
+use core::ops::Range;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use rtmfp_core::error::DropReason;
+use rtmfp_core::profile::flash::FlashProfile;
+use rtmfp_core::profile::{
+    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+};
+use rtmfp_core::rand_core::CryptoRng;
+
+/// Plain packets by encrypted packets.
+pub(crate) type Plaintexts = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+
+#[derive(Debug)]
+pub(crate) struct Tap {
+    pub(crate) inner: FlashProfile,
+    pub(crate) seen: Plaintexts,
+}
+
+impl CryptoProfile for Tap {
+    fn certificate(&self) -> &[u8] {
+        self.inner.certificate()
+    }
+
+    fn is_authentic(&self, certificate: &[u8]) -> bool {
+        self.inner.is_authentic(certificate)
+    }
+
+    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.inner.selects(discriminator, certificate)
+    }
+
+    fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.inner.accepts(discriminator, certificate)
+    }
+
+    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
+        self.inner.canonical_discriminator(certificate)
+    }
+
+    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
+        self.inner.sign(message)
+    }
+
+    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.inner.verify(certificate, message, signature)
+    }
+
+    fn prevails(&self, far_certificate: &[u8]) -> bool {
+        self.inner.prevails(far_certificate)
+    }
+
+    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
+        self.inner.overrides(new, existing)
+    }
+
+    fn default_keys(&self) -> Box<dyn SessionKeys> {
+        Box::new(Keys { inner: self.inner.default_keys(), seen: Arc::clone(&self.seen) })
+    }
+
+    fn initiate(
+        &self,
+        far_certificate: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
+        let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
+        Ok(Initiation { component, pending: Box::new(Pending { inner: pending, seen: Arc::clone(&self.seen) }) })
+    }
+
+    fn respond(
+        &self,
+        far_certificate: &[u8],
+        initiator_component: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Response, KeyingError> {
+        let Response { component, keys } = self.inner.respond(far_certificate, initiator_component, prepared, rng)?;
+        Ok(Response { component, keys: Box::new(Keys { inner: keys, seen: Arc::clone(&self.seen) }) })
+    }
+}
+
+#[derive(Debug)]
+struct Pending {
+    inner: Box<dyn PendingKeying>,
+    seen: Plaintexts,
+}
+
+impl PendingKeying for Pending {
+    fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
+        Ok(Box::new(Keys { inner: self.inner.finish(responder_component)?, seen: Arc::clone(&self.seen) }))
+    }
+}
+
+#[derive(Debug)]
+struct Keys {
+    inner: Box<dyn SessionKeys>,
+    seen: Plaintexts,
+}
+
+impl SessionKeys for Keys {
+    fn front_len(&self, ahead: usize) -> usize {
+        self.inner.front_len(ahead)
+    }
+
+    fn sealed_len(&self, front: usize, plain: usize) -> usize {
+        self.inner.sealed_len(front, plain)
+    }
+
+    fn plain_capacity(&self, front: usize, room: usize) -> usize {
+        self.inner.plain_capacity(front, room)
+    }
+
+    fn seal(&mut self, bytes: &mut [u8], packets: &[Span]) {
+        let plain = packets.iter().map(|span| bytes[span.start + span.front..][..span.plain].to_vec());
+        let plains: Vec<_> = plain.collect();
+        self.inner.seal(bytes, packets);
+        let sealed = packets.iter().map(|span| bytes[span.start..][..span.sealed].to_vec());
+        self.seen.lock().unwrap().extend(sealed.zip(plains));
+    }
+
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+        self.inner.open(encrypted)
+    }
+
+    fn near_nonce(&self) -> &[u8] {
+        self.inner.near_nonce()
+    }
+
+    fn far_nonce(&self) -> &[u8] {
+        self.inner.far_nonce()
+    }
+
+    fn authenticates(&self) -> bool {
+        self.inner.authenticates()
+    }
+}
