@@ -93,7 +93,13 @@ impl<T> Dense<T> {
     pub(super) fn remove(&mut self, key: u64) -> Option<T> {
         let index = self.index(key)?;
         let slot = self.slots.get_mut(index).filter(|slot| matches!(slot, Slot::Live(_)))?;
-        let Slot::Live(value) = core::mem::replace(slot, Slot::Hole(key + 1)) else { return None };
+        let slot = if index == 0 {
+            self.base += 1;
+            self.slots.pop_front()?
+        } else {
+            core::mem::replace(slot, Slot::Hole(key + 1))
+        };
+        let Slot::Live(value) = slot else { return None };
         self.live -= 1;
         while let Some(Slot::Hole(_)) = self.slots.front() {
             self.slots.pop_front();

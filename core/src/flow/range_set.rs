@@ -8,6 +8,17 @@ const NODE: usize = 192;
 /// What each range in a tree takes at most, as nodes are at least five elevenths full.
 const ENTRY: usize = 48;
 
+/// How a number fits into a set.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Fit {
+    /// It is in the set.
+    Inside,
+    /// It is next to a range, which it would make longer.
+    Adjoins,
+    /// It would be a range of its own.
+    Apart,
+}
+
 /// An ordered set of `u64`, as inclusive ranges that neither overlap nor touch.
 ///
 /// The lowest range stands apart, so that a set without gaps allocates nothing. Every operation takes O(log n) in the
@@ -44,10 +55,13 @@ impl RangeSet {
         memory_of(self.above.len())
     }
 
-    /// By how much [`memory`](Self::memory) grows if `value` is inserted.
-    pub(crate) fn cost(&self, value: u64) -> usize {
-        let more = usize::from(self.lowest.is_some() && self.would_add_range(value));
-        memory_of(self.above.len() + more) - self.memory()
+    /// By how much [`memory`](Self::memory) grows if a value that fits so is inserted.
+    pub(crate) fn cost(&self, fit: Fit) -> usize {
+        match fit {
+            Fit::Inside | Fit::Adjoins => 0,
+            Fit::Apart if self.lowest.is_none() => 0,
+            Fit::Apart => memory_of(self.above.len() + 1) - self.memory(),
+        }
     }
 
     /// The ranges in ascending order.
@@ -91,12 +105,24 @@ impl RangeSet {
         self.lowest.is_some_and(covers) || self.above_with(from).is_some_and(covers)
     }
 
-    /// Whether inserting `value` would make one range more.
-    pub(crate) fn would_add_range(&self, value: u64) -> bool {
-        let (below, above) = (value.saturating_sub(1), value.saturating_add(1));
-        let touches = |(from, to): (u64, u64)| from <= above && below <= to;
-        let nearest = self.above.range(..=above).next_back().map(|(&from, &to)| (from, to));
-        !self.lowest.is_some_and(touches) && !nearest.is_some_and(touches)
+    /// How `value` fits in.
+    #[inline]
+    pub(crate) fn fit(&self, value: u64) -> Fit {
+        match self.lowest.map_or(Fit::Apart, |lowest| fit_to(lowest, value)) {
+            Fit::Apart if !self.above.is_empty() => self.fit_above(value),
+            fit => fit,
+        }
+    }
+
+    /// How `value`, which is apart from the lowest range, fits in with the others.
+    fn fit_above(&self, value: u64) -> Fit {
+        let mut nearest = self.above.range(..=value.saturating_add(1)).rev().map(|(&from, &to)| (from, to));
+        match nearest.next() {
+            // It may end the range below, too.
+            Some((from, _)) if from > value => Fit::Adjoins,
+            Some(range) => fit_to(range, value),
+            None => Fit::Apart,
+        }
     }
 
     /// Adds every number from `from` to `to`, both included. Nothing happens if `from` is above `to`.
@@ -113,6 +139,9 @@ impl RangeSet {
             *lowest = (from, to);
         } else if from <= lowest.1.saturating_add(1) {
             *lowest = (lowest.0.min(from), lowest.1.max(to));
+            if self.above.is_empty() {
+                return;
+            }
             while let Some(next) = self.above.first_entry().filter(|next| *next.key() <= lowest.1.saturating_add(1)) {
                 lowest.1 = lowest.1.max(next.remove());
             }
@@ -123,19 +152,22 @@ impl RangeSet {
 
     /// Adds what neither touches the lowest range nor is below it.
     fn insert_above(&mut self, from: u64, to: u64) {
-        let (mut begin, mut end) = (from, to);
-        if let Some((&first, &last)) = self.above.range(..=from).next_back()
-            && from <= last.saturating_add(1)
-        {
-            (begin, end) = (first, last.max(to));
-        }
+        let below = self.above.range_mut(..=from).next_back();
+        let longer = below.filter(|(_, last)| from <= last.saturating_add(1)).map(|(&first, last)| {
+            *last = to.max(*last);
+            (first, *last)
+        });
+        let (begin, reached) = longer.unwrap_or((from, to));
+        let mut end = reached;
         while let Some((&next, &last)) = self.above.range((Bound::Excluded(begin), Bound::Unbounded)).next()
             && next <= end.saturating_add(1)
         {
             self.above.remove(&next);
             end = end.max(last);
         }
-        self.above.insert(begin, end);
+        if longer.is_none() || end > reached {
+            self.above.insert(begin, end);
+        }
     }
 
     /// Takes out the lowest range.
@@ -146,6 +178,16 @@ impl RangeSet {
     /// Takes out all ranges but the lowest.
     pub(crate) fn keep_lowest_range(&mut self) {
         self.above = BTreeMap::new();
+    }
+}
+
+fn fit_to((from, to): (u64, u64), value: u64) -> Fit {
+    if from <= value && value <= to {
+        Fit::Inside
+    } else if from <= value.saturating_add(1) && value.saturating_sub(1) <= to {
+        Fit::Adjoins
+    } else {
+        Fit::Apart
     }
 }
 
@@ -181,8 +223,10 @@ mod tests {
                 let mut probe = set.clone();
                 probe.insert(from, from);
                 let before = set.iter().count();
-                assert_eq!(set.would_add_range(from), probe.iter().count() > before);
-                assert_eq!(set.cost(from), probe.memory().saturating_sub(set.memory()));
+                let fit = set.fit(from);
+                assert_eq!(fit == Fit::Inside, model.contains(&from));
+                assert_eq!(fit == Fit::Apart, probe.iter().count() > before);
+                assert_eq!(set.cost(fit), probe.memory().saturating_sub(set.memory()));
                 set.insert(from, to);
                 model.extend(from..=to);
                 let ranges = model_ranges(&model);
@@ -211,7 +255,7 @@ mod tests {
         assert!(set.contains(u64::MAX) && !set.contains(u64::MAX - 1));
         set.insert(1, u64::MAX - 1);
         assert_eq!(set.iter().collect::<Vec<_>>(), [(0, u64::MAX)]);
-        assert!(!set.would_add_range(u64::MAX));
+        assert_eq!(set.fit(u64::MAX), Fit::Inside);
         set.insert(5, 4);
         assert_eq!((set.gaps(), set.memory()), (0, 0));
     }

@@ -10,7 +10,7 @@ use self::ack::Reporting;
 use super::Message;
 use super::budget::RecvBudget;
 use super::options::is_unacceptable;
-use super::range_set::RangeSet;
+use super::range_set::{Fit, RangeSet};
 use super::reassembly::Reassembly;
 use crate::config::ReceiveOrder;
 use crate::error::DropReason;
@@ -202,7 +202,8 @@ impl RecvFlow {
             self.reject(now, 0, budget, events);
         }
         // Steps 5 to 9, and §3.6.3.1 step 11.
-        let repeated = self.seen.contains(fragment.sequence);
+        let fit = self.seen.fit(fragment.sequence);
+        let repeated = fit == Fit::Inside;
         let mut ack_now = core::mem::take(&mut self.fresh)
             || self.state != RecvFlowState::Open
             || self.advertised.is_some_and(|blocks| blocks < 2)
@@ -210,7 +211,7 @@ impl RecvFlow {
             || self.has_gaps()
             || repeated;
         self.stats.repeated += u64::from(repeated);
-        let taken = repeated || self.take(now, fragment, budget, events)?;
+        let taken = repeated || self.take(now, fragment, fit, budget, events)?;
         ack_now |= !taken || self.state != RecvFlowState::Open;
         // Step 10.
         if !repeated && fragment.last && self.final_sn.is_none() {
@@ -222,7 +223,7 @@ impl RecvFlow {
         if !repeated && fragment.abandon {
             self.buffer.note_abandoned();
         }
-        if self.state == RecvFlowState::Open || !self.seen.would_add_range(fragment.sequence) {
+        if !repeated && (self.state == RecvFlowState::Open || self.seen.fit(fragment.sequence) != Fit::Apart) {
             self.seen.insert(fragment.sequence, fragment.sequence);
         }
         self.reporting.note(fragment.sequence);
@@ -362,18 +363,21 @@ impl RecvFlow {
         &mut self,
         now: Instant,
         fragment: &Fragment<'_>,
+        fit: Fit,
         budget: &mut RecvBudget,
         events: &mut EventQueue,
     ) -> Result<bool, DropReason> {
         if self.state != RecvFlowState::Open {
             return Ok(true);
         }
-        let mut cost = self.cost_of(fragment);
+        let mut in_order = self.is_in_order(fragment);
+        let mut cost = self.cost_of(fragment, fit, in_order);
         if cost > budget.room() {
             // What the FSN closes makes room.
             self.see(0, fragment.fsn);
             self.charge_budget(budget);
-            cost = self.cost_of(fragment);
+            in_order = self.is_in_order(fragment);
+            cost = self.cost_of(fragment, self.seen.fit(fragment.sequence), in_order);
         }
         let Some(room) = budget.room().checked_sub(cost) else {
             if self.buffer.is_readable() || self.memory().saturating_add(cost) <= budget.limit() {
@@ -385,10 +389,9 @@ impl RecvFlow {
         if fragment.abandon {
             return Ok(true);
         }
-        let (sequence, control, in_order) = (fragment.sequence, fragment.control, self.is_in_order(fragment));
         // What is allocated ahead leaves most of the room to other flows.
-        self.buffer.insert(sequence, control, fragment.data, in_order, room / 4, &mut budget.arena);
-        self.charge_budget(budget);
+        let (sequence, control, spare) = (fragment.sequence, fragment.control, room / 4);
+        self.buffer.insert(sequence, control, fragment.data, in_order, spare, &mut budget.arena);
         Ok(true)
     }
 
@@ -398,14 +401,10 @@ impl RecvFlow {
     }
 
     /// Bytes of memory that it takes at least to keep a fragment, and to remember its number.
-    fn cost_of(&self, fragment: &Fragment<'_>) -> usize {
-        let data = match fragment.abandon {
-            true => 0,
-            false => {
-                self.buffer.cost(fragment.sequence, fragment.control, fragment.data.len(), self.is_in_order(fragment))
-            }
-        };
-        data.saturating_add(self.seen.cost(fragment.sequence))
+    fn cost_of(&self, fragment: &Fragment<'_>, fit: Fit, in_order: bool) -> usize {
+        let Fragment { sequence, control, data, .. } = *fragment;
+        let data = if fragment.abandon { 0 } else { self.buffer.cost(sequence, control, data.len(), in_order) };
+        data.saturating_add(self.seen.cost(fit))
     }
 
     /// Adds to SEQUENCE_SET what was received or abandoned.

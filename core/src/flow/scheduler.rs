@@ -10,6 +10,8 @@ use crate::config::Priority;
 pub(crate) struct Scheduler {
     nodes: Vec<Node>,
     levels: [Level; Priority::LEVELS],
+    /// A bit for each level with flows, the lowest level first.
+    occupied: u8,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,16 +27,16 @@ struct Level {
     tail: Option<u32>,
 }
 
-/// All levels, the highest first.
-const HIGHEST_FIRST: [Priority; Priority::LEVELS] = [
-    Priority::Urgent,
-    Priority::Immediate,
-    Priority::High,
-    Priority::Elevated,
-    Priority::Routine,
-    Priority::Low,
-    Priority::Bulk,
+/// The priorities by level.
+const PRIORITIES: [Priority; Priority::LEVELS] = [
     Priority::Background,
+    Priority::Bulk,
+    Priority::Low,
+    Priority::Routine,
+    Priority::Elevated,
+    Priority::High,
+    Priority::Immediate,
+    Priority::Urgent,
 ];
 
 impl Scheduler {
@@ -53,6 +55,7 @@ impl Scheduler {
         let before = level.tail.replace(slot);
         if before.is_none() {
             level.head = Some(slot);
+            self.occupied |= 1 << priority.level();
         }
         if let Some(index) = before {
             self.update(index, |node| node.behind = Some(slot));
@@ -70,6 +73,9 @@ impl Scheduler {
             if behind.is_none() {
                 level.tail = before;
             }
+            if level.head.is_none() {
+                self.occupied &= !(1 << priority.level());
+            }
         }
         if let Some(before) = before {
             self.update(before, |node| node.behind = behind);
@@ -82,7 +88,8 @@ impl Scheduler {
 
     /// The flow that is to send next, left at the head.
     pub(crate) fn peek(&self) -> Option<(u32, Priority)> {
-        HIGHEST_FIRST.into_iter().find_map(|priority| Some((self.levels.get(priority.level())?.head?, priority)))
+        let level = self.occupied.checked_ilog2()? as usize;
+        Some((self.levels.get(level)?.head?, *PRIORITIES.get(level)?))
     }
 
     /// Moves a flow to the end of its level, after it has had its turn. Nothing happens if it is not queued.
@@ -98,8 +105,8 @@ impl Scheduler {
         self.peek().map(|(_, priority)| priority)
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.peek().is_none()
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.occupied == 0
     }
 
     fn node(&self, slot: u32) -> Node {
@@ -129,7 +136,7 @@ mod tests {
             let mut model: [VecDeque<u32>; Priority::LEVELS] = Default::default();
             for (op, slot, priority) in ops {
                 let slot = u32::from(slot % 12);
-                let priority = HIGHEST_FIRST[usize::from(priority) % Priority::LEVELS];
+                let priority = PRIORITIES[usize::from(priority) % Priority::LEVELS];
                 let queued = model.iter().position(|level| level.contains(&slot));
                 match op % 4 {
                     0 | 1 => {

@@ -280,7 +280,7 @@ impl SendFlow {
 
     /// The next of: message deadlines, buffer probe, linger.
     pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        [self.queue.next_deadline(), self.probe.at, self.linger_until].into_iter().flatten().min()
+        Instant::earliest([self.queue.next_deadline(), self.probe.at, self.linger_until])
     }
 
     /// Does what is due: abandons by deadline, marks a probe due, ends the linger.

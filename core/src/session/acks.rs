@@ -26,6 +26,8 @@ pub(super) struct Acks {
     data_packets: u32,
     /// What may be sent at all.
     pub(super) allowance: Allowance,
+    /// It is enough for a datagram.
+    allowed: bool,
     /// Chunks of packets to be sent, each packet after its length in two bytes.
     encoded: Vec<u8>,
     /// Where in `encoded` the first that was not sent begins.
@@ -38,17 +40,27 @@ pub(super) struct Acks {
 
 impl Acks {
     pub(super) const fn new(allowance: Allowance) -> Self {
-        Self { now: false, data_packets: 0, allowance, encoded: Vec::new(), first: 0, waiting: 0, scratch: Vec::new() }
+        Self {
+            now: false,
+            data_packets: 0,
+            allowance,
+            allowed: false,
+            encoded: Vec::new(),
+            first: 0,
+            waiting: 0,
+            scratch: Vec::new(),
+        }
     }
 
-    /// Something is encoded and was not sent.
-    pub(super) const fn is_encoded(&self) -> bool {
-        self.waiting > 0
+    /// Whether a datagram with acknowledgements, and `overhead` bytes besides, may be sent.
+    pub(super) fn update_allowed(&mut self, overhead: usize) -> bool {
+        self.allowed = self.allowance.bytes() >= LEAST + overhead;
+        self.allowed
     }
 
-    /// A datagram with acknowledgements, and `overhead` bytes besides, may be sent.
-    pub(super) const fn is_allowed(&self, overhead: usize) -> bool {
-        self.allowance.bytes() >= LEAST + overhead
+    /// Something is to be sent now, and may be.
+    pub(super) const fn is_due(&self) -> bool {
+        self.waiting > 0 || (self.now && self.allowed)
     }
 
     pub(super) const fn is_now(&self) -> bool {

@@ -149,13 +149,8 @@ impl Delivery {
     }
 
     /// Acknowledgements, or Buffer Probes, are to be sent now.
-    pub(super) fn has_control(&self, transport: &Transport) -> bool {
-        let acks = self.acks.is_encoded() || (self.acks.is_now() && self.acks_are_allowed(transport));
-        acks || self.flows.probes_due()
-    }
-
-    fn acks_are_allowed(&self, transport: &Transport) -> bool {
-        self.acks.is_allowed(transport.overhead(self.window()))
+    pub(super) fn has_control(&self) -> bool {
+        self.acks.is_due() || self.flows.probes_due()
     }
 
     /// Brings what is derived in line with what has changed. O(1).
@@ -170,13 +165,21 @@ impl Delivery {
         if !self.flows.acks_due() {
             self.acks.all_sent();
             self.delayed_ack.clear();
-        } else if self.acks.is_now() && !self.acks_are_allowed(transport) {
-            // What is received does not pay for the acknowledgements that are due: a round trip does.
-            let round_trip = transport.rtt.srtt().unwrap_or(transport.rtt.mrto());
-            self.acks.allowance.pass(now, round_trip, transport.mtu.datagram());
-            if !self.acks_are_allowed(transport) {
-                self.delayed_ack.set_no_later_than(self.acks.allowance.next_pay(round_trip));
-            }
+        } else if self.acks.is_now() {
+            self.pay_for_acks(now, transport);
+        }
+    }
+
+    /// Acknowledgements are due. If what is received does not pay for them, a round trip does.
+    fn pay_for_acks(&mut self, now: Instant, transport: &Transport) {
+        let overhead = transport.overhead(self.window());
+        if self.acks.update_allowed(overhead) {
+            return;
+        }
+        let round_trip = transport.rtt.srtt().unwrap_or(transport.rtt.mrto());
+        self.acks.allowance.pass(now, round_trip, transport.mtu.datagram());
+        if !self.acks.update_allowed(overhead) {
+            self.delayed_ack.set_no_later_than(self.acks.allowance.next_pay(round_trip));
         }
     }
 
@@ -380,13 +383,14 @@ impl Delivery {
             return;
         }
         let overhead = transport.overhead(self.window());
-        if self.acks.is_allowed(overhead) {
+        if self.acks.update_allowed(overhead) {
             let before = packet.len();
             let limit = packet.limit_to(self.acks.allowance.bytes() - overhead);
             self.write_due_acks(packet, transport);
             packet.set_limit(limit);
             if packet.len() > before {
                 self.acks.allowance.spend(packet.len() - before + overhead);
+                self.acks.update_allowed(overhead);
             }
         }
     }

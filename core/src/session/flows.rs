@@ -2,6 +2,7 @@
 //! of readiness, and queues of what is due, so that nothing ever walks over all flows.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use core::mem::replace;
 
 use super::slab::Slab;
 use crate::event::{EventQueue, Undelivered};
@@ -112,21 +113,25 @@ impl Flows {
     /// To be called after anything was done to a sending flow: brings the queues in line with it, and frees its
     /// slot when it is over.
     pub(super) fn reindex_send(&mut self, slot: u32) {
-        let Some(flow) = self.send.get_mut(slot) else {
+        let Some(entry) = self.send.entry_mut(slot) else {
             return;
         };
+        let flow = &mut entry.value;
         let over = flow.state() == SendFlowState::Closed;
         flow.update_budget(over, &mut self.send_budget);
         let (ready, probe, priority) = (flow.is_ready() && !over, flow.probe_due() && !over, flow.priority());
         let deadline = flow.next_timeout().filter(|_| !over);
-        let before = self.send.note_deadline(slot, deadline);
-        self.move_deadline(FlowKey::Send(slot), before, deadline);
+        let before = replace(&mut entry.deadline, deadline);
+        let was_queued = replace(&mut entry.queued, probe);
+        if before != deadline {
+            self.move_deadline(FlowKey::Send(slot), before, deadline);
+        }
         if ready {
             self.scheduler.insert(slot, priority);
         } else {
             self.scheduler.remove(slot);
         }
-        if self.send.note_queued(slot, probe) != probe {
+        if was_queued != probe {
             if probe {
                 self.probes.push_back(slot);
             } else {
@@ -140,16 +145,20 @@ impl Flows {
 
     /// To be called after anything was done to a receiving flow.
     pub(super) fn reindex_recv(&mut self, slot: u32) {
-        let Some(flow) = self.recv.get(slot) else {
+        let Some(entry) = self.recv.entry_mut(slot) else {
             return;
         };
+        let flow = &entry.value;
         let over = flow.is_gone();
         let due = !over && flow.state() != RecvFlowState::Closed && (flow.ack_due() || flow.ack_now_after_read());
         let deadline = flow.next_timeout().filter(|_| !over);
         let flow_id = flow.flow_id();
-        let before = self.recv.note_deadline(slot, deadline);
-        self.move_deadline(FlowKey::Recv(slot), before, deadline);
-        if self.recv.note_queued(slot, due) != due {
+        let before = replace(&mut entry.deadline, deadline);
+        let was_queued = replace(&mut entry.queued, due);
+        if before != deadline {
+            self.move_deadline(FlowKey::Recv(slot), before, deadline);
+        }
+        if was_queued != due {
             if due {
                 self.acks.push_back(slot);
             } else {
@@ -164,13 +173,11 @@ impl Flows {
     }
 
     fn move_deadline(&mut self, key: FlowKey, before: Option<Instant>, after: Option<Instant>) {
-        if before != after {
-            if let Some(before) = before {
-                self.deadlines.remove(&(before, key));
-            }
-            if let Some(after) = after {
-                self.deadlines.insert((after, key));
-            }
+        if let Some(before) = before {
+            self.deadlines.remove(&(before, key));
+        }
+        if let Some(after) = after {
+            self.deadlines.insert((after, key));
         }
     }
 
@@ -183,10 +190,13 @@ impl Flows {
     pub(super) fn take_due(&mut self, now: Instant) -> Option<FlowKey> {
         let &(at, key) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
         self.deadlines.remove(&(at, key));
-        match key {
-            FlowKey::Send(slot) => self.send.note_deadline(slot, None),
-            FlowKey::Recv(slot) => self.recv.note_deadline(slot, None),
+        let deadline = match key {
+            FlowKey::Send(slot) => self.send.entry_mut(slot).map(|entry| &mut entry.deadline),
+            FlowKey::Recv(slot) => self.recv.entry_mut(slot).map(|entry| &mut entry.deadline),
         };
+        if let Some(deadline) = deadline {
+            *deadline = None;
+        }
         Some(key)
     }
 

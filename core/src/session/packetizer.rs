@@ -63,7 +63,7 @@ impl Demand<'_> {
 
     /// Anything but user data and a probe for the session's own path.
     fn for_control(self) -> bool {
-        self.control.is_due() || self.delivery.has_control(self.transport)
+        self.control.is_due() || self.delivery.has_control()
     }
 
     /// User data that may be sent.
@@ -106,7 +106,7 @@ impl Packetizer<'_> {
     }
 
     fn outgoing_path(&self) -> Option<Path> {
-        self.transport.outgoing_path(self.open && self.transport.rtt.is_far_backed_off())
+        self.transport.outgoing_path(self.open)
     }
 
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
@@ -286,22 +286,33 @@ impl Packetizer<'_> {
     /// Builds one packet of at most `room` bytes behind the session ID. None: nothing could be sent.
     fn build(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<Built> {
         let base = bytes.len();
+        if let Some(built) = self.build_as(cx, bytes, ahead, room, Layout::Reserve) {
+            return Some(built);
+        }
+        bytes.truncate(base);
+        if self.demand().for_own_path() { self.build_tighter(cx, bytes, ahead, room) } else { None }
+    }
+
+    /// There is something to send that does not fit a packet with room to spare.
+    #[cold]
+    fn build_tighter(&mut self, cx: &mut Context<'_>, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<Built> {
+        let base = bytes.len();
         // A fragment that was cut for the base size may have to be sent on a path that carries less, or so it seems.
         let full = self.packet_room();
         // Only at the head of a flight, as the others are not longer than the first.
         let may_be_last_resort = ahead == 0 && room == full;
         let larger = may_be_last_resort.then(|| self.transport.base_room()).filter(|base| *base > full);
-        let layouts = [Layout::Reserve, Layout::Full, Layout::Bare];
         let may_be_bare = !self.transport.rtt.stamps_every_packet();
-        for room in [Some(room), larger].into_iter().flatten() {
-            for layout in layouts.into_iter().filter(|layout| may_be_bare || *layout != Layout::Bare) {
-                if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
-                    return Some(built);
-                }
-                bytes.truncate(base);
-                if !self.demand().for_own_path() {
-                    return None;
-                }
+        let layouts = |room| [Layout::Reserve, Layout::Full, Layout::Bare].map(|layout| (room, layout));
+        let larger = larger.map(layouts).into_iter().flatten();
+        let tighter = layouts(room).into_iter().skip(1).chain(larger);
+        for (room, layout) in tighter.filter(|&(_, layout)| may_be_bare || layout != Layout::Bare) {
+            if let Some(built) = self.build_as(cx, bytes, ahead, room, layout) {
+                return Some(built);
+            }
+            bytes.truncate(base);
+            if !self.demand().for_own_path() {
+                return None;
             }
         }
         // A flow that is ready but whose next fragment fits no packet would make every poll a vain one.
@@ -341,8 +352,10 @@ impl Packetizer<'_> {
         let erto = self.transport.rtt.erto();
         self.delivery.write_probes(cx.now, &mut packet, erto);
         self.control.write_forwards(&mut packet);
-        let base = self.transport.fragment_limit(span.front);
-        let data = self.open && self.delivery.write_data(cx, &mut packet, base, erto);
+        let data = self.demand().for_data() && {
+            let base = self.transport.fragment_limit(span.front);
+            self.delivery.write_data(cx, &mut packet, base, erto)
+        };
         if data {
             self.liveness.await_answer(cx.now);
         }

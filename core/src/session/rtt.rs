@@ -30,6 +30,7 @@ pub(super) struct Rtt {
     rttvar: Duration,
     mrto: Duration,
     erto: Duration,
+    far_backed_off: bool,
 }
 
 impl Rtt {
@@ -45,6 +46,7 @@ impl Rtt {
             rttvar: Duration::ZERO,
             mrto: MRTO_INIT,
             erto: ERTO_INIT,
+            far_backed_off: false,
         }
     }
 
@@ -141,7 +143,13 @@ impl Rtt {
             }
         }
         self.mrto = self.srtt.unwrap_or(rtt) + 4 * self.rttvar + MRTO_ALLOWANCE;
-        self.erto = self.mrto.max(ERTO_MIN);
+        self.set_erto(self.mrto.max(ERTO_MIN));
+    }
+
+    fn set_erto(&mut self, erto: Duration) {
+        self.erto = erto;
+        // Twice the square root of two, less a little for rounding.
+        self.far_backed_off = self.srtt.is_some() && erto * 100 >= self.mrto.max(ERTO_MIN) * 199;
     }
 
     /// By when an answer that is not delayed has come: the timeout without its allowance for delayed acknowledgements,
@@ -154,20 +162,19 @@ impl Rtt {
     pub(super) fn back_off(&mut self) {
         // RFC 7016 §3.5.2.2: times 1.4142, in whole microseconds; capped, but never below MRTO.
         let micros = u64::try_from(self.erto.as_micros()).unwrap_or(u64::MAX).saturating_mul(14_142) / 10_000;
-        self.erto = Duration::from_micros(micros).min(ERTO_BACKOFF_CAP).max(self.mrto);
+        self.set_erto(Duration::from_micros(micros).min(ERTO_BACKOFF_CAP).max(self.mrto));
     }
 
     /// The outage is over: the timeout is what was measured before it.
     pub(super) fn end_back_off(&mut self) {
         if self.srtt.is_some() {
-            self.erto = self.mrto.max(ERTO_MIN);
+            self.set_erto(self.mrto.max(ERTO_MIN));
         }
     }
 
     /// The timeout was backed off twice or more since anything was heard.
-    pub(super) fn is_far_backed_off(&self) -> bool {
-        // Twice the square root of two, less a little for rounding.
-        self.srtt.is_some() && self.erto * 100 >= self.mrto.max(ERTO_MIN) * 199
+    pub(super) const fn is_far_backed_off(&self) -> bool {
+        self.far_backed_off
     }
 
     /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.

@@ -6,13 +6,13 @@ use crate::time::Instant;
 
 /// What stands in a slot, and what the session's queues know of it.
 #[derive(Debug)]
-struct Entry<T> {
+pub(super) struct Entry<T> {
     generation: u32,
-    value: T,
+    pub(super) value: T,
     /// The deadline that stands for this slot in the session's order of deadlines.
-    deadline: Option<Instant>,
+    pub(super) deadline: Option<Instant>,
     /// Whether the slot stands in a queue.
-    queued: bool,
+    pub(super) queued: bool,
 }
 
 /// A table of values in slots. Every value has a generation of its own, so that a stale handle finds nothing.
@@ -36,7 +36,7 @@ impl<T> Slab<T> {
         self.slots.get(usize::try_from(slot).ok()?)?.as_ref()
     }
 
-    fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
+    pub(super) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
         self.slots.get_mut(usize::try_from(slot).ok()?)?.as_mut()
     }
 
@@ -75,16 +75,6 @@ impl<T> Slab<T> {
     /// The value in this slot, if it is of this generation.
     pub(super) fn get_exact(&self, slot: u32, generation: u32) -> Option<&T> {
         self.entry(slot).filter(|entry| entry.generation == generation).map(|entry| &entry.value)
-    }
-
-    /// Notes the deadline of a slot; returns the one noted before.
-    pub(super) fn note_deadline(&mut self, slot: u32, deadline: Option<Instant>) -> Option<Instant> {
-        core::mem::replace(&mut self.entry_mut(slot)?.deadline, deadline)
-    }
-
-    /// Notes whether a slot stands in a queue; returns what was noted before.
-    pub(super) fn note_queued(&mut self, slot: u32, queued: bool) -> bool {
-        self.entry_mut(slot).is_some_and(|entry| core::mem::replace(&mut entry.queued, queued))
     }
 
     /// All slots that may hold something.

@@ -247,9 +247,10 @@ impl Transport {
     /// A responder answers from the address that was asked: firewalls on the way know no other. An initiator leaves
     /// the choice to the system, which follows the routes when this end moves to another network. A responder that
     /// gets no answers any more may have moved too, so it tries both in turn.
-    pub(super) fn outgoing_path(&self, struggling: bool) -> Option<Path> {
+    pub(super) fn outgoing_path(&self, open: bool) -> Option<Path> {
         let path = self.path()?;
-        let free = self.role == Role::Initiator || (struggling && self.packets_sent % 2 == 1);
+        let struggling = || open && self.rtt.is_far_backed_off();
+        let free = self.role == Role::Initiator || (self.packets_sent % 2 == 1 && struggling());
         Some(if free { path.with_local(None) } else { path })
     }
 

@@ -213,6 +213,16 @@ impl Segments {
         spare: usize,
     ) -> Option<u64> {
         let (begins, ends) = ends_of(control);
+        if let Some((first, segment)) = &mut self.current
+            && self.others.is_empty()
+            && segment.is_continued_by(sequence, begins)
+        {
+            // In order: nothing is moved.
+            let before = segment.memory();
+            segment.append(sequence, ends, data, spare);
+            self.memory += segment.memory() - before;
+            return segment.is_whole().then_some(*first);
+        }
         let behind = sequence.checked_add(1).filter(|&behind| {
             let current = self.current.as_ref().filter(|(first, _)| *first == behind).map(|(_, segment)| segment);
             !ends && current.or_else(|| self.others.get(&behind)).is_some_and(|segment| !segment.begins)
