@@ -161,6 +161,7 @@ pub mod error;
 mod event;
 mod flow;
 mod handle;
+mod invariant;
 pub mod params;
 pub mod profile;
 mod session;

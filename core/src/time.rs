@@ -60,7 +60,7 @@ impl Instant {
 }
 
 /// Whole microseconds of a duration, saturating.
-const fn micros(duration: Duration) -> u64 {
+pub(crate) const fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }
 

@@ -46,9 +46,9 @@ fn every_limit_of_the_code_is_in_the_table() {
     let mut limits: Vec<String> = fields.map(|name| format!("max_{name}")).collect();
     assert!(limits.len() >= 10, "the configuration was not read");
     let modules = [
-        "session/acks.rs",
-        "session/allowance.rs",
-        "session/control.rs",
+        "session/delivery/acks.rs",
+        "session/delivery/allowance.rs",
+        "session/control/mod.rs",
         "session/mod.rs",
         "endpoint/startup.rs",
         "endpoint/fragments.rs",

@@ -41,6 +41,15 @@ const NET: Package = Package {
     others_may_import: 0,
 };
 
+/// The parts of a session. What stands in `session/mod.rs` itself, as `Session` does, is above them all.
+const SESSION: [&[&str]; 5] = [
+    &["alarm", "context", "state", "time_critical"],
+    &["transport"],
+    &["delivery"],
+    &["control"],
+    &["close", "packetizer", "receive"],
+];
+
 /// Packages in which no top-level modules may need each other.
 const WITHOUT_CYCLES: [&str; 6] =
     ["sim/net/src/", "sim/src/", "drivers/std/src/", "drivers/smol/src/", "drivers/cli/src/", "drivers/bench/src/"];
@@ -115,44 +124,49 @@ fn expand(tree: &str) -> Vec<Vec<String>> {
     parts.flat_map(expand).map(|rest| prefix.iter().cloned().chain(rest).collect()).collect()
 }
 
-/// The top-level modules of its package that a file names, be it in a `use` or in the middle of code.
-fn imports(file: &Source) -> Vec<String> {
+/// The paths that the code of a file names, from the top of its package, be it in a `use` or in the middle of code.
+fn named_paths(path: &str, code: &str) -> Vec<Vec<String>> {
     let mut found = Vec::new();
-    for (at, _) in file.code.match_indices("crate::") {
-        if file.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
+    let own: Vec<String> = module_path(path).into_iter().map(str::to_owned).collect();
+    for (at, _) in code.match_indices("crate::") {
+        let before = &code[..at];
+        if before.ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == '$') {
             continue;
         }
-        let rest = &file.code[at + "crate::".len()..];
-        let tree = if rest.trim_start().starts_with('{') { rest.split(';').next().unwrap_or(rest) } else { rest };
-        if tree.trim_start().starts_with('{') {
-            found.extend(expand(tree).into_iter().filter_map(|path| path.first().cloned()));
-        } else {
-            found.extend(first_name(tree));
-        }
+        found.extend(paths_of(before, &code[at + "crate::".len()..]));
     }
     // `super::super::x` is `crate::x` when it climbs to the top. An inline `mod tests` is one step deeper.
-    let depth = module_path(&file.path).len();
-    for (at, _) in file.code.match_indices("super::") {
-        let before = &file.code[..at];
+    for (at, _) in code.match_indices("super::") {
+        let before = &code[..at];
         if before.ends_with("super::") || before.ends_with(|c: char| c.is_alphanumeric() || c == '_') {
             continue;
         }
-        let mut rest = &file.code[at..];
+        let mut rest = &code[at..];
         let mut climbed = 0;
         while let Some(next) = rest.strip_prefix("super::") {
             rest = next;
             climbed += 1;
         }
-        if climbed >= depth {
-            found.extend(first_name(rest));
-        }
+        let above = &own[..own.len().saturating_sub(climbed)];
+        found.extend(paths_of(before, rest).into_iter().map(|path| [above, &path[..]].concat()));
     }
     found
 }
 
-fn first_name(path: &str) -> Option<String> {
-    let name: String = path.trim_start().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect();
-    (!name.is_empty()).then_some(name)
+/// The paths that begin at `rest`: many in a `use`, else one.
+fn paths_of(before: &str, rest: &str) -> Vec<Vec<String>> {
+    if before.ends_with("use ") || rest.trim_start().starts_with('{') {
+        return expand(rest.split(';').next().unwrap_or(rest));
+    }
+    let is_path = |c: &char| c.is_alphanumeric() || *c == '_' || *c == ':';
+    let path: String = rest.trim_start().chars().take_while(is_path).collect();
+    let names: Vec<String> = path.split("::").filter(|name| !name.is_empty()).map(str::to_owned).collect();
+    if names.is_empty() { Vec::new() } else { vec![names] }
+}
+
+/// The top-level modules of its package that a file names.
+fn imports(file: &Source) -> Vec<String> {
+    named_paths(&file.path, &file.code).into_iter().filter_map(|path| path.into_iter().next()).collect()
 }
 
 /// The top-level module of a file; none for the root of a library or program.
@@ -176,6 +190,22 @@ fn violations(package: &Package, file: &Source, reexports: &[(String, String)]) 
     let above = |module: &String| package.layer(module).is_some_and(|theirs| theirs > allowed);
     let found = imported(file, reexports).into_iter().filter(above);
     found.map(|module| format!("{} imports `{module}`, which is above `{own}`", file.path)).collect()
+}
+
+/// A line for each import of a part of a session that runs up.
+fn session_violations(file: &Source) -> Vec<String> {
+    let own = module_path(&file.path);
+    let layer = |module: &str| SESSION.iter().position(|names| names.contains(&module));
+    let Some(allowed) = own.get(1).copied().filter(|_| own[0] == "session").and_then(layer) else { return Vec::new() };
+    let theirs = |path: &Vec<String>| match path.get(..2) {
+        Some([session, name]) if session == "session" => Some(layer(name).unwrap_or(SESSION.len() - 1)),
+        _ => None,
+    };
+    // Without inline tests, which stand last and are one step deeper.
+    let code = file.code.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let found =
+        named_paths(&file.path, code).into_iter().filter(|path| theirs(path).is_some_and(|theirs| theirs > allowed));
+    found.map(|path| format!("{} imports `{}`, which is above `{}`", file.path, path.join("::"), own[1])).collect()
 }
 
 /// Which top-level modules each top-level module imports.
@@ -224,6 +254,43 @@ fn no_import_runs_up_the_house() {
         let read = files.iter().filter(|file| layered.folder == CORE.folder || !is_test_file(file));
         let found: Vec<String> = read.flat_map(|file| violations(layered, file, &names)).collect();
         assert!(found.is_empty(), "imports go from the last of these to the first, {:?}:\n{found:#?}", layered.layers);
+    }
+}
+
+#[test]
+fn no_import_runs_up_a_session() {
+    let files = rust_files("core/src/session");
+    let parts: BTreeSet<&str> = files.iter().filter_map(|file| module_path(&file.path).get(1).copied()).collect();
+    for part in SESSION.iter().flat_map(|names| names.iter()) {
+        assert!(parts.contains(part), "a session has no part `{part}`: the layers here are out of date");
+    }
+    for part in parts.iter().filter(|part| **part != "tests") {
+        assert!(SESSION.iter().any(|names| names.contains(part)), "the part `{part}` of a session is in no layer");
+    }
+    let read = files.iter().filter(|file| !is_test_file(file));
+    let found: Vec<String> = read.flat_map(session_violations).collect();
+    assert!(found.is_empty(), "imports go from the last of these to the first, {SESSION:?}:\n{found:#?}");
+}
+
+#[test]
+fn an_arrow_that_runs_up_a_session_is_found() {
+    let found = |path: &str, text: &str| session_violations(&Source::new(path, text)).len();
+    for (path, text) in [
+        ("core/src/session/transport/mtu.rs", "use crate::session::delivery::Delivery;"),
+        ("core/src/session/transport/mod.rs", "use super::{alarm::Alarm, control::Control};"),
+        ("core/src/session/delivery/acks.rs", "use super::super::control::Control;"),
+        ("core/src/session/delivery/mod.rs", "fn f(session: &super::Session) {}"),
+        ("core/src/session/context.rs", "use crate::session::{transport::Transport};"),
+    ] {
+        assert_eq!(found(path, text), 1, "not found: {path}: {text}");
+    }
+    for (path, text) in [
+        ("core/src/session/delivery/acks.rs", "use super::stall::Stall; use crate::session::transport::Transport;"),
+        ("core/src/session/transport/mod.rs", "use super::alarm::Alarm; use crate::wire::Chunk;"),
+        ("core/src/session/mod.rs", "use control::Control;"),
+        ("core/src/session/close.rs", "use super::{Session, context::Context};"),
+    ] {
+        assert_eq!(found(path, text), 0, "wrongly found: {path}: {text}");
     }
 }
 

@@ -16,13 +16,13 @@ pub(crate) struct PacketFacts {
     pub(crate) any_acks: bool,
     /// A negative acknowledgement was detected.
     pub(crate) any_naks: bool,
-    /// A fragment was found lost (or a congestion mark reported).
+    /// A fragment was declared lost (or a congestion mark reported).
     pub(crate) any_loss: bool,
-    /// Bytes found lost.
+    /// Bytes declared lost.
     pub(crate) lost_bytes: u64,
-    /// Bytes that negative acknowledgements showed to be lost, with the packet of the last [cut](Reaction::Cut) or since,
-    /// and that now proved to have been late only.
-    pub(crate) late_bytes: u64,
+    /// Bytes of spurious losses (RFC 4015): declared lost with the packet of the last [cut](Reaction::Cut) or since, and
+    /// acknowledged after all.
+    pub(crate) spurious_bytes: u64,
     /// A congestion mark was reported.
     pub(crate) any_mark: bool,
     /// Bytes in flight after the packet.
@@ -42,7 +42,7 @@ pub(crate) struct TimeCritical {
 }
 
 impl TimeCritical {
-    /// Whether the session makes way for data that is time critical elsewhere.
+    /// Whether the session yields to data that is time critical elsewhere.
     pub(crate) const fn yields(self) -> bool {
         !self.fast_grow && !self.sent_here
     }

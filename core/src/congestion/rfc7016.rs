@@ -16,7 +16,7 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 ///
 /// One cut per window of data. The appendix cuts the window for every packet that reports a loss, so that several losses
 /// out of one window of data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of
-/// data, and so does this: after a cut, the bytes then in flight must be acknowledged or found lost before the next cut
+/// data, and so does this: after a cut, the bytes then in flight must be acknowledged or declared lost before the next cut
 /// or any growth. That is never more aggressive than slow start (§3.5.2): nothing grows meanwhile.
 ///
 /// Growth by a whole segment a round trip, as in RFC 5681 §3.1. The appendix adds 768 bytes, half a segment, since TCP
@@ -27,10 +27,10 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// until an eighth is more, at 268,800.
 ///
 /// No way back to the initial window but by growth. In the appendix a loss, an acknowledgement, or a time with nothing to
-/// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that makes way that is more
+/// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that yields that is more
 /// than §3.5.2.1 lets it grow, and after a time with nothing to send RFC 5681 §4.1 forbids it.
 ///
-/// Cuts that are taken back. Where packets come out of order, what was found lost may come after all. If all of it does,
+/// Cuts that are taken back. Where packets come out of order, what was declared lost may come after all. If all of it does,
 /// nothing was lost, and the cut is taken back (as in RFC 4015).
 #[derive(Debug)]
 pub(crate) struct Rfc7016 {
@@ -49,7 +49,7 @@ pub(crate) struct Rfc7016 {
 struct Undo {
     cwnd: u64,
     ssthresh: u64,
-    /// Bytes found lost since, but for those that proved to be late.
+    /// Bytes declared lost since, less those of spurious losses.
     lost: u64,
 }
 
@@ -85,7 +85,7 @@ impl Rfc7016 {
             (false, _) => flight.div_ceil(2),
         };
         self.ssthresh = (flight - cut).max(self.initial());
-        // A window that a timeout left below the initial one is not made larger by a loss while it makes way (§3.5.2.1).
+        // A window that a timeout left below the initial one is not made larger by a loss while it yields (§3.5.2.1).
         self.cwnd = if time_critical.yields() { self.ssthresh.min(self.cwnd) } else { self.ssthresh };
         self.acked_bytes_accumulator = 0;
         self.recovery = facts.outstanding;
@@ -97,8 +97,8 @@ impl Rfc7016 {
             self.undo = None;
             return;
         };
-        undo.lost = undo.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.late_bytes);
-        if facts.late_bytes > 0 && undo.lost == 0 {
+        undo.lost = undo.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.spurious_bytes);
+        if facts.spurious_bytes > 0 && undo.lost == 0 {
             self.cwnd = self.cwnd.max(undo.cwnd);
             self.ssthresh = self.ssthresh.max(undo.ssthresh);
             self.recovery = 0;
@@ -129,7 +129,7 @@ impl Rfc7016 {
         };
         // §3.5.2: what is left over of a larger threshold must not make more of this packet than it acknowledges.
         let grown = self.cwnd.saturating_add(increase.min(segment).min(acked));
-        // §3.5.2.1: who makes way does not even go back to the initial window, after a timeout, in one step.
+        // §3.5.2.1: who yields does not even go back to the initial window, after a timeout, in one step.
         self.cwnd = if time_critical.yields() { grown } else { grown.max(self.initial()) };
     }
 

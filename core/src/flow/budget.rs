@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::reassembly::Arena;
+use super::reassembly::SmallMessagePool;
 
 /// The receive side of one session. Everything that its flows keep because of the far end is charged here: fragments,
 /// messages that nobody has read yet, and what it takes to keep track of them.
@@ -23,7 +23,7 @@ pub(crate) struct RecvBudget {
     /// How many gaps were closed, ever.
     gaps_closed: u64,
     /// Memory that all flows share.
-    pub(super) arena: Arena,
+    pub(super) pool: SmallMessagePool,
 }
 
 impl RecvBudget {
@@ -36,7 +36,7 @@ impl RecvBudget {
             granted: usize::MAX,
             gaps: 0,
             gaps_closed: 0,
-            arena: Arena::default(),
+            pool: SmallMessagePool::default(),
         }
     }
 
@@ -73,7 +73,7 @@ impl RecvBudget {
     }
 
     /// Whether a flow has a message to read has changed.
-    pub(super) fn note_readable(&mut self, before: bool, after: bool) {
+    pub(super) fn count_readable(&mut self, before: bool, after: bool) {
         self.readable = (self.readable + usize::from(after)).saturating_sub(usize::from(before));
     }
 
@@ -101,7 +101,7 @@ impl RecvBudget {
     /// Bytes of memory that are taken, with what is kept for use again. What is buffered lies in that, as far as it has
     /// room.
     pub(crate) fn memory(&self) -> usize {
-        self.held.max(self.flows.saturating_add(self.arena.memory()))
+        self.held.max(self.flows.saturating_add(self.pool.memory()))
     }
 
     /// Changes what the endpoint grants.
@@ -112,7 +112,7 @@ impl RecvBudget {
     /// Frees memory that is kept for use again, once nothing is buffered.
     pub(super) fn trim_if_empty(&mut self) {
         if self.held == self.flows {
-            self.arena.trim();
+            self.pool.trim();
         }
     }
 }

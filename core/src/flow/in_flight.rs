@@ -5,9 +5,10 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::flow::reordering::Reordering;
+use crate::invariant::cannot_happen;
 use crate::time::Instant;
 
-/// A fragment that was found lost.
+/// A fragment that was declared lost.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Lost {
     pub(crate) flow_slot: u32,
@@ -17,12 +18,12 @@ pub(crate) struct Lost {
     pub(crate) packet: u16,
 }
 
-/// Which packet of acknowledgements showed a fragment to be lost: they are counted.
+/// Numbers the packets of acknowledgements that declared fragments lost.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub(crate) struct Finding(u32);
+pub(crate) struct LossEpoch(u32);
 
-impl Finding {
-    /// It was not lost, or nothing but a timeout said so.
+impl LossEpoch {
+    /// It was never declared lost, or by a timeout only.
     pub(crate) const NONE: Self = Self(0);
 
     const fn next(self) -> Self {
@@ -30,8 +31,8 @@ impl Finding {
     }
 }
 
-/// With more than this remembered, nothing late is waited for any more: what was acknowledged behind a fragment that is
-/// not takes room until that is lost.
+/// With more than this remembered, the reordering window is closed: what was acknowledged after a fragment that is not
+/// takes room until that is declared lost.
 const REMEMBERED_MAX: usize = 16_384;
 
 /// All fragments of one session that are in the network, in the order of transmission (RFC 7016 §3.6.2.5, TSN).
@@ -40,7 +41,7 @@ const REMEMBERED_MAX: usize = 16_384;
 /// packet of acknowledgements after which MAX_TSN_ACK is above its TSN. MAX_TSN_ACK never falls, so the fragment has
 /// three when its TSN is below what MAX_TSN_ACK was two such packets ago: no counter per fragment, no scan.
 ///
-/// Three mean loss (§3.6.2.5), unless what was found lost has proved to be late only: see
+/// Three mean loss (§3.6.2.5), unless there were spurious losses: see
 /// [`Reordering`].
 #[derive(Debug)]
 pub(crate) struct InFlight {
@@ -51,11 +52,11 @@ pub(crate) struct InFlight {
     outstanding: u64,
     max_tsn_ack: u64,
     pub(super) reordering: Reordering,
-    /// Numbers the packets of acknowledgements that showed losses.
-    finding: Finding,
-    /// What was found lost since this one can be credited when it comes late.
-    credited_from: Finding,
-    late_bytes: u64,
+    /// Of the last packet of acknowledgements that declared any lost.
+    loss_epoch: LossEpoch,
+    /// Spurious losses count from this one on: the controller can undo what they caused.
+    undo_epoch: LossEpoch,
+    spurious_bytes: u64,
     /// The largest packet of what was acknowledged.
     acked_packet: u16,
 }
@@ -68,9 +69,9 @@ impl InFlight {
             outstanding: 0,
             max_tsn_ack: 0,
             reordering: Reordering::new(),
-            finding: Finding::NONE,
-            credited_from: Finding::NONE,
-            late_bytes: 0,
+            loss_epoch: LossEpoch::NONE,
+            undo_epoch: LossEpoch::NONE,
+            spurious_bytes: 0,
             acked_packet: 0,
         }
     }
@@ -113,24 +114,24 @@ impl InFlight {
     /// The last fragment recorded makes its plain packet as long as this.
     pub(crate) fn mark_packet(&mut self, len: usize) {
         if let Some(Some(last)) = self.slots.back_mut() {
-            last.packet = u16::try_from(len).unwrap_or(u16::MAX);
+            last.packet = u16::try_from(len).unwrap_or_else(|_| cannot_happen!(u16::MAX, "a packet is shorter"));
         }
     }
 
-    /// By which packet of acknowledgements losses were found the last time.
-    pub(crate) const fn finding(&self) -> Finding {
-        self.finding
+    /// Which packet of acknowledgements declared fragments lost the last time.
+    pub(crate) const fn loss_epoch(&self) -> LossEpoch {
+        self.loss_epoch
     }
 
-    /// The last finding, and those to come, have consequences; what was found before has had them, and if it comes late
-    /// that says nothing of these.
-    pub(crate) const fn credit_from_now(&mut self) {
-        self.credited_from = self.finding;
+    /// The controller made its window smaller because of the last loss epoch. If losses of earlier ones are spurious,
+    /// that says nothing of this cut.
+    pub(crate) const fn begin_undo_epoch(&mut self) {
+        self.undo_epoch = self.loss_epoch;
     }
 
-    /// The bytes that were found lost and proved to be late, since this was last asked.
-    pub(crate) const fn take_late_bytes(&mut self) -> u64 {
-        core::mem::replace(&mut self.late_bytes, 0)
+    /// The bytes of spurious losses since this was last asked.
+    pub(crate) const fn take_spurious_bytes(&mut self) -> u64 {
+        core::mem::replace(&mut self.spurious_bytes, 0)
     }
 
     /// The plain length of the largest packet with anything acknowledged since this was last asked; 0 if nothing was.
@@ -139,8 +140,8 @@ impl InFlight {
     }
 
     /// The fragment sent as `tsn` was acknowledged: returns its size, or None if it is not in flight (any more).
-    /// `found_lost`: how an earlier transmission of it was.
-    pub(crate) fn acked(&mut self, now: Instant, tsn: u64, found_lost: Finding) -> Option<u32> {
+    /// `loss_epoch`: when an earlier transmission of it was declared lost.
+    pub(crate) fn acked(&mut self, now: Instant, tsn: u64, loss_epoch: LossEpoch) -> Option<u32> {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
         self.outstanding -= u64::from(fragment.size);
@@ -148,7 +149,7 @@ impl InFlight {
         if self.reordering.is_answer_to(tsn, now) {
             self.max_tsn_ack = self.max_tsn_ack.max(tsn);
         } else {
-            self.late(fragment.size, found_lost);
+            self.spurious_loss(fragment.size, loss_epoch);
         }
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
@@ -158,13 +159,13 @@ impl InFlight {
         Some(fragment.size)
     }
 
-    /// A fragment was acknowledged that had been found lost, and for which nothing else can have come.
-    pub(crate) fn late(&mut self, size: u32, found_lost: Finding) {
+    /// A fragment was acknowledged that had been declared lost, and only the lost transmission can have caused that.
+    pub(crate) fn spurious_loss(&mut self, size: u32, loss_epoch: LossEpoch) {
         let next_tsn = self.next_tsn();
-        if found_lost != Finding::NONE && found_lost >= self.credited_from {
-            self.late_bytes += u64::from(size);
+        if loss_epoch != LossEpoch::NONE && loss_epoch >= self.undo_epoch {
+            self.spurious_bytes += u64::from(size);
         }
-        self.reordering.found(self.max_tsn_ack, next_tsn);
+        self.reordering.widen(self.max_tsn_ack, next_tsn);
     }
 
     /// S_OUTSTANDING_BYTES.
@@ -182,14 +183,14 @@ impl InFlight {
     /// `more` tells that there is more to send, whose acknowledgements will show what was lost: without, nobody would
     /// look again before the timeout.
     pub(crate) fn end_of_acks(&mut self, now: Instant, more: bool, lost: &mut Vec<Lost>) -> bool {
-        let patient = more && self.slots.len() <= REMEMBERED_MAX;
-        let (doubtful, lost_below) = self.reordering.end_of_acks(now, patient, self.max_tsn_ack);
+        let may_wait = more && self.slots.len() <= REMEMBERED_MAX;
+        let (doubtful, lost_below) = self.reordering.end_of_acks(now, may_wait, self.max_tsn_ack);
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
         let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
         let before = lost.len();
         self.lose_below(lost_below, lost);
         if lost.len() > before {
-            self.finding = self.finding.next();
+            self.loss_epoch = self.loss_epoch.next();
         }
         any_naks
     }
@@ -265,7 +266,7 @@ mod tests {
                     }
                     4 | 5 => {
                         let tsn = u64::from(value) % (model.next_tsn + 2);
-                        assert_eq!(subject.acked(Instant::ORIGIN, tsn, Finding::NONE), model.acked(tsn));
+                        assert_eq!(subject.acked(Instant::ORIGIN, tsn, LossEpoch::NONE), model.acked(tsn));
                     }
                     6 => {
                         let mut lost = Vec::new();
@@ -297,13 +298,13 @@ mod tests {
         let mut lost = Vec::new();
         for tsn in 2..=4 {
             assert!(lost.is_empty());
-            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE), Some(100));
+            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE), Some(100));
             assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
         }
         assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, packet: 0 }]);
         assert_eq!(in_flight.outstanding(), 100);
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 1, Finding::NONE), None, "no longer in flight");
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 2, Finding::NONE), None, "acknowledged once already");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 1, LossEpoch::NONE), None, "no longer in flight");
+        assert_eq!(in_flight.acked(Instant::ORIGIN, 2, LossEpoch::NONE), None, "acknowledged once already");
     }
 
     /// What was lost in an earlier window, or by a timeout, could be kept and acknowledged whenever there was a cut to take
@@ -316,18 +317,18 @@ mod tests {
             let first = in_flight.sent(0, 1, 100);
             for tsn in first + 1..=first + 3 {
                 in_flight.sent(0, tsn, 100);
-                in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE);
+                in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE);
                 in_flight.end_of_acks(Instant::ORIGIN, false, &mut lost);
             }
-            in_flight.finding()
+            in_flight.loss_epoch()
         };
         let before = lose_one(&mut in_flight);
         let cut = lose_one(&mut in_flight);
-        in_flight.credit_from_now();
+        in_flight.begin_undo_epoch();
         let after = lose_one(&mut in_flight);
-        for (found_lost, credited) in [(Finding::NONE, 0), (before, 0), (cut, 100), (after, 100)] {
-            in_flight.late(100, found_lost);
-            assert_eq!(in_flight.take_late_bytes(), credited, "{found_lost:?} of {cut:?}");
+        for (loss_epoch, credited) in [(LossEpoch::NONE, 0), (before, 0), (cut, 100), (after, 100)] {
+            in_flight.spurious_loss(100, loss_epoch);
+            assert_eq!(in_flight.take_spurious_bytes(), credited, "{loss_epoch:?} of {cut:?}");
         }
         assert_eq!(lost.len(), 3);
     }
@@ -339,7 +340,7 @@ mod tests {
         in_flight.sent(0, 0, 1);
         for sequence in 1..10_000 {
             let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(Instant::ORIGIN, tsn, Finding::NONE);
+            in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE);
             in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost);
             assert!(in_flight.slots.len() <= 4);
         }
@@ -348,17 +349,17 @@ mod tests {
 
     /// The same by one that has made this end wait for what is late, as long as it can.
     #[test]
-    fn a_hole_takes_no_room_without_end_even_with_patience() {
+    fn a_hole_takes_no_room_without_end_even_with_a_reordering_window() {
         let mut in_flight = InFlight::new();
         in_flight.set_min_rtt(Some(Duration::from_secs(120)));
-        in_flight.late(1, Finding::NONE);
+        in_flight.spurious_loss(1, LossEpoch::NONE);
         in_flight.sent(0, 0, 1);
         let mut lost = Vec::new();
         for sequence in 1..3 * REMEMBERED_MAX as u64 {
             // All within the time that is waited for at most.
             let now = Instant::from_micros(sequence);
             let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(now, tsn, Finding::NONE);
+            in_flight.acked(now, tsn, LossEpoch::NONE);
             in_flight.end_of_acks(now, true, &mut lost);
             assert!(in_flight.slots.len() <= REMEMBERED_MAX + 4);
         }

@@ -1,7 +1,6 @@
 //! Flows (RFC 7016 §3.6): what one direction of messages needs at either end, and nothing of sessions.
 
 mod budget;
-mod dense;
 mod in_flight;
 mod options;
 mod range_set;
@@ -10,13 +9,14 @@ mod recv;
 mod reordering;
 mod scheduler;
 mod send;
+mod seq_map;
 #[cfg(test)]
 mod tests;
 
 use bytes::Bytes;
 
 pub(crate) use budget::{RecvBudget, SendBudget};
-pub(crate) use in_flight::{Finding, InFlight, Lost};
+pub(crate) use in_flight::{InFlight, LossEpoch, Lost};
 pub(crate) use options::parse_startup_options;
 pub(crate) use recv::{Fragment, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;

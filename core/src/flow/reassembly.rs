@@ -1,6 +1,6 @@
 //! The RECV_BUFFER of a flow (RFC 7016 §3.6.3.3): fragments become messages, in one order or the other.
 
-mod arena;
+mod pool;
 mod segments;
 
 use alloc::collections::VecDeque;
@@ -8,10 +8,11 @@ use core::ops::Bound;
 
 use bytes::Bytes;
 
-pub(crate) use self::arena::Arena;
+pub(crate) use self::pool::SmallMessagePool;
 use self::segments::Segments;
 use super::Message;
 use crate::config::ReceiveOrder;
+use crate::invariant::cannot_happen;
 use crate::wire::FragmentControl;
 
 /// Bytes that each fragment, and each whole message, counts beside its data in BUFFERED_SIZE, so that a flood of
@@ -40,9 +41,9 @@ pub(crate) struct Reassembly {
     /// Bytes of memory that the messages take, at most.
     ready_memory: usize,
     /// Length of the last message of several fragments: the next is likely to be like it.
-    typical: usize,
-    /// The sequence number that follows on the last delivered message.
-    expected: u64,
+    expected_len: usize,
+    /// The sequence number after the last delivered message.
+    next_sequence: u64,
     /// In network order: something was abandoned that no message has told of yet.
     abandoned: bool,
 }
@@ -55,8 +56,8 @@ impl Reassembly {
             ready: VecDeque::new(),
             buffered: 0,
             ready_memory: 0,
-            typical: 0,
-            expected: 1,
+            expected_len: 0,
+            next_sequence: 1,
             abandoned: false,
         }
     }
@@ -92,7 +93,7 @@ impl Reassembly {
     }
 
     /// In network order: sequence numbers that were never received are known to be abandoned.
-    pub(crate) const fn note_abandoned(&mut self) {
+    pub(crate) const fn mark_abandoned(&mut self) {
         self.abandoned = true;
     }
 
@@ -105,18 +106,18 @@ impl Reassembly {
         data: &[u8],
         in_order: bool,
         spare: usize,
-        arena: &mut Arena,
+        pool: &mut SmallMessagePool,
     ) {
         self.buffered += entry(data.len());
         if self.is_message(control, in_order) {
-            let data = arena.copy(data);
-            self.push_ready(sequence, sequence, data, arena);
+            let data = pool.copy(data);
+            self.push_ready(sequence, sequence, data, pool);
             return;
         }
-        let expected = if in_order { self.typical.min(MOST_EXPECTED).saturating_sub(data.len()) } else { 0 };
+        let expected = if in_order { self.expected_len.min(MOST_EXPECTED).saturating_sub(data.len()) } else { 0 };
         let whole = self.segments.insert(sequence, control, data, expected, spare);
         if let Some(first) = whole.filter(|_| self.order == ReceiveOrder::Network) {
-            self.deliver(first, arena);
+            self.deliver(first, pool);
         }
     }
 
@@ -128,12 +129,12 @@ impl Reassembly {
 
     /// Delivers what is whole and discards what never will be, now that everything up to `csn` was seen or
     /// abandoned (RFC 7016 §3.6.3.3).
-    pub(crate) fn advance(&mut self, csn: u64, arena: &mut Arena) {
+    pub(crate) fn advance(&mut self, csn: u64, pool: &mut SmallMessagePool) {
         while let Some((first, segment)) = self.segments.first()
             && first <= csn
         {
             if segment.is_whole() {
-                self.deliver(first, arena);
+                self.deliver(first, pool);
             } else if segment.begins && segment.last >= csn {
                 // In progress.
                 return;
@@ -159,12 +160,12 @@ impl Reassembly {
     }
 
     /// The next message.
-    pub(crate) fn read(&mut self, arena: &mut Arena) -> Option<Message> {
+    pub(crate) fn read(&mut self, pool: &mut SmallMessagePool) -> Option<Message> {
         let message = self.ready.pop_front()?;
         self.buffered -= entry(message.data.len());
         self.ready_memory -= message.data.len() + MESSAGE_OVERHEAD;
         if self.ready.is_empty() {
-            arena.give_queue_back(core::mem::take(&mut self.ready));
+            pool.recycle_queue(core::mem::take(&mut self.ready));
         } else if self.ready.capacity() > LONG_QUEUE && self.ready.len() < self.ready.capacity() / 4 {
             self.ready.shrink_to(grown(self.ready.len()).max(LONG_QUEUE));
         }
@@ -172,41 +173,43 @@ impl Reassembly {
     }
 
     /// Changes the order. Messages that are ready already keep theirs.
-    pub(crate) fn set_order(&mut self, order: ReceiveOrder, arena: &mut Arena) {
+    pub(crate) fn set_order(&mut self, order: ReceiveOrder, pool: &mut SmallMessagePool) {
         self.order = order;
         if order == ReceiveOrder::Network {
             let mut from = Bound::Unbounded;
             while let Some((first, segment)) = self.segments.first_from(from) {
                 from = Bound::Excluded(first);
                 if segment.is_whole() {
-                    self.deliver(first, arena);
+                    self.deliver(first, pool);
                 }
             }
         }
     }
 
-    fn deliver(&mut self, first: u64, arena: &mut Arena) {
-        let Some(segment) = self.segments.take(first) else { return };
+    fn deliver(&mut self, first: u64, pool: &mut SmallMessagePool) {
+        let Some(segment) = self.segments.take(first) else {
+            return cannot_happen!((), "a segment that is delivered is there");
+        };
         self.buffered -= entries(first, segment.last, segment.len());
         self.buffered += entry(segment.len());
         let last = segment.last;
         if last > first {
-            self.typical = segment.len();
+            self.expected_len = segment.len();
         }
-        self.push_ready(first, last, segment.into_data(), arena);
+        self.push_ready(first, last, segment.into_data(), pool);
     }
 
     /// Makes a message readable whose fragments were `first..=last`.
-    fn push_ready(&mut self, first: u64, last: u64, data: Bytes, arena: &mut Arena) {
+    fn push_ready(&mut self, first: u64, last: u64, data: Bytes, pool: &mut SmallMessagePool) {
         let gap = match self.order {
-            ReceiveOrder::Queuing => first > self.expected,
+            ReceiveOrder::Queuing => first > self.next_sequence,
             ReceiveOrder::Network => self.abandoned,
         };
         self.abandoned = false;
-        self.expected = self.expected.max(last.saturating_add(1));
+        self.next_sequence = self.next_sequence.max(last.saturating_add(1));
         self.ready_memory += data.len() + MESSAGE_OVERHEAD;
         if self.ready.capacity() == 0 {
-            self.ready = arena.queue();
+            self.ready = pool.queue();
         }
         if self.ready.len() == self.ready.capacity() {
             self.ready.reserve_exact(grown(self.ready.len()) - self.ready.len());
@@ -215,10 +218,11 @@ impl Reassembly {
     }
 
     fn discard(&mut self, first: u64) {
-        if let Some(segment) = self.segments.take(first) {
-            self.buffered -= entries(first, segment.last, segment.len());
-            self.abandoned = true;
-        }
+        let Some(segment) = self.segments.take(first) else {
+            return cannot_happen!((), "a segment that is discarded is there");
+        };
+        self.buffered -= entries(first, segment.last, segment.len());
+        self.abandoned = true;
     }
 }
 

@@ -16,6 +16,7 @@ use crate::config::ReceiveOrder;
 use crate::error::DropReason;
 use crate::event::{Event, EventQueue, FlowEnd};
 use crate::handle::{RecvFlowHandle, SendFlowHandle};
+use crate::invariant::cannot_happen;
 use crate::params;
 use crate::stats::FlowStats;
 use crate::time::Instant;
@@ -82,9 +83,9 @@ pub(crate) struct RecvFlow {
     exception: Option<u64>,
     suspended: bool,
     /// FlowReadable was reported, and no read has returned None since.
-    told_readable: bool,
+    readable_reported: bool,
     /// FlowFinished was reported, or nobody is to hear of the flow.
-    told_finished: bool,
+    finished_reported: bool,
     /// No fragment was processed yet.
     fresh: bool,
     linger_until: Option<Instant>,
@@ -122,8 +123,8 @@ impl RecvFlow {
             should_ack: false,
             exception: None,
             suspended: false,
-            told_readable: false,
-            told_finished: false,
+            readable_reported: false,
+            finished_reported: false,
             fresh: true,
             linger_until: None,
             stats: FlowStats::default(),
@@ -136,7 +137,7 @@ impl RecvFlow {
         Self {
             state: RecvFlowState::Rejected,
             exception: Some(0),
-            told_finished: true,
+            finished_reported: true,
             ..Self::new(handle, flow_id, Bytes::new(), None, 0)
         }
     }
@@ -221,7 +222,7 @@ impl RecvFlow {
         // Steps 12 to 14.
         self.see(0, fragment.fsn);
         if !repeated && fragment.abandon {
-            self.buffer.note_abandoned();
+            self.buffer.mark_abandoned();
         }
         if !repeated && (self.state == RecvFlowState::Open || self.seen.fit(fragment.sequence) != Fit::Apart) {
             self.seen.insert(fragment.sequence, fragment.sequence);
@@ -229,7 +230,7 @@ impl RecvFlow {
         self.reporting.note(fragment.sequence);
         ack_now |= self.has_gaps();
         // Step 16.
-        self.buffer.advance(self.csn(), &mut budget.arena);
+        self.buffer.advance(self.csn(), &mut budget.pool);
         ack_now |= self.complete(now);
         self.charge_budget(budget);
         self.flush(events);
@@ -240,13 +241,13 @@ impl RecvFlow {
     /// The next message, if delivery is possible and not suspended. May open the window: see `ack_now_after_read`.
     pub(crate) fn read(&mut self, _now: Instant, budget: &mut RecvBudget, events: &mut EventQueue) -> Option<Message> {
         if self.suspended {
-            self.told_readable = false;
+            self.readable_reported = false;
             return None;
         }
-        let message = self.buffer.read(&mut budget.arena);
+        let message = self.buffer.read(&mut budget.pool);
         self.charge_budget(budget);
         match &message {
-            None => self.told_readable = false,
+            None => self.readable_reported = false,
             Some(message) => {
                 budget.trim_if_empty();
                 self.stats.messages += 1;
@@ -296,7 +297,7 @@ impl RecvFlow {
 
     /// Changes the order of delivery. Messages that are ready already keep theirs.
     pub(crate) fn set_order(&mut self, order: ReceiveOrder, budget: &mut RecvBudget, events: &mut EventQueue) {
-        self.buffer.set_order(order, &mut budget.arena);
+        self.buffer.set_order(order, &mut budget.pool);
         self.charge_budget(budget);
         self.flush(events);
     }
@@ -351,7 +352,10 @@ impl RecvFlow {
 
     /// CSN (RFC 7016 §3.6.3.3).
     fn csn(&self) -> u64 {
-        self.seen.first().map_or(0, |(_, to)| to)
+        match self.seen.first() {
+            Some((_, to)) => to,
+            None => cannot_happen!(0, "zero is in the set from the start"),
+        }
     }
 
     fn has_gaps(&self) -> bool {
@@ -391,7 +395,7 @@ impl RecvFlow {
         }
         // What is allocated ahead leaves most of the room to other flows.
         let (sequence, control, spare) = (fragment.sequence, fragment.control, room / 4);
-        self.buffer.insert(sequence, control, fragment.data, in_order, spare, &mut budget.arena);
+        self.buffer.insert(sequence, control, fragment.data, in_order, spare, &mut budget.pool);
         Ok(true)
     }
 
@@ -410,7 +414,7 @@ impl RecvFlow {
     /// Adds to SEQUENCE_SET what was received or abandoned.
     fn see(&mut self, from: u64, to: u64) {
         if !self.seen.contains_all(from, to) {
-            self.buffer.note_abandoned();
+            self.buffer.mark_abandoned();
             self.seen.insert(from, to);
         }
     }
@@ -436,7 +440,7 @@ impl RecvFlow {
         budget.count_gaps(self.charged_gaps, gaps);
         self.charged_gaps = gaps;
         let readable = self.buffer.is_readable();
-        budget.note_readable(self.charged_readable, readable);
+        budget.count_readable(self.charged_readable, readable);
         self.charged_readable = readable;
         self.room = budget.room();
     }
@@ -456,8 +460,8 @@ impl RecvFlow {
     /// Pushes the edges that are due.
     fn flush(&mut self, events: &mut EventQueue) {
         if self.buffer.is_readable() {
-            if !self.suspended && !self.told_readable {
-                self.told_readable = true;
+            if !self.suspended && !self.readable_reported {
+                self.readable_reported = true;
                 events.push(Event::FlowReadable { flow: self.handle });
             }
         } else if self.state == RecvFlowState::CompleteLinger || self.state == RecvFlowState::Closed {
@@ -467,8 +471,8 @@ impl RecvFlow {
     }
 
     fn finished(&mut self, end: FlowEnd, events: &mut EventQueue) {
-        if !self.told_finished {
-            self.told_finished = true;
+        if !self.finished_reported {
+            self.finished_reported = true;
             events.push(Event::FlowFinished { flow: self.handle, end });
         }
     }

@@ -6,27 +6,27 @@ use core::time::Duration;
 use crate::params::NAK_LOSS_THRESHOLD;
 use crate::time::Instant;
 
-/// The patience grows by this part of the shortest round trip, up to all of it (as in RFC 8985 §6.2).
+/// The reordering window grows by this part of the shortest round trip, up to all of it (RFC 8985 §6.2).
 const STEPS: u32 = 4;
-/// Records of MAX_TSN_ACK that are kept over the patience: its resolution.
+/// Records of MAX_TSN_ACK that are kept over the reordering window: its resolution.
 const MARKS: u32 = 32;
-/// Nothing is waited for longer: the round trip is partly what the far end says it is.
-const MOST: Duration = Duration::from_secs(1);
+/// The longest reordering window: the round trip is partly what the far end says it is.
+const MAX_WINDOW: Duration = Duration::from_secs(1);
 
 /// Since when fragments have had negative acknowledgements.
 ///
 /// The RFC's three are right where packets keep their order. Where some are late by more, each of them costs a
 /// retransmission and, what is worse, half the window. So each time that one proves to have been late, those to come
 /// are waited for a little longer after their first negative acknowledgement, by at most one step in a round trip. There
-/// are two proofs: what was found lost is acknowledged before it was sent again; or it is so soon after it was sent
+/// are two proofs: what was declared lost is acknowledged before it was sent again; or it is so soon after it was sent
 /// again that no answer to that can have come yet.
 #[derive(Debug)]
 pub(super) struct Reordering {
-    /// How long after the first negative acknowledgement loss is taken for granted, in steps.
-    patience: u32,
+    /// The reordering window: how long after its first negative acknowledgement a fragment is declared lost, in steps.
+    window: u32,
     /// MAX_TSN_ACK after the last packets of acknowledgements, the latest first.
     recent: [u64; NAK_LOSS_THRESHOLD - 1],
-    /// MAX_TSN_ACK at several times, the oldest first. The first is what it was as long ago as the patience says.
+    /// MAX_TSN_ACK at several times, the oldest first. The first is what it was at the beginning of the reordering window.
     marks: VecDeque<(Instant, u64)>,
     /// What was sent more than once, with the time: TSNs in ascending order.
     repeated: VecDeque<(u64, Instant)>,
@@ -37,16 +37,16 @@ pub(super) struct Reordering {
     measured: Option<Duration>,
     /// The fragment that is measured now, which was sent once, and when.
     timed: Option<(u64, Instant)>,
-    /// MAX_TSN_ACK from which the patience may grow again.
+    /// MAX_TSN_ACK from which the reordering window may grow again.
     grow_from: u64,
-    /// Everything was taken for lost, and what comes late now proves nothing.
+    /// Everything was declared lost, and what is acknowledged now proves nothing.
     timed_out: bool,
 }
 
 impl Reordering {
     pub(super) const fn new() -> Self {
         Self {
-            patience: 0,
+            window: 0,
             recent: [0; NAK_LOSS_THRESHOLD - 1],
             marks: VecDeque::new(),
             repeated: VecDeque::new(),
@@ -90,43 +90,43 @@ impl Reordering {
         }
     }
 
-    /// A fragment that had been found lost was late only.
-    pub(super) fn found(&mut self, max_tsn_ack: u64, next_tsn: u64) {
+    /// A loss was spurious.
+    pub(super) fn widen(&mut self, max_tsn_ack: u64, next_tsn: u64) {
         if !self.timed_out && max_tsn_ack >= self.grow_from {
-            self.patience = STEPS.min(self.patience + 1);
+            self.window = STEPS.min(self.window + 1);
             self.grow_from = next_tsn;
         }
     }
 
-    /// After a packet of acknowledgements: the TSNs below which fragments are in doubt, and are lost. Without `patient`
-    /// three negative acknowledgements are enough, whatever was late before.
-    pub(super) fn end_of_acks(&mut self, now: Instant, patient: bool, max_tsn_ack: u64) -> (u64, u64) {
+    /// After a packet of acknowledgements: the TSNs below which fragments are in doubt, and are lost. Unless it
+    /// `may_wait`, three negative acknowledgements are enough, however wide the reordering window is.
+    pub(super) fn end_of_acks(&mut self, now: Instant, may_wait: bool, max_tsn_ack: u64) -> (u64, u64) {
         let [latest, three_naks] = self.recent;
         self.recent = [max_tsn_ack, latest];
-        let waited = self.mark(now, max_tsn_ack).filter(|_| patient).unwrap_or(max_tsn_ack);
+        let waited = self.mark(now, max_tsn_ack).filter(|_| may_wait).unwrap_or(max_tsn_ack);
         (waited, waited.min(three_naks))
     }
 
-    /// What MAX_TSN_ACK was before the time of the patience; none without patience.
+    /// What MAX_TSN_ACK was at the beginning of the reordering window; none without a window.
     fn mark(&mut self, now: Instant, max_tsn_ack: u64) -> Option<u64> {
-        let patience = (self.min_rtt().filter(|_| self.patience > 0)? * self.patience / STEPS).min(MOST);
-        let apart = |(latest, _): &(Instant, u64)| now.saturating_duration_since(*latest) >= patience / MARKS;
+        let window = (self.min_rtt().filter(|_| self.window > 0)? * self.window / STEPS).min(MAX_WINDOW);
+        let apart = |(latest, _): &(Instant, u64)| now.saturating_duration_since(*latest) >= window / MARKS;
         if self.marks.back().is_none_or(apart) {
             self.marks.push_back((now, max_tsn_ack));
         }
-        let is_over = |(since, _): &(Instant, u64)| now.saturating_duration_since(*since) >= patience;
+        let is_over = |(since, _): &(Instant, u64)| now.saturating_duration_since(*since) >= window;
         while self.marks.get(1).is_some_and(is_over) {
             self.marks.pop_front();
         }
         Some(self.marks.front().filter(|mark| is_over(mark)).map_or(0, |(_, max)| *max))
     }
 
-    /// What has a TSN below this is no longer in flight.
     /// Bytes of memory that are taken.
     pub(super) fn memory(&self) -> usize {
         self.marks.capacity() * size_of::<(Instant, u64)>() + self.repeated.capacity() * size_of::<(u64, Instant)>()
     }
 
+    /// What has a TSN below this is no longer in flight.
     pub(super) fn forget_below(&mut self, first_tsn: u64) {
         while self.repeated.front().is_some_and(|(tsn, _)| *tsn < first_tsn) {
             self.repeated.pop_front();
@@ -136,7 +136,7 @@ impl Reordering {
 
     /// The path is not what it was, or too much was waited for.
     pub(super) fn timed_out(&mut self) {
-        self.patience = 0;
+        self.window = 0;
         self.marks = VecDeque::new();
         (self.measured, self.timed) = (None, None);
         self.timed_out = true;
@@ -171,11 +171,11 @@ mod tests {
         }
     }
 
-    /// What is found lost as these are acknowledged, each with a packet of its own.
+    /// What is declared lost as these are acknowledged, each with a packet of its own.
     fn ack(in_flight: &mut InFlight, now: Instant, tsns: impl IntoIterator<Item = u64>) -> Vec<u64> {
         let mut lost = Vec::new();
         for tsn in tsns {
-            in_flight.acked(now, tsn, in_flight.finding());
+            in_flight.acked(now, tsn, in_flight.loss_epoch());
             in_flight.end_of_acks(now, true, &mut lost);
         }
         lost.iter().map(|fragment| fragment.sequence).collect()
@@ -185,18 +185,18 @@ mod tests {
     fn what_comes_after_one_that_was_late_is_waited_for() {
         let mut in_flight = flight(20);
         assert_eq!(ack(&mut in_flight, at(100), 2..=4), [1]);
-        in_flight.late(100, in_flight.finding());
-        assert_eq!(in_flight.take_late_bytes(), 100);
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
+        assert_eq!(in_flight.take_spurious_bytes(), 100);
         // A quarter of the shortest round trip after the first negative acknowledgement of 5.
         assert_eq!(ack(&mut in_flight, at(110), 6..=10), []);
         assert_eq!(ack(&mut in_flight, at(119), 11..=15), []);
         assert_eq!(ack(&mut in_flight, at(120), 16..=16), [5]);
         // Another in the same round trip makes it no longer; one of the next does.
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         send(&mut in_flight, 21, 20);
         assert_eq!(ack(&mut in_flight, at(130), 18..=20), []);
         assert_eq!(ack(&mut in_flight, at(140), 21..=22), [17]);
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         assert_eq!(ack(&mut in_flight, at(150), 24..=27), []);
         assert_eq!(ack(&mut in_flight, at(160), 28..=28), []);
         assert_eq!(ack(&mut in_flight, at(170), 29..=29), [23]);
@@ -207,7 +207,7 @@ mod tests {
     fn time_alone_means_no_loss() {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         assert_eq!(ack(&mut in_flight, at(200), 6..=6), []);
         assert_eq!(ack(&mut in_flight, at(300), 7..=7), []);
         assert_eq!(ack(&mut in_flight, at(400), 8..=8), [5]);
@@ -222,20 +222,20 @@ mod tests {
             let again = in_flight.sent(0, 1, 100);
             in_flight.mark_repeated(at(100));
             assert_eq!(ack(&mut in_flight, at(100 + after), [again]), []);
-            assert_eq!(in_flight.take_late_bytes(), if late { 100 } else { 0 });
+            assert_eq!(in_flight.take_spurious_bytes(), if late { 100 } else { 0 });
             let lost = ack(&mut in_flight, at(100 + after), [19, 20]);
             assert_eq!(lost.is_empty(), late, "{lost:?}");
         }
     }
 
-    /// What comes after a timeout was taken for lost with all the rest: it proves nothing of the order.
+    /// What comes after a timeout was declared lost with all the rest: it proves nothing of the order.
     #[test]
-    fn a_timeout_ends_the_patience_and_what_comes_after_it_begins_none() {
+    fn a_timeout_closes_the_reordering_window_and_what_comes_after_it_opens_none() {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         in_flight.time_out(&mut Vec::new());
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         send(&mut in_flight, 21, 20);
         assert_eq!(ack(&mut in_flight, at(400), 22..=24), [21]);
     }
@@ -247,7 +247,7 @@ mod tests {
             in_flight.sent(0, sequence, 100);
             in_flight.mark_repeated(at(sequence));
             ack(&mut in_flight, at(sequence + 40), [sequence]);
-            in_flight.late(100, in_flight.finding());
+            in_flight.spurious_loss(100, in_flight.loss_epoch());
         }
         assert!(in_flight.reordering.repeated.len() <= 200, "{}", in_flight.reordering.repeated.len());
         assert!(in_flight.reordering.marks.len() <= 34, "{}", in_flight.reordering.marks.len());
@@ -266,7 +266,7 @@ mod tests {
         let again = in_flight.sent(0, 2, 100);
         in_flight.mark_repeated(at(100));
         ack(&mut in_flight, at(145), [again]);
-        assert_eq!(in_flight.take_late_bytes(), 0);
+        assert_eq!(in_flight.take_spurious_bytes(), 0);
     }
 
     /// No acknowledgement would come later to look again, and a timeout costs more.
@@ -275,10 +275,10 @@ mod tests {
         for (more, expected) in [(true, 0), (false, 1)] {
             let mut in_flight = flight(8);
             ack(&mut in_flight, at(100), 2..=4);
-            in_flight.late(100, in_flight.finding());
+            in_flight.spurious_loss(100, in_flight.loss_epoch());
             let mut lost = Vec::new();
             for tsn in 6..=8 {
-                in_flight.acked(at(150), tsn, in_flight.finding());
+                in_flight.acked(at(150), tsn, in_flight.loss_epoch());
                 in_flight.end_of_acks(at(150), more, &mut lost);
             }
             assert_eq!(lost.len(), expected);
@@ -291,7 +291,7 @@ mod tests {
         let mut in_flight = flight(20);
         ack(&mut in_flight, at(100), 2..=4);
         in_flight.set_min_rtt(Some(Duration::from_secs(120)));
-        in_flight.late(100, in_flight.finding());
+        in_flight.spurious_loss(100, in_flight.loss_epoch());
         assert_eq!(ack(&mut in_flight, at(200), 6..=8), []);
         assert_eq!(ack(&mut in_flight, at(1_150), [9]), []);
         assert_eq!(ack(&mut in_flight, at(1_250), [10]), [5]);

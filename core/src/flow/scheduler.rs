@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::config::Priority;
+use crate::invariant::cannot_happen;
 
 /// The ready flows of a session by priority: strict between levels, round robin within one. O(1) for everything:
 /// each level is a doubly linked list through a table of slots, and a slot knows where it is queued.
@@ -51,7 +52,9 @@ impl Scheduler {
             Some(_) => self.remove(slot),
             None => {}
         }
-        let Some(level) = self.levels.get_mut(priority.level()) else { return };
+        let Some(level) = self.levels.get_mut(priority.level()) else {
+            return cannot_happen!((), "each priority has a level");
+        };
         let before = level.tail.replace(slot);
         if before.is_none() {
             level.head = Some(slot);

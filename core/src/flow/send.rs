@@ -244,7 +244,7 @@ impl SendFlow {
     /// Abandons a message (RFC 7016 §3.6.2.7). False if the message is unknown or done.
     pub(crate) fn abandon(&mut self, message: MessageId, events: &mut EventQueue) -> bool {
         let known = self.queue.abandon(message.0, AbandonCause::User, events);
-        self.tell_writable(events);
+        self.flush(events);
         known
     }
 
@@ -344,10 +344,10 @@ impl SendFlow {
                 events.push(Event::FlowCompleted { flow: self.handle });
             }
         }
-        self.tell_writable(events);
+        self.flush(events);
     }
 
-    fn tell_writable(&mut self, events: &mut EventQueue) {
+    fn flush(&mut self, events: &mut EventQueue) {
         if self.owes_writable && (self.queue.is_empty() || self.queue.buffered() <= self.send_buffer / 2) {
             self.owes_writable = false;
             events.push(Event::FlowWritable { flow: self.handle });

@@ -1,7 +1,8 @@
 //! The beginning and the end of S_OPEN (RFC 7016 §3.5.5).
 
 use super::alarm::Alarm;
-use super::{CloseMode, Context, Established, Role, Session, SessionState};
+use super::context::{Context, Established, Role};
+use super::{CloseMode, Session, SessionState};
 use crate::event::{CloseReason, Event, OpenFailure};
 use crate::params::{CLOSE_RETRY_INTERVAL, FARCLOSE_LINGER, NEARCLOSE_TIMEOUT};
 use crate::time::Instant;

@@ -2,64 +2,47 @@
 //!
 //! A [`Session`] has three owners of state, each with the deadlines of its subject: [`Transport`] (path and keys),
 //! [`Delivery`] (flows, acknowledgements, recovery, congestion control), and `Control` with `Liveness` (other chunks,
-//! pings and patience). The session itself dispatches: packets in `receive`, timeouts and commands here, the end of
-//! S_OPEN in `close`; `packetizer` borrows the parts to build packets. Every entry ends in `update_timers`, which
-//! brings what is derived in line, so that `wants_transmit` and `next_timeout` are exact between calls.
+//! pings and limits of silence). A part may use those before it, and none knows the session. The session itself
+//! dispatches: packets in `receive`, timeouts and commands here, the end of S_OPEN in `close`; `packetizer` borrows the
+//! parts to build packets. Every entry ends in `update_timers`, which brings what is derived in line, so that
+//! `wants_transmit` and `next_timeout` are exact between calls.
 
-mod acks;
 mod alarm;
-mod allowance;
-mod black_hole;
 mod close;
-mod commands;
+mod context;
 mod control;
 mod delivery;
-mod ecn;
-mod flows;
-mod gaps;
-mod keepalive;
-mod mobility;
-mod mtu;
 mod packetizer;
 mod receive;
-mod recovery;
-mod rtt;
-mod slab;
-mod stall;
 mod state;
 #[cfg(test)]
 mod tests;
 mod time_critical;
 mod transport;
 
-use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 
-use bytes::Bytes;
-use rand_core::CryptoRng;
-
 use crate::config::{FlowOptions, Priority, SessionConfig};
 use crate::error::OpenFlowError;
-use crate::event::{CloseReason, EventQueue};
+use crate::event::CloseReason;
 use crate::handle::{SendFlowHandle, SessionHandle};
 use crate::params::{CLOSE_RETRY_INTERVAL, PROOF_TIMEOUT};
-use crate::profile::SessionKeys;
-use crate::stats::{EndpointStats, SessionStats};
+use crate::stats::SessionStats;
 use crate::time::Instant;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
 use alarm::{Deadline, earliest};
 use close::Closing;
-use control::Control;
-use keepalive::Liveness;
+use control::liveness::Liveness;
+use control::{Control, OffPathProbe};
 use packetizer::{Demand, Packetizer};
 use state::StateMachine;
 
 pub use crate::session_state::SessionState;
+pub use context::Role;
+pub(crate) use context::{Context, Established, Grant, Memory, ReceivedForward};
 pub(crate) use delivery::Delivery;
 pub(crate) use time_critical::TimeCriticalClock;
 pub(crate) use transport::Transport;
@@ -70,15 +53,6 @@ pub(crate) const TIMERS: usize = 12;
 /// Forwarded hellos that may wait for the endpoint; more are dropped.
 const MAX_FORWARDED: usize = 32;
 
-/// Which end began the session.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    /// This end sent the IIKeying.
-    Initiator,
-    /// This end answered it.
-    Responder,
-}
-
 /// How to close a session (RFC 7016 §3.5.5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum CloseMode {
@@ -86,58 +60,6 @@ pub enum CloseMode {
     Orderly,
     /// With a single Session Close Acknowledgement, without waiting.
     Abrupt,
-}
-
-/// What an endpoint grants to one of its sessions, in bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Grant {
-    /// The most that may be received and kept.
-    pub(crate) recv: usize,
-    /// The most that may be queued to be sent.
-    pub(crate) send: usize,
-    /// While `send` is this much, a message of any size may be queued.
-    pub(crate) ample: usize,
-}
-
-/// What a session takes of the memory of its endpoint, in bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Memory {
-    pub(crate) recv: usize,
-    pub(crate) send: usize,
-}
-
-/// What a session is given for the time of one call.
-pub(crate) struct Context<'a> {
-    pub(crate) now: Instant,
-    pub(crate) events: &'a mut EventQueue,
-    /// For the session's own secrets (mobility) as needed.
-    pub(crate) rng: &'a mut dyn CryptoRng,
-    /// Time critical traffic over all sessions of the endpoint.
-    pub(crate) time_critical: &'a mut TimeCriticalClock,
-    /// Hellos forwarded to this end (§3.5.1.5), for the endpoint to answer after the call.
-    pub(crate) forwarded: &'a mut VecDeque<ReceivedForward>,
-    /// Counters that belong to the endpoint.
-    pub(crate) stats: &'a mut EndpointStats,
-}
-
-/// An FIHello that arrived over a session.
-#[derive(Debug)]
-pub(crate) struct ReceivedForward {
-    pub(crate) discriminator: Vec<u8>,
-    pub(crate) reply_address: SocketAddr,
-    pub(crate) tag: Vec<u8>,
-    /// The forwarder, and the interface that it was heard on.
-    pub(crate) via: Path,
-}
-
-/// All that a session needs to be in S_OPEN.
-#[derive(Debug)]
-pub(crate) struct Established {
-    pub(crate) keys: Box<dyn SessionKeys>,
-    /// The session ID to put on packets to the far end.
-    pub(crate) tx_id: u32,
-    pub(crate) path: Path,
-    pub(crate) far_certificate: Bytes,
 }
 
 /// One session: opening (flows may be opened and written), open, or closing. What one part needs of another is handed to
@@ -155,15 +77,6 @@ pub(crate) struct Session {
     liveness: Liveness,
     closing: Closing,
 }
-
-/// For what cannot happen: a debug build stops there, others go on with what is given.
-macro_rules! cannot_happen {
-    ($fallback:expr, $why:literal) => {{
-        debug_assert!(false, $why);
-        $fallback
-    }};
-}
-use cannot_happen;
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -394,8 +307,8 @@ impl Session {
         let Some(own) = self.transport.path().filter(|_| self.state.is_open()) else { return };
         if own.matches(&path) {
             self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
-        } else if let Some(question) = self.transport.probe(cx.now, cx.rng, path) {
-            self.control.aside(question);
+        } else if let Some(message) = self.transport.probe(cx.now, cx.rng, path) {
+            self.control.queue_off_path(OffPathProbe { path, message, reply: false });
         }
     }
 
@@ -440,7 +353,7 @@ impl Session {
 
     /// Over which path the next flight goes.
     pub(crate) fn next_path(&self) -> Option<Path> {
-        self.control.next_aside().or_else(|| self.transport.path())
+        self.control.next_off_path().or_else(|| self.transport.path())
     }
 
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.

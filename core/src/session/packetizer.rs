@@ -7,12 +7,13 @@
 
 use alloc::vec::Vec;
 
-use super::control::{Aside, Control};
+use super::context::Context;
+use super::control::liveness::Liveness;
+use super::control::{Control, OffPathProbe};
 use super::delivery::Delivery;
-use super::keepalive::Liveness;
-use super::transport::{GROWTH_RESERVE, Transport};
-use super::{Context, mtu};
+use super::transport::{GROWTH_RESERVE, Transport, mtu};
 use crate::handle::SessionHandle;
+use crate::invariant::cannot_happen;
 use crate::time::Instant;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, Span, Transmit, TransmitBuf};
@@ -53,7 +54,8 @@ pub(super) struct Demand<'a> {
 impl Demand<'_> {
     /// Anything.
     pub(super) fn any(self) -> bool {
-        self.transport.link.is_some() && (self.control.is_aside_due() || self.probe().is_some() || self.for_own_path())
+        self.transport.link.is_some()
+            && (self.control.is_off_path_due() || self.probe().is_some() || self.for_own_path())
     }
 
     /// Anything for the session's own path but a probe.
@@ -115,7 +117,7 @@ impl Packetizer<'_> {
         let max_segments = buf.max_segments();
         let (bytes, spans) = buf.parts_mut();
         // Nothing is known of another path, and a probe that arrives in fragments proves nothing.
-        let (path, may_fragment, data) = match self.build_aside(cx.now, bytes, spans) {
+        let (path, may_fragment, data) = match self.build_off_path(cx.now, bytes, spans) {
             Some(path) => (path, true, false),
             None if self.build_probe(cx.now, bytes, spans) => (self.outgoing_path()?, false, false),
             None => {
@@ -130,8 +132,8 @@ impl Packetizer<'_> {
 
     /// A Ping or Ping Reply for a path that is not (yet) the session's, alone in its packet. It bears no timestamps,
     /// as they would measure that path, unless the far end reads one in every packet.
-    fn build_aside(&mut self, now: Instant, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Option<Path> {
-        let Aside { path, message, reply } = self.control.take_aside()?;
+    fn build_off_path(&mut self, now: Instant, bytes: &mut Vec<u8>, spans: &mut Vec<Span>) -> Option<Path> {
+        let OffPathProbe { path, message, reply } = self.control.take_off_path()?;
         let (mut span, capacity) = self.transport.begin(bytes, 0, self.packet_room())?;
         let mut packet = PacketWriter::new(bytes, capacity);
         packet.header(&self.transport.bare_header(now));
@@ -157,7 +159,7 @@ impl Packetizer<'_> {
         };
         self.transport.mtu.probe_sent(now, self.transport.rtt.erto());
         let Some((mut span, capacity)) = self.transport.begin(bytes, 0, size - session_id::LEN) else {
-            return false;
+            return cannot_happen!(false, "an open session has keys");
         };
         let mut packet = PacketWriter::new(bytes, capacity);
         packet.header(&self.transport.bare_header(now));

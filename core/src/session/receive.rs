@@ -1,11 +1,14 @@
 //! A packet of the far end, from its keys to its chunks (RFC 7016 §3.5.2.2, §3.5.4, §3.6.2.4, §3.6.3.2).
 
-use super::control::Aside;
-use super::{Context, MAX_FORWARDED, ReceivedForward, Session, mobility};
+use super::context::{Context, ReceivedForward};
+use super::control::OffPathProbe;
+use super::transport::mobility;
+use super::{MAX_FORWARDED, Session};
 use crate::congestion::PacketFacts;
 use crate::error::DropReason;
 use crate::event::{CloseReason, Event};
 use crate::flow::{Acknowledgement, Fragment};
+use crate::invariant::cannot_happen;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, ForwardedHello, PacketHeader, session_id};
@@ -17,7 +20,7 @@ pub(super) struct Incoming {
     last_data: Option<(u64, u64, u64)>,
     any_data: bool,
     /// A Ping was answered over another path than the session's.
-    answered_aside: bool,
+    answered_off_path: bool,
     facts: PacketFacts,
     /// The ECN report it held.
     report: Option<u8>,
@@ -111,7 +114,7 @@ impl Session {
         let outstanding = self.delivery.recovery.in_flight.outstanding();
         let facts = PacketFacts { pre_ack_outstanding: outstanding, ..Default::default() };
         let mut incoming =
-            Incoming { path, last_data: None, any_data: false, answered_aside: false, facts, report: None };
+            Incoming { path, last_data: None, any_data: false, answered_off_path: false, facts, report: None };
         self.delivery.acks.allowance.received(datagram_len, self.transport.mtu.datagram());
         if self.delivery.acks.is_full() {
             self.packetizer().encode_acks();
@@ -145,8 +148,9 @@ impl Session {
             self.delivery.revive(cx, &mut self.transport);
             self.liveness.revive_ping(cx.now, &mut self.transport, &mut self.control);
         }
-        if let Some(question) = self.transport.question(cx.now, cx.rng, incoming.path) {
-            self.control.aside(question);
+        let path = incoming.path;
+        if let Some(message) = self.transport.question(cx.now, cx.rng, path) {
+            self.control.queue_off_path(OffPathProbe { path, message, reply: false });
         }
         if self.delivery.has_unrepaired_gaps(cx.now, &self.config) {
             self.end_abruptly(cx, CloseReason::UnrepairedGaps);
@@ -198,8 +202,11 @@ impl Session {
     fn on_ping(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, message: &[u8]) {
         let path = incoming.path;
         let fits = message.len() <= self.transport.single_chunk_room(self.delivery.window());
-        let Some(own) = self.transport.path().filter(|_| fits) else {
+        if !fits {
             return count(cx, DropReason::OverLimit);
+        }
+        let Some(own) = self.transport.path() else {
+            return cannot_happen!((), "an open session has a path");
         };
         // The far end may be testing whether this end has come to another interface or local address: the answer goes
         // from there. To another address than the proved one it answers only when nothing is heard from there any
@@ -207,8 +214,8 @@ impl Session {
         let proved = path.remote == own.remote;
         let queued = if !path.matches(&own) && (proved || self.is_struggling()) {
             // Each takes a datagram of its own, so one is for all that came in one.
-            let first = !core::mem::replace(&mut incoming.answered_aside, true);
-            first && self.control.aside(Aside { path, message: message.into(), reply: true })
+            let first = !core::mem::replace(&mut incoming.answered_off_path, true);
+            first && self.control.queue_off_path(OffPathProbe { path, message: message.into(), reply: true })
         } else {
             self.control.reply(message)
         };

@@ -119,6 +119,7 @@ impl<'a> PacketWriter<'a> {
 
     /// The state to go back to with [`rollback`](Self::rollback).
     pub fn mark(&self) -> Mark {
+        // Before the header there are none.
         let flags = self.buf.get(self.start).copied().unwrap_or(0);
         Mark { len: self.buf.len(), flags, header_len: self.header_len }
     }

@@ -21,7 +21,7 @@ fn acks(flight: u64, acked: u64) -> PacketFacts {
     }
 }
 
-/// The same, with a fragment of 1,000 bytes found lost.
+/// The same, with a fragment of 1,000 bytes declared lost.
 fn loses(flight: u64, acked: u64) -> PacketFacts {
     PacketFacts {
         any_naks: true,
@@ -250,18 +250,18 @@ fn what_is_left_over_of_a_larger_threshold_does_not_grow_the_window() {
 /// What was lost was late: nothing is left of the cut. Not so if some of it is lost in truth, or a mark was reported.
 #[test]
 fn a_cut_is_taken_back_once_all_that_was_lost_has_come() {
-    let late = |bytes| PacketFacts { late_bytes: bytes, ..acks(40_000, 1_000) };
+    let spurious = |bytes| PacketFacts { spurious_bytes: bytes, ..acks(40_000, 1_000) };
     let lost = |bytes| PacketFacts { lost_bytes: bytes, ..loses(40_000, 1_000) };
     let mark = PacketFacts { any_mark: true, ..loses(40_000, 1_000) };
-    let both = |bytes| PacketFacts { late_bytes: bytes, ..lost(bytes) };
+    let both = |bytes| PacketFacts { spurious_bytes: bytes, ..lost(bytes) };
     for (packets, taken_back) in [
-        (&[lost(2_000), late(2_000)][..], true),
-        (&[both(1_000), late(500)], false),
-        (&[both(1_000), late(1_000)], true),
-        (&[lost(1_000), lost(1_000), late(1_500), late(500)], true),
-        (&[lost(1_000), lost(1_000), late(1_000)], false),
-        (&[mark, late(1_000)], false),
-        (&[lost(1_000), mark, late(1_000)], false),
+        (&[lost(2_000), spurious(2_000)][..], true),
+        (&[both(1_000), spurious(500)], false),
+        (&[both(1_000), spurious(1_000)], true),
+        (&[lost(1_000), lost(1_000), spurious(1_500), spurious(500)], true),
+        (&[lost(1_000), lost(1_000), spurious(1_000)], false),
+        (&[mark, spurious(1_000)], false),
+        (&[lost(1_000), mark, spurious(1_000)], false),
         (&[lost(1_000)], false),
     ] {
         let mut controller = at(40_000, 60_000);
@@ -274,7 +274,7 @@ fn a_cut_is_taken_back_once_all_that_was_lost_has_come() {
     let mut controller = at(40_000, 60_000);
     controller.on_packet(&lost(1_000), PLAIN);
     controller.on_timeout(true);
-    controller.on_packet(&late(1_000), PLAIN);
+    controller.on_packet(&spurious(1_000), PLAIN);
     assert!(controller.window() < 10_000, "a timeout is not taken back");
 }
 

@@ -2,7 +2,7 @@
 
 use super::{AckOutcome, Acknowledgement, Probe, SendFlow, SendFlowState};
 use crate::event::{Event, EventQueue};
-use crate::flow::in_flight::{Finding, InFlight};
+use crate::flow::in_flight::{InFlight, LossEpoch};
 use crate::params;
 use crate::time::Instant;
 use crate::trace::{AbandonCause, TraceEvent};
@@ -34,15 +34,15 @@ impl SendFlow {
                 ack.ranges().for_each(|(from, to)| self.acked(now, (from, to), in_flight, &mut outcome, events));
             }
         }
-        self.queue.settle();
+        self.queue.normalize();
         self.changed(now, events);
         outcome
     }
 
     /// A fragment of this flow is lost, and no longer in flight.
-    pub(crate) fn on_lost(&mut self, sequence: u64, finding: Finding, events: &mut EventQueue) {
-        self.queue.lost(sequence, finding, events);
-        self.tell_writable(events);
+    pub(crate) fn on_lost(&mut self, sequence: u64, loss_epoch: LossEpoch, events: &mut EventQueue) {
+        self.queue.lost(sequence, loss_epoch, events);
+        self.flush(events);
     }
 
     /// Processes a Flow Exception Report (RFC 7016 §3.6.2.10).
@@ -78,13 +78,13 @@ impl SendFlow {
             && let Some((sequence, acked)) = self.queue.acked(from, to, events)
         {
             from = sequence + 1;
-            let (flow, size, was_lost) = (self.handle, acked.size, acked.was_lost);
+            let (flow, size, was_lost) = (self.handle, acked.size, acked.declared_lost);
             events.trace(|| TraceEvent::FragmentAcknowledged { flow, sequence, size, was_lost });
             if let Some((tsn, size)) = acked.in_flight {
-                in_flight.acked(now, tsn, acked.found_lost);
+                in_flight.acked(now, tsn, acked.loss_epoch);
                 outcome.acked_bytes += u64::from(size);
-            } else if acked.was_lost {
-                in_flight.late(acked.size, acked.found_lost);
+            } else if acked.declared_lost {
+                in_flight.spurious_loss(acked.size, acked.loss_epoch);
             }
         }
     }

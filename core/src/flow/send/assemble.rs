@@ -3,6 +3,7 @@
 use super::queue::{Cut, Next};
 use super::{Assembled, SendFlow};
 use crate::flow::in_flight::InFlight;
+use crate::invariant::cannot_happen;
 use crate::time::Instant;
 use crate::wire::{CHUNK_HEADER_LEN, EncodeChunk, FragmentControl, NextUserData, PacketHeader, PacketWriter, UserData};
 
@@ -150,7 +151,7 @@ impl SendFlow {
             packet.push(&self.user_data(chosen, previous))
         };
         let size = self.payload_len(chosen, previous) + CHUNK_HEADER_LEN;
-        fits.then_some(u32::try_from(size).unwrap_or(u32::MAX))
+        fits.then(|| u32::try_from(size).unwrap_or_else(|_| cannot_happen!(u32::MAX, "a chunk that fits is shorter")))
     }
 
     fn payload_len(&self, chosen: &Chosen<'_>, previous: Option<Previous>) -> usize {

@@ -375,7 +375,7 @@ fn a_late_acknowledgement_saves_the_repetition() {
     assert!(link.send.is_ready());
     assert_eq!(ack(&mut link, 1, 64).acked_bytes, 0);
     assert!(!link.send.is_ready());
-    assert_eq!(link.in_flight.take_late_bytes(), 0, "a timeout is not taken back");
+    assert_eq!(link.in_flight.take_spurious_bytes(), 0, "a timeout is not taken back");
 }
 
 quickcheck! {

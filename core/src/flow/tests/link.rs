@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crate::config::{FlowOptions, SendOptions};
 use crate::event::{Event, EventQueue};
 use crate::flow::{
-    Acknowledgement, Finding, Fragment, InFlight, Lost, Message, RecvBudget, RecvFlow, SendFlow, parse_startup_options,
+    Acknowledgement, Fragment, InFlight, LossEpoch, Lost, Message, RecvBudget, RecvFlow, SendFlow,
+    parse_startup_options,
 };
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::time::Instant;
@@ -202,7 +203,7 @@ impl Link {
         }
         let mut lost = Vec::new();
         self.in_flight.end_of_acks(self.now, true, &mut lost);
-        self.lose(&lost, self.in_flight.finding());
+        self.lose(&lost, self.in_flight.loss_epoch());
         seen
     }
 
@@ -216,13 +217,13 @@ impl Link {
     pub(in crate::flow) fn time_out(&mut self) {
         let mut lost = Vec::new();
         self.in_flight.time_out(&mut lost);
-        self.lose(&lost, Finding::NONE);
+        self.lose(&lost, LossEpoch::NONE);
     }
 
-    fn lose(&mut self, lost: &[Lost], finding: Finding) {
+    fn lose(&mut self, lost: &[Lost], loss_epoch: LossEpoch) {
         for lost in lost {
             self.outstanding.remove(&lost.sequence);
-            self.send.on_lost(lost.sequence, finding, &mut self.events);
+            self.send.on_lost(lost.sequence, loss_epoch, &mut self.events);
         }
     }
 

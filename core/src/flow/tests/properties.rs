@@ -164,12 +164,12 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
         ledger.take_events(&mut link);
         assert_eq!(link.budget.held(), link.recv.as_ref().map_or(0, crate::flow::RecvFlow::memory));
     }
-    settle(&mut link, &mut ledger);
+    run_until_quiet(&mut link, &mut ledger);
     ledger
 }
 
 /// Lets everything through: all must be delivered or given up, with nothing left anywhere.
-fn settle(link: &mut Link, ledger: &mut Ledger) {
+fn run_until_quiet(link: &mut Link, ledger: &mut Ledger) {
     link.send.close(link.now, &mut link.events);
     ledger.refused = false;
     for round in 0.. {

@@ -14,6 +14,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use super::comb::Comb;
 use super::groups::{Group, MODP_1024, MODP_1536, MODP_2048, MODP_4096};
+use crate::invariant::cannot_happen;
 use crate::profile::KeyingError;
 
 /// The distance that public keys keep from 0 and from the prime (RFC 7425 §4.6.2).
@@ -87,7 +88,8 @@ impl PrivateKey {
     pub(super) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
         let whole = Zeroizing::new(self.exponent.to_be_bytes().as_ref().to_vec());
         let from = whole.len().saturating_sub(self.bits as usize / 8);
-        Zeroizing::new(whole.get(from..).unwrap_or_default().to_vec())
+        let exponent = whole.get(from..).unwrap_or_else(|| cannot_happen!(&[], "it begins within the number"));
+        Zeroizing::new(exponent.to_vec())
     }
 
     /// The key's group.
@@ -138,7 +140,8 @@ impl fmt::Debug for PrivateKey {
 
 /// The prime as a public number.
 fn prime(group: Group) -> BigUint {
-    BigUint::parse_bytes(group.prime_hex().as_bytes(), 16).unwrap_or_default()
+    let prime = BigUint::parse_bytes(group.prime_hex().as_bytes(), 16);
+    prime.unwrap_or_else(|| cannot_happen!(BigUint::ZERO, "each prime is hexadecimal"))
 }
 
 /// `base ^ exponent mod prime`, in a time that depends on `LIMBS` and `bits` alone.
@@ -158,7 +161,8 @@ pub(super) fn encode<const LIMBS: usize>(mut result: FixedMontyForm<LIMBS>) -> Z
     number.zeroize();
     let bytes = encoded.as_ref();
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
-    let trimmed = Zeroizing::new(bytes.get(zeros..).unwrap_or_default().to_vec());
+    let digits = bytes.get(zeros..).unwrap_or_else(|| cannot_happen!(&[], "no more bytes are zero than there are"));
+    let trimmed = Zeroizing::new(digits.to_vec());
     encoded.as_mut().zeroize();
     trimmed
 }

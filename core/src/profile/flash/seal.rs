@@ -19,6 +19,7 @@ use super::derive::{Derived, HmacSha256, keyed};
 use super::negotiation::Negotiated;
 use super::replay::ReplayWindow;
 use crate::error::DropReason;
+use crate::invariant::cannot_happen;
 use crate::profile::SessionKeys;
 use crate::profile::checksum::internet_checksum;
 use crate::transmit::Span;
@@ -121,7 +122,8 @@ impl FlashKeys {
         }
         if let Some(number) = number {
             let digits = front.len() - if self.send_hmac.is_some() { 0 } else { CHECKSUM };
-            put_vlu(number, front.get_mut(..digits).unwrap_or_default());
+            let digits = front.get_mut(..digits);
+            put_vlu(number, digits.unwrap_or_else(|| cannot_happen!(&mut [], "the front holds the number")));
             self.send_sequence = Some(NextNumber(number.checked_add(1)));
         }
         true
@@ -134,9 +136,11 @@ impl FlashKeys {
         let count = packets.len();
         for (lane, packet) in lanes.iter_mut().zip(packets.iter_mut()) {
             let body = packet.len().saturating_sub(hmac_len);
-            *lane = Lane::new(packet.get_mut(..body).unwrap_or_default());
+            let body = packet.get_mut(..body);
+            *lane = Lane::new(body.unwrap_or_else(|| cannot_happen!(&mut [], "a packet ends with its HMAC")));
         }
-        cipher::encrypt(&self.encrypt, lanes.get_mut(..count).unwrap_or_default());
+        let lanes = lanes.get_mut(..count);
+        cipher::encrypt(&self.encrypt, lanes.unwrap_or_else(|| cannot_happen!(&mut [], "there is a lane for each")));
         let Some((hmac, length)) = &self.send_hmac else { return };
         for packet in packets {
             let Some((blocks, field)) = packet.split_at_mut_checked(packet.len().saturating_sub(*length)) else {
@@ -199,7 +203,8 @@ impl SessionKeys for FlashKeys {
                     count += 1;
                 }
             }
-            self.finish(flight.get_mut(..count).unwrap_or_default());
+            let flight = flight.get_mut(..count);
+            self.finish(flight.unwrap_or_else(|| cannot_happen!(&mut [], "a flight has no more packets than lanes")));
         }
     }
 
@@ -209,7 +214,8 @@ impl SessionKeys for FlashKeys {
         if blocks == 0 || blocks % BLOCK != 0 {
             return Err(if blocks < BLOCK { DropReason::TooShort } else { DropReason::NotAuthentic });
         }
-        let blocks = encrypted.get_mut(..blocks).unwrap_or_default();
+        let blocks = encrypted.get_mut(..blocks);
+        let blocks = blocks.unwrap_or_else(|| cannot_happen!(&mut [], "the blocks are within the packet"));
         cipher::decrypt(&self.decrypt, blocks);
         let mut cursor = Cursor::new(blocks);
         let number = match self.recv_window {

@@ -9,8 +9,8 @@ use super::packets::{header_of, one, packet, user_data};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::Event;
-use crate::session::acks::MAX_ENCODED;
-use crate::session::control::{MAX_ASIDE, MAX_FORWARDS, MAX_REPLIES, MAX_REPLY_BYTES};
+use crate::session::control::{MAX_FORWARDS, MAX_OFF_PATH, MAX_REPLIES, MAX_REPLY_BYTES};
+use crate::session::delivery::acks::MAX_ENCODED;
 use crate::session::{MAX_FORWARDED, Session};
 use crate::transmit::{InterfaceId, Path, RecvMeta};
 use crate::wire::{Address, AddressOrigin, Chunk, EncodeChunk, ForwardedHello, Ping, UserData};
@@ -164,7 +164,7 @@ fn packets_for_other_paths_wait_in_limited_number() {
         feed(&mut network, B, path, &Ping { message: b"x" });
     }
     network.pump();
-    assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY) || sent.has(PING)).len(), MAX_ASIDE);
+    assert_eq!(network.sent_by(B, |sent| sent.has(PING_REPLY) || sent.has(PING)).len(), MAX_OFF_PATH);
 }
 
 /// Each answer takes a datagram of its own.

@@ -7,7 +7,7 @@ use super::network::{A, ACK_RANGES, B, ECN_REPORT, Fate, Network, PING, PING_REP
 use super::packets::{header_of, one, packet};
 use crate::config::SessionConfig;
 use crate::event::Event;
-use crate::session::mobility::MESSAGE_LEN;
+use crate::session::transport::mobility::MESSAGE_LEN;
 use crate::transmit::{Ecn, InterfaceId, Path};
 use crate::wire::{Chunk, Close, EcnReport, Ping, PingReply};
 

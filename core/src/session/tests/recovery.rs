@@ -14,13 +14,13 @@ use crate::handle::SendFlowHandle;
 /// Adds up the late bytes that it is told of, and has the same window always.
 #[derive(Debug)]
 struct Recorder {
-    late_bytes: Arc<AtomicU64>,
+    spurious_bytes: Arc<AtomicU64>,
     window: u64,
 }
 
 impl Controller for Recorder {
     fn on_packet(&mut self, facts: &PacketFacts, _time_critical: TimeCritical) -> Reaction {
-        self.late_bytes.fetch_add(facts.late_bytes, Relaxed);
+        self.spurious_bytes.fetch_add(facts.spurious_bytes, Relaxed);
         if facts.any_loss { Reaction::Cut } else { Reaction::Other }
     }
     fn on_timeout(&mut self, _was_loss: bool) {}
@@ -37,9 +37,9 @@ impl Controller for Recorder {
 #[test]
 fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     let mut network = Network::open(SessionConfig::default());
-    let late_bytes = Arc::new(AtomicU64::new(0));
+    let spurious_bytes = Arc::new(AtomicU64::new(0));
     network.ends[A].session.delivery.recovery.controller =
-        Box::new(Recorder { late_bytes: Arc::clone(&late_bytes), window: 100_000 });
+        Box::new(Recorder { spurious_bytes: Arc::clone(&spurious_bytes), window: 100_000 });
     network.filter = Box::new(|_| Fate::Lost);
     // With no room for more, what was lost is not sent again.
     let acknowledge = |network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]| {
@@ -66,9 +66,9 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     assert_eq!(network.ends[A].session.delivery.recovery.fragments_lost, 2);
     let [before, with] = flows;
     acknowledge(&mut network, before, &[4]);
-    assert_eq!(late_bytes.load(Relaxed), 0);
+    assert_eq!(spurious_bytes.load(Relaxed), 0);
     acknowledge(&mut network, with, &[4]);
-    assert!(late_bytes.load(Relaxed) >= 1_000);
+    assert!(spurious_bytes.load(Relaxed) >= 1_000);
 }
 
 /// As many gaps as a thousand million bits a second, 200 ms and a loss of a tenth make: here of a smaller window a
@@ -79,7 +79,7 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     let mut network = Network::open(config);
     network.delay = Duration::from_millis(100);
     network.ends[A].session.delivery.recovery.controller =
-        Box::new(Recorder { late_bytes: Arc::default(), window: 9_600_000 });
+        Box::new(Recorder { spurious_bytes: Arc::default(), window: 9_600_000 });
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
     (0..60).for_each(|_| network.write(A, flow, 1_000_000));
     while network.ends[A].session.stats().outstanding < 9_500_000 {
@@ -105,5 +105,5 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     let lost = network.ends[A].session.stats().fragments_lost;
     let took = network.now.saturating_duration_since(before);
     let found = (most, lost, repeated, took);
-    assert!(most > 1_800 && repeated < 50, "gaps, found lost, received twice, time: {found:?}");
+    assert!(most > 1_800 && repeated < 50, "gaps, declared lost, received twice, time: {found:?}");
 }

@@ -2,8 +2,9 @@
 
 use core::time::Duration;
 
+use crate::invariant::cannot_happen;
 use crate::params::{ERTO_BACKOFF_CAP, ERTO_INIT, ERTO_MIN, MRTO_ALLOWANCE, MRTO_INIT, TIMESTAMP_ECHO_MAX_AGE};
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// One tick of the packet header's clock (RFC 7016 §2.2.4).
 const TICK: Duration = Duration::from_millis(4);
@@ -12,7 +13,7 @@ const MAX_RTT_TICKS: u16 = 32_767;
 
 /// The timestamp fields of one packet, and the clock that stands behind them.
 #[derive(Debug)]
-pub(super) struct Rtt {
+pub(in crate::session) struct Rtt {
     /// Whether every packet bears a timestamp, and an echo if there is one. RFC 7016 §3.5.2.2 asks for them only when
     /// they have changed.
     every_packet: bool,
@@ -34,7 +35,7 @@ pub(super) struct Rtt {
 }
 
 impl Rtt {
-    pub(super) const fn new() -> Self {
+    pub(in crate::session) const fn new() -> Self {
         Self {
             every_packet: false,
             received: None,
@@ -51,44 +52,44 @@ impl Rtt {
     }
 
     /// For peers that read a timestamp in every packet.
-    pub(super) const fn stamping_every_packet() -> Self {
+    pub(in crate::session) const fn stamping_every_packet() -> Self {
         Self { every_packet: true, ..Self::new() }
     }
 
-    pub(super) const fn stamps_every_packet(&self) -> bool {
+    pub(in crate::session) const fn stamps_every_packet(&self) -> bool {
         self.every_packet
     }
 
     /// The timestamp for a packet that would have none, as it is not to measure its path.
-    pub(super) fn obligatory_timestamp(&self, now: Instant) -> Option<u16> {
+    pub(in crate::session) fn obligatory_timestamp(&self, now: Instant) -> Option<u16> {
         self.every_packet.then(|| now.timestamp())
     }
 
-    pub(super) const fn srtt(&self) -> Option<Duration> {
+    pub(in crate::session) const fn srtt(&self) -> Option<Duration> {
         self.srtt
     }
 
-    pub(super) const fn rttvar(&self) -> Duration {
+    pub(in crate::session) const fn rttvar(&self) -> Duration {
         self.rttvar
     }
 
-    pub(super) const fn mrto(&self) -> Duration {
+    pub(in crate::session) const fn mrto(&self) -> Duration {
         self.mrto
     }
 
     /// The shortest round trip on this path. The clock's ticks make it shorter than it was by less than one of them, or
     /// longer.
-    pub(super) fn min_rtt(&self) -> Option<Duration> {
+    pub(in crate::session) fn min_rtt(&self) -> Option<Duration> {
         self.min.map(|min| min.saturating_sub(TICK))
     }
 
-    pub(super) const fn erto(&self) -> Duration {
+    pub(in crate::session) const fn erto(&self) -> Duration {
         self.erto
     }
 
     /// The timestamp and the echo for a packet to be sent now: each only if it differs from the last sent, unless
     /// every packet is stamped.
-    pub(super) fn fields(&mut self, now: Instant) -> (Option<u16>, Option<u16>) {
+    pub(in crate::session) fn fields(&mut self, now: Instant) -> (Option<u16>, Option<u16>) {
         let timestamp = Some(now.timestamp()).filter(|_| self.every_packet || self.sent != Some(now.timestamp()));
         let mut echo = None;
         if let Some((received, at)) = self.received {
@@ -98,8 +99,9 @@ impl Rtt {
                 self.echo_sent = None;
             } else {
                 let ticks = elapsed.as_micros() / TICK.as_micros();
-                // At most 32,000 ticks, as the age is limited.
-                let advanced = received.wrapping_add(u16::try_from(ticks).unwrap_or(u16::MAX));
+                let ticks = u16::try_from(ticks);
+                let ticks = ticks.unwrap_or_else(|_| cannot_happen!(u16::MAX, "the age is at most 32,000 ticks"));
+                let advanced = received.wrapping_add(ticks);
                 echo = Some(advanced).filter(|_| self.every_packet || self.echo_sent != Some(advanced));
             }
         }
@@ -107,13 +109,13 @@ impl Rtt {
     }
 
     /// The packet with those fields is really sent.
-    pub(super) fn sent(&mut self, (timestamp, echo): (Option<u16>, Option<u16>)) {
+    pub(in crate::session) fn sent(&mut self, (timestamp, echo): (Option<u16>, Option<u16>)) {
         self.sent = timestamp.or(self.sent);
         self.echo_sent = echo.or(self.echo_sent);
     }
 
     /// A packet with these fields came.
-    pub(super) fn received(&mut self, now: Instant, timestamp: Option<u16>, echo: Option<u16>) {
+    pub(in crate::session) fn received(&mut self, now: Instant, timestamp: Option<u16>, echo: Option<u16>) {
         if let Some(timestamp) = timestamp
             && self.received.is_none_or(|(last, _)| last != timestamp)
         {
@@ -154,31 +156,31 @@ impl Rtt {
 
     /// By when an answer that is not delayed has come: the timeout without its allowance for delayed acknowledgements,
     /// or all of it while nothing was measured.
-    pub(super) fn prompt_answer(&self) -> Duration {
+    pub(in crate::session) fn prompt_answer(&self) -> Duration {
         self.srtt.map_or(self.erto, |_| self.mrto.saturating_sub(MRTO_ALLOWANCE))
     }
 
     /// A retransmission timeout, or a ping unanswered for ERTO (RFC 7016 §3.5.4.1).
-    pub(super) fn back_off(&mut self) {
+    pub(in crate::session) fn back_off(&mut self) {
         // RFC 7016 §3.5.2.2: times 1.4142, in whole microseconds; capped, but never below MRTO.
-        let micros = u64::try_from(self.erto.as_micros()).unwrap_or(u64::MAX).saturating_mul(14_142) / 10_000;
+        let micros = micros(self.erto).saturating_mul(14_142) / 10_000;
         self.set_erto(Duration::from_micros(micros).min(ERTO_BACKOFF_CAP).max(self.mrto));
     }
 
     /// The outage is over: the timeout is what was measured before it.
-    pub(super) fn end_back_off(&mut self) {
+    pub(in crate::session) fn end_back_off(&mut self) {
         if self.srtt.is_some() {
             self.set_erto(self.mrto.max(ERTO_MIN));
         }
     }
 
     /// The timeout was backed off twice or more since anything was heard.
-    pub(super) const fn is_far_backed_off(&self) -> bool {
+    pub(in crate::session) const fn is_far_backed_off(&self) -> bool {
         self.far_backed_off
     }
 
     /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.
-    pub(super) fn on_path_change(&mut self) {
+    pub(in crate::session) fn on_path_change(&mut self) {
         *self = Self {
             every_packet: self.every_packet,
             received: self.received,

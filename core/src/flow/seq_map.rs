@@ -12,7 +12,7 @@ const KEPT: usize = 1_024;
 /// live ones stay as holes that know how far they reach, so that no run of them is walked twice; the owner limits how
 /// far keys may spread, by asking [`span`](Self::span).
 #[derive(Debug)]
-pub(super) struct Dense<T> {
+pub(super) struct SeqMap<T> {
     slots: VecDeque<Slot<T>>,
     /// The key of the front slot, which is live unless there is none.
     base: u64,
@@ -26,7 +26,7 @@ enum Slot<T> {
     Hole(u64),
 }
 
-impl<T> Dense<T> {
+impl<T> SeqMap<T> {
     pub(super) const fn new() -> Self {
         Self { slots: VecDeque::new(), base: 0, live: 0 }
     }
@@ -161,31 +161,31 @@ mod tests {
 
     quickcheck! {
         fn behaves_like_an_ordered_map(ops: Vec<(u8, u8)>) -> bool {
-            let (mut dense, mut model) = (Dense::new(), BTreeMap::new());
+            let (mut map, mut model) = (SeqMap::new(), BTreeMap::new());
             let mut next = 0_u64;
             for (step, (op, number)) in ops.into_iter().enumerate() {
                 let number = u64::from(number);
                 match op % 4 {
                     0 | 1 => {
                         next += if op >= 128 { number % 5 } else { 0 };
-                        dense.append(next, step);
+                        map.append(next, step);
                         model.insert(next, step);
                         next += 1;
                     }
                     2 => {
                         let key = next.saturating_sub(number);
-                        assert_eq!(dense.remove(key), model.remove(&key));
+                        assert_eq!(map.remove(key), model.remove(&key));
                     }
-                    _ => assert_eq!(dense.pop_first(), model.pop_first()),
+                    _ => assert_eq!(map.pop_first(), model.pop_first()),
                 }
                 let from = next.saturating_sub(number);
-                assert_eq!(dense.next_from(from), model.range(from..).next().map(|(key, _)| *key));
-                assert_eq!(dense.first().map(|(key, value)| (key, *value)), model.first_key_value().map(|(k, v)| (*k, *v)));
-                assert_eq!(dense.last().map(|(key, value)| (key, *value)), model.last_key_value().map(|(k, v)| (*k, *v)));
-                assert_eq!(dense.get(from), model.get(&from));
-                assert_eq!((dense.len(), dense.is_empty()), (model.len(), model.is_empty()));
+                assert_eq!(map.next_from(from), model.range(from..).next().map(|(key, _)| *key));
+                assert_eq!(map.first().map(|(key, value)| (key, *value)), model.first_key_value().map(|(k, v)| (*k, *v)));
+                assert_eq!(map.last().map(|(key, value)| (key, *value)), model.last_key_value().map(|(k, v)| (*k, *v)));
+                assert_eq!(map.get(from), model.get(&from));
+                assert_eq!((map.len(), map.is_empty()), (model.len(), model.is_empty()));
                 let span = model.last_key_value().map_or(0, |(last, _)| last - model.first_key_value().unwrap().0 + 1);
-                assert_eq!(dense.span() as u64, span);
+                assert_eq!(map.span() as u64, span);
             }
             true
         }
@@ -193,21 +193,21 @@ mod tests {
 
     #[test]
     fn the_memory_of_many_entries_is_given_back() {
-        let mut dense = Dense::new();
+        let mut map = SeqMap::new();
         for count in [KEPT as u64, 10_000] {
-            (0..count).for_each(|key| dense.append(key, [0_u64; 4]));
-            assert!(dense.memory() >= count as usize * size_of::<Slot<[u64; 4]>>());
-            (0..count).for_each(|key| assert!(dense.remove(key).is_some()));
+            (0..count).for_each(|key| map.append(key, [0_u64; 4]));
+            assert!(map.memory() >= count as usize * size_of::<Slot<[u64; 4]>>());
+            (0..count).for_each(|key| assert!(map.remove(key).is_some()));
         }
-        assert_eq!(dense.memory(), 0);
+        assert_eq!(map.memory(), 0);
     }
 
     #[test]
     fn a_run_of_holes_is_walked_once() {
-        let mut dense = Dense::new();
-        (0..10_000).for_each(|key| dense.append(key, ()));
-        (1..9_999).for_each(|key| assert!(dense.remove(key).is_some()));
-        assert_eq!(dense.next_from(1), Some(9_999));
-        assert!(dense.slots.iter().skip(1).take(9_998).all(|slot| matches!(slot, Slot::Hole(9_999))));
+        let mut map = SeqMap::new();
+        (0..10_000).for_each(|key| map.append(key, ()));
+        (1..9_999).for_each(|key| assert!(map.remove(key).is_some()));
+        assert_eq!(map.next_from(1), Some(9_999));
+        assert!(map.slots.iter().skip(1).take(9_998).all(|slot| matches!(slot, Slot::Hole(9_999))));
     }
 }

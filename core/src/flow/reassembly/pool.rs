@@ -28,13 +28,13 @@ const KEPT_PLACES: usize = 1_024;
 
 /// See the module. A chunk is used again when nobody has a message in it any more.
 #[derive(Default, Debug)]
-pub(crate) struct Arena {
+pub(crate) struct SmallMessagePool {
     /// The one in use first, then those filled longest ago.
     chunks: VecDeque<BytesMut>,
     queues: Vec<VecDeque<Message>>,
 }
 
-impl Arena {
+impl SmallMessagePool {
     /// A copy of `data`.
     pub(super) fn copy(&mut self, data: &[u8]) -> Bytes {
         match self.chunk_for(data.len()) {
@@ -52,7 +52,7 @@ impl Arena {
     }
 
     /// A queue has been read out.
-    pub(super) fn give_queue_back(&mut self, queue: VecDeque<Message>) {
+    pub(super) fn recycle_queue(&mut self, queue: VecDeque<Message>) {
         if self.queues.len() < KEPT_QUEUES && queue.capacity() <= KEPT_PLACES && queue.is_empty() {
             self.queues.push(queue);
         }
@@ -97,50 +97,50 @@ mod tests {
 
     #[test]
     fn a_chunk_is_used_again_when_its_messages_are_gone() {
-        let mut arena = Arena::default();
+        let mut pool = SmallMessagePool::default();
         for _ in 0..1_000 {
-            let messages: Vec<Bytes> = (0..30).map(|byte| arena.copy(&[byte; 200])).collect();
+            let messages: Vec<Bytes> = (0..30).map(|byte| pool.copy(&[byte; 200])).collect();
             assert!(messages.iter().zip(0..).all(|(message, byte)| message == &[byte; 200][..]));
         }
-        assert_eq!(arena.chunks.len(), 3, "a small one and two others");
+        assert_eq!(pool.chunks.len(), 3, "a small one and two others");
     }
 
     /// What a reader keeps holds no more than all chunks.
     #[test]
     fn chunks_are_limited_whatever_is_kept() {
-        let mut arena = Arena::default();
+        let mut pool = SmallMessagePool::default();
         let mut kept = Vec::new();
         for number in 0..10_000_u32 {
-            let message = arena.copy(&number.to_be_bytes().repeat(25));
+            let message = pool.copy(&number.to_be_bytes().repeat(25));
             if number % 20 == 0 {
                 kept.push((number, message));
             }
         }
-        assert_eq!(arena.chunks.len(), MOST_CHUNKS);
+        assert_eq!(pool.chunks.len(), MOST_CHUNKS);
         assert!(kept.iter().all(|(number, message)| *message == number.to_be_bytes().repeat(25)));
         kept.clear();
-        assert!(arena.chunk_for(100).is_some(), "free again");
-        arena.trim();
-        assert_eq!(arena.chunks.len(), KEPT_CHUNKS);
+        assert!(pool.chunk_for(100).is_some(), "free again");
+        pool.trim();
+        assert_eq!(pool.chunks.len(), KEPT_CHUNKS);
     }
 
     #[test]
     fn queues_are_kept_in_limited_number_and_size() {
-        let mut arena = Arena::default();
-        arena.give_queue_back(VecDeque::with_capacity(KEPT_PLACES + 1));
-        assert_eq!(arena.queue().capacity(), 0);
+        let mut pool = SmallMessagePool::default();
+        pool.recycle_queue(VecDeque::with_capacity(KEPT_PLACES + 1));
+        assert_eq!(pool.queue().capacity(), 0);
         for _ in 0..10 {
-            arena.give_queue_back(VecDeque::with_capacity(KEPT_PLACES));
+            pool.recycle_queue(VecDeque::with_capacity(KEPT_PLACES));
         }
-        assert_eq!(arena.queues.len(), KEPT_QUEUES);
-        assert_eq!(arena.queue().capacity(), KEPT_PLACES);
+        assert_eq!(pool.queues.len(), KEPT_QUEUES);
+        assert_eq!(pool.queue().capacity(), KEPT_PLACES);
     }
 
     #[test]
     fn empty_and_large_messages_take_no_room() {
-        let mut arena = Arena::default();
-        assert_eq!(arena.copy(b""), "");
-        assert_eq!(arena.copy(&[1; SMALL + 1]).len(), SMALL + 1);
-        assert!(arena.chunks.is_empty());
+        let mut pool = SmallMessagePool::default();
+        assert_eq!(pool.copy(b""), "");
+        assert_eq!(pool.copy(&[1; SMALL + 1]).len(), SMALL + 1);
+        assert!(pool.chunks.is_empty());
     }
 }

@@ -14,13 +14,13 @@ use crate::transmit::Ecn as Mark;
 /// Packets acknowledging data, in a row and without a report, that end the marking of data.
 ///
 /// More than one, as reports are lost like other packets, and window updates come without one.
-pub(super) const SILENT_ACKS: u8 = 10;
+pub(in crate::session) const SILENT_ACKS: u8 = 10;
 /// A count that seems to have grown by this much or more has gone back: the reports came in another order.
 const REORDERED: u8 = 0xe0;
 
 /// Both directions of one session.
 #[derive(Debug)]
-pub(super) struct EcnState {
+pub(in crate::session) struct EcnState {
     enabled: bool,
     /// Marked packets have come since the last report was sent.
     report_due: bool,
@@ -32,7 +32,7 @@ pub(super) struct EcnState {
 }
 
 impl EcnState {
-    pub(super) const fn new(enabled: bool) -> Self {
+    pub(in crate::session) const fn new(enabled: bool) -> Self {
         Self {
             enabled,
             report_due: false,
@@ -44,17 +44,17 @@ impl EcnState {
         }
     }
 
-    pub(super) const fn ce_received(&self) -> u64 {
+    pub(in crate::session) const fn ce_received(&self) -> u64 {
         self.ce_received
     }
 
     /// How a packet with user data is to be marked.
-    pub(super) fn mark(&self) -> Option<Mark> {
+    pub(in crate::session) fn mark(&self) -> Option<Mark> {
         self.marking.then_some(Mark::Ect0)
     }
 
     /// A packet came, marked like this.
-    pub(super) fn on_packet(&mut self, mark: Option<Mark>) {
+    pub(in crate::session) fn on_packet(&mut self, mark: Option<Mark>) {
         if self.enabled && mark.is_some() {
             self.report_due = true;
             self.ce_received += u64::from(mark == Some(Mark::Ce));
@@ -62,17 +62,17 @@ impl EcnState {
     }
 
     /// The count to report now, if a report is due.
-    pub(super) fn report(&self) -> Option<u8> {
+    pub(in crate::session) fn report(&self) -> Option<u8> {
         self.report_due.then_some(self.ce_received.to_le_bytes()[0])
     }
 
-    pub(super) fn report_sent(&mut self) {
+    pub(in crate::session) fn report_sent(&mut self) {
         self.report_due = false;
     }
 
     /// A report came. Whether it tells of congestion: at most once a round trip, as one window is answered once
     /// (RFC 3168 §6.1.2).
-    pub(super) fn on_report(&mut self, count: u8, now: Instant, srtt: Option<Duration>) -> bool {
+    pub(in crate::session) fn on_report(&mut self, count: u8, now: Instant, srtt: Option<Duration>) -> bool {
         if !self.marking {
             return false;
         }
@@ -82,7 +82,8 @@ impl EcnState {
             return false;
         }
         self.ce_reported = count;
-        let round_trip = srtt.unwrap_or_default();
+        // Nothing is measured before the first echo.
+        let round_trip = srtt.unwrap_or(Duration::ZERO);
         let fresh = self.last_reaction.is_none_or(|last| now.saturating_duration_since(last) >= round_trip);
         if fresh {
             self.last_reaction = Some(now);
@@ -91,7 +92,7 @@ impl EcnState {
     }
 
     /// A packet was processed that acknowledged data sent here.
-    pub(super) fn on_acks(&mut self, with_report: bool) {
+    pub(in crate::session) fn on_acks(&mut self, with_report: bool) {
         if self.marking && !with_report {
             self.silent_acks += 1;
             self.marking = self.silent_acks < SILENT_ACKS;
@@ -99,7 +100,7 @@ impl EcnState {
     }
 
     /// Another path may treat marks otherwise: it gets a trial of its own. The far end's count goes on.
-    pub(super) fn on_path_change(&mut self) {
+    pub(in crate::session) fn on_path_change(&mut self) {
         self.marking = self.enabled;
         self.silent_acks = 0;
         self.last_reaction = None;

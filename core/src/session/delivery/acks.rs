@@ -11,21 +11,21 @@ use super::allowance::Allowance;
 use crate::params::ACK_EVERY_PACKETS;
 
 /// Packets of encoded acknowledgements that may wait. With more in one batch, some cover more than two packets.
-pub(super) const MAX_ENCODED: usize = 32;
+pub(in crate::session) const MAX_ENCODED: usize = 32;
 
 /// What every acknowledgement has room for, in bytes of chunks: an ECN report, an exception report and the
 /// acknowledgement itself, without ranges.
-pub(super) const LEAST: usize = 64;
+pub(in crate::session) const LEAST: usize = 64;
 
 /// The session's acknowledgement state. DELACK_ALARM itself is one of the session's timers.
 #[derive(Debug)]
-pub(super) struct Acks {
+pub(in crate::session) struct Acks {
     /// ACK_NOW.
     now: bool,
     /// RX_DATA_PACKETS.
     data_packets: u32,
     /// What may be sent at all.
-    pub(super) allowance: Allowance,
+    pub(in crate::session) allowance: Allowance,
     /// It is enough for a datagram.
     allowed: bool,
     /// Chunks of packets to be sent, each packet after its length in two bytes.
@@ -39,7 +39,7 @@ pub(super) struct Acks {
 }
 
 impl Acks {
-    pub(super) const fn new(allowance: Allowance) -> Self {
+    pub(in crate::session) const fn new(allowance: Allowance) -> Self {
         Self {
             now: false,
             data_packets: 0,
@@ -53,47 +53,47 @@ impl Acks {
     }
 
     /// Whether a datagram with acknowledgements, and `overhead` bytes besides, may be sent.
-    pub(super) fn update_allowed(&mut self, overhead: usize) -> bool {
+    pub(in crate::session) fn update_allowed(&mut self, overhead: usize) -> bool {
         self.allowed = self.allowance.bytes() >= LEAST + overhead;
         self.allowed
     }
 
     /// Something is to be sent now, and may be.
-    pub(super) const fn is_due(&self) -> bool {
+    pub(in crate::session) const fn is_due(&self) -> bool {
         self.waiting > 0 || (self.now && self.allowed)
     }
 
-    pub(super) const fn is_now(&self) -> bool {
+    pub(in crate::session) const fn is_now(&self) -> bool {
         self.now
     }
 
-    pub(super) fn set_now(&mut self) {
+    pub(in crate::session) fn set_now(&mut self) {
         self.now = true;
     }
 
     /// A packet with at least one User Data chunk was processed (RFC 7016 §3.6.3.2).
-    pub(super) fn on_data_packet(&mut self) {
+    pub(in crate::session) fn on_data_packet(&mut self) {
         self.data_packets = self.data_packets.saturating_add(1);
         self.now |= self.data_packets >= ACK_EVERY_PACKETS;
     }
 
     /// Two packets wait to be acknowledged, so the next one must not be acknowledged with them.
-    pub(super) const fn is_full(&self) -> bool {
+    pub(in crate::session) const fn is_full(&self) -> bool {
         self.data_packets >= ACK_EVERY_PACKETS && self.waiting < MAX_ENCODED
     }
 
     /// An empty buffer to put a packet together in. To be given back.
-    pub(super) fn take_scratch(&mut self) -> Vec<u8> {
+    pub(in crate::session) fn take_scratch(&mut self) -> Vec<u8> {
         core::mem::take(&mut self.scratch)
     }
 
-    pub(super) fn give_scratch_back(&mut self, mut scratch: Vec<u8>) {
+    pub(in crate::session) fn give_scratch_back(&mut self, mut scratch: Vec<u8>) {
         scratch.clear();
         self.scratch = scratch;
     }
 
     /// Queues the chunks of a packet.
-    pub(super) fn queue_encoded(&mut self, chunks: &[u8]) {
+    pub(in crate::session) fn queue_encoded(&mut self, chunks: &[u8]) {
         if let Ok(length) = u16::try_from(chunks.len()) {
             self.encoded.extend_from_slice(&length.to_be_bytes());
             self.encoded.extend_from_slice(chunks);
@@ -102,13 +102,13 @@ impl Acks {
     }
 
     /// The chunks of the first packet that was queued.
-    pub(super) fn first_encoded(&self) -> Option<&[u8]> {
+    pub(in crate::session) fn first_encoded(&self) -> Option<&[u8]> {
         let (length, rest) = self.encoded.get(self.first..)?.split_first_chunk::<2>()?;
         rest.get(..usize::from(u16::from_be_bytes(*length)))
     }
 
     /// The first packet that was queued is sent.
-    pub(super) fn encoded_sent(&mut self) {
+    pub(in crate::session) fn encoded_sent(&mut self) {
         if let Some(length) = self.first_encoded().map(<[u8]>::len) {
             self.first += length + 2;
             self.waiting = self.waiting.saturating_sub(1);
@@ -120,7 +120,7 @@ impl Acks {
     }
 
     /// No receiving flow has anything to acknowledge (RFC 7016 §3.6.3.4.5, step 2; §3.6.3.4.6, step 6).
-    pub(super) fn all_sent(&mut self) {
+    pub(in crate::session) fn all_sent(&mut self) {
         self.now = false;
         self.data_packets = 0;
     }

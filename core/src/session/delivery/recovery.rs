@@ -1,16 +1,17 @@
-//! Loss: what is in flight, how it is found lost, and what the congestion controller is told
+//! Loss: what is in flight, how it is declared lost, and what the congestion controller is told
 //! (RFC 7016 §3.5.2, §3.6.2.5, §3.6.2.6).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::Context;
-use super::delivery::Delivery;
-use super::time_critical::lately;
-use super::transport::Transport;
+use super::Delivery;
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
-use crate::flow::{Finding, InFlight, Lost};
+use crate::flow::{InFlight, LossEpoch, Lost};
+use crate::invariant::cannot_happen;
 use crate::params::BURST_PACKETS;
+use crate::session::context::Context;
+use crate::session::time_critical::lately;
+use crate::session::transport::Transport;
 use crate::time::Instant;
 use crate::trace::{LossCause, TraceEvent};
 
@@ -18,9 +19,9 @@ use crate::trace::{LossCause, TraceEvent};
 const MAX_ACKS_TOGETHER: u32 = 32;
 
 /// The transmission budget of a session and what it depends on.
-pub(super) struct Recovery {
-    pub(super) in_flight: InFlight,
-    pub(super) controller: Box<dyn Controller>,
+pub(in crate::session) struct Recovery {
+    pub(in crate::session) in_flight: InFlight,
+    pub(in crate::session) controller: Box<dyn Controller>,
     /// DATA_PACKET_COUNT (RFC 7016 §3.5.2.3).
     data_packets: u32,
     /// What it may reach: six, or as many more as would have been sent between acknowledgements handled together.
@@ -35,12 +36,12 @@ pub(super) struct Recovery {
     time_critical_sent: Option<Instant>,
     reverse_received: Option<Instant>,
     lost: Vec<Lost>,
-    pub(super) fragments_lost: u64,
-    pub(super) timeouts: u64,
+    pub(in crate::session) fragments_lost: u64,
+    pub(in crate::session) timeouts: u64,
 }
 
 impl Recovery {
-    pub(super) fn new(controller: Box<dyn Controller>) -> Self {
+    pub(in crate::session) fn new(controller: Box<dyn Controller>) -> Self {
         Self {
             in_flight: InFlight::new(),
             controller,
@@ -59,7 +60,7 @@ impl Recovery {
     }
 
     /// Bytes of user data that may be sent now; the last fragment may exceed them.
-    pub(super) fn budget(&self) -> u64 {
+    pub(in crate::session) fn budget(&self) -> u64 {
         // RFC 7016 §3.5.2.3: not more than six data packets between acknowledgements or timeouts.
         if self.data_packets >= self.burst {
             return 0;
@@ -68,7 +69,7 @@ impl Recovery {
     }
 
     /// A packet with user data was sent.
-    pub(super) fn on_data_sent(&mut self, now: Instant, time_critical: bool) {
+    pub(in crate::session) fn on_data_sent(&mut self, now: Instant, time_critical: bool) {
         self.data_packets += 1;
         self.last_sent = Some(now);
         if time_critical {
@@ -100,22 +101,22 @@ impl Recovery {
     }
 
     /// There is nothing to send: what comes later is not for the acknowledgements of now to let out.
-    pub(super) fn end_burst(&mut self) {
+    pub(in crate::session) fn end_burst(&mut self) {
         self.burst = BURST_PACKETS;
     }
 
     /// What was sent last was lost, as far as is known, and nothing was acknowledged since.
-    pub(super) const fn is_backed_off(&self) -> bool {
+    pub(in crate::session) const fn is_backed_off(&self) -> bool {
         self.backed_off
     }
 
     /// A packet with the Time Critical Reverse flag came.
-    pub(super) fn on_reverse_notification(&mut self, now: Instant) {
+    pub(in crate::session) fn on_reverse_notification(&mut self, now: Instant) {
         self.reverse_received = Some(now);
     }
 
     /// The flows are gone, and with them what was in flight.
-    pub(super) fn forget(&mut self) {
+    pub(in crate::session) fn forget(&mut self) {
         self.in_flight = InFlight::new();
         self.data_packets = 0;
         self.backed_off = false;
@@ -134,7 +135,7 @@ impl Delivery {
 
     /// After all chunks of a packet: acknowledgements, losses and marks become facts for the controller. `report`: the
     /// ECN report that it held.
-    pub(super) fn finish_acks(
+    pub(in crate::session) fn finish_acks(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut Transport,
@@ -145,10 +146,10 @@ impl Delivery {
             let more = !self.flows.scheduler.is_empty();
             facts.any_naks = self.recovery.in_flight.end_of_acks(cx.now, more, &mut self.recovery.lost);
             self.recovery.fragments_lost += self.recovery.lost.len() as u64;
-            let finding = self.recovery.in_flight.finding();
-            facts.lost_bytes = self.report_lost(cx, transport, finding, LossCause::NegativeAcknowledgements);
+            let loss_epoch = self.recovery.in_flight.loss_epoch();
+            facts.lost_bytes = self.report_lost(cx, transport, loss_epoch, LossCause::NegativeAcknowledgements);
             facts.any_loss = facts.lost_bytes > 0;
-            facts.late_bytes = self.recovery.in_flight.take_late_bytes();
+            facts.spurious_bytes = self.recovery.in_flight.take_spurious_bytes();
             let backlog = !self.flows.scheduler.is_empty();
             self.recovery.on_ack_packet(cx.now, backlog, facts);
             // RFC 7016 §3.6.2.6.
@@ -170,18 +171,18 @@ impl Delivery {
             facts.segment = transport.segment(self.window());
             let time_critical = self.time_critical(cx);
             if self.recovery.controller.on_packet(facts, time_critical) == Reaction::Cut {
-                self.recovery.in_flight.credit_from_now();
+                self.recovery.in_flight.begin_undo_epoch();
             }
             self.trace_congestion(cx, transport);
         }
     }
 
-    /// Tells the flows, and the search for the largest datagram, of what was found lost; returns the bytes of it.
+    /// Tells the flows, and the search for the largest datagram, of what was declared lost; returns the bytes of it.
     fn report_lost(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut Transport,
-        finding: Finding,
+        loss_epoch: LossEpoch,
         cause: LossCause,
     ) -> u64 {
         let mut lost = core::mem::take(&mut self.recovery.lost);
@@ -191,11 +192,13 @@ impl Delivery {
         transport.on_sizes(cx.now, acknowledged, largest);
         for Lost { flow_slot, sequence, size, .. } in lost.drain(..) {
             bytes += u64::from(size);
-            if let Some(flow) = self.flows.send.get_mut(flow_slot) {
-                cx.events.trace(|| TraceEvent::FragmentLost { flow: flow.handle(), sequence, size, cause });
-                flow.on_lost(sequence, finding, cx.events);
-                self.flows.reindex_send(flow_slot);
-            }
+            let Some(flow) = self.flows.send.get_mut(flow_slot) else {
+                cannot_happen!((), "a flow lives until nothing of it is in flight");
+                continue;
+            };
+            cx.events.trace(|| TraceEvent::FragmentLost { flow: flow.handle(), sequence, size, cause });
+            flow.on_lost(sequence, loss_epoch, cx.events);
+            self.flows.reindex_send(flow_slot);
         }
         // The allocation is kept for the next time.
         self.recovery.lost = lost;
@@ -206,7 +209,7 @@ impl Delivery {
     fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport, cause: LossCause) -> bool {
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
-        self.report_lost(cx, transport, Finding::NONE, cause);
+        self.report_lost(cx, transport, LossEpoch::NONE, cause);
         self.recovery.data_packets = 0;
         self.recovery.burst = BURST_PACKETS;
         any
@@ -215,7 +218,7 @@ impl Delivery {
     /// The path changed. A far end that is found on another has answered a check there, which is as good as an
     /// acknowledgement for a new burst; not so one that comes elsewhere before it has the keys of the session: then it
     /// takes a timeout (RFC 7016 §3.5.2.3).
-    pub(super) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+    pub(in crate::session) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         self.recovery.controller.on_path_change();
         let counted = self.recovery.data_packets;
         self.lose_all(cx, transport, LossCause::PathChange);
@@ -229,7 +232,7 @@ impl Delivery {
     }
 
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
-    pub(super) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+    pub(in crate::session) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         let was_loss = self.lose_all(cx, transport, LossCause::Timeout);
         if was_loss {
             transport.rtt.back_off();
@@ -260,7 +263,7 @@ impl Delivery {
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
     /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
     /// the far end does not delay, since what a timer sends again fills a gap.
-    pub(super) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+    pub(in crate::session) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         if !self.recovery.backed_off {
             return;
         }

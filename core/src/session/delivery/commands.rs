@@ -2,20 +2,20 @@
 
 use bytes::Bytes;
 
-use super::Context;
-use super::delivery::Delivery;
+use super::Delivery;
 use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteError, WriteRefusal};
 use crate::flow::{Message, RecvFlowState, SendFlow};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::METADATA_MAX;
+use crate::session::context::Context;
 
 /// What a datagram must hold besides a flow's metadata: the profile's front and back, headers, and some data.
 const BESIDE_METADATA: usize = 128;
 
 impl Delivery {
     /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.
-    pub(super) fn open_flow(
+    pub(in crate::session) fn open_flow(
         &mut self,
         config: &SessionConfig,
         options: FlowOptions,
@@ -106,7 +106,7 @@ impl Delivery {
     }
 
     /// Closes all flows: nothing more is written, and what was is still sent.
-    pub(super) fn close_flows(&mut self, cx: &mut Context<'_>) {
+    pub(in crate::session) fn close_flows(&mut self, cx: &mut Context<'_>) {
         for slot in self.flows.send.slots() {
             if let Some(flow) = self.flows.send.get_mut(slot) {
                 flow.close(cx.now, cx.events);

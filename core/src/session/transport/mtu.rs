@@ -10,13 +10,14 @@
 use core::time::Duration;
 
 use super::black_hole::BlackHole;
+use crate::invariant::cannot_happen;
 use crate::params::DATAGRAM_SAFE;
 use crate::time::Instant;
 
 /// The first byte of a probe's Ping message.
 const MARK: u8 = b'U';
 /// Length of a probe's Ping message: mark, size, number.
-pub(super) const MESSAGE_LEN: usize = 1 + 4 + 4;
+pub(in crate::session) const MESSAGE_LEN: usize = 1 + 4 + 4;
 /// Probes of one size before it is held too large (RFC 8899 §5.1.2, MAX_PROBES).
 const MAX_PROBES: u8 = 3;
 /// What UDP over common networks carries, in bytes of payload: loopback, jumbo frames, Ethernet over IPv4 and IPv6,
@@ -28,7 +29,7 @@ const RAISE_AFTER: Duration = Duration::from_secs(600);
 
 /// The search for the largest datagram.
 #[derive(Debug)]
-pub(super) struct Mtu {
+pub(in crate::session) struct Mtu {
     /// What most paths carry (RFC 8899, BASE_PLPMTU).
     base: usize,
     /// The largest that is ever tried (RFC 8899, MAX_PLPMTU).
@@ -60,7 +61,7 @@ enum State {
 impl Mtu {
     /// With a ceiling that is not above the base nothing is probed: the base is trusted as long as nothing speaks
     /// against it.
-    pub(super) fn new(base: usize, ceiling: usize) -> Self {
+    pub(in crate::session) fn new(base: usize, ceiling: usize) -> Self {
         let mut mtu = Self {
             base,
             ceiling: ceiling.max(base),
@@ -84,17 +85,17 @@ impl Mtu {
     }
 
     /// The largest datagram to send, in bytes of UDP payload.
-    pub(super) const fn datagram(&self) -> usize {
+    pub(in crate::session) const fn datagram(&self) -> usize {
         self.current
     }
 
     /// The datagram that fragments of user data are cut for.
-    pub(super) fn fragment_datagram(&self) -> usize {
+    pub(in crate::session) fn fragment_datagram(&self) -> usize {
         if self.confirmed { self.base } else { self.base.min(DATAGRAM_SAFE) }
     }
 
     /// Whether datagrams may be fragmented on their way, all but probes.
-    pub(super) const fn may_fragment(&self) -> bool {
+    pub(in crate::session) const fn may_fragment(&self) -> bool {
         !self.confirmed
     }
 
@@ -109,7 +110,7 @@ impl Mtu {
     }
 
     /// The size of the datagram to probe with now, and the Ping's message.
-    pub(super) fn probe_due(&self) -> Option<(usize, [u8; MESSAGE_LEN])> {
+    pub(in crate::session) fn probe_due(&self) -> Option<(usize, [u8; MESSAGE_LEN])> {
         match self.state {
             State::Due { size, .. } => Some((size, self.message(size))),
             State::Waiting { .. } | State::Done { .. } => None,
@@ -117,20 +118,21 @@ impl Mtu {
     }
 
     fn message(&self, size: usize) -> [u8; MESSAGE_LEN] {
-        let [s0, s1, s2, s3] = u32::try_from(size).unwrap_or(u32::MAX).to_be_bytes();
+        let [s0, s1, s2, s3] =
+            u32::try_from(size).unwrap_or_else(|_| cannot_happen!(u32::MAX, "a datagram is shorter")).to_be_bytes();
         let [n0, n1, n2, n3] = self.number.to_be_bytes();
         [MARK, s0, s1, s2, s3, n0, n1, n2, n3]
     }
 
     /// The probe was sent; a reply may take until `wait` from now.
-    pub(super) fn probe_sent(&mut self, now: Instant, wait: Duration) {
+    pub(in crate::session) fn probe_sent(&mut self, now: Instant, wait: Duration) {
         if let State::Due { size, sent } = self.state {
             self.state = State::Waiting { size, sent: sent + 1, until: now + wait };
         }
     }
 
     /// A Ping Reply came; it may be a probe's.
-    pub(super) fn on_reply(&mut self, now: Instant, message: &[u8]) {
+    pub(in crate::session) fn on_reply(&mut self, now: Instant, message: &[u8]) {
         let (size, waiting) = match self.state {
             State::Due { size, .. } => (size, true),
             State::Waiting { size, .. } => (size, true),
@@ -159,7 +161,7 @@ impl Mtu {
         }
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
+    pub(in crate::session) fn next_timeout(&self) -> Option<Instant> {
         let search = match self.state {
             State::Due { .. } => None,
             State::Waiting { until, .. } => Some(until),
@@ -170,7 +172,7 @@ impl Mtu {
 
     /// A probe was not answered in time, or it is time to look again. True if the session's patience is at its end: no
     /// data has passed for the `limit`, while smaller datagrams were answered.
-    pub(super) fn handle_timeout(&mut self, now: Instant, limit: Duration) -> bool {
+    pub(in crate::session) fn handle_timeout(&mut self, now: Instant, limit: Duration) -> bool {
         self.continue_search(now);
         self.hole.handle_timeout(now, limit)
     }
@@ -199,19 +201,19 @@ impl Mtu {
     }
 
     /// Data in packets up to this plain length was acknowledged.
-    pub(super) fn on_acknowledged(&mut self, size: usize) {
+    pub(in crate::session) fn on_acknowledged(&mut self, size: usize) {
         self.hole.on_acknowledged(size);
     }
 
     /// A Ping Reply came, which says nothing of larger packets.
-    pub(super) fn on_answer(&mut self) {
+    pub(in crate::session) fn on_answer(&mut self) {
         self.hole.on_answer();
     }
 
-    /// Data in packets up to this plain length was found lost. Too often, and the size goes back to what nearly every
+    /// Data in packets up to this plain length was declared lost. Too often, and the size goes back to what nearly every
     /// path carries until the base size is proved again (RFC 8899 §4.3, black hole detection). `small`: the length of
     /// packets that are no larger than that, whose loss says nothing as long as larger ones are in use.
-    pub(super) fn on_lost(&mut self, now: Instant, size: usize, small: usize, limit: Duration) {
+    pub(in crate::session) fn on_lost(&mut self, now: Instant, size: usize, small: usize, limit: Duration) {
         let reduced = !self.confirmed && self.current <= self.fragment_datagram();
         if !reduced && size <= small {
             return;
@@ -233,7 +235,7 @@ impl Mtu {
     }
 
     /// What was learned of the old path says nothing of the new.
-    pub(super) fn on_path_change(&mut self) {
+    pub(in crate::session) fn on_path_change(&mut self) {
         let number = self.number.wrapping_add(1);
         *self = Self::new(self.base, self.ceiling);
         self.number = number;

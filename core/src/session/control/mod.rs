@@ -1,6 +1,8 @@
 //! What a session has to send besides user data and acknowledgements: closes, pings and their replies, forwarded
 //! hellos. None of it is ever held back by the congestion window, and all of it is bounded.
 
+pub(super) mod liveness;
+
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -15,14 +17,14 @@ pub(super) const MAX_REPLY_BYTES: usize = 4_096;
 /// Forwarded hellos that wait to be sent.
 pub(super) const MAX_FORWARDS: usize = 32;
 /// Packets that wait to be sent over another path than the session's.
-pub(super) const MAX_ASIDE: usize = 8;
+pub(super) const MAX_OFF_PATH: usize = 8;
 
 /// What an entry of a queue takes beside its bytes, at most: its place in a queue that may be half empty.
 const ENTRY: usize = 2 * size_of::<Forward>();
 
 /// A packet of one chunk for another path than the session's.
 #[derive(Debug)]
-pub(super) struct Aside {
+pub(super) struct OffPathProbe {
     pub(super) path: Path,
     pub(super) message: Vec<u8>,
     /// A Ping Reply, else a Ping.
@@ -61,8 +63,8 @@ pub(super) struct Control {
     reply_bytes: usize,
     forwards: VecDeque<Forward>,
     forward_bytes: usize,
-    aside: VecDeque<Aside>,
-    aside_bytes: usize,
+    off_path: VecDeque<OffPathProbe>,
+    off_path_bytes: usize,
 }
 
 impl Control {
@@ -73,13 +75,13 @@ impl Control {
 
     /// Bytes of memory that the queues take, at most.
     pub(super) fn memory(&self) -> usize {
-        let (replies, forwards, asides) = (self.replies.len(), self.forwards.len(), self.aside.len());
-        self.reply_bytes + self.forward_bytes + self.aside_bytes + (replies + forwards + asides) * ENTRY
+        let (replies, forwards, off_path) = (self.replies.len(), self.forwards.len(), self.off_path.len());
+        self.reply_bytes + self.forward_bytes + self.off_path_bytes + (replies + forwards + off_path) * ENTRY
     }
 
     /// Something waits for another path.
-    pub(super) fn is_aside_due(&self) -> bool {
-        !self.aside.is_empty()
+    pub(super) fn is_off_path_due(&self) -> bool {
+        !self.off_path.is_empty()
     }
 
     /// Queues the reply to a Ping; false if too much waits.
@@ -93,24 +95,24 @@ impl Control {
     }
 
     /// Queues a packet for another path; false if too many wait.
-    pub(super) fn aside(&mut self, aside: Aside) -> bool {
-        let fits = self.aside.len() < MAX_ASIDE;
+    pub(super) fn queue_off_path(&mut self, probe: OffPathProbe) -> bool {
+        let fits = self.off_path.len() < MAX_OFF_PATH;
         if fits {
-            self.aside_bytes += aside.message.len();
-            self.aside.push_back(aside);
+            self.off_path_bytes += probe.message.len();
+            self.off_path.push_back(probe);
         }
         fits
     }
 
     /// Where the next packet for another path goes.
-    pub(super) fn next_aside(&self) -> Option<Path> {
-        self.aside.front().map(|aside| aside.path)
+    pub(super) fn next_off_path(&self) -> Option<Path> {
+        self.off_path.front().map(|probe| probe.path)
     }
 
-    pub(super) fn take_aside(&mut self) -> Option<Aside> {
-        let aside = self.aside.pop_front()?;
-        self.aside_bytes -= aside.message.len();
-        Some(aside)
+    pub(super) fn take_off_path(&mut self) -> Option<OffPathProbe> {
+        let probe = self.off_path.pop_front()?;
+        self.off_path_bytes -= probe.message.len();
+        Some(probe)
     }
 
     /// Queues a forwarded hello; false if too many wait.

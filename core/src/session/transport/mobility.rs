@@ -13,6 +13,7 @@ use rand_core::CryptoRng;
 use sha2::Sha256;
 use zeroize::Zeroize;
 
+use crate::invariant::cannot_happen;
 use crate::params::{MOBILITY_CHECK_INTERVAL, MOBILITY_CHECK_MAX_AGE};
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -22,7 +23,7 @@ const MARK: u8 = b'M';
 /// Length of the mark and the time.
 const CLEAR_LEN: usize = 9;
 /// Length of the whole message.
-pub(super) const MESSAGE_LEN: usize = CLEAR_LEN + 32;
+pub(in crate::session) const MESSAGE_LEN: usize = CLEAR_LEN + 32;
 
 /// MOB_SECRET, MOB_TX_TS and MOB_RX_TS. Made when first needed, as most far ends never move.
 pub(super) struct Mobility {
@@ -53,7 +54,9 @@ impl Mobility {
     }
 
     fn hash(&self, clear: &[u8], path: Path) -> Option<Hmac<Sha256>> {
-        let mut mac = Hmac::<Sha256>::new_from_slice(&self.secret).ok()?;
+        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.secret) else {
+            return cannot_happen!(None, "HMAC takes keys of any length");
+        };
         mac.update(clear);
         mac.update(&path.interface.0.to_be_bytes());
         match path.remote.ip() {
@@ -116,7 +119,7 @@ impl Mobility {
 }
 
 /// Whether a Ping Reply's message looks like a mobility check, genuine or not.
-pub(super) fn is_check(message: &[u8]) -> bool {
+pub(in crate::session) fn is_check(message: &[u8]) -> bool {
     message.first() == Some(&MARK)
 }
 

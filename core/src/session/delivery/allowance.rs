@@ -12,13 +12,13 @@ use crate::time::Instant;
 /// Datagrams of acknowledgements for each datagram received.
 const DATAGRAMS: u32 = 2;
 /// Datagrams that can be saved up for later.
-pub(super) const MAX_SAVED: u32 = 2;
+pub(in crate::session) const MAX_SAVED: u32 = 2;
 /// No round trip counts for shorter than this.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(50);
 
 /// What may be sent in acknowledgements now.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(in crate::session) struct Allowance {
     /// Bytes for each byte received.
     expansion: usize,
     bytes: usize,
@@ -28,17 +28,17 @@ pub(super) struct Allowance {
 }
 
 impl Allowance {
-    pub(super) const fn new(expansion: u32) -> Self {
+    pub(in crate::session) const fn new(expansion: u32) -> Self {
         Self { expansion: expansion as usize, bytes: 0, datagrams: 0, paid: Instant::ORIGIN }
     }
 
     /// A datagram of `bytes` was received. `full` is the length of the longest datagram that is sent.
-    pub(super) fn received(&mut self, bytes: usize, full: usize) {
+    pub(in crate::session) fn received(&mut self, bytes: usize, full: usize) {
         self.add(bytes.saturating_mul(self.expansion), DATAGRAMS, full);
     }
 
     /// Time has come to be `now`: pays for a datagram of `full` bytes if a round trip is over.
-    pub(super) fn pass(&mut self, now: Instant, round_trip: Duration, full: usize) {
+    pub(in crate::session) fn pass(&mut self, now: Instant, round_trip: Duration, full: usize) {
         if self.next_pay(round_trip) <= now {
             self.paid = now;
             self.add(full, 1, full);
@@ -46,17 +46,17 @@ impl Allowance {
     }
 
     /// When `pass` pays again.
-    pub(super) fn next_pay(&self, round_trip: Duration) -> Instant {
+    pub(in crate::session) fn next_pay(&self, round_trip: Duration) -> Instant {
         self.paid + round_trip.max(LEAST_ROUND_TRIP)
     }
 
     /// How many bytes the next datagram of acknowledgements may have.
-    pub(super) const fn bytes(&self) -> usize {
+    pub(in crate::session) const fn bytes(&self) -> usize {
         if self.datagrams == 0 { 0 } else { self.bytes }
     }
 
     /// A datagram with `bytes` of acknowledgements is to be sent.
-    pub(super) const fn spend(&mut self, bytes: usize) {
+    pub(in crate::session) const fn spend(&mut self, bytes: usize) {
         self.bytes = self.bytes.saturating_sub(bytes);
         self.datagrams = self.datagrams.saturating_sub(1);
     }

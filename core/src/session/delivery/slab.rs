@@ -2,33 +2,34 @@
 
 use alloc::vec::Vec;
 
+use crate::invariant::cannot_happen;
 use crate::time::Instant;
 
 /// What stands in a slot, and what the session's queues know of it.
 #[derive(Debug)]
-pub(super) struct Entry<T> {
+pub(in crate::session) struct Entry<T> {
     generation: u32,
-    pub(super) value: T,
+    pub(in crate::session) value: T,
     /// The deadline that stands for this slot in the session's order of deadlines.
-    pub(super) deadline: Option<Instant>,
+    pub(in crate::session) deadline: Option<Instant>,
     /// Whether the slot stands in a queue.
-    pub(super) queued: bool,
+    pub(in crate::session) queued: bool,
 }
 
 /// A table of values in slots. Every value has a generation of its own, so that a stale handle finds nothing.
 #[derive(Debug)]
-pub(super) struct Slab<T> {
+pub(in crate::session) struct Slab<T> {
     slots: Vec<Option<Entry<T>>>,
     free: Vec<u32>,
     next_generation: u32,
 }
 
 impl<T> Slab<T> {
-    pub(super) const fn new() -> Self {
+    pub(in crate::session) const fn new() -> Self {
         Self { slots: Vec::new(), free: Vec::new(), next_generation: 0 }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::session) fn len(&self) -> usize {
         self.slots.len() - self.free.len()
     }
 
@@ -36,15 +37,15 @@ impl<T> Slab<T> {
         self.slots.get(usize::try_from(slot).ok()?)?.as_ref()
     }
 
-    pub(super) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
+    pub(in crate::session) fn entry_mut(&mut self, slot: u32) -> Option<&mut Entry<T>> {
         self.slots.get_mut(usize::try_from(slot).ok()?)?.as_mut()
     }
 
     /// Puts in what `make` makes of a slot and a generation; returns the slot.
-    pub(super) fn insert(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
+    pub(in crate::session) fn insert(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
         let generation = self.next_generation;
         self.next_generation = generation.wrapping_add(1);
-        let slot = self.free.pop().unwrap_or(u32::try_from(self.slots.len()).unwrap_or(u32::MAX));
+        let slot = self.free.pop().unwrap_or(self.end());
         let entry = Some(Entry { generation, value: make(slot, generation), deadline: None, queued: false });
         match self.slots.get_mut(slot as usize) {
             Some(place) => *place = entry,
@@ -54,7 +55,7 @@ impl<T> Slab<T> {
     }
 
     /// The memory of a table is given back when it becomes empty.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<T> {
+    pub(in crate::session) fn remove(&mut self, slot: u32) -> Option<T> {
         let entry = self.slots.get_mut(usize::try_from(slot).ok()?)?.take()?;
         self.free.push(slot);
         if self.free.len() == self.slots.len() {
@@ -64,29 +65,34 @@ impl<T> Slab<T> {
         Some(entry.value)
     }
 
-    pub(super) fn get(&self, slot: u32) -> Option<&T> {
+    pub(in crate::session) fn get(&self, slot: u32) -> Option<&T> {
         Some(&self.entry(slot)?.value)
     }
 
-    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+    pub(in crate::session) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
         Some(&mut self.entry_mut(slot)?.value)
     }
 
     /// The value in this slot, if it is of this generation.
-    pub(super) fn get_exact(&self, slot: u32, generation: u32) -> Option<&T> {
+    pub(in crate::session) fn get_exact(&self, slot: u32, generation: u32) -> Option<&T> {
         self.entry(slot).filter(|entry| entry.generation == generation).map(|entry| &entry.value)
     }
 
     /// All slots that may hold something.
-    pub(super) fn slots(&self) -> core::ops::Range<u32> {
-        0..u32::try_from(self.slots.len()).unwrap_or(u32::MAX)
+    pub(in crate::session) fn slots(&self) -> core::ops::Range<u32> {
+        0..self.end()
     }
 
-    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+    /// The slot after the last.
+    fn end(&self) -> u32 {
+        u32::try_from(self.slots.len()).unwrap_or_else(|_| cannot_happen!(u32::MAX, "flows are limited"))
+    }
+
+    pub(in crate::session) fn values(&self) -> impl Iterator<Item = &T> {
         self.slots.iter().flatten().map(|entry| &entry.value)
     }
 
-    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+    pub(in crate::session) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
         self.slots.iter_mut().flatten().map(|entry| &mut entry.value)
     }
 }

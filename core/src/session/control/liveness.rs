@@ -1,4 +1,4 @@
-//! Signs of life: pings when nothing is heard, and the limits of patience (RFC 7016 §3.5.4, §3.5.4.1).
+//! Signs of life: pings when nothing is heard, and the limits of silence (RFC 7016 §3.5.4, §3.5.4.1).
 //!
 //! Any valid packet puts off the next keepalive Ping. Only what proves that packets pass in both directions, a Ping
 //! Reply or an acknowledgement, counts as an answer: without one for the retransmit limit, while data or a Ping
@@ -6,36 +6,36 @@
 
 use core::time::Duration;
 
-use super::Role;
-use super::alarm::Alarm;
-use super::control::Control;
-use super::delivery::Delivery;
-use super::transport::Transport;
+use super::Control;
 use crate::config::SessionConfig;
+use crate::session::alarm::Alarm;
+use crate::session::context::Role;
+use crate::session::delivery::Delivery;
+use crate::session::transport::Transport;
 use crate::time::Instant;
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Liveness {
+pub(in crate::session) struct Liveness {
     interval: Duration,
-    patience: Duration,
+    limit: Duration,
     last_heard: Option<Instant>,
     last_ping: Option<Instant>,
     /// The code of the last error of the system when sending, if nothing was answered since.
-    pub(super) send_error: Option<i32>,
+    pub(in crate::session) send_error: Option<i32>,
     /// With something unanswered until then the session ends.
-    pub(super) retransmit_limit: Alarm,
+    pub(in crate::session) retransmit_limit: Alarm,
     /// If nothing is heard until then: ping (RFC 7016 §3.5.4.1).
-    pub(super) keepalive: Alarm,
+    pub(in crate::session) keepalive: Alarm,
     /// If a ping is not answered by then: ping again.
-    pub(super) ping_retry: Alarm,
+    pub(in crate::session) ping_retry: Alarm,
 }
 
 impl Liveness {
-    pub(super) fn new(config: &SessionConfig) -> Self {
+    pub(in crate::session) fn new(config: &SessionConfig) -> Self {
         Self {
             interval: config.keepalive,
-            patience: config.retransmit_limit,
+            limit: config.retransmit_limit,
             last_heard: None,
             last_ping: None,
             send_error: None,
@@ -46,14 +46,14 @@ impl Liveness {
     }
 
     /// S_OPEN is left: nothing is waited for any more.
-    pub(super) fn end(&mut self) {
+    pub(in crate::session) fn end(&mut self) {
         self.retransmit_limit.clear();
         self.keepalive.clear();
         self.ping_retry.clear();
     }
 
     /// A valid packet came, or the session opens. Whether it ends a silence of a round trip or more.
-    pub(super) fn heard(&mut self, now: Instant, transport: &Transport) -> bool {
+    pub(in crate::session) fn heard(&mut self, now: Instant, transport: &Transport) -> bool {
         let silence = self.last_heard.map(|last| now.saturating_duration_since(last));
         self.last_heard = Some(now);
         self.arm_keepalive(now, transport);
@@ -62,7 +62,7 @@ impl Liveness {
 
     /// The far end is heard again after a silence: a Ping that waits for its backed-off repetition is sent at once,
     /// unless it was sent too lately for an answer.
-    pub(super) fn revive_ping(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
+    pub(in crate::session) fn revive_ping(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
         if let (Some(retry), Some(sent)) = (self.ping_retry.get(), self.last_ping) {
             transport.rtt.end_back_off();
             let due = retry.min(sent + transport.rtt.erto());
@@ -83,12 +83,12 @@ impl Liveness {
     }
 
     /// A Ping was sent, and nothing has answered since.
-    pub(super) const fn ping_unanswered(&self) -> bool {
+    pub(in crate::session) const fn ping_unanswered(&self) -> bool {
         self.ping_retry.is_set()
     }
 
     /// Queues a keepalive Ping, to be repeated until something answers.
-    pub(super) fn send_ping(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
+    pub(in crate::session) fn send_ping(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
         control.ping = true;
         self.last_ping = Some(now);
         self.ping_retry.set(now + transport.rtt.erto());
@@ -96,12 +96,12 @@ impl Liveness {
     }
 
     /// Something was sent that asks for an answer.
-    pub(super) fn await_answer(&mut self, now: Instant) {
-        self.retransmit_limit.set_if_unset(now + self.patience);
+    pub(in crate::session) fn await_answer(&mut self, now: Instant) {
+        self.retransmit_limit.set_if_unset(now + self.limit);
     }
 
     /// A Ping Reply or an acknowledgement came.
-    pub(super) fn answered(&mut self, now: Instant, control: &mut Control, delivery: &Delivery) {
+    pub(in crate::session) fn answered(&mut self, now: Instant, control: &mut Control, delivery: &Delivery) {
         control.ping = false;
         self.send_error = None;
         self.ping_retry.clear();
@@ -112,7 +112,7 @@ impl Liveness {
     }
 
     /// Nothing was heard for the keepalive period.
-    pub(super) fn on_keepalive(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
+    pub(in crate::session) fn on_keepalive(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
         self.arm_keepalive(now, transport);
         // A Ping that is waiting already has its own repetition.
         if !self.ping_unanswered() {
@@ -121,7 +121,7 @@ impl Liveness {
     }
 
     /// A Ping was not answered within ERTO (RFC 7016 §3.5.4.1).
-    pub(super) fn on_ping_retry(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
+    pub(in crate::session) fn on_ping_retry(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
         transport.rtt.back_off();
         self.send_ping(now, transport, control);
     }

@@ -27,7 +27,7 @@ pub(super) struct BlackHole {
 }
 
 impl BlackHole {
-    /// The data of packets up to this plain length was found lost. True if it is a black hole. `limit`: how long the
+    /// The data of packets up to this plain length was declared lost. True if it is a black hole. `limit`: how long the
     /// session may live without a datagram of that size.
     pub(super) fn on_lost(&mut self, now: Instant, size: usize, limit: Duration) -> bool {
         self.until.get_or_insert(now + limit);

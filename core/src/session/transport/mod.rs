@@ -1,5 +1,12 @@
 //! Path and keys: where the packets of a session go, what seals them, and what was measured on the way.
 
+mod black_hole;
+mod ecn;
+pub(super) mod mobility;
+pub(super) mod mtu;
+mod rtt;
+mod seal;
+
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -8,28 +15,25 @@ use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::alarm::Alarm;
-use super::control::Aside;
-use super::ecn::EcnState;
-use super::mobility::Mobility;
-use super::mtu::Mtu;
-use super::rtt::Rtt;
-use super::{Established, Role};
+use super::context::{Established, Role};
 use crate::config::SessionConfig;
 use crate::error::DropReason;
+use crate::invariant::cannot_happen;
 use crate::params::DATAGRAM_SAFE;
 use crate::profile::SessionKeys;
 use crate::stats::SessionStats;
 use crate::time::Instant;
-use crate::transmit::{Path, RecvMeta, Span, Transmit};
+use crate::transmit::{Path, RecvMeta};
 use crate::wire::{CHUNK_HEADER_LEN, Mode, PacketHeader, session_id};
+
+use ecn::EcnState;
+use mobility::Mobility;
+use mtu::Mtu;
+use rtt::Rtt;
 
 /// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
 /// sent again, and then it must still fit. Room for the longest header is left by the flow.
 pub(super) const GROWTH_RESERVE: usize = 4;
-/// The most padding that brings a packet to the length of the flight it is part of.
-const MAX_PADDING: usize = 64;
-/// What padding consists of (RFC 7016 §2.2.4).
-const PADDING: u8 = 0xff;
 
 /// What exists from S_OPEN on.
 pub(super) struct Link {
@@ -144,9 +148,10 @@ impl Transport {
     /// # Errors
     /// The keys do not open it, or there are none.
     pub(super) fn open<'a>(&mut self, encrypted: &'a mut [u8]) -> Result<&'a [u8], DropReason> {
+        // The far end has its keys first, and may use them at once.
         let link = self.link.as_mut().ok_or(DropReason::Unexpected)?;
         let range = link.keys.open(encrypted)?;
-        encrypted.get(range).ok_or(DropReason::Malformed)
+        encrypted.get(range).ok_or_else(|| cannot_happen!(DropReason::Malformed, "keys open what is within a packet"))
     }
 
     /// A packet of the far end was opened.
@@ -170,7 +175,7 @@ impl Transport {
         self.mtu.on_answer();
     }
 
-    /// Data was acknowledged (0: none), or found lost, that was sent in packets up to so many bytes long.
+    /// Data was acknowledged (0: none), or declared lost, that was sent in packets up to so many bytes long.
     pub(super) fn on_sizes(&mut self, now: Instant, acknowledged: usize, lost: Option<usize>) {
         if acknowledged > 0 {
             self.mtu.on_acknowledged(acknowledged);
@@ -188,7 +193,7 @@ impl Transport {
     }
 
     /// The question to ask over `path`, where a packet came from, if it is not known who sent it (RFC 7016 §3.5.4.2).
-    pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Aside> {
+    pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Vec<u8>> {
         let link = self.link.as_ref()?;
         let (here, authenticates) = (link.path.matches(&path), link.keys.authenticates());
         let at_first = self.first_path.is_some_and(|first| first.matches(&path));
@@ -201,17 +206,15 @@ impl Transport {
         if !of_keys && !of_place {
             return None;
         }
-        let message = self.mobility(rng).check(now, path)?;
-        Some(Aside { path, message, reply: false })
+        self.mobility(rng).check(now, path)
     }
 
     /// The question that `path` is probed with, if the far end can prove with it that it is there.
-    pub(super) fn probe(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Aside> {
+    pub(super) fn probe(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Vec<u8>> {
         if !self.authenticates() {
             return None;
         }
-        let message = self.mobility(rng).message(now, path)?;
-        Some(Aside { path, message, reply: false })
+        self.mobility(rng).message(now, path)
     }
 
     fn mobility(&mut self, rng: &mut dyn CryptoRng) -> &mut Mobility {
@@ -335,60 +338,5 @@ impl Transport {
 
     fn plain_capacity(&self, room: usize) -> usize {
         self.link.as_ref().map_or(0, |link| link.keys.plain_capacity(link.keys.front_len(0), room))
-    }
-}
-
-/// Sealing: a packet begins with room for what goes before it, and ends with room for what follows.
-impl Transport {
-    /// Leaves room for the session ID and the profile's front; returns a span, and how long the packet may be.
-    pub(super) fn begin(&self, bytes: &mut Vec<u8>, ahead: usize, room: usize) -> Option<(Span, usize)> {
-        let link = self.link.as_ref()?;
-        let start = bytes.len() + session_id::LEN;
-        let front = link.keys.front_len(ahead);
-        bytes.resize(start + front, 0);
-        Some((Span { start, front, plain: 0, sealed: 0 }, link.keys.plain_capacity(front, room)))
-    }
-
-    /// Leaves room for the profile's padding and back.
-    pub(super) fn finish(&self, bytes: &mut Vec<u8>, span: &mut Span) {
-        if let Some(link) = &self.link {
-            span.sealed = link.keys.sealed_len(span.front, span.plain);
-            bytes.resize(span.start + span.sealed, 0);
-        }
-    }
-
-    /// Brings the last packet to the length `sealed`, if little is missing.
-    pub(super) fn pad(&self, bytes: &mut Vec<u8>, span: &mut Span, sealed: usize) {
-        let Some(link) = self.link.as_ref().filter(|_| span.sealed < sealed) else {
-            return;
-        };
-        let plain = link.keys.plain_capacity(span.front, sealed);
-        if plain > span.plain && plain - span.plain <= MAX_PADDING {
-            let begin = span.start + span.front;
-            bytes.truncate(begin + span.plain);
-            bytes.resize(begin + plain, PADDING);
-            span.plain = plain;
-            self.finish(bytes, span);
-        }
-    }
-
-    /// Seals what was built. `data`: the packets hold user data.
-    pub(super) fn seal(&mut self, path: Path, data: bool, bytes: &mut [u8], spans: &[Span]) -> Option<Transmit> {
-        let Link { keys, tx_id, .. } = self.link.as_mut()?;
-        let first = spans.first()?;
-        let segment_size = (spans.len() > 1).then_some(first.sealed + session_id::LEN);
-        keys.seal(bytes, spans);
-        for span in spans {
-            let Some((front, packet)) = bytes.split_at_mut_checked(span.start) else {
-                continue;
-            };
-            if let Some(id) = front.last_chunk_mut::<{ session_id::LEN }>() {
-                *id = session_id::scramble(*tx_id, packet.get(..span.sealed).unwrap_or(packet));
-            }
-        }
-        self.packets_sent += spans.len() as u64;
-        self.bytes_sent += bytes.len() as u64;
-        let ecn = if data { self.ecn.mark() } else { None };
-        Some(Transmit { path, ecn, len: bytes.len(), segment_size, may_fragment: false })
     }
 }
