@@ -41,8 +41,7 @@ impl Endpoint {
         if opening {
             return handshake.handle_keying_packet(&mut env, slot, path, meta, encrypted);
         }
-        let handled = env.session(slot, |session, cx| session.handle_packet(cx, path, meta, encrypted));
-        handled.unwrap_or(Err(DropReason::UnknownSession)).inspect(|()| env.on_keys_used(slot))
+        env.handle_packet(slot, path, meta, encrypted)
     }
 
     /// A packet for session ID 0.
@@ -102,6 +101,26 @@ impl Endpoint {
             Chunk::Padding | Chunk::Unknown { .. } => Ok(()), // §2.3: ignored
             _ => Err(DropReason::WrongMode),
         }
+    }
+}
+
+impl Env<'_> {
+    /// A packet under the keys of a session. It may be the first that proves them.
+    pub(super) fn handle_packet(
+        &mut self,
+        slot: u32,
+        path: Path,
+        meta: RecvMeta,
+        encrypted: &mut [u8],
+    ) -> Result<(), DropReason> {
+        let handled = self.with(slot, |entry, shared| {
+            entry.session.handle_packet(&mut shared.context(), path, meta, encrypted)?;
+            Ok(entry.newly_proved())
+        });
+        if let Some(begun_here) = handled.unwrap_or(Err(DropReason::UnknownSession))? {
+            self.on_keys_proved(slot, begun_here);
+        }
+        Ok(())
     }
 }
 

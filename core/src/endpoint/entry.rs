@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 
 use super::index::{Identity, Place, Standing, identity_of};
 use super::initiator::Opening;
@@ -9,7 +10,8 @@ use super::memory::Charge;
 use super::reintroduce::Reintroduction;
 use super::responder::RespondedKeying;
 use super::shared::Shared;
-use super::table::{Indexed, Tag};
+use super::table::{FoundBy, Indexed, Tag};
+use super::tracked::Tracked;
 use crate::config::Priority;
 use crate::handle::SessionHandle;
 use crate::session::{Session, SessionState};
@@ -28,23 +30,37 @@ pub(super) enum Phase {
     Answered(RespondedKeying),
 }
 
+/// What a session is known by beside its own state.
+#[derive(Debug)]
+pub(super) struct Known {
+    pub(super) phase: Phase,
+    /// Who the far end is, or claims to be, if that is known.
+    pub(super) identity: Option<Identity>,
+    /// Its introducers are being asked to introduce this end again.
+    pub(super) reintroduction: Option<Box<Reintroduction>>,
+}
+
+/// What of a session's own state decides where it is found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Seen {
+    state: SessionState,
+    /// None before S_OPEN.
+    remote: Option<SocketAddr>,
+}
+
 /// One session of the table.
 #[derive(Debug)]
 pub(super) struct SessionEntry {
     pub(super) session: Session,
     /// What of the endpoint's memory is charged to it.
     pub(super) charge: Charge,
-    pub(super) phase: Phase,
+    pub(super) known: Tracked<Known>,
     /// The receive session ID, 0 while there is none.
     pub(super) rx_id: u32,
-    /// Who the far end is, or claims to be, if that is known.
-    pub(super) identity: Option<Identity>,
     /// Further addresses to introduce the far end at (§3.5.1.6).
     pub(super) introduce_at: Vec<Address>,
     /// Who can introduce this end to the far end again.
     pub(super) introducers: Vec<Path>,
-    /// They are being asked to.
-    pub(super) reintroduction: Option<Box<Reintroduction>>,
     /// What the table finds it by.
     pub(super) indexed: Indexed,
 }
@@ -55,12 +71,10 @@ impl SessionEntry {
         Self {
             session,
             charge: Charge::default(),
-            phase,
+            known: Tracked::new(Known { phase, identity: None, reintroduction: None }),
             rx_id: 0,
-            identity: None,
             introduce_at: Vec::new(),
             introducers: Vec::new(),
-            reintroduction: None,
             indexed: Indexed::default(),
         }
     }
@@ -70,24 +84,41 @@ impl SessionEntry {
     }
 
     pub(super) fn opening(&self) -> Option<&Opening> {
-        if let Phase::Opening(opening) = &self.phase { Some(opening) } else { None }
+        if let Phase::Opening(opening) = &self.known.phase { Some(opening) } else { None }
     }
 
     pub(super) fn opening_mut(&mut self) -> Option<&mut Opening> {
-        if let Phase::Opening(opening) = &mut self.phase { Some(opening) } else { None }
+        self.opening()?;
+        if let Phase::Opening(opening) = &mut self.known.phase { Some(opening) } else { None }
     }
 
     pub(super) fn answered(&self) -> Option<&RespondedKeying> {
-        if let Phase::Answered(answered) = &self.phase { Some(answered) } else { None }
+        self.known.answered()
     }
 
     pub(super) fn is_open(&self) -> bool {
         self.session.state() == SessionState::Open
     }
 
+    /// What of the session's own state decides where it is found now.
+    pub(super) fn seen(&self) -> Seen {
+        Seen { state: self.session.state(), remote: self.session.transport().remote().copied() }
+    }
+
+    /// Whether it is found by what is true now, and has nothing to begin or to end.
+    #[inline]
+    pub(super) fn is_indexed(&self) -> bool {
+        let Some(Seen { state, remote }) = &self.indexed.seen else { return false };
+        !self.known.is_changed()
+            && *state == self.session.state()
+            && !state.is_closed()
+            && remote.as_ref() == self.session.transport().remote()
+            && self.wants_reintroduction().is_none()
+    }
+
     /// Since when it is in S_OPEN, or was.
     pub(super) fn opened(&self) -> Option<Instant> {
-        match &self.phase {
+        match &self.known.phase {
             Phase::Opening(_) => None,
             Phase::Begun { opened, .. } => Some(*opened),
             Phase::Answered(answered) => Some(answered.opened),
@@ -96,7 +127,7 @@ impl SessionEntry {
 
     /// Whether the session's keys are proved now, and that was not noted yet: then, whether it was begun from here.
     pub(super) fn newly_proved(&self) -> Option<bool> {
-        let begun_here = match &self.phase {
+        let begun_here = match &self.known.phase {
             Phase::Begun { proved: false, .. } => true,
             Phase::Answered(answered) if answered.reply.is_some() => false,
             Phase::Opening(_) | Phase::Begun { .. } | Phase::Answered(_) => return None,
@@ -106,49 +137,22 @@ impl SessionEntry {
 
     /// Knows the far end of a session that has just opened.
     pub(super) fn note_open(&mut self, shared: &Shared) {
-        if self.identity.is_none() && self.is_open() {
-            self.identity = Some(identity_of(shared.profile.as_ref(), self.session.transport().far_certificate()));
+        if self.known.identity.is_none() && self.is_open() {
+            let far_certificate = self.session.transport().far_certificate();
+            self.known.identity = Some(identity_of(shared.profile.as_ref(), far_certificate));
         }
-    }
-
-    /// Where the session belongs in the index.
-    pub(super) fn place(&self) -> Option<Place> {
-        let open = self.is_open();
-        let standing = match &self.phase {
-            Phase::Opening(_) | Phase::Begun { .. } => Standing::Begun,
-            Phase::Answered(answered) if answered.reply.is_none() => Standing::Proved,
-            Phase::Answered(_) => Standing::Claimed,
-        };
-        if !open && !matches!(self.phase, Phase::Opening(_)) {
-            return None;
-        }
-        let address = self.session.transport().path().map(|path| path.remote).filter(|_| open);
-        Some(Place { identity: self.identity?, address, standing })
-    }
-
-    /// What its hello is known by.
-    pub(super) fn tag(&self) -> Option<Tag> {
-        match &self.phase {
-            Phase::Opening(opening) => Some(opening.tag),
-            Phase::Begun { .. } | Phase::Answered(_) => self.reintroduction.as_ref().map(|again| again.tag()),
-        }
-    }
-
-    /// What the IIKeying that it began with is known by.
-    pub(super) fn keying_digest(&self) -> Option<&[u8; 32]> {
-        self.answered().map(|answered| &answered.digest)
     }
 
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let opening = self.opening().map(Opening::next_timeout);
-        let again = self.reintroduction.as_ref().map(|again| again.next_timeout());
+        let again = self.known.reintroduction.as_ref().map(|again| again.next_timeout());
         Instant::earliest([opening, again, self.session.next_deadline()])
     }
 
     /// What [`next_timeout`](Self::next_timeout) is for.
     pub(super) fn timeout_reason(&self) -> Option<&'static str> {
         let opening = self.opening().map(|opening| (opening.next_timeout(), "startup"));
-        let again = self.reintroduction.as_ref().map(|again| (again.next_timeout(), "reintroduction"));
+        let again = self.known.reintroduction.as_ref().map(|again| (again.next_timeout(), "reintroduction"));
         opening.into_iter().chain(again).chain(self.session.next_timeout()).min().map(|(_, reason)| reason)
     }
 
@@ -163,5 +167,36 @@ impl SessionEntry {
         self.drive_opening(shared);
         self.drive_reintroduction(shared);
         self.session.handle_timeout(&mut shared.context());
+    }
+}
+
+/// What a session is found by depends on nothing else than this and what is [`Seen`].
+impl Known {
+    fn answered(&self) -> Option<&RespondedKeying> {
+        if let Phase::Answered(answered) = &self.phase { Some(answered) } else { None }
+    }
+
+    pub(super) fn found_by(&self, seen: Seen) -> FoundBy {
+        FoundBy { place: self.place(seen), tag: self.tag(), keying: self.answered().map(|answered| answered.digest) }
+    }
+
+    fn place(&self, seen: Seen) -> Option<Place> {
+        let open = seen.state == SessionState::Open;
+        let standing = match &self.phase {
+            Phase::Opening(_) | Phase::Begun { .. } => Standing::Begun,
+            Phase::Answered(answered) if answered.reply.is_none() => Standing::Proved,
+            Phase::Answered(_) => Standing::Claimed,
+        };
+        if !open && !matches!(self.phase, Phase::Opening(_)) {
+            return None;
+        }
+        Some(Place { identity: self.identity?, address: seen.remote.filter(|_| open), standing })
+    }
+
+    fn tag(&self) -> Option<Tag> {
+        match &self.phase {
+            Phase::Opening(opening) => Some(opening.tag),
+            Phase::Begun { .. } | Phase::Answered(_) => self.reintroduction.as_ref().map(|again| again.tag()),
+        }
     }
 }

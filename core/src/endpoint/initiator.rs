@@ -177,7 +177,10 @@ impl SessionEntry {
     /// Sends what startup has due, or gives up.
     pub(super) fn drive_opening(&mut self, shared: &mut Shared) {
         let now = shared.now;
-        let Phase::Opening(opening) = &mut self.phase else { return };
+        if self.opening().is_none() {
+            return;
+        }
+        let Phase::Opening(opening) = &mut self.known.phase else { return };
         if opening.deadline <= now {
             let reason = match (opening.failure, opening.not_sent) {
                 (OpenFailure::TimedOut, Some((remote, os_error))) => OpenFailure::NotSent { remote, os_error },

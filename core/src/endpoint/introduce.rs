@@ -35,8 +35,8 @@ pub(super) struct Introduction {
 
 impl Introduction {
     /// The user has taken an event.
-    pub(super) fn on_taken(&mut self, event: Option<&Event>) {
-        self.unmatched -= usize::from(matches!(event, Some(Event::UnmatchedHello { .. })));
+    pub(super) fn on_taken(&mut self, event: &Event) {
+        self.unmatched -= usize::from(matches!(event, Event::UnmatchedHello { .. }));
     }
 
     /// §3.5.1.4, §3.5.1.5: a hello that does not select this identity.
@@ -133,7 +133,15 @@ impl Endpoint {
     }
 
     /// Answers the hellos that forwarders have handed on to this end (§3.5.1.1.2).
+    #[inline]
     pub(super) fn answer_forwarded(&mut self) {
+        if !self.shared.forwarded.is_empty() {
+            self.answer_all_forwarded();
+        }
+    }
+
+    #[cold]
+    fn answer_all_forwarded(&mut self) {
         while let Some(forward) = self.shared.forwarded.pop_front() {
             if let Err(reason) = self.handshake.answer_forwarded(&mut self.shared, &forward) {
                 self.shared.count(reason);

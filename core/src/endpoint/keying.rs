@@ -105,7 +105,7 @@ impl Env<'_> {
                 asked: false,
                 early: Vec::new(),
             }));
-            entry.identity = Some(identity);
+            entry.known.identity = Some(identity);
             entry.session.keying_sent();
             entry.drive_opening(shared);
         });
@@ -342,12 +342,8 @@ impl Handshake {
         env.question_claims_to_be(slot);
         for (path, meta, mut packet) in early {
             let size = packet.len() + session_id::LEN;
-            let handled = env.session(slot, |session, cx| session.handle_packet(cx, path, meta, &mut packet));
-            match handled {
-                Some(Err(reason)) => env.shared.count_datagram(path, size, reason),
-                Some(Ok(())) => env.on_keys_used(slot),
-                None => {}
-            }
+            let handled = env.handle_packet(slot, path, meta, &mut packet);
+            handled.unwrap_or_else(|reason| env.shared.count_datagram(path, size, reason));
         }
         Ok(())
     }

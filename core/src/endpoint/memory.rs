@@ -27,54 +27,82 @@ const GUARANTEED_PART: usize = 4;
 /// The bytes of one direction.
 #[derive(Debug)]
 struct Pool {
-    limit: usize,
     /// What each session may take in any case.
     guaranteed: usize,
     /// What all sessions take beyond that, and may take.
     common: usize,
     common_limit: usize,
-    /// All that is taken by sessions whose far end has not proved to have the keys.
+    /// All that is taken by sessions whose far end has not proved to have the keys, and may be taken.
     unproved: usize,
+    unproved_limit: usize,
+    /// What is granted to a proved session while the memory is not short.
+    ample: usize,
+    /// The most that a session may hold now.
+    granted: usize,
     stalled: StallIndex,
 }
 
 impl Pool {
     fn new(limit: usize, max_sessions: usize) -> Self {
         let kept = limit / GUARANTEED_PART;
-        let guaranteed = kept.checked_div(max_sessions).unwrap_or(0);
-        let stalled = StallIndex::default();
-        Self { limit, guaranteed, common: 0, common_limit: limit - kept, unproved: 0, stalled }
+        let (guaranteed, common_limit) = (kept.checked_div(max_sessions).unwrap_or(0), limit - kept);
+        Self {
+            guaranteed,
+            common: 0,
+            common_limit,
+            unproved: 0,
+            unproved_limit: limit / UNPROVED_PART,
+            ample: guaranteed + common_limit / 4,
+            granted: guaranteed + common_limit,
+            stalled: StallIndex::default(),
+        }
     }
 
     /// The most that a session may hold.
-    fn grant(&self, unproved: bool) -> usize {
-        let grant = self.guaranteed + self.common_limit.saturating_sub(self.common);
-        let part = (self.limit / UNPROVED_PART).saturating_sub(self.unproved);
-        if unproved { grant.min(part) } else { grant }
+    const fn grant(&self, unproved: bool) -> usize {
+        if !unproved {
+            return self.granted;
+        }
+        let part = self.unproved_limit.saturating_sub(self.unproved);
+        if part < self.granted { part } else { self.granted }
     }
 
-    /// What is granted to a proved session while the memory is not short.
-    const fn ample(&self) -> usize {
-        self.guaranteed + self.common_limit / 4
+    const fn is_short(&self) -> bool {
+        self.granted < self.ample
     }
 
-    fn is_short(&self) -> bool {
-        self.grant(false) < self.ample()
+    /// What a session takes has changed. The sums are exact, so that nothing overflows but on the way.
+    fn charge(&mut self, before: Share, after: Share) {
+        let beyond = |share: Share| share.bytes.saturating_sub(self.guaranteed);
+        self.common = self.common.wrapping_sub(beyond(before)).wrapping_add(beyond(after));
+        self.unproved = self.unproved.wrapping_sub(before.unproved()).wrapping_add(after.unproved());
+        self.granted = self.guaranteed + self.common_limit.saturating_sub(self.common);
     }
 
-    fn charge(&mut self, bytes: usize, unproved: bool) {
-        self.common = self.common.saturating_add(bytes.saturating_sub(self.guaranteed));
-        self.unproved = self.unproved.saturating_add(if unproved { bytes } else { 0 });
-    }
-
-    fn release(&mut self, bytes: usize, unproved: bool) {
-        self.common = self.common.saturating_sub(bytes.saturating_sub(self.guaranteed));
-        self.unproved = self.unproved.saturating_sub(if unproved { bytes } else { 0 });
+    /// Where a session is to be listed that holds so much, and is without progress since then. Who keeps to the guaranteed
+    /// share takes nothing that others could have.
+    #[inline]
+    fn place(&self, now: Instant, at_once: bool, bytes: usize, since: Option<Instant>) -> Option<Place> {
+        let since = since.filter(|&since| at_once || since + LISTED_AFTER <= now)?;
+        (bytes > self.guaranteed).then(|| (class(bytes), since))
     }
 
     /// Of each class the session without progress for longest; none while the memory is not short.
     fn candidates(&self) -> impl Iterator<Item = (u32, Instant, u32)> + '_ {
         self.stalled.oldest().take(if self.is_short() { CLASSES } else { 0 })
+    }
+}
+
+/// What one session takes of a pool.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Share {
+    bytes: usize,
+    is_unproved: bool,
+}
+
+impl Share {
+    const fn unproved(self) -> usize {
+        if self.is_unproved { self.bytes } else { 0 }
     }
 }
 
@@ -99,6 +127,7 @@ impl StallIndex {
         }
     }
 
+    #[cold]
     fn replace(&mut self, slot: u32, before: Option<Place>, now: Option<Place>) {
         if let Some((class, since)) = before
             && let Some(list) = self.0.get_mut(usize::from(class))
@@ -149,58 +178,59 @@ impl MemoryPools {
     }
 
     /// What a session may hold.
+    #[inline]
     pub(super) fn grant(&self, session: &Session) -> Grant {
         let unproved = session.transport().is_unproved();
-        Grant { recv: self.recv.grant(unproved), send: self.send.grant(unproved), ample: self.send.ample() }
+        Grant { recv: self.recv.grant(unproved), send: self.send.grant(unproved), ample: self.send.ample }
     }
 
     /// Brings all in line with a session that may have changed in any way.
+    #[inline]
     pub(super) fn update(&mut self, now: Instant, slot: u32, charge: &mut Charge, session: &Session) {
         let memory = session.memory();
         let unproved = session.transport().is_unproved();
         if (memory, unproved) != (charge.memory, charge.unproved) {
-            self.release(charge);
-            (charge.memory, charge.unproved) = (memory, unproved);
-            self.recv.charge(memory.recv, unproved);
-            self.send.charge(memory.send, unproved);
+            self.charge(charge, memory, unproved);
         }
-        // Nothing may call on it again soon.
-        let ended = session.unread_since().is_some();
-        // Who keeps to the guaranteed share takes nothing that others could have.
-        let place = |pool: &Pool, bytes, since: Option<Instant>| {
-            let listed = since.filter(|&since| (ended || since + LISTED_AFTER <= now) && bytes > pool.guaranteed);
-            listed.map(|since| (class(bytes), since))
-        };
+        // Nothing may call on a session again soon that is only kept to be read.
+        let at_once = session.unread_since().is_some();
         let delivery = session.delivery();
-        let recv = place(&self.recv, memory.recv, delivery.recv_stalled_since());
-        let send = place(&self.send, memory.send, delivery.send_stalled_since());
+        let recv = self.recv.place(now, at_once, memory.recv, delivery.recv_stalled_since());
+        let send = self.send.place(now, at_once, memory.send, delivery.send_stalled_since());
         self.recv.stalled.set(slot, &mut charge.recv_stalled, recv);
         self.send.stalled.set(slot, &mut charge.send_stalled, send);
         // An unproved session waits until it is proved.
-        let waiting = session.delivery().awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
-        self.list_waiting(slot, charge, waiting);
+        let waiting = delivery.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
+        if charge.waiting != waiting {
+            self.list_waiting(slot, charge, waiting);
+        }
     }
 
     /// A session is gone.
     pub(super) fn forget(&mut self, slot: u32, charge: &mut Charge) {
-        self.release(charge);
+        self.charge(charge, Memory::default(), false);
         self.recv.stalled.set(slot, &mut charge.recv_stalled, None);
         self.send.stalled.set(slot, &mut charge.send_stalled, None);
         self.list_waiting(slot, charge, None);
-        *charge = Charge::default();
     }
 
-    fn release(&mut self, charge: &Charge) {
-        self.recv.release(charge.memory.recv, charge.unproved);
-        self.send.release(charge.memory.send, charge.unproved);
-    }
-
-    fn list_waiting(&mut self, slot: u32, charge: &mut Charge, bytes: Option<usize>) {
-        let before = core::mem::replace(&mut charge.waiting, bytes);
-        if before == bytes {
-            return;
+    fn charge(&mut self, charge: &mut Charge, memory: Memory, unproved: bool) {
+        let share = |bytes, is_unproved| Share { bytes, is_unproved };
+        let before = charge.memory;
+        for (pool, before, after) in
+            [(&mut self.recv, before.recv, memory.recv), (&mut self.send, before.send, memory.send)]
+        {
+            let (before, after) = (share(before, charge.unproved), share(after, unproved));
+            if before != after {
+                pool.charge(before, after);
+            }
         }
-        if let Some(before) = before {
+        (charge.memory, charge.unproved) = (memory, unproved);
+    }
+
+    #[cold]
+    fn list_waiting(&mut self, slot: u32, charge: &mut Charge, bytes: Option<usize>) {
+        if let Some(before) = core::mem::replace(&mut charge.waiting, bytes) {
             self.waiting.remove(&(before, slot));
         }
         if let Some(bytes) = bytes {
@@ -209,14 +239,24 @@ impl MemoryPools {
     }
 
     /// A session with a refused writer that there is room for now.
+    #[inline]
     pub(super) fn next_writable(&self) -> Option<u32> {
+        if self.waiting.is_empty() {
+            return None;
+        }
         let &(bytes, slot) = self.waiting.first()?;
         (bytes <= self.send.grant(false)).then_some(slot)
     }
 
     /// The session to close because memory is short: that with the largest product of size and time without progress,
     /// of those without progress for longer than is allowed then.
+    #[inline]
     pub(super) fn victim(&self, now: Instant) -> Option<u32> {
+        if self.is_short() { self.largest_overdue(now) } else { None }
+    }
+
+    #[cold]
+    fn largest_overdue(&self, now: Instant) -> Option<u32> {
         let overdue = self.candidates().filter(|&(_, since, _)| since + self.scarce_stall_limit <= now);
         // A class is as large as two to its power.
         let weight = |(class, since, _): (u32, Instant, u32)| now.saturating_duration_since(since).as_micros() << class;
@@ -224,7 +264,18 @@ impl MemoryPools {
     }
 
     /// When there may be one next.
+    #[inline]
     pub(super) fn next_timeout(&self) -> Option<Instant> {
+        if self.is_short() { self.next_overdue() } else { None }
+    }
+
+    #[inline]
+    const fn is_short(&self) -> bool {
+        self.recv.is_short() || self.send.is_short()
+    }
+
+    #[cold]
+    fn next_overdue(&self) -> Option<Instant> {
         Some(self.candidates().map(|(_, since, _)| since).min()? + self.scarce_stall_limit)
     }
 

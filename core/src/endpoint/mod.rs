@@ -33,6 +33,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod traced;
+mod tracked;
 mod views;
 
 use alloc::boxed::Box;
@@ -192,17 +193,21 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.shared.advance(now);
         self.shared.startup.handle_timeout(now);
-        while let Some((_, slot)) = self.table.first_deadline().filter(|(at, _)| *at <= now) {
-            self.table.with(slot, &mut self.shared, SessionEntry::handle_timeout);
-            // A deadline that is still due would make this loop, and then the driver's, spin.
-            if let Some(due) = self.table.first_deadline().filter(|due| due.1 == slot && due.0 <= now) {
-                debug_assert!(false, "deadline {due:?} is not after {now:?}");
-                self.table.postpone(slot, now + Duration::from_millis(1));
-            }
+        while let Some(slot) = self.table.first_due(now) {
+            self.on_session_due(now, slot);
         }
         self.answer_forwarded();
         while let Some(slot) = self.table.stalled(now) {
             self.with_session(slot, |session, cx| session.end_stalled(cx));
+        }
+    }
+
+    fn on_session_due(&mut self, now: Instant, slot: u32) {
+        self.with_entry(slot, SessionEntry::handle_timeout);
+        // A deadline that is still due would make the caller, and then the driver, spin.
+        if self.table.first_due(now) == Some(slot) {
+            debug_assert!(false, "the deadline of slot {slot} is not after {now:?}");
+            self.table.postpone(slot, now + Duration::from_millis(1));
         }
     }
 
@@ -233,27 +238,29 @@ impl Endpoint {
 
     /// The next thing to know, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        let event = self.shared.events.pop().or_else(|| self.wake_writers());
-        self.introduction.on_taken(event.as_ref());
-        event
+        if self.shared.events.is_empty() {
+            self.wake_writers();
+        }
+        let event = self.shared.events.pop()?;
+        self.introduction.on_taken(&event);
+        Some(event)
     }
 
     /// Tells writers that were refused because memory was short, and for whom there is some now.
-    fn wake_writers(&mut self) -> Option<Event> {
+    #[inline]
+    fn wake_writers(&mut self) {
         while self.shared.events.is_empty()
             && let Some(slot) = self.table.writable()
         {
             self.with_session(slot, |session, cx| session.command(cx, |flows, cx| flows.memory_is_back(cx)));
         }
-        self.shared.events.pop()
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing else happens first.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.table.first_deadline().map(|(at, _)| at);
-        let startup = self.shared.startup.next_timeout();
-        session.into_iter().chain(startup).chain(self.table.scarcity_timeout()).min()
+        Instant::earliest([session, self.shared.startup.next_timeout(), self.table.scarcity_timeout()])
     }
 
     /// What the next timeout is for, in the RFC's terms: for those who wonder why they are awake.

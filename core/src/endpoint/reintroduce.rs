@@ -81,14 +81,15 @@ impl SessionEntry {
 
     /// Whether it is to begin, because the session struggles and somebody can be asked, or to end, because either is no
     /// longer so. `None`: neither.
+    #[inline]
     pub(super) fn wants_reintroduction(&self) -> Option<bool> {
         let wanted = !self.introducers.is_empty() && self.session.is_struggling();
-        (wanted != self.reintroduction.is_some()).then_some(wanted)
+        (wanted != self.known.reintroduction.is_some()).then_some(wanted)
     }
 
     /// Begins it, if a tag for its hellos is given, or ends it.
     pub(super) fn change_reintroduction(&mut self, tag: Option<Tag>, shared: &mut Shared) {
-        self.reintroduction = tag.map(|tag| {
+        self.known.reintroduction = tag.map(|tag| {
             let discriminator = shared.profile.canonical_discriminator(self.session.transport().far_certificate());
             let probes = Bucket::new(shared.config.max_probes_per_session, shared.now);
             Box::new(Reintroduction { tag, discriminator, attempts: HelloBackoff::starting(shared.now, &tag), probes })
@@ -99,7 +100,10 @@ impl SessionEntry {
     /// Asks every introducer, if it is time to.
     pub(super) fn drive_reintroduction(&mut self, shared: &mut Shared) {
         let now = shared.now;
-        let Some(again) = self.reintroduction.as_mut().filter(|again| again.attempts.next <= now) else { return };
+        if self.known.reintroduction.as_ref().is_none_or(|again| again.attempts.next > now) {
+            return;
+        }
+        let Some(again) = &mut self.known.reintroduction else { return };
         again.attempts.due(now);
         let hello = InitiatorHello { discriminator: &again.discriminator, tag: &again.tag };
         for path in &self.introducers {
@@ -116,7 +120,7 @@ impl Env<'_> {
         path: Path,
         hello: &ResponderHello<'_>,
     ) -> Result<(), DropReason> {
-        let entry = self.table.get(slot).filter(|entry| entry.reintroduction.is_some());
+        let entry = self.table.get(slot).filter(|entry| entry.known.reintroduction.is_some());
         let entry = entry.ok_or(DropReason::Unexpected)?;
         if !self.shared.profile.overrides(hello.certificate, entry.session.transport().far_certificate()) {
             return Err(DropReason::NotAuthentic);
@@ -128,7 +132,7 @@ impl Env<'_> {
     fn probe(&mut self, slot: u32, path: Path) -> Result<(), DropReason> {
         let probed = self.with(slot, |entry, shared| {
             let now = shared.now;
-            let again = entry.reintroduction.as_mut().ok_or(DropReason::Unexpected)?;
+            let again = entry.known.reintroduction.as_mut().ok_or(DropReason::Unexpected)?;
             if !again.probes.take(now) || !shared.probe_limits.take(now, path.remote.ip()) {
                 return Err(DropReason::OverLimit);
             }
@@ -145,7 +149,7 @@ impl Env<'_> {
         path: Path,
         redirect: &Redirect<'_>,
     ) -> Result<(), DropReason> {
-        let asked = self.table.get(slot).is_some_and(|entry| entry.reintroduction.is_some());
+        let asked = self.table.get(slot).is_some_and(|entry| entry.known.reintroduction.is_some());
         if !asked {
             return Err(DropReason::Unexpected);
         }

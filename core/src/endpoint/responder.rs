@@ -195,7 +195,7 @@ impl Handshake {
         };
         let introducer = self.forwards.introducer_of(path.remote);
         env.with(slot, |entry, shared| {
-            entry.identity = Some(admission.identity);
+            entry.known.identity = Some(admission.identity);
             // What was being opened from here is to end first.
             if entry.opening().is_none() {
                 entry.take_answer(&mut answered, introducer);
@@ -284,7 +284,7 @@ impl Env<'_> {
             }
             self.with(slot, |entry, shared| {
                 entry.session.move_to(&mut shared.context(), path, true);
-                if let Phase::Answered(answered) = &mut entry.phase {
+                if let Phase::Answered(answered) = &mut entry.known.phase {
                     answered.cookie_made = cookie_made;
                 }
             });
@@ -306,7 +306,7 @@ impl Env<'_> {
 impl SessionEntry {
     fn take_answer(&mut self, answered: &mut Option<RespondedKeying>, introducer: Option<Path>) {
         if let Some(answered) = answered.take() {
-            self.phase = Phase::Answered(answered);
+            self.known.phase = Phase::Answered(answered);
         }
         if let Some(introducer) = introducer {
             self.learn_introducer(introducer);

@@ -45,14 +45,15 @@ impl Env<'_> {
     /// RHello is taken. Once for each opening: claims must not keep this end from opening a session.
     pub(super) fn waits_for_claim(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
         let claims = self.table.index.at(path.remote, Standing::Claimed);
-        let claims_it = |other: &u32| self.table.get(*other).is_some_and(|claim| claim.identity == Some(identity));
+        let claims_it =
+            |other: &u32| self.table.get(*other).is_some_and(|claim| claim.known.identity == Some(identity));
         let Some(claim) = claims.take(self.shared.config.max_sessions_per_address).find(claims_it) else {
             return false;
         };
         let waits = self.with(slot, |entry, _| {
             let Some(opening) = entry.opening_mut().filter(|opening| !opening.claim_asked) else { return false };
             opening.claim_asked = true;
-            entry.identity = Some(identity);
+            entry.known.identity = Some(identity);
             true
         });
         if waits == Some(true) {
@@ -66,7 +67,7 @@ impl Env<'_> {
     /// end looks for it.
     fn end_duplicates_of(&mut self, slot: u32) {
         let Some(entry) = self.table.get(slot) else { return };
-        let (existing, Some(identity)) = (entry.session.handle(), entry.identity) else { return };
+        let (existing, Some(identity)) = (entry.session.handle(), entry.known.identity) else { return };
         let begun = self.table.index.with(identity, Standing::Begun);
         let (owned, address) = (self.owner_is_proved(slot), entry.session.transport().path().map(|path| path.remote));
         let is_one_too_many = |other: &u32| {
@@ -101,7 +102,7 @@ impl Env<'_> {
 
     /// Sessions that claim to be of the same far end as this one: as many of them as may live without proof.
     fn claims_to_be(&self, slot: u32) -> Vec<u32> {
-        let Some(identity) = self.table.get(slot).and_then(|entry| entry.identity) else { return Vec::new() };
+        let Some(identity) = self.table.get(slot).and_then(|entry| entry.known.identity) else { return Vec::new() };
         let claims = self.table.index.with(identity, Standing::Claimed);
         claims.take(self.shared.config.max_unproved_per_identity).collect()
     }
@@ -113,11 +114,10 @@ impl Env<'_> {
         standings.flat_map(|standing| self.table.index.at(address, standing).take(most)).collect()
     }
 
-    /// A packet came under the keys of the session. If it is the first that proves them, the far end is who it claims to be,
-    /// as far as its certificate can prove that. As an initiator, it will not ask for the RIKeying again.
-    pub(super) fn on_keys_used(&mut self, slot: u32) {
-        let Some(begun_here) = self.table.get(slot).and_then(SessionEntry::newly_proved) else { return };
-        self.with(slot, |entry, _| match &mut entry.phase {
+    /// The keys of a session are proved: the far end is who it claims to be, as far as its certificate can prove that. As
+    /// an initiator, it will not ask for the RIKeying again.
+    pub(super) fn on_keys_proved(&mut self, slot: u32, begun_here: bool) {
+        self.with(slot, |entry, _| match &mut entry.known.phase {
             Phase::Opening(_) => {}
             Phase::Begun { proved, .. } => *proved = true,
             Phase::Answered(answered) => answered.reply = None,

@@ -23,7 +23,16 @@ impl Deadlines {
     }
 
     /// Sets, moves or removes the deadline of a slot.
+    #[inline]
     pub(super) fn set(&mut self, slot: u32, deadline: Option<Instant>) {
+        // Most calls change nothing.
+        let entry = self.position.get(slot as usize).and_then(|at| self.heap.get(*at as usize));
+        if entry.map(|entry| entry.0) != deadline {
+            self.replace(slot, deadline);
+        }
+    }
+
+    fn replace(&mut self, slot: u32, deadline: Option<Instant>) {
         let index = slot as usize;
         if self.position.len() <= index {
             if deadline.is_none() {
@@ -123,6 +132,8 @@ const LEVELS: usize = Priority::LEVELS + 1;
 #[derive(Debug, Default)]
 pub(super) struct ReadyRing {
     levels: [VecDeque<u32>; LEVELS],
+    /// A bit for each level that is not empty.
+    occupied: u16,
     /// Per slot: the level wanted (`u8::MAX`: none), and a bit for each level that holds an entry.
     slots: Vec<(u8, u16)>,
 }
@@ -132,10 +143,7 @@ impl ReadyRing {
     pub(super) fn set(&mut self, slot: u32, want: Option<Option<Priority>>) {
         let index = slot as usize;
         if self.slots.len() <= index {
-            if want.is_none() {
-                return;
-            }
-            self.slots.resize(index + 1, (u8::MAX, 0));
+            self.grow(index);
         }
         let level = match want {
             None => u8::MAX,
@@ -149,19 +157,30 @@ impl ReadyRing {
         {
             *queued |= 1 << level;
             ring.push_back(slot);
+            self.occupied |= 1 << level;
         }
+    }
+
+    #[cold]
+    fn grow(&mut self, index: usize) {
+        self.slots.resize(index + 1, (u8::MAX, 0));
     }
 
     /// Takes the next slot to serve. It must be [`set`](Self::set) again afterwards.
     pub(super) fn pop(&mut self) -> Option<u32> {
-        for (level, ring) in self.levels.iter_mut().enumerate() {
-            while let Some(slot) = ring.pop_front() {
-                let Some((wanted, queued)) = self.slots.get_mut(slot as usize) else { continue };
-                *queued &= !(1 << level);
-                if usize::from(*wanted) == level {
-                    *wanted = u8::MAX;
-                    return Some(slot);
-                }
+        while self.occupied != 0 {
+            let level = self.occupied.trailing_zeros() as usize;
+            let ring = self.levels.get_mut(level)?;
+            let slot = ring.pop_front();
+            if ring.is_empty() {
+                self.occupied &= !(1 << level);
+            }
+            let slot = slot?;
+            let Some((wanted, queued)) = self.slots.get_mut(slot as usize) else { continue };
+            *queued &= !(1 << level);
+            if usize::from(*wanted) == level {
+                *wanted = u8::MAX;
+                return Some(slot);
             }
         }
         None

@@ -87,7 +87,11 @@ impl Shared {
     }
 
     /// Seals the next startup packet into `buf`.
+    #[inline]
     pub(super) fn poll_startup(&mut self, buf: &mut TransmitBuf) -> Option<Transmit> {
+        if self.startup.is_empty() {
+            return None;
+        }
         self.events.tracer.enter(self.now, None);
         self.startup.poll(&self.blocked, self.now, buf, self.default_keys.as_mut(), &mut self.events)
     }

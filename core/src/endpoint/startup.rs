@@ -190,12 +190,20 @@ impl StartupQueue {
     }
 
     /// When the next held-back fragment may go.
+    #[inline]
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         self.later.first_key_value().map(|((at, _), _)| *at)
     }
 
     /// Lets go the fragments whose time has come.
+    #[inline]
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        if !self.later.is_empty() {
+            self.let_go(now);
+        }
+    }
+
+    fn let_go(&mut self, now: Instant) {
         while let Some(entry) = self.later.first_entry().filter(|entry| entry.key().0 <= now) {
             let Later { packet, is_reply } = entry.remove();
             if is_reply {
@@ -207,6 +215,12 @@ impl StartupQueue {
         }
     }
 
+    /// Whether no packet waits, those that are held back apart.
+    #[inline]
+    pub(super) fn is_empty(&self) -> bool {
+        self.own.is_empty() && self.replies.is_empty()
+    }
+
     /// Seals the next packet into `buf`, but for those of blocked interfaces.
     pub(super) fn poll(
         &mut self,
@@ -216,11 +230,7 @@ impl StartupQueue {
         keys: &mut dyn SessionKeys,
         events: &mut EventQueue,
     ) -> Option<Transmit> {
-        let take = |queue: &mut VecDeque<StartupPacket>| {
-            let next = queue.iter().position(|packet| !blocked.contains(packet.path.interface))?;
-            queue.remove(next)
-        };
-        let mut packet = take(&mut self.own).or_else(|| take(&mut self.replies))?;
+        let mut packet = take(&mut self.own, blocked).or_else(|| take(&mut self.replies, blocked))?;
         packet.stamp(now);
         let StartupPacket { path, session_id, plain } = packet;
         let front = keys.front_len(0);
@@ -238,6 +248,12 @@ impl StartupQueue {
         packets.push(span);
         Some(Transmit { path, ecn: None, len: start + span.sealed, segment_size: None, may_fragment: true })
     }
+}
+
+/// The first that is not for a blocked interface.
+fn take(queue: &mut VecDeque<StartupPacket>, blocked: &Blocked) -> Option<StartupPacket> {
+    let next = queue.iter().position(|packet| !blocked.contains(packet.path.interface))?;
+    queue.remove(next)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::entry::{Phase, SessionEntry};
+use super::entry::{Phase, Seen, SessionEntry};
 use super::ids::SessionIds;
 use super::index::{Place, SessionIndex};
 use super::memory::MemoryPools;
@@ -56,10 +56,21 @@ pub(super) struct SessionTable {
 
 /// What a session is found by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(super) struct FoundBy {
+    /// Where it belongs in the index.
+    pub(super) place: Option<Place>,
+    /// Of its hello.
+    pub(super) tag: Option<Tag>,
+    /// The digest of the IIKeying that it began with.
+    pub(super) keying: Option<[u8; 32]>,
+}
+
+/// What the table knows of a session.
+#[derive(Debug, Default)]
 pub(super) struct Indexed {
-    place: Option<Place>,
-    tag: Option<Tag>,
-    keying: Option<[u8; 32]>,
+    /// What it was when it was indexed; None before.
+    pub(super) seen: Option<Seen>,
+    found_by: FoundBy,
     /// How many addresses of an opening session.
     addresses: usize,
     /// Since when it is only kept to be read.
@@ -151,7 +162,7 @@ impl SessionTable {
         shared: &mut Shared,
         call: impl FnOnce(&mut SessionEntry, &mut Shared) -> R,
     ) -> Option<R> {
-        let Self { slots, memory, .. } = self;
+        let Self { slots, memory, deadlines, ready, .. } = self;
         let entry = slots.get_mut(slot as usize)?.entry.as_deref_mut()?;
         entry.session.grant(&memory.grant(&entry.session));
         let before = shared.events.tracer.is_on().then(|| entry.begin_trace(shared));
@@ -159,9 +170,15 @@ impl SessionTable {
         if let Some(before) = &before {
             entry.trace_state(before, shared);
         }
-        self.reindex(slot, shared);
-        if let Some((before, entry)) = before.zip(self.get(slot)) {
-            entry.trace_timers(&before, shared);
+        if entry.is_indexed() {
+            update(slot, entry, shared.now, deadlines, ready, memory);
+        } else {
+            self.reindex(slot, shared);
+        }
+        if let Some(before) = &before
+            && let Some(entry) = self.get(slot)
+        {
+            entry.trace_timers(before, shared);
         }
         Some(result)
     }
@@ -176,14 +193,11 @@ impl SessionTable {
         self.with(slot, shared, |entry, shared| call(&mut entry.session, &mut shared.context()))
     }
 
+    /// Brings all in line with a session, and takes it out if it is over.
+    #[cold]
     fn reindex(&mut self, slot: u32, shared: &mut Shared) {
-        let Some(entry) = self.get(slot) else { return };
-        let mut begins = entry.wants_reintroduction();
-        if entry.opening().is_some() {
-            self.watch_opening(slot, shared);
-            begins = self.get(slot).and_then(SessionEntry::wants_reintroduction);
-        }
-        if let Some(begins) = begins {
+        self.watch_opening(slot, shared);
+        if let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
         }
@@ -194,23 +208,16 @@ impl SessionTable {
             return;
         }
         entry.note_open(shared);
-        deadlines.set(slot, entry.next_timeout());
-        ready.set(slot, entry.wants());
-        memory.update(shared.now, slot, &mut entry.charge, &entry.session);
-        let place = entry.place();
-        if entry.indexed.place != place {
-            index.replace(slot, entry.indexed.place, place);
-            entry.indexed.place = place;
+        let seen = entry.seen();
+        let (before, now) = (entry.indexed.found_by, entry.known.found_by(seen));
+        if before.place != now.place {
+            index.replace(slot, before.place, now.place);
         }
-        let tag = entry.tag();
-        if entry.indexed.tag != tag {
-            replace(tags, slot, entry.indexed.tag, tag);
-            entry.indexed.tag = tag;
+        if before.tag != now.tag {
+            replace(tags, slot, before.tag, now.tag);
         }
-        let keying = entry.keying_digest().copied();
-        if entry.indexed.keying != keying {
-            replace(keyings, slot, entry.indexed.keying, keying);
-            entry.indexed.keying = keying;
+        if before.keying != now.keying {
+            replace(keyings, slot, before.keying, now.keying);
         }
         let since = entry.session.unread_since();
         if entry.indexed.unread != since {
@@ -218,6 +225,9 @@ impl SessionTable {
             unread.extend(since.map(|since| (since, slot)));
             entry.indexed.unread = since;
         }
+        (entry.indexed.seen, entry.indexed.found_by) = (Some(seen), now);
+        entry.known.settle();
+        update(slot, entry, shared.now, deadlines, ready, memory);
     }
 
     /// Indexes where a session is being opened to. Once it is opened, or has failed, that is over.
@@ -239,7 +249,7 @@ impl SessionTable {
         entry.introducers.extend(introducers);
         self.opening -= 1;
         self.ended.push(entry.session.handle());
-        entry.phase = Phase::Begun { opened: shared.now, proved: false };
+        entry.known.phase = Phase::Begun { opened: shared.now, proved: false };
     }
 
     /// Takes out a session that is over; handles of it are stale from now on.
@@ -255,9 +265,10 @@ impl SessionTable {
             self.free.push(slot);
         }
         self.ids.remove(entry.rx_id);
-        self.index.replace(slot, entry.indexed.place, None);
-        replace(&mut self.tags, slot, entry.indexed.tag, None);
-        replace(&mut self.keyings, slot, entry.indexed.keying, None);
+        let FoundBy { place, tag, keying } = entry.indexed.found_by;
+        self.index.replace(slot, place, None);
+        replace(&mut self.tags, slot, tag, None);
+        replace(&mut self.keyings, slot, keying, None);
         entry.indexed.unread.map(|since| self.unread.remove(&(since, slot)));
     }
 
@@ -320,6 +331,12 @@ impl SessionTable {
         self.memory.next_timeout()
     }
 
+    /// A session whose deadline has come.
+    #[inline]
+    pub(super) fn first_due(&self, now: Instant) -> Option<u32> {
+        self.deadlines.first().filter(|(at, _)| *at <= now).map(|(_, slot)| slot)
+    }
+
     /// The earliest deadline, and whose it is.
     pub(super) fn first_deadline(&self) -> Option<(Instant, u32)> {
         self.deadlines.first()
@@ -345,6 +362,22 @@ impl SessionTable {
         let unlisted = self.index.is_empty() && self.tags.is_empty() && self.keyings.is_empty();
         unlisted && self.unread.is_empty() && self.opening == 0 && self.len() == 0
     }
+}
+
+/// Brings all that is not the index in line with a session that may have changed in any way.
+fn update(
+    slot: u32,
+    entry: &mut SessionEntry,
+    now: Instant,
+    deadlines: &mut Deadlines,
+    ready: &mut ReadyRing,
+    memory: &mut MemoryPools,
+) {
+    debug_assert_eq!(entry.indexed.found_by, entry.known.found_by(entry.seen()), "it is found by what is true");
+    debug_assert_eq!(entry.indexed.unread, entry.session.unread_since(), "it is listed by what is true");
+    deadlines.set(slot, entry.next_timeout());
+    ready.set(slot, entry.wants());
+    memory.update(now, slot, &mut entry.charge, &entry.session);
 }
 
 /// Moves the entry of a session, unless another one has its place by now.

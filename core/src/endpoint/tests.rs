@@ -20,6 +20,7 @@ mod redirect;
 mod reintroduce;
 mod secrets;
 mod startup;
+mod table;
 mod trace;
 
 use pair::{A, B, Pair};

@@ -20,7 +20,7 @@ impl SessionEntry {
     fn timers(&self) -> [Timer; TIMERS + 2] {
         let mut timers = [(None, ""); TIMERS + 2];
         let opening = (self.opening().map(Opening::next_timeout), "startup");
-        let again = (self.reintroduction.as_ref().map(|again| again.next_timeout()), "reintroduction");
+        let again = (self.known.reintroduction.as_ref().map(|again| again.next_timeout()), "reintroduction");
         let all = [opening, again].into_iter().chain(self.session.deadlines());
         timers.iter_mut().zip(all).for_each(|(place, timer)| *place = timer);
         timers

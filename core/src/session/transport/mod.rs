@@ -9,6 +9,7 @@ mod seal;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use bytes::Bytes;
@@ -101,6 +102,12 @@ impl Transport {
     /// Where packets go, from S_OPEN on.
     pub(crate) fn path(&self) -> Option<Path> {
         self.link.as_ref().map(|link| link.path)
+    }
+
+    /// Where the far end is, from S_OPEN on.
+    #[inline]
+    pub(crate) fn remote(&self) -> Option<&SocketAddr> {
+        self.link.as_ref().map(|link| &link.path.remote)
     }
 
     /// The session ID on packets to the far end, from S_OPEN on.
