@@ -20,7 +20,7 @@
 //! | [`poll_timeout`](Endpoint::poll_timeout) has come | [`handle_timeout`](Endpoint::handle_timeout) |
 //! | the user wants something | [`open`](Endpoint::open), [`session_mut`](Endpoint::session_mut), [`send_flow_mut`](Endpoint::send_flow_mut), [`recv_flow_mut`](Endpoint::recv_flow_mut) |
 //! | after any of these | [`poll_transmit`](Endpoint::poll_transmit) and [`poll_event`](Endpoint::poll_event) until both give `None` |
-//! | key agreements are not to hold up packets | [`poll_key_agreement`](Endpoint::poll_key_agreement), and [`handle_key_agreed`](Endpoint::handle_key_agreed) with what came of it |
+//! | key agreements are not to hold up packets | [`poll_key_agreement`](Endpoint::poll_key_agreement), and [`handle_key_agreement`](Endpoint::handle_key_agreement) with the result |
 //!
 //! Calls may come in any order and any number; one with nothing to do changes nothing. Events are edges, and message
 //! data is pulled with [`read`](RecvFlowMut::read). Here is a whole driver on one standard socket, which prints what
@@ -180,8 +180,8 @@ pub use config::{
     EndpointConfig, FlowOptions, ForwardedHelloPolicy, Priority, ReceiveOrder, SendOptions, SessionConfig,
 };
 pub use endpoint::{
-    Endpoint, KeyAgreed, KeyAgreement, RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef,
-    Target,
+    Endpoint, KeyAgreement, KeyAgreementResult, RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut,
+    SessionRef, Target,
 };
 pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure, Undelivered, UnmatchedHello};
 pub use flow::Message;

@@ -19,7 +19,7 @@ impl Endpoint {
         self.shared.stats.bytes_received += datagram.len() as u64;
         self.shared.asking = Asking { len: datagram.len(), answered: false };
         let result = self.dispatch(path, meta, datagram);
-        self.answer_forwarded();
+        self.handle_forwarded();
         match result {
             Ok(()) => Disposition::Processed,
             Err(reason) => {
@@ -115,10 +115,10 @@ impl Env<'_> {
     ) -> Result<(), DropReason> {
         let handled = self.with(slot, |entry, shared| {
             entry.session.handle_packet(&mut shared.context(), path, meta, encrypted)?;
-            Ok(entry.newly_proved())
+            Ok(entry.keys_newly_proved())
         });
-        if let Some(begun_here) = handled.unwrap_or(Err(DropReason::UnknownSession))? {
-            self.on_keys_proved(slot, begun_here);
+        if let Some(initiated_here) = handled.unwrap_or(Err(DropReason::UnknownSession))? {
+            self.on_keys_proved(slot, initiated_here);
         }
         Ok(())
     }

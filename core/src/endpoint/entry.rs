@@ -19,15 +19,16 @@ use crate::time::Instant;
 use crate::transmit::Path;
 use crate::wire::Address;
 
-/// How far a session is, and who began it.
+/// Who began a session, and what the endpoint still needs for it.
 #[derive(Debug)]
 pub(super) enum Phase {
-    /// It is being opened from here: S_IHELLO_SENT, S_KEYING_SENT.
+    /// This end is opening it: S_IHELLO_SENT, S_KEYING_SENT. Once the session has left these states, the table makes this
+    /// `Initiated`, whether it is open or has failed. In glare that the far end won, that becomes `Responded` at once.
     Opening(Box<Opening>),
-    /// It was opened from here. `proved`: the far end has shown the session's keys.
-    Begun { opened: Instant, proved: bool },
+    /// This end opened it. `proved`: the far end has shown the session's keys.
+    Initiated { opened: Instant, proved: bool },
     /// A peer opened it.
-    Answered(RespondedKeying),
+    Responded(RespondedKeying),
 }
 
 /// What a session is known by beside its own state.
@@ -92,8 +93,8 @@ impl SessionEntry {
         if let Phase::Opening(opening) = &mut self.known.phase { Some(opening) } else { None }
     }
 
-    pub(super) fn answered(&self) -> Option<&RespondedKeying> {
-        self.known.answered()
+    pub(super) fn responded(&self) -> Option<&RespondedKeying> {
+        self.known.responded()
     }
 
     pub(super) fn is_open(&self) -> bool {
@@ -120,19 +121,19 @@ impl SessionEntry {
     pub(super) fn opened(&self) -> Option<Instant> {
         match &self.known.phase {
             Phase::Opening(_) => None,
-            Phase::Begun { opened, .. } => Some(*opened),
-            Phase::Answered(answered) => Some(answered.opened),
+            Phase::Initiated { opened, .. } => Some(*opened),
+            Phase::Responded(responded) => Some(responded.opened),
         }
     }
 
     /// Whether the session's keys are proved now, and that was not noted yet: then, whether it was begun from here.
-    pub(super) fn newly_proved(&self) -> Option<bool> {
-        let begun_here = match &self.known.phase {
-            Phase::Begun { proved: false, .. } => true,
-            Phase::Answered(answered) if answered.reply.is_some() => false,
-            Phase::Opening(_) | Phase::Begun { .. } | Phase::Answered(_) => return None,
+    pub(super) fn keys_newly_proved(&self) -> Option<bool> {
+        let initiated_here = match &self.known.phase {
+            Phase::Initiated { proved: false, .. } => true,
+            Phase::Responded(responded) if responded.reply.is_some() => false,
+            Phase::Opening(_) | Phase::Initiated { .. } | Phase::Responded(_) => return None,
         };
-        self.session.transport().keys_are_proved().then_some(begun_here)
+        self.session.transport().keys_proved().then_some(initiated_here)
     }
 
     /// Knows the far end of a session that has just opened.
@@ -172,20 +173,20 @@ impl SessionEntry {
 
 /// What a session is found by depends on nothing else than this and what is [`Seen`].
 impl Known {
-    fn answered(&self) -> Option<&RespondedKeying> {
-        if let Phase::Answered(answered) = &self.phase { Some(answered) } else { None }
+    fn responded(&self) -> Option<&RespondedKeying> {
+        if let Phase::Responded(responded) = &self.phase { Some(responded) } else { None }
     }
 
     pub(super) fn found_by(&self, seen: Seen) -> FoundBy {
-        FoundBy { place: self.place(seen), tag: self.tag(), keying: self.answered().map(|answered| answered.digest) }
+        FoundBy { place: self.place(seen), tag: self.tag(), keying: self.responded().map(|responded| responded.digest) }
     }
 
     fn place(&self, seen: Seen) -> Option<Place> {
         let open = seen.state == SessionState::Open;
         let standing = match &self.phase {
-            Phase::Opening(_) | Phase::Begun { .. } => Standing::Begun,
-            Phase::Answered(answered) if answered.reply.is_none() => Standing::Proved,
-            Phase::Answered(_) => Standing::Claimed,
+            Phase::Opening(_) | Phase::Initiated { .. } => Standing::Initiated,
+            Phase::Responded(responded) if responded.reply.is_none() => Standing::Proved,
+            Phase::Responded(_) => Standing::Claimed,
         };
         if !open && !matches!(self.phase, Phase::Opening(_)) {
             return None;
@@ -196,7 +197,7 @@ impl Known {
     fn tag(&self) -> Option<Tag> {
         match &self.phase {
             Phase::Opening(opening) => Some(opening.tag),
-            Phase::Begun { .. } | Phase::Answered(_) => self.reintroduction.as_ref().map(|again| again.tag()),
+            Phase::Initiated { .. } | Phase::Responded(_) => self.reintroduction.as_ref().map(|again| again.tag()),
         }
     }
 }

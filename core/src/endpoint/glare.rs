@@ -41,28 +41,30 @@ impl Env<'_> {
             return self.glare_from_elsewhere(certificate, identity);
         };
         let prevails = shared.profile.prevails(certificate);
-        let patient =
-            self.with(slot, |entry, shared| entry.opening_mut().is_some_and(|opening| opening.is_patient(shared.now)));
-        if prevails && patient == Some(true) { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
+        let insists =
+            self.with(slot, |entry, shared| entry.opening_mut().is_some_and(|opening| opening.insist(shared.now)));
+        if prevails && insists == Some(true) { Glare::NearPrevails } else { Glare::FarPrevails(slot) }
     }
 
     fn glare_from_elsewhere(&self, certificate: &[u8], identity: Identity) -> Glare {
         let insists = |slot: u32| {
             let opening = self.table.get(slot).and_then(SessionEntry::opening);
-            opening
-                .is_some_and(|opening| opening.insists(self.shared.now) && opening.would_take(self.shared, certificate))
+            opening.is_some_and(|opening| {
+                opening.is_keyed_lately(self.shared.now) && opening.would_take(self.shared, certificate)
+            })
         };
-        let chosen = self.table.index.with(identity, Standing::Begun).any(insists);
+        let chosen = self.table.index.with(identity, Standing::Initiated).any(insists);
         if chosen && self.shared.profile.prevails(certificate) { Glare::NearPrevails } else { Glare::None }
     }
 }
 
 impl Opening {
-    /// Whether this end, that prevails, still insists on its own opening.
-    fn is_patient(&mut self, now: Instant) -> bool {
+    /// Insists on this end's own opening, from the first IIKeying that it meets, for as long as [`PATIENCE`]. Whether it
+    /// still does.
+    fn insist(&mut self, now: Instant) -> bool {
         let since = *self.glare_since.get_or_insert(now);
         // Both would open, each with other keys, if the far end gave way now to an IIKeying that is under way.
-        now.saturating_duration_since(since) < PATIENCE || self.keyed_lately(now)
+        now.saturating_duration_since(since) < PATIENCE || self.is_keying_under_way(now)
     }
 
     /// Until a far end is chosen, an opening goes to all its candidates; then to where that one is (RFC 7016 §3.5.1.1.1).

@@ -20,7 +20,7 @@ pub(super) enum Standing {
     /// A peer began the session, and has shown its keys.
     Proved,
     /// The session was begun from here.
-    Begun,
+    Initiated,
     /// A peer began the session, and has shown only a certificate, which is no secret.
     Claimed,
 }

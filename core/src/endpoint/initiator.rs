@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::Target;
 use super::backoff::HelloBackoff;
-use super::entry::{Phase, SessionEntry};
+use super::entry::SessionEntry;
 use super::glare::PATIENCE;
 use super::handshake::Handshake;
 use super::index::identity_of;
@@ -140,14 +140,14 @@ impl Opening {
     }
 
     /// Whether an IIKeying went out so lately that it may still be under way.
-    pub(super) fn keyed_lately(&self, now: Instant) -> bool {
+    pub(super) fn is_keying_under_way(&self, now: Instant) -> bool {
         self.keying.as_ref().is_some_and(|keying| keying.attempts.sent_within(now, HELLO_FIRST_INTERVAL / 2))
     }
 
-    /// Whether the far end was chosen so lately, or keyed so lately, that it is given time to answer.
-    pub(super) fn insists(&self, now: Instant) -> bool {
+    /// Whether a far end was chosen so lately, or keyed so lately, that it is given time to answer.
+    pub(super) fn is_keyed_lately(&self, now: Instant) -> bool {
         let since = self.keying.as_ref().map(|keying| keying.since);
-        since.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE) || self.keyed_lately(now)
+        since.is_some_and(|since| now.saturating_duration_since(since) < PATIENCE) || self.is_keying_under_way(now)
     }
 
     /// Takes the addresses of a Redirect for candidates.
@@ -173,44 +173,61 @@ impl Opening {
     }
 }
 
+/// Sending.
+impl Opening {
+    /// IIKeyings go to the far end that was chosen; before, hellos go to all candidates.
+    fn send_due(&mut self, shared: &mut Shared) {
+        let now = shared.now;
+        let Some(keying) = &mut self.keying else {
+            return self.send_hellos(shared, |candidate| candidate.attempts.due(now));
+        };
+        if !keying.attempts.due(now) {
+            return;
+        }
+        if keying.take_credit() {
+            shared.startup.push_own(now, keying.packet.clone());
+        } else {
+            let chosen = keying.path;
+            self.ask_again(shared, chosen);
+        }
+    }
+
+    /// Whoever answered may not be there, so it is sent a hello before it gets more IIKeyings. If it is none of the
+    /// candidates, one of them handed the hello on, and all are asked.
+    fn ask_again(&mut self, shared: &mut Shared, chosen: Path) {
+        let is_candidate = self.candidates.iter().any(|candidate| candidate.path.matches(&chosen));
+        self.send_hellos(shared, |candidate| !is_candidate || candidate.path.matches(&chosen));
+    }
+
+    fn send_hellos(&mut self, shared: &mut Shared, mut is_asked: impl FnMut(&mut Candidate) -> bool) {
+        let hello = InitiatorHello { discriminator: &self.discriminator, tag: &self.tag };
+        for candidate in &mut self.candidates {
+            let asked = is_asked(candidate);
+            let Candidate { path, is_named, .. } = *candidate;
+            if asked && (!is_named || shared.probe_limits.take(shared.now, path.remote.ip())) {
+                shared.startup.push_own(shared.now, StartupPacket::hello(path, &hello));
+            }
+        }
+    }
+
+    /// Why an opening ends whose time is over.
+    const fn reason_to_fail(&self) -> OpenFailure {
+        match (self.failure, self.not_sent) {
+            (OpenFailure::TimedOut, Some((remote, os_error))) => OpenFailure::NotSent { remote, os_error },
+            (failure, _) => failure,
+        }
+    }
+}
+
 impl SessionEntry {
     /// Sends what startup has due, or gives up.
     pub(super) fn drive_opening(&mut self, shared: &mut Shared) {
-        let now = shared.now;
-        if self.opening().is_none() {
-            return;
-        }
-        let Phase::Opening(opening) = &mut self.known.phase else { return };
-        if opening.deadline <= now {
-            let reason = match (opening.failure, opening.not_sent) {
-                (OpenFailure::TimedOut, Some((remote, os_error))) => OpenFailure::NotSent { remote, os_error },
-                (failure, _) => failure,
-            };
+        let Some(opening) = self.opening_mut() else { return };
+        if opening.deadline <= shared.now {
+            let reason = opening.reason_to_fail();
             self.session.fail(&mut shared.context(), reason);
-            return;
-        }
-        let mut again = None;
-        if let Some(keying) = &mut opening.keying {
-            if !keying.attempts.due(now) {
-                return;
-            }
-            if keying.take_credit() {
-                shared.startup.push_own(now, keying.packet.clone());
-                return;
-            }
-            // Whoever answered may not be there: it is asked once more before it gets more keyings.
-            again = Some(keying.path);
-        }
-        // The one that was chosen; or all, if it is none of them but was told by one.
-        let chosen = again.filter(|path| opening.candidates.iter().any(|candidate| candidate.path.matches(path)));
-        let hello = InitiatorHello { discriminator: &opening.discriminator, tag: &opening.tag };
-        for candidate in &mut opening.candidates {
-            let Candidate { path, attempts, is_named } = candidate;
-            let due =
-                if again.is_some() { chosen.is_none_or(|chosen| chosen.matches(path)) } else { attempts.due(now) };
-            if due && (!*is_named || shared.probe_limits.take(now, path.remote.ip())) {
-                shared.startup.push_own(now, StartupPacket::hello(*path, &hello));
-            }
+        } else {
+            opening.send_due(shared);
         }
     }
 
@@ -280,19 +297,15 @@ impl Handshake {
             return Err(DropReason::NotAuthentic);
         }
         let (session, identity) = (entry.session.handle(), identity_of(profile.as_ref(), hello.certificate));
-        if env.ends_as_duplicate(slot, path, identity) || env.waits_for_claim(slot, path, identity) {
+        if env.end_if_duplicate(slot, path, identity) || env.question_claimant(slot, path, identity) {
             return Ok(());
         }
-        if env.shared.offloads() {
-            return self.agreements.offload_initiation(env, session, path, hello);
-        }
-        let Shared { profile, private_rng, .. } = &mut *env.shared;
-        let initiation = profile.initiate(hello.certificate, None, private_rng);
-        self.hello_agreed(env, slot, path, hello, initiation)
+        self.agreements.allow_initiation(env, session)?;
+        self.initiate(env, session, path, hello)
     }
 
     /// The initiator's half is there, for a session that is still in S_IHELLO_SENT.
-    pub(super) fn hello_agreed(
+    pub(super) fn on_initiated(
         &mut self,
         env: &mut Env<'_>,
         slot: u32,
@@ -309,7 +322,7 @@ impl Handshake {
         };
         let identity = identity_of(env.shared.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.
-        if !env.ends_as_duplicate(slot, path, identity) {
+        if !env.end_if_duplicate(slot, path, identity) {
             env.begin_keying(slot, path, hello, initiation, identity);
         }
         Ok(())

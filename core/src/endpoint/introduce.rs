@@ -80,7 +80,7 @@ impl SessionTable {
         let identity: Identity = Sha256::digest(canonical_discriminator).into();
         let is_open = |slot: &u32| self.get(*slot).is_some_and(SessionEntry::is_open);
         let first = |standing| self.index.with(identity, standing).find(is_open);
-        first(Standing::Proved).or_else(|| first(Standing::Begun)).or_else(|| first(Standing::Claimed))
+        first(Standing::Proved).or_else(|| first(Standing::Initiated)).or_else(|| first(Standing::Claimed))
     }
 }
 
@@ -134,16 +134,16 @@ impl Endpoint {
 
     /// Answers the hellos that forwarders have handed on to this end (§3.5.1.1.2).
     #[inline]
-    pub(super) fn answer_forwarded(&mut self) {
+    pub(super) fn handle_forwarded(&mut self) {
         if !self.shared.forwarded.is_empty() {
-            self.answer_all_forwarded();
+            self.on_forwarded_hellos();
         }
     }
 
     #[cold]
-    fn answer_all_forwarded(&mut self) {
+    fn on_forwarded_hellos(&mut self) {
         while let Some(forward) = self.shared.forwarded.pop_front() {
-            if let Err(reason) = self.handshake.answer_forwarded(&mut self.shared, &forward) {
+            if let Err(reason) = self.handshake.on_forwarded_hello(&mut self.shared, &forward) {
                 self.shared.count(reason);
             }
         }
@@ -151,7 +151,7 @@ impl Endpoint {
 }
 
 impl Handshake {
-    fn answer_forwarded(&mut self, shared: &mut Shared, forward: &ReceivedForward) -> Result<(), DropReason> {
+    fn on_forwarded_hello(&mut self, shared: &mut Shared, forward: &ReceivedForward) -> Result<(), DropReason> {
         let wanted = shared.config.accept && shared.profile.selects_near(&forward.discriminator);
         if !wanted || !is_reachable(forward.reply_address) || forward.tag.len() < TAG_MIN {
             return Err(DropReason::Unexpected);

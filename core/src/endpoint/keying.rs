@@ -1,5 +1,9 @@
 //! S_KEYING_SENT (RFC 7016 §3.5.1.1.1): the near half of the key agreement is on its way, and the far half is waited
 //! for.
+//!
+//! [`Env::begin_keying`] enters the state. `drive_opening` repeats the IIKeying; if nothing answers, it asks with a hello
+//! first, and `on_repeated_hello` takes the answer. The RIKeying comes to `on_responder_keying`, which has the keys
+//! computed, and [`Handshake::on_finished`] opens the session.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -52,7 +56,7 @@ pub(super) struct Keying {
     /// IIKeyings that may still be sent before there is another answer.
     credit: u32,
     /// A hello has gone out since the last of them.
-    asked: bool,
+    asked_again: bool,
     /// Packets of the session that overtook its RIKeying.
     pub(super) early: Vec<(Path, RecvMeta, Vec<u8>)>,
 }
@@ -62,9 +66,9 @@ impl Keying {
     pub(super) const fn take_credit(&mut self) -> bool {
         match self.credit.checked_sub(1) {
             Some(credit) => self.credit = credit,
-            None => self.asked = true,
+            None => self.asked_again = true,
         }
-        !self.asked
+        !self.asked_again
     }
 }
 
@@ -102,7 +106,7 @@ impl Env<'_> {
                 packet,
                 attempts: HelloBackoff::starting(shared.now, &opening.tag),
                 credit: MAX_UNANSWERED,
-                asked: false,
+                asked_again: false,
                 early: Vec::new(),
             }));
             entry.known.identity = Some(identity);
@@ -123,13 +127,13 @@ impl Env<'_> {
         let repeated = self.with(slot, |entry, shared| {
             let rx_id = entry.rx_id;
             let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
-            if !keying.asked || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
+            if !keying.asked_again || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
                 return Err(DropReason::Unexpected);
             }
             if hello.cookie.len() > MAX_COOKIE {
                 return Err(DropReason::OverLimit);
             }
-            keying.asked = false;
+            keying.asked_again = false;
             if !keying.cookie_changed {
                 keying.cookie = hello.cookie.to_vec();
                 let profile = shared.profile.as_ref();
@@ -139,25 +143,6 @@ impl Env<'_> {
             Ok(())
         });
         repeated.unwrap_or(Err(DropReason::Unexpected))
-    }
-
-    fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
-        // A far end that is told to begin with larger datagrams is met by one that is told the same.
-        let longest = self.shared.config.session.max_datagram.max(DATAGRAM_MAX);
-        let kept = self.with(slot, |entry, shared| {
-            let keying = entry.keying_mut()?;
-            // The far end has the session ID, so its answer was lost: it is asked for it again.
-            if keying.asked && keying.path.matches(&path) {
-                keying.asked = false;
-                shared.startup.push_own(shared.now, keying.packet.clone());
-            }
-            let has_room = keying.early.len() < EARLY_PACKETS && encrypted.len() <= longest;
-            if has_room {
-                keying.early.push((path, meta, encrypted.to_vec()));
-            }
-            Some(has_room)
-        });
-        if kept.flatten().ok_or(DropReason::Unexpected)? { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
     /// §3.5.1.2: takes the new cookie, once.
@@ -177,39 +162,31 @@ impl Env<'_> {
                 keying.cookie_changed = true;
                 keying.cookie = change.new_cookie.to_vec();
                 keying.packet = packet;
-                (keying.asked, keying.credit, keying.attempts.next) = (false, keying.credit.max(1), shared.now);
+                (keying.asked_again, keying.credit, keying.attempts.next) = (false, keying.credit.max(1), shared.now);
             }
             entry.drive_opening(shared);
         });
         Ok(())
     }
-}
 
-fn keying_packet(
-    profile: &dyn CryptoProfile,
-    path: Path,
-    session_id: u32,
-    cookie: &[u8],
-    component: &[u8],
-) -> StartupPacket {
-    let certificate = profile.certificate();
-    let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
-    let signature = profile.sign(&[&signed]);
-    let keying = InitiatorKeying {
-        session_id,
-        cookie_echo: cookie,
-        certificate,
-        component,
-        signature: &signature,
-        signed: &signed,
-    };
-    // Again and again, as the routes are then.
-    StartupPacket::new(path.with_local(None), 0, &keying)
-}
-
-impl SessionEntry {
-    fn keying_mut(&mut self) -> Option<&mut Keying> {
-        self.opening_mut()?.keying.as_deref_mut()
+    /// Keeps a packet of the session that overtook its RIKeying.
+    fn keep_early(&mut self, slot: u32, path: Path, meta: RecvMeta, encrypted: &[u8]) -> Result<(), DropReason> {
+        // A far end that is told to begin with larger datagrams is met by one that is told the same.
+        let longest = self.shared.config.session.max_datagram.max(DATAGRAM_MAX);
+        let kept = self.with(slot, |entry, shared| {
+            let keying = entry.keying_mut()?;
+            // The far end has the session ID, so its answer was lost: it is asked for it again.
+            if keying.asked_again && keying.path.matches(&path) {
+                keying.asked_again = false;
+                shared.startup.push_own(shared.now, keying.packet.clone());
+            }
+            let has_room = keying.early.len() < EARLY_PACKETS && encrypted.len() <= longest;
+            if has_room {
+                keying.early.push((path, meta, encrypted.to_vec()));
+            }
+            Some(has_room)
+        });
+        if kept.flatten().ok_or(DropReason::Unexpected)? { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 }
 
@@ -304,16 +281,11 @@ impl Handshake {
             Ok((session, keying.pending.take().ok_or(DropReason::Unexpected)?))
         });
         let (session, pending) = taken.ok_or(DropReason::Unexpected)??;
-        if env.shared.offloads() {
-            self.agreements.offload_finish(env, session, chunk.session_id, pending, chunk.component);
-            return Ok(());
-        }
-        let keys = pending.finish(chunk.component);
-        self.keying_agreed(env, slot, chunk.session_id, Some(pending), keys)
+        self.finish(env, session, chunk.session_id, pending, chunk.component)
     }
 
     /// The two halves were combined, for a session that may have come to its end meanwhile.
-    pub(super) fn keying_agreed(
+    pub(super) fn on_finished(
         &mut self,
         env: &mut Env<'_>,
         slot: u32,
@@ -347,4 +319,32 @@ impl Handshake {
         }
         Ok(())
     }
+}
+
+impl SessionEntry {
+    fn keying_mut(&mut self) -> Option<&mut Keying> {
+        self.opening_mut()?.keying.as_deref_mut()
+    }
+}
+
+fn keying_packet(
+    profile: &dyn CryptoProfile,
+    path: Path,
+    session_id: u32,
+    cookie: &[u8],
+    component: &[u8],
+) -> StartupPacket {
+    let certificate = profile.certificate();
+    let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
+    let signature = profile.sign(&[&signed]);
+    let keying = InitiatorKeying {
+        session_id,
+        cookie_echo: cookie,
+        certificate,
+        component,
+        signature: &signature,
+        signed: &signed,
+    };
+    // Again and again, as the routes are then.
+    StartupPacket::new(path.with_local(None), 0, &keying)
 }

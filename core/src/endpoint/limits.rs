@@ -199,12 +199,12 @@ impl ReplyLimits {
     }
 
     /// Whether one more reply may go to this source.
-    pub(super) fn admit(&mut self, now: Instant, source: IpAddr) -> bool {
+    pub(super) fn allow(&mut self, now: Instant, source: IpAddr) -> bool {
         self.replies.take(now, source)
     }
 
     /// Whether a reply may be as large as this, in bytes, to what came from this source in so many bytes.
-    pub(super) fn admit_size(&mut self, now: Instant, source: IpAddr, asked: usize, reply: usize) -> bool {
+    pub(super) fn allow_size(&mut self, now: Instant, source: IpAddr, asked: usize, reply: usize) -> bool {
         let excess = reply.saturating_sub(asked.saturating_mul(FREE_FACTOR));
         excess == 0 || self.excess.take_many(now, source, u32::try_from(excess).unwrap_or(u32::MAX))
     }
@@ -293,16 +293,16 @@ mod tests {
         let mut config = EndpointConfig::default();
         (config.max_excess_reply_bytes, config.max_excess_reply_bytes_per_source) = (2_000, 1_000);
         let mut limits = ReplyLimits::new(&config, Instant::ORIGIN, HiddenKey([3; 16]));
-        let mut admit =
-            |millis, source, asked, reply| limits.admit_size(Instant::from_millis(millis), ip(source), asked, reply);
+        let mut allow =
+            |millis, source, asked, reply| limits.allow_size(Instant::from_millis(millis), ip(source), asked, reply);
         for _ in 0..10_000 {
-            assert!(admit(0, "192.0.2.1", 50, 150));
+            assert!(allow(0, "192.0.2.1", 50, 150));
         }
         // A certificate of 1 kB: 910 bytes more than is free.
-        assert!(admit(0, "192.0.2.1", 30, 1_000));
-        assert!(!admit(0, "192.0.2.1", 30, 1_000), "its share is used up");
-        assert!(admit(0, "192.0.2.2", 30, 1_000), "another's is not");
-        assert!(!admit(0, "192.0.2.3", 30, 1_000), "all is used up");
-        assert!(admit(1_000, "192.0.2.1", 30, 1_000));
+        assert!(allow(0, "192.0.2.1", 30, 1_000));
+        assert!(!allow(0, "192.0.2.1", 30, 1_000), "its share is used up");
+        assert!(allow(0, "192.0.2.2", 30, 1_000), "another's is not");
+        assert!(!allow(0, "192.0.2.3", 30, 1_000), "all is used up");
+        assert!(allow(1_000, "192.0.2.1", 30, 1_000));
     }
 }

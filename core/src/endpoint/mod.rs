@@ -2,9 +2,29 @@
 //!
 //! [`SessionTable`] owns the sessions and everything that they are found by; nothing else can change one. [`Shared`]
 //! is what every part uses. [`Handshake`] and [`Introduction`] are state machines that work on both, lent to them
-//! together as an [`Env`]. To read the handshake, begin at `demux`, which hands each chunk to its handler.
-//! Go on with `initiator` and `keying`, or with `responder`. `glare` and `rivals` decide which of several sessions with
-//! one far end lives.
+//! together as an [`Env`].
+//!
+//! # The handshake
+//!
+//! `demux` hands each chunk to its handler. In the order of the packets (RFC 7016 §3.5.1, figure 9):
+//!
+//! | packet | at the initiator | at the responder |
+//! |---|---|---|
+//! | IHello | `Endpoint::open`, then `drive_opening` (`initiator`) until the session is open or has failed | `on_initiator_hello` (`responder`): a cookie, and nothing is remembered |
+//! | RHello | `on_responder_hello` (`initiator`), `initiate` (`jobs`), `on_initiated`, `begin_keying` (`keying`) | |
+//! | IIKeying | `drive_opening` | `on_initiator_keying` (`responder`): `check_keying`, `place_keying`; `respond` (`jobs`), `on_responded`, `open_as_responder` |
+//! | RIKeying | `on_responder_keying` (`keying`), `finish` (`jobs`), `on_finished` | |
+//! | the first of the session | `handle_packet` (`demux`), `on_keys_proved` (`rivals`) | the same |
+//!
+//! `glare` decides between two ends that open sessions to each other at once, and `rivals` which of several sessions with
+//! one far end lives. `introduce` and `reintroduce` are about third parties.
+//!
+//! Functions of [`Handshake`] need cookies, rates, reassembly or jobs. Those of [`Env`] need sessions alone, and those of
+//! [`SessionEntry`] need one session. Names begin alike for one purpose: `on_` takes a chunk or a result, `check_`
+//! judges it by itself, `allow_` asks a limit, `send_` queues a packet.
+//!
+//! Three types say how far a session is. [`SessionState`](crate::SessionState) is the RFC's state. [`Phase`] says who
+//! began it, with what that end still needs. `Standing` says what the far end has shown, for the index.
 
 mod backoff;
 mod cookie;
@@ -19,6 +39,7 @@ mod initiator;
 mod interfaces;
 mod introduce;
 mod jobs;
+mod key_agreement;
 mod keying;
 mod limits;
 mod memory;
@@ -47,7 +68,7 @@ use chacha20::ChaCha20Rng;
 use rand_core::{CryptoRng, Rng as _, SeedableRng as _};
 use zeroize::Zeroizing;
 
-pub use jobs::{KeyAgreed, KeyAgreement};
+pub use key_agreement::{KeyAgreement, KeyAgreementResult};
 pub use views::{RecvFlowMut, RecvFlowRef, SendFlowMut, SendFlowRef, SessionMut, SessionRef};
 
 use crate::config::EndpointConfig;
@@ -196,7 +217,7 @@ impl Endpoint {
         while let Some(slot) = self.table.first_due(now) {
             self.on_session_due(now, slot);
         }
-        self.answer_forwarded();
+        self.handle_forwarded();
         while let Some(slot) = self.table.stalled(now) {
             self.with_session(slot, |session, cx| session.end_stalled(cx));
         }

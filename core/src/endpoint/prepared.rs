@@ -4,7 +4,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use super::jobs::{KeyAgreement, LOST_AFTER, Work};
+use super::jobs::ABANDONED_AFTER;
+use super::key_agreement::{KeyAgreement, Op};
 use super::shared::Shared;
 use crate::error::DropReason;
 use crate::profile::PreparedKey;
@@ -34,7 +35,7 @@ impl PreparedKeys {
         self.ready.iter()
     }
 
-    /// A job is done; it is unexpected if it was taken for lost.
+    /// A job is done; it is unexpected if it counted as abandoned.
     pub(super) fn made(&mut self, job: u64, key: Option<PreparedKey>) -> Result<(), DropReason> {
         self.making.remove(&job).ok_or(DropReason::Unexpected)?;
         self.useless = key.is_none();
@@ -47,7 +48,7 @@ impl PreparedKeys {
         if !shared.offloads() || !self.wants(shared.now, shared.config.max_prepared_keys) {
             return None;
         }
-        let job = KeyAgreement::new(shared, Work::Prepare);
+        let job = KeyAgreement::new(shared, Op::Prepare);
         self.making.insert(job.id(), shared.now);
         Some(job)
     }
@@ -58,7 +59,7 @@ impl PreparedKeys {
         if self.useless || wanted == 0 {
             return false;
         }
-        self.making.retain(|_, since| now.saturating_duration_since(*since) <= LOST_AFTER);
+        self.making.retain(|_, since| now.saturating_duration_since(*since) <= ABANDONED_AFTER);
         self.making.len() < wanted
     }
 }

@@ -1,5 +1,9 @@
 //! Startup as responder (RFC 7016 §3.5.1.1.2): nothing is remembered of a stranger until its keying has proved
 //! its address.
+//!
+//! A hello is answered with a cookie. An IIKeying is judged by itself (`check_keying`), and then beside the sessions that
+//! there are (`place_keying`). If there is a place for it, the response is computed. When that is done both are asked
+//! again, because much may have happened meanwhile, and `open_as_responder` makes the session.
 
 use alloc::vec::Vec;
 
@@ -42,7 +46,7 @@ struct Checked {
 }
 
 /// Where the session of an IIKeying is to be.
-struct Admission {
+struct Placement {
     /// The far identity that it claims.
     identity: Identity,
     /// The opening session that becomes this one, in glare.
@@ -72,11 +76,11 @@ impl Handshake {
         tag: &[u8],
         asker: Asker,
     ) -> Result<(), DropReason> {
-        shared.admit_stranger(path, asker)?;
+        shared.allow_reply(path, asker)?;
         let cookie = self.cookies.issue(shared.now, path.remote, &mut shared.private_rng);
         let hello = ResponderHello { tag_echo: tag, cookie: &cookie, certificate: shared.profile.certificate() };
         let packet = StartupPacket::new(path, 0, &hello);
-        shared.answer_stranger(packet, asker)
+        shared.send_reply(packet, asker)
     }
 
     /// §3.5.1.1.2: an IIKeying whose cookie proves the address gets a session.
@@ -88,24 +92,19 @@ impl Handshake {
     ) -> Result<(), DropReason> {
         let Some(checked) = self.check_keying(env, path, keying)? else { return Ok(()) };
         if env.shared.offloads() {
-            self.agreements.admit(env, path, &checked.digest)?;
+            self.agreements.allow_response(env, path, &checked.digest)?;
         }
         let cost = env.shared.profile.respond_cost(keying.certificate, keying.component);
         if !self.keying_limits.take_many(env.shared.now, path.remote.ip(), cost) {
             return Err(DropReason::OverLimit);
         }
-        let admission = env.admit_keying(path, keying, &checked)?;
-        if env.shared.offloads() {
-            self.agreements.offload_response(env, path, checked.digest, keying);
-            return Ok(());
-        }
-        let Shared { profile, private_rng, .. } = &mut *env.shared;
-        let response = profile.respond(keying.certificate, keying.component, None, private_rng);
-        self.accept_keying(env, path, keying, &checked, &admission, response)
+        // Nothing is computed for what has no place.
+        env.place_keying(path, keying, &checked)?;
+        self.respond(env, path, checked.digest, keying)
     }
 
-    /// The response was computed elsewhere. Whether the IIKeying still is to have it is seen anew.
-    pub(super) fn response_agreed(
+    /// The response was computed. Whether the IIKeying still is to have it is seen anew.
+    pub(super) fn on_responded(
         &mut self,
         env: &mut Env<'_>,
         path: Path,
@@ -113,8 +112,8 @@ impl Handshake {
         response: Result<Response, KeyingError>,
     ) -> Result<(), DropReason> {
         let Some(checked) = self.check_keying(env, path, keying)? else { return Ok(()) };
-        let admission = env.admit_keying(path, keying, &checked)?;
-        self.accept_keying(env, path, keying, &checked, &admission, response)
+        let placement = env.place_keying(path, keying, &checked)?;
+        self.open_as_responder(env, path, keying, &checked, &placement, response)
     }
 
     /// What can be told of an IIKeying without looking at other sessions. `None`: it has its answer already.
@@ -140,8 +139,8 @@ impl Handshake {
             return Err(DropReason::OverLimit);
         }
         let digest = digest_of(keying);
-        let answered = env.table.by_keying(&digest);
-        if let Some(slot) = answered.filter(|slot| env.table.get(*slot).is_some_and(SessionEntry::is_open)) {
+        let known = env.table.by_keying(&digest);
+        if let Some(slot) = known.filter(|slot| env.table.get(*slot).is_some_and(SessionEntry::is_open)) {
             return env.repeat_reply(slot, path, keying, cookie_made).map(|()| None);
         }
         if !env.shared.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
@@ -157,35 +156,34 @@ impl Handshake {
         path: Path,
         keying: &InitiatorKeying<'_>,
     ) -> Result<(), DropReason> {
-        shared.admit_stranger(path, Asker::Datagram)?;
+        shared.allow_reply(path, Asker::Datagram)?;
         let new_cookie = self.cookies.issue(shared.now, path.remote, &mut shared.private_rng);
         let change = CookieChange { old_cookie: keying.cookie_echo, new_cookie: &new_cookie };
-        shared.answer_stranger(StartupPacket::new(path, keying.session_id, &change), Asker::Datagram)
+        shared.send_reply(StartupPacket::new(path, keying.session_id, &change), Asker::Datagram)
     }
 
     /// §3.5.1.1.2, step 3: creates the session, in S_OPEN, and sends the RIKeying. In glare that the far end won,
     /// the session that was being opened from here becomes this one, so that nothing written to it is lost.
-    fn accept_keying(
+    fn open_as_responder(
         &mut self,
         env: &mut Env<'_>,
         path: Path,
         keying: &InitiatorKeying<'_>,
         checked: &Checked,
-        admission: &Admission,
+        placement: &Placement,
         response: Result<Response, KeyingError>,
     ) -> Result<(), DropReason> {
         let remote = Some(path.remote);
         env.shared.trace(None, || TraceEvent::key_agreement(KeyAgreementStep::Respond, remote, &response));
         let Response { component, keys } = response.map_err(|_| DropReason::NotAuthentic)?;
-        let slot = admission.yielded.unwrap_or_else(|| env.insert_answered(checked));
+        let slot = placement.yielded.unwrap_or_else(|| env.insert_responder(checked));
         let rx_id = env.table.give_id(slot, env.shared);
         let signed = ResponderKeying::signed_parameters(rx_id, &component);
         let signature = env.shared.profile.sign(&[&signed, keying.component]);
         let chunk =
             ResponderKeying { session_id: rx_id, component: &component, signature: &signature, signed: &signed };
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
-        let mut answered =
-            Some(RespondedKeying { reply: Some(packet.plain.clone()), ..checked.answered(env.shared.now) });
+        let responded = RespondedKeying { reply: Some(packet.plain.clone()), ..checked.responded(env.shared.now) };
         env.shared.startup.push_reply(env.shared.now, packet);
         let established = Established {
             keys,
@@ -193,24 +191,22 @@ impl Handshake {
             path,
             far_certificate: Bytes::copy_from_slice(keying.certificate),
         };
-        let introducer = self.forwards.introducer_of(path.remote);
         env.with(slot, |entry, shared| {
-            entry.known.identity = Some(admission.identity);
-            // What was being opened from here is to end first.
-            if entry.opening().is_none() {
-                entry.take_answer(&mut answered, introducer);
-            }
+            entry.known.identity = Some(placement.identity);
             entry.session.become_responder();
             let mut cx = shared.context();
             entry.session.establish(&mut cx, established);
-            if admission.is_doubtful {
+            if placement.is_doubtful {
                 entry.session.demand_proof(cx.now);
             }
             shared.stats.sessions_opened += 1;
         });
-        if answered.is_some() {
-            env.with(slot, |entry, _| entry.take_answer(&mut answered, introducer));
-        }
+        // Not before the table has ended what was being opened from here.
+        let introducer = self.forwards.introducer_of(path.remote);
+        env.with(slot, |entry, _| {
+            entry.known.phase = Phase::Responded(responded);
+            introducer.into_iter().for_each(|introducer| entry.learn_introducer(introducer));
+        });
         Ok(())
     }
 }
@@ -220,22 +216,22 @@ impl Env<'_> {
     ///
     /// Otherwise than §3.5.1.1.2 says, an IIKeying from the address of an open session neither closes that (step 2.3) nor is
     /// ignored for its sake (step 2.2): it is a claim yet, and anybody who reads what is sent to an address can make it.
-    fn admit_keying(
+    fn place_keying(
         &mut self,
         path: Path,
         keying: &InitiatorKeying<'_>,
         checked: &Checked,
-    ) -> Result<Admission, DropReason> {
+    ) -> Result<Placement, DropReason> {
         let identity = identity_of(self.shared.profile.as_ref(), keying.certificate);
         if self.has_become_another(keying.session_id, identity) {
             return Err(DropReason::Unexpected);
         }
         match self.resolve_glare(path, keying.certificate, identity) {
             Glare::None => {}
-            Glare::FarPrevails(slot) => return Ok(Admission { identity, yielded: Some(slot), is_doubtful: false }),
+            Glare::FarPrevails(slot) => return Ok(Placement { identity, yielded: Some(slot), is_doubtful: false }),
             Glare::NearPrevails => return Err(DropReason::Unexpected),
         }
-        let established = [Standing::Proved, Standing::Begun].into_iter();
+        let established = [Standing::Proved, Standing::Initiated].into_iter();
         let there = established.flat_map(|standing| self.table.index.at(path.remote, standing));
         let there: Vec<u32> = there.take(self.shared.config.max_sessions_per_address).collect();
         if there.iter().any(|slot| self.is_older_keying_of(*slot, keying.certificate, checked.cookie_made)) {
@@ -249,9 +245,9 @@ impl Env<'_> {
             || !there.is_empty()
             || self.table.index.at(path.remote, Standing::Claimed).next().is_some()
             || self.table.index.with(identity, Standing::Proved).next().is_some()
-            || self.table.index.with(identity, Standing::Begun).next().is_some()
+            || self.table.index.with(identity, Standing::Initiated).next().is_some()
             || self.table.index.with(identity, Standing::Claimed).take(most).count() >= most;
-        Ok(Admission { identity, yielded: None, is_doubtful })
+        Ok(Placement { identity, yielded: None, is_doubtful })
     }
 
     /// §3.5.1.1.2, step 2.1: a retransmitted IIKeying gets the same answer.
@@ -272,20 +268,20 @@ impl Env<'_> {
         cookie_made: Instant,
     ) -> Result<(), DropReason> {
         let entry = self.table.get(slot).ok_or(DropReason::Unexpected)?;
-        let answered = entry.answered().ok_or(DropReason::Unexpected)?;
-        let (Some(plain), Some(session_id)) = (answered.reply.clone(), entry.session.transport().tx_id()) else {
+        let responded = entry.responded().ok_or(DropReason::Unexpected)?;
+        let (Some(plain), Some(session_id)) = (responded.reply.clone(), entry.session.transport().tx_id()) else {
             return Err(DropReason::Unexpected);
         };
         if entry.session.transport().path().is_none_or(|known| !known.matches(&path))
-            && cookie_made >= answered.cookie_made
+            && cookie_made >= responded.cookie_made
         {
             if !self.shared.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
             self.with(slot, |entry, shared| {
                 entry.session.move_to(&mut shared.context(), path, true);
-                if let Phase::Answered(answered) = &mut entry.known.phase {
-                    answered.cookie_made = cookie_made;
+                if let Phase::Responded(responded) = &mut entry.known.phase {
+                    responded.cookie_made = cookie_made;
                 }
             });
         }
@@ -294,28 +290,17 @@ impl Env<'_> {
     }
 
     /// A session that a peer begins.
-    fn insert_answered(&mut self, checked: &Checked) -> u32 {
+    fn insert_responder(&mut self, checked: &Checked) -> u32 {
         let Shared { config, now, .. } = &*self.shared;
         let (config, now) = (config.session.clone(), *now);
-        let phase = Phase::Answered(checked.answered(now));
+        let phase = Phase::Responded(checked.responded(now));
         let make = |handle| SessionEntry::new(Session::new(handle, Role::Responder, config, now), phase);
         self.table.insert(self.shared, make, |_, _| {})
     }
 }
 
-impl SessionEntry {
-    fn take_answer(&mut self, answered: &mut Option<RespondedKeying>, introducer: Option<Path>) {
-        if let Some(answered) = answered.take() {
-            self.known.phase = Phase::Answered(answered);
-        }
-        if let Some(introducer) = introducer {
-            self.learn_introducer(introducer);
-        }
-    }
-}
-
 impl Checked {
-    const fn answered(&self, now: Instant) -> RespondedKeying {
+    const fn responded(&self, now: Instant) -> RespondedKeying {
         RespondedKeying { digest: self.digest, reply: None, cookie_made: self.cookie_made, opened: now }
     }
 }

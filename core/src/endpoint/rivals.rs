@@ -1,5 +1,13 @@
-//! Sessions with the same far end, or with one that claims to be the same (RFC 7016 §3.5.1.1.1, step 1, and §3.5.1.1.2,
-//! steps 2.2 and 2.3): which of them is to live.
+//! Sessions with the same far end, or with one that claims to be the same: which of them is to live (RFC 7016
+//! §3.5.1.1.1, step 1, and §3.5.1.1.2, steps 2.2 and 2.3).
+//!
+//! Anybody can show another's certificate. So a session ends in favour of another only if that one has proved its keys,
+//! or was begun from here.
+//! - An opening ends if another session with its far end is ahead: when an RHello comes, in `end_if_duplicate`; when a
+//!   peer's session proves its keys, in `end_duplicates_of`.
+//! - When a session proves its keys, earlier ones with the same far end end: `end_sessions_before`.
+//! - Sessions that only claim to be of a far end are asked to prove it: `question_claimant` before an opening chooses that
+//!   far end, `question_claims_to_be` once it is open.
 
 use alloc::vec::Vec;
 use core::net::SocketAddr;
@@ -13,11 +21,11 @@ use crate::time::Instant;
 use crate::transmit::Path;
 
 impl Env<'_> {
-    /// §3.5.1.1.1, step 1: whether the session has ended in favour of another with the same identity, in S_KEYING_SENT
-    /// or S_OPEN. One that only claims the identity does not count: anybody could keep this end from opening a session
+    /// §3.5.1.1.1, step 1: ends an opening session in favour of another with the same identity, in S_KEYING_SENT or S_OPEN.
+    /// Whether it did. One that only claims the identity does not count: anybody could keep this end from opening a session
     /// so. If keys do not prove who owns the certificate, anybody can copy it. Then a session that a peer began does not
     /// count either. One that was begun from here counts only if it goes to the same address.
-    pub(super) fn ends_as_duplicate(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
+    pub(super) fn end_if_duplicate(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
         let is_chosen = |other: &u32| {
             let state = self.table.get(*other).map(|entry| entry.session.state());
             *other != slot && state.is_some_and(|state| state != SessionState::HelloSent)
@@ -25,7 +33,7 @@ impl Env<'_> {
         let first = |standing| self.table.index.with(identity, standing).find(is_chosen);
         let owned = first(Standing::Proved).filter(|other| self.owner_is_proved(*other));
         let is_same = |other: &u32| self.owner_is_proved(*other) || self.is_chosen_at(*other, path.remote);
-        let begun = || self.table.index.with(identity, Standing::Begun).filter(is_chosen).find(is_same);
+        let begun = || self.table.index.with(identity, Standing::Initiated).filter(is_chosen).find(is_same);
         let other = owned.or_else(begun);
         let Some(other) = other.and_then(|other| self.table.get(other)) else { return false };
         let existing = other.session.handle();
@@ -40,10 +48,11 @@ impl Env<'_> {
         entry.session.transport().path().or(keying).is_some_and(|path| path.remote == address)
     }
 
-    /// Whether an RHello is left alone for now, because the one who sent it has perhaps just opened a session itself. That
-    /// is asked to prove its keys, and ends what is being opened from here if it does (§3.5.1.1.1, step 1); else the next
-    /// RHello is taken. Once for each opening: claims must not keep this end from opening a session.
-    pub(super) fn waits_for_claim(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
+    /// Asks a session at `path` that claims this identity to prove its keys. Whether there is one: then the RHello is left
+    /// alone for now, because its sender has perhaps just opened a session itself. If that one proves its keys, what is
+    /// being opened from here ends (§3.5.1.1.1, step 1); else the next RHello is taken. Once for each opening: claims must
+    /// not keep this end from opening a session.
+    pub(super) fn question_claimant(&mut self, slot: u32, path: Path, identity: Identity) -> bool {
         let claims = self.table.index.at(path.remote, Standing::Claimed);
         let claims_it =
             |other: &u32| self.table.get(*other).is_some_and(|claim| claim.known.identity == Some(identity));
@@ -68,7 +77,7 @@ impl Env<'_> {
     fn end_duplicates_of(&mut self, slot: u32) {
         let Some(entry) = self.table.get(slot) else { return };
         let (existing, Some(identity)) = (entry.session.handle(), entry.known.identity) else { return };
-        let begun = self.table.index.with(identity, Standing::Begun);
+        let begun = self.table.index.with(identity, Standing::Initiated);
         let (owned, address) = (self.owner_is_proved(slot), entry.session.transport().path().map(|path| path.remote));
         let is_one_too_many = |other: &u32| {
             let opening = self.table.get(*other).and_then(SessionEntry::opening);
@@ -110,33 +119,33 @@ impl Env<'_> {
     /// Open sessions at an address, of each standing as many as may be there.
     pub(super) fn sessions_at(&self, address: SocketAddr) -> Vec<u32> {
         let most = self.shared.config.max_sessions_per_address;
-        let standings = [Standing::Proved, Standing::Begun, Standing::Claimed].into_iter();
+        let standings = [Standing::Proved, Standing::Initiated, Standing::Claimed].into_iter();
         standings.flat_map(|standing| self.table.index.at(address, standing).take(most)).collect()
     }
 
     /// The keys of a session are proved: the far end is who it claims to be, as far as its certificate can prove that. As
     /// an initiator, it will not ask for the RIKeying again.
-    pub(super) fn on_keys_proved(&mut self, slot: u32, begun_here: bool) {
+    pub(super) fn on_keys_proved(&mut self, slot: u32, initiated_here: bool) {
         self.with(slot, |entry, _| match &mut entry.known.phase {
             Phase::Opening(_) => {}
-            Phase::Begun { proved, .. } => *proved = true,
-            Phase::Answered(answered) => answered.reply = None,
+            Phase::Initiated { proved, .. } => *proved = true,
+            Phase::Responded(responded) => responded.reply = None,
         });
-        if !begun_here {
+        if !initiated_here {
             self.end_duplicates_of(slot);
         }
-        self.end_sessions_before(slot, begun_here);
+        self.end_sessions_before(slot, initiated_here);
     }
 
     /// Ends earlier sessions in favour of one that the same far end has proved the keys of (§3.5.1.1.2, step 2.3): at its
     /// address if it began that, else those that only claim to be the same far end.
-    fn end_sessions_before(&mut self, slot: u32, begun_here: bool) {
+    fn end_sessions_before(&mut self, slot: u32, initiated_here: bool) {
         let Some(entry) = self.table.get(slot) else { return };
         let (certificate, opened) = (entry.session.transport().far_certificate(), entry.opened());
         if !self.shared.profile.keys_prove_owner(certificate) {
             return;
         }
-        let others = match (begun_here, entry.session.transport().path()) {
+        let others = match (initiated_here, entry.session.transport().path()) {
             (false, Some(path)) => self.sessions_at(path.remote),
             (true, _) | (_, None) => self.claims_to_be(slot),
         };
@@ -157,7 +166,7 @@ impl Env<'_> {
     /// IIKeying is late. It may come from an address that the session is not known to be at yet.
     pub(super) fn has_become_another(&self, session_id: u32, identity: Identity) -> bool {
         // One that was answered here proves nothing: anybody may have named this certificate and this ID.
-        let begun = self.table.index.with(identity, Standing::Begun).filter_map(|slot| self.table.get(slot));
+        let begun = self.table.index.with(identity, Standing::Initiated).filter_map(|slot| self.table.get(slot));
         begun.into_iter().any(|entry| entry.is_open() && entry.session.transport().tx_id() == Some(session_id))
     }
 

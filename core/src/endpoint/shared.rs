@@ -116,22 +116,22 @@ impl Shared {
     }
 
     /// Whether one more reply may go to an address that has proved nothing.
-    pub(super) fn admit_stranger(&mut self, path: Path, asker: Asker) -> Result<(), DropReason> {
+    pub(super) fn allow_reply(&mut self, path: Path, asker: Asker) -> Result<(), DropReason> {
         let (now, remote) = (self.now, path.remote.ip());
-        let admitted = match asker {
-            Asker::Datagram => !self.asking.answered && self.reply_limits.admit(now, remote),
-            Asker::Earlier(_) => self.reply_limits.admit(now, remote),
+        let allowed = match asker {
+            Asker::Datagram => !self.asking.answered && self.reply_limits.allow(now, remote),
+            Asker::Earlier(_) => self.reply_limits.allow(now, remote),
             // Both: an introducer may name anybody, and many introducers may name the same one.
             Asker::Session(via, _) => {
-                self.reply_limits.admit(now, via) && (via == remote || self.reply_limits.admit(now, remote))
+                self.reply_limits.allow(now, via) && (via == remote || self.reply_limits.allow(now, remote))
             }
         };
         self.asking.answered |= matches!(asker, Asker::Datagram);
-        if admitted { Ok(()) } else { Err(DropReason::OverLimit) }
+        if allowed { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
     /// Queues a reply to an address that has proved nothing, unless it is too much larger than what asks for it.
-    pub(super) fn answer_stranger(&mut self, packet: StartupPacket, asker: Asker) -> Result<(), DropReason> {
+    pub(super) fn send_reply(&mut self, packet: StartupPacket, asker: Asker) -> Result<(), DropReason> {
         let size = packet.wire_len(self.default_keys.as_ref());
         let (source, asked) = match asker {
             Asker::Datagram => (packet.path.remote.ip(), self.asking.len),
@@ -139,7 +139,7 @@ impl Shared {
             Asker::Session(via, len) => (via, len),
         };
         let sent =
-            self.reply_limits.admit_size(self.now, source, asked, size) && self.startup.push_reply(self.now, packet);
+            self.reply_limits.allow_size(self.now, source, asked, size) && self.startup.push_reply(self.now, packet);
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
     }
 
@@ -151,9 +151,9 @@ impl Shared {
         addresses: &[Address],
         asker: Asker,
     ) -> Result<(), DropReason> {
-        self.admit_stranger(path, asker)?;
+        self.allow_reply(path, asker)?;
         let addresses = addresses.get(..REDIRECT_THRESHOLD).unwrap_or(addresses);
-        self.answer_stranger(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asker)
+        self.send_reply(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asker)
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct SessionTable {
     /// Digests of the IIKeyings that sessions began with.
     keyings: BTreeMap<[u8; 32], u32>,
     opening: usize,
-    /// Sessions that ceased to open since [`take_ended`](Self::take_ended).
+    /// Sessions that ceased to open since [`take_ended`](Self::take_ended), if there may be jobs for them.
     ended: Vec<SessionHandle>,
     deadlines: Deadlines,
     ready: ReadyRing,
@@ -196,7 +196,7 @@ impl SessionTable {
     /// Brings all in line with a session, and takes it out if it is over.
     #[cold]
     fn reindex(&mut self, slot: u32, shared: &mut Shared) {
-        self.watch_opening(slot, shared);
+        self.follow_opening(slot, shared);
         if let Some(begins) = self.get(slot).and_then(SessionEntry::wants_reintroduction) {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
@@ -231,7 +231,7 @@ impl SessionTable {
     }
 
     /// Indexes where a session is being opened to. Once it is opened, or has failed, that is over.
-    fn watch_opening(&mut self, slot: u32, shared: &Shared) {
+    fn follow_opening(&mut self, slot: u32, shared: &Shared) {
         let Some(entry) = self.slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else {
             return;
         };
@@ -248,8 +248,10 @@ impl SessionTable {
         let introducers: Vec<_> = opening.introducers.iter().take(MAX_INTRODUCERS).copied().collect();
         entry.introducers.extend(introducers);
         self.opening -= 1;
-        self.ended.push(entry.session.handle());
-        entry.known.phase = Phase::Begun { opened: shared.now, proved: false };
+        if shared.offloads() {
+            self.ended.push(entry.session.handle());
+        }
+        entry.known.phase = Phase::Initiated { opened: shared.now, proved: false };
     }
 
     /// Takes out a session that is over; handles of it are stale from now on.

@@ -52,7 +52,7 @@ impl<'a> SessionRef<'a> {
     /// can make.
     #[must_use]
     pub const fn far_keys_proved(&self) -> bool {
-        self.session.transport().keys_are_proved()
+        self.session.transport().keys_proved()
     }
 
     /// The far end's certificate, in the profile's syntax; empty while it opens. Whether it proves who the far end is,

@@ -200,8 +200,8 @@ pub enum KeyingError {
     BadPublicKey,
     /// A protection that is required here was not offered, or is too weak.
     ProtectionRefused,
-    /// The computation did not come to its end: [`KeyAgreement::if_lost`](crate::KeyAgreement::if_lost).
-    Lost,
+    /// The computation did not come to its end: [`KeyAgreement::abandoned`](crate::KeyAgreement::abandoned).
+    Abandoned,
 }
 
 impl core::error::Error for KeyingError {}
@@ -213,7 +213,7 @@ impl core::fmt::Display for KeyingError {
             Self::NothingInCommon => "the two ends have no key agreement in common",
             Self::BadPublicKey => "the far end's public key must not be used",
             Self::ProtectionRefused => "the far end does not offer a protection that is required here",
-            Self::Lost => "the key agreement did not come to its end",
+            Self::Abandoned => "the key agreement did not come to its end",
         })
     }
 }

@@ -291,7 +291,7 @@ impl Session {
 
     /// Asks the far end to show that it has the keys. If it does not, the session ends after a while.
     pub(crate) fn demand_proof(&mut self, now: Instant) {
-        if self.state.is_open() && !self.transport.keys_are_proved() {
+        if self.state.is_open() && !self.transport.keys_proved() {
             self.ping(now);
             self.transport.proof.set_if_unset(now + PROOF_TIMEOUT);
         }

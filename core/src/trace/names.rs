@@ -73,7 +73,7 @@ names! { KeyingError,
     Self::NothingInCommon => "nothing_in_common",
     Self::BadPublicKey => "bad_public_key",
     Self::ProtectionRefused => "protection_refused",
-    Self::Lost => "lost",
+    Self::Abandoned => "abandoned",
 }
 
 names! { SessionState,

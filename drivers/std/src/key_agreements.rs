@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc::{Receiver, SendError, Sender, TryRecvError, channel};
 use std::{fmt, io, thread};
 
-use rtmfp_core::{Endpoint, Instant, KeyAgreed, KeyAgreement};
+use rtmfp_core::{Endpoint, Instant, KeyAgreement, KeyAgreementResult};
 
 /// Jobs that the thread has at once: the one it is at, and another for when that is done. The rest stays with the
 /// endpoint, which puts its own before those of peers and forgets what nobody waits for any more.
@@ -13,7 +13,7 @@ const AT_ONCE: usize = 2;
 /// A thread that computes key agreements one after the other. It ends when this is dropped, after the one that it is at.
 pub(crate) struct KeyAgreementThread {
     jobs: Sender<KeyAgreement>,
-    done: Receiver<KeyAgreed>,
+    done: Receiver<KeyAgreementResult>,
     /// Jobs that the thread has.
     out: usize,
 }
@@ -27,9 +27,9 @@ impl KeyAgreementThread {
             for job in todo {
                 // A profile must not panic, but a peer that finds out how to make it must not stop all others. Nothing is
                 // left of the job but what it returns.
-                let lost = job.if_lost();
-                let agreed = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(lost);
-                if results.send(agreed).is_err() {
+                let abandoned = job.abandoned();
+                let result = catch_unwind(AssertUnwindSafe(|| job.run())).unwrap_or(abandoned);
+                if results.send(result).is_err() {
                     return;
                 }
                 wake();
@@ -43,16 +43,16 @@ impl KeyAgreementThread {
     pub(crate) fn collect(&mut self, now: Instant, endpoint: &mut Endpoint) -> bool {
         loop {
             match self.done.try_recv() {
-                Ok(agreed) => {
+                Ok(result) => {
                     self.out -= 1;
-                    endpoint.handle_key_agreed(now, agreed);
+                    endpoint.handle_key_agreement(now, result);
                 }
                 Err(ended) => return ended == TryRecvError::Empty,
             }
         }
     }
 
-    /// Takes what the endpoint hands out, as far as the thread has time for it. Each job that is done leads here again.
+    /// Takes what the endpoint offloads, as far as the thread has time for it. Each job that is done leads here again.
     /// Gives a job back if the thread has ended.
     pub(crate) fn take(&mut self, endpoint: &mut Endpoint) -> Option<KeyAgreement> {
         while self.out < AT_ONCE

@@ -152,7 +152,7 @@ impl Pump {
     /// As the system tells, if a thread cannot be started.
     pub fn compute_elsewhere(&mut self, wake: impl Fn() + Send + 'static) -> io::Result<()> {
         self.endpoint.offload_key_agreements();
-        if self.endpoint.hands_out_key_agreements() && self.key_agreements.is_none() {
+        if self.endpoint.offloads_key_agreements() && self.key_agreements.is_none() {
             self.key_agreements = Some(KeyAgreementThread::start(wake)?);
         }
         Ok(())
@@ -198,8 +198,8 @@ impl Pump {
             None => self.endpoint.poll_key_agreement(),
         };
         let Some(job) = job else { return false };
-        let agreed = job.run();
-        self.endpoint.handle_key_agreed(self.clock.now(), agreed);
+        let result = job.run();
+        self.endpoint.handle_key_agreement(self.clock.now(), result);
         true
     }
 

@@ -160,7 +160,7 @@ impl<A: App + 'static> EndpointNode<A> {
     fn round(&mut self, now: Instant) {
         loop {
             while let Some(job) = self.endpoint.poll_key_agreement() {
-                self.endpoint.handle_key_agreed(now, job.run());
+                self.endpoint.handle_key_agreement(now, job.run());
             }
             while let Some(event) = self.endpoint.poll_event() {
                 self.app.on_event(now, &mut self.endpoint, event);

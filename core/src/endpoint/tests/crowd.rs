@@ -143,7 +143,7 @@ impl Crowd {
                 }
                 What::Agreed(job) => {
                     self.busy = false;
-                    self.server.handle_key_agreed(self.now, job.run());
+                    self.server.handle_key_agreement(self.now, job.run());
                 }
             }
             self.flush_server();

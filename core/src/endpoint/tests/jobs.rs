@@ -5,7 +5,7 @@ use core::net::{Ipv6Addr, SocketAddr};
 
 use super::pair::{A, B, Kind, Pair, address};
 use crate::endpoint::demux::startup_chunks;
-use crate::endpoint::jobs::KeyAgreement;
+use crate::endpoint::key_agreement::KeyAgreement;
 use crate::event::{Event, OpenFailure};
 use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
 use crate::{CloseMode, EndpointConfig, FlowOptions, SessionState};
@@ -24,9 +24,8 @@ fn compute(pair: &mut Pair, node: usize) -> usize {
     let jobs = jobs(pair, node);
     let count = jobs.len();
     for job in jobs {
-        let agreed = job.run();
         let now = pair.now;
-        pair.nodes[node].endpoint.handle_key_agreed(now, agreed);
+        pair.nodes[node].endpoint.handle_key_agreement(now, job.run());
     }
     count
 }
@@ -169,14 +168,14 @@ fn late_and_foreign_results_do_nothing() {
     pair.nodes[A].endpoint.session_mut(now, session).unwrap().close(CloseMode::Abrupt);
     let before = pair.nodes[A].endpoint.stats().unexpected;
     for job in hello {
-        pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
+        pair.nodes[A].endpoint.handle_key_agreement(now, job.run());
     }
     assert_eq!(pair.nodes[A].endpoint.stats().unexpected, before + 1);
     pair.open(A);
     pair.run_for_millis(60);
     for job in jobs(&mut pair, A) {
         let unexpected = pair.nodes[B].endpoint.stats().unexpected;
-        pair.nodes[B].endpoint.handle_key_agreed(pair.now, job.run());
+        pair.nodes[B].endpoint.handle_key_agreement(pair.now, job.run());
         assert_eq!(pair.nodes[B].endpoint.stats().unexpected, unexpected + 1);
     }
     assert_eq!(pair.nodes[B].endpoint.sessions().count(), 0);
@@ -281,7 +280,7 @@ fn own_jobs_go_in_their_order_and_before_those_of_peers() {
         assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::HelloSent);
         let job = pair.nodes[A].endpoint.poll_key_agreement().unwrap();
         let now = pair.now;
-        pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
+        pair.nodes[A].endpoint.handle_key_agreement(now, job.run());
         assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
     }
     assert_eq!(compute(&mut pair, A), 1);
@@ -290,12 +289,12 @@ fn own_jobs_go_in_their_order_and_before_those_of_peers() {
 
 /// An opening waited for its job until its time was over, 95 s; what a peer began was dropped and not counted.
 #[test]
-fn a_job_that_is_handed_back_as_lost_ends_what_waits_for_it() {
+fn a_job_that_is_handed_back_as_abandoned_ends_what_waits_for_it() {
     let mut pair = Pair::with_config(19, config(4));
     let lose = |pair: &mut Pair, node: usize| {
-        let lost: Vec<_> = jobs(pair, node).iter().map(KeyAgreement::if_lost).collect();
-        let (now, count) = (pair.now, lost.len());
-        lost.into_iter().for_each(|lost| pair.nodes[node].endpoint.handle_key_agreed(now, lost));
+        let abandoned: Vec<_> = jobs(pair, node).iter().map(KeyAgreement::abandoned).collect();
+        let (now, count) = (pair.now, abandoned.len());
+        abandoned.into_iter().for_each(|result| pair.nodes[node].endpoint.handle_key_agreement(now, result));
         count
     };
     let failed = |pair: &Pair, session| {
@@ -323,4 +322,13 @@ fn a_job_that_is_handed_back_as_lost_ends_what_waits_for_it() {
     assert_eq!(lose(&mut pair, A), 1);
     pair.run_for_millis(3_100);
     assert!(failed(&pair, session));
+}
+
+/// Nobody read the list, and it grew with each opening.
+#[test]
+fn an_endpoint_that_offloads_nothing_keeps_no_list_of_openings_that_ended() {
+    let mut pair = Pair::new(1);
+    pair.open(A);
+    pair.run_for_millis(500);
+    assert!(pair.nodes[A].endpoint.table.take_ended().is_empty());
 }

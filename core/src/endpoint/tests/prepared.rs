@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use super::pair::{A, B, Pair};
-use crate::endpoint::jobs::{KeyAgreement, LOST_AFTER};
+use crate::endpoint::jobs::ABANDONED_AFTER;
+use crate::endpoint::key_agreement::KeyAgreement;
 use crate::event::Event;
 use crate::{EndpointConfig, SessionState};
 
@@ -25,7 +26,7 @@ fn compute(pair: &mut Pair, node: usize) -> usize {
     let mut count = 0;
     while let Some(job) = pair.nodes[node].endpoint.poll_key_agreement() {
         let now = pair.now;
-        pair.nodes[node].endpoint.handle_key_agreed(now, job.run());
+        pair.nodes[node].endpoint.handle_key_agreement(now, job.run());
         count += 1;
     }
     count
@@ -63,7 +64,7 @@ fn what_a_session_waits_for_is_computed_first() {
     let mut waiting = jobs(&mut pair, A);
     assert_eq!(waiting.len(), 3);
     let now = pair.now;
-    pair.nodes[A].endpoint.handle_key_agreed(now, waiting.remove(0).run());
+    pair.nodes[A].endpoint.handle_key_agreement(now, waiting.remove(0).run());
     assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
 }
 
@@ -75,7 +76,7 @@ fn few_keys_are_made_at_once() {
     let mut out = jobs(&mut pair, A);
     assert_eq!(out.len(), 4);
     let now = pair.now;
-    pair.nodes[A].endpoint.handle_key_agreed(now, out.remove(0).run());
+    pair.nodes[A].endpoint.handle_key_agreement(now, out.remove(0).run());
     assert_eq!(jobs(&mut pair, A).len(), 1, "for the one that came back");
 }
 
@@ -86,12 +87,12 @@ fn keys_that_never_come_back_are_made_again_after_a_minute() {
     assert_eq!((lost.len(), jobs(&mut pair, A).len()), (2, 0));
     let unexpected = pair.nodes[A].endpoint.stats().unexpected;
     // Something has to happen for the time to be known.
-    pair.run_for_millis(LOST_AFTER.as_millis() as u64 + 1);
+    pair.run_for_millis(ABANDONED_AFTER.as_millis() as u64 + 1);
     pair.open(A);
     assert_eq!(compute(&mut pair, A), 2);
     for job in lost {
         let now = pair.now;
-        pair.nodes[A].endpoint.handle_key_agreed(now, job.run());
+        pair.nodes[A].endpoint.handle_key_agreement(now, job.run());
     }
     assert_eq!(pair.nodes[A].endpoint.stats().unexpected, unexpected + 2, "too late");
     assert_eq!(pair.nodes[A].endpoint.handshake.agreements.prepared.keys().count(), 2);

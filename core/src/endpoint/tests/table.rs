@@ -10,7 +10,7 @@ use crate::event::CloseReason;
 
 /// Sessions that are found at an address, and those that are found by an identity.
 fn found(endpoint: &Endpoint, at: usize, identity: [u8; 32]) -> (Vec<u32>, Vec<u32>) {
-    let standings = [Standing::Proved, Standing::Begun, Standing::Claimed].into_iter();
+    let standings = [Standing::Proved, Standing::Initiated, Standing::Claimed].into_iter();
     let index = &endpoint.table.index;
     let here = standings.clone().flat_map(|standing| index.at(address(at), standing)).collect();
     (here, standings.flat_map(|standing| index.with(identity, standing)).collect())
@@ -38,7 +38,7 @@ fn a_session_is_found_by_what_it_has_become() {
 
     // Nothing that it is found by changes.
     endpoint.with_entry(slot, |entry, _| {
-        if let Phase::Begun { proved, .. } = &mut entry.known.phase {
+        if let Phase::Initiated { proved, .. } = &mut entry.known.phase {
             *proved = true;
         }
     });

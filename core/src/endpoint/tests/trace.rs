@@ -409,16 +409,16 @@ fn key_agreements_that_are_offloaded_or_fail_are_told() {
             while let Some(job) = pair.nodes[node].endpoint.poll_key_agreement() {
                 // The last step does not return.
                 let lost = !pair.sent_of(Kind::ResponderKeying, None, None).is_empty();
-                let agreed = if lost { job.if_lost() } else { job.run() };
+                let result = if lost { job.abandoned() } else { job.run() };
                 let now = pair.now;
-                pair.nodes[node].endpoint.handle_key_agreed(now, agreed);
+                pair.nodes[node].endpoint.handle_key_agreement(now, result);
             }
         }
     }
     use KeyAgreementOutcome::{Agreed, Failed, Offloaded};
     use KeyAgreementStep::{Finish, Initiate, Respond};
     let expected =
-        [(Initiate, Offloaded), (Initiate, Agreed), (Finish, Offloaded), (Finish, Failed(KeyingError::Lost))];
+        [(Initiate, Offloaded), (Initiate, Agreed), (Finish, Offloaded), (Finish, Failed(KeyingError::Abandoned))];
     assert_eq!(sinks[A].seen().agreements, expected);
     assert_eq!(sinks[B].seen().agreements, [(Respond, Offloaded), (Respond, Agreed)]);
     pair.run_for_millis(5_000);

@@ -263,10 +263,10 @@ fn without_authenticated_packets_the_answer_about_the_keys_moves_nothing() {
     network.filter = Box::new(|_| Fate::Lost);
     network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
     let asked = checks(&network, B);
-    assert_eq!((asked.len(), network.ends[B].session.transport().keys_are_proved()), (1, false));
+    assert_eq!((asked.len(), network.ends[B].session.transport().keys_proved()), (1, false));
     network.with(B, |session, cx| session.move_to(cx, elsewhere(A), false));
     network.inject(B, path_to(A), &one(A, &PingReply { message: &asked[0].1 })).unwrap();
-    assert!(network.ends[B].session.transport().keys_are_proved());
+    assert!(network.ends[B].session.transport().keys_proved());
     assert_eq!(network.ends[B].session.transport().path(), Some(elsewhere(A)));
 }
 

@@ -49,7 +49,7 @@ pub(super) struct Link {
 pub(crate) struct Transport {
     pub(super) role: Role,
     pub(super) link: Option<Link>,
-    /// See [`keys_are_proved`](Self::keys_are_proved).
+    /// See [`keys_proved`](Self::keys_proved).
     keys_proved: bool,
     /// The far end has not shown for long that it has the keys.
     pub(super) proof: Alarm,
@@ -135,7 +135,7 @@ impl Transport {
 
     /// The far end, and nobody else, has shown that it has the keys: with a packet, if those authenticate what they open,
     /// else with the answer to a question that takes the keys to read.
-    pub(crate) const fn keys_are_proved(&self) -> bool {
+    pub(crate) const fn keys_proved(&self) -> bool {
         self.keys_proved
     }
 
