@@ -1,7 +1,7 @@
-//! The beginning and the end of S_OPEN (RFC 7016 §3.5.5).
+//! The end of S_OPEN (RFC 7016 §3.5.5).
 
 use super::alarm::Alarm;
-use super::context::{Context, Established, Role};
+use super::context::Context;
 use super::{CloseMode, Session, SessionState};
 use crate::event::{CloseReason, Event, OpenFailure};
 use crate::params::{CLOSE_RETRY_INTERVAL, FARCLOSE_LINGER, NEARCLOSE_TIMEOUT};
@@ -22,35 +22,6 @@ pub(super) struct Closing {
 }
 
 impl Session {
-    /// To S_KEYING_SENT.
-    pub(crate) fn keying_sent(&mut self) {
-        self.state.keying_sent();
-    }
-
-    /// The far end prevailed in glare, and this session opens as its responder (RFC 7016 §3.5.1.3).
-    pub(crate) fn become_responder(&mut self) {
-        if self.state.get().is_opening() {
-            self.transport.role = Role::Responder;
-        }
-    }
-
-    /// To S_OPEN; pushes SessionOpened. Flows opened before begin to send.
-    pub(crate) fn establish(&mut self, cx: &mut Context<'_>, established: Established) {
-        if self.state.opened() {
-            self.transport.establish(established);
-            self.liveness.heard(cx.now, &self.transport);
-            cx.events.push(Event::SessionOpened { session: self.handle });
-            self.update_timers(cx);
-        }
-    }
-
-    /// To S_OPEN_FAILED; settles the flows, then pushes SessionFailed.
-    pub(crate) fn fail(&mut self, cx: &mut Context<'_>, reason: OpenFailure) {
-        if self.state.open_failed() {
-            self.end_parts(cx, Event::SessionFailed { session: self.handle, reason });
-        }
-    }
-
     /// The user's close. While opening: as `fail(Cancelled)`. SessionClosed is pushed at once when S_OPEN is left,
     /// though the session may linger to repeat its request.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, mode: CloseMode) {
@@ -192,7 +163,7 @@ impl Session {
 
     /// S_OPEN is left or never reached: flows end, no deadline is left, and nothing but closes is said from now on. The
     /// user hears of the flows first, and of the session last.
-    fn end_parts(&mut self, cx: &mut Context<'_>, last: Event) {
+    pub(super) fn end_parts(&mut self, cx: &mut Context<'_>, last: Event) {
         let drained = self.closing.draining.then(|| self.delivery.flows.undelivered());
         cx.events.tracer.emit_end(&last);
         self.delivery.end(cx.events, &self.config);

@@ -3,15 +3,16 @@
 //! A [`Session`] has three owners of state, each with the deadlines of its subject: [`Transport`] (path and keys),
 //! [`Delivery`] (flows, acknowledgements, recovery, congestion control), and `Control` with `Liveness` (other chunks,
 //! pings and limits of silence). A part may use those before it, and none knows the session. The session itself
-//! dispatches: packets in `receive`, timeouts and commands here, the end of S_OPEN in `close`; `packetizer` borrows the
-//! parts to build packets. Every entry ends in `update_timers`, which brings what is derived in line, so that
-//! `wants_transmit` and `next_timeout` are exact between calls.
+//! dispatches: packets in `receive`, timeouts and commands here, the way to S_OPEN in `opening` and its end in `close`;
+//! `packetizer` borrows the parts to build packets. Every entry ends in `update_timers`, which brings what is derived in
+//! line, so that `wants_transmit` and `next_timeout` are exact between calls.
 
 mod alarm;
 mod close;
 mod context;
 mod control;
 mod delivery;
+mod opening;
 mod packetizer;
 mod receive;
 mod state;
