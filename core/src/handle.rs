@@ -69,6 +69,13 @@ impl MessageId {
     }
 }
 
+/// Short, for logs: `3.1` is the second session that has the number 3.
+impl fmt::Display for SessionHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.slot, self.generation)
+    }
+}
+
 impl fmt::Debug for SessionHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "session {}.{}", self.slot, self.generation)

@@ -90,6 +90,10 @@ pub struct Common {
     /// Give up on a far end that answers nothing for so many seconds
     #[arg(long, value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     pub timeout: Duration,
+    /// Write what this end does, packet by packet, to this file: qlog, as JSON text sequences. A file that is there is
+    /// replaced
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// How to protect sessions.
     #[command(flatten)]
     pub profile: ProfileArgs,
@@ -170,6 +174,10 @@ pub struct Demo {
     /// How much to move, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub size: u64,
+    /// Write what the sending end does, packet by packet, to this file: qlog, as JSON text sequences. A file that is there
+    /// is replaced
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
 }
 
 /// `rtmfp receive`

@@ -16,5 +16,6 @@ pub mod output;
 pub mod ping;
 pub mod report;
 pub mod text;
+pub mod trace;
 pub mod transfer;
 pub mod uri;

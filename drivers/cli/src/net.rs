@@ -10,6 +10,7 @@ use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
 
 use crate::failure::Failure;
 use crate::identity::Identity;
+use crate::trace::Sink;
 use crate::uri::{DEFAULT_PORT, Uri};
 
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
@@ -61,7 +62,12 @@ pub fn config(identity: &Identity, timeout: Duration, server: bool) -> EndpointC
 ///
 /// # Errors
 /// If one cannot be bound.
-pub fn listen(addresses: &[SocketAddr], identity: &Identity, timeout: Duration) -> Result<Driver, Failure> {
+pub fn listen(
+    addresses: &[SocketAddr],
+    identity: &Identity,
+    timeout: Duration,
+    trace: Option<Sink>,
+) -> Result<Driver, Failure> {
     let bind = |address: SocketAddr| {
         Socket::bind(address).map_err(|e| {
             Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; --listen chooses another"))
@@ -75,13 +81,19 @@ pub fn listen(addresses: &[SocketAddr], identity: &Identity, timeout: Duration) 
     } else {
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
-    driver(sockets, identity, config(identity, timeout, true))
+    driver(sockets, identity, config(identity, timeout, true), trace)
 }
 
-fn driver(sockets: Vec<Socket>, identity: &Identity, config: EndpointConfig) -> Result<Driver, Failure> {
+fn driver(
+    sockets: Vec<Socket>,
+    identity: &Identity,
+    config: EndpointConfig,
+    trace: Option<Sink>,
+) -> Result<Driver, Failure> {
     let clock = Clock::new();
-    let endpoint = Endpoint::new(config, Arc::clone(&identity.profile), system_rng()?, clock.now())
+    let mut endpoint = Endpoint::new(config, Arc::clone(&identity.profile), system_rng()?, clock.now())
         .map_err(|e| Failure::local("settings", e))?;
+    endpoint.set_trace(trace);
     Ok(Driver::new(Pump::new(endpoint, clock, sockets))?)
 }
 
@@ -100,6 +112,7 @@ pub fn connect(
     discriminator: Bytes,
     identity: &Identity,
     timeout: Duration,
+    trace: Option<Sink>,
 ) -> Result<(Driver, SessionHandle), Failure> {
     let addresses = uri.resolve().map_err(|e| {
         Failure::local(
@@ -137,7 +150,7 @@ pub fn connect(
         let family = if remote.is_ipv6() { "IPv6" } else { "IPv4" };
         return Err(Failure::local(format_args!("{remote} cannot be reached: no {family} on this machine"), error));
     }
-    let mut driver = driver(sockets, identity, config(identity, timeout, false))?;
+    let mut driver = driver(sockets, identity, config(identity, timeout, false), trace)?;
     let now = driver.pump().clock().now();
     let target = Target { discriminator, candidates };
     let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(&uri.text, e))?;

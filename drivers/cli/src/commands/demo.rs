@@ -15,6 +15,7 @@ use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator, group_with};
 use crate::report::{milliseconds, rate};
+use crate::trace::Sink;
 use crate::transfer::store::{Content, Incoming, Outgoing, Store};
 use crate::transfer::{Received, Receiver, ReceiverEvent, Sender, SenderEvent, Verdict};
 use crate::uri::Uri;
@@ -28,11 +29,11 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Parts of the way that are told of.
 const STEPS: u64 = 4;
 
-pub(super) fn run(args: &Demo) -> Result<(), Failure> {
+pub(super) fn run(args: &Demo, trace: Option<Sink>) -> Result<(), Failure> {
     let total = args.size * MEBI;
     say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."));
     let server = Identity::new(&common(), Part::Server { lasting: true })?;
-    let mut driver = net::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], &server, TIMEOUT)?;
+    let mut driver = net::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], &server, TIMEOUT, None)?;
     let address = net::local_addresses(&driver).first().copied();
     let address = address.ok_or_else(|| Failure::new(Code::Local, "the receiver has no address"))?;
     if let Some(fingerprint) = server.fingerprint {
@@ -42,7 +43,7 @@ pub(super) fn run(args: &Demo) -> Result<(), Failure> {
     let fingerprint = server.fingerprint.map(|fingerprint| fingerprint.to_string());
     thread::scope(|scope| {
         let receiving = scope.spawn(move || receive(&mut driver));
-        let sent = send(&uri, fingerprint, total);
+        let sent = send(&uri, fingerprint, total, trace);
         let received = receiving.join().map_err(|_| Failure::new(Code::Local, "the receiver failed"))?;
         complain_of_key_log(&server);
         sent?;
@@ -61,12 +62,12 @@ fn receive(driver: &mut Driver) -> Result<Received, Failure> {
     Ok(receiver.received())
 }
 
-fn send(uri: &Uri, fingerprint: Option<String>, total: u64) -> Result<(), Failure> {
+fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: Option<Sink>) -> Result<(), Failure> {
     let identity = Identity::new(&common(), Part::Client)?;
     let connect = Connect { fingerprint, peer: String::new() };
     let wanted = discriminator(&common().profile, &connect, uri)?;
     let files = (0..FILES).map(|index| generated(index, total)).collect();
-    let (mut driver, session) = net::connect(uri, wanted, &identity, TIMEOUT)?;
+    let (mut driver, session) = net::connect(uri, wanted, &identity, TIMEOUT, trace)?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
     let opened = Cell::new(None);
@@ -139,7 +140,7 @@ fn common() -> Common {
         hmac: None,
         sequence: None,
     };
-    Common { json: false, verbose: false, password_file: None, timeout: TIMEOUT, profile }
+    Common { json: false, verbose: false, password_file: None, timeout: TIMEOUT, trace: None, profile }
 }
 
 fn say(line: impl Display) {

@@ -11,10 +11,11 @@ use crate::json::Line;
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
+use crate::trace::Sink;
 
-pub(super) fn run(args: &Echo, mut report: Report) -> Result<(), Failure> {
+pub(super) fn run(args: &Echo, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
-    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, trace)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
     let report = RefCell::new(report.limited());
     let fresh = RefCell::new(Vec::new());

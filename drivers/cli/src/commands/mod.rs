@@ -20,20 +20,23 @@ use crate::identity::Identity;
 use crate::net;
 use crate::output;
 use crate::report::Report;
+use crate::trace::TraceFile;
 
 /// Does what the command line asks, telling of everything but the failure it ends with.
 ///
 /// # Errors
 /// Whatever kept it from being done.
 pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
-    match command {
-        Command::Demo(args) => demo::run(args),
-        Command::Receive(args) => receive::run(args, report),
-        Command::Send(args) => send::run(args, report),
-        Command::Echo(args) => echo::run(args, report),
-        Command::Ping(args) => ping::run(args, report),
+    let (trace, sink) = TraceFile::of(command)?;
+    let result = match command {
+        Command::Demo(args) => demo::run(args, sink),
+        Command::Receive(args) => receive::run(args, report, sink),
+        Command::Send(args) => send::run(args, report, sink),
+        Command::Echo(args) => echo::run(args, report, sink),
+        Command::Ping(args) => ping::run(args, report, sink),
         Command::Password(args) => password::run(args),
-    }
+    };
+    trace.finish(result)
 }
 
 /// Tells where this end listens, and who it is.

@@ -13,6 +13,7 @@ use crate::json::Line;
 use crate::net;
 use crate::ping::{Ping as App, PingEvent, PingFailure, PingOptions};
 use crate::report::{Report, milliseconds};
+use crate::trace::Sink;
 
 /// Round-trip times so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,10 +37,10 @@ impl Times {
     }
 }
 
-pub(super) fn run(args: &Ping, report: Report) -> Result<(), Failure> {
+pub(super) fn run(args: &Ping, report: Report, trace: Option<Sink>) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Client)?;
     let wanted = discriminator(&args.common.profile, &args.connect, &args.uri)?;
-    let (mut driver, session) = net::connect(&args.uri, wanted, &identity, args.common.timeout)?;
+    let (mut driver, session) = net::connect(&args.uri, wanted, &identity, args.common.timeout, trace)?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
     let to = format!("{}:{}", args.uri.host, args.uri.port);

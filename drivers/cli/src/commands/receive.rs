@@ -9,16 +9,17 @@ use crate::identity::{Identity, Part};
 use crate::json::Line;
 use crate::net;
 use crate::report::Report;
+use crate::trace::Sink;
 use crate::transfer::disk::Directory;
 use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
 
-pub(super) fn run(args: &Receive, mut report: Report) -> Result<(), Failure> {
+pub(super) fn run(args: &Receive, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?
         .with_dot_names(args.dot_files);
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
-    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, trace)?;
     announce(&driver, &identity, &args.listen, &mut report)?;
 
     let clock = *driver.pump().clock();

@@ -14,17 +14,18 @@ use crate::identity::{Identity, Part, discriminator};
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
+use crate::trace::Sink;
 use crate::transfer::store::Outgoing;
 use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
 use crate::uri::Uri;
 
-pub(super) fn run(args: &Send, mut report: Report) -> Result<(), Failure> {
+pub(super) fn run(args: &Send, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
     let (files, uri) = split(&args.files_and_uri)?;
     let (files, bytes) = open_all(&files)?;
     report.expect(bytes);
     let identity = Identity::new(&args.common, Part::Client)?;
     let wanted = discriminator(&args.common.profile, &args.connect, &uri)?;
-    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout)?;
+    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, trace)?;
 
     let clock = *driver.pump().clock();
     let begun = clock.now();

@@ -7,5 +7,6 @@ mod harness;
 mod kill;
 mod namespaces;
 mod output;
+mod trace;
 mod transfer;
 mod trust;
