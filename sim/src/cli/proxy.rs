@@ -22,8 +22,8 @@ use super::{Done, PASSED, ProxyArguments};
 const CLIENTS: usize = 256;
 /// Datagrams between the sockets' threads and the loop; beyond it the sockets' own buffers fill.
 const WAITING: usize = 1_024;
-/// How often a reader looks whether it is still wanted.
-const LOOK: Duration = Duration::from_millis(200);
+/// How often a reader checks whether it is still wanted.
+const STOP_POLL: Duration = Duration::from_millis(200);
 const LARGEST: usize = 65_536;
 
 /// A datagram from one of the sockets.
@@ -81,7 +81,7 @@ fn read(
     came: impl Fn(SocketAddr, Vec<u8>) -> Came + Send + 'static,
 ) -> Result<(), String> {
     let socket = socket.try_clone().map_err(failed("socket"))?;
-    socket.set_read_timeout(Some(LOOK)).map_err(failed("socket"))?;
+    socket.set_read_timeout(Some(STOP_POLL)).map_err(failed("socket"))?;
     std::thread::spawn(move || {
         let mut buffer = vec![0; LARGEST];
         while wanted.load(Ordering::Relaxed) {
@@ -198,7 +198,7 @@ impl Proxy {
             }
             let steps = self.steps.first().map(|(at, _)| *at);
             let next = [self.emulator.next_event(), steps, end].into_iter().flatten().min();
-            let wait = next.map_or(LOOK, |next| Duration::from_nanos(next.0.saturating_sub(now.0)).min(LOOK));
+            let wait = next.map_or(STOP_POLL, |next| Duration::from_nanos(next.0.saturating_sub(now.0)).min(STOP_POLL));
             match came.recv_timeout(wait) {
                 Ok(first) => {
                     // The world's time is that of the datagram's coming.

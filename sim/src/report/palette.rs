@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::plot::Look;
+use super::plot::LineStyle;
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 
@@ -44,15 +44,15 @@ impl Palette {
         Self { has_others, nodes: nodes.into_iter().cloned().collect(), links: ends.collect() }
     }
 
-    /// How a line of a node looks; `kind` tells its several lines apart.
-    pub(super) fn of_node(&self, node: &str, kind: usize) -> Look {
-        Look { colour: self.nodes.iter().position(|known| known == node), dash: kind % DASHES }
+    /// The style of a line of a node; `kind` tells its several lines apart.
+    pub(super) fn of_node(&self, node: &str, kind: usize) -> LineStyle {
+        LineStyle { colour: self.nodes.iter().position(|known| known == node), dash: kind % DASHES }
     }
 
-    /// How a direction of a link looks: as the node that sends there. Where the network sends, as the node that gets it,
+    /// The style of a direction of a link: as the node that sends there. Where the network sends, as the node that gets it,
     /// dashed.
-    pub(super) fn of_lane(&self, link: &str, up: bool) -> Look {
-        let Some((first, last)) = self.links.get(link) else { return Look { colour: None, dash: 0 } };
+    pub(super) fn of_lane(&self, link: &str, up: bool) -> LineStyle {
+        let Some((first, last)) = self.links.get(link) else { return LineStyle { colour: None, dash: 0 } };
         let (from, to) = if up { (first, last) } else { (last, first) };
         let sender = self.of_node(from, 0);
         if sender.colour.is_some() { sender } else { self.of_node(to, 1) }

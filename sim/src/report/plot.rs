@@ -30,13 +30,13 @@ const NAME_ROWS: usize = 4;
 
 /// How a line is drawn.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Look {
+pub(super) struct LineStyle {
     /// Which colour of the style sheet; none for one of many others.
     pub(super) colour: Option<usize>,
     pub(super) dash: usize,
 }
 
-impl Look {
+impl LineStyle {
     /// Its classes in the style sheet.
     pub(super) fn class(self) -> String {
         let colour = self.colour.map_or_else(|| "others".to_owned(), |colour| format!("c{colour}"));
@@ -47,7 +47,7 @@ impl Look {
 /// One line.
 pub(super) struct Line {
     pub(super) name: String,
-    pub(super) look: Look,
+    pub(super) style: LineStyle,
     pub(super) points: Vec<(f64, f64)>,
     /// Holds its value until the next point.
     pub(super) steps: bool,
@@ -163,9 +163,9 @@ impl Chart<'_> {
         }
         // Grey ones lie under the others.
         for coloured in [false, true] {
-            for line in self.lines.iter().filter(|line| line.look.colour.is_some() == coloured) {
+            for line in self.lines.iter().filter(|line| line.style.colour.is_some() == coloured) {
                 let _infallible =
-                    write!(out, "<path class=\"line {}\" d=\"{}\"/>", line.look.class(), line.path(&x, &y));
+                    write!(out, "<path class=\"line {}\" d=\"{}\"/>", line.style.class(), line.path(&x, &y));
             }
         }
         out.push_str("</svg>");
@@ -207,14 +207,14 @@ impl Chart<'_> {
 
     /// What each line is. Lines that look alike have one key.
     fn keys(&self, out: &mut String) {
-        let mut keys: BTreeMap<Look, Vec<&str>> = BTreeMap::new();
+        let mut keys: BTreeMap<LineStyle, Vec<&str>> = BTreeMap::new();
         for line in &self.lines {
-            keys.entry(line.look).or_default().push(&line.name);
+            keys.entry(line.style).or_default().push(&line.name);
         }
         out.push_str("<div class=\"keys\">");
         let mut others = 0;
-        for (look, names) in keys {
-            let Some(name) = names.first().filter(|_| look.colour.is_some()) else {
+        for (style, names) in keys {
+            let Some(name) = names.first().filter(|_| style.colour.is_some()) else {
                 others += names.len();
                 continue;
             };
@@ -222,7 +222,7 @@ impl Chart<'_> {
             let _infallible = write!(
                 out,
                 "<span>{}{}{more}</span>",
-                swatch(&format!("line {}", look.class()), "M0 4H26"),
+                swatch(&format!("line {}", style.class()), "M0 4H26"),
                 escape(name)
             );
         }

@@ -3,7 +3,7 @@
 use datagram_sim::{Duration, Time};
 
 use super::palette::Palette;
-use super::plot::{Line, Look};
+use super::plot::{Line, LineStyle};
 use crate::run::Outcome;
 use crate::scenario::Scenario;
 
@@ -31,7 +31,7 @@ pub(super) fn active(outcome: &Outcome, scenario: &Scenario) -> Time {
 fn shown(lines: impl Iterator<Item = Line>) -> Vec<Line> {
     let mut others = 0;
     let keep = |line: &mut Line| {
-        if line.look.colour.is_some() {
+        if line.style.colour.is_some() {
             return true;
         }
         others += 1;
@@ -54,7 +54,7 @@ pub(super) fn gauges(outcome: &Outcome, palette: &Palette, until: Time, wanted: 
         let kind = wanted.iter().position(|name| name == gauge)?;
         let points = scaled(points, until, scale)?;
         let name = if *session == 0 { format!("{place} {gauge}") } else { format!("{place} {gauge} #{session}") };
-        Some(Line { name, look: palette.of_node(place, kind), points, steps: true })
+        Some(Line { name, style: palette.of_node(place, kind), points, steps: true })
     }))
 }
 
@@ -67,7 +67,7 @@ pub(super) fn queues(outcome: &Outcome, palette: &Palette, until: Time) -> Vec<L
             _ => return None,
         };
         let points = scaled(points, until, 1e-3)?;
-        Some(Line { name: lane_name(link, up), look: palette.of_lane(link, up), points, steps: true })
+        Some(Line { name: lane_name(link, up), style: palette.of_lane(link, up), points, steps: true })
     }))
 }
 
@@ -82,23 +82,23 @@ fn scaled(points: &[(Time, i64)], until: Time, scale: f64) -> Option<Vec<(f64, f
     any.then(|| shown.map(|(time, value)| (seconds(*time), *value as f64 * scale)).collect())
 }
 
-/// How the lines of works look: each as its sender, and the several works of a sender dashed otherwise, unless there are
+/// The styles of the lines of works: each as its sender, and the several works of a sender dashed otherwise, unless there are
 /// too many anyway.
-fn looks(outcome: &Outcome, palette: &Palette) -> Vec<Look> {
+fn styles(outcome: &Outcome, palette: &Palette) -> Vec<LineStyle> {
     let mut counts = std::collections::BTreeMap::new();
-    let look = |from: &str| {
+    let style = |from: &str| {
         let count = counts.entry(from.to_owned()).or_insert(0_usize);
         *count += 1;
         palette.of_node(from, if palette.has_others { 0 } else { *count - 1 })
     };
-    outcome.log.works.iter().map(|delivery_log| delivery_log.work.from.as_str()).map(look).collect()
+    outcome.log.works.iter().map(|delivery_log| delivery_log.work.from.as_str()).map(style).collect()
 }
 
 /// Mbit/s that each work delivers.
 pub(super) fn throughput(outcome: &Outcome, palette: &Palette, until: Time) -> Vec<Line> {
     let width = (until.0 / 120).max(1_000_000);
-    let flows = outcome.log.works.iter().zip(looks(outcome, palette));
-    shown(flows.filter(|(delivery_log, _)| !delivery_log.deliveries.is_empty()).map(|(delivery_log, look)| {
+    let flows = outcome.log.works.iter().zip(styles(outcome, palette));
+    shown(flows.filter(|(delivery_log, _)| !delivery_log.deliveries.is_empty()).map(|(delivery_log, style)| {
         let buckets = usize::try_from(until.0 / width + 1).unwrap_or(1);
         let mut bytes = vec![0_u64; buckets];
         for delivery in &delivery_log.deliveries {
@@ -109,20 +109,20 @@ pub(super) fn throughput(outcome: &Outcome, palette: &Palette, until: Time) -> V
         }
         let rate = |bytes: &u64| *bytes as f64 * 8e3 / width as f64;
         let points = bytes.iter().enumerate().map(|(at, sum)| ((at as u64 * width) as f64 / 1e9, rate(sum)));
-        Line { name: delivery_log.work.label(), look, points: points.collect(), steps: true }
+        Line { name: delivery_log.work.label(), style, points: points.collect(), steps: true }
     }))
 }
 
 /// The share of each work's messages that were delivered within so many milliseconds.
 pub(super) fn distribution(outcome: &Outcome, palette: &Palette) -> Vec<Line> {
-    let flows = outcome.log.works.iter().zip(looks(outcome, palette));
-    shown(flows.filter(|(delivery_log, _)| delivery_log.deliveries.len() > 1).map(|(delivery_log, look)| {
+    let flows = outcome.log.works.iter().zip(styles(outcome, palette));
+    shown(flows.filter(|(delivery_log, _)| delivery_log.deliveries.len() > 1).map(|(delivery_log, style)| {
         let all = delivery_log.latencies();
         let step = (all.len() / 400).max(1);
         let last = (all.len() - 1) as f64;
         let points = all.iter().enumerate().filter(|(at, _)| at % step == 0 || *at + 1 == all.len());
         let points = points.map(|(at, latency)| (millis(*latency), at as f64 / last * 100.0)).collect();
-        Line { name: delivery_log.work.label(), look, points, steps: false }
+        Line { name: delivery_log.work.label(), style, points, steps: false }
     }))
 }
 
@@ -145,7 +145,7 @@ pub(super) fn sojourn(outcome: &Outcome, palette: &Palette, until: Time) -> Vec<
         let points = transit.chunks(step).filter_map(worst).map(|(at, transit)| (seconds(at), millis(transit)));
         Some(Line {
             name: lane_name(link, up),
-            look: palette.of_lane(link, up),
+            style: palette.of_lane(link, up),
             points: points.collect(),
             steps: false,
         })
