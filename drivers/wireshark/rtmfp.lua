@@ -229,6 +229,11 @@ end
 
 ---------------------------------------------------------------------------------------------------- multiplex packets
 
+-- The shortest datagram of the Flash profile: a session ID and one cipher block.
+local SHORTEST = 20
+-- Longer datagrams are mostly several.
+local LARGE = 1500
+
 -- The session ID of a Multiplex packet (§2.2.2).
 local function unscramble(tvb)
     local words = { 0, 0, 0, 0 }
@@ -240,8 +245,33 @@ local function unscramble(tvb)
     return ((words[1] * 256 + words[2]) * 256 + words[3]) * 256 + words[4]
 end
 
--- What a datagram is: its session ID, and what its packet was opened with, or why it was not.
-local function classify(tvb)
+-- The length of the datagrams that stand in this one end to end, the last of them maybe shorter; nil if it is only one.
+-- A host that leaves the cutting to its network card hands several over as one, and a capture on that host has them so.
+-- They are of one session: its ID comes out where each of them begins, and nowhere else but for one time in 2^32.
+local function segment_length(tvb, id)
+    local raw, stop, xor = tvb:bytes():raw(), tvb:len() - SHORTEST, crypto.xor
+    local first = math.floor(id / 16777216)
+    local function begins(at)
+        local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = raw:byte(at + 1, at + 12)
+        -- Most are ruled out by one byte.
+        return xor(a1, b1, c1) == first
+            and ((first * 256 + xor(a2, b2, c2)) * 256 + xor(a3, b3, c3)) * 256 + xor(a4, b4, c4) == id
+    end
+    for length = SHORTEST, stop do
+        if begins(length) then
+            local all = true
+            for at = 2 * length, tvb:len() - 1, length do
+                all = all and at <= stop and begins(at)
+            end
+            return all and length or nil
+        end
+    end
+    return nil
+end
+
+-- What a datagram is: its session ID, and what its packet was opened with, or why it was not; or how long the datagrams
+-- in it are, unless it is known to be a single one.
+local function classify(tvb, single)
     if tvb:len() < 4 then
         return nil
     end
@@ -249,6 +279,11 @@ local function classify(tvb)
     local found = { id = unscramble(tvb), whole = tvb:len() == tvb:reported_len() }
     local how = rtmfp.prefs.packets
     if not found.whole or tvb:len() == 4 then
+        return found
+    end
+    -- Large ones are looked at before time is spent on opening them.
+    found.length = not single and how ~= PLAIN and tvb:len() > LARGE and segment_length(tvb, found.id)
+    if found.length then
         return found
     end
     if how ~= PLAIN then
@@ -290,13 +325,12 @@ end
 
 local MODES = { "Initiator", "Responder", "Startup" }
 
-local function dissect(found, tvb, pinfo, tree)
-    pinfo.cols.protocol = "RTMFP"
+-- Shows a datagram. Returns what the information column says of it.
+local function dissect_one(found, tvb, pinfo, tree)
     local item = tree:add(rtmfp, tvb())
     if not found then
         item:add_proto_expert_info(experts.malformed, "Shorter than a session ID (RFC 7016 §2.2.2)")
-        pinfo.cols.info = "Malformed: shorter than a session ID"
-        return
+        return "Malformed: shorter than a session ID"
     end
     item:add(F.ssid, tvb(0, 4))
     item:add(F.sid, found.id):set_generated()
@@ -314,7 +348,6 @@ local function dissect(found, tvb, pinfo, tree)
         if sealed then
             item:add(F.encrypted, sealed)
         end
-        local info = ("Session %08x, not decrypted, %d bytes"):format(found.id, tvb:len() - 4)
         if not found.whole then
             item:add_proto_expert_info(experts.cut, "The capture has only the beginning of the packet")
         elseif found.why then
@@ -322,16 +355,30 @@ local function dissect(found, tvb, pinfo, tree)
         else
             item:add_proto_expert_info(experts.malformed, "There is nothing behind the session ID (RFC 7016 §2.2.2)")
         end
-        pinfo.cols.info = info
-        return
+        return ("Session %08x, not decrypted, %d bytes"):format(found.id, tvb:len() - 4)
     end
     local mode, lines = dissect_plain(r, item, new_context(pinfo, found.id))
     local info = mode and MODES[mode] or "Malformed packet"
     if lines and #lines > 0 then
         info = info .. ": " .. table.concat(lines, ", ")
     end
-    pinfo.cols.info = info
     item:append_text((", session %08x, %s"):format(found.id, mode and MODES[mode] or "malformed"))
+    return info
+end
+
+local function dissect(found, tvb, pinfo, tree)
+    pinfo.cols.protocol = "RTMFP"
+    local length = found and (found.length or (found.why and not found.plain and segment_length(tvb, found.id)))
+    if not length then
+        pinfo.cols.info = dissect_one(found, tvb, pinfo, tree)
+        return
+    end
+    local infos = {}
+    for at = 0, tvb:len() - 1, length do
+        local one = tvb(at, math.min(length, tvb:len() - at)):tvb()
+        infos[#infos + 1] = dissect_one(classify(one, true), one, pinfo, tree)
+    end
+    pinfo.cols.info = ("%d datagrams (segmentation offload): %s"):format(#infos, table.concat(infos, "; "))
 end
 
 function rtmfp.dissector(tvb, pinfo, tree)

@@ -106,9 +106,12 @@ impl Conversation {
         capture
     }
 
-    fn is_startup(&self, at: usize) -> bool {
-        let plain = &self.plaintexts.lock().unwrap()[&self.datagrams[at].1[4..]];
-        plain[0] & 3 == 3
+    fn plain(&self, datagram: &(usize, Vec<u8>)) -> Vec<u8> {
+        self.plaintexts.lock().unwrap()[&datagram.1[4..]].clone()
+    }
+
+    fn is_startup(&self, datagram: &(usize, Vec<u8>)) -> bool {
+        self.plain(datagram)[0] & 3 == 3
     }
 
     /// What the dissector shows with this key log.
@@ -174,13 +177,14 @@ fn without_the_handshake_keys_are_found_by_trial() {
     for (seed, hmac) in [(5, Protection::required()), (6, Protection::never())] {
         let mut conversation = converse(seed, hmac, Protection::required(), |builder| builder);
         let others = converse(7, hmac, Protection::required(), |builder| builder).keys;
-        let session = (0..conversation.datagrams.len()).filter(|&at| !conversation.is_startup(at));
-        conversation.datagrams = session.map(|at| conversation.datagrams[at].clone()).collect();
+        let session = conversation.datagrams.iter().filter(|datagram| !conversation.is_startup(datagram));
+        conversation.datagrams = session.cloned().collect();
         let keys = format!("# a comment\n{others}nonsense\n{}", conversation.keys);
         let Some(shown) = conversation.shown(Some(&keys)) else { return };
-        for (at, ((_, bytes), shown)) in conversation.datagrams.iter().zip(&shown).enumerate() {
-            let plain = conversation.plaintexts.lock().unwrap()[&bytes[4..]].clone();
-            Expected::of(&plain).unwrap().check(shown, &format!("packet {at} of session {seed}"));
+        for (at, (datagram, shown)) in conversation.datagrams.iter().zip(&shown).enumerate() {
+            Expected::of(&conversation.plain(datagram))
+                .unwrap()
+                .check(shown, &format!("packet {at} of session {seed}"));
         }
         assert_eq!(shown[0]["rtmfp.key"], ["session key (found by trial)"]);
         // Without the right line nothing is made up.
@@ -215,8 +219,8 @@ fn a_key_log_that_does_not_fit_is_told_and_nothing_is_made_up() {
             (None, "No key log is set"),
         ] {
             let Some(shown) = conversation.shown(keys.as_deref()) else { return };
-            for (at, shown) in shown.iter().enumerate() {
-                if conversation.is_startup(at) {
+            for (datagram, shown) in conversation.datagrams.iter().zip(&shown) {
+                if conversation.is_startup(datagram) {
                     assert_eq!(told(shown), "");
                 } else {
                     assert!(told(shown).contains(complaint), "{complaint}: {shown:#?}");
@@ -239,4 +243,43 @@ fn a_session_is_found_on_any_port() {
     let shown = fields(&conversation.capture(), &["rtmfp.ports:", &preference], &["rtmfp.chunk.type"]);
     let Some(shown) = shown else { return };
     assert!(shown.iter().all(|shown| shown.contains_key("rtmfp.chunk.type")), "{shown:#?}");
+}
+
+/// As on a host whose network card cuts datagrams: those of one flight are one, the last of them maybe shorter.
+#[test]
+fn datagrams_that_a_host_has_joined_are_taken_apart() {
+    let conversation = converse(12, Protection::required(), Protection::required(), |builder| builder);
+    let mut flights: Vec<Vec<&(usize, Vec<u8>)>> = Vec::new();
+    for datagram in &conversation.datagrams {
+        let fits = flights.last().is_some_and(|flight| {
+            let (first, last) = (flight[0], flight[flight.len() - 1]);
+            first.0 == datagram.0
+                && last.1.len() == first.1.len()
+                && datagram.1.len() <= first.1.len()
+                && flight.len() < 8
+                && !conversation.is_startup(first)
+        });
+        match flights.last_mut().filter(|_| fits) {
+            Some(flight) => flight.push(datagram),
+            None => flights.push(vec![datagram]),
+        }
+    }
+    assert!(flights.iter().filter(|flight| flight.len() > 2).count() > 1);
+    let mut capture = Capture::new();
+    for flight in &flights {
+        let bytes: Vec<u8> = flight.iter().flat_map(|datagram| datagram.1.clone()).collect();
+        capture.push(address(flight[0].0), address(1 - flight[0].0), &bytes);
+    }
+    let file = Scratch::new(conversation.keys.as_bytes());
+    let preference = format!("rtmfp.keylog:{}", file.0.display());
+    let Some(shown) = fields(&capture, &[&preference], &COMPARED) else { return };
+    for (at, (flight, shown)) in flights.iter().zip(&shown).enumerate() {
+        let mut all = Expected::default();
+        for datagram in flight {
+            for (field, values) in Expected::of(&conversation.plain(datagram)).unwrap().fields {
+                all.fields.entry(field).or_default().extend(values);
+            }
+        }
+        all.check(shown, &format!("flight {at} of {}", flight.len()));
+    }
 }
