@@ -2,6 +2,10 @@
 -- the packet: `user_data` is the last User Data in it, and the functions in it keep what later packets need.
 
 local F, reader, flash = ...
+-- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
+if type(F) ~= "table" then
+    return
+end
 
 local chunks = {}
 

@@ -2,6 +2,10 @@
 -- have other layouts: what does not follow these is left as bytes, and is no error.
 
 local F, reader = ...
+-- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
+if type(F) ~= "table" then
+    return
+end
 
 local flash = {}
 

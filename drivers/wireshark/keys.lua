@@ -3,6 +3,10 @@
 -- initiator's ID, and its payload has the responder's.
 
 local crypto = ...
+-- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
+if type(crypto) ~= "table" then
+    return
+end
 
 local keys = {
     -- Where the key log is, and whether HMACs are checked.

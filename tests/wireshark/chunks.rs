@@ -2,8 +2,9 @@
 
 use core::net::{Ipv4Addr, SocketAddrV4};
 use std::collections::BTreeSet;
+use std::process::Command;
 
-use rtmfp_core::wire::session_id;
+use rtmfp_core::wire::{AckBitmap, AckRanges, Mode, PacketHeader, PacketWriter, session_id, vlu};
 use rtmfp_tests::duo::TestRng;
 
 use crate::capture::Capture;
@@ -54,6 +55,34 @@ fn every_chunk_is_read_as_we_read_it() {
     assert_eq!(types.len(), 19, "{types:?}");
 }
 
+/// Where adding goes beyond 2^64 - 1.
+#[test]
+fn the_largest_numbers_are_read_as_we_read_them() {
+    let mut packets = Vec::new();
+    for cumulative_ack in [0, 1, 2, 3, 10, 19, 20].map(|below| u64::MAX - below) {
+        let mut packet = Vec::new();
+        let mut writer = PacketWriter::new(&mut packet, 1_000);
+        assert!(writer.header(&PacketHeader::new(Mode::Initiator)));
+        let (flow_id, blocks_available) = (u64::MAX, u64::MAX);
+        let bits = &[0b1011_0111, 0, 0xff];
+        assert!(writer.push(&AckBitmap { flow_id, blocks_available, cumulative_ack, bits }));
+        for encoded in [&[0, 0, 1, 1, 2, 3, 9, 9][..], &[0, 0, 1, 0x80], &[0x81; 12]] {
+            assert!(writer.push(&AckRanges { flow_id, blocks_available, cumulative_ack, encoded }));
+        }
+        for run in [u64::MAX, u64::MAX - 1, 1] {
+            let mut encoded = vec![0];
+            vlu::encode(run, &mut encoded);
+            assert!(writer.push(&AckRanges { flow_id, blocks_available, cumulative_ack, encoded: &encoded }));
+            assert!(writer.push(&AckRanges { flow_id, blocks_available, cumulative_ack: 7, encoded: &encoded }));
+        }
+        packets.push(packet);
+    }
+    let Some(shown) = shown(&packets) else { return };
+    for (at, (plain, shown)) in packets.iter().zip(&shown).enumerate() {
+        Expected::of(plain).unwrap().check(shown, &format!("packet {at}"));
+    }
+}
+
 #[test]
 fn noise_is_read_as_we_read_it_and_never_a_lua_error() {
     let mut draw = Draw(TestRng(2));
@@ -76,6 +105,18 @@ fn noise_is_read_as_we_read_it_and_never_a_lua_error() {
         malformed += usize::from(expected.malformed);
     }
     assert!(malformed > 200, "{malformed}");
+}
+
+/// It may have been the User Data that the next chunk counts from (RFC 7016 §2.3.12).
+#[test]
+fn behind_a_malformed_chunk_next_user_data_has_no_numbers() {
+    let user_data = [0x10, 0, 4, 0, 2, 5, 1];
+    let (probe, next) = ([0x18, 0, 1, 2], [0x11, 0, 1, 0]);
+    let malformed = [0x18, 0, 0];
+    let packets = [[&[1][..], &user_data, &probe, &next].concat(), [&[1][..], &user_data, &malformed, &next].concat()];
+    let Some(shown) = shown(&packets) else { return };
+    assert_eq!(shown[0]["rtmfp.seq"], ["5", "6"]);
+    assert_eq!(shown[1]["rtmfp.seq"], ["5"]);
 }
 
 /// The packet of the last fragment shows what all of them are.
@@ -118,6 +159,28 @@ fn random_datagrams_are_no_lua_error() {
     let Some(out) = run(&dissector("rtmfp.lua"), &capture, &["-V".to_owned()]) else { return };
     assert!(out.contains("cut") || out.contains("beginning"), "some were cut short");
     assert!(out.matches("Secure Real-Time Media Flow Protocol").count() > 1_000);
+}
+
+/// As the README has it installed. Wireshark runs every file of the folder by itself then.
+#[test]
+fn the_folder_is_a_plugin() {
+    let home = std::env::temp_dir().join(format!("rtmfp-wireshark-home-{}", std::process::id()));
+    let plugins = home.join(".local/lib/wireshark/plugins/rtmfp");
+    std::fs::create_dir_all(&plugins).unwrap();
+    for entry in std::fs::read_dir(dissector("rtmfp.lua").parent().unwrap()).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, plugins.join(path.file_name().unwrap())).unwrap();
+    }
+    let packets = [Draw(TestRng(5)).packet()];
+    let file = Scratch::new(capture(1, &packets).bytes());
+    let ran = Command::new("tshark").env("HOME", &home).args(["-n", "-o", PLAIN, "-r"]).arg(&file.0).output();
+    std::fs::remove_dir_all(&home).unwrap();
+    let Ok(ran) = ran else {
+        eprintln!("SKIPPED: tshark is not installed, so the dissector was not tried");
+        return;
+    };
+    let (out, errors) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(out.contains("RTMFP") && !errors.contains("Lua"), "{out}{errors}");
 }
 
 /// The vectors of FIPS 197 §C.1 and NIST SP 800-38A §F.2.2 (its first block is under another IV), FIPS 180-4 and RFC 4231.

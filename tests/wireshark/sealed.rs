@@ -240,8 +240,15 @@ fn a_session_is_found_on_any_port() {
     let conversation = converse(11, Protection::required(), Protection::required(), |builder| builder);
     let file = Scratch::new(conversation.keys.as_bytes());
     let preference = format!("rtmfp.keylog:{}", file.0.display());
-    let shown = fields(&conversation.capture(), &["rtmfp.ports:", &preference], &["rtmfp.chunk.type"]);
-    let Some(shown) = shown else { return };
+    let mut capture = conversation.capture();
+    // What follows is taken for RTMFP too, although nothing tells of its session.
+    let other = converse(14, Protection::required(), Protection::required(), |builder| builder);
+    let stranger = other.datagrams.iter().find(|datagram| !other.is_startup(datagram)).unwrap();
+    capture.push(address(0), address(1), &stranger.1);
+    let shown = fields(&capture, &["rtmfp.ports:", &preference], &["rtmfp.chunk.type", "rtmfp.sid"]);
+    let Some(mut shown) = shown else { return };
+    let last = shown.pop().unwrap();
+    assert!(last.contains_key("rtmfp.sid") && !last.contains_key("rtmfp.chunk.type"), "{last:#?}");
     assert!(shown.iter().all(|shown| shown.contains_key("rtmfp.chunk.type")), "{shown:#?}");
 }
 
@@ -270,9 +277,16 @@ fn datagrams_that_a_host_has_joined_are_taken_apart() {
         let bytes: Vec<u8> = flight.iter().flat_map(|datagram| datagram.1.clone()).collect();
         capture.push(address(flight[0].0), address(1 - flight[0].0), &bytes);
     }
+    // Not so if something is left over.
+    let joined = flights.iter().find(|flight| flight.len() > 2).unwrap();
+    let odd = [&joined[0].1[..], &joined[1].1, &[0; 5]].concat();
+    capture.push(address(joined[0].0), address(1 - joined[0].0), &odd);
     let file = Scratch::new(conversation.keys.as_bytes());
     let preference = format!("rtmfp.keylog:{}", file.0.display());
-    let Some(shown) = fields(&capture, &[&preference], &COMPARED) else { return };
+    let wanted: Vec<&str> = COMPARED.into_iter().chain(["_ws.expert.message"]).collect();
+    let Some(mut shown) = fields(&capture, &[&preference], &wanted) else { return };
+    let odd = shown.pop().unwrap();
+    assert!(!odd.contains_key("rtmfp.chunk.type") && told(&odd).contains("but with them it"), "{odd:#?}");
     for (at, (flight, shown)) in flights.iter().zip(&shown).enumerate() {
         let mut all = Expected::default();
         for datagram in flight {
@@ -282,4 +296,39 @@ fn datagrams_that_a_host_has_joined_are_taken_apart() {
         }
         all.check(shown, &format!("flight {at} of {}", flight.len()));
     }
+}
+
+/// Certificates, keying components and signatures (RFC 7425 §4.3, §4.5).
+#[test]
+fn the_layouts_of_the_flash_profile_are_shown() {
+    let set: fn(Builder) -> Builder = |builder| {
+        let signed = builder.sign_with(b"name", b"password").accept_password(b"name", b"password").require_signature();
+        signed.hostname(b"host.example").hmac_length(20)
+    };
+    let conversation = converse(13, Protection::required(), Protection::on_request(), set);
+    let names = ["hostname", "accepts_ancillary", "randomness", "group", "public_key", "hmac_length", "password_id"];
+    let flags = ["will_send_always", "will_send_on_request", "request"];
+    let wanted: Vec<String> = names.iter().chain(&flags).map(|name| format!("rtmfp.flash.{name}")).collect();
+    let wanted: Vec<&str> = wanted.iter().map(String::as_str).chain(["rtmfp.chunk.type"]).collect();
+    let Some(shown) = fields(&conversation.capture(), &[], &wanted) else { return };
+    let of = |kind: &str, name: &str| -> Vec<String> {
+        let packet = shown.iter().find(|shown| shown.get("rtmfp.chunk.type").is_some_and(|types| types == &[kind]));
+        packet.unwrap().get(&format!("rtmfp.flash.{name}")).cloned().unwrap_or_default()
+    };
+    for (certificate, chunk) in [("0x70", "Responder Hello"), ("0x38", "Initiator Initial Keying")] {
+        assert_eq!(of(certificate, "hostname"), ["host.example"], "{chunk}");
+        assert_eq!(of(certificate, "accepts_ancillary").len(), 1, "{chunk}");
+        assert_eq!(of(certificate, "randomness")[0].len(), 2 * 64, "{chunk}");
+    }
+    for component in ["0x38", "0x78"] {
+        assert_eq!(of(component, "hmac_length"), ["20"]);
+        assert_eq!(of(component, "password_id"), ["name"]);
+        assert!(of(component, "group").iter().all(|group| group == "2"));
+        assert!(of(component, "public_key")[0].len() >= 2 * 127);
+        // Of the HMAC, and of session sequence numbers.
+        assert_eq!(of(component, "request").len(), 2);
+    }
+    let flags = |name| of("0x38", name).iter().map(|flag| flag == "1" || flag == "True").collect::<Vec<_>>();
+    assert_eq!(flags("will_send_always"), [true, false]);
+    assert!(flags("will_send_on_request")[1]);
 }
