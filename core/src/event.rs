@@ -85,11 +85,16 @@ pub enum Event {
         flow: SendFlowHandle,
         /// The exception code, which is the application's own unless it is 0.
         code: u64,
+        /// Messages of the flow that were abandoned, now or before. With none the receiver has acknowledged all that was
+        /// written.
+        abandoned: u64,
     },
     /// A closed sending flow is complete: the receiver has acknowledged its end (RFC 7016 §3.6.2.11).
     FlowCompleted {
         /// The flow.
         flow: SendFlowHandle,
+        /// Messages of the flow that were abandoned. With none the receiver has acknowledged all that was written.
+        abandoned: u64,
     },
     /// What became of a message written with a receipt asked for.
     MessageDone {

@@ -238,7 +238,7 @@ impl World {
             }
             Event::FlowWritable { flow }
             | Event::FlowRejected { flow, .. }
-            | Event::FlowCompleted { flow }
+            | Event::FlowCompleted { flow, .. }
             | Event::MessageDone { flow, .. } => Some(flow.session()),
             _ => None,
         };

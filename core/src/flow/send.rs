@@ -341,7 +341,8 @@ impl SendFlow {
             self.linger_until = Some(now + params::SEND_FLOW_LINGER);
             self.probe = Probe::default();
             if !self.rejected {
-                events.push(Event::FlowCompleted { flow: self.handle });
+                let abandoned = self.queue.abandoned_count();
+                events.push(Event::FlowCompleted { flow: self.handle, abandoned });
             }
         }
         self.flush(events);

@@ -150,7 +150,7 @@ impl App for Stream {
                 }
             }
             Event::FlowFinished { .. } => self.ended(now),
-            Event::FlowCompleted { flow } => {
+            Event::FlowCompleted { flow, .. } => {
                 self.ended(now);
                 if let Some(mut session) = endpoint.session_mut(now, flow.session()) {
                     session.close(CloseMode::Orderly);

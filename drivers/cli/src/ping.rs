@@ -287,14 +287,14 @@ impl<O: FnMut(PingEvent)> App for Ping<O> {
             Event::MessageDone { flow, message, outcome: MessageOutcome::Delivered } => {
                 self.acknowledged(now, endpoint, flow, message.index());
             }
-            Event::FlowRejected { flow, code } => {
+            Event::FlowRejected { flow, code, .. } => {
                 if self.flows.iter().any(|pinging| pinging.flow == flow && !pinging.completed) {
                     self.fail(now, endpoint, PingFailure::Rejected(code));
                 } else {
                     self.complete(now, endpoint, flow);
                 }
             }
-            Event::FlowCompleted { flow } => self.complete(now, endpoint, flow),
+            Event::FlowCompleted { flow, .. } => self.complete(now, endpoint, flow),
             _ => {}
         }
     }

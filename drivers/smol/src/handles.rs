@@ -2,16 +2,29 @@
 
 use core::future::poll_fn;
 use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::{Bytes, CloseMode, EndpointConfig, EndpointStats, FlowOptions, Message};
-use rtmfp_std::{Clock, EndpointApp, EndpointError, EndpointHandle, Pump, Socket, system_rng};
+use rtmfp_core::{Bytes, CloseMode, EndpointConfig, EndpointStats, FlowOptions, Message, Undelivered};
+use rtmfp_std::{Clock, EndpointApp, EndpointError, EndpointHandle, Pump, Socket, Waiter, system_rng};
 
 use crate::driver::{Driver, Signal};
 
+/// Waits for what a handle polls. The task is forgotten when the future is dropped.
+async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>) -> T {
+    let mut waiter = Waiter::default();
+    poll_fn(|context| poll(context, &mut waiter)).await
+}
+
 /// A handle to an endpoint. Clones are the same endpoint.
+///
+/// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
+/// When the last handle of the endpoint's sessions and flows is dropped too, the [`Driver`] ends, and with it the
+/// sockets, once what was sent is delivered, or after 10 s. A program that is to end then must not do so before:
+/// [`shutdown`](Self::shutdown) waits for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
 
@@ -51,7 +64,8 @@ impl Endpoint {
         Session(self.0.begin(discriminator, remotes))
     }
 
-    /// Opens a session and waits until it is open.
+    /// Opens a session and waits until it is open. If there is one with the same far end already, whichever end began
+    /// it, that one is returned: it is the same session as its other handles.
     ///
     /// # Errors
     /// Why it did not open.
@@ -60,31 +74,44 @@ impl Endpoint {
         discriminator: impl Into<Bytes>,
         remotes: &[SocketAddr],
     ) -> Result<Session, EndpointError> {
-        let session = self.begin(discriminator, remotes);
-        session.opened().await?;
+        let mut session = self.begin(discriminator, remotes);
+        wait(|context, waiter| session.0.poll_connected(context, waiter)).await?;
         Ok(session)
     }
 
     /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
     pub async fn accept(&self) -> Option<Session> {
-        poll_fn(|context| self.0.poll_accept(context)).await.map(Session)
+        wait(|context, waiter| self.0.poll_accept(context, waiter)).await.map(Session)
     }
 
     /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
     /// stopped.
     pub async fn stats(&self) -> Option<EndpointStats> {
         let asked = self.0.ask_stats();
-        poll_fn(|context| asked.poll(context)).await
+        wait(|context, waiter| asked.poll(context, waiter)).await
     }
 
-    /// Closes all sessions and ends the [`Driver`], soon.
+    /// Closes all sessions, and ends the [`Driver`] when all that was sent is delivered and the far ends know that their
+    /// sessions are closed, or after `within`. Nothing more can be sent, also if the future is dropped. Returns what was
+    /// not delivered. If it is called more than once, the last call's time counts.
+    ///
+    /// # Errors
+    /// [`Stopped`](EndpointError::Stopped) if the endpoint had stopped otherwise.
+    pub async fn shutdown(&self, within: Duration) -> Result<Undelivered, EndpointError> {
+        self.0.begin_shutdown(within);
+        wait(|context, waiter| self.0.poll_stopped(context, waiter)).await
+    }
+
+    /// [`shutdown`](Self::shutdown) within 10 s, without waiting.
     pub fn stop(&self) {
         self.0.stop();
     }
 }
 
-/// A session. Clones are the same session; it is closed in order when the last of them, and of its flows' handles, is
-/// dropped.
+/// A session. Clones are the same session.
+///
+/// When the last of them, and of its flows' handles, is dropped, it is closed: what was sent has 10 s to be delivered.
+/// [`close`](Self::close) gives it another time, and tells what was not.
 #[derive(Clone, Debug)]
 pub struct Session(rtmfp_std::Session);
 
@@ -94,12 +121,12 @@ impl Session {
     /// # Errors
     /// Why it did not open, or was closed.
     pub async fn opened(&self) -> Result<(), EndpointError> {
-        poll_fn(|context| self.0.poll_opened(context)).await
+        wait(|context, waiter| self.0.poll_opened(context, waiter)).await
     }
 
     /// Waits until it has ended, and tells why.
     pub async fn closed(&self) -> EndpointError {
-        poll_fn(|context| self.0.poll_closed(context)).await
+        wait(|context, waiter| self.0.poll_closed(context, waiter)).await
     }
 
     /// The far end's address, once it is open.
@@ -126,17 +153,28 @@ impl Session {
     /// # Errors
     /// That the session has ended.
     pub async fn accept_flow(&self) -> Result<RecvFlow, EndpointError> {
-        poll_fn(|context| self.0.poll_accept_flow(context)).await.map(RecvFlow)
+        wait(|context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow)
     }
 
-    /// Ends it now, with all its flows. What was not yet delivered is lost.
-    pub fn close(&self, mode: CloseMode) {
-        self.0.close(mode);
+    /// Closes it: all its flows are closed, and once all that was sent is delivered, or after `within`, the far end is
+    /// told, again and again until it has acknowledged that. Returns what was not delivered, when the session has ended.
+    /// It is closed all the same if the future is dropped. Flows that the far end has closed before, and that have
+    /// arrived, can still be read to their end.
+    ///
+    /// # Errors
+    /// Why it had ended before, if it had.
+    pub async fn close(&self, within: Duration) -> Result<Undelivered, EndpointError> {
+        self.0.begin_close(within);
+        wait(|context, waiter| self.0.poll_drained(context, waiter)).await
+    }
+
+    /// Ends it now, with all its flows. What is not yet delivered is lost.
+    pub fn abort(&self, mode: CloseMode) {
+        self.0.abort(mode);
     }
 }
 
-/// Messages to the far end. When dropped the flow is closed: what was sent is still delivered, as long as the session
-/// is open.
+/// Messages to the far end. When it is dropped the flow is closed: what was sent is still delivered.
 #[derive(Debug)]
 pub struct SendFlow(rtmfp_std::SendFlow);
 
@@ -148,7 +186,7 @@ impl SendFlow {
     /// Why no more can be sent.
     pub async fn send(&self, message: impl Into<Bytes>) -> Result<(), EndpointError> {
         let mut message = Some(message.into());
-        poll_fn(|context| self.0.poll_send(context, &mut message)).await
+        wait(|context, waiter| self.0.poll_send(context, waiter, &mut message)).await
     }
 
     /// Closes the flow after what was sent, and waits until the far end has received all of it.
@@ -156,7 +194,7 @@ impl SendFlow {
     /// # Errors
     /// Why not everything may have been received.
     pub async fn finish(self) -> Result<(), EndpointError> {
-        poll_fn(|context| self.0.poll_finish(context)).await
+        wait(|context, waiter| self.0.poll_finish(context, waiter)).await
     }
 
     /// Closes the flow after what was sent.
@@ -165,7 +203,8 @@ impl SendFlow {
     }
 }
 
-/// Messages from the far end. When dropped before its end the flow is rejected.
+/// Messages from the far end. They can be read to the end if the flow was complete when its session ended: the sender's
+/// [`finish`](SendFlow::finish) has promised that. When it is dropped before its end the flow is rejected.
 #[derive(Debug)]
 pub struct RecvFlow(rtmfp_std::RecvFlow);
 
@@ -193,7 +232,7 @@ impl RecvFlow {
     /// # Errors
     /// Why the flow ended otherwise.
     pub async fn recv(&self) -> Result<Option<Message>, EndpointError> {
-        poll_fn(|context| self.0.poll_recv(context)).await
+        wait(|context, waiter| self.0.poll_recv(context, waiter)).await
     }
 
     /// Refuses the flow with an exception code for the far end (RFC 7016 §3.6.3.7).

@@ -90,7 +90,7 @@ fn rejection_and_close_are_told() {
             }
         };
         assert_eq!(error, EndpointError::Rejected(7));
-        accepted.close(CloseMode::Orderly);
+        accepted.abort(CloseMode::Orderly);
         assert!(matches!(session.closed().await, EndpointError::SessionClosed(_)));
         assert!(session.accept_flow().await.is_err());
     });

@@ -2,13 +2,14 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::task::Poll;
+use core::time::Duration;
 use std::sync::Arc;
 use std::thread;
 
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
-use rtmfp_std::{Endpoint, EndpointError, RecvFlow, Session, system_rng};
+use rtmfp_std::{Endpoint, EndpointError, RecvFlow, Session, Waiter, system_rng};
 
 fn endpoint(name: &str) -> Endpoint {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
@@ -55,7 +56,7 @@ fn more_than_all_buffers_hold_gets_through_a_slow_reader() {
     let mut context = core::task::Context::from_waker(core::task::Waker::noop());
     let refused = loop {
         let mut slot = Some(message.clone().into());
-        match flow.poll_send(&mut context, &mut slot) {
+        match flow.poll_send(&mut context, &mut Waiter::default(), &mut slot) {
             Poll::Ready(result) => result.unwrap(),
             Poll::Pending => break slot.unwrap(),
         }
@@ -123,7 +124,7 @@ fn a_closed_session_ends_everything_at_both_ends() {
     flow.send("x").unwrap();
     let receiving = accepted.accept_flow().unwrap();
     receiving.recv().unwrap().unwrap();
-    session.close(CloseMode::Orderly);
+    session.abort(CloseMode::Orderly);
     assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
     assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
     assert!(matches!(receiving.recv(), Err(EndpointError::SessionClosed(_))));
@@ -149,7 +150,7 @@ fn a_stopped_endpoint_keeps_nobody_waiting() {
     let flow = session.open_flow(FlowOptions::new("x"));
     let handle = near.handle();
     let waiting = thread::spawn(move || handle.accept().is_none());
-    near.stop().unwrap();
+    assert!(near.shutdown(Duration::from_secs(10)).unwrap().is_empty());
     assert!(waiting.join().unwrap());
     assert!(flow.send("x").is_err());
     assert!(session.accept_flow().is_err());

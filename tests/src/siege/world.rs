@@ -233,7 +233,7 @@ impl World {
             {
                 panic!("the friends' session ended at end {end}: {event:?}")
             }
-            Event::FlowRejected { flow, .. } | Event::FlowCompleted { flow } => {
+            Event::FlowRejected { flow, .. } | Event::FlowCompleted { flow, .. } => {
                 assert_ne!(Some(flow), honest.flow, "the transfer goes on");
             }
             Event::FlowOpened { flow } if Some(flow.session()) == honest.session => {

@@ -50,7 +50,8 @@ impl SendFlow {
         if self.state == SendFlowState::Open {
             self.rejected = true;
             self.owes_writable = false;
-            events.push(Event::FlowRejected { flow: self.handle, code });
+            let abandoned = self.queue.abandoned_count() + self.queue.undelivered().messages;
+            events.push(Event::FlowRejected { flow: self.handle, code, abandoned });
             self.close(now, events);
         }
         if self.state == SendFlowState::Closing {

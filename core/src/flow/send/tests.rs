@@ -309,7 +309,7 @@ fn closing_marks_the_last_fragment_or_adds_one() {
     let refused = link.send.write(link.now, "c".into(), SendOptions::default(), &mut link.events);
     assert_eq!(refused.unwrap_err().reason, WriteRefusal::Closed);
     ack(&mut link, 2, 64);
-    assert_eq!(link.drain_events(), [Event::FlowCompleted { flow: SEND }]);
+    assert_eq!(link.drain_events(), [Event::FlowCompleted { flow: SEND, abandoned: 0 }]);
     assert_eq!(link.send.state(), SendFlowState::CompleteLinger);
     let end = link.now + Duration::from_secs(130);
     assert_eq!(link.send.next_timeout(), Some(end));
@@ -347,7 +347,7 @@ fn an_exception_closes_and_abandons() {
     link.send.on_exception(link.now, 9, &mut link.events);
     let outcome = MessageOutcome::Abandoned;
     let done = Event::MessageDone { flow: SEND, message, outcome };
-    assert_eq!(link.drain_events(), [Event::FlowRejected { flow: SEND, code: 9 }, done]);
+    assert_eq!(link.drain_events(), [Event::FlowRejected { flow: SEND, code: 9, abandoned: 1 }, done]);
     assert_eq!(sequences(&link.transmit(FULL).unwrap()), [(2, 0, true)]);
     ack(&mut link, 2, 64);
     assert_eq!(link.send.state(), SendFlowState::CompleteLinger);

@@ -353,7 +353,7 @@ fn a_rejected_flow_is_told_with_an_exception_before_the_acknowledgement() {
     let received = network.ends[B].opened_flow();
     network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 1_234)));
     network.run(20);
-    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234 }));
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234, abandoned: 0 }));
     let told = network.sent_by(B, |sent| sent.has(EXCEPTION));
     assert_eq!(told[0].kinds(), [EXCEPTION, ACK_RANGES]);
     assert_eq!(told[0].at, super::network::at(1_000), "at once");

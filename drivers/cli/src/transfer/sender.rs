@@ -425,10 +425,12 @@ impl<O: FnMut(SenderEvent<'_>)> App for Sender<O> {
                     self.finish_if_answered(now, endpoint);
                 }
             }
-            Event::FlowRejected { flow, code } if self.file_flows.iter().any(|file_flow| file_flow.flow == flow) => {
+            Event::FlowRejected { flow, code, .. }
+                if self.file_flows.iter().any(|file_flow| file_flow.flow == flow) =>
+            {
                 self.fail(now, endpoint, SendFailure::Rejected(code));
             }
-            Event::FlowCompleted { flow } => self.completed(now, endpoint, flow),
+            Event::FlowCompleted { flow, .. } => self.completed(now, endpoint, flow),
             _ => {}
         }
     }

@@ -1,18 +1,20 @@
 //! The endpoint's side: carries out commands and fills and empties the flows' queues.
 
 use core::net::Ipv4Addr;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use rtmfp_core::error::WriteRefusal;
 use rtmfp_core::{
-    App, CloseMode, Endpoint, Event, FlowEnd, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle,
-    Target,
+    App, CloseMode, Endpoint, Event, FlowEnd, FlowOptions, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle,
+    SessionHandle, Target,
 };
 
+use super::closing::{Drain, Shutdown};
 use super::handles::EndpointHandle;
 use super::shared::{
-    Command, EndpointShared, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, Within, lock,
+    Command, EndpointShared, LINGER, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS,
+    Within, lock,
 };
 use super::{EndpointError, handles};
 use crate::places::Admission;
@@ -21,32 +23,46 @@ use crate::places::Admission;
 /// thread.
 #[derive(Debug)]
 pub struct EndpointApp {
-    shared: Arc<EndpointShared>,
-    sessions: BTreeMap<SessionHandle, Entry>,
-    done: bool,
+    pub(super) shared: Arc<EndpointShared>,
+    pub(super) sessions: BTreeMap<SessionHandle, Entry>,
+    /// Sessions that drain, and of which the endpoint has not everything yet, by deadline.
+    pub(super) drains: BTreeSet<(Instant, SessionHandle)>,
+    pub(super) shutdown: Option<Shutdown>,
+    /// There is nobody who could accept a session.
+    unattended: bool,
+    pub(super) done: bool,
 }
 
 #[derive(Debug)]
-struct Entry {
-    shared: Arc<SessionShared>,
-    sending: BTreeMap<SendFlowHandle, Arc<SendShared>>,
+pub(super) struct Entry {
+    pub(super) shared: Arc<SessionShared>,
+    pub(super) sending: BTreeMap<SendFlowHandle, Arc<SendShared>>,
+    /// Once the session has ended: flows that are complete and not read to their end.
     receiving: BTreeMap<RecvFlowHandle, Arc<RecvShared>>,
+    pub(super) drain: Option<Drain>,
+    ended: bool,
 }
 
 impl Entry {
     const fn new(shared: Arc<SessionShared>) -> Self {
-        Self { shared, sending: BTreeMap::new(), receiving: BTreeMap::new() }
+        Self { shared, sending: BTreeMap::new(), receiving: BTreeMap::new(), drain: None, ended: false }
     }
 
-    /// Tells all handles of the session that it is over.
-    fn end(self, error: EndpointError) {
+    /// Tells the handles that the session is over, and nothing more can be sent.
+    fn end_sending(&mut self, error: EndpointError) {
+        self.ended = true;
         let mut session = lock(&self.shared.0);
         session.end.get_or_insert(error);
         session.wakers.wake();
         drop(session);
-        for flow in self.sending.values() {
+        for flow in core::mem::take(&mut self.sending).into_values() {
             lock(&flow.0).fail(error);
         }
+    }
+
+    /// Tells all handles of the session that it is over.
+    fn end(mut self, error: EndpointError) {
+        self.end_sending(error);
         for flow in self.receiving.values() {
             let mut state = lock(&flow.state);
             if state.end.is_none() {
@@ -63,7 +79,15 @@ impl EndpointApp {
     /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
     pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
         let shared = Arc::new(EndpointShared::new(locals, Box::new(wake)));
-        (Self { shared: Arc::clone(&shared), sessions: BTreeMap::new(), done: false }, handles::handle(shared))
+        let app = Self {
+            shared: Arc::clone(&shared),
+            sessions: BTreeMap::new(),
+            drains: BTreeSet::new(),
+            shutdown: None,
+            unattended: false,
+            done: false,
+        };
+        (app, handles::handle(shared))
     }
 
     #[cfg(test)]
@@ -86,10 +110,30 @@ impl EndpointApp {
                     session.close(mode);
                 }
             }
+            Command::Drain(shared, within) => {
+                let handle = lock(&shared.0).handle;
+                if let Some(handle) = handle {
+                    self.drain(now, endpoint, handle, now + within);
+                }
+            }
+            Command::Release(shared) => {
+                let state = lock(&shared.0);
+                // It may have been handed out again, or be for somebody to accept yet.
+                let held = state.owner.strong_count() > 0 || state.unaccepted;
+                let handle = state.handle.filter(|_| !held);
+                drop(state);
+                if let Some(handle) = handle.filter(|_| self.shutdown.is_none()) {
+                    self.drain(now, endpoint, handle, now + LINGER);
+                }
+            }
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
             Command::Send(shared) => {
                 lock(&shared.0).scheduled = false;
                 send(now, endpoint, &shared);
+                let handle = lock(&shared.0).handle;
+                if let Some(handle) = handle {
+                    self.on_handed_over(now, endpoint, handle);
+                }
             }
             Command::Receive(shared) => self.receive(now, endpoint, shared.handle),
             Command::Reject(shared, code) => {
@@ -98,9 +142,27 @@ impl EndpointApp {
                 }
             }
             Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
-            Command::Stop => {
-                endpoint.close_all(now, CloseMode::Orderly);
-                self.done = true;
+            Command::StopAccepting => self.stop_accepting(now, endpoint),
+            Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
+            Command::ReleaseAll => {
+                if self.shutdown.is_none() {
+                    self.shut_down(now, endpoint, now + LINGER);
+                }
+            }
+        }
+    }
+
+    /// Sessions that far ends opened, and open from now on, are for nobody.
+    fn stop_accepting(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.unattended = true;
+        let waiting = core::iter::from_fn(|| lock(&self.shared.queue).accept());
+        for (handle, shared) in waiting {
+            let mut state = lock(&shared.0);
+            state.unaccepted = false;
+            let held = state.owner.strong_count() > 0;
+            drop(state);
+            if let Some(mut session) = endpoint.session_mut(now, handle).filter(|_| !held) {
+                session.close(CloseMode::Orderly);
             }
         }
     }
@@ -152,6 +214,12 @@ impl EndpointApp {
 
     fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
         let accepted = !self.sessions.contains_key(&handle);
+        if accepted && (self.unattended || self.shutdown.is_some()) {
+            if let Some(mut session) = endpoint.session_mut(now, handle) {
+                session.close(CloseMode::Abrupt);
+            }
+            return;
+        }
         if accepted && !self.make_room(now, endpoint, handle) {
             return;
         }
@@ -222,16 +290,32 @@ impl EndpointApp {
     }
 
     fn session_ended(&mut self, session: SessionHandle, error: EndpointError) {
-        let Some(entry) = self.sessions.remove(&session) else { return };
-        let shared = Arc::clone(&entry.shared);
-        entry.end(error);
-        let mut state = lock(&shared.0);
+        let existing = if let EndpointError::NotOpened(OpenFailure::Duplicate { existing }) = error {
+            self.sessions.get(&existing).map(|entry| Arc::clone(&entry.shared))
+        } else {
+            None
+        };
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        lock(&entry.shared.0).existing = existing;
+        entry.end_sending(error);
+        let mut state = lock(&entry.shared.0);
         state.drop_empty_flows();
-        // What a far end sent before it went is still for whoever accepts; a session without that is for nobody.
+        drop(state);
+        self.forget_if_read(session);
+    }
+
+    /// Forgets a session that has ended, unless complete flows are still to be read. What a far end sent before it went is
+    /// still for whoever accepts; a session without that is for nobody.
+    fn forget_if_read(&mut self, session: SessionHandle) {
+        let Some(entry) = self.sessions.get(&session).filter(|entry| entry.ended) else { return };
+        let state = lock(&entry.shared.0);
         let empty = state.unaccepted && state.flows.is_empty();
         drop(state);
         if empty {
             lock(&self.shared.queue).remove(session);
+        }
+        if entry.receiving.is_empty() {
+            self.sessions.remove(&session);
         }
     }
 
@@ -265,19 +349,39 @@ impl EndpointApp {
         if empty {
             lock(&entry.shared.0).drop_empty_flows();
         }
+        self.forget_if_read(flow.session());
     }
 
     fn sending(&self, flow: SendFlowHandle) -> Option<&Arc<SendShared>> {
         self.sessions.get(&flow.session())?.sending.get(&flow)
     }
 
-    fn sending_ended(&mut self, flow: SendFlowHandle) -> Option<Arc<SendShared>> {
-        self.sessions.get_mut(&flow.session())?.sending.remove(&flow)
+    /// A flow is complete, or was rejected with a code.
+    fn sending_ended(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        flow: SendFlowHandle,
+        code: Option<u64>,
+        abandoned: u64,
+    ) {
+        let Some(entry) = self.sessions.get_mut(&flow.session()) else { return };
+        let Some(shared) = entry.sending.remove(&flow) else { return };
+        let mut state = lock(&shared.0);
+        // Nothing is ever abandoned from here.
+        state.completed = abandoned == 0 && state.messages.is_empty();
+        match code {
+            Some(code) => state.fail(EndpointError::Rejected(code)),
+            None if !state.completed => state.fail(EndpointError::Abandoned),
+            None => state.wakers.wake(),
+        }
+        drop(state);
+        self.on_handed_over(now, endpoint, flow);
     }
 }
 
 /// Hands a flow's messages to the endpoint as long as it takes them.
-fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
+pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
     let mut state = lock(&shared.0);
     let Some(handle) = state.handle else { return };
     let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return };
@@ -341,25 +445,14 @@ impl App for EndpointApp {
             Event::FlowWritable { flow } => {
                 if let Some(shared) = self.sending(flow) {
                     send(now, endpoint, shared);
+                    self.on_handed_over(now, endpoint, flow);
                 }
             }
-            Event::FlowRejected { flow, code } => {
-                if let Some(shared) = self.sending_ended(flow) {
-                    lock(&shared.0).fail(EndpointError::Rejected(code));
-                }
+            Event::FlowRejected { flow, code, abandoned } => {
+                self.sending_ended(now, endpoint, flow, Some(code), abandoned);
             }
-            Event::FlowCompleted { flow } => {
-                if let Some(shared) = self.sending_ended(flow) {
-                    let mut state = lock(&shared.0);
-                    // Nothing is ever abandoned from here.
-                    if endpoint.send_flow(flow).is_some_and(|flow| flow.stats().abandoned > 0) {
-                        state.fail(EndpointError::Abandoned);
-                    } else {
-                        state.completed = true;
-                        state.wakers.wake();
-                    }
-                }
-            }
+            Event::FlowCompleted { flow, abandoned } => self.sending_ended(now, endpoint, flow, None, abandoned),
+            Event::SessionDrained { session, undelivered } => self.drained(session, undelivered),
             _ => {}
         }
     }
@@ -370,6 +463,11 @@ impl App for EndpointApp {
         for command in commands {
             self.carry_out(now, endpoint, command);
         }
+        self.on_closing_timeout(now, endpoint);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_closing_timeout()
     }
 
     fn is_done(&self) -> bool {
@@ -390,7 +488,14 @@ impl Drop for EndpointApp {
                 Command::Open(session, _) => Entry::new(session).end(EndpointError::Stopped),
                 Command::OpenFlow(flow, ..) | Command::Send(flow) => lock(&flow.0).fail(EndpointError::Stopped),
                 Command::Stats(shared) => shared.answer(None),
-                Command::Close(..) | Command::Receive(_) | Command::Reject(..) | Command::Stop => {}
+                Command::Close(..)
+                | Command::Drain(..)
+                | Command::Release(_)
+                | Command::Receive(_)
+                | Command::Reject(..)
+                | Command::StopAccepting
+                | Command::Shutdown(_)
+                | Command::ReleaseAll => {}
             }
         }
         for entry in core::mem::take(&mut self.sessions).into_values() {

@@ -1,15 +1,18 @@
 //! An endpoint that runs by itself, and handles to it for application threads.
 
 mod app;
+mod closing;
 mod handles;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod wakers;
 
 use core::fmt;
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll};
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 use std::task::Wake;
@@ -17,10 +20,11 @@ use std::thread::{self, JoinHandle, Thread};
 
 use rtmfp_core::error::{OpenError, OpenFlowError};
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure};
+use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure, Undelivered};
 
 pub use app::EndpointApp;
 pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session};
+pub use wakers::Waiter;
 
 use crate::driver::Driver;
 
@@ -88,9 +92,10 @@ impl fmt::Display for EndpointError {
     }
 }
 
-/// An endpoint on a thread of its own. Stops when dropped: all sessions are closed then.
+/// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.
 ///
-/// See [`EndpointHandle`] for what can be done with it, from any number of threads.
+/// When it is dropped, all sessions are closed: what was sent has 10 s to be delivered, and the calling thread waits for
+/// that. [`shutdown`](Self::shutdown) tells what was not.
 #[derive(Debug)]
 pub struct Endpoint {
     handle: EndpointHandle,
@@ -118,16 +123,17 @@ impl Endpoint {
         self.handle.clone()
     }
 
-    /// Closes all sessions, stops the endpoint and waits for its thread.
+    /// [`EndpointHandle::shutdown`], and then waits for the thread.
     ///
     /// # Errors
     /// As the system tells, if a socket had failed.
-    pub fn stop(mut self) -> io::Result<()> {
-        self.join()
+    pub fn shutdown(mut self, within: Duration) -> io::Result<Undelivered> {
+        let undelivered = self.handle.shutdown(within);
+        self.join()?;
+        undelivered.map_err(io::Error::other)
     }
 
     fn join(&mut self) -> io::Result<()> {
-        self.handle.stop();
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
             Some(Err(_)) => Err(io::Error::other("the endpoint's thread panicked")),
@@ -146,6 +152,7 @@ impl core::ops::Deref for Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
+        self.handle.stop();
         let _ = self.join();
     }
 }
@@ -159,7 +166,9 @@ impl Wake for Unpark {
 }
 
 /// Waits on the calling thread until `poll` is ready: how the blocking calls are made of the polled ones.
-pub fn block_on<T>(poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> T {
+pub fn block_on<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>) -> T {
+    let mut waiter = Waiter::default();
+    let poll = |context: &mut Context<'_>| poll(context, &mut waiter);
     let waker = Arc::new(Unpark(thread::current())).into();
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(core::future::poll_fn(poll));

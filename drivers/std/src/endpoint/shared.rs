@@ -2,16 +2,18 @@
 
 use core::fmt;
 use core::net::SocketAddr;
-use core::task::{Context, Waker};
+use core::time::Duration;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use rtmfp_core::{
     Bytes, CloseMode, EndpointStats, FlowEnd, FlowOptions, Message, RecvFlowHandle, SendFlowHandle, SessionHandle,
-    Target,
+    Target, Undelivered,
 };
 
 use super::EndpointError;
+use super::handles::Owner;
+use super::wakers::WakerSet;
 use crate::places::Places;
 
 /// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
@@ -26,32 +28,25 @@ pub(super) const WAITING_SESSIONS_PER_SOURCE: usize = 512;
 /// no more than [`QUEUE_BYTES`] and one message: the rest stays in the endpoint, within its own limits.
 pub(super) const WAITING_FLOWS: usize = 1_024;
 
+/// How long what was sent has to be delivered when nobody waits for that: after the last handle of a session, or of the
+/// endpoint, is dropped.
+pub(super) const LINGER: Duration = Duration::from_secs(10);
+
 /// Locks what cannot be left in disorder: every change is complete before anything that can panic.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Tasks that wait for a change.
-#[derive(Debug, Default)]
-pub(super) struct WakerSet(Vec<Waker>);
-
-impl WakerSet {
-    pub(super) fn add(&mut self, context: &Context<'_>) {
-        if !self.0.iter().any(|waker| waker.will_wake(context.waker())) {
-            self.0.push(context.waker().clone());
-        }
-    }
-
-    pub(super) fn wake(&mut self) {
-        self.0.drain(..).for_each(Waker::wake);
-    }
 }
 
 /// Asked of the endpoint's thread by a handle.
 #[derive(Debug)]
 pub(super) enum Command {
     Open(Arc<SessionShared>, Target),
+    /// To end now.
     Close(Arc<SessionShared>, CloseMode),
+    /// To end once all that was sent is delivered, or after this time.
+    Drain(Arc<SessionShared>, Duration),
+    /// The last handle of a session is gone.
+    Release(Arc<SessionShared>),
     OpenFlow(Arc<SendShared>, Within, FlowOptions),
     /// There are messages to send, or the flow is to be closed.
     Send(Arc<SendShared>),
@@ -60,7 +55,12 @@ pub(super) enum Command {
     Reject(Arc<RecvShared>, u64),
     /// The counters are asked for.
     Stats(Arc<StatsShared>),
-    Stop,
+    /// Nobody can accept a session any more.
+    StopAccepting,
+    /// To drain all sessions, and stop then or after this time.
+    Shutdown(Duration),
+    /// The last handle of anything is gone: the same, unless it stops already.
+    ReleaseAll,
 }
 
 /// Where a flow is opened.
@@ -84,6 +84,10 @@ pub(super) struct Queue {
     /// The places in it.
     pub(super) places: Places<SessionHandle>,
     pub(super) wakers: WakerSet,
+    /// All sessions were closed in order before it stopped.
+    pub(super) shut_down: bool,
+    /// What was not delivered then.
+    pub(super) undelivered: Undelivered,
     pub(super) stopped: bool,
 }
 
@@ -94,6 +98,8 @@ impl Default for Queue {
             accepted: VecDeque::new(),
             places: Places::new(WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE),
             wakers: WakerSet::default(),
+            shut_down: false,
+            undelivered: Undelivered::default(),
             stopped: false,
         }
     }
@@ -101,10 +107,10 @@ impl Default for Queue {
 
 impl Queue {
     /// The next session for the application.
-    pub(super) fn accept(&mut self) -> Option<Arc<SessionShared>> {
+    pub(super) fn accept(&mut self) -> Option<(SessionHandle, Arc<SessionShared>)> {
         let (handle, shared) = self.accepted.pop_front()?;
         self.places.leave(handle);
-        Some(shared)
+        Some((handle, shared))
     }
 
     /// A session is not to be accepted any more.
@@ -168,6 +174,12 @@ pub(super) struct SessionState {
     pub(super) handle: Option<SessionHandle>,
     pub(super) open: bool,
     pub(super) end: Option<EndpointError>,
+    /// What was not delivered, if it was drained.
+    pub(super) undelivered: Option<Undelivered>,
+    /// The session that there was already to the same far end, in place of which this one did not open.
+    pub(super) existing: Option<Arc<SessionShared>>,
+    /// What closes it when nobody holds it any more.
+    pub(super) owner: Weak<Owner>,
     pub(super) remote: Option<SocketAddr>,
     pub(super) far_discriminator: Vec<u8>,
     /// It is in [`Queue::accepted`].
@@ -211,6 +223,7 @@ pub(super) struct SendState {
     pub(super) scheduled: bool,
     /// To be closed after the last message.
     pub(super) closing: bool,
+    /// Everything that was sent is delivered, and nothing more can be.
     pub(super) completed: bool,
     pub(super) error: Option<EndpointError>,
     pub(super) wakers: WakerSet,
@@ -218,9 +231,7 @@ pub(super) struct SendState {
 
 impl SendState {
     pub(super) fn fail(&mut self, error: EndpointError) {
-        if !self.completed {
-            self.error.get_or_insert(error);
-        }
+        self.error.get_or_insert(error);
         self.messages.clear();
         self.bytes = 0;
         self.wakers.wake();

@@ -16,7 +16,7 @@ use rtmfp_core::{
 };
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
-use super::{EndpointApp, EndpointHandle, RecvFlow, Session};
+use super::{EndpointApp, EndpointHandle, RecvFlow, Session, Waiter};
 
 const MESSAGE: usize = 32_768;
 
@@ -117,7 +117,7 @@ impl Server {
     }
 
     fn accept(&self) -> Option<Session> {
-        match self.handle.poll_accept(&mut context()) {
+        match self.handle.poll_accept(&mut context(), &mut Waiter::default()) {
             Poll::Ready(session) => session,
             Poll::Pending => None,
         }
@@ -139,7 +139,7 @@ impl Client {
 }
 
 fn accept_flow(session: &Session) -> Option<RecvFlow> {
-    match session.poll_accept_flow(&mut context()) {
+    match session.poll_accept_flow(&mut context(), &mut Waiter::default()) {
         Poll::Ready(flow) => flow.ok(),
         Poll::Pending => None,
     }
@@ -148,7 +148,7 @@ fn accept_flow(session: &Session) -> Option<RecvFlow> {
 /// All messages that are there, and how many bytes.
 fn drain(flow: &RecvFlow) -> usize {
     let mut bytes = 0;
-    while let Poll::Ready(Ok(Some(message))) = flow.poll_recv(&mut context()) {
+    while let Poll::Ready(Ok(Some(message))) = flow.poll_recv(&mut context(), &mut Waiter::default()) {
         bytes += message.data.len();
     }
     bytes
@@ -264,14 +264,14 @@ fn a_session_that_ended_before_it_was_accepted_waits_only_with_what_it_brought()
 fn counters_are_told_as_long_as_the_node_runs() {
     let mut server = Server::new(EndpointConfig::default());
     let asked = server.handle.ask_stats();
-    assert!(asked.poll(&mut context()).is_pending());
+    assert!(asked.poll(&mut context(), &mut Waiter::default()).is_pending());
     let _ = server.endpoint.handle_datagram(server.now, server_path(), RecvMeta::default(), &mut [0; 2]);
     server.settle();
-    let Poll::Ready(Some(stats)) = asked.poll(&mut context()) else { panic!("no answer") };
+    let Poll::Ready(Some(stats)) = asked.poll(&mut context(), &mut Waiter::default()) else { panic!("no answer") };
     assert!(stats.drops().eq([(DropReason::TooShort, 1)]));
     // Neither a question that was under way nor a new one is left waiting.
     let (asked, handle) = (server.handle.ask_stats(), server.handle.clone());
     drop(server);
-    assert_eq!(asked.poll(&mut context()), Poll::Ready(None));
+    assert_eq!(asked.poll(&mut context(), &mut Waiter::default()), Poll::Ready(None));
     assert_eq!(handle.stats(), None);
 }

@@ -1,0 +1,144 @@
+//! The end of sessions and of the endpoint: what was sent is delivered first, up to a deadline.
+
+use core::time::Duration;
+use std::collections::BTreeSet;
+
+use rtmfp_core::{CloseMode, Endpoint, Instant, SendFlowHandle, SessionHandle, SessionState, Undelivered};
+
+use super::EndpointApp;
+use super::app::{Entry, send};
+use super::shared::lock;
+
+/// Between two looks at whether all far ends have acknowledged that their sessions are closed.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// A session that closes once what was sent is delivered.
+#[derive(Debug)]
+pub(super) struct Drain {
+    deadline: Instant,
+    /// Flows of which not even the endpoint has everything yet.
+    queued: BTreeSet<SendFlowHandle>,
+}
+
+/// The endpoint is to stop.
+#[derive(Debug)]
+pub(super) struct Shutdown {
+    deadline: Instant,
+    look: Instant,
+}
+
+impl Entry {
+    /// What waits in the queues of the handles.
+    fn queued(&self) -> Undelivered {
+        let mut sum = Undelivered::default();
+        for flow in self.sending.values() {
+            let state = lock(&flow.0);
+            let messages = state.messages.len() as u64;
+            let bytes = state.messages.iter().map(|message| message.len() as u64).sum();
+            sum = sum.and(Undelivered { messages, unsent: messages, bytes });
+        }
+        sum
+    }
+}
+
+impl EndpointApp {
+    /// Closes a session once all that was sent is delivered, or at the deadline.
+    pub(super) fn drain(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, deadline: Instant) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        if let Some(before) = entry.drain.take() {
+            self.drains.remove(&(before.deadline, session));
+        }
+        let mut queued = BTreeSet::new();
+        for (handle, flow) in &entry.sending {
+            let mut state = lock(&flow.0);
+            state.closing = true;
+            // Who waits for room is not to get it any more.
+            state.wakers.wake();
+            drop(state);
+            send(now, endpoint, flow);
+            if !lock(&flow.0).messages.is_empty() {
+                queued.insert(*handle);
+            }
+        }
+        entry.drain = Some(Drain { deadline, queued });
+        self.drains.insert((deadline, session));
+        self.drain_if_handed_over(now, endpoint, session);
+    }
+
+    /// A flow has handed something over to the endpoint, or has ended.
+    pub(super) fn on_handed_over(&mut self, now: Instant, endpoint: &mut Endpoint, flow: SendFlowHandle) {
+        let Some(entry) = self.sessions.get_mut(&flow.session()) else { return };
+        let Some(drain) = &mut entry.drain else { return };
+        if entry.sending.get(&flow).is_none_or(|flow| lock(&flow.0).messages.is_empty()) && drain.queued.remove(&flow) {
+            self.drain_if_handed_over(now, endpoint, flow.session());
+        }
+    }
+
+    fn drain_if_handed_over(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let Some(drain) = self.sessions.get(&session).and_then(|entry| entry.drain.as_ref()) else { return };
+        if drain.queued.is_empty()
+            && let Some(mut view) = endpoint.session_mut(now, session)
+        {
+            // From now on the endpoint knows of the deadline.
+            self.drains.remove(&(drain.deadline, session));
+            view.drain(drain.deadline);
+        }
+    }
+
+    /// The endpoint tells what it has not delivered of a session.
+    pub(super) fn drained(&mut self, session: SessionHandle, undelivered: Undelivered) {
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        let undelivered = undelivered.and(entry.queued());
+        if let Some(drain) = entry.drain.take() {
+            self.drains.remove(&(drain.deadline, session));
+        }
+        lock(&entry.shared.0).undelivered = Some(undelivered);
+        if self.shutdown.is_some() {
+            let mut queue = lock(&self.shared.queue);
+            queue.undelivered = queue.undelivered.and(undelivered);
+        }
+    }
+
+    /// Drains all sessions, and stops when all far ends know that they are closed, or at the deadline. Of several
+    /// deadlines the last counts.
+    pub(super) fn shut_down(&mut self, now: Instant, endpoint: &mut Endpoint, deadline: Instant) {
+        self.shutdown = Some(Shutdown { deadline, look: now });
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.drain(now, endpoint, session, deadline);
+        }
+        self.look_whether_done(now, endpoint);
+    }
+
+    /// Does what is due.
+    pub(super) fn on_closing_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while let Some(&(deadline, session)) = self.drains.first()
+            && deadline <= now
+        {
+            self.drains.pop_first();
+            if let Some(mut view) = endpoint.session_mut(now, session) {
+                view.drain(deadline);
+                view.close(CloseMode::Orderly);
+            }
+        }
+        self.look_whether_done(now, endpoint);
+    }
+
+    pub(super) fn next_closing_timeout(&self) -> Option<Instant> {
+        let look = self.shutdown.as_ref().filter(|_| !self.done).map(|shutdown| shutdown.look);
+        self.drains.first().map(|(deadline, _)| *deadline).into_iter().chain(look).min()
+    }
+
+    fn look_whether_done(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        shutdown.look = now + LOOK;
+        let is_over =
+            |state| matches!(state, SessionState::FarCloseLinger | SessionState::Closed | SessionState::OpenFailed);
+        let waits = endpoint.sessions().any(|session| endpoint.session(session).is_some_and(|s| !is_over(s.state())));
+        if !waits || shutdown.deadline <= now {
+            endpoint.close_all(now, CloseMode::Orderly);
+            lock(&self.shared.queue).shut_down = true;
+            self.done = true;
+        }
+    }
+}

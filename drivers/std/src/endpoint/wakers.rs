@@ -1,0 +1,200 @@
+//! Tasks that wait for a change.
+
+use core::task::{Context, Waker};
+use std::sync::{Arc, Mutex};
+
+use super::shared::lock;
+
+/// Tasks to wake when something changes. Registering one, and forgetting it, takes constant time.
+#[derive(Debug, Default)]
+pub(super) struct WakerSet(Option<Arc<Mutex<Slots>>>);
+
+#[derive(Debug, Default)]
+struct Slots {
+    wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
+    /// How often all were woken: places given before are void.
+    round: u64,
+}
+
+/// What a `poll_…` call is waited for with: it remembers where the task is registered, and forgets the task when it is
+/// dropped. Each future, or each blocking call, has one of its own.
+#[derive(Debug, Default)]
+pub struct Waiter(Option<Place>);
+
+#[derive(Debug)]
+struct Place {
+    set: Arc<Mutex<Slots>>,
+    round: u64,
+    index: usize,
+}
+
+impl WakerSet {
+    /// Has the task woken at the next [`wake`](Self::wake), unless `waiter` is dropped before.
+    pub(super) fn add(&mut self, context: &Context<'_>, waiter: &mut Waiter) {
+        let set = self.0.get_or_insert_default();
+        if waiter.0.as_ref().is_some_and(|place| !Arc::ptr_eq(&place.set, set)) {
+            waiter.leave();
+        }
+        let mut slots = lock(set);
+        let place = waiter.0.as_ref().filter(|place| place.round == slots.round).map(|place| place.index);
+        let index = match place {
+            Some(index) => index,
+            None => slots.take_place(),
+        };
+        let round = slots.round;
+        let known = slots.wakers.get_mut(index);
+        let replaced = match known {
+            Some(Some(waker)) if waker.will_wake(context.waker()) => None,
+            Some(waker) => waker.replace(context.waker().clone()),
+            None => None,
+        };
+        drop(slots);
+        // Dropping a waker may run anything.
+        drop(replaced);
+        waiter.0 = Some(Place { set: Arc::clone(set), round, index });
+    }
+
+    /// Wakes all.
+    pub(super) fn wake(&self) {
+        let Some(set) = &self.0 else { return };
+        let mut slots = lock(set);
+        slots.round += 1;
+        slots.free = Vec::new();
+        let wakers = core::mem::take(&mut slots.wakers);
+        drop(slots);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+
+    /// Tasks that are registered.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |set| lock(set).wakers.iter().flatten().count())
+    }
+}
+
+impl Slots {
+    fn take_place(&mut self) -> usize {
+        self.free.pop().unwrap_or_else(|| {
+            self.wakers.push(None);
+            self.wakers.len() - 1
+        })
+    }
+}
+
+impl Waiter {
+    fn leave(&mut self) {
+        let Some(Place { set, round, index }) = self.0.take() else { return };
+        let mut slots = lock(&set);
+        if slots.round != round {
+            return;
+        }
+        let left = slots.wakers.get_mut(index).and_then(Option::take);
+        slots.free.push(index);
+        if slots.free.len() == slots.wakers.len() {
+            (slots.free, slots.wakers) = (Vec::new(), Vec::new());
+            // The places that were given are void with their memory.
+            slots.round += 1;
+        }
+        drop(slots);
+        drop(left);
+    }
+}
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn slots(set: &WakerSet) -> usize {
+        set.0.as_ref().map_or(0, |slots| lock(slots).wakers.capacity())
+    }
+
+    #[test]
+    fn every_task_is_woken_once_and_those_that_left_are_not() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let context = Context::from_waker(&waker);
+        let mut set = WakerSet::default();
+        set.wake();
+        let mut waiters: Vec<_> = (0..10).map(|_| Waiter::default()).collect();
+        for waiter in &mut waiters {
+            set.add(&context, waiter);
+            set.add(&context, waiter);
+        }
+        assert_eq!(set.len(), 10);
+        waiters.truncate(7);
+        set.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 7);
+        set.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 7, "once");
+        // A place of an earlier round is another's now.
+        let mut other = Waiter::default();
+        set.add(&context, &mut other);
+        drop(waiters);
+        assert_eq!(set.len(), 1);
+        set.wake();
+        assert_eq!(count.0.load(Ordering::SeqCst), 8);
+    }
+
+    #[test]
+    fn a_waiter_is_in_one_set_at_a_time_and_with_its_last_waker() {
+        let (first, second) = (Arc::new(Count::default()), Arc::new(Count::default()));
+        let (waker, later) = (Waker::from(Arc::clone(&first)), Waker::from(Arc::clone(&second)));
+        let (mut a, mut b, mut waiter) = (WakerSet::default(), WakerSet::default(), Waiter::default());
+        a.add(&Context::from_waker(&waker), &mut waiter);
+        a.add(&Context::from_waker(&later), &mut waiter);
+        assert_eq!(a.len(), 1);
+        b.add(&Context::from_waker(&later), &mut waiter);
+        assert_eq!((a.len(), b.len()), (0, 1));
+        b.wake();
+        assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+    }
+
+    #[test]
+    fn those_that_left_take_no_memory() {
+        let mut set = WakerSet::default();
+        for _ in 0..300_000 {
+            set.add(&Context::from_waker(Waker::noop()), &mut Waiter::default());
+        }
+        assert_eq!((set.len(), slots(&set)), (0, 0));
+        let mut staying = Waiter::default();
+        set.add(&Context::from_waker(Waker::noop()), &mut staying);
+        for _ in 0..300_000 {
+            set.add(&Context::from_waker(Waker::noop()), &mut Waiter::default());
+        }
+        assert!(set.len() == 1 && slots(&set) < 10, "{}", slots(&set));
+    }
+
+    /// With a scan this takes hours.
+    #[test]
+    fn a_hundred_thousand_tasks_register_and_leave() {
+        let mut set = WakerSet::default();
+        let mut waiters: Vec<_> = (0..100_000).map(|_| Waiter::default()).collect();
+        for _ in 0..3 {
+            for waiter in &mut waiters {
+                set.add(&Context::from_waker(Waker::noop()), waiter);
+            }
+        }
+        assert_eq!(set.len(), 100_000);
+        drop(waiters);
+        assert_eq!(slots(&set), 0);
+    }
+}
