@@ -166,6 +166,7 @@ pub mod params;
 pub mod profile;
 mod session;
 mod session_state;
+mod slab;
 mod stats;
 mod time;
 mod trace;

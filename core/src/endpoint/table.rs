@@ -19,24 +19,17 @@ use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::params::TAG_LEN;
 use crate::session::{Context, Session};
+use crate::slab::Slab;
 use crate::time::Instant;
 use crate::trace::TraceEvent;
 
 /// What an initiator knows an answer to its hello by.
 pub(super) type Tag = [u8; TAG_LEN];
 
-/// One place for a session.
-#[derive(Debug, Default)]
-struct Slot {
-    generation: u32,
-    entry: Option<Box<SessionEntry>>,
-}
-
 /// All sessions of an endpoint.
 #[derive(Debug)]
 pub(super) struct SessionTable {
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+    sessions: Slab<Box<SessionEntry>>,
     ids: SessionIds,
     pub(super) index: SessionIndex,
     /// Tags of hellos: of opening sessions, and of those that ask to be introduced again.
@@ -80,8 +73,7 @@ pub(super) struct Indexed {
 impl SessionTable {
     pub(super) fn new(config: &EndpointConfig) -> Self {
         Self {
-            slots: Vec::new(),
-            free: Vec::new(),
+            sessions: Slab::new(),
             ids: SessionIds::new(),
             index: SessionIndex::default(),
             tags: BTreeMap::new(),
@@ -97,7 +89,7 @@ impl SessionTable {
 
     /// Sessions in it.
     pub(super) const fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.sessions.len()
     }
 
     /// Whether another session finds room. A session that is only kept to be read gives way, the longest unread first.
@@ -122,36 +114,31 @@ impl SessionTable {
         make: impl FnOnce(SessionHandle) -> SessionEntry,
         begin: impl FnOnce(&mut SessionEntry, &mut Shared),
     ) -> u32 {
-        let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
-            (self.slots.len() - 1) as u32
-        });
-        let Some(place) = self.slots.get_mut(slot as usize) else { return slot };
-        let entry = make(SessionHandle { slot, generation: place.generation });
-        self.opening += usize::from(entry.opening().is_some());
-        let state = entry.session.state();
-        shared.trace(Some(entry.handle()), || TraceEvent::StateChanged { from: None, to: state });
-        place.entry = Some(Box::new(entry));
+        let slot = self.sessions.insert(|slot, generation| Box::new(make(SessionHandle { slot, generation })));
+        if let Some(entry) = self.get(slot) {
+            let state = entry.session.state();
+            shared.trace(Some(entry.handle()), || TraceEvent::StateChanged { from: None, to: state });
+            self.opening += usize::from(entry.opening().is_some());
+        }
         self.with(slot, shared, begin);
         slot
     }
 
     pub(super) fn get(&self, slot: u32) -> Option<&SessionEntry> {
-        self.slots.get(slot as usize)?.entry.as_deref()
+        self.sessions.get(slot).map(AsRef::as_ref)
     }
 
     fn get_mut(&mut self, slot: u32) -> Option<&mut SessionEntry> {
-        self.slots.get_mut(slot as usize)?.entry.as_deref_mut()
+        self.sessions.get_mut(slot).map(AsMut::as_mut)
     }
 
     /// The slot of a handle that is not stale.
     pub(super) fn resolve(&self, handle: SessionHandle) -> Option<u32> {
-        let place = self.slots.get(handle.slot as usize)?;
-        (place.generation == handle.generation && place.entry.is_some()).then_some(handle.slot)
+        self.sessions.get_exact(handle.slot, handle.generation).map(|_| handle.slot)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &SessionEntry)> {
-        (0u32..).zip(&self.slots).filter_map(|(slot, place)| Some((slot, place.entry.as_deref()?)))
+        self.sessions.iter().map(|(slot, entry)| (slot, entry.as_ref()))
     }
 
     /// Has `call` do anything with a session. Afterwards whatever the session is found by is true, and if it is over, it
@@ -162,8 +149,8 @@ impl SessionTable {
         shared: &mut Shared,
         call: impl FnOnce(&mut SessionEntry, &mut Shared) -> R,
     ) -> Option<R> {
-        let Self { slots, memory, deadlines, ready, .. } = self;
-        let entry = slots.get_mut(slot as usize)?.entry.as_deref_mut()?;
+        let Self { sessions, memory, deadlines, ready, .. } = self;
+        let entry = sessions.get_mut(slot)?;
         entry.session.grant(&memory.grant(&entry.session));
         let before = shared.events.tracer.is_on().then(|| entry.begin_trace(shared));
         let result = call(entry, shared);
@@ -201,8 +188,8 @@ impl SessionTable {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
         }
-        let Self { slots, index, tags, keyings, deadlines, ready, memory, unread, .. } = self;
-        let Some(entry) = slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else { return };
+        let Self { sessions, index, tags, keyings, deadlines, ready, memory, unread, .. } = self;
+        let Some(entry) = sessions.get_mut(slot) else { return };
         if entry.session.is_gone() {
             self.remove(slot);
             return;
@@ -232,9 +219,7 @@ impl SessionTable {
 
     /// Indexes where a session is being opened to. Once it is opened, or has failed, that is over.
     fn follow_opening(&mut self, slot: u32, shared: &Shared) {
-        let Some(entry) = self.slots.get_mut(slot as usize).and_then(|place| place.entry.as_deref_mut()) else {
-            return;
-        };
+        let Some(entry) = self.sessions.get_mut(slot) else { return };
         let Some(opening) = entry.opening() else { return };
         if entry.session.state().is_opening() {
             let addresses = opening.addresses().count();
@@ -258,14 +243,8 @@ impl SessionTable {
     fn remove(&mut self, slot: u32) {
         self.deadlines.set(slot, None);
         self.ready.set(slot, None);
-        let Some(place) = self.slots.get_mut(slot as usize) else { return };
-        let Some(mut entry) = place.entry.take() else { return };
+        let Some(mut entry) = self.sessions.remove(slot) else { return };
         self.memory.forget(slot, &mut entry.charge);
-        // A slot whose generations are used up is not used again.
-        if let Some(generation) = place.generation.checked_add(1) {
-            place.generation = generation;
-            self.free.push(slot);
-        }
         self.ids.remove(entry.rx_id);
         let FoundBy { place, tag, keying } = entry.indexed.found_by;
         self.index.replace(slot, place, None);

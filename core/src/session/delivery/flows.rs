@@ -4,7 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::mem::replace;
 
-use super::slab::Slab;
+use super::flow_slots::FlowSlots;
 use crate::event::{EventQueue, Undelivered};
 use crate::flow::{RecvBudget, RecvFlow, RecvFlowState, Scheduler, SendBudget, SendFlow, SendFlowState};
 use crate::handle::{FIRST_FLOW_ID, RecvFlowHandle, SendFlowHandle};
@@ -20,8 +20,8 @@ pub(in crate::session) enum FlowKey {
 
 /// All flows of one session.
 pub(in crate::session) struct Flows {
-    pub(in crate::session) send: Slab<SendFlow>,
-    pub(in crate::session) recv: Slab<RecvFlow>,
+    pub(in crate::session) send: FlowSlots<SendFlow>,
+    pub(in crate::session) recv: FlowSlots<RecvFlow>,
     /// From the far end's flow IDs to slots.
     recv_by_id: BTreeMap<u64, u32>,
     pub(in crate::session) scheduler: Scheduler,
@@ -58,8 +58,8 @@ pub(in crate::session) fn slot_of(flow_id: u64) -> Option<u32> {
 impl Flows {
     pub(in crate::session) fn new(max_recv_bytes: usize, max_send_bytes: usize) -> Self {
         Self {
-            send: Slab::new(),
-            recv: Slab::new(),
+            send: FlowSlots::new(),
+            recv: FlowSlots::new(),
             recv_by_id: BTreeMap::new(),
             scheduler: Scheduler::new(),
             deadlines: BTreeSet::new(),

@@ -3,12 +3,12 @@
 pub(super) mod acks;
 pub(super) mod allowance;
 mod commands;
+mod flow_slots;
 mod flows;
 mod gaps;
 mod incoming;
 mod outgoing;
 mod recovery;
-mod slab;
 mod stall;
 
 use core::time::Duration;
