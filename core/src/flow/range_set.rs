@@ -108,10 +108,8 @@ impl RangeSet {
     /// How `value` fits in.
     #[inline]
     pub(crate) fn fit(&self, value: u64) -> Fit {
-        match self.lowest.map_or(Fit::Apart, |lowest| fit_to(lowest, value)) {
-            Fit::Apart if !self.above.is_empty() => self.fit_above(value),
-            fit => fit,
-        }
+        let fit = self.lowest.map_or(Fit::Apart, |lowest| fit_to(lowest, value));
+        if fit == Fit::Apart && !self.above.is_empty() { self.fit_above(value) } else { fit }
     }
 
     /// How `value`, which is apart from the lowest range, fits in with the others.

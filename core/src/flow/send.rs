@@ -263,7 +263,7 @@ impl SendFlow {
         }
     }
 
-    /// The session ended: receipts are settled, nothing more is sent.
+    /// The session ended: each receipt is given, nothing more is sent.
     pub(crate) fn session_ended(&mut self, events: &mut EventQueue) {
         self.state = SendFlowState::Closed;
         self.owes_writable = false;

@@ -84,7 +84,7 @@ impl Session {
         }
     }
 
-    /// The session gives way to others, for what it holds.
+    /// The session yields to others, for what it holds.
     pub(crate) fn end_stalled(&mut self, cx: &mut Context<'_>) {
         self.discard_unread(cx);
         self.end_abruptly(cx, CloseReason::Stalled);

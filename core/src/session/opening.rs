@@ -27,7 +27,7 @@ impl Session {
         }
     }
 
-    /// To S_OPEN_FAILED; settles the flows, then pushes SessionFailed.
+    /// To S_OPEN_FAILED; ends the flows, then pushes SessionFailed.
     pub(crate) fn fail(&mut self, cx: &mut Context<'_>, reason: OpenFailure) {
         if self.state.open_failed() {
             self.end_parts(cx, Event::SessionFailed { session: self.handle, reason });

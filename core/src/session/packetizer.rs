@@ -375,8 +375,8 @@ impl Packetizer<'_> {
 fn trace_sent(cx: &mut Context<'_>, path: Path, bytes: &[u8], spans: &[Span]) {
     if cx.events.tracer.is_on() {
         for span in spans {
-            let plain =
-                bytes.get(span.start + span.front..).and_then(|rest| rest.get(..span.plain)).unwrap_or_default();
+            let plain = bytes.get(span.start + span.front..).and_then(|rest| rest.get(..span.plain));
+            let plain = plain.unwrap_or_else(|| cannot_happen!(&[], "a span is within the flight"));
             cx.events.trace(|| TraceEvent::PacketSent { path, size: span.sealed + session_id::LEN, plain });
         }
     }

@@ -189,7 +189,7 @@ impl Flows {
         self.deadlines.first().map(|&(at, _)| at)
     }
 
-    /// A flow with a deadline that has come. Its deadline is forgotten until the flow is touched.
+    /// A flow with a deadline that has come. Its deadline is forgotten until the flow is reindexed.
     pub(in crate::session) fn take_due(&mut self, now: Instant) -> Option<FlowKey> {
         let &(at, key) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
         self.deadlines.remove(&(at, key));

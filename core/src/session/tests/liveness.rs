@@ -1,4 +1,4 @@
-//! Timeouts, keepalive, limits of patience, and recovery after an outage.
+//! Timeouts, keepalive, limits of silence, and recovery after an outage.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

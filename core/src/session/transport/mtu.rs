@@ -170,7 +170,7 @@ impl Mtu {
         search.into_iter().chain(self.hole.next_timeout()).min()
     }
 
-    /// A probe was not answered in time, or it is time to look again. True if the session's patience is at its end: no
+    /// A probe was not answered in time, or it is time to look again. True if the session is to end: no
     /// data has passed for the `limit`, while smaller datagrams were answered.
     pub(in crate::session) fn handle_timeout(&mut self, now: Instant, limit: Duration) -> bool {
         self.continue_search(now);
