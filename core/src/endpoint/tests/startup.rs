@@ -4,7 +4,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::pair::{A, B, Pair, address, path_to};
+use super::pair::{A, B, Kind, Pair, address, path_to};
 use super::redirect::{attempts, tag};
 use crate::event::Event;
 use crate::{EndpointConfig, Instant, OpenFailure, Role, SessionState, Target};
@@ -112,6 +112,30 @@ fn glare_at_any_offset_leaves_one_session_and_no_event_lost() {
         });
         assert!(told, "offset {offset} ms, {b_was_open}: {:?}", pair.nodes[B].events);
     }
+}
+
+/// RFC 7016 §3.5.1.3 says who prevails, but there are peers that decide it in another way: each end would wait for the
+/// other for ever. So the end that prevails insists for two seconds, and then takes the other's keying.
+#[test]
+fn an_end_that_prevails_in_glare_gives_way_to_one_that_insists() {
+    let mut pair = Pair::new(5);
+    pair.lose(Kind::InitiatorKeying);
+    pair.open(A);
+    pair.run_for_millis(600);
+    // B ignores what A keys with.
+    pair.fate = alloc::boxed::Box::new(|datagram| {
+        let ignored = datagram.kind() == Kind::InitiatorKeying && datagram.from == address(A);
+        if ignored { vec![] } else { vec![DELAY] }
+    });
+    pair.open(B);
+    let opened = |pair: &Pair, node: usize| {
+        pair.nodes[node].events.iter().any(|event| matches!(event, Event::SessionOpened { .. }))
+    };
+    pair.run_for_millis(2_000);
+    assert!(!pair.sent_of(Kind::InitiatorKeying, Some(B), Some(A)).is_empty());
+    assert!(!opened(&pair, A) && !opened(&pair, B), "A insists");
+    pair.run_for_millis(6_000);
+    assert!(opened(&pair, A) && opened(&pair, B), "A has given way");
 }
 
 #[test]

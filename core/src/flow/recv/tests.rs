@@ -562,3 +562,14 @@ quickcheck! {
         true
     }
 }
+
+/// §3.6.3.3: what has lost its beginning can never be delivered, and must not hold memory while its rest comes.
+#[test]
+fn the_rest_of_a_message_without_its_beginning_is_not_kept() {
+    let mut rig = Rig::new(1 << 16);
+    let fragment = |sequence| Fragment { fsn: 1, control: FragmentControl::Middle, ..plain(sequence) };
+    for sequence in 2..50 {
+        rig.on(fragment(sequence)).unwrap();
+    }
+    assert_eq!(rig.flow.stats().buffered, 0);
+}

@@ -401,3 +401,20 @@ quickcheck! {
         true
     }
 }
+
+#[test]
+fn one_deadline_for_both_still_ends_a_message_that_was_begun() {
+    let mut link = link(1 << 16);
+    let later = link.now + Duration::from_millis(100);
+    let options =
+        SendOptions { receipt: true, start_by: Some(later), finish_by: Some(later), ..SendOptions::default() };
+    let a = write(&mut link, "a", options);
+    link.transmit(FULL).unwrap();
+    assert_eq!(link.send.next_timeout(), Some(later));
+    link.now = later;
+    link.send.handle_timeout(link.now, ERTO, &mut link.events);
+    assert_eq!(
+        link.drain_events(),
+        [Event::MessageDone { flow: SEND, message: a, outcome: MessageOutcome::Abandoned }]
+    );
+}

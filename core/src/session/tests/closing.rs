@@ -6,11 +6,14 @@ use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::network::{A, B, CLOSE, CLOSE_ACK, Fate, Network, USER_DATA};
+use super::network::{A, B, CLOSE, CLOSE_ACK, Fate, Network, USER_DATA, path_to};
+use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteRefusal};
 use crate::event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure};
 use crate::session::{CloseMode, SessionState};
+use crate::transmit::RecvMeta;
+use crate::wire::{Close, CloseAck};
 
 fn close_reasons(network: &Network, end: usize) -> Vec<CloseReason> {
     let reason = |event: &Event| if let Event::SessionClosed { reason, .. } = event { Some(*reason) } else { None };
@@ -181,4 +184,29 @@ fn an_abort_says_nothing() {
     assert_eq!(close_reasons(&network, A), [CloseReason::Overridden]);
     network.run(100);
     assert!(network.sent.is_empty());
+}
+
+/// Both ends closed at once, and the far end's acknowledgement comes before ours has gone out: nobody waits for ours.
+#[test]
+fn an_acknowledged_close_takes_back_its_own_acknowledgement() {
+    let mut network = Network::open(SessionConfig::default());
+    close(&mut network, A, CloseMode::Orderly);
+    network.run(0);
+    let both = packet(header_of(B), |writer| assert!(writer.push(&Close) && writer.push(&CloseAck)));
+    network.inject(A, path_to(B), &both).unwrap();
+    assert!(network.ends[A].session.is_gone());
+    assert!(network.sent_by(A, |sent| sent.has(CLOSE_ACK)).is_empty());
+}
+
+#[test]
+fn an_abort_takes_back_the_acknowledgement_of_a_close() {
+    let mut network = Network::open(SessionConfig::default());
+    let close = packet(header_of(B), |writer| assert!(writer.push(&Close)));
+    let mut encrypted = [&[0x5f], &close[..], &[0x5b]].concat();
+    let meta = RecvMeta::default();
+    network.with(A, |session, cx| session.handle_packet(cx, path_to(B), meta, &mut encrypted)).unwrap();
+    assert!(network.ends[A].session.wants_transmit(), "the acknowledgement waits");
+    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
+    network.run(100);
+    assert!(network.ends[A].session.is_gone() && network.sent_by(A, |_| true).is_empty());
 }

@@ -297,3 +297,32 @@ fn lingering_flows_count_as_flows_for_the_idle_limit() {
     network.run(30_100);
     assert!(closed(&network, A).is_some());
 }
+
+/// Data is in flight at every moment, so it is the answers alone that put off the limit.
+#[test]
+fn a_transfer_longer_than_the_retransmit_limit_goes_on() {
+    let mut network = Network::open(config());
+    let flow = network.open_flow(A);
+    for _ in 0..3_000 {
+        network.write(A, flow, 100);
+        network.run(30);
+    }
+    assert_eq!(closed(&network, A), None);
+    network.run(1_000);
+    assert_eq!(network.ends[B].bytes_read(), 300_000);
+}
+
+/// RFC 7016 §3.6.2.6: the timeout is counted from what was sent last.
+#[test]
+fn each_transmission_of_data_restarts_the_timeout() {
+    let mut network = Network::open(config());
+    let flow = network.open_flow(A);
+    network.filter = Box::new(|_| Fate::Lost);
+    network.write(A, flow, 100);
+    network.run(2_000);
+    network.write(A, flow, 100);
+    network.run(2_999);
+    assert_eq!(network.times(A, |sent| sent.has_data()), [0, 2_000]);
+    network.run(1);
+    assert_eq!(network.times(A, |sent| sent.has_data()).get(2), Some(&5_000));
+}

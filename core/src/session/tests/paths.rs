@@ -1,14 +1,15 @@
 //! Moves to another address (RFC 7016 §3.5.3, §3.5.4.2) and congestion marks.
 
 use alloc::boxed::Box;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use super::network::{A, ACK_RANGES, B, ECN_REPORT, Fate, Network, PING, PING_REPLY, Sent, address, path_to};
-use super::packets::{header_of, one, packet};
+use super::packets::{header_of, one, packet, user_data};
 use crate::config::SessionConfig;
 use crate::event::Event;
 use crate::session::transport::mobility::MESSAGE_LEN;
-use crate::transmit::{Ecn, InterfaceId, Path};
+use crate::transmit::{Ecn, InterfaceId, Path, RecvMeta};
 use crate::wire::{Chunk, Close, EcnReport, Ping, PingReply};
 
 fn elsewhere(end: usize) -> Path {
@@ -106,6 +107,8 @@ fn a_spoofed_address_is_asked_and_not_followed() {
     let message = &asked[0].1;
     network.inject(B, path_to(A).with_remote(address(A, 5_000)), &one(A, &PingReply { message })).unwrap();
     network.inject(B, path_to(A), &one(A, &PingReply { message })).unwrap();
+    let other_interface = Path::new(InterfaceId(9), elsewhere(A).remote);
+    network.inject(B, other_interface, &one(A, &PingReply { message })).unwrap();
     for place in 0..message.len() {
         let mut wrong = message.clone();
         wrong[place] ^= 1;
@@ -234,6 +237,32 @@ fn marking_stops_where_marks_do_not_pass() {
     let data = network.sent_by(A, Sent::has_data);
     assert_eq!(data.first().unwrap().ecn, Some(Ecn::Ect0));
     assert!(data[data.len() / 2..].iter().all(|sent| sent.ecn.is_none()));
+}
+
+/// A report is worth nothing without the acknowledgement that it belongs to, and counts as sent only with that.
+#[test]
+fn a_report_is_not_sent_without_the_acknowledgement_that_no_longer_fits() {
+    let (mut alone, mut together) = (0, 0);
+    for length in 1_100..1_200 {
+        let mut network = Network::open(SessionConfig::default());
+        let message = vec![b'x'; length];
+        let plain = packet(header_of(A), |writer| {
+            assert!(writer.push(&Ping { message: &message }) && writer.push(&user_data(2, 1, b"x")));
+        });
+        let mut encrypted = [&[0x5f], &plain[..], &[0x5b]].concat();
+        let meta = RecvMeta { ecn: Some(Ecn::Ce) };
+        network.with(B, |session, cx| session.handle_packet(cx, path_to(A), meta, &mut encrypted)).unwrap();
+        network.run(1_000);
+        for sent in network.sent_by(B, |sent| sent.has(ECN_REPORT) || sent.has_ack()) {
+            assert!(
+                sent.kinds().windows(2).any(|pair| pair == [ECN_REPORT, ACK_RANGES]),
+                "{length}: {:?}",
+                sent.kinds()
+            );
+            *(if sent.has(PING_REPLY) { &mut together } else { &mut alone }) += 1;
+        }
+    }
+    assert!(alone > 0 && together > 0 && alone + together == 100, "{alone} and {together}");
 }
 
 #[test]
