@@ -8,6 +8,7 @@ use rtmfp_cli::transfer::{MAX_FILE_FLOWS, METADATA, Receiver, ReceiverLimits, Se
 use rtmfp_core::{
     App, Bytes, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle,
 };
+use sha2::{Digest, Sha256};
 
 use crate::memory::{Files, outgoing};
 use crate::world::{Net, World};
@@ -78,6 +79,51 @@ fn a_stranger_that_stays_and_brings_nothing_is_sent_away() {
         assert_eq!(receiver.received().lost, begins_a_file.then_some(CloseReason::Idle));
         assert_eq!((store.count(), store.unfinished()), (0, 0));
     }
+}
+
+/// Sends a file of no bytes, and between its beginning and its end a message that it abandons.
+struct Skipping {
+    session: SessionHandle,
+    closed: bool,
+}
+
+impl App for Skipping {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { .. } => {
+                let mut session = endpoint.session_mut(now, self.session).unwrap();
+                let flow = session.open_flow(FlowOptions::new(METADATA)).unwrap();
+                let mut flow = endpoint.send_flow_mut(now, flow).unwrap();
+                flow.write(&b"F\0\0\0\0\0\0\0\0name"[..]).unwrap();
+                let skipped = flow.write(&b"D"[..]).unwrap();
+                assert!(flow.abandon(skipped));
+                let end = [&b"E\0\0\0\0\0\0\0\0"[..], &Sha256::digest([])].concat();
+                flow.write(end).unwrap();
+            }
+            Event::FlowRejected { .. } => {
+                endpoint.session_mut(now, self.session).unwrap().close(CloseMode::Orderly);
+            }
+            Event::SessionClosed { .. } => self.closed = true,
+            _ => {}
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.closed
+    }
+}
+
+/// What was abandoned may have been a piece of the file: whoever verifies what is left vouches for what nobody sent.
+#[test]
+fn a_file_with_a_gap_is_refused_whatever_its_hash() {
+    let mut world = World::new(Net::default());
+    let store = Files::default();
+    let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
+    let mut skipping = Skipping { session: world.open(), closed: false };
+    world.run_first(&mut skipping, &mut receiver);
+    assert_eq!((receiver.received().verified, receiver.received().failed), (0, 1));
+    assert_eq!((store.count(), store.unfinished()), (0, 0));
 }
 
 #[test]

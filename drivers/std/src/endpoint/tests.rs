@@ -11,12 +11,12 @@ use chacha20::rand_core::SeedableRng;
 use rtmfp_core::error::DropReason;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{
-    App, CloseMode, Endpoint, EndpointConfig, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
+    App, CloseMode, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
     SessionHandle, Target, TransmitBuf,
 };
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
-use super::{EndpointApp, EndpointHandle, RecvFlow, Session, Waiter};
+use super::{EndpointApp, EndpointError, EndpointHandle, RecvFlow, Session, Waiter};
 
 const MESSAGE: usize = 32_768;
 
@@ -274,4 +274,29 @@ fn counters_are_told_as_long_as_the_node_runs() {
     drop(server);
     assert_eq!(asked.poll(&mut context(), &mut Waiter::default()), Poll::Ready(None));
     assert_eq!(handle.stats(), None);
+}
+
+/// RFC 7016 §3.6.2.10: after its close, the sender is told of a rejection by nothing but what was abandoned.
+#[test]
+fn a_flow_that_was_closed_and_then_rejected_is_not_taken_for_received() {
+    for rejects in [true, false] {
+        let mut server = Server::new(EndpointConfig::default());
+        let mut client = server.client();
+        let session = server.accept().unwrap();
+        let flow = session.open_flow(FlowOptions::new("flow"));
+        // More than the first flight carries.
+        flow.send(vec![7; MESSAGE]).unwrap();
+        flow.close();
+        server.settle();
+        carry(server.now, &mut server.endpoint, &mut client.endpoint, server_path());
+        let events = core::iter::from_fn(|| client.endpoint.poll_event());
+        let opened = events.filter_map(|event| if let Event::FlowOpened { flow } = event { Some(flow) } else { None });
+        let opened = opened.last().unwrap();
+        if rejects {
+            client.endpoint.recv_flow_mut(server.now, opened).unwrap().reject(42);
+        }
+        server.exchange(&mut client);
+        let expected = if rejects { Err(EndpointError::Abandoned) } else { Ok(()) };
+        assert_eq!(flow.poll_finish(&mut context(), &mut Waiter::default()), Poll::Ready(expected));
+    }
 }
