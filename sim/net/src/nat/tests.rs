@@ -91,6 +91,24 @@ fn ports_are_chosen_as_told() {
     assert!(odd.iter().all(|port| port % 2 == 1) && odd.len() == 2, "{odd:?}");
 }
 
+/// RFC 4787 §4.2.2, REQ-4: an even port is mapped to an even one, an odd port to an odd one, at both ends of the range.
+#[test]
+fn parity_is_kept_at_the_ends_of_the_range() {
+    for range in [(2_000, 2_003), (2_001, 2_004), (2_000, 2_004), (2_001, 2_005)] {
+        for seed in 0..50 {
+            let spec = NatSpec { ports: Ports::RandomParity, port_range: range, ..NatSpec::new(ip(OUT)) };
+            let mut nat = Nat::new(spec, Key::mix(seed, "nat", ""));
+            let mut ports = std::collections::BTreeSet::new();
+            for inside in [4_000, 4_001, 4_002, 4_003] {
+                let src = SocketAddr::new(ip("10.0.0.1"), inside);
+                let port = nat.outbound(Time(0), src, at("1.1.1.1:1")).unwrap().port();
+                assert_eq!(port % 2, inside % 2, "{range:?}, {seed}: {inside} to {port}");
+                assert!((range.0..=range.1).contains(&port) && ports.insert(port), "{range:?}, {seed}: {port}");
+            }
+        }
+    }
+}
+
 #[test]
 fn overloading_takes_the_port_over() {
     let mut nat = nat(|spec| {

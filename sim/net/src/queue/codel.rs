@@ -189,6 +189,23 @@ mod tests {
         assert!(times.is_empty() && marks > 5);
     }
 
+    /// RFC 8289 §4.4: a queue of no more than one MTU is the least that keeps a link busy, however long it stands.
+    #[test]
+    fn a_backlog_of_one_mtu_is_never_thinned() {
+        for (len, backlog, drops) in [(1_514, 1, false), (1_515, 1, true), (700, 2, false), (700, 3, true)] {
+            let mut queue = CodelQueue::new(CodelSpec::default());
+            let mut effects = Effects::default();
+            for ms in 0..1_000 {
+                let now = Time(ms * 1_000_000);
+                queue.enqueue(Item { at: now, ..item(0, len) }, &mut effects);
+                if queue.backlog().0 > backlog {
+                    queue.dequeue(now + Duration::millis(10), &mut effects);
+                }
+            }
+            assert_eq!(!effects.dropped.is_empty(), drops, "{backlog} packets of {len} bytes");
+        }
+    }
+
     #[test]
     fn limit() {
         let mut queue = CodelQueue::new(CodelSpec { limit_bytes: 3_000, ..CodelSpec::default() });

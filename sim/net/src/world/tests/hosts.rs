@@ -1,6 +1,7 @@
 //! Hosts, addresses, NATs and taps.
 
 use super::*;
+use crate::route::Prefix;
 
 #[test]
 fn a_node_that_spins_is_caught() {
@@ -198,4 +199,33 @@ fn taps_replay_change_and_swallow() {
         ecn: Ecn::NotEct,
         bytes: Vec::new(),
     };
+}
+
+/// Two routers that each take the other for the way out: a packet does not go round for ever.
+#[test]
+fn a_packet_that_goes_in_circles_is_lost_at_the_hop_limit() {
+    let mut world = World::new(1);
+    let a = world.add_host("a", Script::burst(1, 100, Time(0), Tx::new(1, "198.51.100.1:2".parse().unwrap())));
+    let (left, right) = (world.add_router("left"), world.add_router("right"));
+    let link = LinkSpec::delay(Duration::millis(1));
+    world.connect("lan", a, left, &link);
+    let wan = world.connect("wan", left, right, &link);
+    world.add_address(a, 0, ip("10.0.0.1"), false);
+    world.add_route(left, Prefix::ALL_V4, wan);
+    world.add_route(right, Prefix::ALL_V4, wan);
+    world.run_until(Time(64 * MS)).unwrap();
+    assert_eq!(world.counters().dropped(DropCause::HopLimit), 0);
+    world.run_until(Time(65 * MS)).unwrap();
+    assert_eq!(world.counters().dropped(DropCause::HopLimit), 1);
+}
+
+#[test]
+fn packets_that_vanish_or_appear_are_seen() {
+    for sent in [0, 2] {
+        let mut pair = Pair::new(Script::burst(1, 100, Time(0), to_b()), vec![Delay(Duration::millis(25))]);
+        pair.run(10 * MS);
+        pair.world.core.counters.sent = sent;
+        let failure = pair.world.run_until(Time(11 * MS));
+        assert_eq!(failure, Err(RunError::NotConserved { at: Time(11 * MS) }));
+    }
 }
