@@ -49,6 +49,11 @@ impl Flight {
 /// No fragment is longer.
 const LARGEST_FRAGMENT: u64 = 1_500;
 
+/// Data may be sent while less than the window is in flight; the last fragment may exceed it.
+const fn exceeds_window(before: u64, after: u64, window: u64) -> bool {
+    after > before && after > window + LARGEST_FRAGMENT
+}
+
 fn instant(now: Time) -> Instant {
     Instant::from_micros(now.0 / 1_000)
 }
@@ -128,11 +133,10 @@ impl<A: App + 'static> EndpointNode<A> {
         watched(self.endpoint.sessions().take(WATCHED).filter_map(stats))
     }
 
-    /// Data is sent only while less than the window is in flight; the last fragment may exceed it.
     fn check_window(&mut self, now: Instant, before: &Watched<(SessionHandle, u64)>) {
         for &(session, before) in before.iter().flatten() {
             let Some(stats) = self.endpoint.session(session).map(|view| view.stats()) else { continue };
-            if stats.outstanding > before && stats.outstanding > stats.cwnd + LARGEST_FRAGMENT {
+            if exceeds_window(before, stats.outstanding, stats.cwnd) {
                 let (flight, window) = (stats.outstanding, stats.cwnd);
                 self.violation.get_or_insert_with(|| {
                     format!("I3 (RFC 7016 §3.5.2): {now:?}: {flight} bytes in flight with a window of {window}")
@@ -272,5 +276,38 @@ impl<A: App + 'static> Node for EndpointNode<A> {
             sink.gauge("srtt", index, stats.srtt.map_or(0, nanos));
             sink.gauge("erto", index, nanos(stats.erto));
         }
+    }
+}
+
+#[cfg(all(test, feature = "files"))]
+mod tests {
+    use super::*;
+    use rtmfp_core::Event;
+
+    #[test]
+    fn data_sent_beyond_the_window_is_seen() {
+        assert!(!exceeds_window(4_000, 4_380 + LARGEST_FRAGMENT, 4_380));
+        assert!(exceeds_window(4_000, 4_380 + LARGEST_FRAGMENT + 1, 4_380));
+        // The window got smaller, and nothing was sent.
+        assert!(!exceeds_window(9_000, 9_000, 4_380));
+    }
+
+    /// Wants to be woken in an instant that never passes.
+    #[derive(Debug)]
+    struct Impatient;
+
+    impl App for Impatient {
+        fn on_event(&mut self, _now: Instant, _endpoint: &mut Endpoint, _event: Event) {}
+        fn next_timeout(&self) -> Option<Instant> {
+            Some(Instant::ORIGIN)
+        }
+    }
+
+    #[test]
+    fn a_deadline_that_is_served_and_stays_is_seen() {
+        let mut node = EndpointNode::new(crate::rtmfp::tests::endpoint(), Impatient, 1);
+        assert_eq!(node.violation(), None);
+        node.on_start(Time::ZERO);
+        assert!(node.violation().is_some_and(|violation| violation.contains("is not after now")));
     }
 }

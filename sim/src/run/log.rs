@@ -253,6 +253,36 @@ mod tests {
             as u8
     }
 
+    /// What is wrong with the deliveries to a flow, after five messages were written in its work.
+    fn faults(unordered: bool, deliveries: &[Vec<u8>]) -> Vec<String> {
+        let log = SharedRunLog::new(&[Work { kind: WorkKind::Messages, unordered, ..Work::default() }]);
+        (0..5).for_each(|_| log.wrote(0));
+        deliveries.iter().for_each(|bytes| log.delivered(0, 0, bytes));
+        log.with(|log| log.violations.clone())
+    }
+
+    #[test]
+    fn what_was_not_written_or_came_twice_or_late_is_seen() {
+        let message = |index| content(0, index, 100);
+        let broken = |unordered, deliveries: &[Vec<u8>]| {
+            let faults = faults(unordered, deliveries);
+            assert!(faults.iter().all(|fault| fault.starts_with("I1 ")), "{faults:?}");
+            faults.len()
+        };
+        assert_eq!(broken(false, &[message(0), message(1), message(4)]), 0);
+        assert_eq!(broken(false, &[message(5)]), 1, "never written");
+        assert_eq!(broken(false, &[message(1), message(1)]), 1, "twice");
+        assert_eq!(broken(false, &[message(1), message(0)]), 1, "late");
+        assert_eq!(broken(true, &[message(1), message(0)]), 0, "in any order");
+        assert_eq!(broken(false, &[content(0, 1, 99)]), 1, "cut short");
+        let mut damaged = message(1);
+        damaged[50] ^= 1;
+        assert_eq!(broken(false, &[damaged]), 1, "damaged");
+        let log = SharedRunLog::new(&[]);
+        log.delivered(0, 0, &message(0));
+        assert_eq!(log.with(|log| log.violations.len()), 1, "of no work");
+    }
+
     #[test]
     fn content_is_a_pattern_of_work_message_and_place() {
         for len in [0, 1, 7, 8, 9, 255, 256, 257, 70_000] {
