@@ -7,6 +7,7 @@ mod names;
 mod words;
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -28,6 +29,15 @@ pub trait Trace: Send {
     /// Something happened at `at`, which never goes back. `session`: in the course of work for that session. It is `None`
     /// for what concerns none, or none yet: hellos and keyings before a session begins, and datagrams that are dropped.
     fn event(&mut self, at: Instant, session: Option<SessionHandle>, event: &TraceEvent<'_>);
+}
+
+/// Tells each of them, in order.
+impl Trace for Vec<Box<dyn Trace>> {
+    fn event(&mut self, at: Instant, session: Option<SessionHandle>, event: &TraceEvent<'_>) {
+        for sink in self {
+            sink.event(at, session, event);
+        }
+    }
 }
 
 /// What happened. Sizes are bytes.

@@ -92,15 +92,19 @@ impl Shared {
         if self.startup.is_empty() {
             return None;
         }
-        self.events.tracer.enter(self.now, None);
+        if self.events.tracer.is_on() {
+            self.events.tracer.enter(self.now, None);
+        }
         self.startup.poll(&self.blocked, self.now, buf, self.default_keys.as_mut(), &mut self.events)
     }
 
     /// Traces what happens outside the work for a session, or for one that is not in work: `session`.
     #[inline]
     pub(super) fn trace<'a>(&mut self, session: Option<SessionHandle>, event: impl FnOnce() -> TraceEvent<'a>) {
-        self.events.tracer.enter(self.now, session);
-        self.events.trace(event);
+        if self.events.tracer.is_on() {
+            self.events.tracer.enter(self.now, session);
+            self.events.trace(event);
+        }
     }
 
     /// Counts a chunk that was not used.

@@ -14,6 +14,7 @@ use super::memory::MemoryPools;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::schedule::{Deadlines, ReadyRing};
 use super::shared::Shared;
+use super::traced::Traced;
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
@@ -45,6 +46,8 @@ pub(super) struct SessionTable {
     memory: MemoryPools,
     /// Sessions that are over but for complete flows to read, by since when next to nothing of them was.
     unread: BTreeSet<(Instant, u32)>,
+    /// The session in work, as it was before, if there is a sink.
+    traced: Traced,
 }
 
 /// What a session is found by.
@@ -84,6 +87,7 @@ impl SessionTable {
             ready: ReadyRing::default(),
             memory: MemoryPools::new(config),
             unread: BTreeSet::new(),
+            traced: Traced::default(),
         }
     }
 
@@ -149,25 +153,33 @@ impl SessionTable {
         shared: &mut Shared,
         call: impl FnOnce(&mut SessionEntry, &mut Shared) -> R,
     ) -> Option<R> {
-        let Self { sessions, memory, deadlines, ready, .. } = self;
+        let Self { sessions, memory, deadlines, ready, traced, .. } = self;
         let entry = sessions.get_mut(slot)?;
         entry.session.grant(&memory.grant(&entry.session));
-        let before = shared.events.tracer.is_on().then(|| entry.begin_trace(shared));
+        let is_traced = shared.events.tracer.is_on();
+        if is_traced {
+            traced.begin(entry, shared);
+        }
         let result = call(entry, shared);
-        if let Some(before) = &before {
-            entry.trace_state(before, shared);
+        if is_traced {
+            traced.tell_state(entry, shared);
         }
         if entry.is_indexed() {
             update(slot, entry, shared.now, deadlines, ready, memory);
         } else {
             self.reindex(slot, shared);
         }
-        if let Some(before) = &before
-            && let Some(entry) = self.get(slot)
-        {
-            entry.trace_timers(before, shared);
+        if is_traced {
+            self.trace_timers(slot, shared);
         }
         Some(result)
+    }
+
+    #[cold]
+    fn trace_timers(&self, slot: u32, shared: &mut Shared) {
+        if let Some(entry) = self.get(slot) {
+            self.traced.tell_timers(entry, shared);
+        }
     }
 
     /// [`with`](Self::with) for the transport session alone.

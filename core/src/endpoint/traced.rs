@@ -11,9 +11,16 @@ use crate::trace::TraceEvent;
 type Timer = (Option<Instant>, &'static str);
 
 /// A session before a call.
-pub(super) struct Before {
+#[derive(Debug)]
+pub(super) struct Traced {
     state: SessionState,
     timers: [Timer; TIMERS + 2],
+}
+
+impl Default for Traced {
+    fn default() -> Self {
+        Self { state: SessionState::HelloSent, timers: [(None, ""); TIMERS + 2] }
+    }
 }
 
 impl SessionEntry {
@@ -26,35 +33,6 @@ impl SessionEntry {
         timers
     }
 
-    /// Before a call, if there is a sink.
-    pub(super) fn begin_trace(&self, shared: &mut Shared) -> Before {
-        shared.events.tracer.enter(shared.now, Some(self.handle()));
-        Before { state: self.session.state(), timers: self.timers() }
-    }
-
-    /// After the call, before a session that is over is forgotten.
-    pub(super) fn trace_state(&self, before: &Before, shared: &mut Shared) {
-        let (from, to) = (before.state, self.session.state());
-        if from != to {
-            shared.events.trace(|| TraceEvent::StateChanged { from: Some(from), to });
-        }
-    }
-
-    /// After all else, if the session is still there. One that is over has no deadlines.
-    pub(super) fn trace_timers(&self, before: &Before, shared: &mut Shared) {
-        let now = shared.now;
-        for (&(before, timer), (after, _)) in before.timers.iter().zip(self.timers()) {
-            match (before, after) {
-                (before, Some(at)) if before != Some(at) => {
-                    shared.events.trace(|| TraceEvent::TimerSet { timer, at });
-                }
-                // One that was due has expired.
-                (Some(at), None) if at > now => shared.events.trace(|| TraceEvent::TimerCancelled { timer }),
-                _ => {}
-            }
-        }
-    }
-
     /// Tells which deadlines have come.
     pub(super) fn trace_expired(&self, shared: &mut Shared) {
         if !shared.events.tracer.is_on() {
@@ -63,6 +41,39 @@ impl SessionEntry {
         let now = shared.now;
         for (_, timer) in self.timers().into_iter().filter(|(at, _)| at.is_some_and(|at| at <= now)) {
             shared.events.trace(|| TraceEvent::TimerExpired { timer });
+        }
+    }
+}
+
+impl Traced {
+    /// Before a call.
+    #[cold]
+    pub(super) fn begin(&mut self, entry: &SessionEntry, shared: &mut Shared) {
+        shared.events.tracer.enter(shared.now, Some(entry.handle()));
+        *self = Self { state: entry.session.state(), timers: entry.timers() };
+    }
+
+    /// After the call, before a session that is over is forgotten.
+    #[cold]
+    pub(super) fn tell_state(&self, entry: &SessionEntry, shared: &mut Shared) {
+        let (from, to) = (self.state, entry.session.state());
+        if from != to {
+            shared.events.trace(|| TraceEvent::StateChanged { from: Some(from), to });
+        }
+    }
+
+    /// After all else, if the session is still there. One that is over has no deadlines.
+    pub(super) fn tell_timers(&self, entry: &SessionEntry, shared: &mut Shared) {
+        let now = shared.now;
+        for (&(before, timer), (after, _)) in self.timers.iter().zip(entry.timers()) {
+            match (before, after) {
+                (before, Some(at)) if before != Some(at) => {
+                    shared.events.trace(|| TraceEvent::TimerSet { timer, at });
+                }
+                // One that was due has expired.
+                (Some(at), None) if at > now => shared.events.trace(|| TraceEvent::TimerCancelled { timer }),
+                _ => {}
+            }
         }
     }
 }
