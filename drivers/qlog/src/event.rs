@@ -122,8 +122,11 @@ pub fn write_event(
     record(out, &EventData { time: millis(at), name: Name(event.name()), group_id, data: Data::new(event) })
 }
 
-/// Writes that events were lost.
-pub(crate) fn write_lost(out: &mut impl Write, at: Instant, count: u64) -> io::Result<()> {
+/// Writes that so many events are missing before this time.
+///
+/// # Errors
+/// Those of `out`.
+pub fn write_lost(out: &mut impl Write, at: Instant, count: u64) -> io::Result<()> {
     let (name, data) = (Name("events_lost"), Data::EventsLost { count });
     record(out, &EventData { time: millis(at), name, group_id: None, data })
 }

@@ -28,7 +28,7 @@
 //! | `rtmfp:state_changed` | `old` (not of a new session), `new`: states of RFC 7016 §3.5 |
 //! | `rtmfp:open_failed`, `rtmfp:closed` | `trigger`: why |
 //! | `rtmfp:key_agreement` | `step`: `initiate`, `finish`, `respond`; `outcome`: `offloaded`, `agreed`, `failed`; `error`, `remote` |
-//! | `rtmfp:events_lost` | `count`: events that were not written before this one, because the disk was too slow |
+//! | `rtmfp:events_lost` | `count`: events that were not written before this one, for want of room |
 //!
 //! `header` has `mode` (`initiator`, `responder`, `startup`), `timestamp`, `timestamp_echo`, `time_critical`,
 //! `time_critical_reverse`. Each of `chunks` has a `chunk_type` and the fields that RFC 7016 §2.3 gives that type, with byte
@@ -41,7 +41,7 @@ mod date;
 mod event;
 mod file;
 
-pub use event::{EVENT_SCHEMA, Header, VantagePoint, write_event, write_header};
+pub use event::{EVENT_SCHEMA, Header, VantagePoint, write_event, write_header, write_lost};
 pub use file::{QlogError, QlogFile, QlogSink};
 
 #[cfg(test)]

@@ -130,6 +130,7 @@ pub(super) fn run(arguments: &RunArguments) -> Done {
         || arguments.jsonl.is_some()
         || arguments.csv.is_some()
         || arguments.trace.is_some()
+        || arguments.qlog.is_some()
     {
         return Err(format!("these are {} runs; choose one with --seed and --set to write files of it", jobs.len()));
     }

@@ -25,6 +25,10 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), String> {
     Ok(())
 }
 
+fn create(folder: &Path) -> Result<(), String> {
+    std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
 fn measured(outcome: &Outcome) {
     for verdict in folded(&outcome.measured) {
         outln!("     {verdict}");
@@ -37,7 +41,7 @@ pub(super) fn write_all(scenario: &Scenario, options: &RunOptions, arguments: &R
     let shown = arguments.ladder || arguments.html.is_some();
     let packets = if captured { CAPTURED } else { usize::from(shown) * LADDER };
     let window = arguments.trace.as_ref().map(|_| (0, u64::MAX));
-    let options = RunOptions { packets, window, ..options.clone() };
+    let options = RunOptions { packets, window, qlog: arguments.qlog.is_some(), ..options.clone() };
     let Ok(outcome) = run(scenario, &options) else { return Ok(()) };
     measured(&outcome);
     if arguments.ladder {
@@ -56,8 +60,14 @@ pub(super) fn write_all(scenario: &Scenario, options: &RunOptions, arguments: &R
     if let Some(path) = &arguments.csv {
         write(path, csv(&outcome).as_bytes())?;
     }
+    if let Some(folder) = &arguments.qlog {
+        create(folder)?;
+        for (node, log) in &outcome.qlogs {
+            write(&folder.join(format!("{}-{node}.sqlog", scenario.name)), log)?;
+        }
+    }
     if let Some(folder) = &arguments.pcap {
-        std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        create(folder)?;
         write(&folder.join(format!("{}-sent.pcapng", scenario.name)), &capture(&outcome, Layer::Sent))?;
         write(&folder.join(format!("{}-plain.pcapng", scenario.name)), &capture(&outcome, Layer::Plain))?;
     }

@@ -227,6 +227,9 @@ struct RunArguments {
     /// Writes every event of a single run, a line each.
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
+    /// Writes what each endpoint of a single run tells of itself, as qlog, to this folder.
+    #[arg(long, value_name = "FOLDER")]
+    qlog: Option<PathBuf>,
     /// Shows the first packets of a single run.
     #[arg(long)]
     ladder: bool,

@@ -4,9 +4,10 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 
 use datagram_sim::{Duration, Ecn, NetChange, Node, RxMeta, Sink, Time, Tx};
-use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, TransmitBuf};
+use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, RecvMeta, SessionHandle, Trace, TransmitBuf};
 
 use super::invariant_checker::InvariantChecker;
+use super::plaintexts::{PacketRecorder, Plaintexts};
 use super::snapshot::{EndpointSnapshot, WATCHED, Watched, watched};
 use super::yielding::Yielding;
 
@@ -23,6 +24,8 @@ pub struct EndpointNode<A> {
     checker: Option<InvariantChecker>,
     yielding: BTreeMap<SessionHandle, Yielding>,
     late: Duration,
+    /// Keeps the packets before encryption, if that is wanted.
+    recorder: Option<PacketRecorder>,
 }
 
 /// The datagrams of one call of `Endpoint::poll_transmit` that are left in the buffer.
@@ -77,6 +80,7 @@ impl<A: App + 'static> EndpointNode<A> {
             checker: None,
             yielding: BTreeMap::new(),
             late: Duration::ZERO,
+            recorder: None,
         }
     }
 
@@ -92,6 +96,17 @@ impl<A: App + 'static> EndpointNode<A> {
     #[must_use]
     pub const fn late_by(mut self, late: Duration) -> Self {
         self.late = late;
+        self
+    }
+
+    /// The same, with its packets before encryption kept in `plaintexts`, and with sinks for the endpoint's trace.
+    #[must_use]
+    pub fn traced(mut self, plaintexts: Option<&Plaintexts>, mut sinks: Vec<Box<dyn Trace>>) -> Self {
+        self.recorder = plaintexts.map(Plaintexts::recorder);
+        sinks.extend(self.recorder.clone().map(|recorder| Box::new(recorder) as Box<dyn Trace>));
+        if !sinks.is_empty() {
+            self.endpoint.set_trace(Some(Box::new(sinks)));
+        }
         self
     }
 
@@ -246,6 +261,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
                 checker.set_clock(time(now));
             }
             let before = self.outstanding();
+            self.recorder.iter().for_each(PacketRecorder::begin_flight);
             let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;
             self.check_window(now, &before);
             let mut tx = Tx::new(self.port, transmit.path.remote);
@@ -256,7 +272,9 @@ impl<A: App + 'static> Node for EndpointNode<A> {
             self.flight = Flight { left: 0..transmit.len, segment, tx: Some(tx) };
         }
         let (tx, datagram) = self.flight.next()?;
-        out.extend_from_slice(self.buf.as_slice().get(datagram).unwrap_or_default());
+        let datagram = self.buf.as_slice().get(datagram).unwrap_or_default();
+        self.recorder.iter().for_each(|recorder| recorder.keep(datagram));
+        out.extend_from_slice(datagram);
         Some(tx)
     }
 

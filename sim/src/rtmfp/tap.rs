@@ -17,11 +17,6 @@ pub trait ProfileTap: Debug + Send + Sync {
         let _ = plain;
     }
 
-    /// This came of the packet that was given to `sealing` before; packets of one flight are all given to `sealing` first.
-    fn sealed(&mut self, encrypted: &[u8]) {
-        let _ = encrypted;
-    }
-
     /// This was encrypted with the right keys.
     fn opened(&mut self, plain: &[u8]) {
         let _ = plain;
@@ -161,9 +156,6 @@ impl SessionKeys for TappedKeys {
             self.tap.sealing(bytes.get_mut(from..from + span.plain).unwrap_or_default());
         }
         self.inner.seal(bytes, packets);
-        for span in packets {
-            self.tap.sealed(bytes.get(span.start..span.start + span.sealed).unwrap_or_default());
-        }
     }
     fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
         let range = self.inner.open(encrypted)?;

@@ -5,6 +5,7 @@ mod amplification;
 mod invariants;
 mod log;
 mod measure;
+mod qlog;
 mod role;
 mod sample;
 mod verdict;
@@ -21,7 +22,7 @@ use datagram_sim::{Checkpoint, Config, Duration, ExplicitFault, Key, Mode, Node,
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
-use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig};
+use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig, Trace};
 
 pub use log::{Delivery, DeliveryLog, RunLog, SessionLog, SharedRunLog};
 pub use verdict::{Failure, FoldedVerdict, Verdict, folded, range};
@@ -33,6 +34,7 @@ use crate::rtmfp::{
     EndpointNode, InvariantChecker, MalformingPeer, Plaintexts, SimRandom, TappedProfile, ToyProfile, ViolationLog,
 };
 use crate::scenario::{Action, Link, Scenario, ScenarioError, missing};
+use qlog::NodeLog;
 use worker::{Directory, Peer, Worker};
 
 use crate::scenario::build::{Map, PORT};
@@ -68,6 +70,8 @@ pub struct RunOptions {
     pub other_order: bool,
     /// Trace records to keep as text, from and to.
     pub window: Option<(u64, u64)>,
+    /// Whether each endpoint's own trace is kept as qlog.
+    pub qlog: bool,
 }
 
 impl RunOptions {
@@ -84,6 +88,7 @@ impl RunOptions {
             samples: 400,
             other_order: false,
             window: None,
+            qlog: false,
         }
     }
 }
@@ -118,6 +123,8 @@ pub struct Outcome {
     pub watched: Watched,
     /// Plain packets of what was sent, if packets were kept.
     pub plaintexts: Plaintexts,
+    /// What each endpoint told of itself, if that was wanted: a qlog file by node.
+    pub qlogs: BTreeMap<String, Vec<u8>>,
     /// Names of devices and links by their numbers.
     pub names: Names,
     /// UDP payload bytes that nodes sent.
@@ -155,6 +162,9 @@ impl Outcome {
 struct Player {
     profile: Arc<dyn CryptoProfile>,
     checker: InvariantChecker,
+    /// Where packets before encryption are kept.
+    plaintexts: Option<Plaintexts>,
+    qlog: Option<NodeLog>,
 }
 
 type Players = BTreeMap<String, Player>;
@@ -270,11 +280,10 @@ impl<'a> Run<'a> {
         for name in scenario.node.keys() {
             let made = profile(scenario, name, options)?;
             let checker = InvariantChecker::new(name, violations.clone(), well_formed);
-            let mut made: Arc<dyn CryptoProfile> = Arc::new(TappedProfile::new(made, checker.clone()));
-            if options.packets > 0 {
-                made = Arc::new(TappedProfile::new(made, plaintexts.clone()));
-            }
-            players.insert(name.clone(), Player { profile: made, checker });
+            let made = Arc::new(TappedProfile::new(made, checker.clone()));
+            let plaintexts = (options.packets > 0).then(|| plaintexts.clone());
+            let qlog = options.qlog.then(|| NodeLog::new(&scenario.name, name));
+            players.insert(name.clone(), Player { profile: made, checker, plaintexts, qlog });
         }
         let log = SharedRunLog::new(&scenario.work);
         let mut config = Config::new(options.seed);
@@ -363,7 +372,7 @@ fn frozen(action: &Action) -> Option<String> {
 
 fn make_directory(scenario: &Scenario, players: &Players, map: &Map) -> Directory {
     let mut directory = Directory { works: scenario.work.clone(), ..Directory::default() };
-    for (name, Player { profile, checker }) in players {
+    for (name, Player { profile, checker, .. }) in players {
         directory.checkers.insert(name.clone(), checker.clone());
         let discriminator = profile.canonical_discriminator(profile.certificate());
         let reach = map.reach.get(name).map(|&address| (address, PORT).into());
@@ -398,7 +407,10 @@ fn make_node(
     let rng = SimRandom::new(Key::mix(options.seed, name, "endpoint").sub(life));
     let endpoint = Endpoint::new(configuration(scenario, name), player.profile.clone(), Box::new(rng), now)
         .map_err(|error| ScenarioError(format!("node `{name}`: {error}")))?;
-    let mut made = EndpointNode::new(endpoint, worker, PORT).checked_by(player.checker.clone());
+    let sinks = player.qlog.clone().map(|log| Box::new(log) as Box<dyn Trace>);
+    let mut made = EndpointNode::new(endpoint, worker, PORT)
+        .checked_by(player.checker.clone())
+        .traced(player.plaintexts.as_ref(), sinks.into_iter().collect());
     if options.other_order {
         made = made.late_by(Duration(Key::mix(options.seed, name, "late").decide(0) % 1_000));
     }
@@ -440,6 +452,8 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
     let measured = if options.until.is_some() { Vec::new() } else { run.judge(&log, &watched) };
     failures.extend(measured.iter().filter(|verdict| !verdict.holds).cloned().map(Failure::Expectation));
     let names = run.names();
+    let logs = run.players.iter().filter_map(|(name, player)| Some((name, player.qlog.as_ref()?)));
+    let qlogs = logs.map(|(name, log)| (name.clone(), log.file())).collect();
     Ok(Outcome {
         hash: run.world.hash(),
         records: run.world.records(),
@@ -453,6 +467,7 @@ pub fn run(scenario: &Scenario, options: &RunOptions) -> Result<Outcome, Scenari
         log,
         watched,
         plaintexts,
+        qlogs,
         names,
         sent_bytes: run.world.counters().sent_bytes,
         sent: run.world.counters().sent,
