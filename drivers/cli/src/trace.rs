@@ -22,6 +22,10 @@ impl TraceFile {
     ///
     /// # Errors
     /// The file cannot be created.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time of day, for people who compare files; nothing depends on it"
+    )]
     pub(crate) fn of(command: &Command) -> Result<(Self, Option<Sink>), Failure> {
         let (path, title, vantage_point) = match command {
             Command::Demo(args) => (&args.trace, "rtmfp demo", VantagePoint::Client),
