@@ -75,7 +75,8 @@ pub enum OpenError {
     TooManySessions,
     /// No candidate address was given, and none can be learned without one.
     NoCandidates,
-    /// The endpoint discriminator is empty or too long for a hello to carry.
+    /// The endpoint discriminator is empty, too long for a hello to carry, or does not follow the profile's syntax: no far
+    /// end would answer it.
     BadDiscriminator,
 }
 
@@ -137,7 +138,7 @@ impl fmt::Display for OpenError {
         f.write_str(match self {
             Self::TooManySessions => "the endpoint has as many sessions as its configuration allows",
             Self::NoCandidates => "no candidate address was given to send a hello to",
-            Self::BadDiscriminator => "the endpoint discriminator is empty or too long for a hello",
+            Self::BadDiscriminator => "the endpoint discriminator is empty, too long for a hello, or malformed",
         })
     }
 }

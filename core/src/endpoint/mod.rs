@@ -191,6 +191,9 @@ impl Endpoint {
         if target.discriminator.is_empty() || target.discriminator.len() > initiator::MAX_DISCRIMINATOR {
             return Err(OpenError::BadDiscriminator);
         }
+        if !self.shared.profile.is_discriminator(&target.discriminator) {
+            return Err(OpenError::BadDiscriminator);
+        }
         if target.candidates.is_empty() {
             return Err(OpenError::NoCandidates);
         }

@@ -35,6 +35,13 @@ impl<'a> SessionRef<'a> {
         self.session.state()
     }
 
+    /// Whether the far end does not know yet that the session is over: it is open, opening, or in S_NEARCLOSE with neither
+    /// an acknowledgement nor a close of the far end's own (RFC 7016 §3.5.5).
+    #[must_use]
+    pub fn awaits_far_end(&self) -> bool {
+        self.session.awaits_far_end()
+    }
+
     /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
     #[must_use]
     pub fn role(&self) -> Role {

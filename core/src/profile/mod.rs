@@ -34,6 +34,12 @@ pub trait CryptoProfile: Debug + Send + Sync {
     /// Whether a certificate is authentic.
     fn is_authentic(&self, certificate: &[u8]) -> bool;
 
+    /// Whether an Endpoint Discriminator follows the profile's syntax, and could select a certificate at all. One that
+    /// does not is refused at once.
+    fn is_discriminator(&self, _discriminator: &[u8]) -> bool {
+        true
+    }
+
     /// Whether an Endpoint Discriminator selects a certificate.
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool;
 

@@ -19,6 +19,8 @@ pub(super) struct Closing {
     pub(super) end: Alarm,
     /// Nothing more is written, and when all is acknowledged the session closes.
     pub(super) draining: bool,
+    /// In S_NEARCLOSE: the far end has asked to close the session too.
+    far_closes: bool,
 }
 
 impl Session {
@@ -60,6 +62,16 @@ impl Session {
         }
         self.close_now(cx, reason);
         self.control.close_ack = false;
+    }
+
+    /// Whether the far end does not know yet that the session is over: it is open, opening, or in S_NEARCLOSE with neither
+    /// an acknowledgement nor a close of the far end's own.
+    pub(crate) fn awaits_far_end(&self) -> bool {
+        match self.state.get() {
+            SessionState::HelloSent | SessionState::KeyingSent | SessionState::Open => true,
+            SessionState::NearClose => !self.closing.far_closes,
+            SessionState::FarCloseLinger | SessionState::Closed | SessionState::OpenFailed => false,
+        }
     }
 
     /// S_CLOSED or S_OPEN_FAILED with nothing left to send or to read: the slot can be freed.
@@ -150,6 +162,7 @@ impl Session {
             self.end_parts(cx, Event::SessionClosed { session: self.handle, reason: CloseReason::Far });
             self.closing.end.set(cx.now + FARCLOSE_LINGER);
         }
+        self.closing.far_closes = true;
         // In all of S_OPEN, S_NEARCLOSE and S_FARCLOSE_LINGER.
         self.control.close_ack = true;
     }

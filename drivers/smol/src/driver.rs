@@ -17,6 +17,7 @@ const TURNS: usize = 4;
 
 /// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
 /// was stopped, or a socket has failed.
+#[must_use = "nothing happens until the driver is spawned or polled"]
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 impl Driver {

@@ -104,6 +104,10 @@ impl CryptoProfile for FlashProfile {
         Certificate::parse(certificate).is_ok()
     }
 
+    fn is_discriminator(&self, discriminator: &[u8]) -> bool {
+        Discriminator::parse(discriminator).is_ok_and(|parsed| parsed != Discriminator::new())
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         match (Discriminator::parse(discriminator), Certificate::parse(certificate)) {
             (Ok(discriminator), Ok(certificate)) => discriminator.selects(&certificate),

@@ -250,3 +250,18 @@ fn what_came_from_the_far_end_is_acknowledged_before_the_close() {
     let done = Event::MessageDone { flow, message, outcome: MessageOutcome::Delivered };
     assert!(network.ends[B].events.contains(&done), "{:?}", network.ends[B].events);
 }
+
+/// Then one has its acknowledgement in the packet of the other's close, and is gone before it can answer that.
+#[test]
+fn an_end_that_closes_at_the_same_moment_as_the_other_waits_for_nothing_more() {
+    let mut network = Network::open(SessionConfig::default());
+    assert!(network.ends[A].session.awaits_far_end());
+    for end in [A, B] {
+        drain(&mut network, end, 60_000);
+        assert!(network.ends[end].session.awaits_far_end());
+    }
+    network.run(25);
+    for end in [A, B] {
+        assert!(!network.ends[end].session.awaits_far_end());
+    }
+}

@@ -3,7 +3,7 @@
 use core::time::Duration;
 use std::collections::BTreeSet;
 
-use rtmfp_core::{CloseMode, Endpoint, Instant, SendFlowHandle, SessionHandle, SessionState, Undelivered};
+use rtmfp_core::{CloseMode, Endpoint, Instant, SendFlowHandle, SessionHandle, Undelivered};
 
 use super::EndpointApp;
 use super::app::{Entry, send};
@@ -132,9 +132,7 @@ impl EndpointApp {
     fn look_whether_done(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let Some(shutdown) = &mut self.shutdown else { return };
         shutdown.look = now + LOOK;
-        let is_over =
-            |state| matches!(state, SessionState::FarCloseLinger | SessionState::Closed | SessionState::OpenFailed);
-        let waits = endpoint.sessions().any(|session| endpoint.session(session).is_some_and(|s| !is_over(s.state())));
+        let waits = endpoint.sessions().any(|session| endpoint.session(session).is_some_and(|s| s.awaits_far_end()));
         if !waits || shutdown.deadline <= now {
             endpoint.close_all(now, CloseMode::Orderly);
             lock(&self.shared.queue).shut_down = true;

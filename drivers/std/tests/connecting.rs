@@ -1,0 +1,56 @@
+//! What `connect` returns when it does not open a session of its own.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::sync::Arc;
+
+use rtmfp_core::error::OpenError;
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
+use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
+use rtmfp_std::{Endpoint, EndpointError, Session, system_rng};
+
+/// An endpoint whose fingerprint proves who it is, and that.
+fn endpoint() -> (Endpoint, Vec<u8>) {
+    let keys = StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap());
+    let profile = FlashProfile::builder().static_keys(keys).build(&mut *system_rng().unwrap()).unwrap();
+    let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
+    let local = "127.0.0.1:0".parse().unwrap();
+    (Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &[local]).unwrap(), name)
+}
+
+/// Sends a message from one handle and receives it with the other.
+fn pass(from: &Session, to: &Session, message: &'static str) {
+    from.open_flow(FlowOptions::new("flow")).send(message).unwrap();
+    assert_eq!(to.accept_flow().unwrap().recv().unwrap().unwrap().data, message);
+}
+
+#[test]
+fn connecting_to_a_far_end_with_a_session_returns_that_whoever_began_it() {
+    let ((near, near_name), (far, far_name)) = (endpoint(), endpoint());
+    let session = near.connect(far_name.clone(), far.local_addrs()).unwrap();
+    let accepted = far.accept().unwrap();
+    pass(&session, &accepted, "its keys are proved");
+    let again = near.connect(far_name, far.local_addrs()).unwrap();
+    pass(&again, &accepted, "to the same");
+    let back = far.connect(near_name, near.local_addrs()).unwrap();
+    pass(&back, &session, "from the same");
+    // All are handles of one session, which lives as long as one of them.
+    drop((session, accepted));
+    pass(&again, &back, "still there");
+}
+
+#[test]
+fn a_malformed_discriminator_is_refused_at_once() {
+    let ((near, _), (far, _)) = (endpoint(), endpoint());
+    for malformed in [&b"not a discriminator"[..], b"\x02\x0f\x01", b"\x01\x63"] {
+        let refused = near.connect(Bytes::from_static(malformed), far.local_addrs());
+        assert_eq!(refused.err(), Some(EndpointError::NotBegun(OpenError::BadDiscriminator)), "{malformed:?}");
+    }
+}
+
+#[test]
+fn an_address_of_a_family_without_a_socket_is_reported_as_such() {
+    let ((near, _), (_far, name)) = (endpoint(), endpoint());
+    let refused = near.connect(name, &["[::1]:1935".parse().unwrap()]).err().unwrap();
+    assert_eq!(refused, EndpointError::AddressFamily);
+    assert!(refused.to_string().contains("address family"), "{refused}");
+}
