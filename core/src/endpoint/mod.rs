@@ -216,6 +216,14 @@ impl Endpoint {
     /// `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
         let now = self.shared.advance(now);
+        if self.poll_timeout().is_some_and(|at| at <= now) {
+            self.on_due(now);
+        }
+    }
+
+    /// Something is due.
+    #[inline(never)]
+    fn on_due(&mut self, now: Instant) {
         self.shared.startup.handle_timeout(now);
         while let Some(slot) = self.table.first_due(now) {
             self.on_session_due(now, slot);
@@ -240,6 +248,12 @@ impl Endpoint {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
         self.shared.advance(now);
         buf.clear();
+        if self.shared.startup.is_empty() && !self.table.has_ready() { None } else { self.transmit(buf) }
+    }
+
+    /// Something may be to be sent.
+    #[inline(never)]
+    fn transmit(&mut self, buf: &mut TransmitBuf) -> Option<Transmit> {
         let mut transmit = self.shared.poll_startup(buf);
         while transmit.is_none() {
             let slot = self.table.take_ready()?;
@@ -262,7 +276,7 @@ impl Endpoint {
 
     /// The next thing to know, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
-        if self.shared.events.is_empty() {
+        if self.shared.events.is_empty() && self.table.writable().is_some() {
             self.wake_writers();
         }
         let event = self.shared.events.pop()?;
@@ -271,7 +285,7 @@ impl Endpoint {
     }
 
     /// Tells writers that were refused because memory was short, and for whom there is some now.
-    #[inline]
+    #[cold]
     fn wake_writers(&mut self) {
         while self.shared.events.is_empty()
             && let Some(slot) = self.table.writable()

@@ -166,6 +166,12 @@ impl ReadyRing {
         self.slots.resize(index + 1, (u8::MAX, 0));
     }
 
+    /// Whether no level has an entry.
+    #[inline]
+    pub(super) const fn is_empty(&self) -> bool {
+        self.occupied == 0
+    }
+
     /// Takes the next slot to serve. It must be [`set`](Self::set) again afterwards.
     pub(super) fn pop(&mut self) -> Option<u32> {
         while self.occupied != 0 {

@@ -340,6 +340,12 @@ impl SessionTable {
         self.deadlines.set(slot, Some(until));
     }
 
+    /// Whether a session may have something to send.
+    #[inline]
+    pub(super) const fn has_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// The next session that has something to send.
     pub(super) fn take_ready(&mut self) -> Option<u32> {
         self.ready.pop()
