@@ -146,6 +146,7 @@ const fn fragment(control: FragmentControl) -> &'static str {
 
 impl<'a> ChunkData<'a> {
     /// `last`: flow ID, sequence number and FSN of the data chunk before.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the chunks of startup have a function of their own")]
     fn new(chunk: &Chunk<'a>, last: &mut Option<(u64, u64, u64)>) -> Self {
         match chunk {
             Chunk::UserData(chunk) => {

@@ -1,4 +1,5 @@
 //! What `--trace` writes.
+#![allow(clippy::indexing_slicing, reason = "a test that indexes wrongly should stop")]
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
