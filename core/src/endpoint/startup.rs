@@ -276,6 +276,13 @@ mod tests {
         assert_eq!(queue.own.front().map(|packet| packet.path.remote.port()), Some(2));
     }
 
+    /// With one ID, fragments of two packets to one address would be put together.
+    #[test]
+    fn fragmented_packets_have_ids_of_their_own() {
+        let mut ids = PacketIds::default();
+        assert_ne!(ids.next(), ids.next());
+    }
+
     #[test]
     fn a_large_packet_goes_in_fragments_of_at_most_four_packets_and_4380_bytes_every_200_ms() {
         let mut queue = StartupQueue::default();

@@ -10,7 +10,8 @@ use crate::event::{CloseReason, Event};
 use crate::handle::SessionHandle;
 use crate::transmit::RecvMeta;
 use crate::wire::{
-    BufferProbe, Chunk, EncodeChunk, FragmentControl, Mode, NextUserData, PacketHeader, PacketWriter, Ping, UserData,
+    BufferProbe, Chunk, EncodeChunk, FragmentControl, Mode, NextUserData, PacketHeader, PacketWriter, Ping, PingReply,
+    UserData,
 };
 
 /// A plain packet, as the network's other end would send it.
@@ -93,6 +94,13 @@ fn a_ping_is_answered_unaltered_and_at_once() {
     let replies = network.sent_by(B, |sent| sent.has(PING_REPLY));
     assert!(matches!(&replies[0].chunks()[..], [Chunk::PingReply(reply)] if reply.message == b"any message"));
     assert_eq!((replies.len(), replies[0].to), (1, path_to(A)));
+}
+
+#[test]
+fn a_ping_reply_is_not_answered() {
+    let mut network = Network::open(SessionConfig::default());
+    network.inject(B, path_to(A), &one(A, &PingReply { message: b"x" })).unwrap();
+    assert!(network.sent_by(B, |sent| sent.has(PING_REPLY)).is_empty());
 }
 
 #[test]

@@ -116,6 +116,7 @@ fn redirect() {
     // RFC 7016 §2.3: an error in one address is an error of the chunk.
     two.pop();
     assert_eq!(Redirect::parse(&two), Err(Malformed));
+    assert_eq!(Chunk::parse(0x71, &two), Err(Malformed));
 }
 
 #[test]
