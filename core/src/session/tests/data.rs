@@ -479,3 +479,20 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
     network.run(60_000);
     assert_eq!(network.ends[B].bytes_read(), 20_000 + 32 * 1_000_000);
 }
+
+/// The exception stands before the acknowledgement in the packet.
+#[test]
+fn what_is_acknowledged_in_the_packet_of_a_rejection_is_not_abandoned() {
+    let mut network = Network::open(SessionConfig::default());
+    network.delay = Duration::from_millis(1);
+    let flow = network.open_flow(A);
+    network.write(A, flow, 100);
+    network.run(1_000);
+    network.write(A, flow, 100);
+    network.run(1);
+    assert_eq!(network.ends[B].bytes_read(), 200, "it has come, and its acknowledgement is delayed");
+    let received = network.ends[B].opened_flow();
+    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 7)));
+    network.run(1_000);
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0 }));
+}
