@@ -23,7 +23,7 @@ async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>)
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
 /// When the last handle of the endpoint's sessions and flows is dropped too, the [`Driver`] ends, and with it the
-/// sockets, once what was sent is delivered, or after 10 s. A program that is to end then must not do so before:
+/// sockets, once what was sent is delivered, or after 10 s, or the time that a close or a shutdown before gave it. A program that is to end then must not do so before:
 /// [`shutdown`](Self::shutdown) waits for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
@@ -111,7 +111,7 @@ impl Endpoint {
 /// A session. Clones are the same session.
 ///
 /// When the last of them, and of its flows' handles, is dropped, it is closed: what was sent has 10 s to be delivered.
-/// [`close`](Self::close) gives it another time, and tells what was not.
+/// [`close`](Self::close) gives it another time, which the drop does not change, and tells what was not.
 #[derive(Clone, Debug)]
 pub struct Session(rtmfp_std::Session);
 

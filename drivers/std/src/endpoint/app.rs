@@ -13,8 +13,7 @@ use rtmfp_core::{
 use super::closing::{Drain, Shutdown};
 use super::handles::EndpointHandle;
 use super::shared::{
-    Command, EndpointShared, LINGER, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS,
-    Within, lock,
+    Command, EndpointShared, QUEUE_BYTES, RecvShared, RecvState, SendShared, SessionShared, WAITING_FLOWS, Within, lock,
 };
 use super::{EndpointError, handles};
 use crate::places::Admission;
@@ -40,7 +39,7 @@ pub(super) struct Entry {
     /// Once the session has ended: flows that are complete and not read to their end.
     receiving: BTreeMap<RecvFlowHandle, Arc<RecvShared>>,
     pub(super) drain: Option<Drain>,
-    ended: bool,
+    pub(super) ended: bool,
 }
 
 impl Entry {
@@ -122,8 +121,8 @@ impl EndpointApp {
                 let held = state.owner.strong_count() > 0 || state.unaccepted;
                 let handle = state.handle.filter(|_| !held);
                 drop(state);
-                if let Some(handle) = handle.filter(|_| self.shutdown.is_none()) {
-                    self.drain(now, endpoint, handle, now + LINGER);
+                if let Some(handle) = handle {
+                    self.release(now, endpoint, handle);
                 }
             }
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
@@ -144,11 +143,7 @@ impl EndpointApp {
             Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
             Command::StopAccepting => self.stop_accepting(now, endpoint),
             Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
-            Command::ReleaseAll => {
-                if self.shutdown.is_none() {
-                    self.shut_down(now, endpoint, now + LINGER);
-                }
-            }
+            Command::ReleaseAll => self.release_all(now, endpoint),
         }
     }
 

@@ -7,7 +7,7 @@ use rtmfp_core::{CloseMode, Endpoint, Instant, SendFlowHandle, SessionHandle, Un
 
 use super::EndpointApp;
 use super::app::{Entry, send};
-use super::shared::lock;
+use super::shared::{LINGER, lock};
 
 /// Between two looks at whether all far ends have acknowledged that their sessions are closed.
 const LOOK: Duration = Duration::from_millis(20);
@@ -28,6 +28,11 @@ pub(super) struct Shutdown {
 }
 
 impl Entry {
+    /// Somebody has said when it is to end, or it is over.
+    const fn is_closing(&self) -> bool {
+        self.drain.is_some() || self.ended
+    }
+
     /// What waits in the queues of the handles.
     fn queued(&self) -> Undelivered {
         let mut sum = Undelivered::default();
@@ -63,6 +68,13 @@ impl EndpointApp {
         entry.drain = Some(Drain { deadline, queued });
         self.drains.insert((deadline, session));
         self.drain_if_handed_over(now, endpoint, session);
+    }
+
+    /// Closes a session that nobody holds any more. Whoever has asked for a close before keeps the time that was given.
+    pub(super) fn release(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        if self.shutdown.is_none() && self.sessions.get(&session).is_some_and(|entry| !entry.is_closing()) {
+            self.drain(now, endpoint, session, now + LINGER);
+        }
     }
 
     /// A flow has handed something over to the endpoint, or has ended.
@@ -107,6 +119,21 @@ impl EndpointApp {
         for session in sessions {
             self.drain(now, endpoint, session, deadline);
         }
+        self.look_whether_done(now, endpoint);
+    }
+
+    /// Stops when nobody holds anything any more. Whoever has asked for a close or a shutdown before keeps the time that
+    /// was given.
+    pub(super) fn release_all(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        let sessions: Vec<_> = self.sessions.keys().copied().collect();
+        for session in sessions {
+            self.release(now, endpoint, session);
+        }
+        let deadlines = self.sessions.values().filter_map(|entry| Some(entry.drain.as_ref()?.deadline));
+        self.shutdown = Some(Shutdown { deadline: deadlines.fold(now + LINGER, Instant::max), look: now });
         self.look_whether_done(now, endpoint);
     }
 

@@ -23,7 +23,7 @@ const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
 /// When the last handle of the endpoint's sessions and flows is dropped too, the endpoint stops once what was sent is
-/// delivered, or after 10 s.
+/// delivered, or after 10 s, or the time that a close or a [shutdown](Self::begin_shutdown) before gave it.
 #[derive(Clone, Debug)]
 pub struct EndpointHandle(Arc<Attendant>);
 
@@ -187,6 +187,11 @@ impl EndpointHandle {
     pub fn stop(&self) {
         self.begin_shutdown(LINGER);
     }
+
+    /// Stops it as the last handle does, though there are others.
+    pub(super) fn release(&self) {
+        self.0.endpoint().send(Command::ReleaseAll);
+    }
 }
 
 /// Counters on their way from the endpoint, as [`EndpointHandle::ask_stats`] gives it.
@@ -210,7 +215,7 @@ impl AskedStats {
 /// A session. Clones are the same session.
 ///
 /// When the last of them, and of its flows' handles, is dropped, it is closed: what was sent has 10 s to be delivered.
-/// [`close`](Self::close) gives it another time, and tells what was not.
+/// [`close`](Self::close) gives it another time, which the drop does not change, and tells what was not.
 #[derive(Clone, Debug)]
 pub struct Session(Arc<Owner>);
 

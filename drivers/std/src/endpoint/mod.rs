@@ -94,8 +94,9 @@ impl fmt::Display for EndpointError {
 
 /// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.
 ///
-/// When it is dropped, all sessions are closed: what was sent has 10 s to be delivered, and the calling thread waits for
-/// that. [`shutdown`](Self::shutdown) tells what was not.
+/// When it is dropped, all sessions are closed: what was sent has 10 s to be delivered, or the time that a close or a
+/// [shutdown](EndpointHandle::begin_shutdown) before gave it. The calling thread waits for that.
+/// [`shutdown`](Self::shutdown) tells what was not.
 #[derive(Debug)]
 pub struct Endpoint {
     handle: EndpointHandle,
@@ -152,7 +153,7 @@ impl core::ops::Deref for Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.handle.stop();
+        self.handle.release();
         let _ = self.join();
     }
 }

@@ -116,6 +116,25 @@ impl Server {
         }
     }
 
+    /// How long it still holds sessions if no far end is heard of.
+    fn time_until_empty(&mut self) -> Duration {
+        let start = self.now;
+        loop {
+            self.settle();
+            let mut flight = TransmitBuf::new(8);
+            while self.endpoint.poll_transmit(self.now, &mut flight).is_some() {}
+            self.settle();
+            if self.app.sessions() == 0 {
+                return self.now.saturating_duration_since(start);
+            }
+            let due = [self.endpoint.poll_timeout(), self.app.next_timeout()].into_iter().flatten().min().unwrap();
+            self.now = self.now.max(due);
+            if self.endpoint.poll_timeout().is_some_and(|at| at <= self.now) {
+                self.endpoint.handle_timeout(self.now);
+            }
+        }
+    }
+
     fn accept(&self) -> Option<Session> {
         match self.handle.poll_accept(&mut context(), &mut Waiter::default()) {
             Poll::Ready(session) => session,
@@ -298,5 +317,40 @@ fn a_flow_that_was_closed_and_then_rejected_is_not_taken_for_received() {
         server.exchange(&mut client);
         let expected = if rejects { Err(EndpointError::Abandoned) } else { Ok(()) };
         assert_eq!(flow.poll_finish(&mut context(), &mut Waiter::default()), Poll::Ready(expected));
+    }
+}
+
+#[test]
+fn dropping_the_last_handle_leaves_a_close_the_time_that_it_was_given() {
+    for (within, and_endpoint) in [(20_000, false), (100, false), (20_000, true), (100, true)] {
+        let mut server = Server::new(EndpointConfig::default());
+        server.client();
+        let session = server.accept().unwrap();
+        let flow = session.open_flow(FlowOptions::new("flow"));
+        flow.send("nobody acknowledges this").unwrap();
+        server.settle();
+        session.begin_close(Duration::from_millis(within));
+        drop((session, flow));
+        if and_endpoint {
+            // What the last handle of an endpoint does, and an endpoint on a thread when it is dropped.
+            server.handle.release();
+        }
+        let lived = server.time_until_empty();
+        assert_eq!(lived, Duration::from_millis(within), "and the endpoint's handle: {and_endpoint}");
+    }
+}
+
+#[test]
+fn dropping_an_endpoint_leaves_a_shutdown_the_time_that_it_was_given() {
+    for within in [20_000, 100] {
+        let mut server = Server::new(EndpointConfig::default());
+        server.client();
+        let session = server.accept().unwrap();
+        let flow = session.open_flow(FlowOptions::new("flow"));
+        flow.send("nobody acknowledges this").unwrap();
+        server.settle();
+        server.handle.begin_shutdown(Duration::from_millis(within));
+        server.handle.release();
+        assert_eq!(server.time_until_empty(), Duration::from_millis(within));
     }
 }
