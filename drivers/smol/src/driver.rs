@@ -62,7 +62,12 @@ impl Signal {
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
         *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
         // Looked at after the waker is there, so that no signal falls between.
-        if self.set.swap(false, Ordering::SeqCst) { Poll::Ready(()) } else { Poll::Pending }
+        if self.take() { Poll::Ready(()) } else { Poll::Pending }
+    }
+
+    /// Whether it was set since the last look.
+    fn take(&self) -> bool {
+        self.set.swap(false, Ordering::SeqCst)
     }
 }
 
@@ -89,6 +94,10 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
     let mut armed = None;
     let mut turns = 0;
     loop {
+        // A peer that keeps the pump busy does not keep commands waiting.
+        if signal.take() {
+            pump.wake();
+        }
         let turn = pump.turn(app)?;
         if turn.done {
             return Ok(());
@@ -145,4 +154,67 @@ fn poll_sources(
         }
     }
     Pin::new(timer).poll(context).map(|_| Ok(()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use core::time::Duration;
+
+    use rtmfp_core::profile::plain::PlainProfile;
+    use rtmfp_core::{CloseMode, Endpoint, EndpointConfig, Event, Instant, Path, Target};
+    use rtmfp_std::{Clock, system_rng};
+
+    use super::*;
+
+    /// Never idle: each session that ends makes it begin another. It is asked to stop at once.
+    struct Busy {
+        signal: Arc<Signal>,
+        sessions: usize,
+        wakes: usize,
+    }
+
+    impl Busy {
+        const MOST: usize = 100_000;
+
+        fn open(&mut self, now: Instant, endpoint: &mut Endpoint) {
+            self.sessions += 1;
+            let path = Path::new(InterfaceId(0), "192.0.2.1:1935".parse().unwrap());
+            let target = Target { discriminator: "far".into(), candidates: vec![(path, Duration::ZERO)] };
+            let session = endpoint.open(now, target).unwrap();
+            endpoint.session_mut(now, session).unwrap().close(CloseMode::Abrupt);
+        }
+    }
+
+    impl App for Busy {
+        fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, _event: Event) {
+            if !self.is_done() {
+                self.open(now, endpoint);
+            }
+        }
+
+        fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+            self.wakes += 1;
+            if self.wakes == 1 {
+                self.open(now, endpoint);
+                self.signal.set();
+            }
+        }
+
+        fn is_done(&self) -> bool {
+            self.wakes > 1 || self.sessions > Self::MOST
+        }
+    }
+
+    #[test]
+    fn a_driver_that_is_never_idle_carries_out_commands() {
+        let clock = Clock::new();
+        let profile = Arc::new(PlainProfile::new(b"near"));
+        let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
+        let signal = Arc::new(Signal::default());
+        let mut app = Busy { signal: Arc::clone(&signal), sessions: 0, wakes: 0 };
+        futures_lite::future::block_on(run_with(Pump::new(endpoint, clock, Vec::new()), &mut app, signal)).unwrap();
+        assert!(app.wakes == 2 && app.sessions < Busy::MOST, "{} sessions", app.sessions);
+    }
 }
