@@ -1,5 +1,6 @@
 -- The chunks of RFC 7016 §2.3. Each function shows one below `tree`, and returns the line that tells it. `context` is of
--- the packet: `user_data` is the last User Data in it, and the functions in it keep what later packets need.
+-- the packet: `user_data` is the last User Data in it, `list` tells whether one more element of a list is to be shown, and
+-- the other functions keep what later packets need.
 
 local F, reader, flash = ...
 -- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
@@ -14,6 +15,8 @@ local TWO = UInt64.new(2, 0)
 local LARGEST = UInt64.new(0xffffffff, 0xffffffff)
 -- Bytes of a byte string that a line shows.
 local SHOWN = 8
+-- Behind the last address, option or range that a packet shows.
+local MORE = " …"
 
 -- The length of what is left of `r`, and its first bytes.
 local function hex(r)
@@ -135,15 +138,19 @@ chunks[0x70] = function(r, tree)
 end
 
 -- §2.3.5.
-chunks[0x71] = function(r, tree)
-    local line = "Redirect tag=" .. sized(tree, F.tag, r)
+chunks[0x71] = function(r, tree, context)
+    local line = { "Redirect tag=" .. sized(tree, F.tag, r) }
     if r:left() == 0 then
-        return line .. " implied"
+        line[2] = " implied"
     end
     while r:left() > 0 do
-        line = line .. " " .. address(tree, r)
+        if not context.list() then
+            line[#line + 1] = MORE
+            break
+        end
+        line[#line + 1] = " " .. address(tree, r)
     end
-    return line
+    return table.concat(line)
 end
 
 -- §2.3.6.
@@ -172,31 +179,42 @@ end
 chunks[0x01] = function(r, tree) return "Ping " .. rest(tree, F.message, r) end
 chunks[0x41] = function(r, tree) return "PingReply " .. rest(tree, F.message, r) end
 
--- The option list of §2.1.4, with the options of §2.3.11.1.
+-- One option of §2.3.11.1, whose type is read already.
+local function option(tree, sub, kind, at, context, flow)
+    local length, value = sub:left(), kind:higher() == 0 and kind:lower() or -1
+    tree:add(F.option_type, at, kind)
+    if value == 0x00 then
+        context.metadata(flow, sub:raw())
+        local item = show(tree, F.metadata, sub)
+        flash.metadata(sub, item)
+    elseif value == 0x0a then
+        -- What is no VLU makes the flow unacceptable, not the chunk malformed.
+        if not reader.try(vlu, tree, F.association, sub) then
+            show(tree, F.option_value, sub)
+        end
+    else
+        show(tree, F.option_value, sub)
+    end
+    local digits = value >= 0 and ("%02x"):format(value) or ("%x%08x"):format(kind:higher(), kind:lower())
+    return (" option=0x%s:%dB"):format(digits, length)
+end
+
+-- The option list of §2.1.4.
 local function option_list(tree, r, context, flow)
-    local line = ""
+    local line, all = {}, true
     while true do
         local sub = r:sized()
         if sub:left() == 0 then
-            return line
+            return table.concat(line)
         end
         local kind, at = sub:vlu()
-        local length, value = sub:left(), kind:higher() == 0 and kind:lower() or -1
-        tree:add(F.option_type, at, kind)
-        if value == 0x00 then
-            context.metadata(flow, sub:raw())
-            local item = show(tree, F.metadata, sub)
-            flash.metadata(sub, item)
-        elseif value == 0x0a then
-            -- What is no VLU makes the flow unacceptable, not the chunk malformed.
-            if not reader.try(vlu, tree, F.association, sub) then
-                show(tree, F.option_value, sub)
-            end
-        else
-            show(tree, F.option_value, sub)
+        -- The others are read too: the data begins behind them.
+        local shown = all and context.list()
+        if shown then
+            line[#line + 1] = option(tree, sub, kind, at, context, flow)
+        elseif all then
+            all, line[#line + 1] = false, MORE
         end
-        local digits = value >= 0 and ("%02x"):format(value) or ("%x%08x"):format(kind:higher(), kind:lower())
-        line = ("%s option=0x%s:%dB"):format(line, digits, length)
     end
 end
 
@@ -268,15 +286,15 @@ local function received(tree, range, from, to)
 end
 
 -- §2.3.13: the first bit stands for the second number above the cumulative acknowledgement.
-chunks[0x50] = function(r, tree)
-    local cumulative, line = acknowledgement("AckBitmap", tree, r)
+chunks[0x50] = function(r, tree, context)
+    local cumulative, beginning = acknowledgement("AckBitmap", tree, r)
     local range, length = r:range()
     if length == 0 then
-        return line
+        return beginning
     end
     tree:add(F.bitmap, range)
     local raw, first = r:raw(), cumulative + TWO
-    local begun
+    local line, begun = { beginning }, nil
     for index = 0, 8 * length do
         local byte = raw:byte(math.floor(index / 8) + 1)
         local set = byte and math.floor(byte / 2 ^ (index % 8)) % 2 == 1
@@ -286,34 +304,44 @@ chunks[0x50] = function(r, tree)
             local from, to = first + UInt64.new(begun, 0), first + UInt64.new(index - 1, 0)
             -- Numbers above 2^64 - 1 do not exist.
             if first < cumulative or from < first then
-                return line
+                break
             end
-            line = line .. received(tree, range, from, to < from and LARGEST or to)
+            if not context.list() then
+                line[#line + 1] = MORE
+                break
+            end
+            line[#line + 1] = received(tree, range, from, to < from and LARGEST or to)
             begun = nil
         end
     end
-    return line
+    return table.concat(line)
 end
 
 -- §2.3.14: within the ranges nothing is malformed; they end before the first that is not whole.
-chunks[0x51] = function(r, tree)
-    local last, line = acknowledgement("AckRanges", tree, r)
+chunks[0x51] = function(r, tree, context)
+    local last, beginning = acknowledgement("AckRanges", tree, r)
+    local line = { beginning }
     while true do
         local start = r.at
         local holes = reader.try(r.vlu, r)
         local run = holes and reader.try(r.vlu, r)
         if not run then
-            return line
+            break
         end
         local hole = last + holes
         local from = hole + TWO
         local to = from + run
         if hole < last or from < hole or to < from then
-            return line
+            break
         end
-        line = line .. received(tree, r.tvb(start, r.at - start), from, to)
+        if not context.list() then
+            line[#line + 1] = MORE
+            break
+        end
+        line[#line + 1] = received(tree, r.tvb(start, r.at - start), from, to)
         last = to
     end
+    return table.concat(line)
 end
 
 -- §2.3.15 to §2.3.18.

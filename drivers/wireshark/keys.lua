@@ -18,6 +18,8 @@ local keys = {
 local MOST_TRIALS = 8
 -- Unknown session IDs that are remembered.
 local MOST_UNKNOWN = 65536
+-- Directions that a session ID stands for: two, but for IDs that are used again, and for forged keyings.
+local MOST_DIRECTIONS = 16
 
 local default = { key = crypto.aes_key("Adobe Systems 02"), hmac_length = 0 }
 
@@ -25,7 +27,8 @@ local default = { key = crypto.aes_key("Adobe Systems 02"), hmac_length = 0 }
 local sessions, order
 -- How much of the file was read, and why it could not be.
 local read_to, problem
--- Directions that a session ID stands for: lists of { digest, from }, `from` being "I" or "R".
+-- Directions that a session ID stands for: lists of { digest, from }, `from` being "I" or "R"; `proved` is true once one
+-- has opened a packet. Each is by its name in its list too.
 local known
 -- How often a session ID was tried with all keys, and how many there were.
 local trials, trial_count
@@ -156,12 +159,24 @@ end
 local function learn(id, digest, from)
     local list = known[id] or {}
     known[id] = list
-    for _, entry in ipairs(list) do
-        if entry.digest == digest and entry.from == from then
-            return
-        end
+    local name = from .. digest
+    if list[name] then
+        return list[name]
     end
-    list[#list + 1] = { digest = digest, from = from }
+    -- Anybody can forge a keying: what has opened no packet goes first, and the oldest of that.
+    if #list >= MOST_DIRECTIONS then
+        local oldest = 1
+        for place, entry in ipairs(list) do
+            if not entry.proved then
+                oldest = place
+                break
+            end
+        end
+        list[table.remove(list, oldest).name] = nil
+    end
+    local entry = { digest = digest, from = from, name = name }
+    list[#list + 1], list[name] = entry, entry
+    return entry
 end
 
 -- A Responder Initial Keying went to the initiator's session ID, and tells the responder's.
@@ -199,7 +214,7 @@ local function try_all(id, sealed)
             local opened = plausible(session[from], sealed) and open(session[from], sealed)
             -- Without a check that tells right from wrong, a guess is none.
             if opened and (opened.checksum or keys.check_hmac) then
-                learn(id, session.digest, from)
+                learn(id, session.digest, from).proved = true
                 opened.how, opened.from = "session key (found by trial)", from
                 return opened
             end
@@ -221,8 +236,8 @@ function keys.open_startup(sealed)
     return opened
 end
 
--- Opens a packet of the session with this ID. Returns nil and why if that is not possible.
-function keys.open_session(id, sealed)
+-- Opens a packet with the keys that were learnt for its session ID. Returns nil and what failed if there are some.
+function keys.open_known(id, sealed)
     refresh()
     local failed
     for _, entry in ipairs(known[id] or {}) do
@@ -230,18 +245,26 @@ function keys.open_session(id, sealed)
         if session then
             local opened, why = open(session[entry.from], sealed)
             if opened then
+                entry.proved = true
                 opened.how, opened.from = "session key", entry.from
                 return opened
             end
             failed = failed or why
         end
     end
-    if failed then
-        return nil, "The key log has keys for this session, but with them " .. failed
-    end
-    local opened = not known[id] and #order > 0 and try_all(id, sealed)
+    return nil, failed
+end
+
+-- Opens a packet that the learnt keys did not open, because of `failed` if there were some: keyings can be forged. Returns
+-- nil and why if that is not possible.
+function keys.open_unknown(id, sealed, failed)
+    refresh()
+    local opened = #order > 0 and try_all(id, sealed)
     if opened then
         return opened
+    end
+    if failed then
+        return nil, "The key log has keys for this session, but with them " .. failed
     end
     if keys.file == "" then
         return nil, "No key log is set (preference rtmfp.keylog, or RTMFP_KEYLOG in the environment)"

@@ -38,6 +38,8 @@ local fragments, assembled, metadata
 -- The most fragments, and packets that wait for fragments.
 local MOST_FRAGMENTS, MOST_PACKETS = 64, 4096
 local waiting
+-- The most addresses, options and ranges of acknowledgements that are shown of a packet: each costs time and memory.
+local MOST_LISTED = 1000
 
 local function reset()
     keys.reset()
@@ -175,7 +177,11 @@ end
 
 -- What the chunks of a packet may need to know and to keep.
 local function new_context(pinfo, id)
-    local context = { pinfo = pinfo }
+    local context, listed = { pinfo = pinfo }, 0
+    function context.list()
+        listed = listed + 1
+        return listed <= MOST_LISTED
+    end
     function context.keying(responder_id, component)
         keys.keying(id, responder_id, component)
     end
@@ -218,7 +224,10 @@ local function looks_plain(tvb, offset)
             if not chunk_types[kind] then
                 return false
             end
-            count = count + 1
+            -- Zeros are padding, and many protocols have zeros.
+            if kind ~= 0x00 and kind ~= 0xff then
+                count = count + 1
+            end
         end
         local rest = r:raw()
         -- Padding is of one value; the plain profile for tests has a checksum behind it.
@@ -289,13 +298,14 @@ local function classify(tvb, single)
     if how ~= PLAIN then
         local sealed = tvb(4):bytes():raw()
         -- The last packets of a handshake have a session ID already, and the Default Session Key (§2.2.3).
-        -- The better check goes first: one of 65,536 packets of a session passes for one of startup.
-        local known = keys.knows(found.id)
-        found.opened = not known and keys.open_startup(sealed)
+        -- The better check goes first: one of 65,536 packets of a session passes for one of startup. Trials go last: they
+        -- are few, and nobody is to use them up with packets of startup.
+        local failed
+        found.opened, failed = keys.open_known(found.id, sealed)
+        found.opened = found.opened or keys.open_startup(sealed)
         if not found.opened and found.id ~= 0 then
-            found.opened, found.why = keys.open_session(found.id, sealed)
+            found.opened, found.why = keys.open_unknown(found.id, sealed, failed)
         end
-        found.opened = found.opened or known and keys.open_startup(sealed)
         found.why = found.why or "It is for startup, and fails the checksum under the Default Session Key (RFC 7425 §4.1)"
     end
     if not found.opened then

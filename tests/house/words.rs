@@ -3,16 +3,23 @@
 use crate::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
-const LIBRARIES: [&str; 6] =
-    ["core/src", "drivers/std/src", "drivers/smol/src", "drivers/cli/src", "sim/src", "sim/net/src"];
+const LIBRARIES: [&str; 7] = [
+    "core/src",
+    "drivers/std/src",
+    "drivers/smol/src",
+    "drivers/qlog/src",
+    "drivers/cli/src",
+    "sim/src",
+    "sim/net/src",
+];
 /// What the names of errors and reasons end in.
 const ENDINGS: [&str; 5] = ["Error", "Reason", "Failure", "Refusal", "Cause"];
 /// Packages whose errors are [`core::error::Error`]s too; causes of lesser events are none. Those of the simulator are for
 /// its own programs.
 const PROPER: [&str; 2] = ["core/", "drivers/"];
 /// What is printed by programs.
-const PRINTED: [&str; 5] =
-    ["drivers/std/src", "drivers/smol/src", "drivers/cli/src", "drivers/bench/src", "sim/src/cli"];
+const PRINTED: [&str; 6] =
+    ["drivers/std/src", "drivers/smol/src", "drivers/qlog/src", "drivers/cli/src", "drivers/bench/src", "sim/src/cli"];
 /// Lines that print a value's `Debug` text on purpose, each with its reason.
 const ON_PURPOSE: [(&str, &str, &str); 1] =
     [("sim/src/cli/search.rs", "include_str!({:?})", "it prints Rust code, with a path as a literal")];

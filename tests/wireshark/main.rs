@@ -12,6 +12,7 @@ mod capture;
 mod chunks;
 mod draw;
 mod expected;
+mod hostile;
 mod sealed;
 mod tap;
 mod tshark;

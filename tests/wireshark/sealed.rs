@@ -28,11 +28,11 @@ impl KeyLog for Lines {
 }
 
 /// A session from its first hello to its end.
-struct Conversation {
+pub(crate) struct Conversation {
     /// Who sent, and what.
-    datagrams: Vec<(usize, Vec<u8>)>,
+    pub(crate) datagrams: Vec<(usize, Vec<u8>)>,
     plaintexts: Plaintexts,
-    keys: String,
+    pub(crate) keys: String,
 }
 
 fn address(node: usize) -> SocketAddrV4 {
@@ -41,7 +41,7 @@ fn address(node: usize) -> SocketAddrV4 {
 }
 
 /// One session opens, moves messages of several sizes both ways, and closes.
-fn converse(seed: u64, hmac: Protection, sequence: Protection, set: fn(Builder) -> Builder) -> Conversation {
+pub(crate) fn converse(seed: u64, hmac: Protection, sequence: Protection, set: fn(Builder) -> Builder) -> Conversation {
     let (plaintexts, lines) = (Plaintexts::default(), Arc::<Lines>::default());
     let profile = |index: u64| {
         let mut rng = TestRng(seed * 10 + index);
@@ -106,11 +106,11 @@ impl Conversation {
         capture
     }
 
-    fn plain(&self, datagram: &(usize, Vec<u8>)) -> Vec<u8> {
+    pub(crate) fn plain(&self, datagram: &(usize, Vec<u8>)) -> Vec<u8> {
         self.plaintexts.lock().unwrap()[&datagram.1[4..]].clone()
     }
 
-    fn is_startup(&self, datagram: &(usize, Vec<u8>)) -> bool {
+    pub(crate) fn is_startup(&self, datagram: &(usize, Vec<u8>)) -> bool {
         self.plain(datagram)[0] & 3 == 3
     }
 
