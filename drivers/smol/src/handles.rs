@@ -68,7 +68,8 @@ impl Endpoint {
     /// it, that one is returned: it is the same session as its other handles.
     ///
     /// # Errors
-    /// Why it did not open.
+    /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
+    /// Once it has ended, another can be opened.
     pub async fn connect(
         &self,
         discriminator: impl Into<Bytes>,

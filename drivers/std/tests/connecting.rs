@@ -1,11 +1,12 @@
 //! What `connect` returns when it does not open a session of its own.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use rtmfp_core::error::OpenError;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
-use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
+use rtmfp_core::{Bytes, EndpointConfig, FlowOptions, OpenFailure};
 use rtmfp_std::{Endpoint, EndpointError, Session, system_rng};
 
 /// An endpoint whose fingerprint proves who it is, and that.
@@ -36,6 +37,27 @@ fn connecting_to_a_far_end_with_a_session_returns_that_whoever_began_it() {
     // All are handles of one session, which lives as long as one of them.
     drop((session, accepted));
     pass(&again, &back, "still there");
+}
+
+#[test]
+fn connecting_does_not_return_a_session_that_is_being_closed() {
+    let ((near, _), (far, name)) = (endpoint(), endpoint());
+    let session = near.connect(name.clone(), far.local_addrs()).unwrap();
+    let accepted = far.accept().unwrap();
+    let flow = session.open_flow(FlowOptions::new("much"));
+    // Nobody reads: it cannot be delivered yet.
+    for _ in 0..4 {
+        flow.send(vec![7; 1_000_000]).unwrap();
+    }
+    session.begin_close(Duration::from_secs(60));
+    let refused = near.connect(name.clone(), far.local_addrs()).err();
+    assert!(matches!(refused, Some(EndpointError::NotOpened(OpenFailure::Duplicate { .. }))), "{refused:?}");
+    let received = accepted.accept_flow().unwrap();
+    while received.recv().unwrap().is_some() {}
+    assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
+    // Then there is room for another.
+    let another = near.connect(name, far.local_addrs()).unwrap();
+    pass(&another, &far.accept().unwrap(), "a new one");
 }
 
 #[test]

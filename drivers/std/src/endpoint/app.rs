@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use rtmfp_core::error::WriteRefusal;
 use rtmfp_core::{
     App, CloseMode, Endpoint, Event, FlowEnd, FlowOptions, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle,
-    SessionHandle, Target,
+    SessionHandle, Target, Undelivered,
 };
 
 use super::closing::{Drain, Shutdown};
@@ -39,12 +39,21 @@ pub(super) struct Entry {
     /// Once the session has ended: flows that are complete and not read to their end.
     receiving: BTreeMap<RecvFlowHandle, Arc<RecvShared>>,
     pub(super) drain: Option<Drain>,
+    /// What the flows did not take any more while it drains.
+    pub(super) refused: Undelivered,
     pub(super) ended: bool,
 }
 
 impl Entry {
     const fn new(shared: Arc<SessionShared>) -> Self {
-        Self { shared, sending: BTreeMap::new(), receiving: BTreeMap::new(), drain: None, ended: false }
+        Self {
+            shared,
+            sending: BTreeMap::new(),
+            receiving: BTreeMap::new(),
+            drain: None,
+            refused: Undelivered { messages: 0, unsent: 0, bytes: 0 },
+            ended: false,
+        }
     }
 
     /// Tells the handles that the session is over, and nothing more can be sent.
@@ -104,7 +113,10 @@ impl EndpointApp {
         match command {
             Command::Open(shared, target) => self.open(now, endpoint, shared, target),
             Command::Close(shared, mode) => {
-                let handle = lock(&shared.0).handle;
+                let mut state = lock(&shared.0);
+                state.closing = true;
+                let handle = state.handle;
+                drop(state);
                 if let Some(mut session) = handle.and_then(|handle| endpoint.session_mut(now, handle)) {
                     session.close(mode);
                 }
@@ -116,9 +128,10 @@ impl EndpointApp {
                 }
             }
             Command::Release(shared) => {
-                let state = lock(&shared.0);
+                let mut state = lock(&shared.0);
                 // It may have been handed out again, or be for somebody to accept yet.
                 let held = state.owner.strong_count() > 0 || state.unaccepted;
+                state.closing |= !held;
                 let handle = state.handle.filter(|_| !held);
                 drop(state);
                 if let Some(handle) = handle {
@@ -128,11 +141,7 @@ impl EndpointApp {
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
             Command::Send(shared) => {
                 lock(&shared.0).scheduled = false;
-                send(now, endpoint, &shared);
-                let handle = lock(&shared.0).handle;
-                if let Some(handle) = handle {
-                    self.on_handed_over(now, endpoint, handle);
-                }
+                self.hand_over(now, endpoint, &shared);
             }
             Command::Receive(shared) => self.receive(now, endpoint, shared.handle),
             Command::Reject(shared, code) => {
@@ -155,6 +164,7 @@ impl EndpointApp {
             let mut state = lock(&shared.0);
             state.unaccepted = false;
             let held = state.owner.strong_count() > 0;
+            state.closing |= !held;
             drop(state);
             if let Some(mut session) = endpoint.session_mut(now, handle).filter(|_| !held) {
                 session.close(CloseMode::Orderly);
@@ -163,6 +173,10 @@ impl EndpointApp {
     }
 
     fn open(&mut self, now: Instant, endpoint: &mut Endpoint, shared: Arc<SessionShared>, target: Target) {
+        if self.shutdown.is_some() {
+            Entry::new(shared).end(EndpointError::Closed);
+            return;
+        }
         match endpoint.open(now, target) {
             Ok(handle) => {
                 lock(&shared.0).handle = Some(handle);
@@ -180,17 +194,20 @@ impl EndpointApp {
         within: &Within,
         options: FlowOptions,
     ) {
-        let opened = match within {
+        let (session, end) = match within {
             Within::Session(session) => {
-                let (handle, end) = {
-                    let state = lock(&session.0);
-                    (state.handle, state.end)
-                };
-                match handle.and_then(|handle| endpoint.session_mut(now, handle)) {
-                    Some(mut session) => session.open_flow(options).map_err(EndpointError::NoFlow),
-                    None => Err(end.unwrap_or(EndpointError::Closed)),
-                }
+                let state = lock(&session.0);
+                (state.handle, state.end)
             }
+            Within::ReturnTo(flow) => (Some(flow.handle.session()), None),
+        };
+        let is_closing = session.and_then(|session| self.sessions.get(&session)).is_some_and(Entry::is_closing);
+        let opened = match within {
+            _ if is_closing => Err(end.unwrap_or(EndpointError::Closed)),
+            Within::Session(_) => match session.and_then(|session| endpoint.session_mut(now, session)) {
+                Some(mut session) => session.open_flow(options).map_err(EndpointError::NoFlow),
+                None => Err(end.unwrap_or(EndpointError::Closed)),
+            },
             Within::ReturnTo(flow) => match endpoint.recv_flow_mut(now, flow.handle) {
                 Some(mut flow) => flow.open_return_flow(options).map_err(EndpointError::NoFlow),
                 None => Err(EndpointError::Closed),
@@ -203,8 +220,22 @@ impl EndpointApp {
                     entry.sending.insert(handle, shared);
                 }
             }
-            Err(error) => lock(&shared.0).fail(error),
+            Err(error) => {
+                let mut state = lock(&shared.0);
+                let refused = state.queued();
+                state.fail(error);
+                drop(state);
+                self.on_refused(session, refused);
+            }
         }
+    }
+
+    /// Has the endpoint take what is in a flow's queue.
+    fn hand_over(&mut self, now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
+        let refused = send(now, endpoint, shared);
+        let Some(handle) = lock(&shared.0).handle else { return };
+        self.on_refused(Some(handle.session()), refused);
+        self.on_handed_over(now, endpoint, handle);
     }
 
     fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
@@ -245,6 +276,8 @@ impl EndpointApp {
         let admission = queue.places.admit(now, handle, address);
         let closed = match admission {
             Admission::Admitted => None,
+            // It waits on without a place.
+            Admission::Replaced(holder) if !self.give_up(holder) => None,
             Admission::Replaced(holder) => {
                 queue.remove(holder);
                 Some(holder)
@@ -256,6 +289,15 @@ impl EndpointApp {
             session.close(CloseMode::Abrupt);
         }
         admission != Admission::Full
+    }
+
+    /// Whether nobody holds this session, which may wait to be accepted all the same: `connect` may have returned it. If so
+    /// nobody is to get it any more.
+    fn give_up(&self, session: SessionHandle) -> bool {
+        let Some(entry) = self.sessions.get(&session) else { return true };
+        let mut state = lock(&entry.shared.0);
+        state.closing |= state.owner.strong_count() == 0;
+        state.closing
     }
 
     fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
@@ -375,21 +417,25 @@ impl EndpointApp {
     }
 }
 
-/// Hands a flow's messages to the endpoint as long as it takes them.
-pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
+/// Hands a flow's messages to the endpoint as long as it takes them. Those that it will not take are returned.
+pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) -> Undelivered {
+    let mut refused = Undelivered::default();
     let mut state = lock(&shared.0);
-    let Some(handle) = state.handle else { return };
-    let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return };
+    let Some(handle) = state.handle else { return refused };
+    let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return refused };
     while let Some(message) = state.messages.pop_front() {
         let bytes = message.len() + 1;
         match flow.write(message) {
             Ok(_) => state.bytes -= bytes,
-            Err(refusal) if refusal.reason == WriteRefusal::Full => {
-                // FlowWritable tells when to go on.
+            Err(refusal) => {
                 state.messages.push_front(refusal.data);
+                if refusal.reason != WriteRefusal::Full {
+                    refused = state.queued();
+                    state.fail(EndpointError::Closed);
+                }
+                // FlowWritable tells when to go on.
                 break;
             }
-            Err(_) => state.fail(EndpointError::Closed),
         }
     }
     if state.messages.is_empty() && state.closing {
@@ -398,6 +444,7 @@ pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) {
     if state.bytes < QUEUE_BYTES {
         state.wakers.wake();
     }
+    refused
 }
 
 /// Reads a flow's messages as long as they are less than `room` bytes.
@@ -438,9 +485,8 @@ impl App for EndpointApp {
             Event::FlowReadable { flow } => self.receive(now, endpoint, flow),
             Event::FlowFinished { flow, end } => self.flow_finished(flow, end),
             Event::FlowWritable { flow } => {
-                if let Some(shared) = self.sending(flow) {
-                    send(now, endpoint, shared);
-                    self.on_handed_over(now, endpoint, flow);
+                if let Some(shared) = self.sending(flow).cloned() {
+                    self.hand_over(now, endpoint, &shared);
                 }
             }
             Event::FlowRejected { flow, code, abandoned } => {

@@ -29,20 +29,13 @@ pub(super) struct Shutdown {
 
 impl Entry {
     /// Somebody has said when it is to end, or it is over.
-    const fn is_closing(&self) -> bool {
+    pub(super) const fn is_closing(&self) -> bool {
         self.drain.is_some() || self.ended
     }
 
     /// What waits in the queues of the handles.
     fn queued(&self) -> Undelivered {
-        let mut sum = Undelivered::default();
-        for flow in self.sending.values() {
-            let state = lock(&flow.0);
-            let messages = state.messages.len() as u64;
-            let bytes = state.messages.iter().map(|message| message.len() as u64).sum();
-            sum = sum.and(Undelivered { messages, unsent: messages, bytes });
-        }
-        sum
+        self.sending.values().fold(Undelivered::default(), |sum, flow| sum.and(lock(&flow.0).queued()))
     }
 }
 
@@ -53,6 +46,7 @@ impl EndpointApp {
         if let Some(before) = entry.drain.take() {
             self.drains.remove(&(before.deadline, session));
         }
+        lock(&entry.shared.0).closing = true;
         let mut queued = BTreeSet::new();
         for (handle, flow) in &entry.sending {
             let mut state = lock(&flow.0);
@@ -60,7 +54,7 @@ impl EndpointApp {
             // Who waits for room is not to get it any more.
             state.wakers.wake();
             drop(state);
-            send(now, endpoint, flow);
+            entry.refused = entry.refused.and(send(now, endpoint, flow));
             if !lock(&flow.0).messages.is_empty() {
                 queued.insert(*handle);
             }
@@ -100,7 +94,7 @@ impl EndpointApp {
     /// The endpoint tells what it has not delivered of a session.
     pub(super) fn drained(&mut self, session: SessionHandle, undelivered: Undelivered) {
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        let undelivered = undelivered.and(entry.queued());
+        let undelivered = undelivered.and(entry.queued()).and(entry.refused);
         if let Some(drain) = entry.drain.take() {
             self.drains.remove(&(drain.deadline, session));
         }
@@ -108,6 +102,17 @@ impl EndpointApp {
         if self.shutdown.is_some() {
             let mut queue = lock(&self.shared.queue);
             queue.undelivered = queue.undelivered.and(undelivered);
+        }
+    }
+
+    /// Messages that a session takes no more. If it, or the endpoint, is being closed, whoever closes it is told.
+    pub(super) fn on_refused(&mut self, session: Option<SessionHandle>, refused: Undelivered) {
+        let entry = session.and_then(|session| self.sessions.get_mut(&session));
+        if let Some(entry) = entry.filter(|entry| entry.drain.is_some()) {
+            entry.refused = entry.refused.and(refused);
+        } else if self.shutdown.is_some() {
+            let mut queue = lock(&self.shared.queue);
+            queue.undelivered = queue.undelivered.and(refused);
         }
     }
 

@@ -10,8 +10,8 @@ use rtmfp_core::{
 };
 
 use super::shared::{
-    Command, EndpointShared, LINGER, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, StatsShared,
-    Within, lock,
+    Command, EndpointShared, LINGER, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, SessionState,
+    StatsShared, Within, lock,
 };
 use super::wakers::Waiter;
 use super::{EndpointError, block_on};
@@ -101,7 +101,8 @@ impl EndpointHandle {
     /// it, that one is returned: it is the same session as its other handles.
     ///
     /// # Errors
-    /// Why it did not open.
+    /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
+    /// Once it has ended, another can be opened.
     pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, EndpointError> {
         let mut session = self.begin(discriminator, remotes);
         block_on(|context, waiter| session.poll_connected(context, waiter))?;
@@ -240,7 +241,16 @@ impl Drop for Owner {
 
 impl Session {
     fn new(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>) -> Self {
+        Self::locked(keeper, shared, &mut lock(&shared.0))
+    }
+
+    /// A handle of a session that there is already, unless it is to end.
+    fn join(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>) -> Option<Self> {
         let mut state = lock(&shared.0);
+        (!state.closing).then(|| Self::locked(keeper, shared, &mut state))
+    }
+
+    fn locked(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>, state: &mut SessionState) -> Self {
         Self(state.owner.upgrade().unwrap_or_else(|| {
             let owner = Arc::new(Owner { keeper: Arc::clone(keeper), shared: Arc::clone(shared) });
             state.owner = Arc::downgrade(&owner);
@@ -249,7 +259,7 @@ impl Session {
     }
 
     /// Waits, polled, until it is open, or until the session is that there was already to the same far end: this becomes
-    /// a handle of that one then.
+    /// a handle of that one then, unless it is being closed.
     pub fn poll_connected(
         &mut self,
         context: &mut Context<'_>,
@@ -258,8 +268,8 @@ impl Session {
         loop {
             let result = self.poll_opened(context, waiter);
             let existing = lock(&self.0.shared.0).existing.clone();
-            match existing {
-                Some(existing) => *self = Self::new(&self.0.keeper, &existing),
+            match existing.and_then(|existing| Self::join(&self.0.keeper, &existing)) {
+                Some(existing) => *self = existing,
                 None => return result,
             }
         }

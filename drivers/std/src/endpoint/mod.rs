@@ -47,7 +47,7 @@ pub enum EndpointError {
     /// The receiver rejected the flow after it was closed here, and before it had received everything (its exception
     /// code is not told then, RFC 7016 §3.6.2.10).
     Abandoned,
-    /// The flow or session was closed or rejected by this end.
+    /// The flow, session or endpoint was closed, or the flow rejected, by this end.
     Closed,
     /// The endpoint has stopped.
     Stopped,

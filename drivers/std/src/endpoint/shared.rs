@@ -178,6 +178,8 @@ pub(super) struct SessionState {
     pub(super) undelivered: Option<Undelivered>,
     /// The session that there was already to the same far end, in place of which this one did not open.
     pub(super) existing: Option<Arc<SessionShared>>,
+    /// It is to end, so nobody else gets it any more.
+    pub(super) closing: bool,
     /// What closes it when nobody holds it any more.
     pub(super) owner: Weak<Owner>,
     pub(super) remote: Option<SocketAddr>,
@@ -230,6 +232,13 @@ pub(super) struct SendState {
 }
 
 impl SendState {
+    /// What waits in the queue.
+    pub(super) fn queued(&self) -> Undelivered {
+        let messages = self.messages.len() as u64;
+        let bytes = self.messages.iter().map(|message| message.len() as u64).sum();
+        Undelivered { messages, unsent: messages, bytes }
+    }
+
     pub(super) fn fail(&mut self, error: EndpointError) {
         self.error.get_or_insert(error);
         self.messages.clear();

@@ -12,7 +12,7 @@ use rtmfp_core::error::DropReason;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{
     App, CloseMode, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
-    SessionHandle, Target, TransmitBuf,
+    SessionHandle, Target, TransmitBuf, Undelivered,
 };
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
@@ -66,7 +66,7 @@ fn context() -> Context<'static> {
 
 impl Server {
     fn new(config: EndpointConfig) -> Self {
-        let (app, handle) = EndpointApp::new(Vec::new(), || {});
+        let (app, handle) = EndpointApp::new(vec![server_path().remote], || {});
         Self { endpoint: endpoint("server", config), app, handle, now: Instant::ORIGIN, clients: 0, hosts: 4 }
     }
 
@@ -353,4 +353,74 @@ fn dropping_an_endpoint_leaves_a_shutdown_the_time_that_it_was_given() {
         server.handle.release();
         assert_eq!(server.time_until_empty(), Duration::from_millis(within));
     }
+}
+
+#[test]
+fn nothing_begins_while_an_endpoint_shuts_down_and_what_was_lost_is_told() {
+    let mut server = Server::new(EndpointConfig::default());
+    let client = server.client();
+    let session = server.accept().unwrap();
+    server.handle.begin_shutdown(Duration::from_secs(20));
+    let begun = server.handle.begin("client", &[client.address]);
+    let flows = [session.open_flow(FlowOptions::new("late")), begun.open_flow(FlowOptions::new("late"))];
+    for flow in &flows {
+        flow.send("lost").unwrap();
+    }
+    server.settle();
+    assert_eq!(begun.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Err(EndpointError::Closed)));
+    for flow in &flows {
+        let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
+        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
+    }
+    server.time_until_empty();
+    let told = lock(&server.app.shared().queue).undelivered;
+    assert_eq!(told, Undelivered { messages: 2, unsent: 2, bytes: 8 });
+}
+
+#[test]
+fn a_session_that_is_being_closed_opens_no_flow_and_tells_what_was_lost() {
+    let mut server = Server::new(EndpointConfig::default());
+    let mut client = server.client();
+    let flow = client.open_flow(server.now);
+    client.write(server.now, flow, b"here".to_vec());
+    server.exchange(&mut client);
+    let session = server.accept().unwrap();
+    let received = accept_flow(&session).unwrap();
+    let first = session.open_flow(FlowOptions::new("early"));
+    // More than the endpoint takes at once: until it has that, it does not know of the close.
+    while let Poll::Ready(sent) =
+        first.poll_send(&mut context(), &mut Waiter::default(), &mut Some(vec![7; MESSAGE].into()))
+    {
+        sent.unwrap();
+        server.settle();
+    }
+    session.begin_close(Duration::from_secs(20));
+    let flows = [session.open_flow(FlowOptions::new("late")), received.open_return_flow(FlowOptions::new("late"))];
+    for flow in &flows {
+        flow.send("lost").unwrap();
+    }
+    server.settle();
+    for flow in &flows {
+        let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
+        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
+    }
+    server.time_until_empty();
+    let told = session.poll_drained(&mut context(), &mut Waiter::default());
+    let Poll::Ready(Ok(told)) = told else { panic!("{told:?}") };
+    assert_eq!(told.bytes % MESSAGE as u64, 8, "{told:?}");
+}
+
+#[test]
+fn a_session_that_connect_returned_does_not_give_way_though_nobody_accepted_it() {
+    let mut server = Server::new(open_to_all());
+    let mut client = server.client();
+    let mut connecting = server.handle.begin("client 1", &[client.address]);
+    server.exchange(&mut client);
+    let connected = connecting.poll_connected(&mut context(), &mut Waiter::default());
+    assert_eq!((connected, server.waiting_sessions()), (Poll::Ready(Ok(())), 1));
+    for _ in 0..WAITING_SESSIONS + 2 {
+        server.client();
+    }
+    assert_eq!(connecting.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Ok(())));
+    assert_eq!(server.waiting_sessions(), WAITING_SESSIONS + 1);
 }
