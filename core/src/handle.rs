@@ -6,7 +6,7 @@
 use core::fmt;
 
 /// Names a session of one endpoint, from [`open`](crate::Endpoint::open) or
-/// [`SessionOpened`](crate::Event::SessionOpened) until its end is reported.
+/// [`SessionOpened`](crate::Event::SessionOpened) until its end is reported, and until its last complete flow is read.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionHandle {
     pub(crate) slot: u32,

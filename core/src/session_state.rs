@@ -25,6 +25,11 @@ impl SessionState {
         matches!(self, Self::HelloSent | Self::KeyingSent)
     }
 
+    /// S_OPEN is left, by a close or because it was never reached.
+    pub(crate) const fn has_ended(self) -> bool {
+        !self.is_opening() && !matches!(self, Self::Open)
+    }
+
     /// One of the closed states (RFC 7016 §3.5).
     pub(crate) const fn is_closed(self) -> bool {
         matches!(self, Self::Closed | Self::OpenFailed)

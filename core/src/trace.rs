@@ -24,7 +24,8 @@ use crate::transmit::{Ecn, Path};
 ///
 /// It is called in the middle of the endpoint's work, on the thread that works: it should note what it needs and return.
 /// What it is told is borrowed, and nothing is allocated for it. It cannot reach the endpoint, so it cannot change what
-/// happens: with a sink and without, the same inputs give the same outputs.
+/// happens: with a sink and without, the same inputs give the same outputs. It must not panic: an endpoint whose sink has
+/// is in no defined state.
 pub trait Trace: Send {
     /// Something happened at `at`, which never goes back. `session`: in the course of work for that session. It is `None`
     /// for what concerns none, or none yet: hellos and keyings before a session begins, and datagrams that are dropped.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rtmfp_core::wire::{Chunk, CloseAck};
+use rtmfp_core::wire::{Chunk, Close, CloseAck};
 use rtmfp_core::{Endpoint, Event, FlowEnd, Instant, RecvFlowHandle};
 use rtmfp_tests::counting::held;
 
@@ -11,6 +11,10 @@ use crate::strangers::{START, data, named};
 
 /// A peer comes, sends complete flows of 200 messages of 1,000 bytes, and goes. None if it finds no place.
 fn leave(victim: &mut Endpoint, now: Instant, number: u16, flows: u64) -> Option<RecvFlowHandle> {
+    leave_with(victim, now, number, flows, Chunk::CloseAck(CloseAck))
+}
+
+fn leave_with(victim: &mut Endpoint, now: Instant, number: u16, flows: u64, last: Chunk<'_>) -> Option<RecvFlowHandle> {
     let mut peer = peer(victim, now, number, true);
     peer.session.as_ref()?;
     let options = named();
@@ -22,7 +26,7 @@ fn leave(victim: &mut Endpoint, now: Instant, number: u16, flows: u64) -> Option
         }
         peer.talk(victim, now);
     }
-    peer.send(victim, now, &[Chunk::CloseAck(CloseAck)]);
+    peer.send(victim, now, &[last]);
     let opened = std::iter::from_fn(|| victim.poll_event());
     opened.filter_map(|event| if let Event::FlowOpened { flow } = event { Some(flow) } else { None }).last()
 }
@@ -61,9 +65,16 @@ fn sessions_that_are_kept_to_be_read_keep_no_new_one_out_and_the_longest_unread_
 
 #[test]
 fn when_memory_is_short_what_was_not_read_for_longest_after_its_session_is_discarded() {
+    for last in [Chunk::CloseAck(CloseAck), Chunk::Close(Close)] {
+        discards_the_longest_unread(&last);
+    }
+}
+
+/// In S_CLOSED and in S_FARCLOSE_LINGER.
+fn discards_the_longest_unread(last: &Chunk<'_>) {
     let mut victim = victim(&config());
     let before = held();
-    let flows: Vec<_> = (0..100).filter_map(|number| leave(&mut victim, START, number, 4)).collect();
+    let flows: Vec<_> = (0..100).filter_map(|number| leave_with(&mut victim, START, number, 4, last.clone())).collect();
     assert!(held() - before < 9 * MIB as isize, "{} bytes are held", held() - before);
     assert!(held() - before > 5 * MIB as isize, "the limit was not reached: {}", held() - before);
     ended(&mut victim);

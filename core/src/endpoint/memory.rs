@@ -192,8 +192,8 @@ impl MemoryPools {
         if (memory, unproved) != (charge.memory, charge.unproved) {
             self.charge(charge, memory, unproved);
         }
-        // Nothing may call on a session again soon that is only kept to be read.
-        let at_once = session.unread_since().is_some();
+        // Nothing may call on a session again soon that has ended, and is kept to be read.
+        let at_once = session.state().has_ended();
         let delivery = session.delivery();
         let recv = self.recv.place(now, at_once, memory.recv, delivery.recv_stalled_since());
         let send = self.send.place(now, at_once, memory.send, delivery.send_stalled_since());

@@ -38,7 +38,7 @@ impl PreparedKeys {
     /// A job is done; it is unexpected if it counted as abandoned.
     pub(super) fn made(&mut self, job: u64, key: Option<PreparedKey>) -> Result<(), DropReason> {
         self.making.remove(&job).ok_or(DropReason::Unexpected)?;
-        self.useless = key.is_none();
+        self.useless |= key.is_none();
         self.ready.extend(key);
         Ok(())
     }

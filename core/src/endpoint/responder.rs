@@ -237,7 +237,7 @@ impl Env<'_> {
         if there.iter().any(|slot| self.is_older_keying_of(*slot, keying.certificate, checked.cookie_made)) {
             return Err(DropReason::Unexpected);
         }
-        if there.len() >= self.shared.config.max_sessions_per_address || !self.table.make_room(self.shared) {
+        if there.len() >= self.shared.config.max_sessions_per_address || !self.table.has_room(self.shared) {
             return Err(DropReason::OverLimit);
         }
         let most = self.shared.config.max_unproved_per_identity;
@@ -295,6 +295,8 @@ impl Env<'_> {
         let (config, now) = (config.session.clone(), *now);
         let phase = Phase::Responded(checked.responded(now));
         let make = |handle| SessionEntry::new(Session::new(handle, Role::Responder, config, now), phase);
+        // Only now: what nobody has read yet is not to go for a keying that fails.
+        self.table.make_room(self.shared);
         self.table.insert(self.shared, make, |_, _| {})
     }
 }

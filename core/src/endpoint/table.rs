@@ -96,6 +96,11 @@ impl SessionTable {
         self.sessions.len()
     }
 
+    /// Whether another session would find room, if one that is only kept to be read gave way.
+    pub(super) fn has_room(&self, shared: &Shared) -> bool {
+        self.len() < shared.config.max_sessions || !self.unread.is_empty()
+    }
+
     /// Whether another session finds room. A session that is only kept to be read gives way, the longest unread first.
     pub(super) fn make_room(&mut self, shared: &mut Shared) -> bool {
         if self.len() >= shared.config.max_sessions

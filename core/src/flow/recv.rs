@@ -82,6 +82,9 @@ pub(crate) struct RecvFlow {
     should_ack: bool,
     /// EXCEPTION_CODE, once rejected.
     exception: Option<u64>,
+    /// The cumulative acknowledgement that was due when the flow was rejected: what it covers was kept, and what comes
+    /// later is not.
+    kept: Option<u64>,
     suspended: bool,
     /// FlowReadable was reported, and no read has returned None since.
     readable_reported: bool,
@@ -123,6 +126,7 @@ impl RecvFlow {
             never_zero: false,
             should_ack: false,
             exception: None,
+            kept: None,
             suspended: false,
             readable_reported: false,
             finished_reported: false,
@@ -273,6 +277,7 @@ impl RecvFlow {
         if self.state == RecvFlowState::Open {
             self.state = RecvFlowState::Rejected;
             self.exception = Some(code);
+            self.kept = self.should_ack.then(|| self.csn());
             self.should_ack = true;
         }
         self.discard(budget);

@@ -90,7 +90,7 @@ impl Session {
 
     /// Ends what was left to be read after the session.
     pub(crate) fn discard_unread(&mut self, cx: &mut Context<'_>) {
-        if !self.state.get().is_opening() && !self.state.is_open() {
+        if self.state.get().has_ended() {
             self.delivery.flows.discard_unread(cx.events);
             self.update_timers(cx);
         }
@@ -149,6 +149,7 @@ impl Session {
             }
             self.closing = Closing::default();
             self.control.close = false;
+            self.delivery.restart_unread();
             self.update_unread(cx.now);
         }
     }

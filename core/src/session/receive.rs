@@ -1,7 +1,5 @@
 //! A packet of the far end, from its keys to its chunks (RFC 7016 §3.5.2.2, §3.5.4, §3.6.2.4, §3.6.3.2).
 
-use alloc::vec::Vec;
-
 use super::context::{Context, ReceivedForward};
 use super::control::OffPathProbe;
 use super::transport::mobility;
@@ -13,7 +11,7 @@ use crate::flow::{Acknowledgement, Fragment};
 use crate::invariant::cannot_happen;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
-use crate::wire::{Chunk, FlowException, ForwardedHello, PacketHeader, session_id};
+use crate::wire::{Chunk, ForwardedHello, PacketHeader, session_id};
 
 /// What is known of a packet while its chunks are processed.
 pub(super) struct Incoming {
@@ -26,9 +24,6 @@ pub(super) struct Incoming {
     facts: PacketFacts,
     /// The ECN report it held.
     report: Option<u8>,
-    /// Rejections of flows: a receiver sends one right before its acknowledgement (RFC 7016 §3.6.3.4.5), and what that
-    /// acknowledges is delivered.
-    exceptions: Vec<FlowException>,
 }
 
 impl Incoming {
@@ -118,15 +113,8 @@ impl Session {
         }
         let outstanding = self.delivery.recovery.in_flight.outstanding();
         let facts = PacketFacts { pre_ack_outstanding: outstanding, ..Default::default() };
-        let mut incoming = Incoming {
-            path,
-            last_data: None,
-            any_data: false,
-            answered_off_path: false,
-            facts,
-            report: None,
-            exceptions: Vec::new(),
-        };
+        let mut incoming =
+            Incoming { path, last_data: None, any_data: false, answered_off_path: false, facts, report: None };
         self.delivery.acks.allowance.received(datagram_len, self.transport.mtu.datagram());
         if self.delivery.acks.is_full() {
             self.packetizer().encode_acks();
@@ -149,9 +137,6 @@ impl Session {
     }
 
     fn after_chunks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
-        for exception in &incoming.exceptions {
-            self.delivery.on_exception(cx, *exception);
-        }
         if incoming.any_data {
             self.delivery.acks.on_data_packet();
         }
@@ -191,7 +176,7 @@ impl Session {
             Chunk::AckBitmap(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Bitmap(ack)),
             Chunk::AckRanges(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Ranges(ack)),
             Chunk::BufferProbe(probe) => self.delivery.on_buffer_probe(cx.now, &self.transport, probe.flow_id),
-            Chunk::FlowException(exception) => incoming.exceptions.push(*exception),
+            Chunk::FlowException(exception) => self.delivery.on_exception(cx, *exception),
             Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
             Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
             Chunk::PingReply(reply) => self.on_ping_reply(cx, incoming.path, reply.message),

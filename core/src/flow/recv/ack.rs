@@ -19,6 +19,9 @@ const RECENT: usize = 4;
 /// Room that is kept for a range with a number that came last: more than all but the longest gaps and ranges take.
 const RECENT_ROOM: usize = 6;
 
+/// Two acknowledgements without ranges and an exception take no more.
+const ROOM_FOR_KEPT: usize = 100;
+
 /// What is reported of a set with more ranges than acknowledgements have room for.
 #[derive(Debug, Default)]
 pub(super) struct Reporting {
@@ -72,9 +75,7 @@ impl RecvFlow {
     pub(crate) fn write_ack(&mut self, packet: &mut PacketWriter<'_>, truncate: bool, ranges_only: bool) -> bool {
         let mark = packet.mark();
         let blocks = self.blocks_available();
-        // §2.3.16: before every acknowledgement of a rejected flow. In the linger, too: else the sender of a flow
-        // that was complete when rejected would never know.
-        let reported = self.exception.is_none_or(|code| packet.push(&FlowException { flow_id: self.flow_id, code }));
+        let reported = self.write_exception(packet, blocks);
         let written = reported && self.write_sequence_set(packet, blocks, truncate, ranges_only);
         if written {
             self.should_ack = false;
@@ -84,6 +85,21 @@ impl RecvFlow {
             packet.rollback(mark);
         }
         written
+    }
+
+    /// §2.3.16: before every acknowledgement of a rejected flow. In the linger, too: else the sender of a flow that was
+    /// complete when rejected would never know.
+    ///
+    /// What was kept before the rejection is acknowledged before the exception: a sender takes what is acknowledged after
+    /// it for abandoned, as a rejected flow keeps nothing.
+    fn write_exception(&self, packet: &mut PacketWriter<'_>, blocks: u64) -> bool {
+        let (flow_id, Some(code)) = (self.flow_id, self.exception) else { return true };
+        if let Some(csn) = self.kept
+            && packet.remaining() >= ROOM_FOR_KEPT
+        {
+            AckRanges::write(packet, flow_id, blocks, csn, [], false);
+        }
+        packet.push(&FlowException { flow_id, code })
     }
 
     /// Takes time for what is written, however many ranges there are.

@@ -326,6 +326,28 @@ fn a_rejected_flow_reports_with_every_acknowledgement() {
     assert_eq!(rig.events(), []);
 }
 
+/// What was received is acknowledged before the exception, what was thrown away after it.
+#[test]
+fn what_a_rejected_flow_had_kept_is_told_apart_from_what_it_throws_away() {
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
+    rig.on(plain(2)).unwrap();
+    for _ in 0..2 {
+        let acks = rig.ack(300, true);
+        let places = ["cum=1", "FlowException", "cum=2"].map(|part| acks.find(part).expect(part));
+        assert!(places.is_sorted(), "{acks}");
+        rig.flow.acknowledge_again();
+    }
+    // Nothing was due when it was rejected: the sender knows what had come.
+    let mut rig = Rig::new(1 << 16);
+    rig.on(plain(1)).unwrap();
+    rig.ack(300, true);
+    rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
+    rig.on(plain(2)).unwrap();
+    assert!(rig.ack(300, true).starts_with("FlowException"));
+}
+
 /// RFC 7016 §3.6.3.2 step 4.
 #[test]
 fn a_critical_option_on_any_chunk_rejects() {

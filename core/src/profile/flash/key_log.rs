@@ -36,7 +36,8 @@ use super::negotiation::Negotiated;
 /// Session Key is public (RFC 7425 §4.1). Readers skip lines that begin with `#` or with another word.
 pub trait KeyLog: Debug + Send + Sync {
     /// Takes the line of one session, without a line end. It comes with each key agreement, also with those whose
-    /// session does not open, and from any thread that computes one.
+    /// session does not open, and from any thread that computes one. It must not panic: what computes the agreement
+    /// would not be able to go on.
     fn log(&self, line: &str);
 }
 

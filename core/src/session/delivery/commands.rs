@@ -117,8 +117,10 @@ impl Delivery {
 
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) -> Option<Message> {
         let slot = self.flows.recv_slot(flow)?;
+        let before = self.flows.budget.buffered();
         let message = self.flows.recv.get_mut(slot)?.read(cx.now, &mut self.flows.budget, cx.events);
-        self.recv_stall.moved(message.as_ref().map_or(0, |message| message.data.len() as u64));
+        // In the same measure as what is held: an empty message takes memory too.
+        self.recv_stall.moved(self.flows.budget.buffered().abs_diff(before) as u64);
         self.reindex_recv(slot);
         message
     }

@@ -152,8 +152,8 @@ impl Flows {
             return cannot_happen!((), "a receiving flow that changed is in its slot");
         };
         let flow = &entry.value;
-        let over = flow.is_gone();
-        let due = !over && flow.state() != RecvFlowState::Closed && (flow.ack_due() || flow.ack_now_after_read());
+        let (over, ended) = (flow.is_gone(), flow.state() == RecvFlowState::Closed);
+        let due = !over && !ended && (flow.ack_due() || flow.ack_now_after_read());
         let deadline = flow.next_timeout().filter(|_| !over);
         let (flow_id, memory) = (flow.flow_id(), RECV_FLOW + flow.metadata().len());
         let before = replace(&mut entry.deadline, deadline);
@@ -168,8 +168,11 @@ impl Flows {
                 take_out(&mut self.acks, slot);
             }
         }
-        if over {
+        // The far end may use the number again for another flow (§3.6.2.11), though this one is not read to its end.
+        if ended && self.recv_by_id.get(&flow_id) == Some(&slot) {
             self.recv_by_id.remove(&flow_id);
+        }
+        if over {
             self.recv.remove(slot);
             self.budget.charge_flow(memory, 0);
         }

@@ -92,6 +92,11 @@ impl Delivery {
         self.recv_stall.since()
     }
 
+    /// The time to read what is left begins anew.
+    pub(super) fn restart_unread(&mut self) {
+        self.recv_stall = Stall::default();
+    }
+
     /// Whether every fragment of every flow is acknowledged, the ends of closed flows included.
     pub(super) const fn is_all_acknowledged(&self) -> bool {
         self.flows.send_budget.held().unacknowledged == 0

@@ -10,6 +10,10 @@ use crate::session::{CloseMode, SessionState};
 
 /// A flow of so many messages of 1,000 bytes from A to B, which does not read them. Complete if `closed`.
 fn unread_flow(network: &mut Network, messages: usize, closed: bool) -> RecvFlowHandle {
+    unread_flow_of(network, messages, 1_000, closed)
+}
+
+fn unread_flow_of(network: &mut Network, messages: usize, length: usize, closed: bool) -> RecvFlowHandle {
     network.ends[B].reads = false;
     let opened = |network: &Network| {
         let flow = |event: &Event| if let Event::FlowOpened { flow } = event { Some(*flow) } else { None };
@@ -18,7 +22,7 @@ fn unread_flow(network: &mut Network, messages: usize, closed: bool) -> RecvFlow
     let before = opened(network);
     let flow = network.open_flow_with(A, FlowOptions::new("test").send_buffer(usize::MAX));
     for _ in 0..messages {
-        network.write(A, flow, 1_000);
+        network.write(A, flow, length);
     }
     if closed {
         network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
@@ -171,4 +175,44 @@ fn commands_for_a_flow_that_outlives_its_session_say_nothing_to_the_far_end() {
     assert!(read(&mut network, flow));
     assert_eq!(network.sent_by(B, Sent::has_ack).len(), sent);
     assert_eq!(network.sent_by(B, |sent| sent.has(CLOSE)).len(), 0);
+}
+
+#[test]
+fn the_time_to_read_begins_when_the_lingering_is_over() {
+    let limit = Duration::from_secs(10);
+    let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
+    unread_flow(&mut network, 100, true);
+    close(&mut network, A, CloseMode::Orderly);
+    assert_eq!(network.ends[B].session.state(), SessionState::FarCloseLinger);
+    network.run(28_000);
+    assert_eq!(network.ends[B].session.state(), SessionState::Closed, "after 19 s");
+    assert!(held(&network) > 100_000 && ends(&network).is_empty());
+    network.run(2_000);
+    assert_eq!(ends(&network), [FlowEnd::SessionEnded]);
+}
+
+#[test]
+fn to_read_empty_messages_is_progress() {
+    let limit = Duration::from_secs(30);
+    let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
+    let flow = unread_flow_of(&mut network, 200, 0, true);
+    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    for _ in 0..40 {
+        network.run(29_000);
+        (0..5).for_each(|_| assert!(read(&mut network, flow)));
+    }
+    assert_eq!(ends(&network), [FlowEnd::Complete]);
+}
+
+/// RFC 7016 §3.6.2.11: a number is free for another flow once its sender has lingered.
+#[test]
+fn a_flow_that_is_not_read_does_not_keep_its_number() {
+    let mut network = Network::open(SessionConfig::default());
+    let first = unread_flow(&mut network, 3, true);
+    network.run(140_000);
+    let second = unread_flow(&mut network, 3, true);
+    for flow in [first, second] {
+        (0..3).for_each(|_| assert!(read(&mut network, flow), "{flow:?}"));
+    }
+    assert_eq!(ends(&network), [FlowEnd::Complete; 2]);
 }
