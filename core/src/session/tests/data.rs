@@ -480,7 +480,7 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
     assert_eq!(network.ends[B].bytes_read(), 20_000 + 32 * 1_000_000);
 }
 
-/// The exception stands before the acknowledgement in the packet.
+/// It is acknowledged before the exception, in the same packet.
 #[test]
 fn what_is_acknowledged_in_the_packet_of_a_rejection_is_not_abandoned() {
     let mut network = Network::open(SessionConfig::default());
