@@ -17,7 +17,7 @@ Exit codes:
   3    no session could be opened: nobody answered, or wrong password or fingerprint
   4    the far end went away, or does not do what was asked
   5    one or more files were refused or not verified
-  130  interrupted
+  130  interrupted; a second interrupt ends it at once, whatever it waits for
 
 Environment:
   RTMFP_PASSWORD  a password that both ends must know (or use --password-file)
@@ -74,6 +74,9 @@ pub enum Command {
     Password(Password),
 }
 
+/// The greatest size of a trace in MiB, unless another is given.
+pub(crate) const TRACE_MEBIBYTES: u64 = 1_024;
+
 /// What every command that talks to others takes.
 #[derive(Clone, Debug, Args)]
 pub struct Common {
@@ -94,6 +97,9 @@ pub struct Common {
     /// replaced
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// The greatest size of the trace, in MiB: whoever can reach this end can fill it. What comes later is only counted
+    #[arg(long, value_name = "MIB", default_value_t = TRACE_MEBIBYTES, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
+    pub trace_limit: u64,
     /// How to protect sessions.
     #[command(flatten)]
     pub profile: ProfileArgs,
@@ -175,7 +181,7 @@ pub struct Demo {
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = clap::value_parser!(u64).range(1..=1_048_576))]
     pub size: u64,
     /// Write what the sending end does, packet by packet, to this file: qlog, as JSON text sequences. A file that is there
-    /// is replaced
+    /// is replaced. It ends at 1 GiB
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }

@@ -1,6 +1,7 @@
 //! Who this end is, whom it looks for, and how sessions are protected.
 
 use core::fmt;
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::sync::Arc;
 use rtmfp_core::Bytes;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{
-    Builder, Certificate, Discriminator, Fingerprint, FlashProfile, Group, Protection, StaticKeys,
+    Builder, Certificate, Discriminator, Fingerprint, FlashProfile, Group, KeyLog, Protection, StaticKeys,
 };
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_std::KeyLogFile;
@@ -34,8 +35,6 @@ pub struct Identity {
     pub fingerprint: Option<Fingerprint>,
     /// Whether far ends are of the Mona family, and sessions are to suit them.
     pub mona: bool,
-    /// What the keys of sessions are written to, if the environment asks for it.
-    pub key_log: Option<Arc<KeyLogFile>>,
 }
 
 impl fmt::Debug for Identity {
@@ -66,7 +65,7 @@ impl Identity {
         let args = &common.profile;
         if args.profile == Profile::Plain {
             let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
-            return Ok(Self { profile, fingerprint: None, mona: args.mona, key_log: None });
+            return Ok(Self { profile, fingerprint: None, mona: args.mona });
         }
         Self::flash(args, part, password.as_deref())
     }
@@ -77,13 +76,12 @@ impl Identity {
     /// If the system has no randomness.
     pub fn flash(args: &ProfileArgs, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
-        let key_log = key_log()?;
         let mut builder = FlashProfile::builder();
-        if let Some(log) = &key_log {
-            builder = builder.key_log(Arc::clone(log) as _);
+        if let Some(log) = key_log()? {
+            builder = builder.key_log(log);
         }
         if args.mona {
-            return Self::mona(builder, part, password, key_log);
+            return Self::mona(builder, part, password);
         }
         if args.compatible {
             builder = builder.compatible();
@@ -105,16 +103,11 @@ impl Identity {
         let builder = with_password(builder, password);
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false, key_log })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false })
     }
 
     /// An identity for far ends of the Mona family. They know no passwords, and a signature would be too long for them.
-    fn mona(
-        builder: Builder,
-        part: Part,
-        password: Option<&[u8]>,
-        key_log: Option<Arc<KeyLogFile>>,
-    ) -> Result<Self, Failure> {
+    fn mona(builder: Builder, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
         if password.is_some() {
             return Err(Failure::new(
                 Code::Usage,
@@ -128,7 +121,7 @@ impl Identity {
         };
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true, key_log })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true })
     }
 }
 
@@ -158,14 +151,31 @@ const fn protection(protect: Protect) -> Protection {
     }
 }
 
+/// The file for keys. The first error is told at once: a server may run for long after.
+#[derive(Debug)]
+struct ToldKeyLog {
+    file: KeyLogFile,
+    told: AtomicBool,
+}
+
+impl KeyLog for ToldKeyLog {
+    fn log(&self, line: &str) {
+        self.file.log(line);
+        let Some(error) = self.file.take_error() else { return };
+        if !self.told.swap(true, Ordering::Relaxed) {
+            output::complain("rtmfp", format_args!("the key log could not be written, and is incomplete: {error}"));
+        }
+    }
+}
+
 /// The file for keys, if the environment names one. Who runs the program is told, and so cannot forget it.
-fn key_log() -> Result<Option<Arc<KeyLogFile>>, Failure> {
+fn key_log() -> Result<Option<Arc<ToldKeyLog>>, Failure> {
     let Some(path) = std::env::var_os(KEY_LOG_VARIABLE).filter(|path| !path.is_empty()) else { return Ok(None) };
     let path = Path::new(&path);
     let log = KeyLogFile::open(path).map_err(|e| Failure::local(format_args!("key log {}", path.display()), e))?;
     let warning = "the keys of all sessions go to";
     output::complain("rtmfp", format_args!("{KEY_LOG_VARIABLE} is set: {warning} {}", path.display()));
-    Ok(Some(Arc::new(log)))
+    Ok(Some(Arc::new(ToldKeyLog { file: log, told: AtomicBool::new(false) })))
 }
 
 /// The password, from a file or the environment. An empty one is none.

@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtmfp_core::{App, Bytes, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
 use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
 
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::identity::Identity;
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 use crate::uri::{DEFAULT_PORT, Uri};
 
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
@@ -66,7 +66,7 @@ pub fn listen(
     addresses: &[SocketAddr],
     identity: &Identity,
     timeout: Duration,
-    trace: Option<Sink>,
+    trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
     let bind = |address: SocketAddr| {
         Socket::bind(address).map_err(|e| {
@@ -88,12 +88,13 @@ fn driver(
     sockets: Vec<Socket>,
     identity: &Identity,
     config: EndpointConfig,
-    trace: Option<Sink>,
+    trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
     let clock = Clock::new();
+    let sink = trace.map_or(Ok(None), TraceFile::start)?;
     let mut endpoint = Endpoint::new(config, Arc::clone(&identity.profile), system_rng()?, clock.now())
         .map_err(|e| Failure::local("settings", e))?;
-    endpoint.set_trace(trace);
+    endpoint.set_trace(sink);
     Ok(Driver::new(Pump::new(endpoint, clock, sockets))?)
 }
 
@@ -112,7 +113,7 @@ pub fn connect(
     discriminator: Bytes,
     identity: &Identity,
     timeout: Duration,
-    trace: Option<Sink>,
+    trace: Option<&mut TraceFile>,
 ) -> Result<(Driver, SessionHandle), Failure> {
     let addresses = uri.resolve().map_err(|e| {
         Failure::local(
@@ -190,7 +191,10 @@ impl Interrupt {
         let mut wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
         if wakers.is_none() {
             ctrlc::set_handler(|| {
-                INTERRUPTED.store(true, Ordering::SeqCst);
+                // The first is seen by who runs; what holds up the end, as a file that nobody reads may, sees none.
+                if INTERRUPTED.swap(true, Ordering::SeqCst) {
+                    std::process::exit(Code::Interrupted as i32);
+                }
                 let wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
                 wakers.iter().flatten().for_each(Waker::wake);
             })

@@ -37,7 +37,17 @@ enum Order {
 pub struct QlogFile {
     orders: SyncSender<Order>,
     writer: JoinHandle<io::Result<()>>,
-    lost: Arc<AtomicU64>,
+    max_bytes: u64,
+    lost: Arc<Lost>,
+}
+
+/// Events that are not in the file.
+#[derive(Debug, Default)]
+struct Lost {
+    /// They came faster than they could be written.
+    slow: AtomicU64,
+    /// The file had no room for them.
+    beyond: AtomicU64,
 }
 
 /// Takes the events of one endpoint, for [`Endpoint::set_trace`](rtmfp_core::Endpoint::set_trace).
@@ -50,9 +60,14 @@ pub struct QlogSink {
     /// The time of the first event in `held`.
     since: Option<Instant>,
     now: Instant,
+    /// Bytes that were handed over before.
+    handed: u64,
+    max_bytes: u64,
+    /// Whether the file has reached that: no more events are kept.
+    full: bool,
     /// Events lost since the last one that was kept.
     lost_now: u64,
-    lost: Arc<AtomicU64>,
+    lost: Arc<Lost>,
     /// The file cannot be written any more.
     broken: bool,
 }
@@ -64,6 +79,13 @@ pub enum QlogError {
     Write(io::Error),
     /// So many events came faster than they could be written.
     Lost(u64),
+    /// It reached its greatest size.
+    Full {
+        /// The greatest size.
+        max_bytes: u64,
+        /// Events that came later.
+        lost: u64,
+    },
 }
 
 impl fmt::Display for QlogError {
@@ -71,6 +93,9 @@ impl fmt::Display for QlogError {
         match self {
             Self::Write(error) => write!(f, "it could not be written: {error}"),
             Self::Lost(count) => write!(f, "{count} events came faster than they could be written"),
+            Self::Full { max_bytes, lost } => {
+                write!(f, "it reached its greatest size, {max_bytes} bytes, and {lost} later events are not in it")
+            }
         }
     }
 }
@@ -85,14 +110,18 @@ impl QlogFile {
     /// Creates a file, or replaces it, and writes the header. `failed` is called at once, on another thread, when the file
     /// cannot be written any more; later events are thrown away then.
     ///
+    /// Events that would make the file larger than `max_bytes` are not written: strangers can cause any number of them. A
+    /// record at the end says how many they are, and is beyond the limit itself.
+    ///
     /// # Errors
     /// The file cannot be created, or the thread cannot be started.
     pub fn create(
         path: &Path,
         header: &Header<'_>,
+        max_bytes: u64,
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<(Self, QlogSink)> {
-        Self::start(File::create(path)?, header, failed)
+        Self::start(File::create(path)?, header, max_bytes, failed)
     }
 
     /// The same with anything that can be written to.
@@ -102,6 +131,7 @@ impl QlogFile {
     pub fn start(
         mut out: impl Write + Send + 'static,
         header: &Header<'_>,
+        max_bytes: u64,
         failed: impl FnOnce(&io::Error) + Send + 'static,
     ) -> io::Result<(Self, QlogSink)> {
         let (orders, waiting) = sync_channel(MAX_BLOCKS);
@@ -114,17 +144,20 @@ impl QlogFile {
             }
             result
         })?;
-        let lost = Arc::new(AtomicU64::new(0));
+        let lost = Arc::<Lost>::default();
         let sink = QlogSink {
             orders: orders.clone(),
             held,
             since: Some(Instant::ORIGIN),
             now: Instant::ORIGIN,
+            handed: 0,
+            max_bytes,
+            full: false,
             lost_now: 0,
             lost: Arc::clone(&lost),
             broken: false,
         };
-        Ok((Self { orders, writer, lost }, sink))
+        Ok((Self { orders, writer, max_bytes, lost }, sink))
     }
 
     /// Waits until all is written that was handed over. Drop the endpoint or take the sink from it first: what it still
@@ -137,9 +170,10 @@ impl QlogFile {
         let _ended = self.orders.send(Order::End);
         let panicked = |_| Err(io::Error::other("the thread that writes it panicked"));
         self.writer.join().unwrap_or_else(panicked).map_err(QlogError::Write)?;
-        match self.lost.load(Ordering::Relaxed) {
-            0 => Ok(()),
-            lost => Err(QlogError::Lost(lost)),
+        match (self.lost.beyond.load(Ordering::Relaxed), self.lost.slow.load(Ordering::Relaxed)) {
+            (0, 0) => Ok(()),
+            (0, lost) => Err(QlogError::Lost(lost)),
+            (lost, _) => Err(QlogError::Full { max_bytes: self.max_bytes, lost }),
         }
     }
 }
@@ -162,10 +196,12 @@ impl fmt::Debug for QlogSink {
 impl QlogSink {
     /// Hands over what is held, if there is room.
     fn hand_over(&mut self) {
+        let len = self.held.len() as u64;
         match self.orders.try_send(Order::Write(mem::take(&mut self.held))) {
             Ok(()) => {
                 self.held = Vec::with_capacity(BLOCK);
                 self.since = None;
+                self.handed += len;
             }
             Err(TrySendError::Full(Order::Write(held))) => self.held = held,
             Err(_) => self.broken = true,
@@ -176,7 +212,8 @@ impl QlogSink {
     fn tell_lost(&mut self) {
         let count = mem::take(&mut self.lost_now);
         if count > 0 {
-            self.lost.fetch_add(count, Ordering::Relaxed);
+            let lost = if self.full { &self.lost.beyond } else { &self.lost.slow };
+            lost.fetch_add(count, Ordering::Relaxed);
             self.keep(|held, now| write_lost(held, now, count));
         }
     }
@@ -197,6 +234,10 @@ impl Trace for QlogSink {
             return;
         }
         self.now = at;
+        if self.full {
+            self.lost_now += 1;
+            return;
+        }
         if self.held.len() >= MAX_HELD {
             self.hand_over();
         }
@@ -206,7 +247,15 @@ impl Trace for QlogSink {
         }
         self.tell_lost();
         let since = *self.since.get_or_insert(at);
+        let before = self.held.len();
         self.keep(|held, at| write_event(held, at, session, event));
+        if self.handed + self.held.len() as u64 > self.max_bytes {
+            self.held.truncate(before);
+            self.full = true;
+            self.lost_now += 1;
+            self.hand_over();
+            return;
+        }
         if self.held.len() >= BLOCK || at.saturating_duration_since(since) >= MAX_AGE {
             self.hand_over();
         }

@@ -28,7 +28,7 @@
 //! | `rtmfp:state_changed` | `old` (not of a new session), `new`: states of RFC 7016 §3.5 |
 //! | `rtmfp:open_failed`, `rtmfp:closed` | `trigger`: why |
 //! | `rtmfp:key_agreement` | `step`: `initiate`, `finish`, `respond`; `outcome`: `offloaded`, `agreed`, `failed`; `error`, `remote` |
-//! | `rtmfp:events_lost` | `count`: events that were not written before this one, for want of room |
+//! | `rtmfp:events_lost` | `count`: events that were not written before this one, for want of room; the last record of a file that reached its greatest size |
 //!
 //! `header` has `mode` (`initiator`, `responder`, `startup`), `timestamp`, `timestamp_echo`, `time_critical`,
 //! `time_critical_reverse`. Each of `chunks` has a `chunk_type` and the fields that RFC 7016 §2.3 gives that type, with byte

@@ -17,6 +17,8 @@ pub struct KeyLogFile(Mutex<State>);
 struct State {
     file: File,
     error: Option<io::Error>,
+    /// The last line may have been written in part.
+    torn: bool,
 }
 
 impl KeyLogFile {
@@ -30,10 +32,11 @@ impl KeyLogFile {
         options.append(true).create(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        Ok(Self(Mutex::new(State { file: options.open(path)?, error: None })))
+        Ok(Self(Mutex::new(State { file: options.open(path)?, error: None, torn: false })))
     }
 
-    /// The first error in writing a line, once. Lines after it are tried all the same.
+    /// The first error in writing a line since the last call. Lines after it are tried all the same, and begin on a line
+    /// of their own.
     pub fn take_error(&self) -> Option<io::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).error.take()
     }
@@ -43,8 +46,11 @@ impl KeyLog for KeyLogFile {
     fn log(&self, line: &str) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // In one call: other processes may append to the same file.
-        let whole = rtmfp_core::profile::flash::Zeroizing::new(format!("{line}\n"));
-        if let Err(error) = state.file.write_all(whole.as_bytes()) {
+        let before = if state.torn { "\n" } else { "" };
+        let whole = rtmfp_core::profile::flash::Zeroizing::new(format!("{before}{line}\n"));
+        let written = state.file.write_all(whole.as_bytes());
+        state.torn = written.is_err();
+        if let Err(error) = written {
             state.error.get_or_insert(error);
         }
     }
@@ -85,5 +91,22 @@ mod tests {
         log.log("one");
         assert_eq!(log.take_error().unwrap().kind(), io::ErrorKind::StorageFull);
         assert!(log.take_error().is_none());
+    }
+
+    /// The disk has room again after a part of a line.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_line_after_an_error_is_whole() {
+        let path = std::env::temp_dir().join(format!("rtmfp-key-log-torn-{}", std::process::id()));
+        let log = KeyLogFile::open(&path).unwrap();
+        let with = |file| core::mem::replace(&mut log.0.lock().unwrap().file, file);
+        let good = with(OpenOptions::new().append(true).open("/dev/full").unwrap());
+        log.log("two");
+        std::fs::write(&path, "tw").unwrap();
+        let _full = with(good);
+        log.log("three");
+        log.log("four");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "tw\nthree\nfour\n");
+        std::fs::remove_file(&path).unwrap();
     }
 }

@@ -10,12 +10,11 @@ use std::thread;
 use rtmfp_core::{SessionHandle, SessionStats};
 use rtmfp_std::Driver;
 
-use super::complain_of_key_log;
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, discriminator, group_with};
 use crate::report::{milliseconds, rate};
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 use crate::transfer::store::{Content, Incoming, Outgoing, Store};
 use crate::transfer::{Received, Receiver, ReceiverEvent, Sender, SenderEvent, Verdict};
 use crate::uri::Uri;
@@ -29,7 +28,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 /// Parts of the way that are told of.
 const STEPS: u64 = 4;
 
-pub(super) fn run(args: &Demo, trace: Option<Sink>) -> Result<(), Failure> {
+pub(super) fn run(args: &Demo, trace: &mut TraceFile) -> Result<(), Failure> {
     let total = args.size * MEBI;
     say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."));
     let server = Identity::new(&common(), Part::Server { lasting: true })?;
@@ -45,7 +44,6 @@ pub(super) fn run(args: &Demo, trace: Option<Sink>) -> Result<(), Failure> {
         let receiving = scope.spawn(move || receive(&mut driver));
         let sent = send(&uri, fingerprint, total, trace);
         let received = receiving.join().map_err(|_| Failure::new(Code::Local, "the receiver failed"))?;
-        complain_of_key_log(&server);
         sent?;
         let received = received?;
         if received.verified != FILES || received.failed != 0 || received.complete != 1 {
@@ -62,12 +60,12 @@ fn receive(driver: &mut Driver) -> Result<Received, Failure> {
     Ok(receiver.received())
 }
 
-fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: Option<Sink>) -> Result<(), Failure> {
+fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&common(), Part::Client)?;
     let connect = Connect { fingerprint, peer: String::new() };
     let wanted = discriminator(&common().profile, &connect, uri)?;
     let files = (0..FILES).map(|index| generated(index, total)).collect();
-    let (mut driver, session) = net::connect(uri, wanted, &identity, TIMEOUT, trace)?;
+    let (mut driver, session) = net::connect(uri, wanted, &identity, TIMEOUT, Some(trace))?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
     let opened = Cell::new(None);
@@ -96,7 +94,6 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: Option<Sink>)
     let failure = sender.failure();
     let verified = sender.verified();
     drop(sender);
-    complain_of_key_log(&identity);
     if failure.is_some() || verified != FILES {
         let why = failure.map_or_else(|| "not all was verified".to_owned(), |failure| failure.to_string());
         let message = format!("the transfer failed: {why} ({verified} of {FILES} files verified): run it again");
@@ -140,7 +137,7 @@ fn common() -> Common {
         hmac: None,
         sequence: None,
     };
-    Common { json: false, verbose: false, password_file: None, timeout: TIMEOUT, trace: None, profile }
+    Common { json: false, verbose: false, password_file: None, timeout: TIMEOUT, trace: None, trace_limit: 0, profile }
 }
 
 fn say(line: impl Display) {

@@ -11,11 +11,11 @@ use crate::json::Line;
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 
-pub(super) fn run(args: &Echo, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
+pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
-    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, trace)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;
     let report = RefCell::new(report.limited());
     let fresh = RefCell::new(Vec::new());
@@ -44,6 +44,6 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: Option<Sink>) -> Resul
         }
     });
     drop(app);
-    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
+    conclude(&driver, &args.common, &mut report.borrow_mut());
     result
 }

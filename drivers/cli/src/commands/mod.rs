@@ -18,7 +18,6 @@ use crate::args::{Command, Common, Listen};
 use crate::failure::Failure;
 use crate::identity::Identity;
 use crate::net;
-use crate::output;
 use crate::report::Report;
 use crate::trace::TraceFile;
 
@@ -27,13 +26,13 @@ use crate::trace::TraceFile;
 /// # Errors
 /// Whatever kept it from being done.
 pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
-    let (trace, sink) = TraceFile::of(command)?;
+    let mut trace = TraceFile::of(command);
     let result = match command {
-        Command::Demo(args) => demo::run(args, sink),
-        Command::Receive(args) => receive::run(args, report, sink),
-        Command::Send(args) => send::run(args, report, sink),
-        Command::Echo(args) => echo::run(args, report, sink),
-        Command::Ping(args) => ping::run(args, report, sink),
+        Command::Demo(args) => demo::run(args, &mut trace),
+        Command::Receive(args) => receive::run(args, report, &mut trace),
+        Command::Send(args) => send::run(args, report, &mut trace),
+        Command::Echo(args) => echo::run(args, report, &mut trace),
+        Command::Ping(args) => ping::run(args, report, &mut trace),
         Command::Password(args) => password::run(args),
     };
     trace.finish(result)
@@ -49,18 +48,10 @@ fn announce(driver: &Driver, identity: &Identity, listen: &Listen, report: &mut 
     Ok(())
 }
 
-/// Tells what is known only at the end, however it came: what was dropped, and whether the key log is whole.
-fn conclude(driver: &Driver, identity: &Identity, common: &Common, report: &mut Report) {
+/// Tells what is known only at the end, however it came: what was dropped.
+fn conclude(driver: &Driver, common: &Common, report: &mut Report) {
     if common.verbose {
         report.drops(&driver.pump().endpoint().stats());
-    }
-    complain_of_key_log(identity);
-}
-
-/// Tells if keys could not be written.
-fn complain_of_key_log(identity: &Identity) {
-    if let Some(error) = identity.key_log.as_ref().and_then(|log| log.take_error()) {
-        output::complain("rtmfp", format_args!("the key log could not be written, and is incomplete: {error}"));
     }
 }
 

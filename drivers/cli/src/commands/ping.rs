@@ -13,7 +13,7 @@ use crate::json::Line;
 use crate::net;
 use crate::ping::{Ping as App, PingEvent, PingFailure, PingOptions};
 use crate::report::{Report, milliseconds};
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 
 /// Round-trip times so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,10 +37,10 @@ impl Times {
     }
 }
 
-pub(super) fn run(args: &Ping, report: Report, trace: Option<Sink>) -> Result<(), Failure> {
+pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Client)?;
     let wanted = discriminator(&args.common.profile, &args.connect, &args.uri)?;
-    let (mut driver, session) = net::connect(&args.uri, wanted, &identity, args.common.timeout, trace)?;
+    let (mut driver, session) = net::connect(&args.uri, wanted, &identity, args.common.timeout, Some(trace))?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
     let to = format!("{}:{}", args.uri.host, args.uri.port);
@@ -75,7 +75,7 @@ pub(super) fn run(args: &Ping, report: Report, trace: Option<Sink>) -> Result<()
     if times.replies > 0 {
         summarize(&times, &mut report.borrow_mut());
     }
-    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
+    conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
     match failure {
         None => Ok(()),

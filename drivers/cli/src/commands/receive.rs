@@ -9,17 +9,17 @@ use crate::identity::{Identity, Part};
 use crate::json::Line;
 use crate::net;
 use crate::report::Report;
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 use crate::transfer::disk::Directory;
 use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
 
-pub(super) fn run(args: &Receive, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
+pub(super) fn run(args: &Receive, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?
         .with_dot_names(args.dot_files);
     let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
-    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, trace)?;
+    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;
 
     let clock = *driver.pump().clock();
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Receive, mut report: Report, trace: Option<Sink>) -> Re
         let took = clock.now().saturating_duration_since(since);
         report.borrow_mut().transferred(received.verified, received.failed, took);
     }
-    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
+    conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
     match received.lost {
         Some(reason) if received.complete == 0 => Err(Failure::lost(reason, "the sender")),

@@ -14,18 +14,18 @@ use crate::identity::{Identity, Part, discriminator};
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
-use crate::trace::Sink;
+use crate::trace::TraceFile;
 use crate::transfer::store::Outgoing;
 use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
 use crate::uri::Uri;
 
-pub(super) fn run(args: &Send, mut report: Report, trace: Option<Sink>) -> Result<(), Failure> {
+pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let (files, uri) = split(&args.files_and_uri)?;
     let (files, bytes) = open_all(&files)?;
     report.expect(bytes);
     let identity = Identity::new(&args.common, Part::Client)?;
     let wanted = discriminator(&args.common.profile, &args.connect, &uri)?;
-    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, trace)?;
+    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, Some(trace))?;
 
     let clock = *driver.pump().clock();
     let begun = clock.now();
@@ -55,7 +55,7 @@ pub(super) fn run(args: &Send, mut report: Report, trace: Option<Sink>) -> Resul
     if let Some(at) = opened.get() {
         report.borrow_mut().transferred(verified, failed, clock.now().saturating_duration_since(at));
     }
-    conclude(&driver, &identity, &args.common, &mut report.borrow_mut());
+    conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
     let to = format!("{}:{}", uri.host, uri.port);
     match failure {

@@ -92,6 +92,23 @@ fn both_ends_log_the_same_keys_if_asked() {
     assert!(ended.errors.contains("key log"), "{}", ended.errors);
 }
 
+/// Not only at the end of a server that may run for months.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_key_log_that_cannot_be_written_is_told_at_once() {
+    let mut echo = start_logging(&["echo", "--json", "--listen", "127.0.0.1:0"], "/dev/full".as_ref());
+    let uri = format!("rtmfp://{}/", field(&echo.wait_for("\"listening\""), "address").unwrap());
+    for _ in 0..2 {
+        assert_eq!(start(&["ping", "-c", "1", &uri]).end().code, Some(0));
+    }
+    echo.wait_for_error("the key log could not be written, and is incomplete: No space left");
+    let id = echo.child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    // Once is enough.
+    let ended = echo.end();
+    assert!(!ended.errors.contains("key log"), "{}", ended.errors);
+}
+
 #[test]
 fn what_was_dropped_is_told_if_asked() {
     let (mut echo, uri, _) = serve("echo", &["--verbose"], None);

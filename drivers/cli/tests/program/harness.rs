@@ -156,6 +156,17 @@ impl Running {
         }
     }
 
+    /// The next line of its standard error that contains `text`, and all before are taken.
+    pub(crate) fn wait_for_error(&mut self, text: &str) {
+        let mut seen = Vec::new();
+        while !seen.last().is_some_and(|line: &String| line.contains(text)) {
+            match self.errors.recv_timeout(DEADLINE) {
+                Ok(line) => seen.push(line),
+                Err(e) => panic!("no error with {text:?} ({e}), but {seen:?}"),
+            }
+        }
+    }
+
     /// Waits for its end.
     pub(crate) fn end(mut self) -> Ended {
         let mut out = core::mem::take(&mut self.seen);

@@ -257,3 +257,71 @@ fn a_full_disk_is_told_and_does_not_stop_the_transfer() {
     assert_eq!(receiver.end().code, Some(0));
     assert_eq!(scratch.received(), ["file"]);
 }
+
+#[test]
+fn a_trace_ends_at_its_limit() {
+    let scratch = Scratch::new();
+    let file = scratch.file("file", 5_000_000, 4);
+    let trace = path(&scratch, "send.sqlog");
+    let (receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap()], None);
+    let sent = send(&[&file], &uri, &["--trace", &trace, "--trace-limit", "1"], None);
+    assert_eq!(sent.code, Some(1), "{sent:?}");
+    assert!(sent.out.contains("\"done\",\"files\":1,\"failed\":0"), "{}", sent.out);
+    assert!(sent.errors.contains("reached its greatest size, 1048576 bytes"), "{}", sent.errors);
+    assert_eq!(receiver.end().code, Some(0));
+    let log = Log::read(trace.as_ref(), "rtmfp send", "client");
+    let last = log.events.last().unwrap();
+    assert_eq!(last["name"], "rtmfp:events_lost");
+    assert!(last["data"]["count"].as_u64().unwrap() > 100, "{last}");
+    // That record is beyond the limit.
+    let size = fs::metadata(&trace).unwrap().len();
+    assert!((900_000..(1 << 20) + 200).contains(&size), "{size} bytes");
+}
+
+#[test]
+fn a_wrong_command_line_does_not_empty_a_file() {
+    let scratch = Scratch::new();
+    let (file, other) = (scratch.file("file", 10, 1), scratch.file("other", 10, 2));
+    let (content, linked) = (fs::read(&file).unwrap(), scratch.source("linked"));
+    fs::hard_link(&file, &linked).unwrap();
+    let [trace, linked] = [&file, &linked].map(|path| path.to_str().unwrap());
+    let missing = scratch.source("missing");
+    let uri = "rtmfp://127.0.0.1:9/";
+    for (files, uri, more, code) in [
+        (vec![&*other, &*file], uri, &["--trace", trace][..], 2),
+        (vec![&*file], uri, &["--trace", linked], 2),
+        (vec![&*other], uri, &["--trace", trace, "--password-file", trace], 2),
+        (vec![&*other], "127.0.0.1:9", &["--trace", trace], 2),
+        (vec![&*missing], uri, &["--trace", trace], 1),
+        (vec![&*other], uri, &["--trace", trace, "--fingerprint", "none"], 2),
+    ] {
+        let sent = send(&files, uri, more, None);
+        assert_eq!(sent.code, Some(code), "{more:?}: {sent:?}");
+        assert_eq!(fs::read(&file).unwrap(), content, "{more:?}");
+    }
+}
+
+/// The reader of a pipe may never come back, and the end of the trace waits for it.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_second_interrupt_ends_what_waits_for_its_trace() {
+    let scratch = Scratch::new();
+    let file = scratch.file("file", 1_000_000, 5);
+    let trace = path(&scratch, "pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&trace).status().unwrap().success());
+    // Open, so that there is a reader, which reads nothing.
+    let _reader = fs::OpenOptions::new().read(true).write(true).open(&trace).unwrap();
+    let (receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap()], None);
+    let mut sender = start_send(&[&file], &uri, &["--trace", &trace], None);
+    sender.wait_for("\"done\"");
+    assert_eq!(receiver.end().code, Some(0));
+    let id = sender.child.id().to_string();
+    // Signals that come together are one.
+    let mut tries = 0;
+    while sender.child.try_wait().unwrap().is_none() && tries < 10_000 {
+        assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+        tries += 1;
+    }
+    assert!((2..10_000).contains(&tries), "{tries} interrupts");
+    assert_eq!(sender.end().code, Some(130));
+}

@@ -39,7 +39,7 @@ fn a_disk_that_stands_still_holds_nobody_up_and_what_is_lost_is_counted() {
     let (let_go, gate) = channel();
     let written = Arc::new(Mutex::new(Vec::new()));
     let slow = Slow { let_go: gate, written: Arc::clone(&written) };
-    let (file, mut sink) = QlogFile::start(slow, &HEADER, |_| {}).unwrap();
+    let (file, mut sink) = QlogFile::start(slow, &HEADER, u64::MAX, |_| {}).unwrap();
     const EVENTS: u64 = 100_000;
     for at in 0..EVENTS {
         sink.event(Instant::from_micros(at), None, &EVENT);
@@ -77,7 +77,8 @@ fn an_error_is_told_at_once_and_at_the_end() {
         }
     }
     let (tell, told) = channel();
-    let (file, mut sink) = QlogFile::start(Full, &HEADER, move |error| tell.send(error.kind()).unwrap()).unwrap();
+    let (file, mut sink) =
+        QlogFile::start(Full, &HEADER, u64::MAX, move |error| tell.send(error.kind()).unwrap()).unwrap();
     // The second is too late to go with the first.
     sink.event(Instant::from_millis(1_000), None, &EVENT);
     assert_eq!(told.recv().unwrap(), io::ErrorKind::StorageFull);
@@ -95,7 +96,7 @@ fn what_a_sink_holds_is_written_when_it_is_dropped() {
     drop(let_go);
     let written = Arc::new(Mutex::new(Vec::new()));
     let (file, mut sink) =
-        QlogFile::start(Slow { let_go: gate, written: Arc::clone(&written) }, &HEADER, |_| {}).unwrap();
+        QlogFile::start(Slow { let_go: gate, written: Arc::clone(&written) }, &HEADER, u64::MAX, |_| {}).unwrap();
     sink.event(Instant::from_micros(1), None, &EVENT);
     drop(sink);
     file.finish().unwrap();
@@ -104,7 +105,31 @@ fn what_a_sink_holds_is_written_when_it_is_dropped() {
 
 #[test]
 fn a_file_ends_though_its_sink_lives() {
-    let (file, sink) = QlogFile::start(io::sink(), &HEADER, |_| {}).unwrap();
+    let (file, sink) = QlogFile::start(io::sink(), &HEADER, u64::MAX, |_| {}).unwrap();
     file.finish().unwrap();
     drop(sink);
+}
+
+#[test]
+fn a_file_ends_at_its_greatest_size_and_says_what_is_missing() {
+    const MAX: u64 = 10_000;
+    let (let_go, gate) = channel();
+    drop(let_go);
+    let written = Arc::new(Mutex::new(Vec::new()));
+    let slow = Slow { let_go: gate, written: Arc::clone(&written) };
+    let (file, mut sink) = QlogFile::start(slow, &HEADER, MAX, |_| {}).unwrap();
+    const EVENTS: u64 = 1_000;
+    (1..=EVENTS).for_each(|at| sink.event(Instant::from_millis(at), None, &EVENT));
+    drop(sink);
+    let Err(QlogError::Full { max_bytes: MAX, lost }) = file.finish() else { panic!("there was room for all") };
+    let written = written.lock().unwrap();
+    let records = records(&written);
+    let last = records.last().unwrap();
+    assert_eq!(last["name"], "rtmfp:events_lost");
+    assert_eq!((&last["time"], &last["data"]["count"]), (&(EVENTS as f64).into(), &lost.into()));
+    // But for the header and that record, all are events.
+    assert_eq!(records.len() as u64 - 2 + lost, EVENTS);
+    let end = written.iter().rposition(|byte| *byte == 0x1e).unwrap() as u64;
+    let event = written[..end as usize].iter().rev().position(|byte| *byte == 0x1e).unwrap() as u64 + 1;
+    assert!((MAX - event..=MAX).contains(&end), "{end} bytes, {event} of them in the last event");
 }
