@@ -38,6 +38,8 @@ local fragments, assembled, metadata
 -- The most fragments, and packets that wait for fragments.
 local MOST_FRAGMENTS, MOST_PACKETS = 64, 4096
 local waiting
+-- The largest packet of fragments, as endpoints limit them.
+local LARGEST_PACKET = 65536
 -- The most addresses, options and ranges of acknowledgements that are shown of a packet: each costs time and memory.
 local MOST_LISTED = 1000
 
@@ -70,7 +72,9 @@ local function fragment(context, tree, id, number, more, raw)
         end
         if number < MOST_FRAGMENTS then
             packet.pieces[number] = raw
-            packet.last = more and packet.last or number
+            if not more then
+                packet.last = number
+            end
         end
         for index = 0, packet.last or -1 do
             if not packet.pieces[index] then
@@ -82,6 +86,9 @@ local function fragment(context, tree, id, number, more, raw)
         end
         whole = table.concat(packet.pieces, "", 0, packet.last)
         fragments[key], waiting = nil, waiting - 1
+        if #whole > LARGEST_PACKET then
+            return
+        end
         assembled[frame] = assembled[frame] or {}
         assembled[frame][id] = whole
     end

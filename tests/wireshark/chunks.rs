@@ -138,6 +138,10 @@ fn fragments_of_a_packet_are_joined() {
     assert_eq!(shown[1]["rtmfp.chunk.summary"].len(), 1);
     let last = &shown[2]["rtmfp.chunk.summary"];
     assert!(inside.iter().all(|line| last.contains(line)) && last.len() == inside.len() + 1, "{last:?} {inside:?}");
+    // In order, the first is not all of it.
+    let Some(shown) = self::shown(&[piece(0, true, a), piece(1, false, b)]) else { return };
+    assert_eq!(shown[0]["rtmfp.chunk.summary"].len(), 1);
+    assert_eq!(shown[1]["rtmfp.chunk.summary"].len(), inside.len() + 1);
 }
 
 /// On any port, with any content: what is not RTMFP is left to others, and nothing is a Lua error.

@@ -64,6 +64,21 @@ fn lists_end_after_a_thousand_elements_of_a_packet() {
     assert!(!lines[0].contains(MORE) && lines[1].ends_with(MORE));
 }
 
+/// Of packets in fragments, those are shown that an endpoint takes (RFC 7016 §3.4).
+#[test]
+fn a_packet_of_fragments_has_a_greatest_size() {
+    let packets = |size: usize| -> Vec<Vec<u8>> {
+        let whole = [&[1][..], &chunk(0x01, &[&vec![0; 60_000]]), &vec![0xff; size - 60_004]].concat();
+        let (a, b) = whole.split_at(40_000);
+        vec![plain(7, &[chunk(0x7f, &[&[0x80, 9, 0], a])]), plain(7, &[chunk(0x7f, &[&[0, 9, 1], b])])]
+    };
+    let preferences = ["rtmfp.packets:plain (no encryption)", "rtmfp.ports:40000"];
+    for (size, lines) in [(65_536, 2), (65_537, 1)] {
+        let Some(shown) = fields(&capture(&packets(size)), &preferences, &["rtmfp.chunk.summary"]) else { return };
+        assert_eq!(shown[1]["rtmfp.chunk.summary"].len(), lines, "{size} bytes");
+    }
+}
+
 /// Many protocols have small numbers among zeros. Chunk type 0 is padding, and so is 255.
 #[test]
 fn padding_alone_is_not_taken_for_a_packet() {
