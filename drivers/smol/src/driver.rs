@@ -60,7 +60,10 @@ impl Signal {
     }
 
     fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        *self.waker.lock().unwrap_or_else(PoisonError::into_inner) = Some(context.waker().clone());
+        let waker = context.waker().clone();
+        let replaced = self.waker.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
+        // Dropping a waker may run anything: nothing is locked here.
+        drop(replaced);
         // Looked at after the waker is there, so that no signal falls between.
         if self.take() { Poll::Ready(()) } else { Poll::Pending }
     }

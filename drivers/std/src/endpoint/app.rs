@@ -373,6 +373,8 @@ impl EndpointApp {
         if !state.accepted {
             session.flows_bytes = others + state.bytes;
         }
+        // What is unlocked last may wake tasks: nothing else is locked then.
+        drop(session);
     }
 
     fn flow_finished(&mut self, flow: RecvFlowHandle, end: FlowEnd) {

@@ -10,8 +10,8 @@ use rtmfp_core::{
 };
 
 use super::shared::{
-    Command, EndpointShared, LINGER, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared, SessionState,
-    StatsShared, Within, lock,
+    Command, EndpointShared, LINGER, Locked, QUEUE_BYTES, RecvShared, SendShared, SendState, SessionShared,
+    SessionState, StatsShared, Within, lock,
 };
 use super::wakers::Waiter;
 use super::{EndpointError, block_on};
@@ -498,7 +498,7 @@ impl SendFlow {
     }
 
     /// Has the endpoint look at the queue, unless it will anyway.
-    fn schedule(&self, mut state: std::sync::MutexGuard<'_, SendState>) {
+    fn schedule(&self, mut state: Locked<'_, SendState>) {
         let scheduled = core::mem::replace(&mut state.scheduled, true);
         drop(state);
         if !scheduled && !self.session.0.endpoint().send(Command::Send(Arc::clone(&self.shared))) {

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::ops::{Deref, DerefMut};
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -13,7 +14,7 @@ use rtmfp_core::{
 
 use super::EndpointError;
 use super::handles::Owner;
-use super::wakers::WakerSet;
+use super::wakers::{Due, WakerSet};
 use crate::places::Places;
 
 /// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
@@ -32,9 +33,71 @@ pub(super) const WAITING_FLOWS: usize = 1_024;
 /// endpoint, is dropped.
 pub(super) const LINGER: Duration = Duration::from_secs(10);
 
+/// What tasks wait for, behind a mutex.
+pub(super) trait Awaited {
+    fn wakers(&mut self) -> &mut WakerSet;
+}
+
 /// Locks what cannot be left in disorder: every change is complete before anything that can panic.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+pub(super) fn lock<T: Awaited>(mutex: &Mutex<T>) -> Locked<'_, T> {
+    Locked { guard: mutex.lock().unwrap_or_else(PoisonError::into_inner), due: Due::default() }
+}
+
+/// A locked mutex. Tasks are woken once it is unlocked: a waker may run anything, and drop handles that lock the same.
+pub(super) struct Locked<'a, T: Awaited> {
+    // The order matters: this is dropped first.
+    guard: MutexGuard<'a, T>,
+    due: Due,
+}
+
+impl<T: Awaited> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T: Awaited> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T: Awaited> Drop for Locked<'_, T> {
+    fn drop(&mut self) {
+        self.due = self.guard.wakers().take_due();
+    }
+}
+
+impl Awaited for Queue {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
+}
+
+impl Awaited for StatsState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.waiting
+    }
+}
+
+impl Awaited for SessionState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
+}
+
+impl Awaited for SendState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
+}
+
+impl Awaited for RecvState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
 }
 
 /// Asked of the endpoint's thread by a handle.

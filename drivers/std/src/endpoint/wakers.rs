@@ -1,13 +1,28 @@
 //! Tasks that wait for a change.
 
 use core::task::{Context, Waker};
-use std::sync::{Arc, Mutex};
-
-use super::shared::lock;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tasks to wake when something changes. Registering one, and forgetting it, takes constant time.
 #[derive(Debug, Default)]
-pub(super) struct WakerSet(Option<Arc<Mutex<Slots>>>);
+pub(super) struct WakerSet {
+    slots: Option<Arc<Mutex<Slots>>>,
+    due: Due,
+}
+
+/// Wakers to call, and others to drop. Either may run anything, so whoever has these drops them when nothing is locked.
+#[derive(Debug, Default)]
+pub(super) struct Due {
+    woken: Vec<Waker>,
+    left: Vec<Waker>,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        core::mem::take(&mut self.woken).into_iter().for_each(Waker::wake);
+        self.left.clear();
+    }
+}
 
 #[derive(Debug, Default)]
 struct Slots {
@@ -32,9 +47,9 @@ struct Place {
 impl WakerSet {
     /// Has the task woken at the next [`wake`](Self::wake), unless `waiter` is dropped before.
     pub(super) fn add(&mut self, context: &Context<'_>, waiter: &mut Waiter) {
-        let set = self.0.get_or_insert_default();
+        let set = self.slots.get_or_insert_default();
         if waiter.0.as_ref().is_some_and(|place| !Arc::ptr_eq(&place.set, set)) {
-            waiter.leave();
+            self.due.left.extend(waiter.leave());
         }
         let mut slots = lock(set);
         let place = waiter.0.as_ref().filter(|place| place.round == slots.round).map(|place| place.index);
@@ -50,27 +65,35 @@ impl WakerSet {
             None => None,
         };
         drop(slots);
-        // Dropping a waker may run anything.
-        drop(replaced);
+        self.due.left.extend(replaced);
         waiter.0 = Some(Place { set: Arc::clone(set), round, index });
     }
 
-    /// Wakes all.
-    pub(super) fn wake(&self) {
-        let Some(set) = &self.0 else { return };
+    /// Wakes all when what is [due](Self::take_due) is dropped.
+    pub(super) fn wake(&mut self) {
+        let Some(set) = &self.slots else { return };
         let mut slots = lock(set);
         slots.round += 1;
         slots.free = Vec::new();
         let wakers = core::mem::take(&mut slots.wakers);
         drop(slots);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        self.due.woken.extend(wakers.into_iter().flatten());
+    }
+
+    /// What has come together, to be dropped when nothing is locked.
+    pub(super) fn take_due(&mut self) -> Due {
+        core::mem::take(&mut self.due)
     }
 
     /// Tasks that are registered.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.0.as_ref().map_or(0, |set| lock(set).wakers.iter().flatten().count())
+        self.slots.as_ref().map_or(0, |set| lock(set).wakers.iter().flatten().count())
     }
+}
+
+fn lock(slots: &Mutex<Slots>) -> MutexGuard<'_, Slots> {
+    slots.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Slots {
@@ -83,11 +106,12 @@ impl Slots {
 }
 
 impl Waiter {
-    fn leave(&mut self) {
-        let Some(Place { set, round, index }) = self.0.take() else { return };
+    /// Leaves the set, and gives back the waker that was there.
+    fn leave(&mut self) -> Option<Waker> {
+        let Place { set, round, index } = self.0.take()?;
         let mut slots = lock(&set);
         if slots.round != round {
-            return;
+            return None;
         }
         let left = slots.wakers.get_mut(index).and_then(Option::take);
         slots.free.push(index);
@@ -96,14 +120,13 @@ impl Waiter {
             // The places that were given are void with their memory.
             slots.round += 1;
         }
-        drop(slots);
-        drop(left);
+        left
     }
 }
 
 impl Drop for Waiter {
     fn drop(&mut self) {
-        self.leave();
+        drop(self.leave());
     }
 }
 
@@ -124,7 +147,12 @@ mod tests {
     }
 
     fn slots(set: &WakerSet) -> usize {
-        set.0.as_ref().map_or(0, |slots| lock(slots).wakers.capacity())
+        set.slots.as_ref().map_or(0, |slots| lock(slots).wakers.capacity())
+    }
+
+    fn wake(set: &mut WakerSet) {
+        set.wake();
+        drop(set.take_due());
     }
 
     #[test]
@@ -133,7 +161,7 @@ mod tests {
         let waker = Waker::from(Arc::clone(&count));
         let context = Context::from_waker(&waker);
         let mut set = WakerSet::default();
-        set.wake();
+        wake(&mut set);
         let mut waiters: Vec<_> = (0..10).map(|_| Waiter::default()).collect();
         for waiter in &mut waiters {
             set.add(&context, waiter);
@@ -141,16 +169,16 @@ mod tests {
         }
         assert_eq!(set.len(), 10);
         waiters.truncate(7);
-        set.wake();
+        wake(&mut set);
         assert_eq!(count.0.load(Ordering::SeqCst), 7);
-        set.wake();
+        wake(&mut set);
         assert_eq!(count.0.load(Ordering::SeqCst), 7, "once");
         // A place of an earlier round is another's now.
         let mut other = Waiter::default();
         set.add(&context, &mut other);
         drop(waiters);
         assert_eq!(set.len(), 1);
-        set.wake();
+        wake(&mut set);
         assert_eq!(count.0.load(Ordering::SeqCst), 8);
     }
 
@@ -164,7 +192,7 @@ mod tests {
         assert_eq!(a.len(), 1);
         b.add(&Context::from_waker(&later), &mut waiter);
         assert_eq!((a.len(), b.len()), (0, 1));
-        b.wake();
+        wake(&mut b);
         assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
     }
 
