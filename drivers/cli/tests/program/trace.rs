@@ -130,8 +130,10 @@ impl Proxy {
                     continue;
                 }
                 sender = Some(from);
-                large += u32::from(len > 900);
-                if len <= 900 || large % every != 0 {
+                // Larger ones try the size of the path, and carry nothing that can be missed.
+                let full = (900..=1_200).contains(&len);
+                large += u32::from(full);
+                if !full || large % every != 0 {
                     let _ = socket.send_to(&buffer[..len], to);
                 }
             }
