@@ -74,7 +74,7 @@ fn when_memory_is_short_what_was_not_read_for_longest_after_its_session_is_disca
 fn discards_the_longest_unread(last: &Chunk<'_>) {
     let mut victim = victim(&config());
     let before = held();
-    let flows: Vec<_> = (0..100).filter_map(|number| leave_with(&mut victim, START, number, 4, last.clone())).collect();
+    let flows: Vec<_> = (0..100).filter_map(|number| leave_with(&mut victim, START, number, 4, *last)).collect();
     assert!(held() - before < 9 * MIB as isize, "{} bytes are held", held() - before);
     assert!(held() - before > 5 * MIB as isize, "the limit was not reached: {}", held() - before);
     ended(&mut victim);
