@@ -23,8 +23,8 @@ async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>)
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
 /// When the last handle of the endpoint's sessions and flows is dropped too, the [`Driver`] ends, and with it the
-/// sockets, once what was sent is delivered, or after 10 s, or the time that a close or a shutdown before gave it. A program that is to end then must not do so before:
-/// [`shutdown`](Self::shutdown) waits for it.
+/// sockets, once what was sent is delivered, or after 10 s, or the time that a close or a shutdown before gave it. A
+/// program that is to end then must not do so before: [`shutdown`](Self::shutdown) waits for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
 

@@ -4,9 +4,7 @@
 use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
-use std::sync::{Arc, mpsc};
-use std::task::Wake;
-use std::thread;
+use std::sync::Arc;
 
 use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
@@ -19,6 +17,9 @@ use rtmfp_core::{
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
 use super::{EndpointApp, EndpointError, EndpointHandle, RecvFlow, Session, Waiter};
+
+mod closing;
+mod unlocking;
 
 const MESSAGE: usize = 32_768;
 
@@ -323,96 +324,6 @@ fn a_flow_that_was_closed_and_then_rejected_is_not_taken_for_received() {
 }
 
 #[test]
-fn dropping_the_last_handle_leaves_a_close_the_time_that_it_was_given() {
-    for (within, and_endpoint) in [(20_000, false), (100, false), (20_000, true), (100, true)] {
-        let mut server = Server::new(EndpointConfig::default());
-        server.client();
-        let session = server.accept().unwrap();
-        let flow = session.open_flow(FlowOptions::new("flow"));
-        flow.send("nobody acknowledges this").unwrap();
-        server.settle();
-        session.begin_close(Duration::from_millis(within));
-        drop((session, flow));
-        if and_endpoint {
-            // What the last handle of an endpoint does, and an endpoint on a thread when it is dropped.
-            server.handle.release();
-        }
-        let lived = server.time_until_empty();
-        assert_eq!(lived, Duration::from_millis(within), "and the endpoint's handle: {and_endpoint}");
-    }
-}
-
-#[test]
-fn dropping_an_endpoint_leaves_a_shutdown_the_time_that_it_was_given() {
-    for within in [20_000, 100] {
-        let mut server = Server::new(EndpointConfig::default());
-        server.client();
-        let session = server.accept().unwrap();
-        let flow = session.open_flow(FlowOptions::new("flow"));
-        flow.send("nobody acknowledges this").unwrap();
-        server.settle();
-        server.handle.begin_shutdown(Duration::from_millis(within));
-        server.handle.release();
-        assert_eq!(server.time_until_empty(), Duration::from_millis(within));
-    }
-}
-
-#[test]
-fn nothing_begins_while_an_endpoint_shuts_down_and_what_was_lost_is_told() {
-    let mut server = Server::new(EndpointConfig::default());
-    let client = server.client();
-    let session = server.accept().unwrap();
-    server.handle.begin_shutdown(Duration::from_secs(20));
-    let begun = server.handle.begin("client", &[client.address]);
-    let flows = [session.open_flow(FlowOptions::new("late")), begun.open_flow(FlowOptions::new("late"))];
-    for flow in &flows {
-        flow.send("lost").unwrap();
-    }
-    server.settle();
-    assert_eq!(begun.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Err(EndpointError::Closed)));
-    for flow in &flows {
-        let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
-        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
-    }
-    server.time_until_empty();
-    let told = lock(&server.app.shared().queue).undelivered;
-    assert_eq!(told, Undelivered { messages: 2, unsent: 2, bytes: 8 });
-}
-
-#[test]
-fn a_session_that_is_being_closed_opens_no_flow_and_tells_what_was_lost() {
-    let mut server = Server::new(EndpointConfig::default());
-    let mut client = server.client();
-    let flow = client.open_flow(server.now);
-    client.write(server.now, flow, b"here".to_vec());
-    server.exchange(&mut client);
-    let session = server.accept().unwrap();
-    let received = accept_flow(&session).unwrap();
-    let first = session.open_flow(FlowOptions::new("early"));
-    // More than the endpoint takes at once: until it has that, it does not know of the close.
-    while let Poll::Ready(sent) =
-        first.poll_send(&mut context(), &mut Waiter::default(), &mut Some(vec![7; MESSAGE].into()))
-    {
-        sent.unwrap();
-        server.settle();
-    }
-    session.begin_close(Duration::from_secs(20));
-    let flows = [session.open_flow(FlowOptions::new("late")), received.open_return_flow(FlowOptions::new("late"))];
-    for flow in &flows {
-        flow.send("lost").unwrap();
-    }
-    server.settle();
-    for flow in &flows {
-        let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
-        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
-    }
-    server.time_until_empty();
-    let told = session.poll_drained(&mut context(), &mut Waiter::default());
-    let Poll::Ready(Ok(told)) = told else { panic!("{told:?}") };
-    assert_eq!(told.bytes % MESSAGE as u64, 8, "{told:?}");
-}
-
-#[test]
 fn a_session_that_connect_returned_does_not_give_way_though_nobody_accepted_it() {
     let mut server = Server::new(open_to_all());
     let mut client = server.client();
@@ -425,81 +336,4 @@ fn a_session_that_connect_returned_does_not_give_way_though_nobody_accepted_it()
     }
     assert_eq!(connecting.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Ok(())));
     assert_eq!(server.waiting_sessions(), WAITING_SESSIONS + 1);
-}
-
-/// A task that an executor has forgotten: its waker is the last that holds it, and with it a handle.
-struct Forgotten<T>(T);
-
-impl<T: Send + Sync> Wake for Forgotten<T> {
-    fn wake(self: Arc<Self>) {}
-}
-
-/// A task with a waker, and the waker.
-fn forgotten<T: Send + Sync + 'static>(held: T) -> (Arc<Forgotten<T>>, Waker) {
-    let task = Arc::new(Forgotten(held));
-    (Arc::clone(&task), task.into())
-}
-
-/// Whether this ends. What hangs is left behind.
-fn ends(call: impl FnOnce() + Send + 'static) -> bool {
-    let (done, ended) = mpsc::channel();
-    thread::spawn(move || {
-        call();
-        let _ = done.send(());
-    });
-    ended.recv_timeout(Duration::from_secs(20)).is_ok()
-}
-
-#[test]
-fn a_waker_that_drops_the_flow_it_waits_for_does_not_lock_up_the_endpoint() {
-    assert!(ends(|| {
-        let mut server = Server::new(EndpointConfig::default());
-        let mut client = server.client();
-        let flow = client.open_flow(server.now);
-        client.write(server.now, flow, b"first".to_vec());
-        server.exchange(&mut client);
-        let received = accept_flow(&server.accept().unwrap()).unwrap();
-        assert_eq!(drain(&received), 5);
-        let mut waiter = Waiter::default();
-        let (task, waker) = forgotten(received);
-        assert!(task.0.poll_recv(&mut Context::from_waker(&waker), &mut waiter).is_pending());
-        drop((task, waker));
-        client.write(server.now, flow, b"second".to_vec());
-        server.exchange(&mut client);
-    }));
-}
-
-#[test]
-fn a_waker_that_drops_a_session_does_not_lock_up_the_endpoint() {
-    for replaced in [false, true] {
-        assert!(ends(move || {
-            let mut server = Server::new(EndpointConfig::default());
-            server.client();
-            let mut waiter = Waiter::default();
-            let waker = forgotten(server.accept().unwrap()).1;
-            assert!(server.handle.poll_accept(&mut Context::from_waker(&waker), &mut waiter).is_pending());
-            drop(waker);
-            if replaced {
-                assert!(server.handle.poll_accept(&mut context(), &mut waiter).is_pending());
-            }
-            server.client();
-        }));
-    }
-}
-
-/// The task that waits for one thing turns to another, which it holds.
-#[test]
-fn a_waiter_that_leaves_one_set_for_another_drops_its_waker_unlocked() {
-    assert!(ends(|| {
-        let mut server = Server::new(EndpointConfig::default());
-        server.client();
-        server.client();
-        let (first, second) = (server.accept().unwrap(), server.accept().unwrap());
-        let mut waiter = Waiter::default();
-        let waker = forgotten(first).1;
-        assert!(second.poll_closed(&mut Context::from_waker(&waker), &mut waiter).is_pending());
-        drop(waker);
-        assert!(server.handle.poll_accept(&mut context(), &mut waiter).is_pending());
-        server.settle();
-    }));
 }
