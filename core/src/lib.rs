@@ -114,7 +114,7 @@
 //!
 //! ```
 //! use std::sync::{Arc, mpsc};
-//! use rtmfp_core::profile::flash::FlashProfile;
+//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile};
 //! use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, Target, TransmitBuf};
 //! use rtmfp_core::{SessionHandle, Trace, TraceEvent, rand_core::SeedableRng};
 //! use chacha20::ChaCha20Rng;
@@ -130,13 +130,14 @@
 //!
 //! let mut rng = ChaCha20Rng::from_seed([1; 32]);
 //! let profile = Arc::new(FlashProfile::builder().build(&mut rng).unwrap());
+//! let somebody = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
 //! let now = Instant::ORIGIN;
 //! let mut endpoint = Endpoint::new(EndpointConfig::default(), profile, Box::new(rng), now).unwrap();
 //!
 //! let (sink, names) = mpsc::channel();
 //! endpoint.set_trace(Some(Box::new(Names(sink))));
 //! let nowhere = Path::new(InterfaceId(0), ([192, 0, 2, 1], 1935).into());
-//! endpoint.open(now, Target::new("somebody", nowhere)).unwrap();
+//! endpoint.open(now, Target::new(somebody, nowhere)).unwrap();
 //! endpoint.poll_transmit(now, &mut TransmitBuf::new(1)).unwrap();
 //! assert_eq!(names.try_iter().collect::<Vec<_>>(), ["state_changed", "timer_set", "packet_sent"]);
 //! ```

@@ -140,9 +140,17 @@ fn ping(sessions: u32) -> Box<dyn FnMut()> {
     })
 }
 
+/// Memory is not what limits here.
+fn roomy() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    (config.max_recv_memory, config.max_send_memory) = (4 << 30, 4 << 30);
+    (config.session.max_recv_bytes, config.session.max_send_bytes) = (1 << 30, 1 << 30);
+    config
+}
+
 /// So many flows of one session, each with a message delivered.
 fn with_flows(flows: u32) -> (BackToBack, Vec<SendFlowHandle>) {
-    let mut config = EndpointConfig::default();
+    let mut config = roomy();
     config.session.max_send_flows = 200_000;
     config.session.max_recv_flows = 200_000;
     let mut pair = connected(plain(), &config);
@@ -178,7 +186,7 @@ fn by_flows(flows: u32) -> Box<dyn FnMut()> {
 
 /// A message written, and another abandoned, while so many wait behind those that the window holds.
 fn by_queue(messages: u32) -> Box<dyn FnMut()> {
-    let mut pair = connected(plain(), &EndpointConfig::default());
+    let mut pair = connected(plain(), &roomy());
     let session = pair.endpoints[0].sessions().next().unwrap();
     let mut view = pair.endpoints[0].session_mut(pair.now, session).unwrap();
     let flow = view.open_flow(FlowOptions::new("f").send_buffer(usize::MAX)).unwrap();
