@@ -3,6 +3,7 @@
 mod closing;
 mod data;
 mod draining;
+mod flights;
 mod limits;
 mod liveness;
 mod mtu;

@@ -237,6 +237,22 @@ fn an_opening_ends_when_its_far_end_proves_itself_from_elsewhere() {
     assert!(pair.nodes[A].events.contains(&Event::SessionFailed { session, reason }), "{:?}", pair.nodes[A].events);
 }
 
+/// A far end that was chosen, and has moved since, begins anew from where it is. This end prevails, and insists on its own
+/// keying for two seconds from the choice; then it answers.
+#[test]
+fn a_far_end_that_moved_is_answered_two_seconds_after_it_was_chosen() {
+    let mut pair = with_impostor(6, "alice", EndpointConfig::default());
+    pair.lose(Kind::ResponderKeying);
+    let session = pair.open_to(A, "bob", &[B]);
+    // What comes is 700 ms or 2,600 ms after the choice, with no keying of this end within the last 500 ms.
+    for (wait, session_id, answers) in [(750, 9, 0), (1_900, 10, 1)] {
+        pair.run_for_millis(wait);
+        assert_eq!(pair.nodes[A].endpoint.session(session).unwrap().state(), SessionState::KeyingSent);
+        pair.claim(address(IMPOSTOR), A, b"bob", session_id);
+        assert_eq!(pair.sent_of(Kind::ResponderKeying, Some(A), Some(IMPOSTOR)).len(), answers, "after {wait} ms more");
+    }
+}
+
 /// Whoever names another's certificate and session ID first, from an address of its own, made the other's keying look
 /// like one that came late after glare; it was refused until the claim ended by itself, after more than a minute.
 #[test]

@@ -159,3 +159,16 @@ impl Control {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_counted_with_its_places_in_the_queues() {
+        let mut control = Control::default();
+        assert_eq!(control.memory(), 0);
+        assert!(control.reply(b"four") && control.reply(b"five!"));
+        assert_eq!(control.memory(), 4 + 5 + 2 * ENTRY);
+    }
+}

@@ -191,3 +191,34 @@ impl Delivery {
         self.gaps.check(now, gaps, gaps_closed, most, config.gap_limit)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::handle::SessionHandle;
+
+    const SESSION: SessionHandle = SessionHandle { slot: 0, generation: 0 };
+
+    /// Else messages that are only slow would be rejected.
+    #[test]
+    fn messages_are_deadlocked_after_a_second_without_progress() {
+        let start = Instant::from_millis(5_000);
+        let mut delivery = Delivery::new(SESSION, &SessionConfig::default());
+        assert!(!delivery.is_deadlocked(start), "nothing is held");
+        delivery.recv_stall.update(start, 10_000);
+        assert!(!delivery.is_deadlocked(start + Duration::from_millis(999)));
+        assert!(delivery.is_deadlocked(start + DEADLOCK));
+    }
+
+    #[test]
+    fn a_flow_is_opened_only_if_there_is_memory_for_its_metadata() {
+        // The option list "metadata: four bytes".
+        let options = Some(&[5, 0, b'f', b'o', b'u', b'r'][..]);
+        let opens = |max_recv_bytes| {
+            let config = SessionConfig { max_recv_bytes, ..SessionConfig::default() };
+            Delivery::new(SESSION, &config).start_recv_flow(&mut EventQueue::default(), &config, 7, options).is_some()
+        };
+        assert!(opens(flows::RECV_FLOW + 4));
+        assert!(!opens(flows::RECV_FLOW + 3));
+    }
+}

@@ -283,3 +283,23 @@ impl Delivery {
         self.recovery.data_packets = counted;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::congestion::new_controller;
+
+    #[test]
+    fn acknowledgements_handled_together_let_out_six_packets_each() {
+        let now = Instant::from_millis(5_000);
+        let mut recovery = Recovery::new(new_controller(1_000));
+        for _ in 0..3 {
+            recovery.on_ack_packet(now, true, &mut PacketFacts { acked_bytes: 100, ..PacketFacts::default() });
+        }
+        (0..3 * BURST_PACKETS).for_each(|sent| {
+            assert!(recovery.budget() > 0, "after {sent}");
+            recovery.on_data_sent(now, false);
+        });
+        assert_eq!(recovery.budget(), 0);
+    }
+}

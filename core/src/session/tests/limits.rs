@@ -304,3 +304,17 @@ fn messages_that_fill_the_memory_together_do_not_hold_each_other_up_for_ever() {
     assert!(delivered > 1, "{delivered} delivered, {rejected} rejected");
     assert_eq!(delivered + rejected, flows.len(), "{rejected} rejected");
 }
+
+#[test]
+fn a_flow_has_room_until_its_buffer_is_full() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(10_000));
+    let has_room = |network: &mut Network| {
+        network.with(A, |session, cx| session.command(cx, |flows, _| flows.has_room(flow, 1_000)))
+    };
+    assert!(has_room(&mut network));
+    network.write(A, flow, 10_000);
+    assert!(!has_room(&mut network));
+    network.run(2_000);
+    assert!(has_room(&mut network), "all was delivered");
+}

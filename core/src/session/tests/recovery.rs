@@ -9,6 +9,7 @@ use super::network::{A, ACK_RANGES, B, Fate, Network, path_to};
 use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
+use crate::event::CloseReason;
 use crate::handle::SendFlowHandle;
 
 /// Adds up the late bytes that it is told of, and has the same window always.
@@ -106,4 +107,17 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     let took = network.now.saturating_duration_since(before);
     let found = (most, lost, repeated, took);
     assert!(most > 1_800 && repeated < 50, "gaps, declared lost, received twice, time: {found:?}");
+}
+
+/// What a closed session remembers of them would never be acknowledged.
+#[test]
+fn a_session_that_ends_forgets_what_is_in_flight() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow(A);
+    network.write(A, flow, 1_000);
+    network.pump();
+    assert!(network.ends[A].session.stats().outstanding > 1_000);
+    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
+    assert_eq!(network.ends[A].session.stats().outstanding, 0);
+    assert!(!network.ends[A].session.delivery().awaits_answer());
 }

@@ -355,6 +355,16 @@ mod tests {
     }
 
     #[test]
+    fn after_a_black_hole_of_the_base_size_that_is_probed_again() {
+        let (mut mtu, mut now) = (Mtu::new(1_200, 1_452), START);
+        search(&mut mtu, &mut now, 1_200);
+        assert_eq!((mtu.datagram(), mtu.may_fragment()), (1_200, false));
+        (0..LOSSES).for_each(|_| mtu.on_lost(now, 1_100, SMALL, LIMIT));
+        assert_eq!(mtu.datagram(), 1_000);
+        assert_eq!(mtu.probe_due().map(|(size, _)| size), Some(1_200));
+    }
+
+    #[test]
     fn without_probes_the_base_is_trusted_but_for_ten_minutes_after_a_black_hole() {
         let mut mtu = Mtu::new(1_200, 0);
         assert_eq!((mtu.datagram(), mtu.may_fragment()), (1_200, false));

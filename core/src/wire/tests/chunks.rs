@@ -7,8 +7,9 @@ use alloc::vec::Vec;
 use super::arbitrary::{Noise, Parts};
 use super::{check, packet, payload};
 use crate::wire::{
-    Chunk, Chunks, Close, CloseAck, EcnReport, FragmentControl, FragmentFlags, InitiatorKeying, Malformed,
-    NextUserData, PacketFragment, PacketHeader, Padding, Redirect, ResponderKeying, UserData,
+    CHUNK_HEADER_LEN, Chunk, Chunks, Close, CloseAck, EcnReport, EncodeChunk, FragmentControl, FragmentFlags,
+    InitiatorKeying, Malformed, NextUserData, PacketFragment, PacketHeader, Padding, PingReply, Redirect,
+    ResponderKeying, UserData,
 };
 
 /// The type codes of RFC 7016 §2.3, in the order of [`Parts::chunks`]; the last is not of the RFC.
@@ -42,6 +43,13 @@ fn payload_len_is_what_is_encoded() {
         })
     }
     check(property as fn(Parts) -> bool);
+}
+
+#[test]
+fn a_ping_reply_fits_where_its_message_does() {
+    assert_eq!(PingReply { message: b"message" }.payload_len(), 7);
+    // A header of one byte, and one of the chunk.
+    packet(1 + CHUNK_HEADER_LEN, |packet| assert!(packet.push(&PingReply { message: b"" })));
 }
 
 #[test]

@@ -229,6 +229,8 @@ fn session_id_is_scrambled_with_the_first_two_words() {
     assert_eq!(session_id::scramble(0xa000_000b, &encrypted), [0xb1, 0x22, 0x33, 0x4f]);
     let datagram = [&[0xb1, 0x22, 0x33, 0x4f][..], &encrypted].concat();
     assert_eq!(session_id::unscramble(&datagram), Some((0xa000_000b, 4)));
+    // Bits that both words have cancel each other out.
+    assert_eq!(session_id::scramble(5, &[0xff, 0, 0, 3, 0xff, 0, 0, 1]), [0, 0, 0, 7]);
 }
 
 #[test]
