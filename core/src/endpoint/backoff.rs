@@ -41,3 +41,25 @@ impl HelloBackoff {
         self.next > now && self.next.saturating_duration_since(now) + age > waited
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_attempt_is_recent_from_when_it_is_made_until_it_has_that_age() {
+        let start = Instant::from_millis(10_000);
+        let age = HELLO_FIRST_INTERVAL / 2;
+        let mut attempts = HelloBackoff::starting(start, &[9; 16]);
+        assert!(!attempts.sent_within(start, age), "none was made yet");
+        let mut now = start;
+        for _ in 0..4 {
+            assert!(attempts.due(now));
+            assert!(attempts.sent_within(now, age));
+            assert!(attempts.sent_within(now + age - Duration::from_micros(1), age));
+            assert!(!attempts.sent_within(now + age, age));
+            now = attempts.next;
+            assert!(!attempts.sent_within(now, age), "the next is due");
+        }
+    }
+}

@@ -503,4 +503,16 @@ mod tests {
         let most = MAX_FRAGMENTS as usize * fragment.len();
         assert!(whole.iter().all(|packet| (most - MAX_DISPUTED..=most).contains(&packet.len())));
     }
+
+    #[test]
+    fn what_is_held_counts_each_packet_and_each_fragment() {
+        let mut reassembly = Reassembly::default();
+        for (number, fragment, held) in
+            [(0, &b"ab"[..], 2 + 2 * OVERHEAD), (2, b"c", 3 + 3 * OVERHEAD), (2, b"de", 5 + 4 * OVERHEAD)]
+        {
+            let (key, chunk) = piece(1, number, fragment);
+            assert_eq!(reassembly.add(START, key, &chunk), none());
+            assert_eq!(reassembly.held, held);
+        }
+    }
 }

@@ -151,4 +151,14 @@ mod tests {
         ids.remove(last + 16);
         assert_eq!(colliding.map(|id| ids.get(id)), [Some(0), None, Some(2), Some(3)]);
     }
+
+    #[test]
+    fn half_of_the_places_are_used_before_there_are_more() {
+        let mut rng = ChaCha20Rng::from_seed([7; 32]);
+        let mut ids = SessionIds::new();
+        for (slot, places) in (0..17).zip([[16; 8], [32; 8], [64; 8]].as_flattened()) {
+            ids.allocate(slot, &mut rng);
+            assert_eq!(ids.places.len(), *places, "{} IDs", ids.len);
+        }
+    }
 }

@@ -288,3 +288,56 @@ impl MemoryPools {
 fn class(bytes: usize) -> u8 {
     (bytes.checked_ilog2().unwrap_or(0) as u8).min(CLASSES as u8 - 1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Instant = Instant::from_millis(100_000);
+
+    fn pools() -> MemoryPools {
+        let config = EndpointConfig { max_recv_memory: 2 << 20, max_sessions: 1_024, ..EndpointConfig::default() };
+        MemoryPools::new(&config)
+    }
+
+    /// A session that holds so many bytes, and has been without progress for so long.
+    fn session(pools: &mut MemoryPools, slot: u32, bytes: usize, stalled: Option<Duration>) -> Charge {
+        let mut charge = Charge::default();
+        pools.charge(&mut charge, Memory { recv: bytes, send: 0 }, false);
+        let since = stalled.map(|stalled| Instant::from_micros(NOW.as_micros() - stalled.as_micros() as u64));
+        let place = pools.recv.place(NOW, false, bytes, since);
+        pools.recv.stalled.set(slot, &mut charge.recv_stalled, place);
+        charge
+    }
+
+    #[test]
+    fn the_largest_product_of_size_and_time_gives_way_when_memory_is_short() {
+        let mut pools = pools();
+        let mut large = session(&mut pools, 1, 1 << 20, Some(Duration::from_secs(20)));
+        session(&mut pools, 2, 1 << 16, Some(Duration::from_secs(60)));
+        assert_eq!((pools.victim(NOW), pools.next_timeout()), (None, None), "there is enough");
+        session(&mut pools, 3, 1 << 17, None);
+        assert_eq!(pools.victim(NOW), Some(1));
+        // It moves again.
+        pools.recv.stalled.set(1, &mut large.recv_stalled, None);
+        assert_eq!(pools.victim(NOW), Some(2));
+        pools.forget(1, &mut large);
+        assert_eq!(pools.victim(NOW), None, "there is enough");
+    }
+
+    #[test]
+    fn what_a_session_held_is_granted_again_when_it_is_gone() {
+        let mut pools = pools();
+        let granted = |pools: &MemoryPools| [false, true].map(|unproved| pools.recv.grant(unproved));
+        let before = granted(&pools);
+        for unproved in [false, true] {
+            let mut charge = Charge::default();
+            pools.charge(&mut charge, Memory { recv: 50_000, send: 0 }, unproved);
+            let unproved_bytes = if unproved { 50_000 } else { 0 };
+            let beyond = 50_000 - pools.recv.guaranteed;
+            assert_eq!(granted(&pools), [before[0] - beyond, before[1] - unproved_bytes]);
+            pools.forget(0, &mut charge);
+            assert_eq!(granted(&pools), before);
+        }
+    }
+}

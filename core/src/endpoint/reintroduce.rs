@@ -158,3 +158,26 @@ impl Env<'_> {
         reachable.try_for_each(|remote| self.probe(slot, path.with_remote(remote)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transmit::InterfaceId;
+
+    fn path(port: u16) -> Path {
+        Path::new(InterfaceId(0), SocketAddr::from(([192, 0, 2, 1], port)))
+    }
+
+    #[test]
+    fn who_handed_on_a_hello_is_remembered_for_the_latest_ones() {
+        let mut forwards = Forwards::default();
+        for port in 1..=100 {
+            forwards.remember(path(port).remote, path(1_000 + port));
+        }
+        let known = |forwards: &Forwards, port| forwards.introducer_of(path(port).remote);
+        assert_eq!([68, 69, 100].map(|port| known(&forwards, port)), [None, Some(path(1_069)), Some(path(1_100))]);
+        forwards.remember(path(80).remote, path(7));
+        assert_eq!(known(&forwards, 80), Some(path(7)), "the latest counts");
+        assert_eq!(forwards.recent.len(), MAX_REMEMBERED);
+    }
+}

@@ -88,3 +88,20 @@ fn a_stale_handle_names_nothing() {
     assert!(pair.nodes[A].endpoint.session_mut(pair.now, first).is_none());
     assert!(pair.nodes[A].endpoint.session(second).is_some());
 }
+
+#[test]
+fn a_flow_tells_whether_it_is_open_and_has_room() {
+    let mut pair = Pair::new(1);
+    let session = pair.open(A);
+    pair.run_for_millis(500);
+    let (now, endpoint) = (pair.now, &mut pair.nodes[A].endpoint);
+    let options = FlowOptions { send_buffer: Some(1_000), ..FlowOptions::new("name") };
+    let flow = endpoint.session_mut(now, session).unwrap().open_flow(options).unwrap();
+    let mut commands = endpoint.send_flow_mut(now, flow).unwrap();
+    assert!(commands.has_room(2_000), "it is empty");
+    commands.write(alloc::vec![0; 900]).unwrap();
+    assert!(!commands.has_room(100));
+    assert!(endpoint.send_flow(flow).unwrap().is_open());
+    endpoint.send_flow_mut(now, flow).unwrap().close();
+    assert!(!endpoint.send_flow(flow).unwrap().is_open());
+}

@@ -365,4 +365,15 @@ mod tests {
         }
         assert_eq!(lost.len(), 1);
     }
+
+    #[test]
+    fn the_memory_is_that_of_what_is_in_flight() {
+        let mut in_flight = InFlight::new();
+        assert_eq!(in_flight.memory(), 0);
+        for sequence in 0..1_000 {
+            in_flight.sent(0, sequence, 100);
+        }
+        let least = 1_000 * size_of::<Lost>();
+        assert!((least..4 * least).contains(&in_flight.memory()), "{} bytes", in_flight.memory());
+    }
 }

@@ -241,3 +241,36 @@ const fn entries(first: u64, last: u64, len: usize) -> usize {
 const fn grown(len: usize) -> usize {
     len + len / 4 + 16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A queue that changes its length with each read moves all messages each time.
+    #[test]
+    fn a_long_queue_is_made_shorter_when_three_quarters_of_it_are_empty() {
+        let (mut buffer, mut pool) = (Reassembly::new(), SmallMessagePool::default());
+        for sequence in 1..=2_000 {
+            buffer.insert(sequence, FragmentControl::Whole, b"a", true, 0, &mut pool);
+        }
+        let places = buffer.ready.capacity();
+        while buffer.ready.len() > places / 4 {
+            assert!(buffer.read(&mut pool).is_some());
+            assert_eq!(buffer.ready.capacity(), places, "{} messages", buffer.ready.len());
+        }
+        buffer.read(&mut pool);
+        assert!(buffer.ready.capacity() < places / 2);
+    }
+
+    #[test]
+    fn a_message_is_expected_to_be_as_long_as_the_last_of_several_fragments() {
+        use FragmentControl::{Begin, End, Middle, Whole};
+        let (mut buffer, mut pool) = (Reassembly::new(), SmallMessagePool::default());
+        for (sequence, control) in (1..).zip([Begin, Middle, Middle, Middle, End, Whole, Begin]) {
+            buffer.insert(sequence, control, &[0; 1_000], true, 1 << 20, &mut pool);
+            buffer.advance(sequence, &mut pool);
+            while buffer.read(&mut pool).is_some() {}
+        }
+        assert!((5_000..6_000).contains(&buffer.memory()), "{} bytes", buffer.memory());
+    }
+}

@@ -261,3 +261,31 @@ impl Segments {
         self.take(first).map(|segment| (first, segment))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A segment of so many pieces of one byte, with memory for so many.
+    fn segment(first: u8, pieces: u8, room: usize) -> Segment {
+        let mut earlier = Earlier { pieces: VecDeque::with_capacity(room), len: 0, capacity: 0 };
+        let last = first + pieces - 1;
+        earlier.pieces.extend((first..last).map(|byte| Vec::from([byte])));
+        (earlier.len, earlier.capacity) = (earlier.pieces.len(), earlier.pieces.len());
+        let data = Vec::from([last]);
+        Segment { last: last.into(), begins: false, ends: false, earlier: Some(Box::new(earlier)), data }
+    }
+
+    /// If the longer list moved, fragments that fill gaps from the end to the beginning would cost the square of their number.
+    #[test]
+    fn the_shorter_list_of_pieces_moves() {
+        for (before, behind) in [((2, 0), (50, 1_000)), ((50, 1_000), (2, 0))] {
+            let mut joined = segment(1, before.0, before.1);
+            joined.join(segment(1 + before.0, behind.0, behind.1));
+            let earlier = joined.earlier.as_ref().unwrap();
+            assert!(earlier.pieces.capacity() >= 1_000, "the long list stays where it is");
+            assert_eq!((earlier.len, earlier.capacity), (51, 51));
+            assert_eq!(joined.into_data(), (1..=52).collect::<Vec<u8>>());
+        }
+    }
+}

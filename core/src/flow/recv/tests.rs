@@ -210,6 +210,7 @@ fn abandoned_segments_are_discarded_and_told_as_gaps() {
     assert_eq!(rig.budget.held(), 0);
     rig.part(12, Whole, b"");
     assert_eq!(rig.read(), Some(Message { data: Bytes::new(), sequence: 12, gap: false }));
+    assert_eq!(rig.flow.stats().abandoned, 3, "as many as were told");
 }
 
 #[test]

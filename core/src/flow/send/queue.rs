@@ -359,3 +359,25 @@ impl SendQueue {
         repeated
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::tests::link::SEND;
+
+    #[test]
+    fn the_memory_is_that_of_the_messages_and_of_what_keeps_track_of_them() {
+        let (mut queue, mut events) = (SendQueue::new(SEND), EventQueue::default());
+        let options = SendOptions { finish_by: Some(Instant::from_millis(1)), ..SendOptions::default() };
+        for _ in 0..1_000 {
+            queue.push(Bytes::from_static(&[0; 100]), options, &mut events);
+        }
+        let least = 1_000 * (100 + size_of::<Message>() + size_of::<u64>() + NODE);
+        assert!((least..2 * least).contains(&queue.memory()), "{} bytes, {least} at least", queue.memory());
+        // The fragments of one keep the memory of all of them.
+        let before = queue.memory();
+        let cut = queue.preview(100).unwrap();
+        queue.commit(cut).unwrap();
+        assert!(queue.memory() >= before + size_of::<Fragment>());
+    }
+}

@@ -418,3 +418,39 @@ fn one_deadline_for_both_still_ends_a_message_that_was_begun() {
         [Event::MessageDone { flow: SEND, message: a, outcome: MessageOutcome::Abandoned }]
     );
 }
+
+/// Those whom only the session's memory holds back are told when it is back, and nobody else.
+#[test]
+fn a_flow_that_lacked_memory_is_told_once_that_it_is_back() {
+    let mut link = link(1 << 16);
+    let mut budget = SendBudget::new(1 << 20);
+    budget.grant(0, 1 << 20);
+    link.send.memory_is_back(&mut link.events);
+    assert_eq!(link.drain_events(), [], "it was not refused");
+    assert!(!link.send.has_room(100, &mut budget));
+    link.send.memory_is_back(&mut link.events);
+    link.send.memory_is_back(&mut link.events);
+    assert_eq!(link.drain_events(), [Event::FlowWritable { flow: SEND }]);
+    assert!(!link.send.has_room(100, &mut budget));
+    link.send.close(link.now, &mut link.events);
+    link.drain_events();
+    link.send.memory_is_back(&mut link.events);
+    assert_eq!(link.drain_events(), [], "it was closed");
+}
+
+/// The receiver has still to hear that it is abandoned.
+#[test]
+fn an_entry_that_was_never_sent_is_not_acknowledged() {
+    let (mut queue, mut events) = (SendQueue::new(SEND), EventQueue::default());
+    for sequence in [1, 3] {
+        queue.push("a".into(), SendOptions::default(), &mut events);
+        let cut = queue.preview(1).unwrap();
+        assert_eq!(queue.commit(cut), Some(sequence));
+        queue.sent(sequence, sequence, 1);
+        let abandoned = queue.push("b".into(), SendOptions::default(), &mut events);
+        queue.abandon(abandoned.0, AbandonCause::User, &mut events);
+    }
+    let mut acked = || queue.acked(1, 4, &mut events).map(|(sequence, _)| sequence);
+    assert_eq!([acked(), acked(), acked()], [Some(1), Some(3), None]);
+    assert!([2, 4].iter().all(|sequence| queue.fragment(*sequence).is_some()));
+}
