@@ -16,8 +16,8 @@ struct Package {
     others_may_import: usize,
 }
 
-/// The modules of core outside its layers (time, handle, params, config, error, event, slab, stats, transmit) may be used
-/// by all, and import none of the layers above `profile`: else they would be a way around.
+/// Modules of core outside its layers (such as time, handle and error) may be used by all. They import none of the layers
+/// above `profile`: else they would be a way around.
 const CORE: Package = Package {
     folder: "core/src/",
     layers: &[&["wire"], &["profile"], &["flow", "congestion"], &["session"], &["endpoint"], &["app", "tc"]],

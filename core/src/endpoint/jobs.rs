@@ -213,8 +213,8 @@ impl Agreements {
         if self.jobs.by_session.contains_key(&session) { Err(DropReason::Unexpected) } else { Ok(()) }
     }
 
-    /// Whether an IIKeying may become a job: it is not one already, nor is another from its address, which could have any
-    /// number of them for one cookie, and there is room for it and for those of other sources.
+    /// Whether an IIKeying may become a job. It must not be one already, and there must be room for it and for those of
+    /// other sources. An address has one at a time, since one cookie serves any number of IIKeyings.
     pub(super) fn allow_response(&mut self, env: &Env<'_>, path: Path, digest: &[u8; 32]) -> Result<(), DropReason> {
         let most = env.shared.config.max_waiting_key_agreements;
         let refused = |jobs: &Jobs| {

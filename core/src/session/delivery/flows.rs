@@ -1,5 +1,6 @@
-//! The flows of a session: found by slot, by handle and by wire flow ID, and folded into one order of deadlines, one
-//! of readiness, and queues of what is due, so that nothing ever walks over all flows.
+//! The flows of a session, found by slot, by handle and by wire flow ID.
+//!
+//! They share one order of deadlines, one of readiness, and queues of what is due: nothing ever walks over all flows.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use core::mem::replace;

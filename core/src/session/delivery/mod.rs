@@ -124,8 +124,10 @@ impl Delivery {
         self.send_stall.since()
     }
 
-    /// Since when next to nothing has come of messages that the far end has begun; None if there are none, or if others
-    /// wait to be read, which is not the far end's fault.
+    /// While the session is open: since when next to nothing has come of messages that the far end has begun. None if
+    /// there are none, or if others wait to be read, which is not the far end's fault.
+    ///
+    /// Once it has ended: since when next to nothing of what is left was read.
     pub(crate) fn recv_stalled_since(&self) -> Option<Instant> {
         self.recv_stall.since()
     }

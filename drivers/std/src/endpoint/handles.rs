@@ -22,8 +22,8 @@ const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 /// A handle to a running endpoint. Clones are the same endpoint.
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
-/// When the last handle of the endpoint's sessions and flows is dropped too, the endpoint stops once what was sent is
-/// delivered, or after 10 s, or the time that a close or a [shutdown](Self::begin_shutdown) before gave it.
+/// When the last handle of its sessions and flows is dropped too, the endpoint stops. It does so once what was sent is
+/// delivered, or after 10 s. An earlier close or [shutdown](Self::begin_shutdown) may have given it another time.
 #[derive(Clone, Debug)]
 pub struct EndpointHandle(Arc<Attendant>);
 
