@@ -1,15 +1,14 @@
 //! One server that passes on what each client says to all the others, and three clients, in one process:
 //! `cargo run -p rtmfp-smol --example chat`
 
-use std::error::Error;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtmfp_core::profile::flash::{Discriminator, Fingerprint, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
-use rtmfp_smol::{Endpoint, EndpointError, SendFlow, Session};
+use rtmfp_smol::{Endpoint, Error, SendFlow, Session};
 
-type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A flow to each client, the one to the speaker left out.
 type Room = Arc<Mutex<Vec<Arc<SendFlow>>>>;
 
@@ -25,7 +24,7 @@ fn bind() -> Result<(Endpoint, Fingerprint)> {
 }
 
 /// Passes on what a client says until it goes away.
-async fn listen_to(session: Session, room: Room) -> std::result::Result<(), EndpointError> {
+async fn listen_to(session: Session, room: Room) -> std::result::Result<(), Error> {
     let flow = session.accept_flow().await?;
     let to_client = Arc::new(flow.open_return_flow(FlowOptions::new("others")));
     room.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&to_client));

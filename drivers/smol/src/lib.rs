@@ -8,13 +8,12 @@
 //!
 //! ```no_run
 //! use std::sync::Arc;
-//! use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
-//! use rtmfp_core::{EndpointConfig, FlowOptions};
-//! use rtmfp_smol::Endpoint;
+//! use rtmfp_smol::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
+//! use rtmfp_smol::{Endpoint, EndpointConfig, FlowOptions, system_rng};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
-//!     let mut rng = rtmfp_std::system_rng()?;
+//!     let mut rng = system_rng()?;
 //!     let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
 //!     let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
 //!     let local = "0.0.0.0:0".parse()?;
@@ -36,4 +35,10 @@ mod handles;
 
 pub use driver::{Driver, run};
 pub use handles::{Endpoint, RecvFlow, SendFlow, Session};
-pub use rtmfp_std::EndpointError;
+/// The transport itself. What programs need most of it is here by its own name too.
+pub use rtmfp_std::core;
+pub use rtmfp_std::core::{
+    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, Message, OpenFailure, Priority,
+    ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+};
+pub use rtmfp_std::{Error, system_rng};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_lite::future::{self, poll_once};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Undelivered};
-use rtmfp_smol::{Endpoint, EndpointError, RecvFlow, Session};
+use rtmfp_smol::{Endpoint, Error, RecvFlow, Session};
 use smol::Timer;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -95,12 +95,12 @@ fn an_idle_driver_ends_with_the_last_handle_of_anything() {
         let stranger = endpoint("stranger");
         let session = stranger.0.connect("far", &[local]).await;
         if let Ok(session) = session {
-            assert!(matches!(session.closed().await, EndpointError::SessionClosed(_)), "turned away");
+            assert!(matches!(session.closed().await, Error::SessionClosed(_)), "turned away");
         }
         drop(flow);
         far.driving.await.unwrap();
         UdpSocket::bind(local).expect("the port is free");
-        assert!(matches!(near.session.closed().await, EndpointError::SessionClosed(_)));
+        assert!(matches!(near.session.closed().await, Error::SessionClosed(_)));
     });
 }
 
@@ -124,14 +124,14 @@ fn a_closed_session_tells_what_it_could_not_deliver() {
     smol::block_on(async {
         let (near, far) = pair().await;
         assert_eq!(near.session.clone().close(LONG).await, Ok(Undelivered::default()));
-        assert!(matches!(far.session.closed().await, EndpointError::SessionClosed(_)));
+        assert!(matches!(far.session.closed().await, Error::SessionClosed(_)));
         let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
         let session = near.endpoint.begin("far", &[silent.local_addr().unwrap()]);
         let flow = session.open_flow(FlowOptions::new("one"));
         flow.send("message").await.unwrap();
         let undelivered = session.close(Duration::from_millis(100)).await.unwrap();
         assert_eq!(undelivered, Undelivered { messages: 1, unsent: 1, bytes: 7 });
-        assert!(matches!(flow.finish().await, Err(EndpointError::NotOpened(_))));
+        assert!(matches!(flow.finish().await, Err(Error::NotOpened(_))));
     });
 }
 
@@ -152,7 +152,7 @@ fn a_hundred_thousand_tasks_wait_for_one_end_and_cancelled_ones_are_forgotten() 
         }
         far.session.close(LONG).await.unwrap();
         for task in waiting {
-            assert!(matches!(task.await, EndpointError::SessionClosed(_)));
+            assert!(matches!(task.await, Error::SessionClosed(_)));
         }
     });
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures_lite::future::{self, poll_once};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
-use rtmfp_smol::{Endpoint, EndpointError, RecvFlow, Session};
+use rtmfp_smol::{Endpoint, Error, RecvFlow, Session};
 
 fn endpoint(name: &str) -> (Endpoint, smol::Task<std::io::Result<()>>) {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
@@ -24,7 +24,7 @@ async fn pair() -> (Session, Session) {
     driving_near.detach();
     driving_far.detach();
     future::try_zip(async { near.connect("far", far.local_addrs()).await }, async {
-        far.accept().await.ok_or(EndpointError::Stopped)
+        far.accept().await.ok_or(Error::Stopped)
     })
     .await
     .unwrap()
@@ -89,9 +89,9 @@ fn rejection_and_close_are_told() {
                 break error;
             }
         };
-        assert_eq!(error, EndpointError::Rejected(7));
+        assert_eq!(error, Error::Rejected(7));
         accepted.abort(CloseMode::Orderly);
-        assert!(matches!(session.closed().await, EndpointError::SessionClosed(_)));
+        assert!(matches!(session.closed().await, Error::SessionClosed(_)));
         assert!(session.accept_flow().await.is_err());
     });
 }
@@ -108,7 +108,7 @@ fn a_stopped_endpoint_ends_its_driver_and_tells_everybody() {
         assert!(near.accept().await.is_none());
         assert!(session.opened().await.is_err());
         assert!(near.connect("far", far.local_addrs()).await.is_err());
-        assert!(matches!(accepted.closed().await, EndpointError::SessionClosed(_)), "the far end is told");
+        assert!(matches!(accepted.closed().await, Error::SessionClosed(_)), "the far end is told");
     });
 }
 
@@ -122,7 +122,7 @@ fn nobody_there_is_told() {
         let (near, driver) = Endpoint::bind(config, Arc::new(PlainProfile::new(b"near")), &[local]).unwrap();
         smol::spawn(driver).detach();
         let result = near.connect("far", &[silent.local_addr().unwrap()]).await;
-        assert!(matches!(result, Err(EndpointError::NotOpened(_))));
+        assert!(matches!(result, Err(Error::NotOpened(_))));
     });
 }
 

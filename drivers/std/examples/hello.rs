@@ -16,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
     let server = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
     let address = server.local_addrs().to_vec();
-    let serving = thread::spawn(move || -> Result<(), rtmfp_std::EndpointError> {
+    let serving = thread::spawn(move || -> Result<(), rtmfp_std::Error> {
         let Some(session) = server.accept() else { return Ok(()) };
         let flow = session.accept_flow()?;
         let answer = flow.open_return_flow(FlowOptions::new("answer"));

@@ -29,13 +29,18 @@ mod wake;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    AskedStats, Endpoint, EndpointApp, EndpointError, EndpointHandle, RecvFlow, SendFlow, Session, Waiter, block_on,
+    AskedStats, Endpoint, EndpointApp, EndpointHandle, Error, RecvFlow, SendFlow, Session, Waiter, block_on,
 };
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
 pub use places::{Admission, Places};
 pub use pump::{Pump, PumpStats, Turn};
+/// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_core as core;
+pub use rtmfp_core::{
+    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, Message, OpenFailure, Priority,
+    ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+};
 pub use socket::Socket;
 pub use wake::Waker;
 

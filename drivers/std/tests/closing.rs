@@ -8,7 +8,7 @@ use std::thread;
 
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Undelivered};
-use rtmfp_std::{Endpoint, EndpointError, RecvFlow, Session};
+use rtmfp_std::{Endpoint, Error, RecvFlow, Session};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -46,7 +46,7 @@ fn what_finish_promised_is_read_to_the_end_though_the_session_is_closed() {
     flow.finish().unwrap();
     drop(session);
     // Reading begins when all is over.
-    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), Error::SessionClosed(_)));
     let flow = accepted.accept_flow().unwrap();
     assert_eq!(read_slowly(&flow), 300);
     assert!(accepted.accept_flow().is_err());
@@ -99,8 +99,8 @@ fn a_stopped_endpoint_delivers_what_is_queued() {
     }
     assert_eq!(near.shutdown(LONG).unwrap(), Undelivered::default());
     assert_eq!(reader.join().unwrap(), 20);
-    assert_eq!(flow.send("late"), Err(EndpointError::Closed));
-    assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
+    assert_eq!(flow.send("late"), Err(Error::Closed));
+    assert!(matches!(session.closed(), Error::SessionClosed(_)));
 }
 
 #[test]
@@ -130,7 +130,7 @@ fn a_session_that_cannot_deliver_in_time_tells_what_it_has_not() {
     let undelivered = session.close(Duration::from_millis(300)).unwrap();
     assert!(undelivered.messages >= 2 && undelivered.unsent >= 1, "{undelivered:?}");
     assert!(undelivered.bytes > 1_000_000, "{undelivered:?}");
-    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), Error::SessionClosed(_)));
     assert!(flow.finish().is_err());
 }
 
@@ -145,7 +145,7 @@ fn an_endpoint_whose_far_end_is_gone_stops_in_time_and_tells_what_it_has_not_del
     }
     let undelivered = near.shutdown(Duration::from_millis(200)).unwrap();
     assert_eq!(undelivered, Undelivered { messages: 3, unsent: 3, bytes: 21 });
-    assert!(matches!(session.closed(), EndpointError::NotOpened(_)));
+    assert!(matches!(session.closed(), Error::NotOpened(_)));
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn a_session_that_had_ended_tells_why_when_it_is_closed() {
     let (_near, session, far, accepted) = pair();
     drop((accepted, far));
     let end = session.closed();
-    assert!(matches!(end, EndpointError::SessionClosed(_)));
+    assert!(matches!(end, Error::SessionClosed(_)));
     assert_eq!(session.close(LONG), Err(end));
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rtmfp_core::error::OpenError;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{Bytes, EndpointConfig, FlowOptions, OpenFailure};
-use rtmfp_std::{Endpoint, EndpointError, Session, system_rng};
+use rtmfp_std::{Endpoint, Error, Session, system_rng};
 
 /// An endpoint whose fingerprint proves who it is, and that.
 fn endpoint() -> (Endpoint, Vec<u8>) {
@@ -51,10 +51,10 @@ fn connecting_does_not_return_a_session_that_is_being_closed() {
     }
     session.begin_close(Duration::from_secs(60));
     let refused = near.connect(name.clone(), far.local_addrs()).err();
-    assert!(matches!(refused, Some(EndpointError::NotOpened(OpenFailure::Duplicate { .. }))), "{refused:?}");
+    assert!(matches!(refused, Some(Error::NotOpened(OpenFailure::Duplicate { .. }))), "{refused:?}");
     let received = accepted.accept_flow().unwrap();
     while received.recv().unwrap().is_some() {}
-    assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(session.closed(), Error::SessionClosed(_)));
     // Then there is room for another.
     let another = near.connect(name, far.local_addrs()).unwrap();
     pass(&another, &far.accept().unwrap(), "a new one");
@@ -65,7 +65,7 @@ fn a_malformed_discriminator_is_refused_at_once() {
     let ((near, _), (far, _)) = (endpoint(), endpoint());
     for malformed in [&b"not a discriminator"[..], b"\x02\x0f\x01", b"\x01\x63"] {
         let refused = near.connect(Bytes::from_static(malformed), far.local_addrs());
-        assert_eq!(refused.err(), Some(EndpointError::NotBegun(OpenError::BadDiscriminator)), "{malformed:?}");
+        assert_eq!(refused.err(), Some(Error::NotBegun(OpenError::BadDiscriminator)), "{malformed:?}");
     }
 }
 
@@ -73,6 +73,6 @@ fn a_malformed_discriminator_is_refused_at_once() {
 fn an_address_of_a_family_without_a_socket_is_reported_as_such() {
     let ((near, _), (_far, name)) = (endpoint(), endpoint());
     let refused = near.connect(name, &["[::1]:1935".parse().unwrap()]).err().unwrap();
-    assert_eq!(refused, EndpointError::AddressFamily);
+    assert_eq!(refused, Error::AddressFamily);
     assert!(refused.to_string().contains("address family"), "{refused}");
 }

@@ -9,7 +9,7 @@ use std::thread;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{CloseMode, EndpointConfig, FlowOptions};
-use rtmfp_std::{Endpoint, EndpointError, RecvFlow, Session, Waiter, system_rng};
+use rtmfp_std::{Endpoint, Error, RecvFlow, Session, Waiter, system_rng};
 
 fn endpoint(name: &str) -> Endpoint {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
@@ -100,9 +100,9 @@ fn a_rejected_flow_tells_its_sender_why() {
             break error;
         }
     };
-    assert_eq!(error, EndpointError::Rejected(42));
+    assert_eq!(error, Error::Rejected(42));
     // What came before the rejection was kept: that may be all there was.
-    assert!(matches!(flow.finish(), Ok(()) | Err(EndpointError::Rejected(42))));
+    assert!(matches!(flow.finish(), Ok(()) | Err(Error::Rejected(42))));
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_flow_rejected_after_its_close_is_not_taken_for_received() {
     }
     flow.close();
     accepted.accept_flow().unwrap().reject(42);
-    assert!(matches!(flow.finish(), Err(EndpointError::Abandoned | EndpointError::Rejected(42))));
+    assert!(matches!(flow.finish(), Err(Error::Abandoned | Error::Rejected(42))));
 }
 
 #[test]
@@ -126,10 +126,10 @@ fn a_closed_session_ends_everything_at_both_ends() {
     let receiving = accepted.accept_flow().unwrap();
     receiving.recv().unwrap().unwrap();
     session.abort(CloseMode::Orderly);
-    assert!(matches!(session.closed(), EndpointError::SessionClosed(_)));
-    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
-    assert!(matches!(receiving.recv(), Err(EndpointError::SessionClosed(_))));
-    assert!(matches!(flow.send("y"), Err(EndpointError::SessionClosed(_))));
+    assert!(matches!(session.closed(), Error::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), Error::SessionClosed(_)));
+    assert!(matches!(receiving.recv(), Err(Error::SessionClosed(_))));
+    assert!(matches!(flow.send("y"), Err(Error::SessionClosed(_))));
     assert!(accepted.accept_flow().is_err());
 }
 
@@ -142,7 +142,7 @@ fn dropping_the_last_handle_closes_the_session() {
     let receiving = accepted.accept_flow().unwrap();
     assert_eq!(receiving.recv().unwrap().unwrap().data, "still open");
     drop(flow);
-    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)));
+    assert!(matches!(accepted.closed(), Error::SessionClosed(_)));
 }
 
 #[test]
@@ -155,17 +155,17 @@ fn a_stopped_endpoint_keeps_nobody_waiting() {
     assert!(waiting.join().unwrap());
     assert!(flow.send("x").is_err());
     assert!(session.accept_flow().is_err());
-    assert!(matches!(accepted.closed(), EndpointError::SessionClosed(_)), "the far end is told");
+    assert!(matches!(accepted.closed(), Error::SessionClosed(_)), "the far end is told");
     drop(far);
 }
 
 #[test]
 fn what_cannot_be_opened_says_so() {
     let near = endpoint("near");
-    assert!(matches!(near.connect("far", &[]), Err(EndpointError::NotBegun(_))));
+    assert!(matches!(near.connect("far", &[]), Err(Error::NotBegun(_))));
     let (_near, session, _far, _accepted) = pair();
     let flow = session.open_flow(FlowOptions::new(vec![0; 513]));
-    assert!(matches!(flow.finish(), Err(EndpointError::NoFlow(_))));
+    assert!(matches!(flow.finish(), Err(Error::NoFlow(_))));
 }
 
 #[test]

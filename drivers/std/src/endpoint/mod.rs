@@ -1,14 +1,13 @@
 //! An endpoint that runs by itself, and handles to it for application threads.
 
 mod app;
-mod closing;
+mod error;
 mod handles;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod wakers;
 
-use core::fmt;
 use core::net::SocketAddr;
 use core::pin::pin;
 use core::task::{Context, Poll};
@@ -18,79 +17,15 @@ use std::sync::Arc;
 use std::task::Wake;
 use std::thread::{self, JoinHandle, Thread};
 
-use rtmfp_core::error::{OpenError, OpenFlowError};
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::{CloseReason, EndpointConfig, OpenFailure, Undelivered};
+use rtmfp_core::{EndpointConfig, Undelivered};
 
 pub use app::EndpointApp;
+pub use error::Error;
 pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session};
 pub use wakers::Waiter;
 
 use crate::driver::Driver;
-
-/// Why something asked of a [`Endpoint`] was not done. Its text includes that of its source, if it has one.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum EndpointError {
-    /// The endpoint did not begin the session.
-    NotBegun(OpenError),
-    /// No socket of the endpoint has the address family of any of the far end's addresses.
-    AddressFamily,
-    /// The session did not open.
-    NotOpened(OpenFailure),
-    /// The session ended, and its flows with it.
-    SessionClosed(CloseReason),
-    /// The flow could not be opened.
-    NoFlow(OpenFlowError),
-    /// The receiver rejected the flow with this exception code (RFC 7016 §3.6.2.10).
-    Rejected(u64),
-    /// The receiver rejected the flow after it was closed here, and before it had received everything (its exception
-    /// code is not told then, RFC 7016 §3.6.2.10).
-    Abandoned,
-    /// The flow, session or endpoint was closed, or the flow rejected, by this end.
-    Closed,
-    /// The endpoint has stopped.
-    Stopped,
-}
-
-impl core::error::Error for EndpointError {
-    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
-        match self {
-            Self::NotBegun(why) => Some(why),
-            Self::NotOpened(why) => Some(why),
-            Self::SessionClosed(why) => Some(why),
-            Self::NoFlow(why) => Some(why),
-            Self::AddressFamily | Self::Rejected(_) | Self::Abandoned | Self::Closed | Self::Stopped => None,
-        }
-    }
-}
-
-impl fmt::Display for EndpointError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
-            Self::NotOpened(OpenFailure::NotSent { remote, os_error }) => {
-                let error = io::Error::from_raw_os_error(*os_error);
-                write!(f, "the session did not open: nothing could be sent to {remote}: {error}")
-            }
-            Self::NotOpened(why) => write!(f, "the session did not open: {why}"),
-            Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
-            Self::SessionClosed(CloseReason::NotSent { os_error }) => {
-                let error = io::Error::from_raw_os_error(*os_error);
-                write!(f, "the session has ended: nothing could be sent any more: {error}")
-            }
-            Self::SessionClosed(CloseReason::PacketSize) => f.write_str(
-                "the session has ended: the network loses packets of the size that is needed, not smaller ones",
-            ),
-            Self::SessionClosed(why) => write!(f, "the session has ended: {why}"),
-            Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
-            Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
-            Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
-            Self::Closed => f.write_str("it was closed by this end"),
-            Self::Stopped => f.write_str("the endpoint has stopped"),
-        }
-    }
-}
 
 /// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.
 ///

@@ -16,7 +16,7 @@ use rtmfp_core::{
 };
 
 use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE, lock};
-use super::{EndpointApp, EndpointError, EndpointHandle, RecvFlow, Session, Waiter};
+use super::{EndpointApp, EndpointHandle, Error, RecvFlow, Session, Waiter};
 
 mod closing;
 mod unlocking;
@@ -318,7 +318,7 @@ fn a_flow_that_was_closed_and_then_rejected_is_not_taken_for_received() {
             client.endpoint.recv_flow_mut(server.now, opened).unwrap().reject(42);
         }
         server.exchange(&mut client);
-        let expected = if rejects { Err(EndpointError::Abandoned) } else { Ok(()) };
+        let expected = if rejects { Err(Error::Abandoned) } else { Ok(()) };
         assert_eq!(flow.poll_finish(&mut context(), &mut Waiter::default()), Poll::Ready(expected));
     }
 }

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Tasks to wake when something changes. Registering one, and forgetting it, takes constant time.
 #[derive(Debug, Default)]
-pub(super) struct WakerSet {
+pub(crate) struct WakerSet {
     slots: Option<Arc<Mutex<Slots>>>,
     due: Due,
 }
 
 /// Wakers to call, and others to drop. Either may run anything, so whoever has these drops them when nothing is locked.
 #[derive(Debug, Default)]
-pub(super) struct Due {
+pub(crate) struct Due {
     woken: Vec<Waker>,
     left: Vec<Waker>,
 }
@@ -46,7 +46,7 @@ struct Place {
 
 impl WakerSet {
     /// Has the task woken at the next [`wake`](Self::wake), unless `waiter` is dropped before.
-    pub(super) fn add(&mut self, context: &Context<'_>, waiter: &mut Waiter) {
+    pub(crate) fn add(&mut self, context: &Context<'_>, waiter: &mut Waiter) {
         let set = self.slots.get_or_insert_default();
         if waiter.0.as_ref().is_some_and(|place| !Arc::ptr_eq(&place.set, set)) {
             self.due.left.extend(waiter.leave());
@@ -70,7 +70,7 @@ impl WakerSet {
     }
 
     /// Wakes all when what is [due](Self::take_due) is dropped.
-    pub(super) fn wake(&mut self) {
+    pub(crate) fn wake(&mut self) {
         let Some(set) = &self.slots else { return };
         let mut slots = lock(set);
         slots.round += 1;
@@ -81,13 +81,13 @@ impl WakerSet {
     }
 
     /// What has come together, to be dropped when nothing is locked.
-    pub(super) fn take_due(&mut self) -> Due {
+    pub(crate) fn take_due(&mut self) -> Due {
         core::mem::take(&mut self.due)
     }
 
     /// Tasks that are registered.
     #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.slots.as_ref().map_or(0, |set| lock(set).wakers.iter().flatten().count())
     }
 }

@@ -49,10 +49,10 @@ fn nothing_begins_while_an_endpoint_shuts_down_and_what_was_lost_is_told() {
         flow.send("lost").unwrap();
     }
     server.settle();
-    assert_eq!(begun.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Err(EndpointError::Closed)));
+    assert_eq!(begun.poll_opened(&mut context(), &mut Waiter::default()), Poll::Ready(Err(Error::Closed)));
     for flow in &flows {
         let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
-        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
+        assert_eq!(finished, Poll::Ready(Err(Error::Closed)));
     }
     server.time_until_empty();
     let told = lock(&server.app.shared().queue).undelivered;
@@ -84,7 +84,7 @@ fn a_session_that_is_being_closed_opens_no_flow_and_tells_what_was_lost() {
     server.settle();
     for flow in &flows {
         let finished = flow.poll_finish(&mut context(), &mut Waiter::default());
-        assert_eq!(finished, Poll::Ready(Err(EndpointError::Closed)));
+        assert_eq!(finished, Poll::Ready(Err(Error::Closed)));
     }
     server.time_until_empty();
     let told = session.poll_drained(&mut context(), &mut Waiter::default());

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use rtmfp_core::{CloseMode, Endpoint, Instant, SendFlowHandle, SessionHandle, Undelivered};
 
 use super::EndpointApp;
-use super::app::{Entry, send};
-use super::shared::{LINGER, lock};
+use super::sending::send;
+use super::sessions::Entry;
+use crate::endpoint::shared::{LINGER, lock};
 
 /// Between two looks at whether all far ends have acknowledged that their sessions are closed.
 const LOOK: Duration = Duration::from_millis(20);

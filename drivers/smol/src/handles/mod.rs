@@ -1,0 +1,22 @@
+//! Handles whose calls are futures.
+
+mod endpoint;
+mod recv;
+mod send;
+mod session;
+
+use core::future::poll_fn;
+use core::task::{Context, Poll};
+
+use rtmfp_std::Waiter;
+
+pub use endpoint::Endpoint;
+pub use recv::RecvFlow;
+pub use send::SendFlow;
+pub use session::Session;
+
+/// Waits for what a handle polls. The task is forgotten when the future is dropped.
+async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>) -> T {
+    let mut waiter = Waiter::default();
+    poll_fn(|context| poll(context, &mut waiter)).await
+}

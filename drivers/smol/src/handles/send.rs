@@ -1,0 +1,35 @@
+//! The handle to a flow to the far end.
+
+use rtmfp_core::Bytes;
+use rtmfp_std::Error;
+
+use super::wait;
+
+/// Messages to the far end. When it is dropped the flow is closed: what was sent is still delivered.
+#[derive(Debug)]
+pub struct SendFlow(pub(super) rtmfp_std::SendFlow);
+
+impl SendFlow {
+    /// Queues a message; waits while the queue is full. If dropped before it is ready the message was not queued. That
+    /// it was delivered is only told by [`finish`](Self::finish).
+    ///
+    /// # Errors
+    /// Why no more can be sent.
+    pub async fn send(&self, message: impl Into<Bytes>) -> Result<(), Error> {
+        let mut message = Some(message.into());
+        wait(|context, waiter| self.0.poll_send(context, waiter, &mut message)).await
+    }
+
+    /// Closes the flow after what was sent, and waits until the far end has received all of it.
+    ///
+    /// # Errors
+    /// Why not everything may have been received.
+    pub async fn finish(self) -> Result<(), Error> {
+        wait(|context, waiter| self.0.poll_finish(context, waiter)).await
+    }
+
+    /// Closes the flow after what was sent.
+    pub fn close(&self) {
+        self.0.close();
+    }
+}

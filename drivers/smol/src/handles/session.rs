@@ -1,0 +1,75 @@
+//! The handle to a session.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use rtmfp_core::{CloseMode, FlowOptions, Undelivered};
+use rtmfp_std::Error;
+
+use super::{RecvFlow, SendFlow, wait};
+
+/// A session. Clones are the same session.
+///
+/// When the last of them, and of its flows' handles, is dropped, it is closed: what was sent has 10 s to be delivered.
+/// [`close`](Self::close) gives it another time, which the drop does not change, and tells what was not.
+#[derive(Clone, Debug)]
+pub struct Session(pub(super) rtmfp_std::Session);
+
+impl Session {
+    /// Waits until it is open; ready at once if it is.
+    ///
+    /// # Errors
+    /// Why it did not open, or was closed.
+    pub async fn opened(&self) -> Result<(), Error> {
+        wait(|context, waiter| self.0.poll_opened(context, waiter)).await
+    }
+
+    /// Waits until it has ended, and tells why.
+    pub async fn closed(&self) -> Error {
+        wait(|context, waiter| self.0.poll_closed(context, waiter)).await
+    }
+
+    /// The far end's address, once it is open.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.remote_addr()
+    }
+
+    /// Who the far end is, once it is open: its canonical endpoint discriminator, which for the Flash profile holds its
+    /// fingerprint (RFC 7425 §4.4.4).
+    #[must_use]
+    pub fn far_discriminator(&self) -> Vec<u8> {
+        self.0.far_discriminator()
+    }
+
+    /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
+    #[must_use]
+    pub fn open_flow(&self, options: FlowOptions) -> SendFlow {
+        SendFlow(self.0.open_flow(options))
+    }
+
+    /// Waits for the next flow that the far end opens, return flows included.
+    ///
+    /// # Errors
+    /// That the session has ended.
+    pub async fn accept_flow(&self) -> Result<RecvFlow, Error> {
+        wait(|context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow)
+    }
+
+    /// Closes it: all its flows are closed, and once all that was sent is delivered, or after `within`, the far end is
+    /// told, again and again until it has acknowledged that. Returns what was not delivered, when the session has ended.
+    /// It is closed all the same if the future is dropped. Flows that the far end has closed before, and that have
+    /// arrived, can still be read to their end.
+    ///
+    /// # Errors
+    /// Why it had ended before, if it had.
+    pub async fn close(&self, within: Duration) -> Result<Undelivered, Error> {
+        self.0.begin_close(within);
+        wait(|context, waiter| self.0.poll_drained(context, waiter)).await
+    }
+
+    /// Ends it now, with all its flows. What is not yet delivered is lost.
+    pub fn abort(&self, mode: CloseMode) {
+        self.0.abort(mode);
+    }
+}

@@ -1,0 +1,155 @@
+//! The endpoint's side: carries out commands and fills and empties the flows' queues.
+
+mod accepting;
+mod closing;
+mod receiving;
+mod sending;
+mod sessions;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
+
+use self::closing::Shutdown;
+use self::sessions::Entry;
+use super::Error;
+use super::handles::{self, EndpointHandle};
+use super::shared::{Command, EndpointShared, RecvCommand, SendCommand, lock};
+
+/// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
+/// thread.
+#[derive(Debug)]
+pub struct EndpointApp {
+    shared: Arc<EndpointShared>,
+    sessions: BTreeMap<SessionHandle, Entry>,
+    /// Sessions that drain, and of which the endpoint has not everything yet, by deadline.
+    drains: BTreeSet<(Instant, SessionHandle)>,
+    shutdown: Option<Shutdown>,
+    /// There is nobody who could accept a session.
+    unattended: bool,
+    done: bool,
+}
+
+impl EndpointApp {
+    /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
+    /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
+    pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
+        let shared = Arc::new(EndpointShared::new(locals, Box::new(wake)));
+        let app = Self {
+            shared: Arc::clone(&shared),
+            sessions: BTreeMap::new(),
+            drains: BTreeSet::new(),
+            shutdown: None,
+            unattended: false,
+            done: false,
+        };
+        (app, handles::handle(shared))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn shared(&self) -> &EndpointShared {
+        &self.shared
+    }
+
+    /// How many it knows of.
+    #[cfg(test)]
+    pub(crate) fn sessions(&self) -> usize {
+        self.sessions.len()
+    }
+
+    fn carry_out(&mut self, now: Instant, endpoint: &mut Endpoint, command: Command) {
+        match command {
+            Command::Open(shared, target) => self.open(now, endpoint, shared, target),
+            Command::Session(shared, command) => self.carry_out_of_session(now, endpoint, &shared, command),
+            Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
+            Command::SendFlow(shared, SendCommand::HandOver) => {
+                lock(&shared.0).scheduled = false;
+                self.hand_over(now, endpoint, &shared);
+            }
+            Command::RecvFlow(shared, RecvCommand::Receive) => self.receive(now, endpoint, shared.handle),
+            Command::RecvFlow(shared, RecvCommand::Reject(code)) => {
+                if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
+                    flow.reject(code);
+                }
+            }
+            Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
+            Command::StopAccepting => self.stop_accepting(now, endpoint),
+            Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
+            Command::ReleaseAll => self.release_all(now, endpoint),
+        }
+    }
+}
+
+impl App for EndpointApp {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        match event {
+            Event::SessionOpened { session } => self.opened(now, endpoint, session),
+            Event::SessionFailed { session, reason } => self.session_ended(session, Error::NotOpened(reason)),
+            Event::SessionClosed { session, reason } => self.session_ended(session, Error::SessionClosed(reason)),
+            Event::PathChanged { session, path } => {
+                if let Some(entry) = self.sessions.get(&session) {
+                    lock(&entry.shared.0).remote = Some(path.remote);
+                }
+            }
+            Event::FlowOpened { flow } => self.flow_opened(now, endpoint, flow),
+            Event::FlowReadable { flow } => self.receive(now, endpoint, flow),
+            Event::FlowFinished { flow, end } => self.flow_finished(flow, end),
+            Event::FlowWritable { flow } => {
+                if let Some(shared) = self.sending(flow).cloned() {
+                    self.hand_over(now, endpoint, &shared);
+                }
+            }
+            Event::FlowRejected { flow, code, abandoned } => {
+                self.sending_ended(now, endpoint, flow, Some(code), abandoned);
+            }
+            Event::FlowCompleted { flow, abandoned } => self.sending_ended(now, endpoint, flow, None, abandoned),
+            Event::SessionDrained { session, undelivered } => self.drained(session, undelivered),
+            _ => {}
+        }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        // The first command after this wakes again.
+        let commands = core::mem::take(&mut lock(&self.shared.queue).commands);
+        for command in commands {
+            self.carry_out(now, endpoint, command);
+        }
+        self.on_closing_timeout(now, endpoint);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.next_closing_timeout()
+    }
+
+    fn is_done(&self) -> bool {
+        self.done
+    }
+}
+
+impl Drop for EndpointApp {
+    /// Nobody is to wait for what will not come.
+    fn drop(&mut self) {
+        let mut queue = lock(&self.shared.queue);
+        queue.stopped = true;
+        queue.wakers.wake();
+        let commands = core::mem::take(&mut queue.commands);
+        drop(queue);
+        for command in commands {
+            match command {
+                Command::Open(session, _) => Entry::new(session).end(Error::Stopped),
+                Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
+                Command::Stats(shared) => shared.answer(None),
+                Command::Session(..)
+                | Command::RecvFlow(..)
+                | Command::StopAccepting
+                | Command::Shutdown(_)
+                | Command::ReleaseAll => {}
+            }
+        }
+        for entry in core::mem::take(&mut self.sessions).into_values() {
+            entry.end(Error::Stopped);
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Sessions begin, open and end.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use rtmfp_core::{
+    CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle, SessionHandle, Target,
+    Undelivered,
+};
+
+use super::EndpointApp;
+use super::closing::Drain;
+use crate::endpoint::Error;
+use crate::endpoint::shared::{RecvShared, SendShared, SessionCommand, SessionShared, lock};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) shared: Arc<SessionShared>,
+    pub(super) sending: BTreeMap<SendFlowHandle, Arc<SendShared>>,
+    /// Once the session has ended: flows that are complete and not read to their end.
+    pub(super) receiving: BTreeMap<RecvFlowHandle, Arc<RecvShared>>,
+    pub(super) drain: Option<Drain>,
+    /// What the flows did not take any more while it drains.
+    pub(super) refused: Undelivered,
+    pub(super) ended: bool,
+}
+
+impl Entry {
+    pub(super) const fn new(shared: Arc<SessionShared>) -> Self {
+        Self {
+            shared,
+            sending: BTreeMap::new(),
+            receiving: BTreeMap::new(),
+            drain: None,
+            refused: Undelivered { messages: 0, unsent: 0, bytes: 0 },
+            ended: false,
+        }
+    }
+
+    /// Tells the handles that the session is over, and nothing more can be sent.
+    fn end_sending(&mut self, error: Error) {
+        self.ended = true;
+        let mut session = lock(&self.shared.0);
+        session.end.get_or_insert(error);
+        session.wakers.wake();
+        drop(session);
+        for flow in core::mem::take(&mut self.sending).into_values() {
+            lock(&flow.0).fail(error);
+        }
+    }
+
+    /// Tells all handles of the session that it is over.
+    pub(super) fn end(mut self, error: Error) {
+        self.end_sending(error);
+        for flow in self.receiving.values() {
+            let mut state = lock(&flow.state);
+            if state.end.is_none() {
+                state.end = Some(FlowEnd::SessionEnded);
+                state.error = Some(error);
+            }
+            state.wakers.wake();
+        }
+    }
+}
+
+impl EndpointApp {
+    pub(super) fn carry_out_of_session(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        shared: &SessionShared,
+        command: SessionCommand,
+    ) {
+        match command {
+            SessionCommand::Close(mode) => {
+                let mut state = lock(&shared.0);
+                state.closing = true;
+                let handle = state.handle;
+                drop(state);
+                if let Some(mut session) = handle.and_then(|handle| endpoint.session_mut(now, handle)) {
+                    session.close(mode);
+                }
+            }
+            SessionCommand::Drain(within) => {
+                let handle = lock(&shared.0).handle;
+                if let Some(handle) = handle {
+                    self.drain(now, endpoint, handle, now + within);
+                }
+            }
+            SessionCommand::Release => {
+                let mut state = lock(&shared.0);
+                // It may have been handed out again, or be for somebody to accept yet.
+                let held = state.owner.strong_count() > 0 || state.unaccepted;
+                state.closing |= !held;
+                let handle = state.handle.filter(|_| !held);
+                drop(state);
+                if let Some(handle) = handle {
+                    self.release(now, endpoint, handle);
+                }
+            }
+        }
+    }
+
+    pub(super) fn open(&mut self, now: Instant, endpoint: &mut Endpoint, shared: Arc<SessionShared>, target: Target) {
+        if self.shutdown.is_some() {
+            Entry::new(shared).end(Error::Closed);
+            return;
+        }
+        match endpoint.open(now, target) {
+            Ok(handle) => {
+                lock(&shared.0).handle = Some(handle);
+                self.sessions.insert(handle, Entry::new(shared));
+            }
+            Err(e) => Entry::new(shared).end(Error::NotBegun(e)),
+        }
+    }
+
+    pub(super) fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
+        let accepted = !self.sessions.contains_key(&handle);
+        if accepted && (self.unattended || self.shutdown.is_some()) {
+            if let Some(mut session) = endpoint.session_mut(now, handle) {
+                session.close(CloseMode::Abrupt);
+            }
+            return;
+        }
+        if accepted && !self.make_room(now, endpoint, handle) {
+            return;
+        }
+        let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
+        let mut state = lock(&entry.shared.0);
+        state.handle = Some(handle);
+        state.open = true;
+        state.unaccepted = accepted;
+        if let Some(session) = endpoint.session(handle) {
+            state.remote = session.path().map(|path| path.remote);
+            state.far_discriminator = session.far_canonical_discriminator();
+        }
+        state.wakers.wake();
+        drop(state);
+        if accepted {
+            let mut queue = lock(&self.shared.queue);
+            queue.accepted.push_back((handle, Arc::clone(&entry.shared)));
+            queue.wakers.wake();
+        }
+    }
+
+    pub(super) fn session_ended(&mut self, session: SessionHandle, error: Error) {
+        let existing = if let Error::NotOpened(OpenFailure::Duplicate { existing }) = error {
+            self.sessions.get(&existing).map(|entry| Arc::clone(&entry.shared))
+        } else {
+            None
+        };
+        let Some(entry) = self.sessions.get_mut(&session) else { return };
+        lock(&entry.shared.0).existing = existing;
+        entry.end_sending(error);
+        let mut state = lock(&entry.shared.0);
+        state.drop_empty_flows();
+        drop(state);
+        self.forget_if_read(session);
+    }
+
+    /// Forgets a session that has ended, unless complete flows are still to be read. What a far end sent before it went is
+    /// still for whoever accepts; a session without that is for nobody.
+    pub(super) fn forget_if_read(&mut self, session: SessionHandle) {
+        let Some(entry) = self.sessions.get(&session).filter(|entry| entry.ended) else { return };
+        let state = lock(&entry.shared.0);
+        let empty = state.unaccepted && state.flows.is_empty();
+        drop(state);
+        if empty {
+            lock(&self.shared.queue).remove(session);
+        }
+        if entry.receiving.is_empty() {
+            self.sessions.remove(&session);
+        }
+    }
+}

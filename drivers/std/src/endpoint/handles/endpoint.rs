@@ -1,0 +1,206 @@
+//! The handle to an endpoint.
+
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use core::time::Duration;
+use std::sync::Arc;
+
+use rtmfp_core::{Bytes, EndpointStats, InterfaceId, Path, Target, Undelivered};
+
+use super::Session;
+use crate::endpoint::shared::{Command, EndpointShared, LINGER, SessionShared, StatsShared, lock};
+use crate::endpoint::wakers::Waiter;
+use crate::endpoint::{Error, block_on};
+
+/// Between the first hellos to several addresses of one far end.
+const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+
+/// A handle to a running endpoint. Clones are the same endpoint.
+///
+/// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
+/// When the last handle of its sessions and flows is dropped too, the endpoint stops. It does so once what was sent is
+/// delivered, or after 10 s. An earlier close or [shutdown](Self::begin_shutdown) may have given it another time.
+#[derive(Clone, Debug)]
+pub struct EndpointHandle(Arc<Attendant>);
+
+/// Turns far ends away when nobody can accept them.
+#[derive(Debug)]
+struct Attendant(Arc<Keeper>);
+
+/// Stops the endpoint when nobody holds anything of it.
+#[derive(Debug)]
+pub(super) struct Keeper(pub(super) Arc<EndpointShared>);
+
+pub(crate) fn handle(shared: Arc<EndpointShared>) -> EndpointHandle {
+    EndpointHandle(Arc::new(Attendant(Arc::new(Keeper(shared)))))
+}
+
+impl Drop for Attendant {
+    fn drop(&mut self) {
+        self.endpoint().send(Command::StopAccepting);
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.0.send(Command::ReleaseAll);
+    }
+}
+
+impl Attendant {
+    fn endpoint(&self) -> &Arc<EndpointShared> {
+        &self.0.0
+    }
+}
+
+impl EndpointHandle {
+    /// The local addresses, with the ports that the system chose.
+    #[must_use]
+    pub fn local_addrs(&self) -> &[SocketAddr] {
+        &self.0.endpoint().locals
+    }
+
+    /// Begins a session with the endpoint that `discriminator` selects (for the Flash profile, see
+    /// [`Discriminator`](rtmfp_core::profile::flash::Discriminator)), at one or several addresses. Flows can be opened
+    /// and written at once; [`Session::opened`] tells how it went.
+    #[must_use]
+    pub fn begin(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Session {
+        let mut candidates = Vec::new();
+        let mut delay = Duration::ZERO;
+        for remote in remotes {
+            // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
+            let remote = if remote.is_ipv6() {
+                let canonical = remote.ip().to_canonical();
+                if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { *remote }
+            } else {
+                *remote
+            };
+            // The first socket of the address's family reaches it.
+            let mut locals = (0..=u16::MAX).zip(&self.0.endpoint().locals);
+            let Some((index, _)) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4()) else { continue };
+            candidates.push((Path::new(InterfaceId(index), remote), delay));
+            delay += CANDIDATE_DELAY;
+        }
+        let shared = Arc::new(SessionShared::default());
+        if candidates.is_empty() && !remotes.is_empty() {
+            lock(&shared.0).end = Some(Error::AddressFamily);
+            return Session::new(&self.0.0, &shared);
+        }
+        let target = Target { discriminator: discriminator.into(), candidates };
+        if !self.0.endpoint().send(Command::Open(Arc::clone(&shared), target)) {
+            lock(&shared.0).end = Some(Error::Stopped);
+        }
+        Session::new(&self.0.0, &shared)
+    }
+
+    /// Opens a session and waits until it is open. If there is one with the same far end already, whichever end began
+    /// it, that one is returned: it is the same session as its other handles.
+    ///
+    /// # Errors
+    /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
+    /// Once it has ended, another can be opened.
+    pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, Error> {
+        let mut session = self.begin(discriminator, remotes);
+        block_on(|context, waiter| session.poll_connected(context, waiter))?;
+        Ok(session)
+    }
+
+    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
+    ///
+    /// At most 1,024 sessions wait to be accepted, half of them from one IPv4 address or one /64 network of IPv6. When
+    /// there is no room, the oldest without any flow is closed abruptly, or else the new one. An endpoint that is to have no such
+    /// sessions at all says so in its configuration ([`accept`](rtmfp_core::EndpointConfig::accept)).
+    #[must_use]
+    pub fn accept(&self) -> Option<Session> {
+        block_on(|context, waiter| self.poll_accept(context, waiter))
+    }
+
+    /// [`accept`](Self::accept), polled.
+    pub fn poll_accept(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Option<Session>> {
+        let mut queue = lock(&self.0.endpoint().queue);
+        if let Some((_, shared)) = queue.accept() {
+            drop(queue);
+            // Held before it counts as accepted, so that nobody closes it meanwhile.
+            let session = Session::new(&self.0.0, &shared);
+            lock(&shared.0).unaccepted = false;
+            return Poll::Ready(Some(session));
+        }
+        if queue.stopped {
+            return Poll::Ready(None);
+        }
+        queue.wakers.add(context, waiter);
+        Poll::Pending
+    }
+
+    /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
+    /// stopped.
+    #[must_use]
+    pub fn stats(&self) -> Option<EndpointStats> {
+        let asked = self.ask_stats();
+        block_on(|context, waiter| asked.poll(context, waiter))
+    }
+
+    /// [`stats`](Self::stats), polled: asks once.
+    #[must_use]
+    pub fn ask_stats(&self) -> AskedStats {
+        let shared = Arc::<StatsShared>::default();
+        if !self.0.endpoint().send(Command::Stats(Arc::clone(&shared))) {
+            shared.answer(None);
+        }
+        AskedStats(shared)
+    }
+
+    /// Closes all sessions, and stops the endpoint when all that was sent is delivered and the far ends know that their
+    /// sessions are closed, or after `within`. Nothing more can be sent. Returns what was not delivered. If it is called
+    /// more than once, the last call's time counts.
+    ///
+    /// # Errors
+    /// [`Stopped`](Error::Stopped) if the endpoint had stopped otherwise.
+    pub fn shutdown(&self, within: Duration) -> Result<Undelivered, Error> {
+        self.begin_shutdown(within);
+        block_on(|context, waiter| self.poll_stopped(context, waiter))
+    }
+
+    /// [`shutdown`](Self::shutdown), without waiting.
+    pub fn begin_shutdown(&self, within: Duration) {
+        self.0.endpoint().send(Command::Shutdown(within));
+    }
+
+    /// Waits, polled, until the endpoint has stopped.
+    pub fn poll_stopped(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Undelivered, Error>> {
+        let mut queue = lock(&self.0.endpoint().queue);
+        if queue.stopped {
+            return Poll::Ready(if queue.shut_down { Ok(queue.undelivered) } else { Err(Error::Stopped) });
+        }
+        queue.wakers.add(context, waiter);
+        Poll::Pending
+    }
+
+    /// [`shutdown`](Self::shutdown) within 10 s, without waiting.
+    pub fn stop(&self) {
+        self.begin_shutdown(LINGER);
+    }
+
+    /// Stops it as the last handle does, though there are others.
+    pub(crate) fn release(&self) {
+        self.0.endpoint().send(Command::ReleaseAll);
+    }
+}
+
+/// Counters on their way from the endpoint, as [`EndpointHandle::ask_stats`] gives it.
+#[derive(Debug)]
+pub struct AskedStats(Arc<StatsShared>);
+
+impl AskedStats {
+    /// The counters, once they are there; `None` if the endpoint has stopped.
+    pub fn poll(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Option<EndpointStats>> {
+        let mut state = lock(&self.0.0);
+        match state.answer {
+            Some(answer) => Poll::Ready(answer),
+            None => {
+                state.waiting.add(context, waiter);
+                Poll::Pending
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! What handles and the endpoint's thread share: a queue of commands, and one small state for each session and flow.
+
+mod recv;
+mod send;
+mod session;
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::ops::{Deref, DerefMut};
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered};
+
+pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
+pub(crate) use send::{SendCommand, SendShared, SendState, Within};
+pub(crate) use session::{SessionCommand, SessionShared, SessionState};
+
+use super::wakers::{Due, WakerSet};
+use crate::places::Places;
+
+/// Bytes of messages that wait between a handle and the endpoint, in either direction, for each flow. One message of
+/// any size is always taken.
+pub(crate) const QUEUE_BYTES: usize = 262_144;
+/// Sessions that far ends opened and nobody has accepted yet. With one beyond them the oldest without a flow is closed,
+/// or else the new one.
+pub(crate) const WAITING_SESSIONS: usize = 1_024;
+/// Of these, from one IPv4 address or one /64 network of IPv6.
+pub(crate) const WAITING_SESSIONS_PER_SOURCE: usize = 512;
+/// Flows of a session that nobody has accepted yet, ended ones included. One beyond them is rejected. Together they hold
+/// no more than [`QUEUE_BYTES`] and one message: the rest stays in the endpoint, within its own limits.
+pub(crate) const WAITING_FLOWS: usize = 1_024;
+
+/// How long what was sent has to be delivered when nobody waits for that: after the last handle of a session, or of the
+/// endpoint, is dropped.
+pub(crate) const LINGER: Duration = Duration::from_secs(10);
+
+/// What tasks wait for, behind a mutex.
+pub(crate) trait Awaited {
+    fn wakers(&mut self) -> &mut WakerSet;
+}
+
+/// Locks what cannot be left in disorder: every change is complete before anything that can panic.
+pub(crate) fn lock<T: Awaited>(mutex: &Mutex<T>) -> Locked<'_, T> {
+    Locked { guard: mutex.lock().unwrap_or_else(PoisonError::into_inner), due: Due::default() }
+}
+
+/// A locked mutex. Tasks are woken once it is unlocked: a waker may run anything, and drop handles that lock the same.
+pub(crate) struct Locked<'a, T: Awaited> {
+    // The order matters: this is dropped first.
+    guard: MutexGuard<'a, T>,
+    due: Due,
+}
+
+impl<T: Awaited> Deref for Locked<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.guard
+    }
+}
+
+impl<T: Awaited> DerefMut for Locked<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        &mut self.guard
+    }
+}
+
+impl<T: Awaited> Drop for Locked<'_, T> {
+    fn drop(&mut self) {
+        self.due = self.guard.wakers().take_due();
+    }
+}
+
+impl Awaited for Queue {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
+}
+
+impl Awaited for StatsState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.waiting
+    }
+}
+
+/// Asked of the endpoint's thread by a handle.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Open(Arc<SessionShared>, Target),
+    Session(Arc<SessionShared>, SessionCommand),
+    OpenFlow(Arc<SendShared>, Within, FlowOptions),
+    SendFlow(Arc<SendShared>, SendCommand),
+    RecvFlow(Arc<RecvShared>, RecvCommand),
+    /// The counters are asked for.
+    Stats(Arc<StatsShared>),
+    /// Nobody can accept a session any more.
+    StopAccepting,
+    /// To drain all sessions, and stop then or after this time.
+    Shutdown(Duration),
+    /// The last handle of anything is gone: the same, unless it stops already.
+    ReleaseAll,
+}
+
+pub(crate) struct EndpointShared {
+    pub(crate) queue: Mutex<Queue>,
+    pub(crate) locals: Vec<SocketAddr>,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Queue {
+    pub(crate) commands: VecDeque<Command>,
+    /// Sessions that far ends opened and nobody has accepted yet, at most [`WAITING_SESSIONS`].
+    pub(crate) accepted: VecDeque<(SessionHandle, Arc<SessionShared>)>,
+    /// The places in it.
+    pub(crate) places: Places<SessionHandle>,
+    pub(crate) wakers: WakerSet,
+    /// All sessions were closed in order before it stopped.
+    pub(crate) shut_down: bool,
+    /// What was not delivered then.
+    pub(crate) undelivered: Undelivered,
+    pub(crate) stopped: bool,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            commands: VecDeque::new(),
+            accepted: VecDeque::new(),
+            places: Places::new(WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE),
+            wakers: WakerSet::default(),
+            shut_down: false,
+            undelivered: Undelivered::default(),
+            stopped: false,
+        }
+    }
+}
+
+impl Queue {
+    /// The next session for the application.
+    pub(crate) fn accept(&mut self) -> Option<(SessionHandle, Arc<SessionShared>)> {
+        let (handle, shared) = self.accepted.pop_front()?;
+        self.places.leave(handle);
+        Some((handle, shared))
+    }
+
+    /// A session is not to be accepted any more.
+    pub(crate) fn remove(&mut self, handle: SessionHandle) {
+        self.places.leave(handle);
+        self.accepted.retain(|(waiting, _)| *waiting != handle);
+    }
+}
+
+impl fmt::Debug for EndpointShared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EndpointShared").field("locals", &self.locals).finish_non_exhaustive()
+    }
+}
+
+impl EndpointShared {
+    pub(crate) fn new(locals: Vec<SocketAddr>, wake: Box<dyn Fn() + Send + Sync>) -> Self {
+        Self { queue: Mutex::default(), locals, wake }
+    }
+
+    /// False if nobody will carry it out.
+    pub(crate) fn send(&self, command: Command) -> bool {
+        let mut queue = lock(&self.queue);
+        if queue.stopped {
+            return false;
+        }
+        queue.commands.push_back(command);
+        let first = queue.commands.len() == 1;
+        drop(queue);
+        if first {
+            (self.wake)();
+        }
+        true
+    }
+}
+
+/// The counters of the endpoint, once they are there.
+#[derive(Debug, Default)]
+pub(crate) struct StatsShared(pub(crate) Mutex<StatsState>);
+
+#[derive(Debug, Default)]
+pub(crate) struct StatsState {
+    /// `Some(None)` if the endpoint has stopped.
+    pub(crate) answer: Option<Option<EndpointStats>>,
+    pub(crate) waiting: WakerSet,
+}
+
+impl StatsShared {
+    pub(crate) fn answer(&self, stats: Option<EndpointStats>) {
+        let mut state = lock(&self.0);
+        state.answer.get_or_insert(stats);
+        state.waiting.wake();
+    }
+}

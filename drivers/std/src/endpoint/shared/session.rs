@@ -1,0 +1,77 @@
+//! What the handles of a session and the endpoint share.
+
+use core::net::SocketAddr;
+use core::time::Duration;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, Weak};
+
+use rtmfp_core::{CloseMode, FlowEnd, SessionHandle, Undelivered};
+
+use super::{Awaited, RecvShared, lock};
+use crate::endpoint::Error;
+use crate::endpoint::handles::Owner;
+use crate::endpoint::wakers::WakerSet;
+
+/// Asked of a session.
+#[derive(Debug)]
+pub(crate) enum SessionCommand {
+    /// To end now.
+    Close(CloseMode),
+    /// To end once all that was sent is delivered, or after this time.
+    Drain(Duration),
+    /// The last handle is gone.
+    Release,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct SessionShared(pub(crate) Mutex<SessionState>);
+
+#[derive(Debug, Default)]
+pub(crate) struct SessionState {
+    pub(crate) handle: Option<SessionHandle>,
+    pub(crate) open: bool,
+    pub(crate) end: Option<Error>,
+    /// What was not delivered, if it was drained.
+    pub(crate) undelivered: Option<Undelivered>,
+    /// The session that there was already to the same far end, in place of which this one did not open.
+    pub(crate) existing: Option<Arc<SessionShared>>,
+    /// It is to end, so nobody else gets it any more.
+    pub(crate) closing: bool,
+    /// What closes it when nobody holds it any more.
+    pub(crate) owner: Weak<Owner>,
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) far_discriminator: Vec<u8>,
+    /// It is in [`Queue::accepted`].
+    pub(crate) unaccepted: bool,
+    /// Flows that the far end opened and nobody has accepted yet, at most [`WAITING_FLOWS`].
+    pub(crate) flows: VecDeque<Arc<RecvShared>>,
+    /// What those hold in their queues.
+    pub(crate) flows_bytes: usize,
+    pub(crate) wakers: WakerSet,
+}
+
+impl SessionState {
+    /// The next flow for the application, which from now on has a queue of its own.
+    pub(crate) fn accept_flow(&mut self) -> Option<Arc<RecvShared>> {
+        let shared = self.flows.pop_front()?;
+        let mut flow = lock(&shared.state);
+        flow.accepted = true;
+        self.flows_bytes = self.flows_bytes.saturating_sub(flow.bytes);
+        drop(flow);
+        Some(shared)
+    }
+
+    /// Drops the flows that have nothing for the application any more: neither content nor a good end.
+    pub(crate) fn drop_empty_flows(&mut self) {
+        self.flows.retain(|shared| {
+            let flow = lock(&shared.state);
+            !flow.messages.is_empty() || matches!(flow.end, None | Some(FlowEnd::Complete))
+        });
+    }
+}
+
+impl Awaited for SessionState {
+    fn wakers(&mut self) -> &mut WakerSet {
+        &mut self.wakers
+    }
+}
