@@ -2,6 +2,8 @@
 
 use core::net::IpAddr;
 use std::io::{self, IoSliceMut};
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread;
 
 use rtmfp_core::{Ecn, Endpoint, InterfaceId, Path, RecvMeta};
 
@@ -10,20 +12,34 @@ use crate::pump::PumpStats;
 use crate::socket::Socket;
 
 /// Buffers for one receive call. Each holds a coalesced run of datagrams, or one alone if its sender did not send a
-/// run. The system gives them memory only when they are first filled.
+/// run.
 const RECV_BUFFERS: usize = quinn_udp::BATCH_SIZE;
 /// The longest run of datagrams that a kernel coalesces.
 const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
 const RECV_CALLS: usize = 4;
 
-/// Where datagrams are received, of one socket after the other.
+/// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads, so a process needs no more
+/// sets than it has threads that run at the same time, however many endpoints it has.
+static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+
+/// Sets that are kept when nobody reads: one for each processor.
+fn max_spare() -> usize {
+    static PROCESSORS: OnceLock<usize> = OnceLock::new();
+    *PROCESSORS.get_or_init(|| thread::available_parallelism().map_or(1, usize::from))
+}
+
+/// Where datagrams are received, of one socket after the other. Taken for one turn: the buffers are the process's.
 #[derive(Debug)]
-pub(crate) struct Incoming(Vec<Vec<u8>>);
+pub(crate) struct Incoming(Vec<u8>);
 
 impl Incoming {
-    pub(crate) fn new() -> Self {
-        Self(vec![vec![0; RECV_BUFFER_BYTES]; RECV_BUFFERS])
+    /// A set of buffers.
+    pub(crate) fn take() -> Self {
+        // The lock is not held while a new set is made.
+        let spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        // One allocation of zeroes: the system gives it memory only where it is first filled.
+        Self(spare.unwrap_or_else(|| vec![0; RECV_BUFFERS * RECV_BUFFER_BYTES]))
     }
 
     /// Hands what has arrived at a socket to the endpoint. True if there may be more.
@@ -44,7 +60,7 @@ impl Incoming {
         for _ in 0..RECV_CALLS {
             let mut metas = [quinn_udp::RecvMeta::default(); RECV_BUFFERS];
             let count = {
-                let mut buffers = self.0.iter_mut().map(|buffer| IoSliceMut::new(buffer));
+                let mut buffers = self.0.chunks_mut(RECV_BUFFER_BYTES).map(IoSliceMut::new);
                 let mut slices: [IoSliceMut<'_>; RECV_BUFFERS] =
                     core::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
                 match socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas) {
@@ -59,7 +75,7 @@ impl Incoming {
             };
             stats.receives += 1;
             let now = *arrived.get_or_insert_with(|| clock.now());
-            for (meta, buffer) in metas.iter().take(count).zip(&mut self.0) {
+            for (meta, buffer) in metas.iter().take(count).zip(self.0.chunks_mut(RECV_BUFFER_BYTES)) {
                 let local = socket.local_ip(meta.dst_ip);
                 if let Some(local) = local {
                     socket.outgoing.heard_at(local);
@@ -77,6 +93,15 @@ impl Incoming {
             }
         }
         Ok(true)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        let mut spare = SPARE.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.len() < max_spare() {
+            spare.push(core::mem::take(&mut self.0));
+        }
     }
 }
 
@@ -107,4 +132,16 @@ fn is_passing(error: &io::Error) -> bool {
                 | io::ErrorKind::PermissionDenied
                 | io::ErrorKind::Unsupported
         )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_buffers_are_kept_than_can_be_used_at_once() {
+        let taken: Vec<Incoming> = core::iter::repeat_with(Incoming::take).take(max_spare() + 3).collect();
+        drop(taken);
+        assert!(SPARE.lock().unwrap().len() <= max_spare());
+    }
 }

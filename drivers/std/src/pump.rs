@@ -51,10 +51,8 @@ pub struct PumpStats {
 #[derive(Debug)]
 struct Interface {
     socket: Socket,
-    /// Holds the unsent flight.
-    flight: TransmitBuf,
     /// A flight of which the part from the given offset on is not sent: the socket is full.
-    unsent: Option<(Transmit, usize)>,
+    unsent: Option<(Transmit, usize, TransmitBuf)>,
     /// The endpoint was told that the socket is full.
     blocked: bool,
 }
@@ -65,7 +63,6 @@ pub struct Pump {
     endpoint: Endpoint,
     clock: Clock,
     interfaces: Vec<Interface>,
-    incoming: Incoming,
     flight: TransmitBuf,
     woken: bool,
     segmentation: bool,
@@ -82,7 +79,6 @@ impl Pump {
             endpoint,
             clock,
             interfaces: sockets.into_iter().map(Interface::new).collect(),
-            incoming: Incoming::new(),
             // As many without segmentation: packets that are sealed together cost less than one by one.
             flight: TransmitBuf::new(SEGMENTS_MAX),
             woken: true,
@@ -214,7 +210,8 @@ impl Pump {
 
     /// Hands what has arrived to the endpoint. True if there may be more.
     fn receive(&mut self) -> io::Result<bool> {
-        let Self { interfaces, incoming, endpoint, clock, stats, .. } = self;
+        let Self { interfaces, endpoint, clock, stats, .. } = self;
+        let mut incoming = Incoming::take();
         let mut more = false;
         for (id, interface) in (0..=u16::MAX).map(InterfaceId).zip(interfaces) {
             more |= incoming.receive(id, &mut interface.socket, clock, endpoint, stats)?;
@@ -235,10 +232,9 @@ impl Pump {
             let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
             let index = usize::from(transmit.path.interface.0);
             match self.interfaces.get_mut(index).filter(|interface| interface.unsent.is_none()) {
-                Some(interface) => {
-                    core::mem::swap(&mut self.flight, &mut interface.flight);
-                    interface.unsent = Some((transmit, 0));
-                    self.resume(now, index);
+                Some(_) => {
+                    let flight = core::mem::replace(&mut self.flight, TransmitBuf::new(SEGMENTS_MAX));
+                    self.send_flight(now, index, transmit, 0, flight);
                 }
                 // There is no such socket. To the endpoint it is lost on the way.
                 None => self.stats.send_errors += 1,
@@ -249,15 +245,25 @@ impl Pump {
 
     /// Sends what is unsent of a socket's flight.
     fn resume(&mut self, now: Instant, index: usize) {
+        let unsent = self.interfaces.get_mut(index).and_then(|interface| interface.unsent.take());
+        if let Some((transmit, offset, flight)) = unsent {
+            self.send_flight(now, index, transmit, offset, flight);
+        }
+    }
+
+    /// Sends a flight from `offset` on. The interface keeps it if it is full, else it is the buffer of the next.
+    fn send_flight(&mut self, now: Instant, index: usize, transmit: Transmit, offset: usize, flight: TransmitBuf) {
         let Some(interface) = self.interfaces.get_mut(index) else { return };
-        let Some((transmit, offset)) = interface.unsent.take() else { return };
-        let sent = interface.socket.send(&transmit, interface.flight.as_slice(), offset, self.segmentation);
+        let sent = interface.socket.send(&transmit, flight.as_slice(), offset, self.segmentation);
         self.stats.sends += sent.sends;
         self.stats.send_errors += sent.refused;
         if let Some(code) = sent.error.and_then(|error| error.raw_os_error()) {
             self.endpoint.handle_send_error(now, transmit.path, code);
         }
-        interface.unsent = sent.unsent.map(|offset| (transmit, offset));
+        match sent.unsent {
+            Some(offset) => interface.unsent = Some((transmit, offset, flight)),
+            None => self.flight = flight,
+        }
         let (was_blocked, is_blocked) = (interface.blocked, interface.unsent.is_some());
         interface.blocked = is_blocked;
         self.stats.blocked += u64::from(is_blocked);
@@ -269,7 +275,7 @@ impl Pump {
 
 impl Interface {
     fn new(socket: Socket) -> Self {
-        Self { socket, flight: TransmitBuf::new(SEGMENTS_MAX), unsent: None, blocked: false }
+        Self { socket, unsent: None, blocked: false }
     }
 }
 
