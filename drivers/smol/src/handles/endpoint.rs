@@ -21,6 +21,13 @@ use crate::driver::{Driver, Signal};
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
 
+/// For endpoints that something else runs than a [`Driver`]: the blocking driver's thread, or a simulation.
+impl From<EndpointHandle> for Endpoint {
+    fn from(handle: EndpointHandle) -> Self {
+        Self(handle)
+    }
+}
+
 impl Endpoint {
     /// An endpoint on the given local addresses (port 0 lets the system choose), and the [`Driver`] to spawn for it.
     ///
@@ -90,6 +97,26 @@ impl Endpoint {
     pub async fn shutdown(&self, within: Duration) -> Result<Undelivered, Error> {
         self.0.begin_shutdown(within);
         wait(|context, waiter| self.0.poll_stopped(context, waiter)).await
+    }
+
+    /// Waits on the endpoint's own clock: in a simulation that is the simulated one, so that what is written with this
+    /// runs there unchanged.
+    ///
+    /// # Errors
+    /// [`Stopped`](Error::Stopped) if the endpoint stops before.
+    pub async fn sleep(&self, duration: Duration) -> Result<(), Error> {
+        let sleep = self.0.begin_sleep(duration);
+        wait(|context, waiter| sleep.poll(context, waiter)).await
+    }
+
+    /// What `future` gives, or `None` if that takes longer than `duration` on the endpoint's own clock, or the endpoint
+    /// stops before. The future is dropped then.
+    pub async fn timeout<T>(&self, duration: Duration, future: impl Future<Output = T>) -> Option<T> {
+        let over = async {
+            let _ = self.sleep(duration).await;
+            None
+        };
+        futures_lite::future::or(async { Some(future.await) }, over).await
     }
 
     /// [`shutdown`](Self::shutdown) within 10 s, without waiting.

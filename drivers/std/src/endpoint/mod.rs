@@ -22,7 +22,7 @@ use rtmfp_core::{EndpointConfig, Undelivered};
 
 pub use app::EndpointApp;
 pub use error::Error;
-pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session};
+pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session, Sleep};
 pub use wakers::Waiter;
 
 use crate::driver::Driver;

@@ -5,6 +5,7 @@ mod closing;
 mod receiving;
 mod sending;
 mod sessions;
+mod sleeping;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
 
 use self::closing::Shutdown;
 use self::sessions::Entry;
+use self::sleeping::Sleepers;
 use super::Error;
 use super::handles::{self, EndpointHandle};
 use super::shared::{Command, EndpointShared, RecvCommand, SendCommand, lock};
@@ -29,6 +31,7 @@ pub struct EndpointApp {
     /// There is nobody who could accept a session.
     unattended: bool,
     done: bool,
+    sleepers: Sleepers,
 }
 
 impl EndpointApp {
@@ -43,6 +46,7 @@ impl EndpointApp {
             shutdown: None,
             unattended: false,
             done: false,
+            sleepers: Sleepers::default(),
         };
         (app, handles::handle(shared))
     }
@@ -73,6 +77,8 @@ impl EndpointApp {
                     flow.reject(code);
                 }
             }
+            Command::Sleep(shared, duration) => self.sleepers.begin(now, shared, duration),
+            Command::ForgetSleep(shared) => self.sleepers.forget(&shared),
             Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
             Command::StopAccepting => self.stop_accepting(now, endpoint),
             Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
@@ -117,10 +123,11 @@ impl App for EndpointApp {
             self.carry_out(now, endpoint, command);
         }
         self.on_closing_timeout(now, endpoint);
+        self.sleepers.wake(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.next_closing_timeout()
+        self.next_closing_timeout().into_iter().chain(self.sleepers.next()).min()
     }
 
     fn is_done(&self) -> bool {
@@ -141,8 +148,10 @@ impl Drop for EndpointApp {
                 Command::Open(session, _) => Entry::new(session).end(Error::Stopped),
                 Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
                 Command::Stats(shared) => shared.answer(None),
+                Command::Sleep(shared, _) => sleeping::stop(&shared),
                 Command::Session(..)
                 | Command::RecvFlow(..)
+                | Command::ForgetSleep(_)
                 | Command::StopAccepting
                 | Command::Shutdown(_)
                 | Command::ReleaseAll => {}
@@ -151,5 +160,6 @@ impl Drop for EndpointApp {
         for entry in core::mem::take(&mut self.sessions).into_values() {
             entry.end(Error::Stopped);
         }
+        self.sleepers.stop();
     }
 }

@@ -54,6 +54,10 @@ impl Attendant {
 }
 
 impl EndpointHandle {
+    pub(super) fn shared(&self) -> &Arc<EndpointShared> {
+        self.0.endpoint()
+    }
+
     /// The local addresses, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {

@@ -4,6 +4,7 @@ mod endpoint;
 mod recv;
 mod send;
 mod session;
+mod sleep;
 
 pub(super) use endpoint::handle;
 pub use endpoint::{AskedStats, EndpointHandle};
@@ -11,3 +12,4 @@ pub use recv::RecvFlow;
 pub use send::SendFlow;
 pub(crate) use session::Owner;
 pub use session::Session;
+pub use sleep::Sleep;

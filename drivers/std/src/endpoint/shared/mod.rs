@@ -3,6 +3,7 @@
 mod recv;
 mod send;
 mod session;
+mod sleep;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -16,6 +17,7 @@ use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered}
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
 pub(crate) use send::{SendCommand, SendShared, SendState, Within};
 pub(crate) use session::{SessionCommand, SessionShared, SessionState};
+pub(crate) use sleep::{Place, SleepShared};
 
 use super::wakers::{Due, WakerSet};
 use crate::places::Places;
@@ -93,6 +95,10 @@ pub(crate) enum Command {
     OpenFlow(Arc<SendShared>, Within, FlowOptions),
     SendFlow(Arc<SendShared>, SendCommand),
     RecvFlow(Arc<RecvShared>, RecvCommand),
+    /// To be woken after this time.
+    Sleep(Arc<SleepShared>, Duration),
+    /// Nobody waits for that any more.
+    ForgetSleep(Arc<SleepShared>),
     /// The counters are asked for.
     Stats(Arc<StatsShared>),
     /// Nobody can accept a session any more.
