@@ -4,23 +4,19 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtmfp_core::profile::flash::{Discriminator, Fingerprint, FlashProfile, Group, StaticKeys};
-use rtmfp_core::{Bytes, EndpointConfig, FlowOptions};
-use rtmfp_smol::{Endpoint, Error, SendFlow, Session};
+use rtmfp_smol::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_smol::{Bytes, Endpoint, Error, FlowOptions, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A flow to each client, the one to the speaker left out.
 type Room = Arc<Mutex<Vec<Arc<SendFlow>>>>;
 
-/// An endpoint with a new identity. Its fingerprint proves who has the static keys.
+/// An endpoint with a new identity. Its peer ID proves who has the static keys.
 fn bind() -> Result<(Endpoint, Fingerprint)> {
-    let mut rng = rtmfp_std::system_rng()?;
-    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
-    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
-    let fingerprint = profile.fingerprint();
-    let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
-    Ok((endpoint, fingerprint))
+    let peer_id = endpoint.peer_id().ok_or("no static keys")?;
+    Ok((endpoint, peer_id))
 }
 
 /// Passes on what a client says until it goes away.

@@ -10,21 +10,24 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_io::{Async, Timer};
 use rtmfp_core::{App, InterfaceId};
-use rtmfp_std::{EndpointApp, Pump};
+use rtmfp_std::Pump;
 
 /// Turns in a row before other tasks of the executor have their turn.
 const TURNS: usize = 4;
 
 /// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
 /// was stopped, or a socket has failed.
+///
+/// When it is dropped, whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped), be it that the
+/// driver was never polled; far ends are not told.
 #[must_use = "nothing happens until the driver is spawned or polled"]
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 impl Driver {
-    pub(crate) fn new(pump: Pump, app: EndpointApp, signal: Arc<Signal>) -> Self {
+    pub(crate) fn new(pump: Pump, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
         Self(Box::pin(async move {
             let mut app = app;
-            run_with(pump, &mut app, signal).await
+            run_with(pump, &mut *app, signal).await
         }))
     }
 }

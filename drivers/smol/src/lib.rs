@@ -1,23 +1,18 @@
 //! RTMFP for asynchronous programs, on async-io: it runs under smol, and under any executor beside async-io's own
 //! reactor thread.
 //!
-//! [`Endpoint::bind`] gives a handle and a [`Driver`]: a future that owns the endpoint and has to be spawned or polled
-//! for anything to happen. The handle opens and accepts [`Session`]s, those open and accept [`SendFlow`]s and
+//! [`Endpoint::builder`] gives a handle and a [`Driver`]: a future that owns the endpoint and has to be spawned or
+//! polled for anything to happen. The handle opens and accepts [`Session`]s, those open and accept [`SendFlow`]s and
 //! [`RecvFlow`]s. Handles talk to the driver by a queue, and each waits for what concerns it alone. Every future here
 //! may be dropped before it is ready, and nothing is lost by that.
 //!
 //! ```no_run
-//! use std::sync::Arc;
-//! use rtmfp_smol::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
-//! use rtmfp_smol::{Endpoint, EndpointConfig, FlowOptions, system_rng};
+//! use rtmfp_smol::profile::flash::Discriminator;
+//! use rtmfp_smol::{Endpoint, FlowOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
-//!     let mut rng = system_rng()?;
-//!     let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
-//!     let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
-//!     let local = "0.0.0.0:0".parse()?;
-//!     let (endpoint, driver) = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &[local])?;
+//!     let (endpoint, driver) = Endpoint::builder().client().build()?;
 //!     smol::spawn(driver).detach();
 //!     let server = Discriminator::new().ancillary_data(b"rtmfp://192.0.2.1/app").to_bytes();
 //!     let session = endpoint.connect(server, &["192.0.2.1:1935".parse()?]).await?;
@@ -34,7 +29,7 @@ mod driver;
 mod handles;
 
 pub use driver::{Driver, run};
-pub use handles::{Endpoint, RecvFlow, SendFlow, Session};
+pub use handles::{Builder, Endpoint, RecvFlow, SendFlow, Session};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{

@@ -1,20 +1,16 @@
 //! A greeting and its answer between two endpoints in one process: `cargo run -p rtmfp-std --example hello`
 
 use std::error::Error;
-use std::sync::Arc;
 use std::thread;
 
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
-use rtmfp_core::{EndpointConfig, FlowOptions};
-use rtmfp_std::{Endpoint, system_rng};
+use rtmfp_std::profile::flash::Discriminator;
+use rtmfp_std::{Endpoint, FlowOptions};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut rng = system_rng()?;
-    // Whoever knows the fingerprint of static keys is sure to reach the one who has them.
-    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
-    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
-    let name = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
-    let server = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    // It has static keys: whoever knows its peer ID is sure to reach it.
+    let server = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).spawn()?;
+    let peer_id = server.peer_id().ok_or("no static keys")?;
+    let name = Discriminator::new().fingerprint(peer_id).to_bytes();
     let address = server.local_addrs().to_vec();
     let serving = thread::spawn(move || -> Result<(), rtmfp_std::Error> {
         let Some(session) = server.accept() else { return Ok(()) };
@@ -26,9 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         answer.finish()
     });
 
-    let keys = StaticKeys::generate(&[Group::Modp2048], &mut *rng);
-    let profile = FlashProfile::builder().static_keys(keys).build(&mut *rng)?;
-    let client = Endpoint::bind(EndpointConfig::default(), Arc::new(profile), &["127.0.0.1:0".parse()?])?;
+    let client = Endpoint::builder().client().spawn()?;
     let session = client.connect(name, &address)?;
     let greeting = session.open_flow(FlowOptions::new("greeting"));
     greeting.send("world")?;

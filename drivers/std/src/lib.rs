@@ -29,7 +29,8 @@ mod wake;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    AskedStats, Endpoint, EndpointApp, EndpointHandle, Error, RecvFlow, SendFlow, Session, Sleep, Waiter, block_on,
+    AskedStats, Builder, Endpoint, EndpointApp, EndpointHandle, Error, RecvFlow, SendFlow, Session, Sleep, Waiter,
+    block_on,
 };
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;

@@ -5,12 +5,14 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
+use async_io::Timer;
 use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
-use rtmfp_std::{Clock, EndpointApp, EndpointHandle, Error, Pump, Socket, system_rng};
+use rtmfp_std::{EndpointHandle, Error};
 
-use super::{Session, wait};
-use crate::driver::{Driver, Signal};
+use super::{Builder, Session, wait};
+use crate::driver::Driver;
 
 /// A handle to an endpoint. Clones are the same endpoint.
 ///
@@ -38,17 +40,20 @@ impl Endpoint {
         profile: Arc<dyn CryptoProfile>,
         addresses: &[SocketAddr],
     ) -> io::Result<(Self, Driver)> {
-        let sockets = addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<Vec<_>>>()?;
-        let locals = sockets.iter().map(Socket::local_addr).collect();
-        let clock = Clock::new();
-        let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now())
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let signal = Arc::new(Signal::default());
-        let (app, handle) = EndpointApp::new(locals, {
-            let signal = Arc::clone(&signal);
-            move || signal.set()
-        });
-        Ok((Self(handle), Driver::new(Pump::new(endpoint, clock, sockets), app, signal)))
+        let builder = addresses.iter().fold(Self::builder(), |builder, address| builder.bind(*address));
+        builder.config(config).profile(profile).build()
+    }
+
+    /// Makes an endpoint with other settings, or with a preset.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Who this endpoint is, for others to pin (RFC 7425 §4.3.2). `None` unless it has static keys of the Flash profile,
+    /// which prove it.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<Fingerprint> {
+        self.0.peer_id()
     }
 
     /// The local addresses, with the ports that the system chose.
@@ -69,16 +74,20 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
-    /// Once it has ended, another can be opened.
+    /// Once it has ended, another can be opened. [`NotDriven`](Error::NotDriven) if nothing has polled the endpoint's
+    /// [`Driver`] within 5 s.
     pub async fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, Error> {
         let mut session = self.begin(discriminator, remotes);
-        wait(|context, waiter| session.0.poll_connected(context, waiter)).await?;
+        let connecting = wait(|context, waiter| session.0.poll_connected(context, waiter));
+        driven(&self.0, DRIVEN_WITHIN, connecting).await.unwrap_or(Err(Error::NotDriven))?;
         Ok(session)
     }
 
-    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
+    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped, or if nothing has polled
+    /// its [`Driver`] within 5 s.
     pub async fn accept(&self) -> Option<Session> {
-        wait(|context, waiter| self.0.poll_accept(context, waiter)).await.map(Session)
+        let accepting = wait(|context, waiter| self.0.poll_accept(context, waiter));
+        driven(&self.0, DRIVEN_WITHIN, accepting).await.flatten().map(Session)
     }
 
     /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
@@ -122,5 +131,45 @@ impl Endpoint {
     /// [`shutdown`](Self::shutdown) within 10 s, without waiting.
     pub fn stop(&self) {
         self.0.stop();
+    }
+}
+
+/// How long a call waits for a driver that nobody has polled yet.
+const DRIVEN_WITHIN: Duration = Duration::from_secs(5);
+
+/// What `future` gives, or `None` if a driver does not begin to run the endpoint within this time.
+async fn driven<T>(endpoint: &EndpointHandle, within: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let late = async {
+        if !endpoint.is_driven() {
+            Timer::after(within).await;
+            // The driver's task may be next, if this thread was busy.
+            futures_lite::future::yield_now().await;
+        }
+        if endpoint.is_driven() { futures_lite::future::pending().await } else { None }
+    };
+    futures_lite::future::or(async { Some(future.await) }, late).await
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use futures_lite::future::{self, block_on, poll_once};
+
+    use super::*;
+
+    const SOON: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_call_does_not_wait_for_a_driver_that_nobody_polls() {
+        let (endpoint, driver) = Endpoint::builder().bind("127.0.0.1:0".parse().unwrap()).build().unwrap();
+        assert_eq!(block_on(driven(&endpoint.0, SOON, future::pending::<()>())), None);
+        // Once it runs, a call has all the time that it needs.
+        let mut driver = driver;
+        block_on(async {
+            assert!(poll_once(&mut driver).await.is_none());
+            let mut call = core::pin::pin!(driven(&endpoint.0, SOON, Timer::after(20 * SOON)));
+            assert!(future::or(async { call.as_mut().await.is_some() }, async { driver.await.is_err() }).await);
+        });
     }
 }

@@ -1,5 +1,6 @@
 //! Handles whose calls are futures.
 
+mod builder;
 mod endpoint;
 mod recv;
 mod send;
@@ -10,6 +11,7 @@ use core::task::{Context, Poll};
 
 use rtmfp_std::Waiter;
 
+pub use builder::Builder;
 pub use endpoint::Endpoint;
 pub use recv::RecvFlow;
 pub use send::SendFlow;

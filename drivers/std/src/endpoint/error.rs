@@ -29,6 +29,8 @@ pub enum Error {
     Closed,
     /// The endpoint has stopped.
     Stopped,
+    /// Nobody runs the endpoint: its driver was neither spawned nor polled.
+    NotDriven,
 }
 
 impl core::error::Error for Error {
@@ -38,7 +40,12 @@ impl core::error::Error for Error {
             Self::NotOpened(why) => Some(why),
             Self::SessionClosed(why) => Some(why),
             Self::NoFlow(why) => Some(why),
-            Self::AddressFamily | Self::Rejected(_) | Self::Abandoned | Self::Closed | Self::Stopped => None,
+            Self::AddressFamily
+            | Self::Rejected(_)
+            | Self::Abandoned
+            | Self::Closed
+            | Self::Stopped
+            | Self::NotDriven => None,
         }
     }
 }
@@ -66,6 +73,7 @@ impl fmt::Display for Error {
             Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
             Self::Closed => f.write_str("it was closed by this end"),
             Self::Stopped => f.write_str("the endpoint has stopped"),
+            Self::NotDriven => f.write_str("nothing can happen: the endpoint's driver was never spawned or polled"),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! An endpoint that runs by itself, and handles to it for application threads.
 
 mod app;
+mod builder;
 mod error;
 mod handles;
 mod shared;
@@ -21,11 +22,10 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{EndpointConfig, Undelivered};
 
 pub use app::EndpointApp;
+pub use builder::Builder;
 pub use error::Error;
 pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session, Sleep};
 pub use wakers::Waiter;
-
-use crate::driver::Driver;
 
 /// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.
 ///
@@ -45,12 +45,21 @@ impl Endpoint {
     /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a configuration
     /// value is out of range.
     pub fn bind(config: EndpointConfig, profile: Arc<dyn CryptoProfile>, addresses: &[SocketAddr]) -> io::Result<Self> {
-        let mut driver = Driver::bind(config, profile, addresses)?;
-        let waker = driver.waker();
-        let locals = driver.pump().sockets().map(|(_, socket)| socket.local_addr()).collect();
-        let (mut app, handle) = EndpointApp::new(locals, move || waker.wake());
-        let thread = thread::Builder::new().name("rtmfp".to_owned()).spawn(move || driver.run(&mut app))?;
-        Ok(Self { handle, thread: Some(thread) })
+        addresses
+            .iter()
+            .fold(Self::builder(), |builder, address| builder.bind(*address))
+            .config(config)
+            .profile(profile)
+            .spawn()
+    }
+
+    /// Makes an endpoint with other settings, or with a preset.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    const fn new(handle: EndpointHandle, thread: JoinHandle<io::Result<()>>) -> Self {
+        Self { handle, thread: Some(thread) }
     }
 
     /// A handle to give away.

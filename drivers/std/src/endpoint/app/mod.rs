@@ -7,9 +7,13 @@ mod sending;
 mod sessions;
 mod sleeping;
 
+use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::{Certificate, Discriminator, Fingerprint};
 use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
 
 use self::closing::Shutdown;
@@ -37,8 +41,25 @@ pub struct EndpointApp {
 impl EndpointApp {
     /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
     /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
-    pub fn new(locals: Vec<core::net::SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
-        let shared = Arc::new(EndpointShared::new(locals, Box::new(wake)));
+    pub fn new(locals: Vec<SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
+        Self::with_peer_id(locals, None, wake)
+    }
+
+    /// The same, for an endpoint of this profile: handles know its peer ID.
+    pub fn with_profile(
+        locals: Vec<SocketAddr>,
+        profile: &dyn CryptoProfile,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> (Self, EndpointHandle) {
+        Self::with_peer_id(locals, peer_id_of(profile), wake)
+    }
+
+    fn with_peer_id(
+        locals: Vec<SocketAddr>,
+        peer_id: Option<Fingerprint>,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> (Self, EndpointHandle) {
+        let shared = Arc::new(EndpointShared::new(locals, peer_id, Box::new(wake)));
         let app = Self {
             shared: Arc::clone(&shared),
             sessions: BTreeMap::new(),
@@ -87,6 +108,16 @@ impl EndpointApp {
     }
 }
 
+/// The peer ID of a near identity that the Flash profile's keys prove.
+fn peer_id_of(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
+    let certificate = profile.certificate();
+    let fingerprint = Certificate::parse(certificate).ok()?.fingerprint();
+    // Another profile's certificate may look like one.
+    let canonical = Discriminator::new().fingerprint(fingerprint).to_bytes();
+    let proved = profile.keys_prove_owner(certificate) && profile.canonical_discriminator(certificate) == canonical;
+    proved.then_some(fingerprint)
+}
+
 impl App for EndpointApp {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
@@ -117,6 +148,7 @@ impl App for EndpointApp {
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.shared.driven.store(true, Ordering::Relaxed);
         // The first command after this wakes again.
         let commands = core::mem::take(&mut lock(&self.shared.queue).commands);
         for command in commands {

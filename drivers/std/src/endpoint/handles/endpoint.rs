@@ -1,10 +1,12 @@
 //! The handle to an endpoint.
 
 use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 
+use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointStats, InterfaceId, Path, Target, Undelivered};
 
 use super::Session;
@@ -56,6 +58,19 @@ impl Attendant {
 impl EndpointHandle {
     pub(super) fn shared(&self) -> &Arc<EndpointShared> {
         self.0.endpoint()
+    }
+
+    /// Who this endpoint is, for others to pin (RFC 7425 §4.3.2). `None` unless it has static keys of the Flash profile,
+    /// which prove it.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<Fingerprint> {
+        self.0.endpoint().peer_id
+    }
+
+    /// Whether a driver has begun to run the endpoint. Before that nothing happens.
+    #[must_use]
+    pub fn is_driven(&self) -> bool {
+        self.0.endpoint().driven.load(Ordering::Relaxed)
     }
 
     /// The local addresses, with the ports that the system chose.

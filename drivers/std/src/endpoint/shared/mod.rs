@@ -8,10 +8,12 @@ mod sleep;
 use core::fmt;
 use core::net::SocketAddr;
 use core::ops::{Deref, DerefMut};
+use core::sync::atomic::AtomicBool;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered};
 
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
@@ -112,6 +114,10 @@ pub(crate) enum Command {
 pub(crate) struct EndpointShared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) locals: Vec<SocketAddr>,
+    /// Of this end, if it has static keys.
+    pub(crate) peer_id: Option<Fingerprint>,
+    /// A driver has run the application.
+    pub(crate) driven: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -166,8 +172,12 @@ impl fmt::Debug for EndpointShared {
 }
 
 impl EndpointShared {
-    pub(crate) fn new(locals: Vec<SocketAddr>, wake: Box<dyn Fn() + Send + Sync>) -> Self {
-        Self { queue: Mutex::default(), locals, wake }
+    pub(crate) fn new(
+        locals: Vec<SocketAddr>,
+        peer_id: Option<Fingerprint>,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self { queue: Mutex::default(), locals, peer_id, driven: AtomicBool::new(false), wake }
     }
 
     /// False if nobody will carry it out.

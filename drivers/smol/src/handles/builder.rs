@@ -1,0 +1,107 @@
+//! Makes an endpoint.
+
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+
+use rtmfp_core::EndpointConfig;
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::{self, StaticKeys};
+
+use super::Endpoint;
+use crate::driver::{Driver, Signal};
+
+/// Makes an endpoint: presets and settings are those of [`rtmfp_std::Builder`].
+///
+/// ```no_run
+/// use rtmfp_smol::Endpoint;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let (endpoint, driver) = Endpoint::builder().peer().game().build()?;
+/// smol::spawn(driver).detach();
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Builder(rtmfp_std::Builder);
+
+impl From<rtmfp_std::Builder> for Builder {
+    fn from(builder: rtmfp_std::Builder) -> Self {
+        Self(builder)
+    }
+}
+
+impl Builder {
+    /// [`client`](rtmfp_std::Builder::client): only calls others.
+    pub fn client(self) -> Self {
+        Self(self.0.client())
+    }
+
+    /// [`peer`](rtmfp_std::Builder::peer): calls, and is called by its peer ID.
+    pub fn peer(self) -> Self {
+        Self(self.0.peer())
+    }
+
+    /// [`server`](rtmfp_std::Builder::server): is called by its URI, at port 1935.
+    pub fn server(self) -> Self {
+        Self(self.0.server())
+    }
+
+    /// [`game`](rtmfp_std::Builder::game): for state that is soon out of date.
+    pub fn game(self) -> Self {
+        Self(self.0.game())
+    }
+
+    /// [`media`](rtmfp_std::Builder::media): for audio and video.
+    pub fn media(self) -> Self {
+        Self(self.0.media())
+    }
+
+    /// Binds to this local address too; port 0 lets the system choose. Without any, the endpoint is bound to all
+    /// addresses of the machine.
+    pub fn bind(self, address: SocketAddr) -> Self {
+        Self(self.0.bind(address))
+    }
+
+    /// Replaces all limits and timers, those of presets too.
+    pub fn config(self, config: EndpointConfig) -> Self {
+        Self(self.0.config(config))
+    }
+
+    /// Changes limits and timers.
+    pub fn configure(self, change: impl FnOnce(&mut EndpointConfig)) -> Self {
+        Self(self.0.configure(change))
+    }
+
+    /// Uses this profile, in place of all other settings of who the endpoint is.
+    pub fn profile(self, profile: Arc<dyn CryptoProfile>) -> Self {
+        Self(self.0.profile(profile))
+    }
+
+    /// Uses a Flash profile with these settings, made with the system's generator.
+    pub fn flash(self, profile: flash::Builder) -> Self {
+        Self(self.0.flash(profile))
+    }
+
+    /// Gives a Flash profile these static keys: the same keys are the same peer ID.
+    pub fn static_keys(self, keys: StaticKeys) -> Self {
+        Self(self.0.static_keys(keys))
+    }
+
+    /// Gives a Flash profile static keys that are made when the endpoint is.
+    pub fn new_static_keys(self) -> Self {
+        Self(self.0.new_static_keys())
+    }
+
+    /// Makes the endpoint, and the [`Driver`] to spawn for it. Making keys takes some milliseconds.
+    ///
+    /// # Errors
+    /// As the system tells, if an address cannot be bound; `InvalidInput` if a setting is out of its range.
+    pub fn build(self) -> io::Result<(Endpoint, Driver)> {
+        let signal = Arc::new(Signal::default());
+        let wake = Arc::clone(&signal);
+        let (pump, app, handle) = self.0.parts(move || wake.set())?;
+        Ok((Endpoint::from(handle), Driver::new(pump, app, signal)))
+    }
+}

@@ -1,0 +1,321 @@
+//! Makes an endpoint: where it is bound, who it is, and what it may hold.
+
+use core::fmt;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::thread;
+
+use rtmfp_core::profile::CryptoProfile;
+use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
+use rtmfp_core::{App, EndpointConfig};
+
+use super::{Endpoint, EndpointApp, EndpointHandle};
+use crate::clock::Clock;
+use crate::driver::Driver;
+use crate::entropy::system_rng;
+use crate::pump::Pump;
+use crate::socket::Socket;
+use crate::wake::Waker;
+
+/// The port of servers, unless a URI or [`bind`](Builder::bind) names another (registered with IANA for RTMFP's family).
+const SERVER_PORT: u16 = 1_935;
+const MIB: usize = 1 << 20;
+
+/// Makes an endpoint. Without further settings it is bound to all addresses of the machine, at a port that the system
+/// chooses, and is a Flash profile with new static keys: who it is lasts as long as the endpoint.
+///
+/// Presets set what suits a kind of program. [`client`](Self::client), [`peer`](Self::peer) and
+/// [`server`](Self::server) say who may call and how many; [`game`](Self::game) and [`media`](Self::media) say what
+/// is sent. One of each can be combined. Other settings come after presets, so that they have the last word.
+///
+/// ```no_run
+/// use rtmfp_std::Endpoint;
+///
+/// # fn main() -> std::io::Result<()> {
+/// let player = Endpoint::builder().peer().game().spawn()?;
+/// println!("others connect to {:?}", player.peer_id());
+/// # Ok(())
+/// # }
+/// ```
+#[must_use]
+pub struct Builder {
+    config: EndpointConfig,
+    addresses: Vec<SocketAddr>,
+    /// Of the wildcard addresses, if no address is given.
+    port: u16,
+    identity: Identity,
+}
+
+/// Who the endpoint is.
+enum Identity {
+    /// A Flash profile with static keys that are made for it.
+    NewKeys(flash::Builder),
+    /// A Flash profile as it is.
+    Flash(flash::Builder),
+    Profile(Arc<dyn CryptoProfile>),
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { config, addresses, port, identity: _ } = self;
+        let mut text = f.debug_struct("Builder");
+        text.field("config", config).field("addresses", addresses).field("port", port).finish_non_exhaustive()
+    }
+}
+
+impl Default for Builder {
+    fn default() -> Self {
+        Self {
+            config: EndpointConfig::default(),
+            addresses: Vec::new(),
+            port: 0,
+            identity: Identity::NewKeys(FlashProfile::builder()),
+        }
+    }
+}
+
+/// Presets.
+impl Builder {
+    /// For a program that only calls others. It answers no hello, so that strangers cannot make it work, and it has
+    /// fresh keys for each session: nobody recognizes it, and no key of it can be stolen later to read what was
+    /// recorded. It can neither be called nor be introduced to others.
+    ///
+    /// At most 256 sessions, of which 64 may be opening, in 128 MiB of memory for each direction: a session is sure of
+    /// more memory than with room for 65,536.
+    pub fn client(mut self) -> Self {
+        self.config.accept = false;
+        self.config.max_opening = 64;
+        self.limit(256, 128 * MIB);
+        self.identity = Identity::Flash(FlashProfile::builder());
+        self
+    }
+
+    /// For a program that calls and is called by its peer ID. It has new static keys, which prove who it is; keep them
+    /// with [`static_keys`](Self::static_keys) to be found under the same peer ID again.
+    ///
+    /// At most 4,096 sessions, in 256 MiB of memory for each direction. Four keys are made ahead, which answers a call
+    /// a quarter sooner.
+    pub fn peer(mut self) -> Self {
+        self.config.accept = true;
+        self.config.max_prepared_keys = 4;
+        self.limit(4_096, 256 * MIB);
+        self.identity = Identity::NewKeys(FlashProfile::builder());
+        self
+    }
+
+    /// For a program that is called by its URI. It is bound to port 1935 unless [`bind`](Self::bind) names addresses.
+    /// Discriminators with a URI select it, and it has fresh keys for each session, as RFC 7425 §7 advises. Without
+    /// static keys its peer ID proves nothing: give it [`static_keys`](Self::static_keys) if clients are to pin it.
+    ///
+    /// 64 keys are made ahead for a rush of clients. A client that takes nothing of what waits for it for five minutes is
+    /// closed, so that it does not hold memory for ever. At most 64 sessions may be opening from here.
+    pub fn server(mut self) -> Self {
+        self.config.accept = true;
+        self.config.max_prepared_keys = 64;
+        self.config.max_opening = 64;
+        self.config.session.stall_limit = Some(Duration::from_secs(300));
+        self.port = SERVER_PORT;
+        self.identity = Identity::Flash(FlashProfile::builder().accept_ancillary(true));
+        self
+    }
+
+    /// For state that is soon out of date. Buffers of 64 KiB keep old messages from piling up before new ones. A far
+    /// end that is gone is noticed after 15 s: it is pinged after 5 s of silence, and given up when it does not answer
+    /// for 10 s. By default that takes 75 s.
+    pub const fn game(mut self) -> Self {
+        let session = &mut self.config.session;
+        session.keepalive = Duration::from_secs(5);
+        session.retransmit_limit = Duration::from_secs(10);
+        session.recv_buffer = 64 << 10;
+        session.send_buffer = 64 << 10;
+        self
+    }
+
+    /// For audio and video. Buffers of 1 MiB for each flow carry 40 Mbit/s over a round trip of 200 ms, and hold a key
+    /// frame. A session holds up to 32 MiB of what it receives. A far end that does not answer is given up after 20 s
+    /// rather than 60 s, so that a publisher is not missed for long.
+    pub const fn media(mut self) -> Self {
+        let session = &mut self.config.session;
+        session.recv_buffer = MIB;
+        session.send_buffer = MIB;
+        session.max_recv_bytes = 32 * MIB;
+        session.retransmit_limit = Duration::from_secs(20);
+        self
+    }
+
+    const fn limit(&mut self, sessions: usize, memory: usize) {
+        self.config.max_sessions = sessions;
+        self.config.max_recv_memory = memory;
+        self.config.max_send_memory = memory;
+    }
+}
+
+/// Settings.
+impl Builder {
+    /// Binds to this local address too; port 0 lets the system choose. The first is
+    /// [`InterfaceId`](rtmfp_core::InterfaceId) 0, the next 1, and so on. Without any, the endpoint is bound to all
+    /// IPv4 addresses and all IPv6 addresses of the machine, as far as it has them.
+    pub fn bind(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Replaces all limits and timers, those of presets too.
+    pub fn config(mut self, config: EndpointConfig) -> Self {
+        self.config = config;
+        self
+    }
+
+    /// Changes limits and timers.
+    pub fn configure(mut self, change: impl FnOnce(&mut EndpointConfig)) -> Self {
+        change(&mut self.config);
+        self
+    }
+
+    /// Uses this profile, of whatever kind. It takes the place of all other settings of who the endpoint is.
+    pub fn profile(mut self, profile: Arc<dyn CryptoProfile>) -> Self {
+        self.identity = Identity::Profile(profile);
+        self
+    }
+
+    /// Uses a Flash profile with these settings, made with the system's generator. It takes the place of all other
+    /// settings of who the endpoint is.
+    pub fn flash(mut self, profile: flash::Builder) -> Self {
+        self.identity = Identity::Flash(profile);
+        self
+    }
+
+    /// Gives a Flash profile these static keys: the same keys are the same peer ID. A [profile](Self::profile) that was
+    /// given before is replaced.
+    pub fn static_keys(mut self, keys: StaticKeys) -> Self {
+        self.identity = Identity::Flash(self.take_flash().static_keys(keys));
+        self
+    }
+
+    /// Gives a Flash profile static keys that are made when the endpoint is: a peer ID that lasts as long. A
+    /// [profile](Self::profile) that was given before is replaced.
+    pub fn new_static_keys(mut self) -> Self {
+        self.identity = Identity::NewKeys(self.take_flash());
+        self
+    }
+
+    fn take_flash(&mut self) -> flash::Builder {
+        match &mut self.identity {
+            Identity::NewKeys(builder) | Identity::Flash(builder) => core::mem::take(builder),
+            Identity::Profile(_) => FlashProfile::builder(),
+        }
+    }
+}
+
+/// Making it.
+impl Builder {
+    /// Starts the endpoint on a thread of its own.
+    ///
+    /// # Errors
+    /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a setting is out
+    /// of its range.
+    pub fn spawn(self) -> io::Result<Endpoint> {
+        let waker = Arc::new(OnceLock::<Waker>::new());
+        let wake = Arc::clone(&waker);
+        let (pump, mut app, handle) = self.parts(move || {
+            if let Some(waker) = wake.get() {
+                waker.wake();
+            }
+        })?;
+        let mut driver = Driver::new(pump)?;
+        let _ = waker.set(driver.waker());
+        let thread = thread::Builder::new().name("rtmfp".to_owned()).spawn(move || driver.run(&mut *app))?;
+        Ok(Endpoint::new(handle, thread))
+    }
+
+    /// What an endpoint is made of, for a driver of another kind: the pump, the application that the handles talk to,
+    /// and a first handle. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any
+    /// thread.
+    ///
+    /// # Errors
+    /// As [`spawn`](Self::spawn).
+    pub fn parts(
+        self,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<(Pump, Box<dyn App + Send>, EndpointHandle)> {
+        let sockets = match &*self.addresses {
+            [] => wildcards(self.port)?,
+            addresses => addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<_>>()?,
+        };
+        let profile = self.identity.profile()?;
+        let locals = sockets.iter().map(Socket::local_addr).collect();
+        let (app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
+        let clock = Clock::new();
+        let endpoint = rtmfp_core::Endpoint::new(self.config, profile, system_rng()?, clock.now()).map_err(invalid)?;
+        Ok((Pump::new(endpoint, clock, sockets), Box::new(app), handle))
+    }
+}
+
+impl Identity {
+    fn profile(self) -> io::Result<Arc<dyn CryptoProfile>> {
+        let mut rng = system_rng()?;
+        let builder = match self {
+            Self::Profile(profile) => return Ok(profile),
+            Self::Flash(builder) => builder,
+            Self::NewKeys(builder) => builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut *rng)),
+        };
+        Ok(Arc::new(builder.build(&mut *rng).map_err(invalid)?))
+    }
+}
+
+fn invalid(error: impl core::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, error)
+}
+
+/// All addresses of both families, or of the one that the machine has.
+fn wildcards(port: u16) -> io::Result<Vec<Socket>> {
+    let mut sockets = Vec::new();
+    let mut missing = None;
+    for address in [(Ipv4Addr::UNSPECIFIED, port).into(), (Ipv6Addr::UNSPECIFIED, port).into()] {
+        match Socket::bind(address) {
+            Ok(socket) => sockets.push(socket),
+            Err(error) if is_family_missing(&error) => missing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match missing {
+        Some(error) if sockets.is_empty() => Err(error),
+        _ => Ok(sockets),
+    }
+}
+
+/// Whether the machine does not have the address family at all.
+fn is_family_missing(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let missing = error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error());
+    #[cfg(not(unix))]
+    let missing = false;
+    missing || matches!(error.kind(), io::ErrorKind::AddrNotAvailable | io::ErrorKind::Unsupported)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What of a preset differs from the default, and from no preset at all.
+    fn differences(preset: fn(Builder) -> Builder) -> Vec<String> {
+        let lines = |config: &EndpointConfig| format!("{config:#?}").lines().map(str::to_owned).collect::<Vec<_>>();
+        let (with, without) = (lines(&preset(Builder::default()).config), lines(&EndpointConfig::default()));
+        with.into_iter().filter(|line| !without.contains(line)).collect()
+    }
+
+    #[test]
+    fn each_preset_differs_from_the_default_and_is_valid() {
+        let presets: [fn(Builder) -> Builder; 5] =
+            [Builder::client, Builder::peer, Builder::server, Builder::game, Builder::media];
+        let differences: Vec<_> = presets.iter().map(|preset| differences(*preset)).collect();
+        assert_eq!(differences.iter().map(Vec::len).collect::<Vec<_>>(), [5, 4, 5, 4, 4], "{differences:#?}");
+        for preset in presets {
+            assert!(preset(Builder::default()).config.validate().is_ok());
+        }
+        let both = Builder::default().client().game().config;
+        assert_eq!((both.accept, both.session.keepalive), (false, Duration::from_secs(5)));
+    }
+}

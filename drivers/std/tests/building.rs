@@ -1,0 +1,83 @@
+//! Endpoints as their builder makes them.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
+use rtmfp_core::profile::plain::PlainProfile;
+use rtmfp_core::{FlowOptions, OpenFailure};
+use rtmfp_std::{Builder, Endpoint, Error, system_rng};
+
+fn loopback() -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, 0).into()
+}
+
+/// Small keys, which take less time.
+fn keys() -> StaticKeys {
+    StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap())
+}
+
+fn with_keys(builder: Builder) -> Endpoint {
+    builder.static_keys(keys()).bind(loopback()).spawn().unwrap()
+}
+
+fn named(endpoint: &Endpoint) -> Vec<u8> {
+    Discriminator::new().fingerprint(endpoint.peer_id().unwrap()).to_bytes()
+}
+
+#[test]
+fn without_settings_an_endpoint_has_all_addresses_and_an_identity_of_its_own() {
+    let (endpoint, other) = (Endpoint::builder().spawn().unwrap(), Endpoint::builder().spawn().unwrap());
+    assert_ne!(endpoint.peer_id().unwrap(), other.peer_id().unwrap());
+    let has = |ip: core::net::IpAddr| endpoint.local_addrs().iter().any(|local| local.ip() == ip && local.port() != 0);
+    assert!(has(Ipv4Addr::UNSPECIFIED.into()));
+    assert_eq!(has(Ipv6Addr::UNSPECIFIED.into()), UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok());
+    // Whoever knows the peer ID reaches it.
+    let port = endpoint.local_addrs().first().unwrap().port();
+    let session = other.connect(named(&endpoint), &[(Ipv4Addr::LOCALHOST, port).into()]).unwrap();
+    session.open_flow(FlowOptions::new("flow")).send("hello").unwrap();
+    let heard = endpoint.accept().unwrap().accept_flow().unwrap().recv().unwrap().unwrap();
+    assert_eq!(heard.data, "hello");
+}
+
+#[test]
+fn the_same_static_keys_are_the_same_peer() {
+    let keys = keys();
+    let bind = || Endpoint::builder().bind(loopback()).static_keys(keys.clone()).spawn().unwrap();
+    assert_eq!(bind().peer_id().unwrap(), bind().peer_id().unwrap());
+}
+
+#[test]
+fn what_proves_nothing_is_no_peer_id() {
+    let flash = Endpoint::builder().flash(FlashProfile::builder()).bind(loopback()).spawn().unwrap();
+    let plain = Arc::new(PlainProfile::new(&[0; 34]).pretend_authentic(true));
+    let plain = Endpoint::builder().profile(plain).bind(loopback()).spawn().unwrap();
+    assert_eq!((flash.peer_id(), plain.peer_id()), (None, None));
+}
+
+#[test]
+fn a_client_calls_a_server_by_its_uri_and_is_not_called() {
+    let server = Endpoint::builder().server().bind(loopback()).spawn().unwrap();
+    let client = Endpoint::builder().client().bind(loopback()).spawn().unwrap();
+    assert_eq!((server.peer_id(), client.peer_id()), (None, None), "their keys are fresh in each session");
+    let uri = Discriminator::new().ancillary_data(b"rtmfp://127.0.0.1/app").to_bytes();
+    let session = client.connect(uri, server.local_addrs()).unwrap();
+    assert_eq!(session.remote_addr(), server.local_addrs().first().copied());
+
+    let client = with_keys(Endpoint::builder().client());
+    let caller = with_keys(Endpoint::builder().peer().configure(|config| config.open_timeout = Duration::from_secs(1)));
+    let refused = caller.connect(named(&client), client.local_addrs()).err();
+    assert_eq!(refused, Some(Error::NotOpened(OpenFailure::TimedOut)));
+}
+
+#[test]
+fn what_cannot_be_bound_or_is_out_of_range_is_told() {
+    let taken = UdpSocket::bind(loopback()).unwrap();
+    assert!(Endpoint::builder().bind(taken.local_addr().unwrap()).spawn().is_err());
+    let out_of_range =
+        Endpoint::builder().configure(|config| config.max_sessions_per_address = 0).spawn().err().unwrap();
+    assert_eq!(out_of_range.kind(), std::io::ErrorKind::InvalidInput);
+}
