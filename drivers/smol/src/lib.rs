@@ -29,11 +29,11 @@ mod driver;
 mod handles;
 
 pub use driver::{Driver, run};
-pub use handles::{Builder, Endpoint, RecvFlow, SendFlow, Session};
+pub use handles::{Builder, Endpoint, Incoming, IncomingFlows, Messages, RecvFlow, SendFlow, Session};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{
-    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, Message, OpenFailure, Priority,
-    ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
+    OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
 };
-pub use rtmfp_std::{Error, system_rng};
+pub use rtmfp_std::{Error, TryRecvError, system_rng};

@@ -29,8 +29,8 @@ mod wake;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    AskedStats, Builder, Endpoint, EndpointApp, EndpointHandle, Error, RecvFlow, SendFlow, Session, Sleep, Waiter,
-    block_on,
+    Asked, Builder, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages, RecvFlow,
+    SendFlow, Session, Sleep, TryRecvError, Waiter, block_on,
 };
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
@@ -39,8 +39,8 @@ pub use pump::{Pump, PumpStats, Turn};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_core as core;
 pub use rtmfp_core::{
-    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, Message, OpenFailure, Priority,
-    ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+    Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
+    OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
 };
 pub use socket::Socket;
 pub use wake::Waker;

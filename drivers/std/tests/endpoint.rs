@@ -75,6 +75,34 @@ fn more_than_all_buffers_hold_gets_through_a_slow_reader() {
 }
 
 #[test]
+fn sessions_flows_and_messages_come_from_iterators_that_end() {
+    let server = endpoint("server");
+    let clients = ["client 0", "client 1"].map(endpoint);
+    let mut held = Vec::new();
+    for client in &clients {
+        let session = client.connect("server", server.local_addrs()).unwrap();
+        let flow = session.open_flow(FlowOptions::new("flow"));
+        for text in ["one", "two"] {
+            flow.send(text).unwrap();
+        }
+        flow.close();
+        held.push(session);
+    }
+    for (n, session) in server.incoming().take(2).enumerate() {
+        assert_eq!(session.far_discriminator(), format!("client {n}").as_bytes());
+        let mut flows = session.incoming_flows();
+        let flow = flows.next().unwrap();
+        let texts: Result<Vec<_>, Error> = flow.messages().map(|message| Ok(message?.data)).collect();
+        assert_eq!(texts.unwrap(), ["one", "two"]);
+        session.abort(CloseMode::Orderly);
+        assert!(flows.next().is_none());
+    }
+    let incoming = server.incoming();
+    server.stop();
+    assert_eq!(incoming.count(), 0);
+}
+
+#[test]
 fn a_return_flow_knows_what_it_answers() {
     let (_near, session, _far, accepted) = pair();
     let (asking, other) = (session.open_flow(FlowOptions::new("ask")), session.open_flow(FlowOptions::new("other")));

@@ -11,7 +11,7 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
 use rtmfp_std::{EndpointHandle, Error};
 
-use super::{Builder, Session, wait};
+use super::{Builder, Incoming, Session, wait};
 use crate::driver::Driver;
 
 /// A handle to an endpoint. Clones are the same endpoint.
@@ -88,6 +88,12 @@ impl Endpoint {
     pub async fn accept(&self) -> Option<Session> {
         let accepting = wait(|context, waiter| self.0.poll_accept(context, waiter));
         driven(&self.0, DRIVEN_WITHIN, accepting).await.flatten().map(Session)
+    }
+
+    /// The sessions that far ends open, as a stream. It ends when the endpoint has stopped. A stream that is dropped loses
+    /// none.
+    pub fn incoming(&self) -> Incoming {
+        Incoming::new(self.0.clone())
     }
 
     /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has

@@ -5,6 +5,7 @@ mod endpoint;
 mod recv;
 mod send;
 mod session;
+mod streams;
 
 use core::future::poll_fn;
 use core::task::{Context, Poll};
@@ -16,6 +17,7 @@ pub use endpoint::Endpoint;
 pub use recv::RecvFlow;
 pub use send::SendFlow;
 pub use session::Session;
+pub use streams::{Incoming, IncomingFlows, Messages};
 
 /// Waits for what a handle polls. The task is forgotten when the future is dropped.
 async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>) -> T {

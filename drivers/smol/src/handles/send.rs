@@ -1,6 +1,6 @@
 //! The handle to a flow to the far end.
 
-use rtmfp_core::Bytes;
+use rtmfp_core::{Bytes, SendFlowHandle};
 use rtmfp_std::Error;
 
 use super::wait;
@@ -10,6 +10,13 @@ use super::wait;
 pub struct SendFlow(pub(super) rtmfp_std::SendFlow);
 
 impl SendFlow {
+    /// What tells it from the endpoint's other flows, once the endpoint has opened it: no later than any answer comes to
+    /// it.
+    #[must_use]
+    pub fn id(&self) -> Option<SendFlowHandle> {
+        self.0.id()
+    }
+
     /// Queues a message; waits while the queue is full. If dropped before it is ready the message was not queued. That
     /// it was delivered is only told by [`finish`](Self::finish).
     ///

@@ -6,7 +6,7 @@ use core::time::Duration;
 use rtmfp_core::{CloseMode, FlowOptions, Undelivered};
 use rtmfp_std::Error;
 
-use super::{RecvFlow, SendFlow, wait};
+use super::{IncomingFlows, RecvFlow, SendFlow, wait};
 
 /// A session. Clones are the same session.
 ///
@@ -53,7 +53,21 @@ impl Session {
     /// # Errors
     /// That the session has ended.
     pub async fn accept_flow(&self) -> Result<RecvFlow, Error> {
-        wait(|context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow)
+        wait(|context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow::new)
+    }
+
+    /// A flow that the far end has opened, if one waits to be accepted.
+    ///
+    /// # Errors
+    /// That the session has ended.
+    pub fn try_accept_flow(&self) -> Result<Option<RecvFlow>, Error> {
+        Ok(self.0.try_accept_flow()?.map(RecvFlow::new))
+    }
+
+    /// The flows that the far end opens, as a stream. It ends with the session; [`closed`](Self::closed) tells why. A
+    /// stream that is dropped loses none.
+    pub fn incoming_flows(&self) -> IncomingFlows {
+        IncomingFlows::new(self.0.clone())
     }
 
     /// Closes it: all its flows are closed, and once all that was sent is delivered, or after `within`, the far end is

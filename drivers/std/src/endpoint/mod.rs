@@ -24,7 +24,9 @@ use rtmfp_core::{EndpointConfig, Undelivered};
 pub use app::EndpointApp;
 pub use builder::Builder;
 pub use error::Error;
-pub use handles::{AskedStats, EndpointHandle, RecvFlow, SendFlow, Session, Sleep};
+pub use handles::{
+    Asked, EndpointHandle, Incoming, IncomingFlows, Messages, RecvFlow, SendFlow, Session, Sleep, TryRecvError,
+};
 pub use wakers::Waiter;
 
 /// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.

@@ -21,7 +21,7 @@ use self::sessions::Entry;
 use self::sleeping::Sleepers;
 use super::Error;
 use super::handles::{self, EndpointHandle};
-use super::shared::{Command, EndpointShared, RecvCommand, SendCommand, lock};
+use super::shared::{Command, EndpointShared, SendCommand, lock};
 
 /// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
 /// thread.
@@ -92,15 +92,10 @@ impl EndpointApp {
                 lock(&shared.0).scheduled = false;
                 self.hand_over(now, endpoint, &shared);
             }
-            Command::RecvFlow(shared, RecvCommand::Receive) => self.receive(now, endpoint, shared.handle),
-            Command::RecvFlow(shared, RecvCommand::Reject(code)) => {
-                if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
-                    flow.reject(code);
-                }
-            }
+            Command::RecvFlow(shared, command) => self.carry_out_of_recv(now, endpoint, &shared, command),
             Command::Sleep(shared, duration) => self.sleepers.begin(now, shared, duration),
             Command::ForgetSleep(shared) => self.sleepers.forget(&shared),
-            Command::Stats(shared) => shared.answer(Some(endpoint.stats())),
+            Command::Stats(asked) => asked.answer(Some(endpoint.stats())),
             Command::StopAccepting => self.stop_accepting(now, endpoint),
             Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
             Command::ReleaseAll => self.release_all(now, endpoint),
@@ -179,9 +174,10 @@ impl Drop for EndpointApp {
             match command {
                 Command::Open(session, _) => Entry::new(session).end(Error::Stopped),
                 Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
-                Command::Stats(shared) => shared.answer(None),
                 Command::Sleep(shared, _) => sleeping::stop(&shared),
-                Command::Session(..)
+                // Whoever has asked is told when the question is dropped.
+                Command::Stats(_)
+                | Command::Session(..)
                 | Command::RecvFlow(..)
                 | Command::ForgetSleep(_)
                 | Command::StopAccepting

@@ -5,9 +5,35 @@ use std::sync::{Arc, Mutex};
 use rtmfp_core::{Endpoint, FlowEnd, Instant, RecvFlowHandle};
 
 use super::EndpointApp;
-use crate::endpoint::shared::{QUEUE_BYTES, RecvShared, RecvState, WAITING_FLOWS, lock};
+use crate::endpoint::shared::{QUEUE_BYTES, RecvCommand, RecvShared, RecvState, WAITING_FLOWS, lock};
 
 impl EndpointApp {
+    pub(super) fn carry_out_of_recv(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        shared: &RecvShared,
+        command: RecvCommand,
+    ) {
+        if let RecvCommand::Stats(asked) = command {
+            return asked.answer(endpoint.recv_flow(shared.handle).map(|flow| flow.stats()));
+        }
+        let go_on = matches!(command, RecvCommand::Receive | RecvCommand::Resume);
+        if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
+            match command {
+                RecvCommand::Reject(code) => flow.reject(code),
+                RecvCommand::Suspend => flow.suspend(),
+                RecvCommand::Resume => flow.resume(),
+                RecvCommand::Order(order) => flow.set_order(order),
+                RecvCommand::Window(bytes) => flow.set_window(bytes),
+                RecvCommand::Receive | RecvCommand::Stats(_) => {}
+            }
+        }
+        if go_on {
+            self.receive(now, endpoint, shared.handle);
+        }
+    }
+
     pub(super) fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
         let Some(entry) = self.sessions.get_mut(&handle.session()) else { return };
         if lock(&entry.shared.0).flows.len() >= WAITING_FLOWS {
@@ -70,8 +96,11 @@ impl EndpointApp {
     }
 }
 
-/// Reads a flow's messages as long as they are less than `room` bytes.
+/// Reads a flow's messages as long as they are less than `room` bytes, unless it is suspended.
 fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut RecvState, room: usize) {
+    if state.suspended {
+        return;
+    }
     let Some(mut flow) = endpoint.recv_flow_mut(now, flow) else { return };
     state.paused = false;
     loop {

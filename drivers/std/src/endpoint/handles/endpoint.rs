@@ -9,8 +9,8 @@ use std::sync::Arc;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointStats, InterfaceId, Path, Target, Undelivered};
 
-use super::Session;
-use crate::endpoint::shared::{Command, EndpointShared, LINGER, SessionShared, StatsShared, lock};
+use super::{Asked, Incoming, Session};
+use crate::endpoint::shared::{Command, EndpointShared, LINGER, Question, SessionShared, lock};
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, block_on};
 
@@ -151,6 +151,13 @@ impl EndpointHandle {
         Poll::Pending
     }
 
+    /// The sessions that far ends open, one after another, as an iterator that waits for the next. It ends when the
+    /// endpoint has stopped.
+    #[must_use]
+    pub fn incoming(&self) -> Incoming {
+        Incoming::new(self.clone())
+    }
+
     /// The counters of the endpoint, with what was [dropped](EndpointStats::drops) and why. `None` when the endpoint has
     /// stopped.
     #[must_use]
@@ -161,12 +168,10 @@ impl EndpointHandle {
 
     /// [`stats`](Self::stats), polled: asks once.
     #[must_use]
-    pub fn ask_stats(&self) -> AskedStats {
-        let shared = Arc::<StatsShared>::default();
-        if !self.0.endpoint().send(Command::Stats(Arc::clone(&shared))) {
-            shared.answer(None);
-        }
-        AskedStats(shared)
+    pub fn ask_stats(&self) -> Asked<EndpointStats> {
+        let (question, answer) = Question::new();
+        self.0.endpoint().send(Command::Stats(question));
+        Asked(answer)
     }
 
     /// Closes all sessions, and stops the endpoint when all that was sent is delivered and the far ends know that their
@@ -203,23 +208,5 @@ impl EndpointHandle {
     /// Stops it as the last handle does, though there are others.
     pub(crate) fn release(&self) {
         self.0.endpoint().send(Command::ReleaseAll);
-    }
-}
-
-/// Counters on their way from the endpoint, as [`EndpointHandle::ask_stats`] gives it.
-#[derive(Debug)]
-pub struct AskedStats(Arc<StatsShared>);
-
-impl AskedStats {
-    /// The counters, once they are there; `None` if the endpoint has stopped.
-    pub fn poll(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Option<EndpointStats>> {
-        let mut state = lock(&self.0.0);
-        match state.answer {
-            Some(answer) => Poll::Ready(answer),
-            None => {
-                state.waiting.add(context, waiter);
-                Poll::Pending
-            }
-        }
     }
 }

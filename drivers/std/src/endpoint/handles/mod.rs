@@ -1,14 +1,18 @@
 //! The application's side: handles whose calls block the calling thread, or can be polled.
 
+mod asked;
 mod endpoint;
+mod iterators;
 mod recv;
 mod send;
 mod session;
 mod sleep;
 
+pub use asked::Asked;
+pub use endpoint::EndpointHandle;
 pub(super) use endpoint::handle;
-pub use endpoint::{AskedStats, EndpointHandle};
-pub use recv::RecvFlow;
+pub use iterators::{Incoming, IncomingFlows, Messages};
+pub use recv::{RecvFlow, TryRecvError};
 pub use send::SendFlow;
 pub(crate) use session::Owner;
 pub use session::Session;

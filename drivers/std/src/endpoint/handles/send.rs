@@ -3,7 +3,7 @@
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
-use rtmfp_core::{Bytes, FlowOptions};
+use rtmfp_core::{Bytes, FlowOptions, SendFlowHandle};
 
 use super::Session;
 use crate::endpoint::shared::{Command, Locked, QUEUE_BYTES, SendCommand, SendShared, SendState, Within, lock};
@@ -30,6 +30,13 @@ impl SendFlow {
     #[must_use]
     pub const fn session(&self) -> &Session {
         &self.session
+    }
+
+    /// What tells it from the endpoint's other flows, once the endpoint has opened it: no later than any answer comes to
+    /// it.
+    #[must_use]
+    pub fn id(&self) -> Option<SendFlowHandle> {
+        lock(&self.shared.0).handle
     }
 
     /// Queues a message; waits while the queue is full. That it was delivered is only told by

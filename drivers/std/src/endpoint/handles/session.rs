@@ -1,14 +1,14 @@
 //! The handle to a session.
 
 use core::net::SocketAddr;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::Arc;
 
 use rtmfp_core::{CloseMode, FlowOptions, Undelivered};
 
 use super::endpoint::Keeper;
-use super::{RecvFlow, SendFlow};
+use super::{IncomingFlows, RecvFlow, SendFlow};
 use crate::endpoint::shared::{
     Command, EndpointShared, RecvCommand, SessionCommand, SessionShared, SessionState, Within, lock,
 };
@@ -161,6 +161,24 @@ impl Session {
                 Poll::Pending
             }
         }
+    }
+
+    /// A flow that the far end has opened, if one waits to be accepted.
+    ///
+    /// # Errors
+    /// That the session has ended.
+    pub fn try_accept_flow(&self) -> Result<Option<RecvFlow>, Error> {
+        match self.poll_accept_flow(&mut Context::from_waker(Waker::noop()), &mut Waiter::default()) {
+            Poll::Ready(flow) => flow.map(Some),
+            Poll::Pending => Ok(None),
+        }
+    }
+
+    /// The flows that the far end opens, one after another, as an iterator that waits for the next. It ends with the
+    /// session; [`closed`](Self::closed) tells why.
+    #[must_use]
+    pub fn incoming_flows(&self) -> IncomingFlows {
+        IncomingFlows::new(self.clone())
     }
 
     /// Bytes in the queues of flows that nobody has accepted, added up anew.

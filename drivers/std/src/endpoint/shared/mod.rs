@@ -1,5 +1,6 @@
 //! What handles and the endpoint's thread share: a queue of commands, and one small state for each session and flow.
 
+mod answer;
 mod recv;
 mod send;
 mod session;
@@ -16,6 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered};
 
+pub(crate) use answer::{Answer, Question};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
 pub(crate) use send::{SendCommand, SendShared, SendState, Within};
 pub(crate) use session::{SessionCommand, SessionShared, SessionState};
@@ -83,12 +85,6 @@ impl Awaited for Queue {
     }
 }
 
-impl Awaited for StatsState {
-    fn wakers(&mut self) -> &mut WakerSet {
-        &mut self.waiting
-    }
-}
-
 /// Asked of the endpoint's thread by a handle.
 #[derive(Debug)]
 pub(crate) enum Command {
@@ -102,7 +98,7 @@ pub(crate) enum Command {
     /// Nobody waits for that any more.
     ForgetSleep(Arc<SleepShared>),
     /// The counters are asked for.
-    Stats(Arc<StatsShared>),
+    Stats(Question<EndpointStats>),
     /// Nobody can accept a session any more.
     StopAccepting,
     /// To drain all sessions, and stop then or after this time.
@@ -193,24 +189,5 @@ impl EndpointShared {
             (self.wake)();
         }
         true
-    }
-}
-
-/// The counters of the endpoint, once they are there.
-#[derive(Debug, Default)]
-pub(crate) struct StatsShared(pub(crate) Mutex<StatsState>);
-
-#[derive(Debug, Default)]
-pub(crate) struct StatsState {
-    /// `Some(None)` if the endpoint has stopped.
-    pub(crate) answer: Option<Option<EndpointStats>>,
-    pub(crate) waiting: WakerSet,
-}
-
-impl StatsShared {
-    pub(crate) fn answer(&self, stats: Option<EndpointStats>) {
-        let mut state = lock(&self.0);
-        state.answer.get_or_insert(stats);
-        state.waiting.wake();
     }
 }

@@ -3,9 +3,9 @@
 use std::collections::VecDeque;
 use std::sync::Mutex;
 
-use rtmfp_core::{Bytes, FlowEnd, Message, RecvFlowHandle, SendFlowHandle};
+use rtmfp_core::{Bytes, FlowEnd, FlowStats, Message, ReceiveOrder, RecvFlowHandle, SendFlowHandle};
 
-use super::Awaited;
+use super::{Awaited, Question};
 use crate::endpoint::Error;
 use crate::endpoint::wakers::WakerSet;
 
@@ -16,6 +16,16 @@ pub(crate) enum RecvCommand {
     Receive,
     /// To be refused with this exception code.
     Reject(u64),
+    /// To hold messages back.
+    Suspend,
+    /// To deliver again.
+    Resume,
+    /// To deliver in this order.
+    Order(ReceiveOrder),
+    /// To have a receive buffer of so many bytes.
+    Window(usize),
+    /// The counters are asked for.
+    Stats(Question<FlowStats>),
 }
 
 #[derive(Debug)]
@@ -34,6 +44,8 @@ pub(crate) struct RecvState {
     pub(crate) bytes: usize,
     /// More may be there than there was room for.
     pub(crate) paused: bool,
+    /// Nothing is to be taken from the endpoint.
+    pub(crate) suspended: bool,
     pub(crate) end: Option<FlowEnd>,
     pub(crate) error: Option<Error>,
     pub(crate) wakers: WakerSet,

@@ -1,0 +1,87 @@
+//! What comes one after another, as streams: sessions, flows, messages.
+
+use core::pin::Pin;
+use core::task::{Context, Poll, ready};
+
+use futures_lite::Stream;
+use rtmfp_core::Message;
+use rtmfp_std::{EndpointHandle, Error, Waiter};
+
+use super::{RecvFlow, Session};
+
+/// The sessions that far ends open: see [`Endpoint::incoming`](super::Endpoint::incoming). It is a handle of the endpoint
+/// like others.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Incoming {
+    endpoint: EndpointHandle,
+    waiter: Waiter,
+}
+
+impl Incoming {
+    pub(super) fn new(endpoint: EndpointHandle) -> Self {
+        Self { endpoint, waiter: Waiter::default() }
+    }
+}
+
+impl Stream for Incoming {
+    type Item = Session;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Session>> {
+        let Self { endpoint, waiter } = &mut *self;
+        endpoint.poll_accept(context, waiter).map(|session| session.map(Session))
+    }
+}
+
+/// The flows that the far end of a session opens: see [`Session::incoming_flows`]. It is a handle of the session like
+/// others.
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct IncomingFlows {
+    session: rtmfp_std::Session,
+    waiter: Waiter,
+}
+
+impl IncomingFlows {
+    pub(super) fn new(session: rtmfp_std::Session) -> Self {
+        Self { session, waiter: Waiter::default() }
+    }
+}
+
+impl Stream for IncomingFlows {
+    type Item = RecvFlow;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<RecvFlow>> {
+        let Self { session, waiter } = &mut *self;
+        session.poll_accept_flow(context, waiter).map(|flow| flow.ok().map(RecvFlow::new))
+    }
+}
+
+/// The messages of a flow: see [`RecvFlow::messages`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct Messages<'a> {
+    flow: &'a RecvFlow,
+    waiter: Waiter,
+    ended: bool,
+}
+
+impl<'a> Messages<'a> {
+    pub(super) fn new(flow: &'a RecvFlow) -> Self {
+        Self { flow, waiter: Waiter::default(), ended: false }
+    }
+}
+
+impl Stream for Messages<'_> {
+    type Item = Result<Message, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
+        let Self { flow, waiter, ended } = &mut *self;
+        if *ended {
+            return Poll::Ready(None);
+        }
+        let next = ready!(flow.inner.poll_recv(context, waiter)).transpose();
+        *ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+}
