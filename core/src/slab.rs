@@ -85,6 +85,12 @@ impl<T> Slab<T> {
         self.slots.get(slot as usize).filter(|place| place.generation == generation)?.value.as_ref()
     }
 
+    /// The same, to change it.
+    #[inline]
+    pub(crate) fn get_exact_mut(&mut self, slot: u32, generation: u32) -> Option<&mut T> {
+        self.slots.get_mut(slot as usize).filter(|place| place.generation == generation)?.value.as_mut()
+    }
+
     /// All slots that may hold something.
     pub(crate) const fn slots(&self) -> core::ops::Range<u32> {
         0..self.slots.len() as u32

@@ -46,12 +46,13 @@ fn every_limit_of_the_code_is_in_the_table() {
     let mut limits: Vec<String> = fields.map(|name| format!("max_{name}")).collect();
     assert!(limits.len() >= 10, "the configuration was not read");
     let modules = [
-        "session/delivery/acks.rs",
-        "session/delivery/allowance.rs",
+        "session/delivery/receiving/acks.rs",
+        "session/delivery/receiving/allowance.rs",
         "session/control/mod.rs",
-        "session/mod.rs",
+        "session/receive.rs",
         "endpoint/startup.rs",
         "endpoint/fragments.rs",
+        "endpoint/fragments/partial.rs",
         "endpoint/initiator.rs",
         "endpoint/introduce.rs",
         "flow/recv.rs",

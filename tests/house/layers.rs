@@ -46,7 +46,7 @@ const SESSION: [&[&str]; 5] = [
     &["alarm", "context", "state", "time_critical"],
     &["transport"],
     &["delivery"],
-    &["control"],
+    &["control", "lifecycle"],
     &["close", "opening", "packetizer", "receive"],
 ];
 
@@ -285,14 +285,14 @@ fn an_arrow_that_runs_up_a_session_is_found() {
     for (path, text) in [
         ("core/src/session/transport/mtu.rs", "use crate::session::delivery::Delivery;"),
         ("core/src/session/transport/mod.rs", "use super::{alarm::Alarm, control::Control};"),
-        ("core/src/session/delivery/acks.rs", "use super::super::control::Control;"),
+        ("core/src/session/delivery/stall.rs", "use super::super::control::Control;"),
         ("core/src/session/delivery/mod.rs", "fn f(session: &super::Session) {}"),
         ("core/src/session/context.rs", "use crate::session::{transport::Transport};"),
     ] {
         assert_eq!(found(path, text), 1, "not found: {path}: {text}");
     }
     for (path, text) in [
-        ("core/src/session/delivery/acks.rs", "use super::stall::Stall; use crate::session::transport::Transport;"),
+        ("core/src/session/delivery/mod.rs", "use super::alarm::Alarm; use crate::session::transport::Transport;"),
         ("core/src/session/transport/mod.rs", "use super::alarm::Alarm; use crate::wire::Chunk;"),
         ("core/src/session/mod.rs", "use control::Control;"),
         ("core/src/session/close.rs", "use super::{Session, context::Context};"),

@@ -25,6 +25,7 @@ use crate::error::DropReason;
 use crate::event::OpenFailure;
 use crate::params::{CERTIFICATE_MAX, HELLO_FIRST_INTERVAL, REDIRECT_THRESHOLD};
 use crate::profile::{Initiation, KeyingError};
+use crate::session::Ending;
 use crate::time::Instant;
 use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::Path;
@@ -225,7 +226,7 @@ impl SessionEntry {
         let Some(opening) = self.opening_mut() else { return };
         if opening.deadline <= shared.now {
             let reason = opening.reason_to_fail();
-            self.session.fail(&mut shared.context(), reason);
+            self.session.end(&mut shared.context(), Ending::Failed(reason));
         } else {
             opening.send_due(shared);
         }

@@ -195,12 +195,12 @@ impl MemoryPools {
         // Nothing may call on a session again soon that has ended, and is kept to be read.
         let at_once = session.state().has_ended();
         let delivery = session.delivery();
-        let recv = self.recv.place(now, at_once, memory.recv, delivery.recv_stalled_since());
-        let send = self.send.place(now, at_once, memory.send, delivery.send_stalled_since());
+        let recv = self.recv.place(now, at_once, memory.recv, delivery.receiving.stalled_since());
+        let send = self.send.place(now, at_once, memory.send, delivery.sending.stalled_since());
         self.recv.stalled.set(slot, &mut charge.recv_stalled, recv);
         self.send.stalled.set(slot, &mut charge.send_stalled, send);
         // An unproved session waits until it is proved.
-        let waiting = delivery.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
+        let waiting = delivery.sending.flows.awaited_memory().map(|bytes| if unproved { usize::MAX } else { bytes });
         if charge.waiting != waiting {
             self.list_waiting(slot, charge, waiting);
         }

@@ -230,7 +230,7 @@ impl Endpoint {
         }
         self.handle_forwarded();
         while let Some(slot) = self.table.stalled(now) {
-            self.with_session(slot, |session, cx| session.end_stalled(cx));
+            self.with_session(slot, |session, cx| session.on_stall(cx));
         }
     }
 
@@ -290,7 +290,9 @@ impl Endpoint {
         while self.shared.events.is_empty()
             && let Some(slot) = self.table.writable()
         {
-            self.with_session(slot, |session, cx| session.command(cx, |flows, cx| flows.memory_is_back(cx)));
+            self.with_session(slot, |session, cx| {
+                session.command(cx, |delivery, cx| delivery.sending.flows.memory_is_back(cx))
+            });
         }
     }
 
@@ -387,7 +389,7 @@ impl Endpoint {
         self.shared.advance(now);
         let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.with_session(slot, |session, cx| session.close(cx, mode));
+            self.with_session(slot, |session, cx| session.end(cx, mode.into()));
         }
     }
 

@@ -16,7 +16,7 @@ use super::entry::{Phase, SessionEntry};
 use super::index::{Identity, Standing};
 use super::shared::Env;
 use crate::event::{CloseReason, OpenFailure};
-use crate::session::SessionState;
+use crate::session::{Ending, SessionState};
 use crate::time::Instant;
 use crate::transmit::Path;
 
@@ -37,7 +37,7 @@ impl Env<'_> {
         let other = owned.or_else(begun);
         let Some(other) = other.and_then(|other| self.table.get(other)) else { return false };
         let existing = other.session.handle();
-        self.session(slot, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+        self.session(slot, |session, cx| session.end(cx, Ending::Failed(OpenFailure::Duplicate { existing })));
         true
     }
 
@@ -85,7 +85,7 @@ impl Env<'_> {
         };
         let others: Vec<u32> = begun.filter(is_one_too_many).collect();
         for other in others {
-            self.session(other, |session, cx| session.fail(cx, OpenFailure::Duplicate { existing }));
+            self.session(other, |session, cx| session.end(cx, Ending::Failed(OpenFailure::Duplicate { existing })));
         }
     }
 
@@ -158,7 +158,7 @@ impl Env<'_> {
         };
         let stale: Vec<u32> = others.into_iter().filter(is_stale).collect();
         for other in stale {
-            self.session(other, |session, cx| session.abort(cx, CloseReason::Overridden));
+            self.session(other, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
         }
     }
 

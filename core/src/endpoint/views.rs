@@ -11,7 +11,7 @@ use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
-use crate::session::{CloseMode, Context, Delivery, Role, Session, SessionState};
+use crate::session::{CloseMode, Context, Receiving, Role, SendFlows, Session, SessionState};
 use crate::stats::{FlowStats, SessionStats};
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -120,7 +120,7 @@ impl<'a> SessionMut<'a> {
     /// Closes the session with all its flows (RFC 7016 §3.5.5); what is not delivered is lost. Closing a session
     /// that is closed already does nothing.
     pub fn close(&mut self, mode: CloseMode) {
-        self.endpoint.with_session(self.slot, |session, cx| session.close(cx, mode));
+        self.endpoint.with_session(self.slot, |session, cx| session.end(cx, mode.into()));
     }
 
     /// Closes the session in order (RFC 7016 §3.5.5) once all that was written is acknowledged, or at the deadline. All
@@ -201,9 +201,9 @@ impl<'a> SendFlowMut<'a> {
         Self { endpoint, flow }
     }
 
-    fn with<R>(&mut self, call: impl FnOnce(&mut Delivery, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
+    fn with<R>(&mut self, call: impl FnOnce(&mut SendFlows, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
         with_handle(self.endpoint, self.flow.session, |session, cx| {
-            session.command(cx, |flows, cx| call(flows, cx, self.flow))
+            session.command(cx, |delivery, cx| call(&mut delivery.sending.flows, cx, self.flow))
         })
     }
 
@@ -245,7 +245,7 @@ impl<'a> SendFlowMut<'a> {
 
     /// Closes the flow when all that was written has been delivered or abandoned (RFC 7016 §3.6.2.11).
     pub fn close(&mut self) {
-        self.with(|flows, cx, flow| flows.close_flow(cx, flow));
+        self.with(|flows, cx, flow| flows.close(cx, flow));
     }
 }
 
@@ -297,9 +297,9 @@ impl<'a> RecvFlowMut<'a> {
         Self { endpoint, flow }
     }
 
-    fn with<R>(&mut self, call: impl FnOnce(&mut Delivery, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
+    fn with<R>(&mut self, call: impl FnOnce(&mut Receiving, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
         with_handle(self.endpoint, self.flow.session, |session, cx| {
-            session.command(cx, |flows, cx| call(flows, cx, self.flow))
+            session.command(cx, |delivery, cx| call(&mut delivery.receiving, cx, self.flow))
         })
     }
 

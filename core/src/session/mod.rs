@@ -1,17 +1,19 @@
 //! Sessions (RFC 7016 §3.5) once keys exist, and the flows that wait for one to open.
 //!
-//! A [`Session`] has three owners of state, each with the deadlines of its subject: [`Transport`] (path and keys),
-//! [`Delivery`] (flows, acknowledgements, recovery, congestion control), and `Control` with `Liveness` (other chunks,
-//! pings and limits of silence). A part may use those before it, and none knows the session. The session itself
-//! dispatches: packets in `receive`, timeouts and commands here, the way to S_OPEN in `opening` and its end in `close`;
-//! `packetizer` borrows the parts to build packets. Every entry ends in `update_timers`, which brings what is derived in
-//! line, so that `wants_transmit` and `next_timeout` are exact between calls.
+//! A [`Session`] has owners of its state, each with the deadlines of its subject: [`Transport`] (path and keys),
+//! [`Delivery`] (flows, acknowledgements, recovery, congestion control), `Control` with `Liveness` (other chunks, pings
+//! and limits of silence), and `Lifecycle` (states and closes). A part may use those before it, and none knows the
+//! session. The session itself dispatches: timeouts and commands here, the way to S_OPEN in `opening`, and what its end
+//! means for the parts in `close`. To build packets (`packetizer`), and to take them apart (`receive`), all parts are
+//! borrowed for one call. Every entry ends in `update_timers`, which brings what is derived in line, so that
+//! `wants_transmit` and `next_timeout` are exact between calls.
 
 mod alarm;
 mod close;
 mod context;
 mod control;
 mod delivery;
+mod lifecycle;
 mod opening;
 mod packetizer;
 mod receive;
@@ -28,47 +30,37 @@ use crate::config::{FlowOptions, Priority, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::CloseReason;
 use crate::handle::{SendFlowHandle, SessionHandle};
-use crate::params::{CLOSE_RETRY_INTERVAL, PROOF_TIMEOUT};
+use crate::params::PROOF_TIMEOUT;
 use crate::stats::SessionStats;
 use crate::time::Instant;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
 use alarm::{Deadline, earliest};
-use close::Closing;
 use control::liveness::Liveness;
 use control::{Control, OffPathProbe};
+use lifecycle::{ClosingDeadlines, Lifecycle};
 use packetizer::{Demand, Packetizer};
-use state::StateMachine;
 
 pub use crate::session_state::SessionState;
 pub use context::Role;
 pub(crate) use context::{Context, Established, Grant, Memory, ReceivedForward};
-pub(crate) use delivery::Delivery;
+pub(crate) use delivery::{Delivery, Receiving, SendFlows};
+pub use lifecycle::CloseMode;
+pub(crate) use lifecycle::Ending;
 pub(crate) use time_critical::TimeCriticalClock;
 pub(crate) use transport::Transport;
 
 /// Deadlines that a session can have.
 pub(crate) const TIMERS: usize = 12;
 
-/// Forwarded hellos that may wait for the endpoint; more are dropped.
-const MAX_FORWARDED: usize = 32;
-
-/// How to close a session (RFC 7016 §3.5.5).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum CloseMode {
-    /// With a Session Close Request, repeated until acknowledged.
-    Orderly,
-    /// With a single Session Close Acknowledgement, without waiting.
-    Abrupt,
-}
-
 /// One session: opening (flows may be opened and written), open, or closing. What one part needs of another is handed to
 /// it for the time of a call.
 pub(crate) struct Session {
     handle: SessionHandle,
     config: SessionConfig,
-    state: StateMachine,
+    /// State, and closes.
+    lifecycle: Lifecycle,
     /// Path and keys.
     transport: Transport,
     /// Flows, acknowledgements, recovery, congestion control.
@@ -76,28 +68,26 @@ pub(crate) struct Session {
     /// Chunks of other kinds that are to be sent.
     control: Control,
     liveness: Liveness,
-    closing: Closing,
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut out = f.debug_struct("Session");
-        out.field("handle", &self.handle).field("role", &self.transport.role).field("state", &self.state.get());
+        out.field("handle", &self.handle).field("role", &self.transport.role).field("state", &self.state());
         out.finish_non_exhaustive()
     }
 }
 
 impl Session {
-    /// In S_IHELLO_SENT (the endpoint drives startup; it calls `keying_sent` on the way, then `establish` or `fail`).
+    /// In S_IHELLO_SENT (the endpoint drives startup; it calls `keying_sent` on the way, then `establish` or `end`).
     pub(crate) fn new(handle: SessionHandle, role: Role, config: SessionConfig, _now: Instant) -> Self {
         Self {
             handle,
-            state: StateMachine::new(),
+            lifecycle: Lifecycle::new(),
             transport: Transport::new(role, &config),
             delivery: Delivery::new(handle, &config),
             control: Control::default(),
             liveness: Liveness::new(&config),
-            closing: Closing::default(),
             config,
         }
     }
@@ -107,7 +97,7 @@ impl Session {
     }
 
     pub(crate) fn state(&self) -> SessionState {
-        self.state.get()
+        self.lifecycle.state()
     }
 
     /// Path and keys.
@@ -121,7 +111,7 @@ impl Session {
     }
 
     pub(crate) fn stats(&self) -> SessionStats {
-        let recovery = &self.delivery.recovery;
+        let recovery = &self.delivery.sending.recovery;
         SessionStats {
             fragments_lost: recovery.fragments_lost,
             timeouts: recovery.timeouts,
@@ -156,18 +146,19 @@ impl Session {
     /// Every deadline that there can be, and what it is for.
     #[inline]
     pub(crate) fn deadlines(&self) -> [(Option<Instant>, &'static str); TIMERS] {
-        let Self { transport, delivery, liveness, closing, .. } = self;
-        let path_mtu = transport.mtu.next_timeout().filter(|_| self.state.is_open());
+        let Self { lifecycle, transport, delivery, liveness, .. } = self;
+        let ClosingDeadlines { idle, retry, end } = lifecycle.deadlines();
+        let path_mtu = transport.mtu.next_timeout().filter(|_| lifecycle.is_open());
         [
             (liveness.retransmit_limit.get(), "retransmit limit"),
-            (delivery.timeout.get(), "retransmission timeout"),
-            (delivery.delayed_ack.get(), "delayed acknowledgement"),
+            (delivery.sending.recovery.timeout.get(), "retransmission timeout"),
+            (delivery.receiving.acks.delayed.get(), "delayed acknowledgement"),
             (liveness.keepalive.get(), "keepalive"),
             (liveness.ping_retry.get(), "ping retry"),
-            (delivery.flows.next_deadline(), "flow deadline"),
-            (closing.idle.get(), "idle limit"),
-            (closing.retry.get(), "close retry"),
-            (closing.end.get(), "close linger"),
+            (delivery.next_flow_deadline(), "flow deadline"),
+            (idle.get(), "idle limit"),
+            (retry.get(), "close retry"),
+            (end.get(), "close linger"),
             (path_mtu, "path MTU discovery"),
             (transport.proof.get(), "proof of keys"),
             (delivery.stall.get(), "stall limit"),
@@ -177,51 +168,34 @@ impl Session {
     /// Does everything that is due. Afterwards no deadline is in the past.
     pub(crate) fn handle_timeout(&mut self, cx: &mut Context<'_>) {
         let now = cx.now;
-        let unanswered = self.liveness.ping_unanswered() || self.delivery.awaits_answer();
+        let unanswered = self.liveness.ping_unanswered() || self.delivery.sending.awaits_answer();
         if self.liveness.retransmit_limit.take_due(now) && unanswered {
             let reason = match self.liveness.send_error {
                 Some(os_error) => CloseReason::NotSent { os_error },
                 None if self.transport.authenticates() => CloseReason::TimedOut,
                 None => CloseReason::TimedOutAtFixedAddress,
             };
-            self.end_abruptly(cx, reason);
+            self.end(cx, Ending::Abrupt(reason));
         }
-        if self.delivery.timeout.take_due(now) {
-            self.delivery.on_timeout_alarm(cx, &mut self.transport);
-            // What was lost may all be abandoned: then nothing waits for an answer any more.
-            if self.delivery.flows.scheduler.is_empty() && !self.liveness.ping_unanswered() {
-                self.liveness.retransmit_limit.clear();
-            }
+        let timed_out = self.delivery.on_alarms(cx, &mut self.transport);
+        // What was lost may all be abandoned: then nothing waits for an answer any more.
+        if timed_out && !self.delivery.sending.awaits_answer() && !self.liveness.ping_unanswered() {
+            self.liveness.retransmit_limit.clear();
         }
-        if self.delivery.delayed_ack.take_due(now) {
-            self.delivery.acks.set_now();
-        }
-        if self.liveness.ping_retry.take_due(now) {
-            self.liveness.on_ping_retry(now, &mut self.transport, &mut self.control);
-        }
-        if self.liveness.keepalive.take_due(now) {
-            self.liveness.on_keepalive(now, &self.transport, &mut self.control);
-        }
+        self.liveness.handle_timeout(now, &mut self.transport);
         self.delivery.on_flow_deadlines(cx, &self.config, self.transport.rtt.erto());
-        if self.closing.idle.take_due(now) {
-            self.close_orderly(cx, CloseReason::Idle);
-        }
-        if self.closing.retry.take_due(now) && self.state.get() == SessionState::NearClose {
-            self.control.close = true;
-            self.closing.retry.set(now + CLOSE_RETRY_INTERVAL);
-        }
-        if self.closing.end.take_due(now) {
-            self.on_closing_end(cx);
+        if let Some(ending) = self.lifecycle.handle_timeout(now) {
+            self.end(cx, ending);
         }
         if self.delivery.stall.take_due(now) {
-            self.end_abruptly(cx, CloseReason::Stalled);
+            self.on_stall(cx);
         }
         // A path that carries small packets only, while data waits for larger ones, is as good as none.
-        if self.state.is_open() && self.transport.on_path_mtu(now) && self.delivery.awaits_answer() {
-            self.end_abruptly(cx, CloseReason::PacketSize);
+        if self.lifecycle.is_open() && self.transport.on_path_mtu(now) && self.delivery.sending.awaits_answer() {
+            self.end(cx, Ending::Abrupt(CloseReason::PacketSize));
         }
         if self.transport.proof.take_due(now) {
-            self.end_abruptly(cx, CloseReason::Unproved);
+            self.end(cx, Ending::Abrupt(CloseReason::Unproved));
         }
         self.update_timers(cx);
     }
@@ -230,15 +204,11 @@ impl Session {
     fn update_timers(&mut self, cx: &mut Context<'_>) {
         self.close_if_drained(cx);
         let now = cx.now;
-        match self.state.get() {
+        match self.state() {
             SessionState::HelloSent | SessionState::KeyingSent => {}
             SessionState::Open => {
                 self.delivery.update_timers(now, &self.transport, &self.config);
-                if self.delivery.flows.is_empty() {
-                    self.closing.idle.set_if_unset(now + self.config.idle_limit);
-                } else {
-                    self.closing.idle.clear();
-                }
+                self.lifecycle.update_idle(now, !self.delivery.is_empty(), self.config.idle_limit);
             }
             SessionState::NearClose
             | SessionState::FarCloseLinger
@@ -264,11 +234,10 @@ impl Session {
         cx: &mut Context<'_>,
         options: FlowOptions,
     ) -> Result<SendFlowHandle, OpenFlowError> {
-        let exists = self.state.get().is_opening() || self.state.is_open();
-        if !exists || self.closing.draining {
+        if !self.lifecycle.takes_flows() {
             return Err(OpenFlowError::SessionClosed);
         }
-        let opened = self.delivery.open_flow(&self.config, options);
+        let opened = self.delivery.open_flow(&self.config, &options);
         self.update_timers(cx);
         opened
     }
@@ -278,21 +247,21 @@ impl Session {
     pub(crate) fn forward_hello(&mut self, discriminator: &[u8], reply_address: SocketAddr, tag: &[u8]) -> bool {
         let address = Address { origin: AddressOrigin::Observed, socket: reply_address };
         let length = ForwardedHello { discriminator, reply_address: address, tag }.payload_len();
-        self.state.is_open()
-            && length <= self.transport.single_chunk_room(self.delivery.window())
+        self.lifecycle.is_open()
+            && length <= self.transport.single_chunk_room(self.delivery.sending.window())
             && self.control.forward(discriminator, reply_address, tag)
     }
 
     /// Sends a Ping now, for the user. Never more than one per ERTO (RFC 7016 §3.5.4.1).
     pub(crate) fn ping(&mut self, now: Instant) {
-        if self.state.is_open() && !self.liveness.ping_unanswered() {
-            self.liveness.send_ping(now, &self.transport, &mut self.control);
+        if self.lifecycle.is_open() && !self.liveness.ping_unanswered() {
+            self.liveness.send_ping(now, &self.transport.rtt);
         }
     }
 
     /// Asks the far end to show that it has the keys. If it does not, the session ends after a while.
     pub(crate) fn demand_proof(&mut self, now: Instant) {
-        if self.state.is_open() && !self.transport.keys_proved() {
+        if self.lifecycle.is_open() && !self.transport.keys_proved() {
             self.ping(now);
             self.transport.proof.set_if_unset(now + PROOF_TIMEOUT);
         }
@@ -300,14 +269,14 @@ impl Session {
 
     /// What was sent is not answered, time and again: the path may be closed.
     pub(crate) fn is_struggling(&self) -> bool {
-        self.state.is_open() && self.transport.rtt.is_far_backed_off()
+        self.lifecycle.is_open() && self.transport.rtt.is_far_backed_off()
     }
 
     /// The far end may be reached over this path: asks for proof, and opens the way for what comes back.
     pub(crate) fn probe_path(&mut self, cx: &mut Context<'_>, path: Path) {
-        let Some(own) = self.transport.path().filter(|_| self.state.is_open()) else { return };
+        let Some(own) = self.transport.path().filter(|_| self.lifecycle.is_open()) else { return };
         if own.matches(&path) {
-            self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
+            self.liveness.send_ping(cx.now, &self.transport.rtt);
         } else if let Some(message) = self.transport.probe(cx.now, cx.rng, path) {
             self.control.queue_off_path(OffPathProbe { path, message, reply: false });
         }
@@ -322,9 +291,9 @@ impl Session {
 
     /// An interface came up or changed: probe at once (RFC 7016 §3.5.4.1), and send again what a timer holds back.
     pub(crate) fn on_interface_change(&mut self, cx: &mut Context<'_>) {
-        if self.state.is_open() {
-            self.liveness.send_ping(cx.now, &self.transport, &mut self.control);
-            self.delivery.revive(cx, &mut self.transport);
+        if self.lifecycle.is_open() {
+            self.liveness.send_ping(cx.now, &self.transport.rtt);
+            self.delivery.sending.revive(cx, &mut self.transport);
             self.update_timers(cx);
         }
     }
@@ -333,7 +302,7 @@ impl Session {
     fn packetizer(&mut self) -> Packetizer<'_> {
         Packetizer {
             session: self.handle,
-            open: self.state.is_open(),
+            lifecycle: &mut self.lifecycle,
             transport: &mut self.transport,
             delivery: &mut self.delivery,
             control: &mut self.control,
@@ -343,13 +312,14 @@ impl Session {
 
     /// Whether `poll_transmit` has something to send now.
     pub(crate) fn wants_transmit(&self) -> bool {
-        let Self { transport, delivery, control, .. } = self;
-        Demand { open: self.state.is_open(), transport, delivery, control }.any()
+        let Self { lifecycle, transport, delivery, control, liveness, .. } = self;
+        Demand { lifecycle, transport, delivery, control, liveness }.any()
     }
 
     /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
     pub(crate) fn transmit_priority(&self) -> Option<Priority> {
-        self.delivery.flows.scheduler.highest().filter(|_| self.state.is_open() && self.delivery.may_send_data())
+        let sending = &self.delivery.sending;
+        sending.flows.scheduler.highest().filter(|_| self.lifecycle.is_open() && sending.may_send())
     }
 
     /// Over which path the next flight goes.

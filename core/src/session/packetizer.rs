@@ -11,6 +11,7 @@ use super::context::Context;
 use super::control::liveness::Liveness;
 use super::control::{Control, OffPathProbe};
 use super::delivery::Delivery;
+use super::lifecycle::Lifecycle;
 use super::transport::{GROWTH_RESERVE, Transport, mtu};
 use crate::handle::SessionHandle;
 use crate::invariant::cannot_happen;
@@ -44,11 +45,11 @@ struct Built {
 /// What there is to send.
 #[derive(Clone, Copy)]
 pub(super) struct Demand<'a> {
-    /// In S_OPEN.
-    pub(super) open: bool,
+    pub(super) lifecycle: &'a Lifecycle,
     pub(super) transport: &'a Transport,
     pub(super) delivery: &'a Delivery,
     pub(super) control: &'a Control,
+    pub(super) liveness: &'a Liveness,
 }
 
 impl Demand<'_> {
@@ -65,20 +66,20 @@ impl Demand<'_> {
 
     /// Anything but user data and a probe for the session's own path.
     fn for_control(self) -> bool {
-        self.control.is_due() || self.delivery.has_control()
+        self.lifecycle.is_due() || self.liveness.is_ping_due() || self.control.is_due() || self.delivery.has_control()
     }
 
     /// User data that may be sent.
     fn for_data(self) -> bool {
-        self.open && self.delivery.may_send_data()
+        self.lifecycle.is_open() && self.delivery.sending.may_send()
     }
 
     /// The size of the datagram to probe the path with, and its Ping's message: only while data is sent, since
     /// nothing else needs large datagrams, only with a round-trip time to judge the wait by, and not while nothing is
     /// answered: that would prove nothing of the size.
     fn probe(self) -> Option<(usize, [u8; mtu::MESSAGE_LEN])> {
-        let recovery = &self.delivery.recovery;
-        let wanted = self.open
+        let recovery = &self.delivery.sending.recovery;
+        let wanted = self.lifecycle.is_open()
             && !recovery.in_flight.is_empty()
             && !recovery.is_backed_off()
             && self.transport.rtt.srtt().is_some();
@@ -89,8 +90,7 @@ impl Demand<'_> {
 /// What packets are built from. It borrows the parts of a session for one call.
 pub(super) struct Packetizer<'a> {
     pub(super) session: SessionHandle,
-    /// In S_OPEN.
-    pub(super) open: bool,
+    pub(super) lifecycle: &'a mut Lifecycle,
     pub(super) transport: &'a mut Transport,
     pub(super) delivery: &'a mut Delivery,
     pub(super) control: &'a mut Control,
@@ -99,16 +99,17 @@ pub(super) struct Packetizer<'a> {
 
 impl Packetizer<'_> {
     fn demand(&self) -> Demand<'_> {
-        Demand { open: self.open, transport: self.transport, delivery: self.delivery, control: self.control }
+        let Self { lifecycle, transport, delivery, control, liveness, .. } = self;
+        Demand { lifecycle, transport, delivery, control, liveness }
     }
 
     /// The most bytes of a datagram after the scrambled session ID.
     fn packet_room(&self) -> usize {
-        self.transport.packet_room(self.delivery.window())
+        self.transport.packet_room(self.delivery.sending.window())
     }
 
     fn outgoing_path(&self) -> Option<Path> {
-        self.transport.outgoing_path(self.open)
+        self.transport.outgoing_path(self.lifecycle.is_open())
     }
 
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.
@@ -226,7 +227,7 @@ impl Packetizer<'_> {
     ) -> bool {
         let mut room = self.packet_room();
         while spans.len() < max_segments
-            && let Some(chunks) = self.delivery.acks.first_encoded()
+            && let Some(chunks) = self.delivery.receiving.acks.first_encoded()
             && let base = bytes.len()
             && let Some((mut span, capacity)) = self.transport.begin(bytes, spans.len(), room)
         {
@@ -243,7 +244,7 @@ impl Packetizer<'_> {
                 break;
             }
             self.transport.finish(bytes, &mut span);
-            self.delivery.acks.encoded_sent();
+            self.delivery.receiving.acks.encoded_sent();
             self.transport.rtt.sent(fields);
             if spans.is_empty() {
                 room = span.sealed;
@@ -261,17 +262,29 @@ impl Packetizer<'_> {
     /// Encodes the acknowledgements that are due, as far as one packet holds them.
     pub(super) fn encode_acks(&mut self) {
         let header = PacketHeader::new(self.transport.mode());
-        let limit = header.encoded_len() + CHUNK_HEADER_LEN + self.transport.single_chunk_room(self.delivery.window());
-        let mut bytes = self.delivery.acks.take_scratch();
+        let room = self.transport.single_chunk_room(self.delivery.sending.window());
+        let limit = header.encoded_len() + CHUNK_HEADER_LEN + room;
+        let mut bytes = self.delivery.receiving.acks.take_scratch();
         let mut packet = PacketWriter::new(&mut bytes, limit);
         packet.header(&header);
-        self.delivery.write_acks(&mut packet, self.transport);
+        self.write_acks(&mut packet);
         if packet.has_chunks()
             && let Some(chunks) = bytes.get(header.encoded_len()..)
         {
-            self.delivery.acks.queue_encoded(chunks);
+            self.delivery.receiving.acks.queue_encoded(chunks);
         }
-        self.delivery.acks.give_scratch_back(bytes);
+        self.delivery.receiving.acks.give_scratch_back(bytes);
+    }
+
+    /// Acknowledgements, as far as they are allowed.
+    fn write_acks(&mut self, packet: &mut PacketWriter<'_>) {
+        let receiving = &mut self.delivery.receiving;
+        if receiving.flows.is_ack_due() {
+            let overhead = self.transport.overhead(self.delivery.sending.window());
+            receiving.acks.write(&mut receiving.flows, packet, &mut self.transport.ecn, overhead);
+        } else {
+            receiving.acks.all_sent();
+        }
     }
 
     /// The header of a packet for the session's path.
@@ -318,8 +331,8 @@ impl Packetizer<'_> {
             }
         }
         // A flow that is ready but whose next fragment fits no packet would make every poll a vain one.
-        if may_be_last_resort && let Some((slot, _)) = self.delivery.flows.scheduler.peek() {
-            self.delivery.flows.scheduler.remove(slot);
+        if may_be_last_resort && let Some((slot, _)) = self.delivery.sending.flows.scheduler.peek() {
+            self.delivery.sending.flows.scheduler.remove(slot);
         }
         None
     }
@@ -335,7 +348,7 @@ impl Packetizer<'_> {
         let (mut span, capacity) = self.transport.begin(bytes, ahead, room)?;
         let fields = match layout {
             // Timestamps belong to S_OPEN (RFC 7016 §3.5.2.2).
-            Layout::Reserve | Layout::Full if self.open || self.transport.rtt.stamps_every_packet() => {
+            Layout::Reserve | Layout::Full if self.lifecycle.is_open() || self.transport.rtt.stamps_every_packet() => {
                 self.transport.rtt.fields(cx.now)
             }
             Layout::Reserve | Layout::Full | Layout::Bare => (None, None),
@@ -347,16 +360,19 @@ impl Packetizer<'_> {
         };
         let mut packet = PacketWriter::new(bytes, capacity.saturating_sub(reserve));
         packet.header(&header);
-        self.control.write(&mut packet);
-        if self.delivery.acks.is_now() || self.demand().for_data() {
-            self.delivery.write_acks(&mut packet, self.transport);
+        self.lifecycle.write(&mut packet);
+        if self.control.write_replies(&mut packet) {
+            self.liveness.write_ping(&mut packet);
+        }
+        if self.delivery.receiving.acks.is_now() || self.demand().for_data() {
+            self.write_acks(&mut packet);
         }
         let erto = self.transport.rtt.erto();
-        self.delivery.write_probes(cx.now, &mut packet, erto);
+        self.delivery.sending.flows.write_probes(cx.now, &mut packet, erto);
         self.control.write_forwards(&mut packet);
         let data = self.demand().for_data() && {
             let base = self.transport.fragment_limit(span.front);
-            self.delivery.write_data(cx, &mut packet, base, erto)
+            self.delivery.sending.write_data(cx, &mut packet, base, erto)
         };
         if data {
             self.liveness.await_answer(cx.now);

@@ -1,9 +1,16 @@
 //! A packet of the far end, from its keys to its chunks (RFC 7016 §3.5.2.2, §3.5.4, §3.6.2.4, §3.6.3.2).
+//!
+//! A [`Receiver`] hands chunks to the parts of the session that they are for. What is for the session as a whole, such as
+//! its end, it leaves to the session.
 
+use super::Session;
 use super::context::{Context, ReceivedForward};
-use super::control::OffPathProbe;
-use super::transport::mobility;
-use super::{MAX_FORWARDED, Session};
+use super::control::liveness::Liveness;
+use super::control::{Control, OffPathProbe};
+use super::delivery::Delivery;
+use super::lifecycle::Ending;
+use super::transport::{Transport, mobility};
+use crate::config::SessionConfig;
 use crate::congestion::PacketFacts;
 use crate::error::DropReason;
 use crate::event::{CloseReason, Event};
@@ -11,7 +18,10 @@ use crate::flow::{Acknowledgement, Fragment};
 use crate::invariant::cannot_happen;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
-use crate::wire::{Chunk, ForwardedHello, PacketHeader, session_id};
+use crate::wire::{Chunk, Chunks, ForwardedHello, PacketHeader, session_id};
+
+/// Forwarded hellos that may wait for the endpoint; more are dropped.
+pub(super) const MAX_FORWARDED: usize = 32;
 
 /// What is known of a packet while its chunks are processed.
 pub(super) struct Incoming {
@@ -26,7 +36,18 @@ pub(super) struct Incoming {
     report: Option<u8>,
 }
 
+/// What a chunk has for the session as a whole.
+enum Step {
+    End(Ending),
+    /// The far end has proved to be there.
+    MoveTo(Path),
+}
+
 impl Incoming {
+    const fn new(path: Path, facts: PacketFacts) -> Self {
+        Self { path, last_data: None, any_data: false, answered_off_path: false, facts, report: None }
+    }
+
     /// The fragment that a User Data or Next User Data chunk brings, and its flow's ID. None: there was nothing that it
     /// could be next to.
     #[expect(clippy::wildcard_enum_match_arm, reason = "all others have no fragments")]
@@ -82,6 +103,137 @@ fn count(cx: &mut Context<'_>, reason: DropReason) {
     cx.events.trace(|| TraceEvent::ChunkDropped { reason });
 }
 
+/// What takes the chunks of packets. It borrows the parts of a session for one call.
+struct Receiver<'a> {
+    config: &'a SessionConfig,
+    /// In S_OPEN.
+    open: bool,
+    transport: &'a mut Transport,
+    delivery: &'a mut Delivery,
+    control: &'a mut Control,
+    liveness: &'a mut Liveness,
+}
+
+impl Receiver<'_> {
+    /// Takes chunks until one has something for the session, or none is left.
+    fn take(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, chunks: &mut Chunks<'_>) -> Option<Step> {
+        chunks.find_map(|chunk| match chunk {
+            Ok(chunk) => self.on_chunk(cx, incoming, &chunk),
+            Err(_) => {
+                // A Next User Data chunk after it may belong to it: better no context than a wrong one.
+                incoming.last_data = None;
+                count(cx, DropReason::Malformed);
+                None
+            }
+        })
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not for an open session is all alike")]
+    fn on_chunk(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, chunk: &Chunk<'_>) -> Option<Step> {
+        match chunk {
+            Chunk::Close(_) => return Some(Step::End(Ending::Requested)),
+            Chunk::CloseAck(_) => return Some(Step::End(Ending::Acknowledged)),
+            // RFC 7016 §2.3: chunks of unknown type are ignored.
+            Chunk::Unknown { .. } | Chunk::Padding => {}
+            // "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5), and pings are answered only there (§3.5.4).
+            _ if !self.open => count(cx, DropReason::Unexpected),
+            Chunk::UserData(_) | Chunk::NextUserData(_) => match incoming.fragment(chunk) {
+                Some((flow_id, fragment)) => {
+                    let taken = self.delivery.on_fragment(cx, self.config, flow_id, &fragment);
+                    taken.unwrap_or_else(|reason| count(cx, reason));
+                }
+                None => count(cx, DropReason::Malformed),
+            },
+            Chunk::AckBitmap(ack) => return self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Bitmap(ack)),
+            Chunk::AckRanges(ack) => return self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Ranges(ack)),
+            Chunk::BufferProbe(probe) => {
+                self.delivery.receiving.on_buffer_probe(cx.now, self.transport.rtt.round_trip(), probe.flow_id);
+            }
+            Chunk::FlowException(exception) => self.delivery.sending.flows.on_exception(cx, *exception),
+            Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
+            Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
+            Chunk::PingReply(reply) => return self.on_ping_reply(cx, incoming.path, reply.message),
+            Chunk::ForwardedHello(hello) => on_forwarded_hello(cx, incoming.path, hello),
+            // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
+            _ => count(cx, DropReason::Unexpected),
+        }
+        None
+    }
+
+    fn on_ack(
+        &mut self,
+        cx: &mut Context<'_>,
+        incoming: &mut Incoming,
+        flow_id: u64,
+        ack: Acknowledgement<'_>,
+    ) -> Option<Step> {
+        if self.delivery.on_ack(cx, &mut incoming.facts, flow_id, ack) {
+            return None;
+        }
+        count(cx, DropReason::Unexpected);
+        // RFC 7016 §5 asks to "abort sessions that appear abusive". No accident makes a far end acknowledge what was never
+        // sent: it hopes to be sent more than the network can take. One is enough, if it is known to be the far end's own.
+        self.transport.authenticates().then_some(Step::End(Ending::Abrupt(CloseReason::PeerAtFault)))
+    }
+
+    /// RFC 7016 §3.5.4. A Ping longer than a packet can answer is ignored.
+    fn on_ping(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, message: &[u8]) {
+        let path = incoming.path;
+        let fits = message.len() <= self.transport.single_chunk_room(self.delivery.sending.window());
+        if !fits {
+            return count(cx, DropReason::OverLimit);
+        }
+        let Some(own) = self.transport.path() else {
+            return cannot_happen!((), "an open session has a path");
+        };
+        // The far end may be testing whether this end has come to another interface or local address: the answer goes
+        // from there. To another address than the proved one it answers only when nothing is heard from there any
+        // more, as both ends may have moved: else whoever stands between the two could pass for the far end.
+        let proved = path.remote == own.remote;
+        let queued = if !path.matches(&own) && (proved || self.transport.rtt.is_far_backed_off()) {
+            // Each takes a datagram of its own, so one is for all that came in one.
+            let first = !core::mem::replace(&mut incoming.answered_off_path, true);
+            first && self.control.queue_off_path(OffPathProbe { path, message: message.into(), reply: true })
+        } else {
+            self.control.reply(message)
+        };
+        if !queued {
+            count(cx, DropReason::OverLimit);
+        }
+    }
+
+    fn on_ping_reply(&mut self, cx: &Context<'_>, path: Path, message: &[u8]) -> Option<Step> {
+        if mobility::is_check(message) {
+            return self.transport.proves(cx.now, path, message).then_some(Step::MoveTo(path));
+        }
+        self.transport.on_ping_reply(cx.now, message);
+        self.liveness.answered(cx.now, self.delivery.sending.has_in_flight());
+        None
+    }
+
+    /// After the last chunk, if the session is open still.
+    fn finish(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) -> Option<Ending> {
+        if incoming.any_data {
+            self.delivery.receiving.acks.on_data_packet();
+        }
+        let sending = &mut self.delivery.sending;
+        sending.finish_acks(cx, self.transport, &mut incoming.facts, incoming.report);
+        if incoming.facts.any_acks {
+            self.liveness.answered(cx.now, sending.has_in_flight());
+        }
+        if self.liveness.heard(cx.now, self.transport) {
+            sending.revive(cx, self.transport);
+            self.liveness.revive_ping(cx.now, &mut self.transport.rtt);
+        }
+        let path = incoming.path;
+        if let Some(message) = self.transport.question(cx.now, cx.rng, path) {
+            self.control.queue_off_path(OffPathProbe { path, message, reply: false });
+        }
+        let unrepaired = self.delivery.receiving.has_unrepaired_gaps(cx.now, self.config);
+        unrepaired.then_some(Ending::Abrupt(CloseReason::UnrepairedGaps))
+    }
+}
+
 impl Session {
     /// An encrypted packet (after the scrambled session ID) for this session, in any state from S_OPEN on. Counts
     /// what is wrong with its chunks; what is wrong with the whole packet is for the caller to count.
@@ -96,142 +248,53 @@ impl Session {
         encrypted: &mut [u8],
     ) -> Result<(), DropReason> {
         let datagram_len = encrypted.len() + session_id::LEN;
-        if self.state.get().is_closed() {
+        if self.state().is_closed() {
             return Err(DropReason::Unexpected);
         }
         let plain = self.transport.open(encrypted)?;
-        let (header, chunks) = PacketHeader::parse(plain)?;
+        let (header, mut chunks) = PacketHeader::parse(plain)?;
         // RFC 7016 §2.2.4: an end ignores packets that bear its own mark, and startup packets have other keys.
         if header.mode != self.transport.far_mode() {
             return Err(DropReason::WrongMode);
         }
         self.transport.received(datagram_len);
         cx.events.trace(|| TraceEvent::PacketReceived { path, size: datagram_len, ecn: meta.ecn, plain });
-        if self.state.is_open() {
+        if self.lifecycle.is_open() {
             self.transport.on_header(cx.now, &header, meta);
-            self.delivery.on_header(cx, &header, &self.transport);
+            self.delivery.on_header(cx, &header, self.transport.rtt.min_rtt());
         }
-        let outstanding = self.delivery.recovery.in_flight.outstanding();
+        let outstanding = self.delivery.sending.recovery.in_flight.outstanding();
         let facts = PacketFacts { pre_ack_outstanding: outstanding, ..Default::default() };
-        let mut incoming =
-            Incoming { path, last_data: None, any_data: false, answered_off_path: false, facts, report: None };
-        self.delivery.acks.allowance.received(datagram_len, self.transport.mtu.datagram());
-        if self.delivery.acks.is_full() {
+        let mut incoming = Incoming::new(path, facts);
+        let acks = &mut self.delivery.receiving.acks;
+        acks.allowance.received(datagram_len, self.transport.mtu.datagram());
+        if acks.is_full() {
             self.packetizer().encode_acks();
         }
-        for chunk in chunks {
-            match chunk {
-                Ok(chunk) => self.on_chunk(cx, &mut incoming, &chunk),
-                Err(_) => {
-                    // A Next User Data chunk after it may belong to it: better no context than a wrong one.
-                    incoming.last_data = None;
-                    count(cx, DropReason::Malformed);
-                }
+        while let Some(step) = self.receiver().take(cx, &mut incoming, &mut chunks) {
+            match step {
+                Step::End(ending) => self.end(cx, ending),
+                Step::MoveTo(path) => self.move_to(cx, path, false),
             }
         }
-        if self.state.is_open() {
-            self.after_chunks(cx, &mut incoming);
+        if self.lifecycle.is_open()
+            && let Some(ending) = self.receiver().finish(cx, &mut incoming)
+        {
+            self.end(cx, ending);
         }
         self.update_timers(cx);
         Ok(())
     }
 
-    fn after_chunks(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming) {
-        if incoming.any_data {
-            self.delivery.acks.on_data_packet();
-        }
-        self.delivery.finish_acks(cx, &mut self.transport, &mut incoming.facts, incoming.report);
-        if incoming.facts.any_acks {
-            self.liveness.answered(cx.now, &mut self.control, &self.delivery);
-        }
-        if self.liveness.heard(cx.now, &self.transport) {
-            self.delivery.revive(cx, &mut self.transport);
-            self.liveness.revive_ping(cx.now, &mut self.transport, &mut self.control);
-        }
-        let path = incoming.path;
-        if let Some(message) = self.transport.question(cx.now, cx.rng, path) {
-            self.control.queue_off_path(OffPathProbe { path, message, reply: false });
-        }
-        if self.delivery.has_unrepaired_gaps(cx.now, &self.config) {
-            self.end_abruptly(cx, CloseReason::UnrepairedGaps);
-        }
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "what is not for an open session is all alike")]
-    fn on_chunk(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, chunk: &Chunk<'_>) {
-        match chunk {
-            Chunk::Close(_) => self.on_close_request(cx),
-            Chunk::CloseAck(_) => self.on_close_ack(cx),
-            // RFC 7016 §2.3: chunks of unknown type are ignored.
-            Chunk::Unknown { .. } | Chunk::Padding => {}
-            // "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5), and pings are answered only there (§3.5.4).
-            _ if !self.state.is_open() => count(cx, DropReason::Unexpected),
-            Chunk::UserData(_) | Chunk::NextUserData(_) => match incoming.fragment(chunk) {
-                Some((flow_id, fragment)) => {
-                    let taken = self.delivery.on_fragment(cx, &self.config, flow_id, &fragment);
-                    taken.unwrap_or_else(|reason| count(cx, reason));
-                }
-                None => count(cx, DropReason::Malformed),
-            },
-            Chunk::AckBitmap(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Bitmap(ack)),
-            Chunk::AckRanges(ack) => self.on_ack(cx, incoming, ack.flow_id, Acknowledgement::Ranges(ack)),
-            Chunk::BufferProbe(probe) => self.delivery.on_buffer_probe(cx.now, &self.transport, probe.flow_id),
-            Chunk::FlowException(exception) => self.delivery.on_exception(cx, *exception),
-            Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
-            Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
-            Chunk::PingReply(reply) => self.on_ping_reply(cx, incoming.path, reply.message),
-            Chunk::ForwardedHello(hello) => on_forwarded_hello(cx, incoming.path, hello),
-            // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
-            _ => count(cx, DropReason::Unexpected),
-        }
-    }
-
-    fn on_ack(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, flow_id: u64, ack: Acknowledgement<'_>) {
-        if !self.delivery.on_ack(cx, &mut incoming.facts, flow_id, ack) {
-            count(cx, DropReason::Unexpected);
-            // RFC 7016 §5 asks to "abort sessions that appear abusive". No accident makes a far end acknowledge
-            // what was never sent: it hopes to be sent more than the network can take. One is enough, if it is
-            // known to be the far end's own.
-            if self.transport.authenticates() {
-                self.end_abruptly(cx, CloseReason::PeerAtFault);
-            }
-        }
-    }
-
-    /// RFC 7016 §3.5.4. A Ping longer than a packet can answer is ignored.
-    fn on_ping(&mut self, cx: &mut Context<'_>, incoming: &mut Incoming, message: &[u8]) {
-        let path = incoming.path;
-        let fits = message.len() <= self.transport.single_chunk_room(self.delivery.window());
-        if !fits {
-            return count(cx, DropReason::OverLimit);
-        }
-        let Some(own) = self.transport.path() else {
-            return cannot_happen!((), "an open session has a path");
-        };
-        // The far end may be testing whether this end has come to another interface or local address: the answer goes
-        // from there. To another address than the proved one it answers only when nothing is heard from there any
-        // more, as both ends may have moved: else whoever stands between the two could pass for the far end.
-        let proved = path.remote == own.remote;
-        let queued = if !path.matches(&own) && (proved || self.is_struggling()) {
-            // Each takes a datagram of its own, so one is for all that came in one.
-            let first = !core::mem::replace(&mut incoming.answered_off_path, true);
-            first && self.control.queue_off_path(OffPathProbe { path, message: message.into(), reply: true })
-        } else {
-            self.control.reply(message)
-        };
-        if !queued {
-            count(cx, DropReason::OverLimit);
-        }
-    }
-
-    fn on_ping_reply(&mut self, cx: &mut Context<'_>, path: Path, message: &[u8]) {
-        if mobility::is_check(message) {
-            if self.transport.proves(cx.now, path, message) {
-                self.move_to(cx, path, false);
-            }
-        } else {
-            self.transport.on_ping_reply(cx.now, message);
-            self.liveness.answered(cx.now, &mut self.control, &self.delivery);
+    /// What hands chunks to the parts.
+    fn receiver(&mut self) -> Receiver<'_> {
+        Receiver {
+            config: &self.config,
+            open: self.lifecycle.is_open(),
+            transport: &mut self.transport,
+            delivery: &mut self.delivery,
+            control: &mut self.control,
+            liveness: &mut self.liveness,
         }
     }
 
@@ -244,11 +307,11 @@ impl Session {
             return;
         }
         cx.events.trace(|| TraceEvent::Moved { from: from.unwrap_or(path), to: path, proved: !claimed });
-        self.delivery.on_path_change(cx, &mut self.transport);
+        self.delivery.sending.on_path_change(cx, &mut self.transport);
         // After the losses, which are none of the new path's.
         self.transport.mtu.on_path_change();
-        self.liveness.answered(cx.now, &mut self.control, &self.delivery);
-        self.delivery.acknowledge_again();
+        self.liveness.answered(cx.now, self.delivery.sending.has_in_flight());
+        self.delivery.receiving.acknowledge_again();
         cx.events.push(Event::PathChanged { session: self.handle, path });
         self.update_timers(cx);
     }

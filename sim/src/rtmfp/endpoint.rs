@@ -196,6 +196,14 @@ impl<A: App + 'static> EndpointNode<A> {
     }
 }
 
+/// The driving contract: after `handle_timeout(now)` there is no deadline at or before now. That of a session the endpoint
+/// asserts by itself, and puts off in a release build; those of its own, such as startup's, are seen only here.
+fn left_due(now: Instant, due: Option<Instant>, reason: impl FnOnce() -> Option<&'static str>) -> Option<String> {
+    let due = due.filter(|&due| due <= now)?;
+    let reason = reason().unwrap_or("no reason");
+    Some(format!("{now:?}: after handle_timeout the deadline is {due:?} ({reason})"))
+}
+
 const fn ecn_out(ecn: Option<rtmfp_core::Ecn>) -> Ecn {
     match ecn {
         None => Ecn::NotEct,
@@ -235,12 +243,8 @@ impl<A: App + 'static> Node for EndpointNode<A> {
         if let (Some(checker), Some(before)) = (&self.checker, before) {
             before.check_timeout(&EndpointSnapshot::of(&self.endpoint), checker);
         }
-        // The driving contract: after handle_timeout(now) there is no deadline at or before now.
-        if let Some(due) = self.endpoint.poll_timeout().filter(|&due| due <= now) {
-            let reason = self.endpoint.timeout_reason();
-            self.violation.get_or_insert_with(|| {
-                format!("{now:?}: after handle_timeout the deadline is {due:?} ({})", reason.unwrap_or("no reason"))
-            });
+        if let Some(fault) = left_due(now, self.endpoint.poll_timeout(), || self.endpoint.timeout_reason()) {
+            self.violation.get_or_insert(fault);
         }
         self.round(now);
     }
@@ -308,6 +312,16 @@ mod tests {
         assert!(exceeds_window(4_000, 4_380 + LARGEST_FRAGMENT + 1, 4_380));
         // The window got smaller, and nothing was sent.
         assert!(!exceeds_window(9_000, 9_000, 4_380));
+    }
+
+    #[test]
+    fn a_deadline_that_handle_timeout_leaves_due_is_seen() {
+        let at = Instant::from_millis;
+        let fault = |due| left_due(at(5), due, || Some("startup"));
+        assert_eq!((fault(None), fault(Some(at(6)))), (None, None));
+        for due in [at(4), at(5)] {
+            assert!(fault(Some(due)).is_some_and(|fault| fault.ends_with("(startup)")));
+        }
     }
 
     /// Wants to be woken in an instant that never passes.

@@ -7,6 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::entry::Phase;
 use crate::endpoint::index::Standing;
 use crate::event::CloseReason;
+use crate::session::Ending;
 
 /// Sessions that are found at an address, and those that are found by an identity.
 fn found(endpoint: &Endpoint, at: usize, identity: [u8; 32]) -> (Vec<u32>, Vec<u32>) {
@@ -45,7 +46,7 @@ fn a_session_is_found_by_what_it_has_become() {
     assert_eq!(found(endpoint, 7, [1; 32]), ([slot].into(), [slot].into()));
 
     // Its state changes; it lives on, to say so.
-    endpoint.with_session(slot, |session, cx| session.end_abruptly(cx, CloseReason::Near));
+    endpoint.with_session(slot, |session, cx| session.end(cx, Ending::Abrupt(CloseReason::Near)));
     assert_eq!(endpoint.table.resolve(handle), Some(slot));
     assert_eq!(found(endpoint, 7, [1; 32]), ([].into(), [].into()));
     pair.run_for_millis(500);

@@ -6,13 +6,12 @@
 
 use core::time::Duration;
 
-use super::Control;
 use crate::config::SessionConfig;
 use crate::session::alarm::Alarm;
 use crate::session::context::Role;
-use crate::session::delivery::Delivery;
-use crate::session::transport::Transport;
+use crate::session::transport::{Rtt, Transport};
 use crate::time::Instant;
+use crate::wire::{PacketWriter, Ping};
 
 /// See the module.
 #[derive(Debug)]
@@ -21,6 +20,8 @@ pub(in crate::session) struct Liveness {
     limit: Duration,
     last_heard: Option<Instant>,
     last_ping: Option<Instant>,
+    /// A keepalive Ping is due.
+    ping: bool,
     /// The code of the last error of the system when sending, if nothing was answered since.
     pub(in crate::session) send_error: Option<i32>,
     /// With something unanswered until then the session ends.
@@ -38,6 +39,7 @@ impl Liveness {
             limit: config.retransmit_limit,
             last_heard: None,
             last_ping: None,
+            ping: false,
             send_error: None,
             retransmit_limit: Alarm::default(),
             keepalive: Alarm::default(),
@@ -47,6 +49,7 @@ impl Liveness {
 
     /// S_OPEN is left: nothing is waited for any more.
     pub(in crate::session) fn end(&mut self) {
+        self.ping = false;
         self.retransmit_limit.clear();
         self.keepalive.clear();
         self.ping_retry.clear();
@@ -62,13 +65,13 @@ impl Liveness {
 
     /// The far end is heard again after a silence: a Ping that waits for its backed-off repetition is sent at once,
     /// unless it was sent too lately for an answer.
-    pub(in crate::session) fn revive_ping(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
+    pub(in crate::session) fn revive_ping(&mut self, now: Instant, rtt: &mut Rtt) {
         if let (Some(retry), Some(sent)) = (self.ping_retry.get(), self.last_ping) {
-            transport.rtt.end_back_off();
-            let due = retry.min(sent + transport.rtt.erto());
+            rtt.end_back_off();
+            let due = retry.min(sent + rtt.erto());
             self.ping_retry.set(due);
             if due <= now {
-                self.send_ping(now, transport, control);
+                self.send_ping(now, rtt);
             }
         }
     }
@@ -87,12 +90,23 @@ impl Liveness {
         self.ping_retry.is_set()
     }
 
-    /// Queues a keepalive Ping, to be repeated until something answers.
-    pub(in crate::session) fn send_ping(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
-        control.ping = true;
+    /// Sends a keepalive Ping, to be repeated until something answers.
+    pub(in crate::session) fn send_ping(&mut self, now: Instant, rtt: &Rtt) {
+        self.ping = true;
         self.last_ping = Some(now);
-        self.ping_retry.set(now + transport.rtt.erto());
+        self.ping_retry.set(now + rtt.erto());
         self.await_answer(now);
+    }
+
+    /// A Ping is to be sent now.
+    pub(in crate::session) const fn is_ping_due(&self) -> bool {
+        self.ping
+    }
+
+    /// The Ping that is due, into a packet.
+    pub(in crate::session) fn write_ping(&mut self, packet: &mut PacketWriter<'_>) {
+        // RFC 7016 §3.5.4.1: a keepalive Ping has an empty message.
+        self.ping = self.ping && !packet.push(&Ping { message: &[] });
     }
 
     /// Something was sent that asks for an answer.
@@ -100,29 +114,39 @@ impl Liveness {
         self.retransmit_limit.set_if_unset(now + self.limit);
     }
 
-    /// A Ping Reply or an acknowledgement came.
-    pub(in crate::session) fn answered(&mut self, now: Instant, control: &mut Control, delivery: &Delivery) {
-        control.ping = false;
+    /// A Ping Reply or an acknowledgement came. `data_in_flight`: other data is not acknowledged yet.
+    pub(in crate::session) fn answered(&mut self, now: Instant, data_in_flight: bool) {
+        self.ping = false;
         self.send_error = None;
         self.ping_retry.clear();
         self.retransmit_limit.clear();
-        if !delivery.recovery.in_flight.is_empty() {
+        if data_in_flight {
             self.await_answer(now);
         }
     }
 
+    /// Pings, if that is due.
+    pub(in crate::session) fn handle_timeout(&mut self, now: Instant, transport: &mut Transport) {
+        if self.ping_retry.take_due(now) {
+            self.on_ping_retry(now, &mut transport.rtt);
+        }
+        if self.keepalive.take_due(now) {
+            self.on_keepalive(now, transport);
+        }
+    }
+
     /// Nothing was heard for the keepalive period.
-    pub(in crate::session) fn on_keepalive(&mut self, now: Instant, transport: &Transport, control: &mut Control) {
+    fn on_keepalive(&mut self, now: Instant, transport: &Transport) {
         self.arm_keepalive(now, transport);
         // A Ping that is waiting already has its own repetition.
         if !self.ping_unanswered() {
-            self.send_ping(now, transport, control);
+            self.send_ping(now, &transport.rtt);
         }
     }
 
     /// A Ping was not answered within ERTO (RFC 7016 §3.5.4.1).
-    pub(in crate::session) fn on_ping_retry(&mut self, now: Instant, transport: &mut Transport, control: &mut Control) {
-        transport.rtt.back_off();
-        self.send_ping(now, transport, control);
+    fn on_ping_retry(&mut self, now: Instant, rtt: &mut Rtt) {
+        rtt.back_off();
+        self.send_ping(now, rtt);
     }
 }

@@ -1,5 +1,5 @@
-//! What a session has to send besides user data and acknowledgements: closes, pings and their replies, forwarded
-//! hellos. None of it is ever held back by the congestion window, and all of it is bounded.
+//! What a session has to send besides user data, acknowledgements and closes: pings and their replies, forwarded hellos.
+//! None of it is ever held back by the congestion window, and all of it is bounded.
 
 pub(super) mod liveness;
 
@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use crate::transmit::Path;
-use crate::wire::{Address, AddressOrigin, Close, CloseAck, ForwardedHello, PacketWriter, Ping, PingReply};
+use crate::wire::{Address, AddressOrigin, ForwardedHello, PacketWriter, PingReply};
 
 /// Ping replies that wait to be sent; pings beyond are ignored.
 pub(super) const MAX_REPLIES: usize = 8;
@@ -53,12 +53,6 @@ impl Forward {
 /// The queues of control chunks.
 #[derive(Debug, Default)]
 pub(super) struct Control {
-    /// A Session Close Request is due.
-    pub(super) close: bool,
-    /// A Session Close Acknowledgement is due.
-    pub(super) close_ack: bool,
-    /// A keepalive Ping is due.
-    pub(super) ping: bool,
     replies: VecDeque<Vec<u8>>,
     reply_bytes: usize,
     forwards: VecDeque<Forward>,
@@ -70,7 +64,7 @@ pub(super) struct Control {
 impl Control {
     /// Something waits for the session's own path.
     pub(super) fn is_due(&self) -> bool {
-        self.close || self.close_ack || self.ping || !self.replies.is_empty() || !self.forwards.is_empty()
+        !self.replies.is_empty() || !self.forwards.is_empty()
     }
 
     /// Bytes of memory that the queues take, at most.
@@ -126,25 +120,17 @@ impl Control {
         fits
     }
 
-    /// Nothing but closes is said from now on.
-    pub(super) fn keep_closes_only(&mut self) {
-        *self = Self { close: self.close, close_ack: self.close_ack, ..Self::default() };
-    }
-
-    /// Closes, replies and pings, into a packet.
-    pub(super) fn write(&mut self, packet: &mut PacketWriter<'_>) {
-        self.close_ack = self.close_ack && !packet.push(&CloseAck);
-        self.close = self.close && !packet.push(&Close);
+    /// Ping replies, into a packet. Whether there was room for all.
+    pub(super) fn write_replies(&mut self, packet: &mut PacketWriter<'_>) -> bool {
         while let Some(message) = self.replies.front() {
             // One that not even an empty packet holds came over a path that has got smaller since: nobody waits for it.
             if !packet.push(&PingReply { message }) && packet.has_chunks() {
-                return;
+                return false;
             }
             self.reply_bytes -= message.len();
             self.replies.pop_front();
         }
-        // RFC 7016 §3.5.4.1: a keepalive Ping has an empty message.
-        self.ping = self.ping && !packet.push(&Ping { message: &[] });
+        true
     }
 
     /// Forwarded hellos, into a packet.

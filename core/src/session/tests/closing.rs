@@ -11,7 +11,7 @@ use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteRefusal};
 use crate::event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure};
-use crate::session::{CloseMode, SessionState};
+use crate::session::{CloseMode, Ending, SessionState};
 use crate::transmit::RecvMeta;
 use crate::wire::{Close, CloseAck};
 
@@ -21,7 +21,7 @@ fn close_reasons(network: &Network, end: usize) -> Vec<CloseReason> {
 }
 
 fn close(network: &mut Network, end: usize, mode: CloseMode) {
-    network.with(end, |session, cx| session.close(cx, mode));
+    network.with(end, |session, cx| session.end(cx, mode.into()));
 }
 
 fn state(network: &Network, end: usize) -> SessionState {
@@ -119,7 +119,9 @@ fn flows_end_before_the_session_and_nothing_comes_after() {
     network.filter = Box::new(|sent| if sent.from == B { Fate::Lost } else { Fate::Arrives });
     let message = network
         .with(A, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"lost"), options))
+            session.command(cx, |delivery, cx| {
+                delivery.sending.flows.write(cx, flow, Bytes::from_static(b"lost"), options)
+            })
         })
         .unwrap();
     network.run(30);
@@ -141,13 +143,17 @@ fn flows_end_before_the_session_and_nothing_comes_after() {
 
     // No flow is left, and none can be opened.
     let refused = network.with(A, |session, cx| {
-        session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"late"), options))
+        session.command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, Bytes::from_static(b"late"), options))
     });
     let refused = refused.unwrap_err();
     assert_eq!((refused.reason, &refused.data[..]), (WriteRefusal::Closed, &b"late"[..]));
     let refused = network.with(A, |session, cx| session.open_flow(cx, FlowOptions::default()));
     assert_eq!(refused, Err(OpenFlowError::SessionClosed));
-    assert!(network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, received))).is_none());
+    assert!(
+        network
+            .with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, received)))
+            .is_none()
+    );
     let data = network.times(A, |sent| sent.has(USER_DATA)).len();
     network.run(60_000);
     assert_eq!(network.times(A, |sent| sent.has(USER_DATA)).len(), data, "no data after the close");
@@ -160,7 +166,8 @@ fn a_close_while_opening_cancels() {
     let options = SendOptions { receipt: true, ..SendOptions::default() };
     let message = network
         .with(A, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"x"), options))
+            session
+                .command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, Bytes::from_static(b"x"), options))
         })
         .unwrap();
     close(&mut network, A, CloseMode::Orderly);
@@ -171,15 +178,15 @@ fn a_close_while_opening_cancels() {
     assert_eq!(network.ends[A].events, expected);
     assert!(network.ends[A].session.is_gone());
     close(&mut network, A, CloseMode::Abrupt);
-    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
-    network.with(A, |session, cx| session.fail(cx, OpenFailure::TimedOut));
+    network.with(A, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
+    network.with(A, |session, cx| session.end(cx, Ending::Failed(OpenFailure::TimedOut)));
     assert_eq!(network.ends[A].events, expected, "once and for all");
 }
 
 #[test]
 fn an_abort_says_nothing() {
     let mut network = Network::open(SessionConfig::default());
-    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
+    network.with(A, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
     assert!(network.ends[A].session.is_gone());
     assert_eq!(close_reasons(&network, A), [CloseReason::Overridden]);
     network.run(100);
@@ -206,7 +213,7 @@ fn an_abort_takes_back_the_acknowledgement_of_a_close() {
     let meta = RecvMeta::default();
     network.with(A, |session, cx| session.handle_packet(cx, path_to(B), meta, &mut encrypted)).unwrap();
     assert!(network.ends[A].session.wants_transmit(), "the acknowledgement waits");
-    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
+    network.with(A, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
     network.run(100);
     assert!(network.ends[A].session.is_gone() && network.sent_by(A, |_| true).is_empty());
 }

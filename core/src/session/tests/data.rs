@@ -220,7 +220,8 @@ fn small_datagrams_and_many_flows() {
         for length in [1, 300, 2_000, 555, 0, 700] {
             network.write(number % 2, flow, length);
         }
-        network.with(number % 2, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+        network
+            .with(number % 2, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
     }
     network.run(60_000);
     for end in [A, B] {
@@ -280,11 +281,17 @@ fn a_change_of_priority_holds_at_once() {
         network.write(A, flow, 50_000);
         flow
     });
-    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(low, Priority::Urgent)));
+    network.with(A, |session, cx| {
+        session.command(cx, |delivery, _| delivery.sending.flows.set_priority(low, Priority::Urgent))
+    });
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Urgent));
-    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(low, Priority::Background)));
+    network.with(A, |session, cx| {
+        session.command(cx, |delivery, _| delivery.sending.flows.set_priority(low, Priority::Background))
+    });
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::High));
-    network.with(A, |session, cx| session.command(cx, |flows, _| flows.set_priority(high, Priority::Background)));
+    network.with(A, |session, cx| {
+        session.command(cx, |delivery, _| delivery.sending.flows.set_priority(high, Priority::Background))
+    });
     assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Background));
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 100_000);
@@ -299,7 +306,7 @@ fn a_suspended_receiver_is_probed_and_resumes() {
     transfer(&mut network, A, 20);
     network.run(25);
     let flow = network.ends[B].opened_flow();
-    network.with(B, |session, cx| session.command(cx, |flows, _| flows.suspend(flow)));
+    network.with(B, |session, cx| session.command(cx, |delivery, _| delivery.receiving.suspend(flow)));
     network.run(10_000);
     let probes = network.times(A, |sent| sent.has(BUFFER_PROBE));
     assert!(probes.len() >= 3 && probes.len() <= 6, "{probes:?}");
@@ -308,10 +315,12 @@ fn a_suspended_receiver_is_probed_and_resumes() {
         assert!(answers.contains(&(probe + 20)), "{probe} in {answers:?}");
     }
     network.ends[B].reads = true;
-    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.resume(cx, flow)));
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.resume(cx, flow)));
     let mut total = 0;
     for _ in 0..200 {
-        while let Some(message) = network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))) {
+        while let Some(message) =
+            network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, flow)))
+        {
             total += message.data.len();
         }
         network.run(100);
@@ -330,7 +339,9 @@ fn without_buffer_probes_a_full_receiver_still_gets_all() {
     let flow = network.ends[B].opened_flow();
     let mut total = 0;
     for _ in 0..200 {
-        while let Some(message) = network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))) {
+        while let Some(message) =
+            network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, flow)))
+        {
             total += message.data.len();
         }
         network.run(100);
@@ -351,7 +362,7 @@ fn a_rejected_flow_is_told_with_an_exception_before_the_acknowledgement() {
     network.write(A, flow, 100);
     network.run(1_000);
     let received = network.ends[B].opened_flow();
-    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 1_234)));
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 1_234)));
     network.run(20);
     assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234, abandoned: 0 }));
     let told = network.sent_by(B, |sent| sent.has(EXCEPTION));
@@ -398,7 +409,9 @@ fn a_message_past_its_deadline_is_dropped_in_time_and_the_rest_arrives() {
     let options = SendOptions { finish_by, receipt: true, ..SendOptions::default() };
     network
         .with(A, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"urgent"), options))
+            session.command(cx, |delivery, cx| {
+                delivery.sending.flows.write(cx, flow, Bytes::from_static(b"urgent"), options)
+            })
         })
         .unwrap();
     network.run(101);
@@ -417,7 +430,7 @@ fn control_passes_while_the_window_is_full() {
     transfer(&mut network, A, 100);
     network.filter = Box::new(|sent| if sent.from == 1 { Fate::Lost } else { Fate::Arrives });
     network.run(10);
-    assert_eq!(network.ends[A].session.delivery.recovery.budget(), 0);
+    assert_eq!(network.ends[A].session.delivery.sending.recovery.budget(), 0);
     let now = network.now;
     network.with(A, |session, _| session.ping(now));
     network.pump();
@@ -458,7 +471,7 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
         (0..100).for_each(|_| network.write(A, flow, 10_000));
     }
     network.run(5_000);
-    let held = network.ends[B].session.delivery.flows.budget.held();
+    let held = network.ends[B].session.delivery.receiving.flows.budget.held();
     assert!(held < 32 * (65_536 + 12_000), "{held} bytes are held for buffers of {}", 32 * 65_536);
     // What came so far is not read even now; a flow that is read gets through at once.
     network.ends[B].reads = true;
@@ -467,11 +480,11 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
     network.run(500);
     assert_eq!(network.ends[B].bytes_read(), 20_000);
     // The far end's probes find out that the window is open again.
-    let flows = network.ends[B].session.delivery.flows.recv.slots();
+    let flows = network.ends[B].session.delivery.receiving.flows.table.slots();
     for slot in flows {
-        while let Some(handle) = network.ends[B].session.delivery.flows.recv.get(slot).map(RecvFlow::handle)
+        while let Some(handle) = network.ends[B].session.delivery.receiving.flows.table.get(slot).map(RecvFlow::handle)
             && let Some(message) =
-                network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, handle)))
+                network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, handle)))
         {
             network.ends[B].read.push((handle, message.data));
         }
@@ -492,7 +505,7 @@ fn what_is_acknowledged_in_the_packet_of_a_rejection_is_not_abandoned() {
     network.run(1);
     assert_eq!(network.ends[B].bytes_read(), 200, "it has come, and its acknowledgement is delayed");
     let received = network.ends[B].opened_flow();
-    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 7)));
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 7)));
     network.run(1_000);
     assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0 }));
 }

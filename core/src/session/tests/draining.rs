@@ -64,7 +64,9 @@ fn nothing_more_is_taken_while_it_drains() {
     let flow = flow_with(&mut network, A, 1, 100);
     drain(&mut network, A, 60_000);
     let refused = network.with(A, |session, cx| {
-        session.command(cx, |flows, cx| flows.write(cx, flow, b"late"[..].into(), SendOptions::default()))
+        session.command(cx, |delivery, cx| {
+            delivery.sending.flows.write(cx, flow, b"late"[..].into(), SendOptions::default())
+        })
     });
     assert_eq!(refused.unwrap_err().reason, WriteRefusal::Closed);
     let refused = network.with(A, |session, cx| session.open_flow(cx, FlowOptions::default()));
@@ -77,7 +79,7 @@ fn with_nothing_to_send_it_closes_at_once() {
         let mut network = Network::open(SessionConfig::default());
         if written {
             let flow = flow_with(&mut network, A, 1, 100);
-            network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+            network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
             network.run(1_000);
         }
         drain(&mut network, A, 60_000);
@@ -114,7 +116,7 @@ fn a_session_that_ends_otherwise_while_it_drains_tells_it_too() {
     flow_with(&mut network, A, 3, 200);
     drain(&mut network, A, 60_000);
     network.run(100);
-    network.with(B, |session, cx| session.close(cx, CloseMode::Orderly));
+    network.with(B, |session, cx| session.end(cx, CloseMode::Orderly.into()));
     network.run(100);
     let undelivered = Undelivered { messages: 3, unsent: 0, bytes: 600 };
     assert_eq!(told(&network, A), Some((undelivered, CloseReason::Far)));
@@ -241,7 +243,9 @@ fn what_came_from_the_far_end_is_acknowledged_before_the_close() {
     network.run(1_000);
     let options = SendOptions { receipt: true, ..SendOptions::default() };
     let message = network
-        .with(B, |session, cx| session.command(cx, |flows, cx| flows.write(cx, flow, b"last"[..].into(), options)))
+        .with(B, |session, cx| {
+            session.command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, b"last"[..].into(), options))
+        })
         .unwrap();
     network.run(1);
     assert_eq!(network.ends[A].bytes_read(), 104, "it has come, and its acknowledgement is delayed");

@@ -49,7 +49,7 @@ fn an_acknowledgement_that_is_much_shorter_ends_a_flight() {
     // Chunks of a type that nobody knows stand for acknowledgements.
     for length in [200, 20, 20] {
         let chunk = [&[UNKNOWN, 0, length][..], &[0; 200][..usize::from(length)]].concat();
-        network.ends[A].session.delivery.acks.queue_encoded(&chunk);
+        network.ends[A].session.delivery.receiving.acks.queue_encoded(&chunk);
     }
     network.pump();
     assert_eq!(places(&network, |sent| sent.has(UNKNOWN)), [0, 1, 0]);

@@ -9,16 +9,17 @@ use super::packets::{header_of, one, packet, user_data};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::Event;
+use crate::session::Session;
 use crate::session::control::{MAX_FORWARDS, MAX_OFF_PATH, MAX_REPLIES, MAX_REPLY_BYTES};
-use crate::session::delivery::acks::MAX_ENCODED;
-use crate::session::{MAX_FORWARDED, Session};
+use crate::session::delivery::receiving::acks::MAX_ENCODED;
+use crate::session::receive::MAX_FORWARDED;
 use crate::transmit::{InterfaceId, Path, RecvMeta};
 use crate::wire::{Address, AddressOrigin, Chunk, EncodeChunk, ForwardedHello, Ping, UserData};
 
 /// Payload of one chunk alone in a packet.
 fn chunk_room(network: &Network, end: usize) -> usize {
     let session = &network.ends[end].session;
-    session.transport.single_chunk_room(session.delivery.window())
+    session.transport.single_chunk_room(session.delivery.sending.window())
 }
 
 /// Hands packets over without giving the session a chance to send.
@@ -66,7 +67,7 @@ fn bytes_beyond_the_receive_limit_are_not_acknowledged() {
         network.inject(B, path_to(A), &one(A, &user_data(number % 4, number / 4 + 1, &data))).unwrap();
     }
     assert!(network.ends[B].stats.over_limit > 100);
-    assert!(network.ends[B].session.delivery.flows.budget.held() <= 65_536);
+    assert!(network.ends[B].session.delivery.receiving.flows.budget.held() <= 65_536);
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn sending_flows_are_limited_lingering_ones_included() {
     network.open_flow(A);
     let open = |network: &mut Network| network.with(A, |session, cx| session.open_flow(cx, FlowOptions::new("x")));
     assert_eq!(open(&mut network), Err(OpenFlowError::TooManyFlows));
-    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, first)));
+    network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, first)));
     network.run(129_000);
     assert_eq!(open(&mut network), Err(OpenFlowError::TooManyFlows));
     network.run(2_000);
@@ -95,7 +96,7 @@ fn metadata_and_association_are_checked() {
     network.write(B, flow, 1);
     network.run(100);
     let received = network.ends[A].opened_flow();
-    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, received, 0)));
+    network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 0)));
     let refused = open(&mut network, FlowOptions::new("x").in_return_to(received));
     assert_eq!(refused, Err(OpenFlowError::AssociationNotOpen));
 }
@@ -277,15 +278,15 @@ fn a_thousand_flows_cost_an_idle_poll_nothing_and_lose_no_deadline() {
         let flow = network.open_flow(A);
         network.write(A, flow, 10);
         if number % 2 == 0 {
-            network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+            network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
         }
     }
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 10_000);
     assert!(!network.ends[A].session.wants_transmit());
     network.run(130_000);
-    assert_eq!(network.ends[A].session.delivery.flows.send.len(), 500);
-    assert_eq!(network.ends[B].session.delivery.flows.recv.len(), 500);
+    assert_eq!(network.ends[A].session.delivery.sending.flows.table.len(), 500);
+    assert_eq!(network.ends[B].session.delivery.receiving.flows.table.len(), 500);
     assert!(network.ends[A].session.next_timeout().unwrap().0 <= network.now + Duration::from_secs(16));
 }
 
@@ -310,7 +311,7 @@ fn a_flow_has_room_until_its_buffer_is_full() {
     let mut network = Network::open(SessionConfig::default());
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(10_000));
     let has_room = |network: &mut Network| {
-        network.with(A, |session, cx| session.command(cx, |flows, _| flows.has_room(flow, 1_000)))
+        network.with(A, |session, cx| session.command(cx, |delivery, _| delivery.sending.flows.has_room(flow, 1_000)))
     };
     assert!(has_room(&mut network));
     network.write(A, flow, 10_000);

@@ -240,7 +240,8 @@ fn abandoned_data_leaves_no_limit_behind() {
     let options = SendOptions { retransmit: false, ..SendOptions::default() };
     network
         .with(A, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, flow, Bytes::from_static(b"x"), options))
+            session
+                .command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, Bytes::from_static(b"x"), options))
         })
         .unwrap();
     network.run(500);
@@ -289,7 +290,7 @@ fn lingering_flows_count_as_flows_for_the_idle_limit() {
     network.write(A, flow, 100);
     network.run(1_000_000);
     assert_eq!(closed(&network, A), None, "an open flow");
-    network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+    network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
     // Complete 40 ms later; the receiver lingers for 120 s, the sender for 130 s.
     network.run(400_000);
     assert_eq!(closed(&network, A), None);

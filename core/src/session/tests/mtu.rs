@@ -197,7 +197,9 @@ fn a_session_whose_data_never_arrives_ends_whatever_small_packets_do() {
             if chat {
                 let said = network.with(A, |session, cx| {
                     session
-                        .command(cx, |flows, cx| flows.write(cx, chatting, "hello".into(), SendOptions::default()))
+                        .command(cx, |delivery, cx| {
+                            delivery.sending.flows.write(cx, chatting, "hello".into(), SendOptions::default())
+                        })
                         .map(|_| ())
                 });
                 said.unwrap();
@@ -231,7 +233,11 @@ fn a_large_message_that_was_given_up_ends_no_session() {
     let short = SendOptions { finish_by: Some(network.now + core::time::Duration::from_secs(2)), ..Default::default() };
     network
         .with(A, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, bulk, alloc::vec![1; 20_000].into(), short)).map(|_| ())
+            session
+                .command(cx, |delivery, cx| {
+                    delivery.sending.flows.write(cx, bulk, alloc::vec![1; 20_000].into(), short)
+                })
+                .map(|_| ())
         })
         .unwrap();
     for _ in 0..300 {
@@ -258,7 +264,9 @@ fn losses_of_small_packets_end_no_session_after_a_larger_one_was_given_up() {
     let short = SendOptions { finish_by: Some(network.now + core::time::Duration::from_secs(1)), ..Default::default() };
     let data = alloc::vec![1; 900].into();
     network
-        .with(A, |session, cx| session.command(cx, |flows, cx| flows.write(cx, bulk, data, short)).map(|_| ()))
+        .with(A, |session, cx| {
+            session.command(cx, |delivery, cx| delivery.sending.flows.write(cx, bulk, data, short)).map(|_| ())
+        })
         .unwrap();
     for _ in 0..400 {
         network.write(A, chat, 20);

@@ -130,7 +130,7 @@ impl End {
                 && self.reads
             {
                 while let Some(message) =
-                    self.with(now, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow)))
+                    self.with(now, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, flow)))
                 {
                     self.read.push((flow, message.data));
                 }
@@ -325,7 +325,7 @@ impl Network {
     pub(super) fn write(&mut self, end: usize, flow: SendFlowHandle, length: usize) {
         let data = Bytes::from(alloc::vec![b'x'; length]);
         self.with(end, |session, cx| {
-            session.command(cx, |flows, cx| flows.write(cx, flow, data, SendOptions::default()))
+            session.command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, data, SendOptions::default()))
         })
         .unwrap();
     }

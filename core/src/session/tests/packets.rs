@@ -8,6 +8,7 @@ use crate::config::{FlowOptions, SessionConfig};
 use crate::error::DropReason;
 use crate::event::{CloseReason, Event};
 use crate::handle::SessionHandle;
+use crate::session::Ending;
 use crate::transmit::RecvMeta;
 use crate::wire::{
     BufferProbe, Chunk, EncodeChunk, FragmentControl, Mode, NextUserData, PacketHeader, PacketWriter, Ping, PingReply,
@@ -82,7 +83,7 @@ fn packets_are_refused_before_the_session_opens_and_after_it_is_closed() {
     let mut bytes = *b"nonsense";
     let handled = network.with(B, |session, cx| session.handle_packet(cx, path_to(A), RecvMeta::default(), &mut bytes));
     assert_eq!(handled, Err(DropReason::NotAuthentic));
-    network.with(B, |session, cx| session.abort(cx, CloseReason::Overridden));
+    network.with(B, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
     assert_eq!(network.inject(B, path_to(A), &plain), Err(DropReason::Unexpected));
     assert!(network.sent.is_empty());
 }

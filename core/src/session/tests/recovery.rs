@@ -11,6 +11,7 @@ use crate::config::{FlowOptions, SessionConfig};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::event::CloseReason;
 use crate::handle::SendFlowHandle;
+use crate::session::Ending;
 
 /// Adds up the late bytes that it is told of, and has the same window always.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ impl Controller for Recorder {
 fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     let mut network = Network::open(SessionConfig::default());
     let spurious_bytes = Arc::new(AtomicU64::new(0));
-    network.ends[A].session.delivery.recovery.controller =
+    network.ends[A].session.delivery.sending.recovery.controller =
         Box::new(Recorder { spurious_bytes: Arc::clone(&spurious_bytes), window: 100_000 });
     network.filter = Box::new(|_| Fate::Lost);
     // With no room for more, what was lost is not sent again.
@@ -64,7 +65,7 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
             acknowledge(&mut network, flow, &[0, 0, more]);
         }
     }
-    assert_eq!(network.ends[A].session.delivery.recovery.fragments_lost, 2);
+    assert_eq!(network.ends[A].session.delivery.sending.recovery.fragments_lost, 2);
     let [before, with] = flows;
     acknowledge(&mut network, before, &[4]);
     assert_eq!(spurious_bytes.load(Relaxed), 0);
@@ -79,7 +80,7 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     let config = SessionConfig { max_recv_bytes: 256 << 20, recv_buffer: 64 << 20, ..SessionConfig::default() };
     let mut network = Network::open(config);
     network.delay = Duration::from_millis(100);
-    network.ends[A].session.delivery.recovery.controller =
+    network.ends[A].session.delivery.sending.recovery.controller =
         Box::new(Recorder { spurious_bytes: Arc::default(), window: 9_600_000 });
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
     (0..60).for_each(|_| network.write(A, flow, 1_000_000));
@@ -98,7 +99,7 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     while network.ends[B].bytes_read() < 60_000_000 {
         network.run(20);
         network.sent.clear();
-        most = most.max(network.ends[B].session.delivery.flows.budget.gaps().0);
+        most = most.max(network.ends[B].session.delivery.receiving.flows.budget.gaps().0);
         assert!(network.now < before + Duration::from_secs(60), "{} bytes", network.ends[B].bytes_read());
     }
     let received = network.ends[B].opened_flow();
@@ -117,7 +118,7 @@ fn a_session_that_ends_forgets_what_is_in_flight() {
     network.write(A, flow, 1_000);
     network.pump();
     assert!(network.ends[A].session.stats().outstanding > 1_000);
-    network.with(A, |session, cx| session.abort(cx, CloseReason::Overridden));
+    network.with(A, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
     assert_eq!(network.ends[A].session.stats().outstanding, 0);
-    assert!(!network.ends[A].session.delivery().awaits_answer());
+    assert!(!network.ends[A].session.delivery().sending.awaits_answer());
 }

@@ -25,7 +25,7 @@ fn unread_flow_of(network: &mut Network, messages: usize, length: usize, closed:
         network.write(A, flow, length);
     }
     if closed {
-        network.with(A, |session, cx| session.command(cx, |flows, cx| flows.close_flow(cx, flow)));
+        network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
     }
     network.run(5_000);
     let opened = opened(network);
@@ -34,13 +34,13 @@ fn unread_flow_of(network: &mut Network, messages: usize, length: usize, closed:
 }
 
 fn close(network: &mut Network, end: usize, mode: CloseMode) {
-    network.with(end, |session, cx| session.close(cx, mode));
+    network.with(end, |session, cx| session.end(cx, mode.into()));
     network.run(100);
 }
 
 /// Reads one message at B; whether there was one.
 fn read(network: &mut Network, flow: RecvFlowHandle) -> bool {
-    network.with(B, |session, cx| session.command(cx, |flows, cx| flows.read(cx, flow))).is_some()
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.read(cx, flow))).is_some()
 }
 
 fn ends(network: &Network) -> alloc::vec::Vec<FlowEnd> {
@@ -111,7 +111,7 @@ fn what_nobody_reads_is_discarded_after_a_while() {
     let limit = Duration::from_secs(30);
     let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
     unread_flow(&mut network, 100, true);
-    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    network.with(B, |session, cx| session.end(cx, CloseMode::Abrupt.into()));
     network.run(29_999);
     assert!(held(&network) > 100_000 && ends(&network).is_empty());
     network.run(1);
@@ -124,7 +124,7 @@ fn reading_puts_the_limit_off_if_it_is_more_than_next_to_nothing() {
     let limit = Duration::from_secs(30);
     let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
     let flow = unread_flow(&mut network, 200, true);
-    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    network.with(B, |session, cx| session.end(cx, CloseMode::Abrupt.into()));
     for _ in 0..10 {
         network.run(29_000);
         (0..5).for_each(|_| assert!(read(&mut network, flow)));
@@ -144,7 +144,7 @@ fn the_application_can_discard_what_it_does_not_want() {
             close(&mut network, A, CloseMode::Abrupt);
         }
         let sent = network.sent.len();
-        network.with(B, |session, cx| session.command(cx, |flows, cx| flows.reject(cx, flow, 7)));
+        network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, flow, 7)));
         network.run(0);
         assert_eq!(ends(&network), [FlowEnd::Rejected]);
         assert!(!read(&mut network, flow));
@@ -157,11 +157,12 @@ fn the_application_can_discard_what_it_does_not_want() {
 fn commands_for_a_flow_that_outlives_its_session_say_nothing_to_the_far_end() {
     let mut network = Network::open(SessionConfig::default());
     let flow = unread_flow(&mut network, 250, true);
-    network.with(B, |session, cx| session.command(cx, |flows, _| flows.suspend(flow)));
+    network.with(B, |session, cx| session.command(cx, |delivery, _| delivery.receiving.suspend(flow)));
     close(&mut network, A, CloseMode::Orderly);
     let sent = network.sent_by(B, Sent::has_ack).len();
     network.with(B, |session, cx| {
-        session.command(cx, |flows, cx| {
+        session.command(cx, |delivery, cx| {
+            let flows = &mut delivery.receiving;
             flows.set_window(flow, 1);
             flows.set_window(flow, 1_000_000);
             flows.set_order(cx, flow, crate::config::ReceiveOrder::Network);
@@ -196,7 +197,7 @@ fn to_read_empty_messages_is_progress() {
     let limit = Duration::from_secs(30);
     let mut network = Network::open(SessionConfig { unread_limit: limit, ..SessionConfig::default() });
     let flow = unread_flow_of(&mut network, 200, 0, true);
-    network.with(B, |session, cx| session.close(cx, CloseMode::Abrupt));
+    network.with(B, |session, cx| session.end(cx, CloseMode::Abrupt.into()));
     for _ in 0..40 {
         network.run(29_000);
         (0..5).for_each(|_| assert!(read(&mut network, flow)));

@@ -27,10 +27,11 @@ use crate::time::Instant;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{CHUNK_HEADER_LEN, Mode, PacketHeader, session_id};
 
-use ecn::EcnState;
 use mobility::Mobility;
 use mtu::Mtu;
-use rtt::Rtt;
+
+pub(super) use ecn::EcnState;
+pub(super) use rtt::Rtt;
 
 /// Room left free when fragments are cut: the profile's front (a sequence number) may grow by as much until one is
 /// sent again, and then it must still fit. Room for the longest header is left by the flow.

@@ -69,6 +69,11 @@ impl Rtt {
         self.srtt
     }
 
+    /// How long the path takes there and back: what was measured, or else MRTO.
+    pub(in crate::session) fn round_trip(&self) -> Duration {
+        self.srtt.unwrap_or(self.mrto)
+    }
+
     pub(in crate::session) const fn rttvar(&self) -> Duration {
         self.rttvar
     }

@@ -1,4 +1,5 @@
-//! When acknowledgements are due: ACK_NOW, RX_DATA_PACKETS and DELACK_ALARM (RFC 7016 §3.6.3.2, §3.6.3.4).
+//! Acknowledgements: when they are due, by ACK_NOW, RX_DATA_PACKETS and DELACK_ALARM (RFC 7016 §3.6.3.2, §3.6.3.4), how
+//! much of them may be sent, and their way into packets.
 //!
 //! Drivers hand over packets in batches, and only then ask for what is to be sent. One acknowledgement for a whole
 //! batch would starve the far end: its window grows with each acknowledgement, and it may send six packets for each
@@ -6,9 +7,16 @@
 //! encoded at once, as it would have gone out between them, and goes out in a packet of its own.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::allowance::Allowance;
-use crate::params::ACK_EVERY_PACKETS;
+use super::flows::RecvFlows;
+use crate::invariant::cannot_happen;
+use crate::params::{ACK_EVERY_PACKETS, DELAYED_ACK};
+use crate::session::alarm::Alarm;
+use crate::session::transport::EcnState;
+use crate::time::Instant;
+use crate::wire::{EcnReport, PacketWriter};
 
 /// Packets of encoded acknowledgements that may wait. With more in one batch, some cover more than two packets.
 pub(in crate::session) const MAX_ENCODED: usize = 32;
@@ -17,13 +25,17 @@ pub(in crate::session) const MAX_ENCODED: usize = 32;
 /// acknowledgement itself, without ranges.
 pub(in crate::session) const LEAST: usize = 64;
 
-/// The session's acknowledgement state. DELACK_ALARM itself is one of the session's timers.
+/// The session's acknowledgement state.
 #[derive(Debug)]
 pub(in crate::session) struct Acks {
     /// ACK_NOW.
     now: bool,
     /// RX_DATA_PACKETS.
     data_packets: u32,
+    /// DELACK_ALARM (RFC 7016 §3.6.3.4.4).
+    pub(in crate::session) delayed: Alarm,
+    /// The far end has sent a Bitmap acknowledgement, so it understands them. Some only pretend to.
+    pub(in super::super) peer_sends_bitmaps: bool,
     /// What may be sent at all.
     pub(in crate::session) allowance: Allowance,
     /// It is enough for a datagram.
@@ -43,6 +55,8 @@ impl Acks {
         Self {
             now: false,
             data_packets: 0,
+            delayed: Alarm::at(None),
+            peer_sends_bitmaps: false,
             allowance,
             allowed: false,
             encoded: Vec::new(),
@@ -53,7 +67,7 @@ impl Acks {
     }
 
     /// Whether a datagram with acknowledgements, and `overhead` bytes besides, may be sent.
-    pub(in crate::session) fn update_allowed(&mut self, overhead: usize) -> bool {
+    fn update_allowed(&mut self, overhead: usize) -> bool {
         self.allowed = self.allowance.bytes() >= LEAST + overhead;
         self.allowed
     }
@@ -69,6 +83,23 @@ impl Acks {
 
     pub(in crate::session) fn set_now(&mut self) {
         self.now = true;
+    }
+
+    /// They are due after the usual delay at the latest.
+    pub(super) fn set_delayed(&mut self, now: Instant) {
+        self.delayed.set_if_unset(now + DELAYED_ACK);
+    }
+
+    /// They are due. If what is received does not pay for them, a round trip does. `overhead`: bytes of a datagram besides
+    /// chunks; `full`: the length of the longest datagram that is sent.
+    pub(in super::super) fn pay(&mut self, now: Instant, round_trip: Duration, overhead: usize, full: usize) {
+        if self.update_allowed(overhead) {
+            return;
+        }
+        self.allowance.pass(now, round_trip, full);
+        if !self.update_allowed(overhead) {
+            self.delayed.set_no_later_than(self.allowance.next_pay(round_trip));
+        }
     }
 
     /// A packet with at least one User Data chunk was processed (RFC 7016 §3.6.3.2).
@@ -123,5 +154,50 @@ impl Acks {
     pub(in crate::session) fn all_sent(&mut self) {
         self.now = false;
         self.data_packets = 0;
+        self.delayed.clear();
+    }
+
+    /// What is due of these flows into a packet, as far as it is allowed. `overhead`: bytes of the datagram besides chunks.
+    pub(in crate::session) fn write(
+        &mut self,
+        flows: &mut RecvFlows,
+        packet: &mut PacketWriter<'_>,
+        ecn: &mut EcnState,
+        overhead: usize,
+    ) {
+        if self.update_allowed(overhead) {
+            let before = packet.len();
+            let limit = packet.limit_to(self.allowance.bytes() - overhead);
+            self.write_due(flows, packet, ecn);
+            packet.set_limit(limit);
+            if packet.len() > before {
+                self.allowance.spend(packet.len() - before + overhead);
+                self.update_allowed(overhead);
+            }
+        }
+    }
+
+    /// RFC 7016 §3.6.3.4.5 and §3.6.3.4.6: with ACK_NOW the first is cut to fit; others come along if they fit whole.
+    fn write_due(&mut self, flows: &mut RecvFlows, packet: &mut PacketWriter<'_>, ecn: &mut EcnState) {
+        let mut truncate = self.now;
+        let mut report = ecn.report();
+        while let Some(slot) = flows.table.first_due() {
+            let mark = packet.mark();
+            // Immediately before the first acknowledgement.
+            let reported = report.is_none_or(|ce_count| packet.push(&EcnReport { ce_count }));
+            let Some(flow) = flows.table.get_mut(slot) else {
+                return cannot_happen!((), "a flow that is over is in no queue");
+            };
+            if !reported || !flow.write_ack(packet, truncate, !self.peer_sends_bitmaps) {
+                packet.rollback(mark);
+                return;
+            }
+            if report.take().is_some() {
+                ecn.report_sent();
+            }
+            truncate = false;
+            flows.reindex(slot);
+        }
+        self.all_sent();
     }
 }
