@@ -112,6 +112,13 @@ impl Opening {
         }
     }
 
+    /// Replaces the ultimate open timeout.
+    pub(super) fn give_up_at(&mut self, at: Instant) {
+        let is_refused = self.deadline < self.ultimate;
+        self.ultimate = at;
+        self.deadline = if is_refused { self.deadline.min(at) } else { at };
+    }
+
     /// An answer was refused: a better one is waited for, but not long.
     pub(super) fn refused(&mut self, now: Instant, reason: OpenFailure) {
         self.failure = reason;

@@ -133,6 +133,16 @@ impl<'a> SessionMut<'a> {
         self.endpoint.with_session(self.slot, |session, cx| session.drain(cx, deadline));
     }
 
+    /// Has a session that is opening give up at this time, in place of
+    /// [`open_timeout`](crate::EndpointConfig::open_timeout). Without effect once it is open.
+    pub fn give_up_at(&mut self, at: Instant) {
+        self.endpoint.with_entry(self.slot, |entry, _| {
+            if let Some(opening) = entry.opening_mut() {
+                opening.give_up_at(at);
+            }
+        });
+    }
+
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions
     /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
     pub fn introduce_at(&mut self, addresses: &[Address]) {

@@ -5,8 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::uri::Uri;
+use rtmfp_std::Uri;
 
 /// Told at the end of the help.
 const AFTER_HELP: &str = "\

@@ -9,15 +9,14 @@ use std::sync::Arc;
 use rtmfp_core::Bytes;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{
-    Builder, Certificate, Discriminator, Fingerprint, FlashProfile, Group, KeyLog, Protection, StaticKeys,
+    Builder, Certificate, Fingerprint, FlashProfile, Group, KeyLog, Protection, StaticKeys,
 };
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_std::KeyLogFile;
+use rtmfp_std::{KeyLogFile, Uri};
 
 use crate::args::{Common, Connect, Profile, ProfileArgs, Protect};
 use crate::failure::{Code, Failure};
 use crate::output;
-use crate::uri::Uri;
 
 /// Names the password in signatures (RFC 7425 §4.3.5.1.1). Both ends of this program know one password or none.
 const PASSWORD_ID: &[u8] = b"rtmfp";
@@ -206,7 +205,7 @@ pub fn discriminator(args: &ProfileArgs, connect: &Connect, uri: &Uri) -> Result
     if args.profile == Profile::Plain {
         return Ok(connect.peer.clone().into_bytes().into());
     }
-    let discriminator = Discriminator::new().ancillary_data(uri.text.as_bytes());
+    let discriminator = uri.discriminator();
     let discriminator = match &connect.fingerprint {
         Some(text) => discriminator.fingerprint(text.parse().map_err(|_| {
             Failure::new(Code::Usage, "--fingerprint takes the 64 hexadecimal digits that the receiver shows")

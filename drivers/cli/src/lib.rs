@@ -18,4 +18,3 @@ pub mod report;
 pub mod text;
 pub mod trace;
 pub mod transfer;
-pub mod uri;

@@ -6,12 +6,11 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtmfp_core::{App, Bytes, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
-use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
+use rtmfp_std::{Clock, DEFAULT_PORT, Driver, Pump, Socket, Uri, Waker, system_rng};
 
 use crate::failure::{Code, Failure};
 use crate::identity::Identity;
 use crate::trace::TraceFile;
-use crate::uri::{DEFAULT_PORT, Uri};
 
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
 const TICK: Duration = Duration::from_millis(200);

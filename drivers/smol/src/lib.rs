@@ -36,4 +36,5 @@ pub use rtmfp_std::core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
     OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
 };
+pub use rtmfp_std::{Candidate, Remote, Uri, UriError};
 pub use rtmfp_std::{Error, TryRecvError, system_rng};

@@ -57,3 +57,21 @@ fn a_driver_that_is_dropped_before_it_is_polled_ends_all_calls() {
         assert_eq!(near.begin(named(&far), far.local_addrs()).opened().await, Err(Error::Stopped));
     });
 }
+
+#[test]
+fn a_server_is_found_by_its_uri_and_name() {
+    smol::block_on(async {
+        let (server, driving) = Endpoint::builder().server().bind("127.0.0.1:0".parse().unwrap()).build().unwrap();
+        smol::spawn(driving).detach();
+        let (client, driving) = Endpoint::builder().client().build().unwrap();
+        smol::spawn(driving).detach();
+        let uri = format!("rtmfp://localhost:{}/app", server.local_addrs().first().unwrap().port());
+        let session = client.connect_uri(&uri).await.unwrap();
+        session.open_flow(FlowOptions::new("flow")).send("hello").await.unwrap();
+        let flow = server.accept().await.unwrap().accept_flow().await.unwrap();
+        assert_eq!(flow.recv().await.unwrap().unwrap().data, "hello");
+        assert_eq!(client.connect_uri("rtmfp://name.invalid/").await.err(), Some(Error::NotResolved));
+        // Given up while the name is looked for: nothing is left of it.
+        assert!(future::poll_once(client.connect_uri(&uri)).await.is_none());
+    });
+}

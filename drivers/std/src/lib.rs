@@ -23,6 +23,7 @@ mod outgoing;
 mod places;
 mod pump;
 mod socket;
+mod uri;
 mod wait;
 mod wake;
 
@@ -32,6 +33,7 @@ pub use endpoint::{
     Asked, Builder, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages, RecvFlow,
     SendFlow, Session, Sleep, TryRecvError, Waiter, block_on,
 };
+pub use endpoint::{Candidate, Remote};
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
 pub use places::{Admission, Places};
@@ -43,6 +45,7 @@ pub use rtmfp_core::{
     OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
 };
 pub use socket::Socket;
+pub use uri::{DEFAULT_PORT, Uri, UriError};
 pub use wake::Waker;
 
 /// The README's example is compiled and run with the tests.

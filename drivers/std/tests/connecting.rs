@@ -5,9 +5,9 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use rtmfp_core::error::OpenError;
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
+use rtmfp_core::profile::flash::{Discriminator, Fingerprint, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{Bytes, EndpointConfig, FlowOptions, OpenFailure};
-use rtmfp_std::{Endpoint, Error, Session, system_rng};
+use rtmfp_std::{Endpoint, Error, Remote, Session, UriError, system_rng};
 
 /// An endpoint whose fingerprint proves who it is, and that.
 fn endpoint() -> (Endpoint, Vec<u8>) {
@@ -75,4 +75,55 @@ fn an_address_of_a_family_without_a_socket_is_reported_as_such() {
     let refused = near.connect(name, &["[::1]:1935".parse().unwrap()]).err().unwrap();
     assert_eq!(refused, Error::AddressFamily);
     assert!(refused.to_string().contains("address family"), "{refused}");
+}
+
+#[test]
+fn a_server_is_found_by_its_uri_and_name() {
+    // "localhost" has addresses of both families on most machines. Whichever does not answer holds nobody up for long.
+    let server = Endpoint::builder().server().bind("127.0.0.1:0".parse().unwrap()).spawn().unwrap();
+    let port = server.local_addrs().first().unwrap().port();
+    let client = Endpoint::builder().client().spawn().unwrap();
+    let session = client.connect_uri(&format!("rtmfp://localhost:{port}/app")).unwrap();
+    pass(&session, &server.accept().unwrap(), "hello");
+}
+
+#[test]
+fn only_the_pinned_peer_is_connected_to() {
+    let server = Endpoint::builder().server().new_static_keys().bind("127.0.0.1:0".parse().unwrap()).spawn().unwrap();
+    let uri = format!("rtmfp://{}/", server.local_addrs().first().unwrap());
+    let client = Endpoint::builder().client().spawn().unwrap();
+    let remote = Remote::uri(&uri).unwrap().timeout(Duration::from_secs(1));
+    let wrong = Fingerprint([7; 32]);
+    assert_eq!(client.connect_to(remote.clone().pin(wrong)).err(), Some(Error::NotOpened(OpenFailure::TimedOut)));
+    let session = client.connect_to(remote.pin(server.peer_id().unwrap())).unwrap();
+    pass(&session, &server.accept().unwrap(), "hello");
+}
+
+#[test]
+fn what_is_no_uri_or_has_no_address_is_told_at_once() {
+    let client = Endpoint::builder().client().spawn().unwrap();
+    let refused = client.connect_uri("http://example.org/").err().unwrap();
+    assert_eq!(refused, Error::Uri(UriError::Scheme));
+    assert!(refused.to_string().contains("rtmfp://"), "{refused}");
+    let refused = client.connect_uri("rtmfp://name.invalid/").err().unwrap();
+    assert_eq!(refused, Error::NotResolved);
+    assert!(refused.to_string().contains("no address"), "{refused}");
+}
+
+#[test]
+fn a_peer_is_found_through_an_introducer_that_knows_it() {
+    let (introducer, introducer_name) = {
+        let keys = StaticKeys::generate(&[Group::Modp1024], &mut *system_rng().unwrap());
+        let builder = Endpoint::builder().peer().static_keys(keys).configure(|config| config.introduce = true);
+        let endpoint = builder.bind("127.0.0.1:0".parse().unwrap()).spawn().unwrap();
+        let name = Discriminator::new().fingerprint(endpoint.peer_id().unwrap()).to_bytes();
+        (endpoint, name)
+    };
+    let ((near, _), (far, _)) = (endpoint(), endpoint());
+    let registered = far.connect(introducer_name, introducer.local_addrs()).unwrap();
+    let accepted = introducer.accept().unwrap();
+    pass(&registered, &accepted, "its keys are proved");
+    let session = near.connect_through(far.peer_id().unwrap(), introducer.local_addrs()).unwrap();
+    pass(&session, &far.accept().unwrap(), "hello");
+    assert_eq!(session.remote_addr(), far.local_addrs().first().copied(), "without the introducer");
 }

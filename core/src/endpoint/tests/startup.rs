@@ -6,7 +6,9 @@ use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address, path_to};
 use super::redirect::{attempts, tag};
+use crate::endpoint::initiator::Opening;
 use crate::event::Event;
+use crate::params::TAG_LEN;
 use crate::{EndpointConfig, Instant, OpenFailure, Role, SessionState, Target};
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -200,4 +202,35 @@ fn an_endpoint_that_does_not_accept_answers_nobody() {
     pair.open(A);
     pair.run_for_millis(900);
     assert_eq!(pair.sent, 1);
+}
+
+#[test]
+fn an_opening_gives_up_at_the_time_that_it_is_given() {
+    for seconds in [5, 200] {
+        let mut pair = Pair::new(1);
+        let session = pair.open_to(A, "nobody", &[B]);
+        let at = pair.now + Duration::from_secs(seconds);
+        let mut view = pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap();
+        // The last one counts.
+        view.give_up_at(at + Duration::from_secs(300));
+        view.give_up_at(at);
+        pair.run_for_millis(seconds * 1_000 - 1);
+        assert_eq!(pair.nodes[A].events, []);
+        pair.run_for_millis(2);
+        let failed = Event::SessionFailed { session, reason: OpenFailure::TimedOut };
+        assert_eq!(pair.nodes[A].events, [failed], "{seconds} s");
+    }
+}
+
+#[test]
+fn after_a_refused_answer_an_opening_does_not_try_longer_than_before() {
+    let (now, config) = (Instant::ORIGIN, EndpointConfig::default());
+    let target = Target { discriminator: "far".into(), candidates: vec![] };
+    let mut opening = Opening::new(target, [0; TAG_LEN], now, &config);
+    opening.refused(now, OpenFailure::CertificateRefused);
+    let patient = opening.next_timeout();
+    opening.give_up_at(now + Duration::from_secs(300));
+    assert_eq!(opening.next_timeout(), patient);
+    opening.give_up_at(now + Duration::from_secs(1));
+    assert_eq!(opening.next_timeout(), now + Duration::from_secs(1));
 }

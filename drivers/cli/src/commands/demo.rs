@@ -8,7 +8,7 @@ use std::io::{self, Read};
 use std::thread;
 
 use rtmfp_core::{SessionHandle, SessionStats};
-use rtmfp_std::Driver;
+use rtmfp_std::{Driver, Uri};
 
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Code, Failure};
@@ -17,7 +17,6 @@ use crate::report::{milliseconds, rate};
 use crate::trace::TraceFile;
 use crate::transfer::store::{Content, Incoming, Outgoing, Store};
 use crate::transfer::{Received, Receiver, ReceiverEvent, Sender, SenderEvent, Verdict};
-use crate::uri::Uri;
 use crate::{net, output};
 
 /// Files that the data is split into, to be sent as parallel flows.

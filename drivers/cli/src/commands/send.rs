@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use rtmfp_core::SessionHandle;
-use rtmfp_std::Driver;
+use rtmfp_std::{Driver, Uri};
 
 use super::{conclude, far_fingerprint};
 use crate::args::Send;
@@ -17,7 +17,6 @@ use crate::text::shown;
 use crate::trace::TraceFile;
 use crate::transfer::store::Outgoing;
 use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
-use crate::uri::Uri;
 
 pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let (files, uri) = split(&args.files_and_uri)?;

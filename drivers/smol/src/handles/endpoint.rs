@@ -9,7 +9,7 @@ use async_io::Timer;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
-use rtmfp_std::{EndpointHandle, Error};
+use rtmfp_std::{EndpointHandle, Error, Remote};
 
 use super::{Builder, Incoming, Session, wait};
 use crate::driver::Driver;
@@ -77,7 +77,38 @@ impl Endpoint {
     /// Once it has ended, another can be opened. [`NotDriven`](Error::NotDriven) if nothing has polled the endpoint's
     /// [`Driver`] within 5 s.
     pub async fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, Error> {
-        let mut session = self.begin(discriminator, remotes);
+        self.connected(self.begin(discriminator, remotes)).await
+    }
+
+    /// [`connect`](Self::connect) to a far end that may be named in other ways. If the future is dropped, nothing more is
+    /// tried.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and [`NotResolved`](Error::NotResolved).
+    pub async fn connect_to(&self, remote: Remote) -> Result<Session, Error> {
+        self.connected(Session(self.0.begin_to(&resolved(remote).await?))).await
+    }
+
+    /// [`connect`](Self::connect) to the server of a URI, in the Flash profile, at whichever address of its host answers
+    /// first.
+    ///
+    /// # Errors
+    /// As [`connect_to`](Self::connect_to), and [`Uri`](Error::Uri).
+    pub async fn connect_uri(&self, uri: &str) -> Result<Session, Error> {
+        self.connect_to(Remote::uri(uri)?).await
+    }
+
+    /// [`connect`](Self::connect) to a peer by its ID alone: introducers at these addresses tell where it is, and tell it
+    /// who calls (RFC 7016 §3.5.1.6).
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and [`NotIntroduced`](Error::NotIntroduced).
+    pub async fn connect_through(&self, peer_id: Fingerprint, introducers: &[SocketAddr]) -> Result<Session, Error> {
+        let through = |remote: Remote, introducer: &SocketAddr| remote.through(*introducer);
+        self.connect_to(introducers.iter().fold(Remote::peer(peer_id), through)).await
+    }
+
+    async fn connected(&self, mut session: Session) -> Result<Session, Error> {
         let connecting = wait(|context, waiter| session.0.poll_connected(context, waiter));
         driven(&self.0, DRIVEN_WITHIN, connecting).await.unwrap_or(Err(Error::NotDriven))?;
         Ok(session)
@@ -138,6 +169,14 @@ impl Endpoint {
     pub fn stop(&self) {
         self.0.stop();
     }
+}
+
+/// Has a thread of a pool wait for the system's resolver, if there are names.
+async fn resolved(remote: Remote) -> Result<Remote, Error> {
+    if remote.is_resolved() {
+        return Ok(remote);
+    }
+    blocking::unblock(move || remote.resolve()).await.map_err(|_| Error::NotResolved)
 }
 
 /// How long a call waits for a driver that nobody has polled yet.

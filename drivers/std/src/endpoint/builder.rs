@@ -17,10 +17,9 @@ use crate::driver::Driver;
 use crate::entropy::system_rng;
 use crate::pump::Pump;
 use crate::socket::Socket;
+use crate::uri::DEFAULT_PORT;
 use crate::wake::Waker;
 
-/// The port of servers, unless a URI or [`bind`](Builder::bind) names another (registered with IANA for RTMFP's family).
-const SERVER_PORT: u16 = 1_935;
 const MIB: usize = 1 << 20;
 
 /// Makes an endpoint. Without further settings it is bound to all addresses of the machine, at a port that the system
@@ -116,7 +115,7 @@ impl Builder {
         self.config.max_prepared_keys = 64;
         self.config.max_opening = 64;
         self.config.session.stall_limit = Some(Duration::from_secs(300));
-        self.port = SERVER_PORT;
+        self.port = DEFAULT_PORT;
         self.identity = Identity::Flash(FlashProfile::builder().accept_ancillary(true));
         self
     }

@@ -6,6 +6,8 @@ use std::io;
 use rtmfp_core::error::{OpenError, OpenFlowError};
 use rtmfp_core::{CloseReason, OpenFailure};
 
+use crate::uri::UriError;
+
 /// Why something asked of an [`Endpoint`](super::Endpoint) was not done. Its text includes that of its source, if it has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -14,8 +16,15 @@ pub enum Error {
     NotBegun(OpenError),
     /// No socket of the endpoint has the address family of any of the far end's addresses.
     AddressFamily,
+    /// It is no URI of a far end.
+    Uri(UriError),
+    /// No address was found for the name of the far end.
+    NotResolved,
     /// The session did not open.
     NotOpened(OpenFailure),
+    /// Nobody answered, neither the introducer nor the far end. An introducer is silent if it does not know the peer
+    /// (RFC 7016 §3.5.1.6 has no answer for that).
+    NotIntroduced,
     /// The session ended, and its flows with it.
     SessionClosed(CloseReason),
     /// The flow could not be opened.
@@ -40,7 +49,10 @@ impl core::error::Error for Error {
             Self::NotOpened(why) => Some(why),
             Self::SessionClosed(why) => Some(why),
             Self::NoFlow(why) => Some(why),
+            Self::Uri(why) => Some(why),
             Self::AddressFamily
+            | Self::NotResolved
+            | Self::NotIntroduced
             | Self::Rejected(_)
             | Self::Abandoned
             | Self::Closed
@@ -59,6 +71,11 @@ impl fmt::Display for Error {
                 write!(f, "the session did not open: nothing could be sent to {remote}: {error}")
             }
             Self::NotOpened(why) => write!(f, "the session did not open: {why}"),
+            Self::NotIntroduced => f.write_str(
+                "the session did not open: nobody answered: the introducer may not know this peer, or not be there",
+            ),
+            Self::Uri(why) => write!(f, "it is no URI of a far end: {why}"),
+            Self::NotResolved => f.write_str("no address was found for the name of the far end"),
             Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
             Self::SessionClosed(CloseReason::NotSent { os_error }) => {
                 let error = io::Error::from_raw_os_error(*os_error);
@@ -75,5 +92,11 @@ impl fmt::Display for Error {
             Self::Stopped => f.write_str("the endpoint has stopped"),
             Self::NotDriven => f.write_str("nothing can happen: the endpoint's driver was never spawned or polled"),
         }
+    }
+}
+
+impl From<UriError> for Error {
+    fn from(why: UriError) -> Self {
+        Self::Uri(why)
     }
 }

@@ -4,6 +4,7 @@ mod app;
 mod builder;
 mod error;
 mod handles;
+mod remote;
 mod shared;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use error::Error;
 pub use handles::{
     Asked, EndpointHandle, Incoming, IncomingFlows, Messages, RecvFlow, SendFlow, Session, Sleep, TryRecvError,
 };
+pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;
 
 /// An endpoint on a thread of its own, from any number of threads: see [`EndpointHandle`] for what can be done with it.

@@ -19,6 +19,7 @@ use super::shared::{QUEUE_BYTES, WAITING_FLOWS, WAITING_SESSIONS, WAITING_SESSIO
 use super::{EndpointApp, EndpointHandle, Error, RecvFlow, Session, Waiter};
 
 mod closing;
+mod connecting;
 mod receiving;
 mod sleeping;
 mod unlocking;

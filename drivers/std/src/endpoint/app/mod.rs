@@ -85,7 +85,7 @@ impl EndpointApp {
 
     fn carry_out(&mut self, now: Instant, endpoint: &mut Endpoint, command: Command) {
         match command {
-            Command::Open(shared, target) => self.open(now, endpoint, shared, target),
+            Command::Open(shared, target, limit) => self.open(now, endpoint, shared, target, limit),
             Command::Session(shared, command) => self.carry_out_of_session(now, endpoint, &shared, command),
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
             Command::SendFlow(shared, SendCommand::HandOver) => {
@@ -172,7 +172,7 @@ impl Drop for EndpointApp {
         drop(queue);
         for command in commands {
             match command {
-                Command::Open(session, _) => Entry::new(session).end(Error::Stopped),
+                Command::Open(session, ..) => Entry::new(session).end(Error::Stopped),
                 Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
                 Command::Sleep(shared, _) => sleeping::stop(&shared),
                 // Whoever has asked is told when the question is dropped.

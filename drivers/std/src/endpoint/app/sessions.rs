@@ -1,5 +1,6 @@
 //! Sessions begin, open and end.
 
+use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -101,13 +102,23 @@ impl EndpointApp {
         }
     }
 
-    pub(super) fn open(&mut self, now: Instant, endpoint: &mut Endpoint, shared: Arc<SessionShared>, target: Target) {
+    pub(super) fn open(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        shared: Arc<SessionShared>,
+        target: Target,
+        limit: Option<Duration>,
+    ) {
         if self.shutdown.is_some() {
             Entry::new(shared).end(Error::Closed);
             return;
         }
         match endpoint.open(now, target) {
             Ok(handle) => {
+                if let (Some(limit), Some(mut session)) = (limit, endpoint.session_mut(now, handle)) {
+                    session.give_up_at(now + limit);
+                }
                 lock(&shared.0).handle = Some(handle);
                 self.sessions.insert(handle, Entry::new(shared));
             }
@@ -151,8 +162,11 @@ impl EndpointApp {
             None
         };
         let Some(entry) = self.sessions.get_mut(&session) else { return };
-        lock(&entry.shared.0).existing = existing;
-        entry.end_sending(error);
+        let mut state = lock(&entry.shared.0);
+        state.existing = existing;
+        let unknown = state.asks_introducer && error == Error::NotOpened(OpenFailure::TimedOut);
+        drop(state);
+        entry.end_sending(if unknown { Error::NotIntroduced } else { error });
         let mut state = lock(&entry.shared.0);
         state.drop_empty_flows();
         drop(state);

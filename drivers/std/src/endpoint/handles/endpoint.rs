@@ -7,15 +7,12 @@ use core::time::Duration;
 use std::sync::Arc;
 
 use rtmfp_core::profile::flash::Fingerprint;
-use rtmfp_core::{Bytes, EndpointStats, InterfaceId, Path, Target, Undelivered};
+use rtmfp_core::{Bytes, EndpointStats, Target, Undelivered};
 
 use super::{Asked, Incoming, Session};
 use crate::endpoint::shared::{Command, EndpointShared, LINGER, Question, SessionShared, lock};
 use crate::endpoint::wakers::Waiter;
-use crate::endpoint::{Error, block_on};
-
-/// Between the first hellos to several addresses of one far end.
-const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+use crate::endpoint::{Error, Remote, block_on};
 
 /// A handle to a running endpoint. Clones are the same endpoint.
 ///
@@ -84,29 +81,22 @@ impl EndpointHandle {
     /// and written at once; [`Session::opened`] tells how it went.
     #[must_use]
     pub fn begin(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Session {
-        let mut candidates = Vec::new();
-        let mut delay = Duration::ZERO;
-        for remote in remotes {
-            // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
-            let remote = if remote.is_ipv6() {
-                let canonical = remote.ip().to_canonical();
-                if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { *remote }
-            } else {
-                *remote
-            };
-            // The first socket of the address's family reaches it.
-            let mut locals = (0..=u16::MAX).zip(&self.0.endpoint().locals);
-            let Some((index, _)) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4()) else { continue };
-            candidates.push((Path::new(InterfaceId(index), remote), delay));
-            delay += CANDIDATE_DELAY;
-        }
+        self.begin_to(&remotes.iter().fold(Remote::new(discriminator), |remote, address| remote.at(*address)))
+    }
+
+    /// The same, with a far end that may be named in other ways. Names must be [resolved](Remote::resolve) before: those
+    /// that are not are left out.
+    #[must_use]
+    pub fn begin_to(&self, remote: &Remote) -> Session {
+        let candidates = remote.paths(&self.0.endpoint().locals);
         let shared = Arc::new(SessionShared::default());
-        if candidates.is_empty() && !remotes.is_empty() {
+        lock(&shared.0).asks_introducer = remote.asks_introducer();
+        if candidates.is_empty() && remote.has_places() {
             lock(&shared.0).end = Some(Error::AddressFamily);
             return Session::new(&self.0.0, &shared);
         }
-        let target = Target { discriminator: discriminator.into(), candidates };
-        if !self.0.endpoint().send(Command::Open(Arc::clone(&shared), target)) {
+        let target = Target { discriminator: remote.discriminator(), candidates };
+        if !self.0.endpoint().send(Command::Open(Arc::clone(&shared), target, remote.limit())) {
             lock(&shared.0).end = Some(Error::Stopped);
         }
         Session::new(&self.0.0, &shared)
@@ -119,9 +109,34 @@ impl EndpointHandle {
     /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
     /// Once it has ended, another can be opened.
     pub fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, Error> {
-        let mut session = self.begin(discriminator, remotes);
-        block_on(|context, waiter| session.poll_connected(context, waiter))?;
-        Ok(session)
+        connected(self.begin(discriminator, remotes))
+    }
+
+    /// [`connect`](Self::connect) to a far end that may be named in other ways. The calling thread waits for the system's
+    /// resolver too.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and [`NotResolved`](Error::NotResolved).
+    pub fn connect_to(&self, remote: Remote) -> Result<Session, Error> {
+        connected(self.begin_to(&remote.resolve().map_err(|_| Error::NotResolved)?))
+    }
+
+    /// [`connect`](Self::connect) to the server of a URI, in the Flash profile, at whichever address of its host answers
+    /// first.
+    ///
+    /// # Errors
+    /// As [`connect_to`](Self::connect_to), and [`Uri`](Error::Uri).
+    pub fn connect_uri(&self, uri: &str) -> Result<Session, Error> {
+        self.connect_to(Remote::uri(uri)?)
+    }
+
+    /// [`connect`](Self::connect) to a peer by its ID alone: introducers at these addresses tell where it is, and tell it
+    /// who calls (RFC 7016 §3.5.1.6).
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), and [`NotIntroduced`](Error::NotIntroduced).
+    pub fn connect_through(&self, peer_id: Fingerprint, introducers: &[SocketAddr]) -> Result<Session, Error> {
+        connected(self.begin_to(&Remote::peer(peer_id).through_all(introducers)))
     }
 
     /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
@@ -209,4 +224,10 @@ impl EndpointHandle {
     pub(crate) fn release(&self) {
         self.0.endpoint().send(Command::ReleaseAll);
     }
+}
+
+/// Waits until it is open, or until the session is that there was already.
+fn connected(mut session: Session) -> Result<Session, Error> {
+    block_on(|context, waiter| session.poll_connected(context, waiter))?;
+    Ok(session)
 }

@@ -88,7 +88,8 @@ impl Awaited for Queue {
 /// Asked of the endpoint's thread by a handle.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Open(Arc<SessionShared>, Target),
+    /// To try for this long, or as long as is configured.
+    Open(Arc<SessionShared>, Target, Option<Duration>),
     Session(Arc<SessionShared>, SessionCommand),
     OpenFlow(Arc<SendShared>, Within, FlowOptions),
     SendFlow(Arc<SendShared>, SendCommand),

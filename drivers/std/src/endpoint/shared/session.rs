@@ -39,6 +39,8 @@ pub(crate) struct SessionState {
     pub(crate) closing: bool,
     /// What closes it when nobody holds it any more.
     pub(crate) owner: Weak<Owner>,
+    /// An introducer was asked for the far end.
+    pub(crate) asks_introducer: bool,
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) far_discriminator: Vec<u8>,
     /// It is in [`Queue::accepted`].

@@ -9,10 +9,12 @@ use core::net::{Ipv6Addr, SocketAddr};
 use std::io;
 use std::net::ToSocketAddrs;
 
-/// The port if a URI names none (RFC 7425 §4.3.1's examples and common use).
+use rtmfp_core::profile::flash::Discriminator;
+
+/// The port if a URI names none.
 pub const DEFAULT_PORT: u16 = 1_935;
 
-/// Where a peer is, as given on the command line.
+/// A URI of the form `rtmfp://HOST[:PORT]/PATH`, of a server that is reached by its name or address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uri {
     /// As it was given: a Flash endpoint discriminator carries all of it (RFC 7425 §4.4.2.2).
@@ -34,7 +36,7 @@ pub enum UriError {
     Port,
     /// Brackets around something that is not an IPv6 address, or such an address without brackets.
     Ipv6,
-    /// A user name or password: these are not taken from arguments, which other users of the machine can read.
+    /// A user name or password: the URI is sent in the clear.
     UserInfo,
 }
 
@@ -45,7 +47,7 @@ impl fmt::Display for UriError {
             Self::NoHost => "there is no host, as in rtmfp://192.0.2.1:1935/",
             Self::Port => "the port must be a number from 1 to 65535",
             Self::Ipv6 => "an IPv6 address stands in brackets, as in rtmfp://[2001:db8::1]:1935/",
-            Self::UserInfo => "no user or password may stand in it: see --password-file",
+            Self::UserInfo => "no user or password may stand in it: it is sent in the clear",
         })
     }
 }
@@ -89,23 +91,48 @@ impl core::str::FromStr for Uri {
 }
 
 impl Uri {
-    /// The addresses of the host, as the system's resolver gives them.
+    /// All addresses of the host, as the system's resolver gives them, IPv6 and IPv4 in turn (as in RFC 8305 §4). The
+    /// calling thread waits for the resolver.
     ///
     /// # Errors
-    /// If it has none.
+    /// As the system tells; `NotFound` if it has none.
     pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        let mut addresses: Vec<SocketAddr> = Vec::new();
-        for address in (self.host.as_str(), self.port).to_socket_addrs()? {
-            if !addresses.contains(&address) {
-                addresses.push(address);
-            }
-        }
-        if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+        resolve(&self.host, self.port)
     }
+
+    /// Selects the server in the Flash profile (RFC 7425 §4.4.2.2).
+    #[must_use]
+    pub fn discriminator(&self) -> Discriminator<'_> {
+        Discriminator::new().ancillary_data(self.text.as_bytes())
+    }
+}
+
+/// All addresses of a host. Of the family that the resolver prefers is the first, and they take turns.
+pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    let mut addresses: Vec<SocketAddr> = Vec::new();
+    for address in (host, port).to_socket_addrs()? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(in_turn(&addresses)) }
+}
+
+fn in_turn(addresses: &[SocketAddr]) -> Vec<SocketAddr> {
+    let preferred = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let of = |is_ipv6| addresses.iter().filter(move |address| address.is_ipv6() == is_ipv6);
+    let (mut first, mut second) = (of(preferred), of(!preferred));
+    let mut ordered = Vec::with_capacity(addresses.len());
+    while ordered.len() < addresses.len() {
+        ordered.extend(first.next().into_iter().chain(second.next()));
+    }
+    ordered
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
     use super::*;
 
     fn parse(text: &str) -> Result<(String, u16), UriError> {
@@ -119,6 +146,19 @@ mod tests {
         assert_eq!(parse("rtmfp://[2001:db8::1]:70/x?y#z"), Ok(("2001:db8::1".into(), 70)));
         assert_eq!(parse("rtmfp://[::1]"), Ok(("::1".into(), 1_935)));
         assert_eq!(parse("rtmfp://h?x"), Ok(("h".into(), 1_935)));
+    }
+
+    #[test]
+    fn addresses_of_both_families_take_turns() {
+        let parse = |text: &str| text.split(' ').map(|text| text.parse().unwrap()).collect::<Vec<SocketAddr>>();
+        for (given, ordered) in [
+            ("[::1]:1 [::2]:1 [::3]:1 1.0.0.1:1", "[::1]:1 1.0.0.1:1 [::2]:1 [::3]:1"),
+            ("1.0.0.1:1 1.0.0.2:1 [::1]:1 [::2]:1 [::3]:1", "1.0.0.1:1 [::1]:1 1.0.0.2:1 [::2]:1 [::3]:1"),
+            ("1.0.0.2:1 1.0.0.1:1", "1.0.0.2:1 1.0.0.1:1"),
+        ] {
+            assert_eq!(in_turn(&parse(given)), parse(ordered));
+        }
+        assert_eq!(resolve("127.0.0.1", 5).unwrap(), parse("127.0.0.1:5"));
     }
 
     #[test]

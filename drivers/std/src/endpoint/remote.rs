@@ -1,0 +1,270 @@
+//! Whom to connect to, where to try, and for how long.
+
+use core::net::SocketAddr;
+use core::str::FromStr;
+use core::time::Duration;
+use std::io;
+
+use rtmfp_core::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_core::{Bytes, InterfaceId, Path};
+
+use crate::uri::{Uri, UriError, resolve};
+
+/// Between the first hellos to the addresses of one far end (RFC 8305 §5, Connection Attempt Delay).
+const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+
+/// An address to try, and how.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Candidate {
+    /// Where to.
+    pub remote: SocketAddr,
+    /// How long to wait before the first hello.
+    pub delay: Duration,
+    /// Where from; `None` takes the first interface of the same address family.
+    pub interface: Option<InterfaceId>,
+}
+
+/// A far end to connect to: who it is, where to try, and for how long.
+///
+/// All addresses are tried, the next 250 ms after the one before, and the first that answers has the session. A name
+/// stands for all its addresses, IPv6 and IPv4 in turn.
+///
+/// ```
+/// use std::time::Duration;
+/// use rtmfp_std::Remote;
+///
+/// # fn main() -> Result<(), rtmfp_std::UriError> {
+/// let server: Remote = "rtmfp://server.example.com/app".parse()?;
+/// let server = server.timeout(Duration::from_secs(10));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[must_use]
+pub struct Remote {
+    whom: Whom,
+    pin: Option<Fingerprint>,
+    /// Not resolved yet.
+    names: Vec<(String, u16)>,
+    addresses: Vec<SocketAddr>,
+    candidates: Vec<Candidate>,
+    timeout: Option<Duration>,
+    through: bool,
+}
+
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Whom {
+    Discriminator(Bytes),
+    Uri(String),
+    Peer,
+}
+
+impl Remote {
+    const fn to(whom: Whom) -> Self {
+        Self {
+            whom,
+            pin: None,
+            names: Vec::new(),
+            addresses: Vec::new(),
+            candidates: Vec::new(),
+            timeout: None,
+            through: false,
+        }
+    }
+
+    /// The endpoint that `discriminator` selects, in the syntax of the profile, at addresses that are still to be given.
+    pub fn new(discriminator: impl Into<Bytes>) -> Self {
+        Self::to(Whom::Discriminator(discriminator.into()))
+    }
+
+    /// The server of a URI, in the Flash profile, at all addresses of its host.
+    ///
+    /// # Errors
+    /// [`UriError`] if it is none of the form `rtmfp://HOST[:PORT]/PATH`.
+    pub fn uri(uri: &str) -> Result<Self, UriError> {
+        let Uri { text, host, port } = uri.parse()?;
+        Ok(Self::to(Whom::Uri(text)).at_host(host, port))
+    }
+
+    /// The peer with this ID, in the Flash profile, at addresses that are still to be given.
+    pub fn peer(peer_id: Fingerprint) -> Self {
+        Self::to(Whom::Peer).pin(peer_id)
+    }
+
+    /// Tries this address too.
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.addresses.push(address);
+        self
+    }
+
+    /// Tries all addresses of this host too.
+    pub fn at_host(mut self, host: impl Into<String>, port: u16) -> Self {
+        self.names.push((host.into(), port));
+        self
+    }
+
+    /// Tries this address too, after a delay and from an interface that the caller chooses.
+    pub fn at_candidate(mut self, candidate: Candidate) -> Self {
+        self.candidates.push(candidate);
+        self
+    }
+
+    /// Asks an introducer at this address, who knows where the far end is (RFC 7016 §3.5.1.6). If nobody answers, the
+    /// reason is [`NotIntroduced`](super::Error::NotIntroduced).
+    pub fn through(mut self, introducer: SocketAddr) -> Self {
+        self.through = true;
+        self.at(introducer)
+    }
+
+    pub(super) fn through_all(self, introducers: &[SocketAddr]) -> Self {
+        introducers.iter().fold(self, |remote, introducer| remote.through(*introducer))
+    }
+
+    /// Requires this peer ID, in the Flash profile: nobody else is connected to (RFC 7425 §4.4.2.3). Has no effect on
+    /// [another discriminator](Self::new).
+    pub const fn pin(mut self, peer_id: Fingerprint) -> Self {
+        self.pin = Some(peer_id);
+        self
+    }
+
+    /// How long to try; otherwise the endpoint's [`open_timeout`](rtmfp_core::EndpointConfig::open_timeout), 95 s by
+    /// default.
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Whether it has no names whose addresses are unknown.
+    #[must_use]
+    pub const fn is_resolved(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// Finds the addresses of all names. The calling thread waits for the system's resolver. A name without addresses
+    /// is left out if there is another place to try.
+    ///
+    /// # Errors
+    /// As the system tells of the last name, if there is no place to try.
+    pub fn resolve(mut self) -> io::Result<Self> {
+        let mut failed = None;
+        for (name, port) in core::mem::take(&mut self.names) {
+            match resolve(&name, port) {
+                Ok(addresses) => self.addresses.extend(addresses),
+                Err(error) => failed = Some(error),
+            }
+        }
+        match failed {
+            Some(error) if self.addresses.is_empty() && self.candidates.is_empty() => Err(error),
+            _ => Ok(self),
+        }
+    }
+
+    pub(super) const fn asks_introducer(&self) -> bool {
+        self.through
+    }
+
+    pub(super) const fn limit(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    pub(super) fn has_places(&self) -> bool {
+        !(self.addresses.is_empty() && self.candidates.is_empty())
+    }
+
+    pub(super) fn discriminator(&self) -> Bytes {
+        let discriminator = match &self.whom {
+            Whom::Discriminator(bytes) => return bytes.clone(),
+            Whom::Uri(text) => Discriminator::new().ancillary_data(text.as_bytes()),
+            Whom::Peer => Discriminator::new(),
+        };
+        self.pin.map_or(discriminator, |peer_id| discriminator.fingerprint(peer_id)).to_bytes().into()
+    }
+
+    /// The places to try from an endpoint with these local addresses. Those of another address family are left out.
+    pub(super) fn paths(&self, locals: &[SocketAddr]) -> Vec<(Path, Duration)> {
+        let reached = |remote: SocketAddr, interface: Option<InterfaceId>| {
+            // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
+            let canonical = remote.ip().to_canonical();
+            let remote = if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { remote };
+            let mut locals = (0..=u16::MAX).map(InterfaceId).zip(locals);
+            let fits = |(id, local): &(InterfaceId, &SocketAddr)| {
+                local.is_ipv4() == remote.is_ipv4() && interface.is_none_or(|interface| interface == *id)
+            };
+            locals.find(fits).map(|(id, _)| Path::new(id, remote))
+        };
+        let reachable = self.addresses.iter().filter_map(|address| reached(*address, None));
+        let delays = (0..).map(|number| CANDIDATE_DELAY * number);
+        let chosen = self.candidates.iter();
+        let chosen = chosen.filter_map(|one| Some((reached(one.remote, one.interface)?, one.delay)));
+        reachable.zip(delays).chain(chosen).collect()
+    }
+}
+
+impl FromStr for Remote {
+    type Err = UriError;
+
+    fn from_str(text: &str) -> Result<Self, UriError> {
+        Self::uri(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use super::*;
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn places_are_tried_in_turn_from_an_interface_of_their_family() {
+        let candidate = |remote, interface| Candidate {
+            remote: address(remote),
+            delay: Duration::from_secs(1),
+            interface: Some(InterfaceId(interface)),
+        };
+        let remote = Remote::new("far")
+            .at(address("[2001:db8::1]:1"))
+            .at(address("[::ffff:192.0.2.1]:2"))
+            .at(address("192.0.2.2:3"))
+            .at_candidate(candidate("192.0.2.3:4", 2))
+            .at_candidate(candidate("192.0.2.3:4", 1));
+        let (v4, v6) = (address("0.0.0.0:9"), address("[::]:9"));
+        let path = |interface, remote, millis| {
+            (Path::new(InterfaceId(interface), address(remote)), Duration::from_millis(millis))
+        };
+        let all = [
+            path(1, "[2001:db8::1]:1", 0),
+            path(0, "192.0.2.1:2", 250),
+            path(0, "192.0.2.2:3", 500),
+            path(2, "192.0.2.3:4", 1_000),
+        ];
+        assert_eq!(remote.paths(&[v4, v6, v4]), all);
+        // What cannot be reached keeps nobody waiting.
+        assert_eq!(remote.paths(&[v4]), [path(0, "192.0.2.1:2", 0), path(0, "192.0.2.2:3", 250)]);
+        assert_eq!(remote.paths(&[]), []);
+    }
+
+    #[test]
+    fn a_name_without_addresses_matters_if_there_is_nothing_else() {
+        let remote = Remote::uri("rtmfp://name.invalid/").unwrap();
+        assert!(!remote.is_resolved());
+        assert!(remote.clone().resolve().is_err());
+        let remote = remote.at(address("192.0.2.1:1935")).resolve().unwrap();
+        assert_eq!(remote.addresses, [address("192.0.2.1:1935")]);
+        assert!(remote.is_resolved());
+    }
+
+    #[test]
+    fn a_pin_outweighs_a_uri_and_stays_with_it() {
+        let peer_id = Fingerprint([7; 32]);
+        let named = Remote::uri("rtmfp://192.0.2.1/app").unwrap().pin(peer_id).discriminator();
+        let named = Discriminator::parse(&named).unwrap();
+        assert_eq!(named.required_fingerprint(), Some(peer_id));
+        assert_eq!(named.required_ancillary_data(), Some(&b"rtmfp://192.0.2.1/app"[..]));
+        let peer = Remote::peer(peer_id).discriminator();
+        assert_eq!(peer, Discriminator::new().fingerprint(peer_id).to_bytes());
+    }
+}
