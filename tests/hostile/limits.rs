@@ -157,3 +157,29 @@ fn a_sender_that_ignores_the_window_is_held_to_the_limit_of_the_session() {
     let mut flow = victim.recv_flow_mut(START, flow).unwrap();
     assert_eq!(core::iter::from_fn(|| flow.read()).count(), 100);
 }
+
+/// A machine with many sessions is a server, and does not move; its network may change often.
+#[test]
+fn many_sessions_that_wait_for_nothing_do_not_probe_with_each_change_of_the_network() {
+    for (count, probing) in [(64, 64), (65, 0)] {
+        let mut config = EndpointConfig::default();
+        (config.max_hello_replies_per_second, config.max_hello_replies_per_source) = (u32::MAX, u32::MAX);
+        (config.max_excess_reply_bytes, config.max_excess_reply_bytes_per_source) = (u32::MAX, u32::MAX);
+        (config.max_keying_units_per_second, config.max_keying_units_per_source) = (u32::MAX, u32::MAX);
+        let mut server = endpoint(&config, &plain("server"));
+        for host in 0..count {
+            let from = std::net::SocketAddr::from(([10, 0, host, 1], 1_935));
+            let name = plain(&format!("peer {host}"));
+            RawPeer::new(name.0, from, host.into()).connect(&mut server, START, b"server");
+        }
+        assert_eq!(server.sessions().count(), usize::from(count));
+        let sent = |server: &mut rtmfp_core::Endpoint, now| {
+            core::iter::from_fn(|| server.poll_transmit(now, &mut TransmitBuf::new(1))).count()
+        };
+        let now = START + Duration::from_secs(5);
+        server.handle_timeout(now);
+        sent(&mut server, now);
+        server.network_changed(now);
+        assert_eq!(sent(&mut server, now), probing);
+    }
+}

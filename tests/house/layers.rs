@@ -47,7 +47,7 @@ const SESSION: [&[&str]; 5] = [
     &["transport"],
     &["delivery"],
     &["control", "lifecycle"],
-    &["close", "opening", "packetizer", "receive"],
+    &["close", "interface_change", "opening", "packetizer", "receive"],
 ];
 
 /// Packages in which no top-level modules may need each other.

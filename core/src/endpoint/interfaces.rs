@@ -2,11 +2,16 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::Endpoint;
-use super::entry::SessionEntry;
+use crate::handle::SessionHandle;
+use crate::session::{Context, Session};
 use crate::time::Instant;
 use crate::transmit::{InterfaceId, Path};
+
+/// Up to so many sessions probe when the network changes though they wait for nothing.
+const PROBED_SESSIONS: usize = 64;
 
 /// Interfaces that take nothing more for now, and the sessions that wait for them.
 #[derive(Debug, Default)]
@@ -29,12 +34,52 @@ impl Endpoint {
     /// Says that an interface came up, or has another address or network now: its sessions probe at once, so that
     /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
     pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
+        self.tell_sessions(now, |path| path.interface == interface, Session::on_interface_change);
+    }
+
+    /// Says that a local address of an interface is gone, as when a laptop leaves a network. Sessions whose datagrams
+    /// came to it do not send from it any more: they leave the source to the driver, and probe at once, so that their far
+    /// ends learn of the change and follow (RFC 7016 §3.5.4.1, §3.5.4.2). Before there is another address that reaches
+    /// the far end this changes nothing, and [`network_changed`](Self::network_changed) has them try again.
+    pub fn local_address_removed(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
+        let uses = |path: &Path| path.interface == interface && path.local == Some(address);
+        self.tell_sessions(now, uses, Session::on_local_address_removed);
+    }
+
+    /// Says that something changed in this machine's network: an address, a link or a route. Sessions that have heard
+    /// nothing for longer than an answer takes probe at once, and send again with the first sign of life. If there are
+    /// more than 64 sessions these are only those that wait for an answer: a server does not move, and its network may
+    /// change often.
+    pub fn network_changed(&mut self, now: Instant) {
+        let waiting = self.table.iter().nth(PROBED_SESSIONS).is_some();
+        self.tell_sessions(now, |_| true, |session, cx| session.on_network_change(cx, waiting));
+    }
+
+    /// Has an open session send over another interface, whose addresses have to be of the far end's family. What was
+    /// measured on the old path is forgotten, and the far end follows as if this end's address had changed (RFC 7016
+    /// §3.5.4.2). [`PathChanged`](crate::Event::PathChanged) follows. For a session whose own interface has no address or
+    /// no route any more: nothing proves before that the other one reaches the far end.
+    ///
+    /// False if it sends over that interface already, or is not open.
+    pub fn switch_interface(&mut self, now: Instant, session: SessionHandle, interface: InterfaceId) -> bool {
         self.shared.advance(now);
-        let uses =
-            |entry: &SessionEntry| entry.session.transport().path().is_some_and(|path| path.interface == interface);
-        let slots: Vec<u32> = self.table.iter().filter(|(_, entry)| uses(entry)).map(|(slot, _)| slot).collect();
+        let Some(slot) = self.table.resolve(session) else { return false };
+        self.with_session(slot, |session, cx| session.switch_interface(cx, interface)).unwrap_or(false)
+    }
+
+    /// Tells all sessions whose path is so.
+    fn tell_sessions(
+        &mut self,
+        now: Instant,
+        concerns: impl Fn(&Path) -> bool,
+        tell: impl Fn(&mut Session, &mut Context<'_>),
+    ) {
+        self.shared.advance(now);
+        let slots =
+            self.table.iter().filter(|(_, entry)| entry.session.transport().path().is_some_and(|p| concerns(&p)));
+        let slots: Vec<u32> = slots.map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.with_session(slot, |session, cx| session.on_interface_change(cx));
+            self.with_session(slot, &tell);
         }
     }
 

@@ -13,6 +13,7 @@ mod close;
 mod context;
 mod control;
 mod delivery;
+mod interface_change;
 mod lifecycle;
 mod opening;
 mod packetizer;
@@ -286,15 +287,6 @@ impl Session {
     pub(crate) fn on_send_error(&mut self, path: Path, os_error: i32) {
         if self.transport.path().is_some_and(|own| own.matches(&path)) {
             self.liveness.send_error = Some(os_error);
-        }
-    }
-
-    /// An interface came up or changed: probe at once (RFC 7016 §3.5.4.1), and send again what a timer holds back.
-    pub(crate) fn on_interface_change(&mut self, cx: &mut Context<'_>) {
-        if self.lifecycle.is_open() {
-            self.liveness.send_ping(cx.now, &self.transport.rtt);
-            self.delivery.sending.revive(cx, &mut self.transport);
-            self.update_timers(cx);
         }
     }
 

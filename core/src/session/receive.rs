@@ -221,8 +221,13 @@ impl Receiver<'_> {
         if incoming.facts.any_acks {
             self.liveness.answered(cx.now, sending.has_in_flight());
         }
-        if self.liveness.heard(cx.now, self.transport) {
-            sending.revive(cx, self.transport);
+        let after_change = core::mem::take(&mut self.liveness.network_changed);
+        if self.liveness.heard(cx.now, self.transport) || after_change {
+            if after_change {
+                sending.restart(cx, self.transport);
+            } else {
+                sending.revive(cx, self.transport);
+            }
             self.liveness.revive_ping(cx.now, &mut self.transport.rtt);
         }
         let path = incoming.path;

@@ -4,6 +4,7 @@ mod closing;
 mod data;
 mod draining;
 mod flights;
+mod interface_change;
 mod limits;
 mod liveness;
 mod mtu;

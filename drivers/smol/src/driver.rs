@@ -10,13 +10,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_io::{Async, Timer};
 use rtmfp_core::{App, InterfaceId};
-use rtmfp_std::Pump;
+use rtmfp_std::{Pump, Socket};
 
 /// Turns in a row before other tasks of the executor have their turn.
 const TURNS: usize = 4;
 
 /// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
-/// was stopped, or a socket has failed.
+/// was stopped, or no socket works any more.
 ///
 /// When it is dropped, whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped), be it that the
 /// driver was never polled; far ends are not told.
@@ -81,7 +81,7 @@ impl Signal {
 /// run.
 ///
 /// # Errors
-/// As the system tells, if a socket fails for good.
+/// As the system tells, if no socket works, and none can be bound again.
 pub async fn run(pump: Pump, app: &mut (dyn App + Send)) -> io::Result<()> {
     run_with(pump, app, Arc::new(Signal::default())).await
 }
@@ -91,11 +91,12 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
         let signal = Arc::clone(&signal);
         move || signal.set()
     })?;
-    // The pump reads and writes; these only wait.
-    let sockets: Vec<Async<Arc<UdpSocket>>> = pump
-        .sockets()
-        .map(|(_, socket)| Async::new_nonblocking(Arc::clone(socket.std_socket())))
-        .collect::<io::Result<_>>()?;
+    // Without it sessions survive changes of the network too: `Pump::is_watching` tells.
+    let _ = pump.watch_interfaces({
+        let signal = Arc::clone(&signal);
+        move || signal.set()
+    });
+    let mut sockets = Sockets::new(&pump)?;
     let mut timer = Timer::never();
     let mut armed = None;
     let mut turns = 0;
@@ -122,6 +123,7 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
                 None => timer = Timer::never(),
             }
         }
+        sockets.update(&pump)?;
         // Hardly ever any: most waits allocate nothing.
         let blocked: Vec<InterfaceId> = match turn.blocked {
             true => pump.sockets().map(|(id, _)| id).filter(|id| pump.is_blocked(*id)).collect(),
@@ -131,7 +133,7 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
             if signal.poll(context).is_ready() {
                 return Poll::Ready(Ok(true));
             }
-            poll_sources(context, &sockets, &blocked, &mut timer).map(|result| result.map(|()| false))
+            poll_sources(context, &sockets.sockets, &blocked, &mut timer).map(|result| result.map(|()| false))
         })
         .await?;
         // A timer that has fired does not do so again by itself.
@@ -142,18 +144,43 @@ async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal
     }
 }
 
+/// The sockets of a pump. The pump reads and writes; these only wait.
+struct Sockets {
+    sockets: Vec<(InterfaceId, Async<Arc<UdpSocket>>)>,
+    /// The pump's [`sockets_version`](Pump::sockets_version) that they are of.
+    version: u64,
+}
+
+impl Sockets {
+    fn new(pump: &Pump) -> io::Result<Self> {
+        let waits =
+            |(id, socket): (InterfaceId, &Socket)| Ok((id, Async::new_nonblocking(Arc::clone(socket.std_socket()))?));
+        Ok(Self { sockets: pump.sockets().map(waits).collect::<io::Result<_>>()?, version: pump.sockets_version() })
+    }
+
+    /// Has the sockets that the pump has now.
+    fn update(&mut self, pump: &Pump) -> io::Result<()> {
+        if self.version != pump.sockets_version() {
+            // None is registered twice.
+            self.sockets.clear();
+            *self = Self::new(pump)?;
+        }
+        Ok(())
+    }
+}
+
 /// Ready when a socket or the timer is.
 fn poll_sources(
     context: &mut Context<'_>,
-    sockets: &[Async<Arc<UdpSocket>>],
+    sockets: &[(InterfaceId, Async<Arc<UdpSocket>>)],
     blocked: &[InterfaceId],
     timer: &mut Timer,
 ) -> Poll<io::Result<()>> {
-    for (index, socket) in (0..=u16::MAX).zip(sockets) {
+    for (id, socket) in sockets {
         if let Poll::Ready(result) = socket.poll_readable(context) {
             return Poll::Ready(result);
         }
-        if blocked.contains(&InterfaceId(index))
+        if blocked.contains(id)
             && let Poll::Ready(result) = socket.poll_writable(context)
         {
             return Poll::Ready(result);

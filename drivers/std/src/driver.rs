@@ -45,6 +45,9 @@ impl Driver {
         let waker = sources.waker();
         let agreed = waker.clone();
         pump.compute_elsewhere(move || agreed.wake())?;
+        let changed = waker.clone();
+        // Without it sessions survive changes of the network too: `Pump::is_watching` tells.
+        let _ = pump.watch_interfaces(move || changed.wake());
         Ok(Self { pump, sources, waker })
     }
 
@@ -75,7 +78,7 @@ impl Driver {
     /// Runs the application until it is done.
     ///
     /// # Errors
-    /// As the system tells, if a socket fails for good. Datagrams that could not be sent or received are only counted.
+    /// As the system tells, if no socket works, and none can be bound again. Datagrams that could not be sent or received are only counted.
     pub fn run(&mut self, app: &mut dyn App) -> io::Result<()> {
         while !self.step(app, None)? {}
         Ok(())

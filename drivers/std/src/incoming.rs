@@ -54,6 +54,10 @@ impl Incoming {
         endpoint: &mut Endpoint,
         stats: &mut PumpStats,
     ) -> io::Result<bool> {
+        #[cfg(test)]
+        if socket.failing {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements of one
         // moment together.
         let mut arrived = None;

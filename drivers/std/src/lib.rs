@@ -26,6 +26,8 @@ mod socket;
 mod uri;
 mod wait;
 mod wake;
+#[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "watch/unsupported.rs")]
+mod watch;
 
 pub use clock::Clock;
 pub use driver::Driver;

@@ -1,5 +1,7 @@
 //! Moves datagrams between sockets and an endpoint, without blocking and without deciding anything.
 
+mod interfaces;
+
 use core::net::SocketAddr;
 use std::io;
 
@@ -9,6 +11,9 @@ use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::key_agreements::KeyAgreementThread;
 use crate::socket::Socket;
+use crate::watch::Watch;
+
+use interfaces::Interface;
 
 /// Flights sent in a turn, so that they do not keep timers and receiving waiting.
 const SEND_FLIGHTS: usize = 64;
@@ -45,16 +50,8 @@ pub struct PumpStats {
     pub receive_errors: u64,
     /// Times that a send buffer was full.
     pub blocked: u64,
-}
-
-/// A socket, and what it could not send yet.
-#[derive(Debug)]
-struct Interface {
-    socket: Socket,
-    /// A flight of which the part from the given offset on is not sent: the socket is full.
-    unsent: Option<(Transmit, usize, TransmitBuf)>,
-    /// The endpoint was told that the socket is full.
-    blocked: bool,
+    /// Sockets that failed for good. Each is bound again as soon as that is possible.
+    pub socket_failures: u64,
 }
 
 /// An endpoint, its sockets, and the buffers between them.
@@ -67,6 +64,12 @@ pub struct Pump {
     woken: bool,
     segmentation: bool,
     key_agreements: Option<KeyAgreementThread>,
+    sockets_version: u64,
+    /// Whether changes of the network are to be noticed.
+    watching: bool,
+    watch: Option<Watch>,
+    #[cfg(test)]
+    forbidden: Option<io::ErrorKind>,
     stats: PumpStats,
 }
 
@@ -84,6 +87,11 @@ impl Pump {
             woken: true,
             segmentation: true,
             key_agreements: None,
+            sockets_version: 0,
+            watching: true,
+            watch: None,
+            #[cfg(test)]
+            forbidden: None,
             stats: PumpStats::default(),
         }
     }
@@ -111,15 +119,16 @@ impl Pump {
         self.stats
     }
 
-    /// The sockets, to wait on.
+    /// The sockets, to wait on. Interfaces without one are left out: see [`sockets_version`](Self::sockets_version).
     pub fn sockets(&self) -> impl Iterator<Item = (InterfaceId, &Socket)> {
-        (0..=u16::MAX).map(InterfaceId).zip(self.interfaces.iter().map(|interface| &interface.socket))
+        let interfaces = (0..=u16::MAX).map(InterfaceId).zip(&self.interfaces);
+        interfaces.filter_map(|(id, interface)| Some((id, interface.socket.as_ref()?)))
     }
 
-    /// The local address of an interface.
+    /// The local address of an interface. None if there is no such interface, or it has no socket now.
     #[must_use]
     pub fn local_addr(&self, interface: InterfaceId) -> Option<SocketAddr> {
-        Some(self.interfaces.get(usize::from(interface.0))?.socket.local_addr())
+        Some(self.interfaces.get(usize::from(interface.0))?.socket.as_ref()?.local_addr())
     }
 
     /// Whether the send buffer of this socket is full, and a part of a flight waits for it.
@@ -156,11 +165,23 @@ impl Pump {
 
     /// Does what there is to do, within a budget: timers, datagrams in, events, the application, datagrams out.
     ///
+    /// A socket that fails for good is bound again as soon as that is possible, and meanwhile the others go on.
+    ///
     /// # Errors
-    /// As the system tells, if a socket fails for good.
+    /// As the system tells, if no socket works, and none can be bound again.
     pub fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
-        let mut more = self.receive()?;
+        let mut more = self.receive();
         let now = self.clock.now();
+        self.rebind_due(now);
+        if self.stats.socket_failures > 0
+            && let Some(error) = self.hopeless()
+        {
+            return Err(error);
+        }
+        // What came to an address that is gone was received before.
+        if self.watch.as_ref().is_some_and(Watch::take_change) {
+            self.check_interfaces();
+        }
         // Without the thread, key agreements are computed here, as they are without one from the beginning.
         if self.key_agreements.as_mut().is_some_and(|key_agreements| !key_agreements.collect(now, &mut self.endpoint)) {
             self.key_agreements = None;
@@ -183,7 +204,8 @@ impl Pump {
         more |= self.agree();
         let blocked = self.interfaces.iter().any(|interface| interface.unsent.is_some());
         let done = app.is_done() && !more && !blocked;
-        let deadline = [self.endpoint.poll_timeout(), app.next_timeout()].into_iter().flatten().min();
+        let deadline =
+            [self.endpoint.poll_timeout(), app.next_timeout(), self.next_rebind()].into_iter().flatten().min();
         Ok(Turn { more, blocked, deadline, done })
     }
 
@@ -209,14 +231,22 @@ impl Pump {
     }
 
     /// Hands what has arrived to the endpoint. True if there may be more.
-    fn receive(&mut self) -> io::Result<bool> {
+    fn receive(&mut self) -> bool {
         let Self { interfaces, endpoint, clock, stats, .. } = self;
         let mut incoming = Incoming::take();
-        let mut more = false;
+        let (mut more, mut failed) = (false, None);
         for (id, interface) in (0..=u16::MAX).map(InterfaceId).zip(interfaces) {
-            more |= incoming.receive(id, &mut interface.socket, clock, endpoint, stats)?;
+            let Some(socket) = &mut interface.socket else { continue };
+            match incoming.receive(id, socket, clock, endpoint, stats) {
+                Ok(rest) => more |= rest,
+                Err(error) => failed = Some((id, error)),
+            }
         }
-        Ok(more)
+        drop(incoming);
+        if let Some((id, error)) = failed {
+            self.failed(self.clock.now(), id, error);
+        }
+        more
     }
 
     /// Sends what the endpoint has, and first what a socket had no room for. True if there may be more. A full socket
@@ -231,7 +261,8 @@ impl Pump {
             }
             let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
             let index = usize::from(transmit.path.interface.0);
-            match self.interfaces.get_mut(index).filter(|interface| interface.unsent.is_none()) {
+            let free = |interface: &&mut Interface| interface.socket.is_some() && interface.unsent.is_none();
+            match self.interfaces.get_mut(index).filter(free) {
                 Some(_) => {
                     let flight = core::mem::replace(&mut self.flight, TransmitBuf::new(SEGMENTS_MAX));
                     self.send_flight(now, index, transmit, 0, flight);
@@ -254,7 +285,8 @@ impl Pump {
     /// Sends a flight from `offset` on. The interface keeps it if it is full, else it is the buffer of the next.
     fn send_flight(&mut self, now: Instant, index: usize, transmit: Transmit, offset: usize, flight: TransmitBuf) {
         let Some(interface) = self.interfaces.get_mut(index) else { return };
-        let sent = interface.socket.send(&transmit, flight.as_slice(), offset, self.segmentation);
+        let Some(socket) = &mut interface.socket else { return };
+        let sent = socket.send(&transmit, flight.as_slice(), offset, self.segmentation);
         self.stats.sends += sent.sends;
         self.stats.send_errors += sent.refused;
         if let Some(code) = sent.error.and_then(|error| error.raw_os_error()) {
@@ -270,12 +302,6 @@ impl Pump {
         if was_blocked != is_blocked {
             self.endpoint.set_blocked(now, transmit.path.interface, is_blocked);
         }
-    }
-}
-
-impl Interface {
-    fn new(socket: Socket) -> Self {
-        Self { socket, unsent: None, blocked: false }
     }
 }
 

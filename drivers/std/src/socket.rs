@@ -22,6 +22,9 @@ pub struct Socket {
     pub(crate) state: UdpSocketState,
     local: SocketAddr,
     pub(crate) outgoing: Outgoing,
+    /// Pretends that it has failed.
+    #[cfg(test)]
+    pub(crate) failing: bool,
 }
 
 impl Socket {
@@ -58,7 +61,14 @@ impl Socket {
         }
         socket.set_nonblocking(true)?;
         let local = socket.local_addr()?;
-        Ok(Self { socket: Arc::new(socket), state, local, outgoing: Outgoing::default() })
+        Ok(Self {
+            socket: Arc::new(socket),
+            state,
+            local,
+            outgoing: Outgoing::default(),
+            #[cfg(test)]
+            failing: false,
+        })
     }
 
     /// The address that it is bound to, with the port that the system chose.

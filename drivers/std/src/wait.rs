@@ -14,10 +14,20 @@ use crate::wake::Waker;
 /// The sockets of a pump, registered with the system.
 pub(crate) struct Sources {
     poller: Arc<Poller>,
-    /// Kept here too: none may be closed while it is registered. With each, whether room to send is waited for.
-    sockets: Vec<(Arc<UdpSocket>, bool)>,
+    sockets: Vec<Source>,
+    /// The pump's [`sockets_version`](Pump::sockets_version) that they are of.
+    version: Option<u64>,
     events: Events,
     mode: PollMode,
+}
+
+/// A registered socket.
+struct Source {
+    interface: InterfaceId,
+    /// Kept here too: none may be closed while it is registered.
+    socket: Arc<UdpSocket>,
+    /// Whether room to send is waited for.
+    writable: bool,
 }
 
 impl core::fmt::Debug for Sources {
@@ -30,19 +40,39 @@ impl Sources {
     pub(crate) fn new(pump: &Pump) -> io::Result<Self> {
         let poller = Poller::new()?;
         let mode = if poller.supports_level() { PollMode::Level } else { PollMode::Oneshot };
-        let mut sources = Self { poller: Arc::new(poller), sockets: Vec::new(), events: Events::new(), mode };
-        for (_, socket) in pump.sockets() {
-            sources.add(Arc::clone(socket.std_socket()))?;
-        }
+        let mut sources =
+            Self { poller: Arc::new(poller), sockets: Vec::new(), version: None, events: Events::new(), mode };
+        sources.update(pump)?;
         Ok(sources)
     }
 
-    #[expect(unsafe_code, reason = "registering a socket that is closed before it is deleted would be unsound")]
-    fn add(&mut self, socket: Arc<UdpSocket>) -> io::Result<()> {
-        // SAFETY: the socket stays open until `drop` has deleted it from the poller, as `self.sockets` holds it.
-        unsafe { self.poller.add_with_mode(&*socket, Event::readable(self.sockets.len()), self.mode)? };
-        self.sockets.push((socket, false));
+    /// Registers the sockets that the pump has now, and no others.
+    pub(crate) fn update(&mut self, pump: &Pump) -> io::Result<()> {
+        if self.version == Some(pump.sockets_version()) {
+            return Ok(());
+        }
+        self.delete_all();
+        for (interface, socket) in pump.sockets() {
+            self.add(interface, Arc::clone(socket.std_socket()))?;
+        }
+        self.version = Some(pump.sockets_version());
         Ok(())
+    }
+
+    #[expect(unsafe_code, reason = "registering a socket that is closed before it is deleted would be unsound")]
+    fn add(&mut self, interface: InterfaceId, socket: Arc<UdpSocket>) -> io::Result<()> {
+        let event = Event::readable(usize::from(interface.0));
+        // SAFETY: the socket stays open until `delete_all` has deleted it from the poller, as `self.sockets` holds it.
+        unsafe { self.poller.add_with_mode(&*socket, event, self.mode)? };
+        self.sockets.push(Source { interface, socket, writable: false });
+        Ok(())
+    }
+
+    fn delete_all(&mut self) {
+        for source in self.sockets.drain(..) {
+            // There is nothing to be done about a failure, and nobody waits any more.
+            let _ = self.poller.delete(&*source.socket);
+        }
     }
 
     pub(crate) fn waker(&self) -> Waker {
@@ -52,11 +82,13 @@ impl Sources {
     /// Waits until a socket is readable, or one that is blocked is writable, or somebody wakes the driver, but not
     /// longer than `timeout`.
     pub(crate) fn wait(&mut self, pump: &Pump, timeout: Option<Duration>) -> io::Result<()> {
-        for (index, (socket, writable)) in self.sockets.iter_mut().enumerate() {
-            let blocked = u16::try_from(index).is_ok_and(|index| pump.is_blocked(InterfaceId(index)));
-            if *writable != blocked || self.mode == PollMode::Oneshot {
-                self.poller.modify_with_mode(&**socket, Event::new(index, true, blocked), self.mode)?;
-                *writable = blocked;
+        self.update(pump)?;
+        for source in &mut self.sockets {
+            let blocked = pump.is_blocked(source.interface);
+            if source.writable != blocked || self.mode == PollMode::Oneshot {
+                let event = Event::new(usize::from(source.interface.0), true, blocked);
+                self.poller.modify_with_mode(&*source.socket, event, self.mode)?;
+                source.writable = blocked;
             }
         }
         self.events.clear();
@@ -69,9 +101,6 @@ impl Sources {
 
 impl Drop for Sources {
     fn drop(&mut self) {
-        for (socket, _) in &self.sockets {
-            // There is nothing to be done about a failure, and nobody waits any more.
-            let _ = self.poller.delete(&**socket);
-        }
+        self.delete_all();
     }
 }

@@ -102,3 +102,17 @@ fn a_session_that_breaks_off_tells_what_the_system_said() {
         assert!(pair.nodes[A].events.contains(&ended), "{:?}", pair.nodes[A].events);
     }
 }
+
+#[test]
+fn a_session_is_moved_to_another_interface_by_its_handle() {
+    let mut pair = Pair::new(1);
+    let session = pair.open(A);
+    pair.run_for_millis(500);
+    let now = pair.now;
+    let endpoint = &mut pair.nodes[A].endpoint;
+    assert!(endpoint.switch_interface(now, session, InterfaceId(3)));
+    assert_eq!(endpoint.session(session).unwrap().path(), Some(Path::new(InterfaceId(3), address(B))));
+    endpoint.session_mut(now, session).unwrap().close(crate::CloseMode::Abrupt);
+    pair.run_for_millis(200_000);
+    assert!(!pair.nodes[A].endpoint.switch_interface(now, session, InterfaceId(4)), "the handle is stale");
+}

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::pair::{A, B, Pair, path_to};
-use crate::{Event, RecvMeta, TransmitBuf};
+use crate::{Event, InterfaceId, RecvMeta, TransmitBuf};
 
 const ASKED: IpAddr = IpAddr::V4(core::net::Ipv4Addr::new(198, 51, 100, 7));
 
@@ -52,4 +52,23 @@ fn a_second_answer_from_the_same_introducer_at_another_local_address_is_no_other
     }
     let known = &pair.nodes[A].endpoint.table.get(slot).unwrap().introducers;
     assert_eq!(known[..], [path_to(B)]);
+}
+
+#[test]
+fn a_removed_address_concerns_the_sessions_that_used_it_and_they_leave_the_source_to_the_system() {
+    let mut pair = Pair::new(1);
+    pair.open(A);
+    for _ in 0..3 {
+        carry(&mut pair, A, Some(ASKED));
+        carry(&mut pair, B, None);
+    }
+    let accepted = pair.nodes[B].endpoint.sessions().next().unwrap();
+    assert_eq!(pair.nodes[B].endpoint.session(accepted).unwrap().path(), Some(path_to(A).with_local(Some(ASKED))));
+    let now = pair.now;
+    let other = IpAddr::from([192, 0, 2, 78]);
+    pair.nodes[B].endpoint.local_address_removed(now, InterfaceId(1), ASKED);
+    pair.nodes[B].endpoint.local_address_removed(now, InterfaceId(0), other);
+    assert_eq!(carry(&mut pair, B, None), []);
+    pair.nodes[B].endpoint.local_address_removed(now, InterfaceId(0), ASKED);
+    assert_eq!(carry(&mut pair, B, None), [None], "a probe, not from there");
 }

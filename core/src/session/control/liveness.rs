@@ -24,6 +24,8 @@ pub(in crate::session) struct Liveness {
     ping: bool,
     /// The code of the last error of the system when sending, if nothing was answered since.
     pub(in crate::session) send_error: Option<i32>,
+    /// This end's network changed, and nothing was heard since: the next packet ends an outage.
+    pub(in crate::session) network_changed: bool,
     /// With something unanswered until then the session ends.
     pub(in crate::session) retransmit_limit: Alarm,
     /// If nothing is heard until then: ping (RFC 7016 §3.5.4.1).
@@ -41,6 +43,7 @@ impl Liveness {
             last_ping: None,
             ping: false,
             send_error: None,
+            network_changed: false,
             retransmit_limit: Alarm::default(),
             keepalive: Alarm::default(),
             ping_retry: Alarm::default(),
@@ -61,6 +64,11 @@ impl Liveness {
         self.last_heard = Some(now);
         self.arm_keepalive(now, transport);
         silence.is_some_and(|silence| silence >= transport.rtt.mrto())
+    }
+
+    /// For how long nothing was heard. None: nothing was heard yet.
+    pub(in crate::session) fn silence(&self, now: Instant) -> Option<Duration> {
+        self.last_heard.map(|last| now.saturating_duration_since(last))
     }
 
     /// The far end is heard again after a silence: a Ping that waits for its backed-off repetition is sent at once,

@@ -54,6 +54,8 @@ pub(crate) struct Transport {
     keys_proved: bool,
     /// The far end has not shown for long that it has the keys.
     pub(super) proof: Alarm,
+    /// The local address of the path is gone, and nothing has come to it since.
+    local_removed: bool,
     /// Where the far end was before it claimed to be elsewhere.
     first_path: Option<Path>,
     mobility: Option<Box<Mobility>>,
@@ -75,6 +77,7 @@ impl Transport {
             role,
             link: None,
             keys_proved: false,
+            local_removed: false,
             proof: Alarm::default(),
             first_path: None,
             mobility: None,
@@ -204,6 +207,9 @@ impl Transport {
     pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Vec<u8>> {
         let link = self.link.as_ref()?;
         let (here, authenticates) = (link.path.matches(&path), link.keys.authenticates());
+        if self.local_removed && here {
+            self.local_removed = false;
+        }
         let at_first = self.first_path.is_some_and(|first| first.matches(&path));
         // Packets that are not authenticated say nothing of who sent them: one of 65,536 that are made up passes for
         // good. So this end asks whether the far end can read what is sent to it.
@@ -248,6 +254,7 @@ impl Transport {
             return false;
         };
         link.path = path;
+        self.local_removed = false;
         self.rtt.on_path_change();
         self.ecn.on_path_change();
         true
@@ -257,12 +264,17 @@ impl Transport {
     ///
     /// A responder answers from the address that was asked: firewalls on the way know no other. An initiator leaves
     /// the choice to the system, which follows the routes when this end moves to another network. A responder that
-    /// gets no answers any more may have moved too, so it tries both in turn.
+    /// gets no answers any more may have moved too, so it tries both in turn. An address that is gone is not sent from.
     pub(super) fn outgoing_path(&self, open: bool) -> Option<Path> {
         let path = self.path()?;
         let struggling = || open && self.rtt.is_far_backed_off();
-        let free = self.role == Role::Initiator || (self.packets_sent % 2 == 1 && struggling());
+        let free = self.role == Role::Initiator || self.local_removed || (self.packets_sent % 2 == 1 && struggling());
         Some(if free { path.with_local(None) } else { path })
+    }
+
+    /// The local address of the path is gone: the system chooses, until something comes to it again.
+    pub(super) const fn local_address_removed(&mut self) {
+        self.local_removed = true;
     }
 
     /// The mark of this end's packets.

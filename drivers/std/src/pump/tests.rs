@@ -23,7 +23,7 @@ impl App for Reader {
 }
 
 fn pump(name: &str, sockets: usize) -> Pump {
-    let (profile, clock) = (Arc::new(PlainProfile::new(name.as_bytes())), Clock::new());
+    let (profile, clock) = (Arc::new(PlainProfile::new(name.as_bytes()).pretend_authentic(true)), Clock::new());
     let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
     let sockets = (0..sockets).map(|_| Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap());
     Pump::new(endpoint, clock, sockets.collect())
@@ -62,17 +62,116 @@ fn a_full_socket_keeps_its_flight_and_holds_back_no_other() {
     flows.iter().for_each(|flow| write(&mut near, *flow));
     assert_eq!(run(&mut near, 1, 1), (1, 1));
 
-    near.interfaces[0].socket.outgoing.full = true;
+    near.interfaces[0].socket.as_mut().unwrap().outgoing.full = true;
     flows.iter().for_each(|flow| write(&mut near, *flow));
     assert_eq!(run(&mut near, 1, 2), (1, 2));
     let turn = near.turn(&mut Reader::default()).unwrap();
     assert!(turn.blocked && !turn.done);
     assert!(near.is_blocked(InterfaceId(0)) && !near.is_blocked(InterfaceId(1)));
 
-    near.interfaces[0].socket.outgoing.full = false;
+    near.interfaces[0].socket.as_mut().unwrap().outgoing.full = false;
     let sends = near.stats().sends;
     let turn = near.turn(&mut Reader::default()).unwrap();
     assert!(near.stats().sends > sends && !turn.blocked, "the flight was kept");
     assert_eq!(run(&mut near, 2, 2), (2, 2));
     assert_eq!(near.stats().send_errors, 0);
+}
+
+/// Runs pumps in turns until `done`.
+fn run(pumps: &mut [(&mut Pump, &mut Reader)], mut done: impl FnMut(&[(&mut Pump, &mut Reader)]) -> bool) {
+    let clock = Clock::new();
+    while !done(pumps) {
+        assert!(clock.now() < Instant::ORIGIN + core::time::Duration::from_secs(60), "it hangs");
+        for (pump, app) in pumps.iter_mut() {
+            pump.turn(*app).unwrap();
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn interface_of(pump: &Pump) -> InterfaceId {
+    let session = pump.endpoint.sessions().next().unwrap();
+    pump.endpoint.session(session).unwrap().path().unwrap().interface
+}
+
+/// It ended the driver, and all its sessions.
+#[test]
+fn a_socket_that_fails_is_bound_again_and_its_sessions_go_on() {
+    let (mut near, mut far) = (pump("near", 1), pump("far", 1));
+    let (mut at_near, mut at_far) = (Reader::default(), Reader::default());
+    let flow = flow(&mut near, 0, &far, "far");
+    write(&mut near, flow);
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 1);
+    let (address, version) = (near.local_addr(InterfaceId(0)), near.sockets_version());
+    near.interfaces[0].socket.as_mut().unwrap().failing = true;
+    let turn = near.turn(&mut at_near).unwrap();
+    assert_eq!((near.stats().socket_failures, near.sockets().count()), (1, 0));
+    assert!(near.sockets_version() > version && turn.deadline.is_some());
+    write(&mut near, flow);
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 2);
+    assert_eq!(near.local_addr(InterfaceId(0)), address);
+}
+
+#[test]
+fn a_driver_ends_when_its_last_socket_can_not_be_bound_again() {
+    let mut near = pump("near", 2);
+    for index in 0..2 {
+        near.interfaces[index].socket.as_mut().unwrap().failing = true;
+    }
+    let clock = Clock::new();
+    // One after the other, and what failed is not there any more.
+    near.turn(&mut Reader::default()).unwrap();
+    near.turn(&mut Reader::default()).unwrap();
+    assert_eq!((near.stats().socket_failures, near.sockets().count()), (2, 0));
+    near.forbid_binding(io::ErrorKind::PermissionDenied);
+    let error = loop {
+        match near.turn(&mut Reader::default()) {
+            Ok(_) => assert!(clock.now() < Instant::ORIGIN + core::time::Duration::from_secs(60), "it hangs"),
+            Err(error) => break error,
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
+}
+
+#[test]
+fn sessions_of_a_removed_interface_go_on_over_another_and_identifiers_stay() {
+    let (mut near, mut far) = (pump("near", 1), pump("far", 1));
+    let (mut at_near, mut at_far) = (Reader::default(), Reader::default());
+    let flow = flow(&mut near, 0, &far, "far");
+    write(&mut near, flow);
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 1);
+    let other_family = near.add_socket(Socket::bind("[::1]:0".parse().unwrap()).unwrap()).unwrap();
+    let other = near.add_socket(Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
+    assert_eq!((other_family, other), (InterfaceId(1), InterfaceId(2)));
+    near.interfaces[0].socket.as_mut().unwrap().outgoing.full = true;
+    write(&mut near, flow);
+    near.turn(&mut at_near).unwrap();
+    assert!(near.is_blocked(InterfaceId(0)));
+    assert!(near.remove_interface(InterfaceId(0)) && !near.remove_interface(InterfaceId(0)));
+    assert_eq!((interface_of(&near), near.local_addr(InterfaceId(0))), (other, None));
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 2);
+    let ids: Vec<InterfaceId> = near.sockets().map(|(id, _)| id).collect();
+    assert_eq!(ids, [other_family, other]);
+    assert!(!near.replace_socket(InterfaceId(0), Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap()));
+}
+
+#[test]
+fn the_far_end_follows_a_session_to_another_socket() {
+    let (mut near, mut far) = (pump("near", 1), pump("far", 1));
+    let (mut at_near, mut at_far) = (Reader::default(), Reader::default());
+    let flow = flow(&mut near, 0, &far, "far");
+    write(&mut near, flow);
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 1);
+    let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr();
+    assert!(near.replace_socket(InterfaceId(0), socket));
+    assert_eq!(near.local_addr(InterfaceId(0)), Some(address));
+    write(&mut near, flow);
+    run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| {
+        let endpoint = &ends[1].0.endpoint;
+        let session = endpoint.sessions().next().unwrap();
+        let followed = endpoint.session(session).unwrap().path().unwrap().remote == address;
+        followed && ends[1].1.messages == 2
+    });
 }

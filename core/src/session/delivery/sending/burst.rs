@@ -9,7 +9,7 @@ const MAX_ACKS_TOGETHER: u32 = 32;
 
 /// The data packets since the last acknowledgement or timeout, and their limit.
 #[derive(Debug)]
-pub(super) struct Burst {
+pub(in crate::session) struct Burst {
     /// DATA_PACKET_COUNT.
     packets: u32,
     /// What it may reach: six, or as many more as would have been sent between acknowledgements handled together.
@@ -30,12 +30,12 @@ impl Burst {
     }
 
     /// Packets sent since the last acknowledgement or timeout.
-    pub(super) const fn packets(&self) -> u32 {
+    pub(in crate::session) const fn packets(&self) -> u32 {
         self.packets
     }
 
     /// So many packets count as sent since then.
-    pub(super) const fn set_packets(&mut self, packets: u32) {
+    pub(in crate::session) const fn set_packets(&mut self, packets: u32) {
         self.packets = packets;
     }
 

@@ -22,7 +22,7 @@ pub(in crate::session) struct Recovery {
     pub(in crate::session) controller: Box<dyn Controller>,
     /// TIMEOUT_ALARM (RFC 7016 §3.6.2.6).
     pub(in crate::session) timeout: Alarm,
-    pub(super) burst: Burst,
+    pub(in crate::session) burst: Burst,
     /// When user data was last sent.
     last_sent: Option<Instant>,
     /// The alarm found loss, and nothing was acknowledged since.
@@ -227,10 +227,20 @@ impl Sending {
     /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
     /// the far end does not delay, since what a timer sends again fills a gap.
     pub(in crate::session) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        let recovery = &mut self.recovery;
-        if !recovery.backed_off {
-            return;
+        if self.recovery.backed_off {
+            self.retry_unanswered(cx, transport);
         }
+    }
+
+    /// The same after a change of this end's network, also if the timer is not backed off. What was sent since may not
+    /// have left this machine, and a far end that is heard after it is as good as an acknowledgement for a new burst.
+    pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        self.recovery.burst.set_packets(0);
+        self.retry_unanswered(cx, transport);
+    }
+
+    fn retry_unanswered(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        let recovery = &mut self.recovery;
         transport.rtt.end_back_off();
         let (Some(alarm), Some(sent)) = (recovery.timeout.get(), recovery.last_sent) else {
             return;

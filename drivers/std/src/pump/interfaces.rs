@@ -1,0 +1,297 @@
+//! Interfaces that come and go while a pump runs.
+
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+use std::collections::BTreeSet;
+use std::io;
+use std::net::UdpSocket;
+
+use rtmfp_core::{Instant, InterfaceId, SessionHandle, Transmit, TransmitBuf};
+
+use super::Pump;
+use crate::socket::Socket;
+use crate::watch::Watch;
+
+/// A socket that has failed is bound again after this, and then after twice as long, up to [`REBIND_MAX`].
+const REBIND_MIN: Duration = Duration::from_millis(100);
+const REBIND_MAX: Duration = Duration::from_secs(10);
+
+/// A socket, and what it could not send yet.
+#[derive(Debug)]
+pub(super) struct Interface {
+    /// None: it has failed and is bound again, or was removed.
+    pub(super) socket: Option<Socket>,
+    /// Where it is bound, or is to be bound again.
+    local: SocketAddr,
+    /// Its address is one of this machine's.
+    present: bool,
+    removed: bool,
+    rebind: Option<Rebind>,
+    /// A flight of which the part from the given offset on is not sent: the socket is full.
+    pub(super) unsent: Option<(Transmit, usize, TransmitBuf)>,
+    /// The endpoint was told that the socket is full.
+    pub(super) blocked: bool,
+}
+
+/// When a socket is bound again, and why it was not the last time.
+#[derive(Debug)]
+struct Rebind {
+    at: Instant,
+    wait: Duration,
+    error: io::Error,
+}
+
+impl Interface {
+    pub(super) fn new(socket: Socket) -> Self {
+        Self {
+            local: socket.local_addr(),
+            socket: Some(socket),
+            present: true,
+            removed: false,
+            rebind: None,
+            unsent: None,
+            blocked: false,
+        }
+    }
+
+    /// Something may arrive over it.
+    const fn is_up(&self) -> bool {
+        self.socket.is_some() && self.present
+    }
+}
+
+/// Whether the system has the address. Anything that it says but that it has not is no reason to doubt it.
+fn has_address(address: SocketAddr) -> bool {
+    let mut any_port = address;
+    any_port.set_port(0);
+    !matches!(UdpSocket::bind(any_port), Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable)
+}
+
+/// Whether the system has a route from the address to the other.
+fn has_route(from: SocketAddr, to: SocketAddr) -> bool {
+    let mut any_port = from;
+    any_port.set_port(0);
+    UdpSocket::bind(any_port).is_ok_and(|socket| socket.connect(to).is_ok())
+}
+
+/// Whether binding may succeed another time without anybody's help.
+fn may_pass(error: &io::Error) -> bool {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, NetworkDown, NetworkUnreachable};
+    matches!(error.kind(), AddrInUse | AddrNotAvailable | NetworkDown | NetworkUnreachable)
+}
+
+impl Pump {
+    /// Adds an interface. Identifiers of removed ones are not used again.
+    ///
+    /// # Errors
+    /// `OutOfMemory` if all identifiers are used.
+    pub fn add_socket(&mut self, socket: Socket) -> io::Result<InterfaceId> {
+        let id = u16::try_from(self.interfaces.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
+        self.interfaces.push(Interface::new(socket));
+        self.sockets_version += 1;
+        Ok(InterfaceId(id))
+    }
+
+    /// Closes an interface's socket. Its sessions go on over another interface that has a route to their far end, if
+    /// there is one. False if there is no such interface.
+    pub fn remove_interface(&mut self, interface: InterfaceId) -> bool {
+        let now = self.clock.now();
+        let Some(state) = self.interfaces.get_mut(usize::from(interface.0)).filter(|state| !state.removed) else {
+            return false;
+        };
+        (state.removed, state.rebind) = (true, None);
+        self.close(now, interface);
+        self.move_sessions(now);
+        true
+    }
+
+    /// Gives an interface another socket. Its sessions probe at once, and their far ends follow. False if there is no
+    /// such interface.
+    pub fn replace_socket(&mut self, interface: InterfaceId, socket: Socket) -> bool {
+        let now = self.clock.now();
+        if self.interfaces.get(usize::from(interface.0)).is_none_or(|state| state.removed) {
+            return false;
+        }
+        self.close(now, interface);
+        self.open(now, interface, socket);
+        true
+    }
+
+    /// Changes whenever [`sockets`](Self::sockets) gives others: whoever waits on them has to wait on the new ones.
+    #[must_use]
+    pub const fn sockets_version(&self) -> u64 {
+        self.sockets_version
+    }
+
+    /// Has the machine's addresses, links and routes watched, and `wake` called on another thread when they change: call
+    /// [`turn`](Self::turn) soon then. It looks after the interfaces, as [`check_interfaces`](Self::check_interfaces)
+    /// does. One thread watches for all endpoints of a process. The drivers call this, and go on without it if it fails.
+    /// Without effect if it was [switched off](Self::set_watching).
+    ///
+    /// # Errors
+    /// As the system tells; `Unsupported` on other systems than Linux.
+    pub fn watch_interfaces(&mut self, wake: impl Fn() + Send + Sync + 'static) -> io::Result<()> {
+        if self.watching {
+            self.watch = Some(Watch::new(wake)?);
+        }
+        Ok(())
+    }
+
+    /// Whether [`watch_interfaces`](Self::watch_interfaces) has an effect. On unless switched off.
+    pub fn set_watching(&mut self, on: bool) {
+        self.watching = on;
+        if !on {
+            self.watch = None;
+        }
+    }
+
+    /// Whether changes of the machine's network are noticed. Otherwise sessions survive them too, but take longer.
+    #[must_use]
+    pub const fn is_watching(&self) -> bool {
+        self.watch.is_some()
+    }
+
+    /// Looks which addresses the machine has, and tells the endpoint what that means. Sessions whose address is gone
+    /// probe from another, or go on over another interface that has a route to their far end. Those that wait for an
+    /// answer try again at once. Sockets that have failed are bound again. For programs that notice changes themselves.
+    pub fn check_interfaces(&mut self) {
+        let now = self.clock.now();
+        for id in self.ids() {
+            let Some(state) = self.interfaces.get_mut(usize::from(id.0)) else { continue };
+            if state.rebind.is_some() {
+                self.rebind(now, id);
+            } else if state.socket.as_ref().is_some_and(|socket| !socket.is_wildcard()) {
+                let present = has_address(state.local);
+                if core::mem::replace(&mut state.present, present) != present && present {
+                    self.endpoint.interface_changed(now, id);
+                }
+            }
+        }
+        for (interface, address) in self.addresses_in_use() {
+            if !has_address(SocketAddr::new(address, 0)) {
+                self.endpoint.local_address_removed(now, interface, address);
+            }
+        }
+        self.move_sessions(now);
+        self.endpoint.network_changed(now);
+    }
+
+    /// When a socket is to be bound again.
+    pub(super) fn next_rebind(&self) -> Option<Instant> {
+        self.interfaces.iter().filter_map(|state| Some(state.rebind.as_ref()?.at)).min()
+    }
+
+    /// Does what is due.
+    pub(super) fn rebind_due(&mut self, now: Instant) {
+        if self.next_rebind().is_none_or(|at| at > now) {
+            return;
+        }
+        for id in self.ids() {
+            let rebind = self.interfaces.get(usize::from(id.0)).and_then(|state| state.rebind.as_ref());
+            if rebind.is_some_and(|rebind| rebind.at <= now) {
+                self.rebind(now, id);
+            }
+        }
+    }
+
+    /// A socket has failed for good.
+    ///
+    /// # Errors
+    /// The same, if it was the last one, and none can be bound again.
+    pub(super) fn failed(&mut self, now: Instant, interface: InterfaceId, error: io::Error) {
+        self.stats.socket_failures += 1;
+        self.close(now, interface);
+        if let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) {
+            state.rebind = Some(Rebind { at: now + REBIND_MIN, wait: REBIND_MIN, error });
+        }
+        self.move_sessions(now);
+    }
+
+    /// Why no interface works, nor will without help. None: one does, or may.
+    pub(super) fn hopeless(&mut self) -> Option<io::Error> {
+        let mut states = self.interfaces.iter_mut().filter(|state| !state.removed).peekable();
+        states.peek()?;
+        // The first failure does not tell whether the socket can be bound again.
+        let tried = |rebind: &&mut Rebind| rebind.wait > REBIND_MIN && !may_pass(&rebind.error);
+        let errors = states.map(|state| state.rebind.as_mut().filter(tried));
+        let last = errors.collect::<Option<Vec<_>>>()?.pop()?;
+        Some(core::mem::replace(&mut last.error, io::ErrorKind::Other.into()))
+    }
+
+    fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
+        (0..=u16::MAX).map(InterfaceId).take(self.interfaces.len())
+    }
+
+    fn rebind(&mut self, now: Instant, interface: InterfaceId) {
+        let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) else { return };
+        #[cfg(test)]
+        let bound = self.forbidden.map_or_else(|| Socket::bind(state.local), |kind| Err(kind.into()));
+        #[cfg(not(test))]
+        let bound = Socket::bind(state.local);
+        match bound {
+            Ok(socket) => self.open(now, interface, socket),
+            Err(error) => {
+                let wait = state.rebind.as_ref().map_or(REBIND_MIN, |rebind| rebind.wait);
+                let wait = (2 * wait).min(REBIND_MAX);
+                state.rebind = Some(Rebind { at: now + wait, wait, error });
+            }
+        }
+    }
+
+    /// Pretends that no socket can be bound.
+    #[cfg(test)]
+    pub(super) const fn forbid_binding(&mut self, kind: io::ErrorKind) {
+        self.forbidden = Some(kind);
+    }
+
+    fn open(&mut self, now: Instant, interface: InterfaceId, socket: Socket) {
+        if let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) {
+            *state = Interface::new(socket);
+            self.sockets_version += 1;
+            self.endpoint.interface_changed(now, interface);
+        }
+    }
+
+    /// Without its socket an interface sends nothing, and keeps nothing to be sent: to the endpoint that is lost.
+    fn close(&mut self, now: Instant, interface: InterfaceId) {
+        let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) else { return };
+        (state.socket, state.unsent) = (None, None);
+        self.sockets_version += 1;
+        if core::mem::take(&mut state.blocked) {
+            self.endpoint.set_blocked(now, interface, false);
+        }
+    }
+
+    /// Addresses of this machine that far ends of sessions know, where a socket has all of them.
+    fn addresses_in_use(&self) -> BTreeSet<(InterfaceId, IpAddr)> {
+        let wildcard = |id: InterfaceId| {
+            let state = self.interfaces.get(usize::from(id.0));
+            state.and_then(|state| state.socket.as_ref()).is_some_and(Socket::is_wildcard)
+        };
+        let paths = self.endpoint.sessions().filter_map(|session| self.endpoint.session(session)?.path());
+        let local = paths.filter_map(|path| Some((path.interface, path.local?)));
+        local.filter(|(id, _)| wildcard(*id)).collect()
+    }
+
+    /// Has sessions go on over another interface if theirs has no socket, address or route to the far end any more.
+    fn move_sessions(&mut self, now: Instant) {
+        let mut moves: Vec<(SessionHandle, InterfaceId)> = Vec::new();
+        for session in self.endpoint.sessions() {
+            let Some(path) = self.endpoint.session(session).and_then(|session| session.path()) else { continue };
+            let up = self.ids().zip(&self.interfaces).filter(|(_, state)| state.is_up());
+            let (own, others): (Vec<_>, Vec<_>) = up
+                .filter(|(_, state)| state.local.is_ipv4() == path.remote.is_ipv4())
+                .partition(|(id, _)| *id == path.interface);
+            let routed = |(_, state): &&(InterfaceId, &Interface)| has_route(state.local, path.remote);
+            if others.is_empty() || own.first().filter(routed).is_some() {
+                continue;
+            }
+            if let Some((id, _)) = others.iter().find(routed) {
+                moves.push((session, *id));
+            }
+        }
+        for (session, interface) in moves {
+            self.endpoint.switch_interface(now, session, interface);
+        }
+    }
+}

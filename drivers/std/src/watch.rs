@@ -1,0 +1,267 @@
+//! Notices changes of the machine's addresses, links and routes (Linux): one thread for all endpoints of a process.
+//!
+//! A notice says only that something changed. What it means for an endpoint is found out by asking the system about the
+//! addresses that the endpoint uses, which is the same everywhere and needs no reading of the system's messages.
+
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::{io, thread};
+
+use polling::{Event, Events, Poller};
+use rustix::io::Errno;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
+
+use crate::clock::Clock;
+
+/// Links, and addresses and routes of both families (`RTMGRP_…` of `linux/rtnetlink.h`).
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+
+/// Notices that may come in a row, each as soon as the system gives it: a move to another network makes about ten.
+const BURST: u32 = 20;
+/// After them one comes in this time. Routers change their routes all the time.
+const REFILL: Duration = Duration::from_secs(1);
+/// What the system says within this time after a notice is one with the next.
+const GATHER: Duration = Duration::from_millis(5);
+
+/// Who is told, by a number of its own.
+type Subscribers = BTreeMap<u64, Arc<Subscriber>>;
+
+struct Subscriber {
+    changed: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+/// A thread that waits for notices, and whom it tells.
+struct Watcher {
+    subscribers: Mutex<Subscribers>,
+    next: AtomicU64,
+    /// The thread waits on it.
+    poller: Arc<Poller>,
+}
+
+/// The watchers of a process: one for each network namespace that a subscriber came from.
+static WATCHERS: Mutex<BTreeMap<u64, Weak<Watcher>>> = Mutex::new(BTreeMap::new());
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Is told of changes until it is dropped.
+pub(crate) struct Watch {
+    watcher: Arc<Watcher>,
+    number: u64,
+    subscriber: Arc<Subscriber>,
+}
+
+impl Watch {
+    /// Has `wake` called after changes, on another thread.
+    ///
+    /// # Errors
+    /// As the system tells.
+    pub(crate) fn new(wake: impl Fn() + Send + Sync + 'static) -> io::Result<Self> {
+        Ok(Self::of(Watcher::of_this_namespace()?, wake))
+    }
+
+    fn of(watcher: Arc<Watcher>, wake: impl Fn() + Send + Sync + 'static) -> Self {
+        let subscriber = Arc::new(Subscriber { changed: AtomicBool::new(false), wake: Box::new(wake) });
+        let number = watcher.next.fetch_add(1, Ordering::Relaxed);
+        lock(&watcher.subscribers).insert(number, Arc::clone(&subscriber));
+        Self { watcher, number, subscriber }
+    }
+
+    /// Whether anything changed since the last call.
+    pub(crate) fn take_change(&self) -> bool {
+        // Asked in every turn: a load is cheaper than a swap.
+        self.subscriber.changed.load(Ordering::Acquire) && self.subscriber.changed.swap(false, Ordering::AcqRel)
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // What its waker owns is dropped after the lock is.
+        let removed = lock(&self.watcher.subscribers).remove(&self.number);
+        drop(removed);
+    }
+}
+
+impl core::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Watch").finish_non_exhaustive()
+    }
+}
+
+impl Watcher {
+    fn of_this_namespace() -> io::Result<Arc<Self>> {
+        let mut watchers = lock(&WATCHERS);
+        watchers.retain(|_, watcher| watcher.strong_count() > 0);
+        let namespace = namespace();
+        if let Some(watcher) = watchers.get(&namespace).and_then(Weak::upgrade) {
+            return Ok(watcher);
+        }
+        let watcher = Self::start()?;
+        watchers.insert(namespace, Arc::downgrade(&watcher));
+        Ok(watcher)
+    }
+
+    fn start() -> io::Result<Arc<Self>> {
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
+        bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        let poller = Arc::new(Poller::new()?);
+        let watcher =
+            Arc::new(Self { subscribers: Mutex::default(), next: AtomicU64::new(0), poller: Arc::clone(&poller) });
+        let weak = Arc::downgrade(&watcher);
+        thread::Builder::new().name("rtmfp-watch".to_owned()).spawn(move || run(&socket, &poller, &weak))?;
+        Ok(watcher)
+    }
+
+    /// Tells everybody. A waker may run anything, so nothing is locked then.
+    fn tell(&self) {
+        let subscribers: Vec<_> = lock(&self.subscribers).values().map(Arc::clone).collect();
+        for subscriber in subscribers {
+            subscriber.changed.store(true, Ordering::Release);
+            (subscriber.wake)();
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        // It fails only if the poller is broken, and then the thread has ended.
+        let _ = self.poller.notify();
+    }
+}
+
+/// Limits notices: a burst of [`BURST`], and then one for each [`REFILL`].
+struct Pace {
+    left: u32,
+    refilled: Duration,
+}
+
+impl Pace {
+    /// How long to wait after a notice at `now`, since any origin.
+    fn after_notice(&mut self, now: Duration) -> Duration {
+        let refills = now.saturating_sub(self.refilled).as_secs() / REFILL.as_secs();
+        if refills > 0 {
+            self.left = BURST.min(self.left.saturating_add(u32::try_from(refills).unwrap_or(BURST)));
+            self.refilled = now;
+        }
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 { REFILL } else { GATHER }
+    }
+}
+
+/// What names the network namespace of this thread.
+fn namespace() -> u64 {
+    std::fs::metadata("/proc/thread-self/ns/net").map_or(0, |namespace| namespace.ino())
+}
+
+/// Until nobody wants to know any more, or the system's notices fail.
+#[expect(unsafe_code, reason = "registering a socket that is closed before it is deleted would be unsound")]
+fn run(socket: &OwnedFd, poller: &Poller, watcher: &Weak<Watcher>) {
+    // SAFETY: the socket is deleted below, before its owner closes it.
+    if unsafe { poller.add(socket, Event::none(0)) }.is_ok() {
+        // Nobody can be told of a failure: changes are not noticed any more.
+        let _ = watch(socket, poller, watcher);
+        let _ = poller.delete(socket);
+    }
+}
+
+fn watch(socket: &OwnedFd, poller: &Poller, watcher: &Weak<Watcher>) -> io::Result<()> {
+    let (clock, mut events) = (Clock::new(), Events::new());
+    let mut wait = |timeout| {
+        events.clear();
+        match poller.wait(&mut events, timeout) {
+            Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
+            Ok(_) | Err(_) => Ok(()),
+        }
+    };
+    let mut pace = Pace { left: BURST, refilled: Duration::ZERO };
+    while watcher.strong_count() > 0 {
+        // A registration is for one event.
+        poller.modify(socket, Event::readable(0))?;
+        wait(None)?;
+        if drain(socket)? {
+            let Some(watcher) = watcher.upgrade() else { break };
+            watcher.tell();
+            drop(watcher);
+            // Nothing is registered meanwhile: only the end of the watcher ends this early.
+            poller.modify(socket, Event::none(0))?;
+            wait(Some(pace.after_notice(Duration::from_micros(clock.now().as_micros()))))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes what the system has said; whether it was anything.
+fn drain(socket: &OwnedFd) -> io::Result<bool> {
+    let (mut any, mut buffer) = (false, [0_u8; 8_192]);
+    loop {
+        match recv(socket, &mut buffer, RecvFlags::empty()) {
+            // What it had no room for was something too.
+            Ok(_) | Err(Errno::NOBUFS) => any = true,
+            Err(Errno::WOULDBLOCK) => return Ok(any),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    #[test]
+    fn notices_in_a_burst_come_at_once_and_a_flood_of_them_once_a_second() {
+        let mut pace = Pace { left: BURST, refilled: Duration::ZERO };
+        let mut now = Duration::ZERO;
+        let mut notices = 0;
+        while now < Duration::from_secs(100) {
+            notices += 1;
+            now += pace.after_notice(now);
+        }
+        assert!((100..=125).contains(&notices), "{notices}");
+        now += Duration::from_secs(30);
+        let quick = (1..BURST).take_while(|_| pace.after_notice(now) == GATHER).count();
+        assert_eq!(quick, BURST as usize - 1, "a quiet time makes room for another burst");
+    }
+
+    #[test]
+    fn all_subscribers_are_told_once_and_the_last_ends_the_watcher() {
+        let (woken, wakes) = channel();
+        let watcher = Watcher::start().unwrap();
+        let watch = |name: &'static str| {
+            let woken = woken.clone();
+            Watch::of(Arc::clone(&watcher), move || assert_eq!(woken.send(name), Ok(())))
+        };
+        let (one, two) = (watch("one"), watch("two"));
+        one.watcher.tell();
+        let told = [wakes.try_recv(), wakes.try_recv()];
+        assert!(told.contains(&Ok("one")) && told.contains(&Ok("two")), "{told:?}");
+        assert!(one.take_change() && !one.take_change() && two.take_change());
+        drop(two);
+        one.watcher.tell();
+        assert_eq!(wakes.try_iter().collect::<Vec<_>>(), ["one"]);
+        drop(one);
+        let (poller, ended) = (Arc::clone(&watcher.poller), Arc::downgrade(&watcher));
+        drop(watcher);
+        assert!(ended.upgrade().is_none());
+        // The thread has the other, until it ends.
+        while Arc::strong_count(&poller) > 1 {
+            thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn endpoints_of_one_namespace_share_a_thread() {
+        let (one, two) = (Watch::new(|| {}).unwrap(), Watch::new(|| {}).unwrap());
+        assert!(Arc::ptr_eq(&one.watcher, &two.watcher));
+    }
+}
