@@ -17,9 +17,6 @@ const PORT: u16 = 1_935;
 const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-/// The acknowledgement of the last message may be lost: time to repeat it before the session ends.
-const BEFORE_LEAVING: Duration = Duration::from_secs(5);
-
 type Heard = Arc<Mutex<Vec<String>>>;
 
 fn host(world: &mut World, name: &str, address: IpAddr, begin: impl FnOnce(Endpoint, &Spawner)) -> NodeId {
@@ -104,7 +101,6 @@ fn waits_that_are_given_up_lose_nothing() {
                             endpoint.sleep(Duration::from_micros(choices.below(50_000))).await.unwrap();
                         }
                     }
-                    endpoint.sleep(BEFORE_LEAVING).await.unwrap();
                 });
             },
         );
@@ -148,7 +144,6 @@ fn what_was_finished_is_read_whenever_the_session_ends() {
                     while let Some(message) = flow.recv().await.unwrap() {
                         heard.lock().unwrap().push(String::from_utf8_lossy(&message.data).into_owned());
                     }
-                    endpoint.sleep(BEFORE_LEAVING).await.unwrap();
                 });
             },
         );

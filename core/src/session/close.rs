@@ -28,6 +28,9 @@ impl Session {
     /// Ends the session, as `ending` does in its state. The user is told at once when S_OPEN is left, though the session
     /// may linger to repeat its request.
     pub(crate) fn end(&mut self, cx: &mut Context<'_>, ending: Ending) {
+        if matches!(ending, Ending::Orderly(_)) && self.lifecycle.is_open() {
+            self.packetizer().encode_farewell();
+        }
         let Change { ended, drained, closed } = self.lifecycle.end(cx.now, ending);
         if let Some(cause) = ended {
             self.end_parts(cx, cause, drained);

@@ -3,6 +3,7 @@
 //! A [`Lifecycle`] decides what an [`Ending`] means in each state, keeps the deadlines of the closing states, and says the
 //! closes. What the ending means for the other parts of the session is for the session to do.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::alarm::Alarm;
@@ -11,7 +12,7 @@ use crate::event::{CloseReason, OpenFailure};
 use crate::params::{CLOSE_RETRY_INTERVAL, FARCLOSE_LINGER, NEARCLOSE_TIMEOUT};
 use crate::session_state::SessionState;
 use crate::time::Instant;
-use crate::wire::{Close, CloseAck, PacketWriter};
+use crate::wire::{Chunks, Close, CloseAck, PacketWriter};
 
 /// How to close a session (RFC 7016 §3.5.5).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -82,6 +83,8 @@ pub(super) struct Lifecycle {
     request: bool,
     /// A Session Close Acknowledgement is due.
     acknowledgement: bool,
+    /// Chunks that go along with each Session Close Request.
+    farewell: Vec<u8>,
 }
 
 /// When a session that is idle, or closing, goes on to the next state.
@@ -105,6 +108,7 @@ impl Lifecycle {
             far_closes: false,
             request: false,
             acknowledgement: false,
+            farewell: Vec::new(),
         }
     }
 
@@ -248,6 +252,7 @@ impl Lifecycle {
         }
         self.leave();
         self.request = false;
+        self.farewell = Vec::new();
         Change { ended: was_open.then_some(Cause::Closed(reason)), drained, closed: true }
     }
 
@@ -270,10 +275,30 @@ impl Lifecycle {
         self.request || self.acknowledgement
     }
 
+    /// Gives chunks, one after the other, to go along with each Session Close Request.
+    ///
+    /// These are acknowledgements of what has arrived. If those that were sent before are lost, the far end would hear
+    /// of the close and take for lost what this end has delivered, as flows only exist in S_OPEN (RFC 7016 §3.5.5).
+    pub(super) fn set_farewell(&mut self, chunks: &[u8]) {
+        self.farewell = chunks.into();
+    }
+
     /// What is due of the closes into a packet.
     pub(super) fn write(&mut self, packet: &mut PacketWriter<'_>) {
         self.acknowledgement = self.acknowledgement && !packet.push(&CloseAck);
-        self.request = self.request && !packet.push(&Close);
+        if self.request {
+            let before = packet.mark();
+            // In front, as the close ends the flows.
+            let mut farewell = Chunks::new(&self.farewell);
+            while let Some((kind, payload)) = farewell.next_raw() {
+                packet.push_with(kind, |out| out.extend_from_slice(payload));
+            }
+            self.request = !packet.push(&Close);
+            if self.request {
+                packet.rollback(before);
+                self.request = !packet.push(&Close);
+            }
+        }
     }
 }
 

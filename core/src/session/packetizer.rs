@@ -261,19 +261,30 @@ impl Packetizer<'_> {
 
     /// Encodes the acknowledgements that are due, as far as one packet holds them.
     pub(super) fn encode_acks(&mut self) {
-        let header = PacketHeader::new(self.transport.mode());
-        let room = self.transport.single_chunk_room(self.delivery.sending.window());
-        let limit = header.encoded_len() + CHUNK_HEADER_LEN + room;
         let mut bytes = self.delivery.receiving.acks.take_scratch();
-        let mut packet = PacketWriter::new(&mut bytes, limit);
-        packet.header(&header);
-        self.write_acks(&mut packet);
-        if packet.has_chunks()
-            && let Some(chunks) = bytes.get(header.encoded_len()..)
-        {
+        let chunks = self.chunks_of_acks(&mut bytes);
+        if !chunks.is_empty() {
             self.delivery.receiving.acks.queue_encoded(chunks);
         }
         self.delivery.receiving.acks.give_scratch_back(bytes);
+    }
+
+    /// Has all that has arrived acknowledged once more, along with the request to close the session.
+    pub(super) fn encode_farewell(&mut self) {
+        self.delivery.receiving.acknowledge_again();
+        let mut bytes = Vec::new();
+        let chunks = self.chunks_of_acks(&mut bytes);
+        self.lifecycle.set_farewell(chunks);
+    }
+
+    /// As many acknowledgements of those that are due as one packet holds. `bytes`: where they are put together.
+    fn chunks_of_acks<'b>(&mut self, bytes: &'b mut Vec<u8>) -> &'b [u8] {
+        let header = PacketHeader::new(self.transport.mode());
+        let room = self.transport.single_chunk_room(self.delivery.sending.window());
+        let mut packet = PacketWriter::new(bytes, header.encoded_len() + CHUNK_HEADER_LEN + room);
+        packet.header(&header);
+        self.write_acks(&mut packet);
+        bytes.get(header.encoded_len()..).unwrap_or_default()
     }
 
     /// Acknowledgements, as far as they are allowed.

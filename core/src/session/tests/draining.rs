@@ -269,3 +269,29 @@ fn an_end_that_closes_at_the_same_moment_as_the_other_waits_for_nothing_more() {
         assert!(!network.ends[end].session.awaits_far_end());
     }
 }
+
+/// The last acknowledgement is lost, and nothing repeats it but the close: in the first request or in a later one.
+#[test]
+fn what_arrived_is_acknowledged_again_along_with_the_close() {
+    for lost in 0..3 {
+        let mut network = Network::open(SessionConfig::default());
+        let flow = flow_with(&mut network, A, 1, 100);
+        network.with(A, |session, cx| session.delivery.sending.flows.close(cx, flow));
+        let mut closes = 0;
+        network.filter = Box::new(move |sent| {
+            let close = sent.has(CLOSE);
+            closes += usize::from(close);
+            if sent.from == B && (!close || closes <= lost) { Fate::Lost } else { Fate::Arrives }
+        });
+        network.run(30);
+        assert_eq!(network.ends[B].bytes_read(), 100);
+        network.with(B, |session, cx| session.end(cx, CloseMode::Orderly.into()));
+        network.run(20_000);
+        let events = &network.ends[A].events;
+        let [.., Event::FlowCompleted { abandoned: 0, .. }, Event::SessionClosed { reason: CloseReason::Far, .. }] =
+            events[..]
+        else {
+            panic!("{lost}: {events:?}");
+        };
+    }
+}
