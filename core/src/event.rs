@@ -88,6 +88,8 @@ pub enum Event {
         /// Messages of the flow that were abandoned, now or before. With none the receiver has acknowledged all that was
         /// written.
         abandoned: u64,
+        /// How many of these were abandoned because of the rejection.
+        rejected: u64,
     },
     /// A closed sending flow is complete: the receiver has acknowledged its end (RFC 7016 §3.6.2.11).
     FlowCompleted {
@@ -95,8 +97,12 @@ pub enum Event {
         flow: SendFlowHandle,
         /// Messages of the flow that were abandoned. With none the receiver has acknowledged all that was written.
         abandoned: u64,
+        /// How many of these were abandoned because the receiver rejected the flow after its close.
+        rejected: u64,
     },
-    /// What became of a message written with a receipt asked for.
+    /// What became of a message written with a receipt asked for. It comes once for each, before the end of its session
+    /// at the latest. If a message is abandoned when all of it is in flight, this comes when that is acknowledged or
+    /// lost.
     MessageDone {
         /// The flow.
         flow: SendFlowHandle,
@@ -292,11 +298,14 @@ impl fmt::Display for FlowEnd {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[non_exhaustive]
 pub enum MessageOutcome {
-    /// The receiver acknowledged every fragment.
+    /// The receiver acknowledged every fragment. The last acknowledgement may have come after the message was abandoned.
     Delivered,
-    /// It was abandoned: by the user, a deadline, a chain, a rejection, or the end of its session. The receiver
-    /// may have got it all the same.
+    /// It was abandoned before all of it was sent: by the user, a deadline, a chain, a rejection, or the end of its
+    /// session. The receiver cannot have got it.
     Abandoned,
+    /// It was abandoned after all of it was sent, and not all was acknowledged. The receiver may have got it. A loss is
+    /// no proof of the contrary: it is only inferred from acknowledgements of later fragments (RFC 7016 §3.6.2.5).
+    Unknown,
 }
 
 impl fmt::Display for MessageOutcome {
@@ -304,6 +313,7 @@ impl fmt::Display for MessageOutcome {
         f.write_str(match self {
             Self::Delivered => "delivered",
             Self::Abandoned => "abandoned",
+            Self::Unknown => "unknown",
         })
     }
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{
-    Bytes, CloseMode, EndpointConfig, Event, FlowEnd, FlowOptions, Priority, RecvFlowHandle, SendFlowHandle,
-    SendOptions, SessionHandle, error::WriteRefusal,
+    Bytes, CloseMode, EndpointConfig, Event, FlowEnd, FlowOptions, MessageId, MessageOutcome, Priority, RecvFlowHandle,
+    SendFlowHandle, SendOptions, SessionHandle, error::WriteRefusal,
 };
 use rtmfp_tests::duo::{Duo, Fault};
 
@@ -33,6 +33,9 @@ struct Written {
     /// Set when the flow or its session was brought to an end from either side.
     cut_short: bool,
     read: usize,
+    /// Which were read, and what became of those with a receipt, by their place.
+    arrived: BTreeSet<usize>,
+    outcomes: BTreeMap<usize, MessageOutcome>,
 }
 
 #[derive(Debug, Default)]
@@ -48,6 +51,8 @@ struct Side {
     readable: BTreeSet<RecvFlowHandle>,
     /// Flows that refused a write, and are to tell when there is room.
     refused: BTreeSet<SendFlowHandle>,
+    /// Messages with a receipt that nothing was told of yet: the flow's name, and the place in it.
+    receipts: BTreeMap<(SendFlowHandle, MessageId), (String, usize)>,
 }
 
 /// Two endpoints, and what they were told.
@@ -105,11 +110,13 @@ impl World {
             Op::WriteUnreliable(node, pick, len) => {
                 let mut options = SendOptions::default();
                 options.retransmit = false;
+                options.receipt = true;
                 self.write(node.into(), pick, len.into(), options);
             }
             Op::WriteUntil(node, pick, len, millis) => {
                 let mut options = SendOptions::default();
                 options.finish_by = Some(now + Duration::from_millis(millis.into()));
+                options.receipt = true;
                 self.write(node.into(), pick, len.into(), options);
             }
             Op::Read(node, pick) => {
@@ -175,8 +182,11 @@ impl World {
         let message = Bytes::from(if empty { Vec::new() } else { body });
         let Some(mut view) = self.duo.nodes[node].endpoint.send_flow_mut(self.duo.now, flow) else { return };
         match view.write_with(message.clone(), options) {
-            Ok(_) => {
+            Ok(id) => {
                 written.messages.push(message);
+                if options.receipt {
+                    self.sides[node].receipts.insert((flow, id), (name, index));
+                }
                 written.reliable &= options == SendOptions::default();
             }
             Err(refused) => {
@@ -212,6 +222,7 @@ impl World {
                 assert!(message.gap, "{name}: {skipped} messages are missing and no gap is told");
             }
             written.read += skipped + 1;
+            written.arrived.insert(written.read - 1);
             self.delivered += 1;
         }
         self.sides[node].readable.remove(&flow);
@@ -285,6 +296,11 @@ impl World {
                     );
                 }
             }
+            Event::MessageDone { flow, message, outcome } => {
+                let receipt = side.receipts.remove(&(flow, message));
+                let (name, place) = receipt.expect("told once, and of those with a receipt");
+                self.written.get_mut(&name).unwrap().outcomes.insert(place, outcome);
+            }
             Event::FlowWritable { flow } => assert!(side.refused.remove(&flow), "writable, and nobody was refused"),
             Event::FlowRejected { flow, .. } => {
                 side.refused.remove(&flow);
@@ -317,6 +333,7 @@ impl World {
                 }
             }
         }
+        self.check_receipts();
         for (side, node) in self.sides.iter().zip(&self.duo.nodes) {
             for (flow, name) in &side.send_flows {
                 // Contract 3: what has ended is named by its handle no more.
@@ -336,6 +353,29 @@ impl World {
                 let known = node.endpoint.session(*session).is_some();
                 assert!(known || side.ended.contains(session), "{session:?} is gone without a word");
             }
+        }
+    }
+}
+
+impl World {
+    /// What receipts said is what happened.
+    fn check_receipts(&self) {
+        for (name, written) in &self.written {
+            for (place, outcome) in &written.outcomes {
+                let arrived = written.arrived.contains(place);
+                match outcome {
+                    MessageOutcome::Delivered => {
+                        // What was acknowledged may be unread when its session ends.
+                        assert!(arrived || written.cut_short || self.disturbed, "{name}#{place} was not delivered");
+                    }
+                    MessageOutcome::Abandoned => assert!(!arrived, "{name}#{place} was abandoned, and has arrived"),
+                    _ => {}
+                }
+            }
+        }
+        for side in &self.sides {
+            let open = side.receipts.keys().find(|(flow, _)| side.ended.contains(&flow.session()));
+            assert_eq!(open, None, "a receipt outlived its session");
         }
     }
 }

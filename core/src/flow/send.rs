@@ -341,8 +341,8 @@ impl SendFlow {
             self.linger_until = Some(now + params::SEND_FLOW_LINGER);
             self.probe = Probe::default();
             if !self.rejected {
-                let abandoned = self.queue.abandoned_count();
-                events.push(Event::FlowCompleted { flow: self.handle, abandoned });
+                let (abandoned, rejected) = (self.queue.abandoned_count(), self.queue.rejected_count());
+                events.push(Event::FlowCompleted { flow: self.handle, abandoned, rejected });
             }
         }
         self.flush(events);

@@ -50,8 +50,9 @@ impl SendFlow {
         if self.state == SendFlowState::Open {
             self.rejected = true;
             self.owes_writable = false;
-            let abandoned = self.queue.abandoned_count() + self.queue.undelivered().messages;
-            events.push(Event::FlowRejected { flow: self.handle, code, abandoned });
+            let rejected = self.queue.undelivered().messages;
+            let abandoned = self.queue.abandoned_count() + rejected;
+            events.push(Event::FlowRejected { flow: self.handle, code, abandoned, rejected });
             self.close(now, events);
         }
         if self.state == SendFlowState::Closing {

@@ -3,7 +3,7 @@
 mod abandon;
 mod fates;
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Buf, Bytes};
 
@@ -138,6 +138,10 @@ pub(super) struct SendQueue {
     dependents: BTreeSet<(u64, u64)>,
     deadlines: BTreeSet<(Instant, u64)>,
     abandoned: RangeSet,
+    /// Abandoned messages of which all is acknowledged or still in flight, if a receipt was asked for. Each with the
+    /// number of its fragments that are in flight: no Forward Sequence Number passes these, so an acknowledgement of one
+    /// still means that it was received. There are no more than fragments in the window.
+    in_doubt: BTreeMap<u64, u64>,
     next_message: u64,
     /// NEXT_SN.
     next_sn: u64,
@@ -151,6 +155,8 @@ pub(super) struct SendQueue {
     /// F_OUTSTANDING_BYTES.
     outstanding: u64,
     abandoned_count: u64,
+    /// Those of them that the receiver's rejection abandoned.
+    rejected_count: u64,
 }
 
 impl SendQueue {
@@ -164,6 +170,7 @@ impl SendQueue {
             dependents: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             abandoned: RangeSet::new(),
+            in_doubt: BTreeMap::new(),
             next_message: 0,
             next_sn: 1,
             highest_sent: 0,
@@ -173,6 +180,7 @@ impl SendQueue {
             messages_len: 0,
             outstanding: 0,
             abandoned_count: 0,
+            rejected_count: 0,
         }
     }
 
@@ -189,7 +197,7 @@ impl SendQueue {
     /// Bytes of memory that are taken, at most: other than [`buffered`](Self::buffered) with all of a message until
     /// the last of it is acknowledged, and with what it takes to keep track.
     pub(super) fn memory(&self) -> usize {
-        let nodes = self.deadlines.len() + self.dependents.len() + self.lost.len();
+        let nodes = self.deadlines.len() + self.dependents.len() + self.lost.len() + self.in_doubt.len();
         let tracking = self.window.memory() + self.messages.memory() + self.unsent.capacity() * size_of::<u64>();
         self.messages_len.saturating_add(tracking).saturating_add(nodes * NODE)
     }
@@ -215,6 +223,10 @@ impl SendQueue {
 
     pub(super) const fn abandoned_count(&self) -> u64 {
         self.abandoned_count
+    }
+
+    pub(super) const fn rejected_count(&self) -> u64 {
+        self.rejected_count
     }
 
     pub(super) fn is_final(&self, sequence: u64) -> bool {

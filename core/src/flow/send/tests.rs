@@ -9,6 +9,8 @@ use crate::event::MessageOutcome;
 use crate::flow::tests::link::{ERTO, Link, SEND, chunks, fragments, packet};
 use crate::wire::{Chunk, FragmentControl};
 
+mod receipts;
+
 const FULL: u64 = u64::MAX;
 
 fn link(send_buffer: usize) -> Link {
@@ -250,13 +252,13 @@ fn messages_are_abandoned_as_asked() {
     assert_eq!(link.send.next_timeout(), None);
     let abandoned = |message| Event::MessageDone { flow: SEND, message, outcome: MessageOutcome::Abandoned };
     let delivered = |message| Event::MessageDone { flow: SEND, message, outcome: MessageOutcome::Delivered };
-    assert_eq!(link.drain_events(), [b, c, d, e].map(abandoned), "a was started in time, f depends on it only");
+    assert_eq!(link.drain_events(), [c, d, e].map(abandoned), "a was started in time, f depends on it only");
     let g = write(&mut link, "g", SendOptions { after: Some(e), ..options });
     assert_eq!(link.drain_events(), [abandoned(g)], "known to be abandoned long since");
     // Each takes a sequence number (§3.6.1.2).
     assert_eq!(sequences(&link.transmit(FULL).unwrap()), [(6, 0, false)]);
     ack(&mut link, 2, 64);
-    assert_eq!(link.drain_events(), [delivered(a)]);
+    assert_eq!(link.drain_events(), [delivered(a), delivered(b)], "b was on its way when its time was over");
     ack(&mut link, 6, 64);
     assert_eq!(link.drain_events(), [delivered(f)]);
     assert!(!link.send.abandon(a, &mut link.events), "done");
@@ -309,7 +311,7 @@ fn closing_marks_the_last_fragment_or_adds_one() {
     let refused = link.send.write(link.now, "c".into(), SendOptions::default(), &mut link.events);
     assert_eq!(refused.unwrap_err().reason, WriteRefusal::Closed);
     ack(&mut link, 2, 64);
-    assert_eq!(link.drain_events(), [Event::FlowCompleted { flow: SEND, abandoned: 0 }]);
+    assert_eq!(link.drain_events(), [Event::FlowCompleted { flow: SEND, abandoned: 0, rejected: 0 }]);
     assert_eq!(link.send.state(), SendFlowState::CompleteLinger);
     let end = link.now + Duration::from_secs(130);
     assert_eq!(link.send.next_timeout(), Some(end));
@@ -345,24 +347,13 @@ fn an_exception_closes_and_abandons() {
     link.transmit(FULL).unwrap();
     link.send.on_exception(link.now, 9, &mut link.events);
     link.send.on_exception(link.now, 9, &mut link.events);
-    let outcome = MessageOutcome::Abandoned;
+    let outcome = MessageOutcome::Unknown;
     let done = Event::MessageDone { flow: SEND, message, outcome };
-    assert_eq!(link.drain_events(), [Event::FlowRejected { flow: SEND, code: 9, abandoned: 1 }, done]);
+    assert_eq!(link.drain_events(), [Event::FlowRejected { flow: SEND, code: 9, abandoned: 1, rejected: 1 }, done]);
     assert_eq!(sequences(&link.transmit(FULL).unwrap()), [(2, 0, true)]);
     ack(&mut link, 2, 64);
     assert_eq!(link.send.state(), SendFlowState::CompleteLinger);
     assert_eq!(link.drain_events(), [], "FlowRejected was the end");
-}
-
-#[test]
-fn the_end_of_the_session_settles_receipts() {
-    let mut link = link(1 << 16);
-    let message = write(&mut link, "a", SendOptions { receipt: true, ..SendOptions::default() });
-    link.send.session_ended(&mut link.events);
-    let outcome = MessageOutcome::Abandoned;
-    assert_eq!(link.drain_events(), [Event::MessageDone { flow: SEND, message, outcome }]);
-    assert!(!link.send.is_ready() && link.send.next_timeout().is_none());
-    assert_eq!((link.send.state(), link.send.stats().buffered), (SendFlowState::Closed, 0));
 }
 
 /// A fragment held lost that is acknowledged after all is not sent again.
@@ -400,23 +391,6 @@ quickcheck! {
         }
         true
     }
-}
-
-#[test]
-fn one_deadline_for_both_still_ends_a_message_that_was_begun() {
-    let mut link = link(1 << 16);
-    let later = link.now + Duration::from_millis(100);
-    let options =
-        SendOptions { receipt: true, start_by: Some(later), finish_by: Some(later), ..SendOptions::default() };
-    let a = write(&mut link, "a", options);
-    link.transmit(FULL).unwrap();
-    assert_eq!(link.send.next_timeout(), Some(later));
-    link.now = later;
-    link.send.handle_timeout(link.now, ERTO, &mut link.events);
-    assert_eq!(
-        link.drain_events(),
-        [Event::MessageDone { flow: SEND, message: a, outcome: MessageOutcome::Abandoned }]
-    );
 }
 
 /// Those whom only the session's memory holds back are told when it is back, and nobody else.

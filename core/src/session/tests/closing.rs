@@ -132,7 +132,7 @@ fn flows_end_before_the_session_and_nothing_comes_after() {
         network.ends[A].events,
         [
             Event::SessionOpened { session },
-            Event::MessageDone { flow, message, outcome: MessageOutcome::Abandoned },
+            Event::MessageDone { flow, message, outcome: MessageOutcome::Unknown },
             Event::SessionClosed { session, reason: CloseReason::Near },
         ]
     );

@@ -12,7 +12,7 @@ use super::network::{
 };
 use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, Priority, SendOptions, SessionConfig};
-use crate::event::{Event, FlowEnd};
+use crate::event::{Event, FlowEnd, MessageOutcome};
 use crate::flow::RecvFlow;
 use crate::transmit::RecvMeta;
 use crate::wire::Chunk;
@@ -364,7 +364,7 @@ fn a_rejected_flow_is_told_with_an_exception_before_the_acknowledgement() {
     let received = network.ends[B].opened_flow();
     network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 1_234)));
     network.run(20);
-    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234, abandoned: 0 }));
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234, abandoned: 0, rejected: 0 }));
     let told = network.sent_by(B, |sent| sent.has(EXCEPTION));
     assert_eq!(told[0].kinds(), [EXCEPTION, ACK_RANGES]);
     assert_eq!(told[0].at, super::network::at(1_000), "at once");
@@ -407,7 +407,7 @@ fn a_message_past_its_deadline_is_dropped_in_time_and_the_rest_arrives() {
     network.filter = Box::new(|sent| if sent.from == 0 { Fate::Lost } else { Fate::Arrives });
     let finish_by = Some(network.now + Duration::from_millis(100));
     let options = SendOptions { finish_by, receipt: true, ..SendOptions::default() };
-    network
+    let message = network
         .with(A, |session, cx| {
             session.command(cx, |delivery, cx| {
                 delivery.sending.flows.write(cx, flow, Bytes::from_static(b"urgent"), options)
@@ -415,12 +415,14 @@ fn a_message_past_its_deadline_is_dropped_in_time_and_the_rest_arrives() {
         })
         .unwrap();
     network.run(101);
-    let abandoned = network.ends[A].events.iter().any(|event| matches!(event, Event::MessageDone { .. }));
-    assert!(abandoned, "told when the time is over");
+    let told = |event: &Event| matches!(event, Event::MessageDone { .. });
+    assert!(!network.ends[A].events.iter().any(told), "what is in flight may still arrive");
     network.filter = Box::new(|_| Fate::Arrives);
     network.write(A, flow, 20);
     network.run(2_000);
     assert_eq!(network.ends[B].bytes_read(), 30);
+    let outcome = MessageOutcome::Unknown;
+    assert!(network.ends[A].events.contains(&Event::MessageDone { flow, message, outcome }), "it was lost");
 }
 
 /// RFC 7016 §3.6.2.3: the window does not hold back what is not user data.
@@ -507,5 +509,5 @@ fn what_is_acknowledged_in_the_packet_of_a_rejection_is_not_abandoned() {
     let received = network.ends[B].opened_flow();
     network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 7)));
     network.run(1_000);
-    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0 }));
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0, rejected: 0 }));
 }

@@ -33,6 +33,11 @@ impl SendQueue {
         while let Some((id, message)) = self.messages.pop_first() {
             self.discard_abandoned(id, message, cause, events);
         }
+        // From now on acknowledgements do not tell whether anything was received: a receiver acknowledges what it has
+        // rejected, too (§3.6.3.3).
+        while let Some((id, _)) = self.in_doubt.pop_first() {
+            self.report(id, MessageOutcome::Unknown, events);
+        }
         self.normalize();
     }
 
@@ -55,11 +60,13 @@ impl SendQueue {
         let (flow, size) = (self.handle, message.len);
         events.trace(|| TraceEvent::MessageAbandoned { flow, message: MessageId(id), size, cause });
         self.abandoned_count += 1;
+        self.rejected_count += u64::from(cause == AbandonCause::FlowRejected);
         self.abandoned.insert(id, id);
         if self.abandoned.gaps() >= ABANDONED_RUNS {
             self.abandoned.remove_lowest_range();
         }
         self.payload -= message.rest.len();
+        let mut all_in_flight = true;
         if let Some((first, last)) = message.sequences {
             let mut from = first;
             while let Some(sequence) = self.window.next_from(from).filter(|sequence| *sequence <= last)
@@ -67,6 +74,7 @@ impl SendQueue {
             {
                 from = sequence + 1;
                 fragment.abandoned = true;
+                all_in_flight &= fragment.in_flight();
                 self.payload -= fragment.data.len();
                 fragment.data = Bytes::new();
                 if self.final_sn != Some(sequence) {
@@ -79,11 +87,41 @@ impl SendQueue {
                 self.unsent.pop_front();
             }
         }
-        self.done(id, &message, MessageOutcome::Abandoned, events);
+        self.forget(id, &message);
+        if message.receipt {
+            match (message.cut, all_in_flight) {
+                (false, _) => self.report(id, MessageOutcome::Abandoned, events),
+                (true, false) => self.report(id, MessageOutcome::Unknown, events),
+                (true, true) => drop(self.in_doubt.insert(id, message.pending)),
+            }
+        }
     }
 
-    /// What is to be done once for a message that is done.
-    pub(super) fn done(&mut self, id: u64, message: &Message, outcome: MessageOutcome, events: &mut EventQueue) {
+    /// A fragment of a message that may be in doubt was acknowledged.
+    pub(super) fn acked_in_doubt(&mut self, id: u64, events: &mut EventQueue) {
+        let Some(pending) = self.in_doubt.get_mut(&id) else { return };
+        *pending -= 1;
+        if *pending == 0 {
+            self.in_doubt.remove(&id);
+            self.report(id, MessageOutcome::Delivered, events);
+        }
+    }
+
+    /// A fragment of a message that may be in doubt was lost. From now on its sequence number may be forwarded over, and
+    /// an acknowledgement of it says nothing.
+    pub(super) fn lost_in_doubt(&mut self, id: u64, events: &mut EventQueue) {
+        if self.in_doubt.remove(&id).is_some() {
+            self.report(id, MessageOutcome::Unknown, events);
+        }
+    }
+
+    /// What became of a message whose receipt was asked for.
+    pub(super) fn report(&self, id: u64, outcome: MessageOutcome, events: &mut EventQueue) {
+        events.push(Event::MessageDone { flow: self.handle, message: MessageId(id), outcome });
+    }
+
+    /// Takes out what refers to a message that is done.
+    pub(super) fn forget(&mut self, id: u64, message: &Message) {
         self.messages_len -= message.len;
         for deadline in [message.start_by, message.finish_by].into_iter().flatten() {
             self.deadlines.remove(&(deadline, id));
@@ -94,9 +132,6 @@ impl SendQueue {
         loop {
             let Some(child) = self.children(id).next() else { break };
             self.dependents.remove(&(id, child));
-        }
-        if message.receipt {
-            events.push(Event::MessageDone { flow: self.handle, message: MessageId(id), outcome });
         }
     }
 }

@@ -29,19 +29,28 @@ impl SendQueue {
         let declared_lost = self.lost.remove(&sequence);
         self.payload -= fragment.data.len();
         self.outstanding -= if fragment.in_flight() { u64::from(fragment.size) } else { 0 };
-        if let Some(id) = fragment.message
-            && let Some(message) = self.messages.get_mut(id)
-        {
-            message.pending -= 1;
-            if message.cut
-                && message.pending == 0
-                && let Some(message) = self.messages.remove(id)
-            {
-                self.done(id, &message, MessageOutcome::Delivered, events);
-            }
+        if let Some(id) = fragment.message {
+            self.fragment_acked(id, events);
         }
         let in_flight = fragment.in_flight().then_some((fragment.tsn, fragment.size));
         Some((sequence, Acked { in_flight, declared_lost, size: fragment.size, loss_epoch: fragment.loss_epoch }))
+    }
+
+    fn fragment_acked(&mut self, id: u64, events: &mut EventQueue) {
+        let Some(message) = self.messages.get_mut(id) else {
+            self.acked_in_doubt(id, events);
+            return;
+        };
+        message.pending -= 1;
+        if message.cut
+            && message.pending == 0
+            && let Some(message) = self.messages.remove(id)
+        {
+            self.forget(id, &message);
+            if message.receipt {
+                self.report(id, MessageOutcome::Delivered, events);
+            }
+        }
     }
 
     /// The entry is no longer in flight: lost (§3.6.2.5, §3.6.2.6).
@@ -57,10 +66,11 @@ impl SendQueue {
         if !fragment.abandoned || self.final_sn == Some(sequence) {
             self.lost.insert(sequence);
         }
-        if let Some(id) = fragment.message
-            && self.messages.get(id).is_some_and(|message| !message.retransmit)
-        {
-            self.abandon(id, AbandonCause::NotRetransmitted, events);
+        if let Some(id) = fragment.message {
+            if self.messages.get(id).is_some_and(|message| !message.retransmit) {
+                self.abandon(id, AbandonCause::NotRetransmitted, events);
+            }
+            self.lost_in_doubt(id, events);
         }
         self.normalize();
     }
@@ -73,8 +83,8 @@ impl SendQueue {
 
     /// Forgets everything.
     pub(in crate::flow::send) fn clear(&mut self) {
-        let abandoned_count = self.abandoned_count;
-        *self = Self { abandoned_count, next_message: self.next_message, ..Self::new(self.handle) };
+        let Self { handle, abandoned_count, rejected_count, next_message, .. } = *self;
+        *self = Self { abandoned_count, rejected_count, next_message, ..Self::new(handle) };
     }
 
     /// Gives numbers to abandoned messages whose turn has come and to the end of the flow, and joins abandoned
