@@ -100,8 +100,8 @@ pub enum Event {
         /// How many of these were abandoned because the receiver rejected the flow after its close.
         rejected: u64,
     },
-    /// What became of a message written with a receipt asked for. It comes once for each, before the end of its session
-    /// at the latest. If a message is abandoned when all of it is in flight, this comes when that is acknowledged or
+    /// What became of a message written with a receipt asked for. It comes once for each, before the end of its flow or
+    /// session is told. If a message is abandoned when all of it is in flight, this comes when that is acknowledged or
     /// lost.
     MessageDone {
         /// The flow.

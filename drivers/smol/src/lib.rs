@@ -29,12 +29,12 @@ mod driver;
 mod handles;
 
 pub use driver::{Driver, run};
-pub use handles::{Builder, Endpoint, Incoming, IncomingFlows, Messages, RecvFlow, SendFlow, Session};
+pub use handles::{Builder, Endpoint, Incoming, IncomingFlows, Messages, Receipt, RecvFlow, SendFlow, Session};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
-    OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, Undelivered, profile,
 };
 pub use rtmfp_std::{Candidate, Remote, Uri, UriError};
-pub use rtmfp_std::{Error, TryRecvError, system_rng};
+pub use rtmfp_std::{Deadline, Error, SendOptions, TryRecvError, system_rng};

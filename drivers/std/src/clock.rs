@@ -43,6 +43,6 @@ impl Default for Clock {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place where this driver reads the clock")]
-fn system_now() -> std::time::Instant {
+pub(crate) fn system_now() -> std::time::Instant {
     std::time::Instant::now()
 }

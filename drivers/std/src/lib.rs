@@ -32,8 +32,8 @@ mod watch;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    Asked, Builder, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages, RecvFlow,
-    SendFlow, Session, Sleep, TryRecvError, Waiter, block_on,
+    Asked, Builder, Deadline, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages,
+    PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, Sleep, TryRecvError, Waiter, block_on,
 };
 pub use endpoint::{Candidate, Remote};
 pub use entropy::system_rng;
@@ -44,7 +44,7 @@ pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;
 pub use rtmfp_core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
-    OpenFailure, Priority, ReceiveOrder, SendOptions, SessionConfig, Undelivered, profile,
+    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, Undelivered, profile,
 };
 pub use socket::Socket;
 pub use uri::{DEFAULT_PORT, Uri, UriError};

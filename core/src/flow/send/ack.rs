@@ -47,18 +47,22 @@ impl SendFlow {
 
     /// Processes a Flow Exception Report (RFC 7016 §3.6.2.10).
     pub(crate) fn on_exception(&mut self, now: Instant, code: u64, events: &mut EventQueue) {
-        if self.state == SendFlowState::Open {
+        let was_open = self.state == SendFlowState::Open;
+        if was_open {
             self.rejected = true;
-            self.owes_writable = false;
-            let rejected = self.queue.undelivered().messages;
-            let abandoned = self.queue.abandoned_count() + rejected;
-            events.push(Event::FlowRejected { flow: self.handle, code, abandoned, rejected });
             self.close(now, events);
         }
-        if self.state == SendFlowState::Closing {
+        let is_closing = self.state == SendFlowState::Closing;
+        if is_closing {
             self.exception = true;
             self.probe = Probe::default();
             self.queue.abandon_all(AbandonCause::FlowRejected, events);
+        }
+        if was_open {
+            let (abandoned, rejected) = (self.queue.abandoned_count(), self.queue.rejected_count());
+            events.push(Event::FlowRejected { flow: self.handle, code, abandoned, rejected });
+        }
+        if is_closing {
             self.changed(now, events);
         }
     }

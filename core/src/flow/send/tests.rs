@@ -349,7 +349,7 @@ fn an_exception_closes_and_abandons() {
     link.send.on_exception(link.now, 9, &mut link.events);
     let outcome = MessageOutcome::Unknown;
     let done = Event::MessageDone { flow: SEND, message, outcome };
-    assert_eq!(link.drain_events(), [Event::FlowRejected { flow: SEND, code: 9, abandoned: 1, rejected: 1 }, done]);
+    assert_eq!(link.drain_events(), [done, Event::FlowRejected { flow: SEND, code: 9, abandoned: 1, rejected: 1 }]);
     assert_eq!(sequences(&link.transmit(FULL).unwrap()), [(2, 0, true)]);
     ack(&mut link, 2, 64);
     assert_eq!(link.send.state(), SendFlowState::CompleteLinger);

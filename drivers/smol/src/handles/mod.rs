@@ -2,6 +2,7 @@
 
 mod builder;
 mod endpoint;
+mod receipt;
 mod recv;
 mod send;
 mod session;
@@ -14,6 +15,7 @@ use rtmfp_std::Waiter;
 
 pub use builder::Builder;
 pub use endpoint::Endpoint;
+pub use receipt::Receipt;
 pub use recv::RecvFlow;
 pub use send::SendFlow;
 pub use session::Session;

@@ -26,7 +26,8 @@ pub use app::EndpointApp;
 pub use builder::Builder;
 pub use error::Error;
 pub use handles::{
-    Asked, EndpointHandle, Incoming, IncomingFlows, Messages, RecvFlow, SendFlow, Session, Sleep, TryRecvError,
+    Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, PendingSend, Receipt, RecvFlow, SendFlow,
+    SendOptions, Session, Sleep, TryRecvError,
 };
 pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;

@@ -21,6 +21,7 @@ use super::{EndpointApp, EndpointHandle, Error, RecvFlow, Session, Waiter};
 mod closing;
 mod connecting;
 mod receiving;
+mod sending;
 mod sleeping;
 mod unlocking;
 

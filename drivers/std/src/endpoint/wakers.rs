@@ -80,6 +80,12 @@ impl WakerSet {
         self.due.woken.extend(wakers.into_iter().flatten());
     }
 
+    /// Adds what is due to tasks of another set.
+    pub(crate) fn defer(&mut self, mut due: Due) {
+        self.due.woken.append(&mut due.woken);
+        self.due.left.append(&mut due.left);
+    }
+
     /// What has come together, to be dropped when nothing is locked.
     pub(crate) fn take_due(&mut self) -> Due {
         core::mem::take(&mut self.due)

@@ -2,6 +2,7 @@
 
 mod accepting;
 mod closing;
+mod expiring;
 mod receiving;
 mod sending;
 mod sessions;
@@ -17,11 +18,12 @@ use rtmfp_core::profile::flash::{Certificate, Discriminator, Fingerprint};
 use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
 
 use self::closing::Shutdown;
+use self::expiring::Expiries;
 use self::sessions::Entry;
 use self::sleeping::Sleepers;
 use super::Error;
 use super::handles::{self, EndpointHandle};
-use super::shared::{Command, EndpointShared, SendCommand, lock};
+use super::shared::{Command, EndpointShared, lock};
 
 /// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
 /// thread.
@@ -36,6 +38,8 @@ pub struct EndpointApp {
     unattended: bool,
     done: bool,
     sleepers: Sleepers,
+    /// When messages in the queues of handles expire.
+    expiries: Expiries,
 }
 
 impl EndpointApp {
@@ -68,6 +72,7 @@ impl EndpointApp {
             unattended: false,
             done: false,
             sleepers: Sleepers::default(),
+            expiries: Expiries::default(),
         };
         (app, handles::handle(shared))
     }
@@ -88,10 +93,7 @@ impl EndpointApp {
             Command::Open(shared, target, limit) => self.open(now, endpoint, shared, target, limit),
             Command::Session(shared, command) => self.carry_out_of_session(now, endpoint, &shared, command),
             Command::OpenFlow(shared, within, options) => self.open_flow(now, endpoint, shared, &within, options),
-            Command::SendFlow(shared, SendCommand::HandOver) => {
-                lock(&shared.0).scheduled = false;
-                self.hand_over(now, endpoint, &shared);
-            }
+            Command::SendFlow(shared, command) => self.carry_out_of_send(now, endpoint, &shared, command),
             Command::RecvFlow(shared, command) => self.carry_out_of_recv(now, endpoint, &shared, command),
             Command::Sleep(shared, duration) => self.sleepers.begin(now, shared, duration),
             Command::ForgetSleep(shared) => self.sleepers.forget(&shared),
@@ -133,10 +135,11 @@ impl App for EndpointApp {
                     self.hand_over(now, endpoint, &shared);
                 }
             }
-            Event::FlowRejected { flow, code, abandoned } => {
-                self.sending_ended(now, endpoint, flow, Some(code), abandoned);
+            Event::FlowRejected { flow, code, rejected, .. } => {
+                self.sending_ended(now, endpoint, flow, Some(code), rejected);
             }
-            Event::FlowCompleted { flow, abandoned } => self.sending_ended(now, endpoint, flow, None, abandoned),
+            Event::FlowCompleted { flow, rejected, .. } => self.sending_ended(now, endpoint, flow, None, rejected),
+            Event::MessageDone { flow, message, outcome } => self.message_done(flow, message, outcome),
             Event::SessionDrained { session, undelivered } => self.drained(session, undelivered),
             _ => {}
         }
@@ -150,11 +153,13 @@ impl App for EndpointApp {
             self.carry_out(now, endpoint, command);
         }
         self.on_closing_timeout(now, endpoint);
+        self.expire(now, endpoint);
         self.sleepers.wake(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.next_closing_timeout().into_iter().chain(self.sleepers.next()).min()
+        let timeouts = [self.next_closing_timeout(), self.sleepers.next(), self.expiries.next()];
+        timeouts.into_iter().flatten().min()
     }
 
     fn is_done(&self) -> bool {

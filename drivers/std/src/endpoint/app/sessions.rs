@@ -161,6 +161,7 @@ impl EndpointApp {
         } else {
             None
         };
+        self.expiries.forget(session);
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let mut state = lock(&entry.shared.0);
         state.existing = existing;

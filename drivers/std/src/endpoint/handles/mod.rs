@@ -3,8 +3,10 @@
 mod asked;
 mod endpoint;
 mod iterators;
+mod receipt;
 mod recv;
 mod send;
+mod send_options;
 mod session;
 mod sleep;
 
@@ -12,8 +14,10 @@ pub use asked::Asked;
 pub use endpoint::EndpointHandle;
 pub(super) use endpoint::handle;
 pub use iterators::{Incoming, IncomingFlows, Messages};
+pub use receipt::Receipt;
 pub use recv::{RecvFlow, TryRecvError};
-pub use send::SendFlow;
+pub use send::{PendingSend, SendFlow};
+pub use send_options::{Deadline, SendOptions};
 pub(crate) use session::Owner;
 pub use session::Session;
 pub use sleep::Sleep;

@@ -30,7 +30,7 @@ pub(crate) struct Owner {
 }
 
 impl Owner {
-    pub(super) fn endpoint(&self) -> &EndpointShared {
+    pub(super) fn endpoint(&self) -> &Arc<EndpointShared> {
         &self.keeper.0
     }
 }

@@ -1,6 +1,8 @@
 //! What handles and the endpoint's thread share: a queue of commands, and one small state for each session and flow.
 
 mod answer;
+mod outgoing;
+mod receipt;
 mod recv;
 mod send;
 mod session;
@@ -18,6 +20,8 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered};
 
 pub(crate) use answer::{Answer, Question};
+pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
+pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
 pub(crate) use send::{SendCommand, SendShared, SendState, Within};
 pub(crate) use session::{SessionCommand, SessionShared, SessionState};

@@ -1,11 +1,11 @@
 //! What the handle of a flow to the far end and the endpoint share.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::{Bytes, SendFlowHandle, Undelivered};
+use rtmfp_core::{MessageId, MessageOutcome, SendFlowHandle, Undelivered};
 
-use super::{Awaited, RecvShared, SessionShared};
+use super::{Awaited, Outgoing, OutgoingQueue, ReceiptShared, RecvShared, SessionShared};
 use crate::endpoint::Error;
 use crate::endpoint::wakers::WakerSet;
 
@@ -21,6 +21,10 @@ pub(crate) enum Within {
 pub(crate) enum SendCommand {
     /// There are messages to send, or the flow is to be closed.
     HandOver,
+    /// This message waits for room in the queue: its time limits count from now.
+    FixLimits(Arc<ReceiptShared>),
+    /// The message is not to be sent any more.
+    Abandon(Arc<ReceiptShared>),
 }
 
 #[derive(Debug, Default)]
@@ -29,8 +33,9 @@ pub(crate) struct SendShared(pub(crate) Mutex<SendState>);
 #[derive(Debug, Default)]
 pub(crate) struct SendState {
     pub(crate) handle: Option<SendFlowHandle>,
-    pub(crate) messages: VecDeque<Bytes>,
-    pub(crate) bytes: usize,
+    pub(crate) messages: OutgoingQueue,
+    /// What the endpoint has taken and not yet told the outcome of.
+    pub(crate) receipts: BTreeMap<MessageId, Arc<ReceiptShared>>,
     /// A [`SendCommand::HandOver`] is under way.
     pub(crate) scheduled: bool,
     /// To be closed after the last message.
@@ -42,17 +47,37 @@ pub(crate) struct SendState {
 }
 
 impl SendState {
+    /// Why nothing more can be sent, if so.
+    pub(crate) fn closed(&self) -> Option<Error> {
+        self.error.or(self.closing.then_some(Error::Closed))
+    }
+
     /// What waits in the queue.
     pub(crate) fn queued(&self) -> Undelivered {
-        let messages = self.messages.len() as u64;
-        let bytes = self.messages.iter().map(|message| message.len() as u64).sum();
-        Undelivered { messages, unsent: messages, bytes }
+        self.messages.undelivered()
+    }
+
+    /// Tells whoever has the receipt what became of a message. It is woken when this state is unlocked.
+    pub(crate) fn resolve(&mut self, receipt: &ReceiptShared, outcome: MessageOutcome) {
+        self.wakers.defer(receipt.resolve(outcome));
+    }
+
+    /// A message that was taken out of the queue is not sent.
+    pub(crate) fn discard(&mut self, message: &Outgoing) {
+        if let Some(special) = &message.special {
+            self.resolve(&special.receipt, MessageOutcome::Abandoned);
+        }
     }
 
     pub(crate) fn fail(&mut self, error: Error) {
         self.error.get_or_insert(error);
-        self.messages.clear();
-        self.bytes = 0;
+        while let Some(message) = self.messages.pop() {
+            self.discard(&message);
+        }
+        // The endpoint is gone, or it would have told.
+        for receipt in core::mem::take(&mut self.receipts).into_values() {
+            self.resolve(&receipt, MessageOutcome::Unknown);
+        }
         self.wakers.wake();
     }
 }
