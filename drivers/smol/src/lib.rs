@@ -29,7 +29,9 @@ mod driver;
 mod handles;
 
 pub use driver::{Driver, run};
-pub use handles::{Builder, Endpoint, Incoming, IncomingFlows, Messages, Receipt, RecvFlow, SendFlow, Session};
+pub use handles::{
+    Builder, Endpoint, Incoming, IncomingFlows, MessageSink, Messages, Receipt, RecvFlow, SendFlow, Session,
+};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{
@@ -37,4 +39,4 @@ pub use rtmfp_std::core::{
     MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, Undelivered, profile,
 };
 pub use rtmfp_std::{Candidate, Remote, Uri, UriError};
-pub use rtmfp_std::{Deadline, Error, SendOptions, TryRecvError, system_rng};
+pub use rtmfp_std::{Deadline, Error, SendOptions, TryRecvError, TrySendError, system_rng};

@@ -1,13 +1,17 @@
 //! Messages with receipts and time limits, over loopback.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::{Context, Poll};
 use core::time::Duration;
 use std::sync::Arc;
 
 use futures_lite::future::{self, poll_once};
+use futures_sink::Sink;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions};
-use rtmfp_smol::{Driver, Endpoint, MessageOutcome, SendOptions, Session};
+use rtmfp_smol::{Bytes, Driver, Endpoint, Error, MessageOutcome, MessageSink, SendOptions, Session, TrySendError};
 
 fn endpoint(name: &str) -> (Endpoint, Driver) {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
@@ -93,5 +97,103 @@ fn a_receipt_does_not_keep_the_session_open() {
         drop((flow, session));
         assert_eq!(receipt.await, MessageOutcome::Delivered);
         accepted.closed().await;
+    });
+}
+
+#[test]
+fn a_flow_is_a_sink_of_messages() {
+    smol::block_on(async {
+        let (session, accepted, driving) = stopped_pair().await;
+        let flow = session.open_flow(FlowOptions::new("numbers"));
+        let mut sink = flow.sink();
+        let mut sent = 0;
+        while let Some(ready) = poll_once(poll_fn(|context| poll_ready(&mut sink, context))).await {
+            ready.unwrap();
+            sent += 1;
+            Sink::<Bytes>::start_send(Pin::new(&mut sink), vec![7; 50_000].into()).unwrap();
+        }
+        assert!((6..30).contains(&sent), "{sent}: as much as the endpoint and the queue hold");
+        assert_eq!(poll_once(poll_fn(|context| poll_flush(&mut sink, context))).await, None);
+        // Against the contract, one more is taken, and no second.
+        Sink::<Bytes>::start_send(Pin::new(&mut sink), "more".into()).unwrap();
+        assert_eq!(Sink::<Bytes>::start_send(Pin::new(&mut sink), "no".into()), Err(Error::Closed));
+        smol::spawn(driving).detach();
+        let receiving = accepted.accept_flow().await.unwrap();
+        let reading = async {
+            let mut count = 0;
+            while receiving.recv().await.unwrap().is_some() {
+                count += 1;
+            }
+            count
+        };
+        let writing = async {
+            poll_fn(|context| poll_flush(&mut sink, context)).await.unwrap();
+            poll_fn(|context| Sink::<Bytes>::poll_close(Pin::new(&mut sink), context)).await.unwrap();
+        };
+        let (count, ()) = future::zip(reading, writing).await;
+        assert_eq!(count, sent + 1);
+        assert_eq!(flow.closed().await, Error::Closed);
+        assert_eq!(poll_fn(|context| poll_ready(&mut flow.sink(), context)).await, Err(Error::Closed));
+    });
+}
+
+fn poll_ready(sink: &mut MessageSink<'_>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    Sink::<Bytes>::poll_ready(Pin::new(sink), context)
+}
+
+fn poll_flush(sink: &mut MessageSink<'_>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
+    Sink::<Bytes>::poll_flush(Pin::new(sink), context)
+}
+
+#[test]
+fn a_message_without_room_is_given_back_and_room_is_waited_for() {
+    smol::block_on(async {
+        let (session, accepted, driving) = stopped_pair().await;
+        let flow = session.open_flow(FlowOptions::new("numbers"));
+        let mut sent = 0;
+        let refused = loop {
+            match flow.try_send(vec![7; 50_000]) {
+                Ok(()) => sent += 1,
+                Err(refused) => break refused,
+            }
+        };
+        assert_eq!((refused.into_message().len(), flow.capacity()), (50_000, 0));
+        assert_eq!(poll_once(flow.ready()).await, None);
+        smol::spawn(driving).detach();
+        let receiving = accepted.accept_flow().await.unwrap();
+        let reading = async {
+            while sent > 0 {
+                receiving.recv().await.unwrap().unwrap();
+                sent -= 1;
+            }
+        };
+        let ((), ready) = future::zip(reading, flow.ready()).await;
+        assert_eq!(ready, Ok(()));
+        flow.flush().await.unwrap();
+        assert!(flow.buffered() == 0 && flow.stats().await.unwrap().messages > 0);
+        // The receiver has had enough: the sender learns that without sending.
+        receiving.reject(3);
+        assert_eq!(flow.closed().await, Error::Rejected(3));
+        assert!(matches!(flow.try_send("more"), Err(TrySendError::Ended(_, Error::Rejected(3)))));
+    });
+}
+
+/// It has all that was sent, whatever it thinks of more.
+#[test]
+fn a_flow_whose_receiver_has_read_everything_and_dropped_it_is_finished() {
+    smol::block_on(async {
+        for messages in [1, 2, 7] {
+            let (session, accepted) = pair().await;
+            let flow = session.open_flow(FlowOptions::new("few"));
+            for _ in 0..messages {
+                flow.send("message").await.unwrap();
+            }
+            let receiving = accepted.accept_flow().await.unwrap();
+            for _ in 0..messages {
+                receiving.recv().await.unwrap().unwrap();
+            }
+            drop(receiving);
+            assert_eq!(flow.finish().await, Ok(()), "{messages}");
+        }
     });
 }

@@ -33,7 +33,8 @@ pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
     Asked, Builder, Deadline, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages,
-    PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, Sleep, TryRecvError, Waiter, block_on,
+    PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, Sleep, TryRecvError, TrySendError, Waiter,
+    block_on,
 };
 pub use endpoint::{Candidate, Remote};
 pub use entropy::system_rng;

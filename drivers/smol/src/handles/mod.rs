@@ -6,6 +6,7 @@ mod receipt;
 mod recv;
 mod send;
 mod session;
+mod sink;
 mod streams;
 
 use core::future::poll_fn;
@@ -19,6 +20,7 @@ pub use receipt::Receipt;
 pub use recv::RecvFlow;
 pub use send::SendFlow;
 pub use session::Session;
+pub use sink::MessageSink;
 pub use streams::{Incoming, IncomingFlows, Messages};
 
 /// Waits for what a handle polls. The task is forgotten when the future is dropped.

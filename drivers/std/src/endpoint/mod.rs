@@ -27,7 +27,7 @@ pub use builder::Builder;
 pub use error::Error;
 pub use handles::{
     Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, PendingSend, Receipt, RecvFlow, SendFlow,
-    SendOptions, Session, Sleep, TryRecvError,
+    SendOptions, Session, Sleep, TryRecvError, TrySendError,
 };
 pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;

@@ -71,6 +71,16 @@ impl EndpointApp {
             }
             SendCommand::FixLimits(receipt) => drop(lock(&receipt.0).fix(now)),
             SendCommand::Abandon(receipt) => self.abandon(now, endpoint, shared, &receipt),
+            SendCommand::SetPriority(priority) => {
+                let handle = lock(&shared.0).handle;
+                if let Some(mut flow) = handle.and_then(|handle| endpoint.send_flow_mut(now, handle)) {
+                    flow.set_priority(priority);
+                }
+            }
+            SendCommand::Stats(asked) => {
+                let handle = lock(&shared.0).handle;
+                asked.answer(handle.and_then(|handle| endpoint.send_flow(handle)).map(|flow| flow.stats()));
+            }
         }
     }
 

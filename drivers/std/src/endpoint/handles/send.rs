@@ -3,11 +3,11 @@
 use core::task::{Context, Poll, ready};
 use std::sync::Arc;
 
-use rtmfp_core::{Bytes, FlowOptions, SendFlowHandle};
+use rtmfp_core::{Bytes, FlowOptions, FlowStats, Priority, SendFlowHandle};
 
-use super::{Receipt, SendOptions, Session};
+use super::{Asked, PendingSend, Receipt, SendOptions, Session, TrySendError};
 use crate::endpoint::shared::{
-    Command, Locked, Outgoing, QUEUE_BYTES, SendCommand, SendShared, SendState, Special, Within, lock,
+    Command, Locked, Outgoing, QUEUE_BYTES, Question, SendCommand, SendShared, SendState, Special, Within, lock,
 };
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, block_on};
@@ -82,8 +82,131 @@ impl SendFlow {
         PendingSend { flow: self, message: Some((message.into(), special)), receipt, waits: false }
     }
 
+    /// Queues a message if there is room now.
+    ///
+    /// # Errors
+    /// The message, and that the queue is full or why no more can be sent.
+    pub fn try_send(&self, message: impl Into<Bytes>) -> Result<(), TrySendError> {
+        let (data, state) = self.try_room(message.into())?;
+        self.queue(state, Outgoing { data, special: None });
+        Ok(())
+    }
+
+    /// [`send_with`](Self::send_with), if there is room now.
+    ///
+    /// # Errors
+    /// The message, and that the queue is full or why no more can be sent.
+    pub fn try_send_with(&self, message: impl Into<Bytes>, options: SendOptions) -> Result<Receipt, TrySendError> {
+        let receipt = Receipt::new(self, &options);
+        let special = Special::new(Arc::clone(receipt.shared()), options.retransmit, options.parent_in(&self.shared));
+        let (data, state) = self.try_room(message.into())?;
+        self.queue(state, Outgoing { data, special: Some(Box::new(special)) });
+        Ok(receipt)
+    }
+
+    /// Waits until the queue has room: for a message of any length, if nobody else takes it before.
+    ///
+    /// # Errors
+    /// Why no more can be sent.
+    pub fn ready(&self) -> Result<(), Error> {
+        block_on(|context, waiter| self.poll_ready(context, waiter))
+    }
+
+    /// [`ready`](Self::ready), polled.
+    pub fn poll_ready(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<(), Error>> {
+        self.poll_room(context, waiter).map(|room| room.map(drop))
+    }
+
+    /// Waits until the endpoint has taken all that was queued, which is not to say that it was sent.
+    ///
+    /// # Errors
+    /// Why it takes no more.
+    pub fn flush(&self) -> Result<(), Error> {
+        block_on(|context, waiter| self.poll_flush(context, waiter))
+    }
+
+    /// [`flush`](Self::flush), polled.
+    pub fn poll_flush(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<(), Error>> {
+        let mut state = lock(&self.shared.0);
+        if let Some(error) = state.error {
+            return Poll::Ready(Err(error));
+        }
+        if state.messages.is_empty() {
+            return Poll::Ready(Ok(()));
+        }
+        state.wakers.add(context, waiter);
+        Poll::Pending
+    }
+
+    /// Waits until nothing more can be sent, and tells why: the receiver has rejected the flow, its session has ended, or
+    /// this end has closed it and all of it was delivered. A receiver can only reject a flow that something was sent on.
+    #[must_use]
+    pub fn closed(&self) -> Error {
+        block_on(|context, waiter| self.poll_closed(context, waiter))
+    }
+
+    /// [`closed`](Self::closed), polled.
+    pub fn poll_closed(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Error> {
+        let mut state = lock(&self.shared.0);
+        if let Some(error) = state.error.or(state.completed.then_some(Error::Closed)) {
+            return Poll::Ready(error);
+        }
+        state.wakers.add(context, waiter);
+        Poll::Pending
+    }
+
+    /// Bytes of messages that wait in the queue of this handle, with one more for each message. What the endpoint has taken is told by
+    /// [`stats`](Self::stats).
+    #[must_use]
+    pub fn buffered(&self) -> usize {
+        lock(&self.shared.0).messages.bytes()
+    }
+
+    /// Bytes of messages that have room in the queue of this handle, which holds up to 256 KiB. While there is any room,
+    /// a message of any length is taken.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        QUEUE_BYTES.saturating_sub(self.buffered())
+    }
+
+    /// Changes the priority, from the next packet on: what is queued goes at the new one.
+    pub fn set_priority(&self, priority: Priority) {
+        self.command(SendCommand::SetPriority(priority));
+    }
+
+    /// The counters of the flow, as they are in the endpoint: messages count as written once the endpoint has taken them.
+    /// `None` once the flow has ended and its endpoint has forgotten it.
+    #[must_use]
+    pub fn stats(&self) -> Option<FlowStats> {
+        let asked = self.ask_stats();
+        block_on(|context, waiter| asked.poll(context, waiter))
+    }
+
+    /// [`stats`](Self::stats), polled: asks once.
+    #[must_use]
+    pub fn ask_stats(&self) -> Asked<FlowStats> {
+        let (question, answer) = Question::new();
+        self.command(SendCommand::Stats(question));
+        Asked(answer)
+    }
+
+    fn try_room(&self, data: Bytes) -> Result<(Bytes, Locked<'_, SendState>), TrySendError> {
+        let state = lock(&self.shared.0);
+        if let Some(error) = state.closed() {
+            return Err(TrySendError::Ended(data, error));
+        }
+        if state.messages.bytes() >= QUEUE_BYTES {
+            return Err(TrySendError::Full(data));
+        }
+        Ok((data, state))
+    }
+
     /// The queue, once it has room.
-    fn poll_room(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Locked<'_, SendState>, Error>> {
+    pub(super) fn poll_room(
+        &self,
+        context: &mut Context<'_>,
+        waiter: &mut Waiter,
+    ) -> Poll<Result<Locked<'_, SendState>, Error>> {
         let mut state = lock(&self.shared.0);
         if let Some(error) = state.closed() {
             return Poll::Ready(Err(error));
@@ -95,7 +218,7 @@ impl SendFlow {
         Poll::Ready(Ok(state))
     }
 
-    fn queue(&self, mut state: Locked<'_, SendState>, message: Outgoing) {
+    pub(super) fn queue(&self, mut state: Locked<'_, SendState>, message: Outgoing) {
         state.messages.push(message);
         self.schedule(state);
     }
@@ -140,7 +263,7 @@ impl SendFlow {
         }
     }
 
-    fn command(&self, command: SendCommand) {
+    pub(super) fn command(&self, command: SendCommand) {
         if !self.session.0.endpoint().send(Command::SendFlow(Arc::clone(&self.shared), command)) {
             lock(&self.shared.0).fail(Error::Stopped);
         }
@@ -155,37 +278,6 @@ impl SendFlow {
 
     pub(super) const fn shared(&self) -> &Arc<SendShared> {
         &self.shared
-    }
-}
-
-/// A message that waits for room in the queue of a flow, as [`SendFlow::begin_send`] gives it. If it is dropped before it
-/// is ready, the message was not queued.
-#[derive(Debug)]
-pub struct PendingSend<'a> {
-    flow: &'a SendFlow,
-    message: Option<(Bytes, Special)>,
-    receipt: Receipt,
-    /// The endpoint was told that the time limits count already.
-    waits: bool,
-}
-
-impl PendingSend<'_> {
-    /// Ready when the message is queued.
-    ///
-    /// # Errors
-    /// Why no more can be sent.
-    pub fn poll(&mut self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Receipt, Error>> {
-        let Poll::Ready(state) = self.flow.poll_room(context, waiter) else {
-            if !core::mem::replace(&mut self.waits, true) && self.receipt.has_limits() {
-                self.flow.command(SendCommand::FixLimits(Arc::clone(self.receipt.shared())));
-            }
-            return Poll::Pending;
-        };
-        let state = state?;
-        if let Some((data, special)) = self.message.take() {
-            self.flow.queue(state, Outgoing { data, special: Some(Box::new(special)) });
-        }
-        Poll::Ready(Ok(self.receipt.clone()))
     }
 }
 

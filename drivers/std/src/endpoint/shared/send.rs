@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::{MessageId, MessageOutcome, SendFlowHandle, Undelivered};
+use rtmfp_core::{FlowStats, MessageId, MessageOutcome, Priority, SendFlowHandle, Undelivered};
 
-use super::{Awaited, Outgoing, OutgoingQueue, ReceiptShared, RecvShared, SessionShared};
+use super::{Awaited, Outgoing, OutgoingQueue, Question, ReceiptShared, RecvShared, SessionShared};
 use crate::endpoint::Error;
 use crate::endpoint::wakers::WakerSet;
 
@@ -25,6 +25,8 @@ pub(crate) enum SendCommand {
     FixLimits(Arc<ReceiptShared>),
     /// The message is not to be sent any more.
     Abandon(Arc<ReceiptShared>),
+    SetPriority(Priority),
+    Stats(Question<FlowStats>),
 }
 
 #[derive(Debug, Default)]

@@ -1,5 +1,7 @@
 //! Messages with time limits and receipts.
 
+mod queueing;
+
 use rtmfp_core::{MessageOutcome, RecvFlowHandle};
 
 use super::*;

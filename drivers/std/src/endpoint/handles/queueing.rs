@@ -1,0 +1,80 @@
+//! Messages on their way into the queue of a flow.
+
+use core::fmt;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+
+use rtmfp_core::Bytes;
+
+use super::{Receipt, SendFlow};
+use crate::endpoint::Error;
+use crate::endpoint::shared::{Outgoing, SendCommand, Special};
+use crate::endpoint::wakers::Waiter;
+
+/// A message that waits for room in the queue of a flow, as [`SendFlow::begin_send`] gives it. If it is dropped before it
+/// is ready, the message was not queued.
+#[derive(Debug)]
+pub struct PendingSend<'a> {
+    pub(super) flow: &'a SendFlow,
+    pub(super) message: Option<(Bytes, Special)>,
+    pub(super) receipt: Receipt,
+    /// The endpoint was told that the time limits count already.
+    pub(super) waits: bool,
+}
+
+impl PendingSend<'_> {
+    /// Ready when the message is queued.
+    ///
+    /// # Errors
+    /// Why no more can be sent.
+    pub fn poll(&mut self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Receipt, Error>> {
+        let Poll::Ready(state) = self.flow.poll_room(context, waiter) else {
+            if !core::mem::replace(&mut self.waits, true) && self.receipt.has_limits() {
+                self.flow.command(SendCommand::FixLimits(Arc::clone(self.receipt.shared())));
+            }
+            return Poll::Pending;
+        };
+        let state = state?;
+        if let Some((data, special)) = self.message.take() {
+            self.flow.queue(state, Outgoing { data, special: Some(Box::new(special)) });
+        }
+        Poll::Ready(Ok(self.receipt.clone()))
+    }
+}
+
+/// Why [`SendFlow::try_send`] did not queue a message, and the message.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum TrySendError {
+    /// The queue is full.
+    Full(Bytes),
+    /// No more can be sent.
+    Ended(Bytes, Error),
+}
+
+impl TrySendError {
+    /// The message.
+    #[must_use]
+    pub fn into_message(self) -> Bytes {
+        match self {
+            Self::Full(message) | Self::Ended(message, _) => message,
+        }
+    }
+}
+
+impl fmt::Display for TrySendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Full(_) => f.write_str("the queue of the flow is full"),
+            Self::Ended(_, why) => write!(f, "no more can be sent: {why}"),
+        }
+    }
+}
+
+impl core::error::Error for TrySendError {
+    fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+        match self {
+            Self::Full(_) => None,
+            Self::Ended(_, why) => Some(why),
+        }
+    }
+}
