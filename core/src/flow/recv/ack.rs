@@ -19,8 +19,8 @@ const RECENT: usize = 4;
 /// Room that is kept for a range with a number that came last: more than all but the longest gaps and ranges take.
 const RECENT_ROOM: usize = 6;
 
-/// Two acknowledgements without ranges and an exception take no more.
-const ROOM_FOR_KEPT: usize = 100;
+/// An acknowledgement without ranges takes no more, chunk header included.
+const LEAST_ACK: usize = 33;
 
 /// What is reported of a set with more ranges than acknowledgements have room for.
 #[derive(Debug, Default)]
@@ -75,7 +75,7 @@ impl RecvFlow {
     pub(crate) fn write_ack(&mut self, packet: &mut PacketWriter<'_>, truncate: bool, ranges_only: bool) -> bool {
         let mark = packet.mark();
         let blocks = self.blocks_available();
-        let reported = self.write_exception(packet, blocks);
+        let reported = self.write_exception(packet, blocks, truncate);
         let written = reported && self.write_sequence_set(packet, blocks, truncate, ranges_only);
         if written {
             self.should_ack = false;
@@ -91,15 +91,22 @@ impl RecvFlow {
     /// complete when rejected would never know.
     ///
     /// What was kept before the rejection is acknowledged before the exception: a sender takes what is acknowledged after
-    /// it for abandoned, as a rejected flow keeps nothing.
-    fn write_exception(&self, packet: &mut PacketWriter<'_>, blocks: u64) -> bool {
+    /// it for abandoned, as a rejected flow keeps nothing. Only with `truncate` that is left out if there is no room.
+    fn write_exception(&self, packet: &mut PacketWriter<'_>, blocks: u64, truncate: bool) -> bool {
         let (flow_id, Some(code)) = (self.flow_id, self.exception) else { return true };
-        if let Some(csn) = self.kept
-            && packet.remaining() >= ROOM_FOR_KEPT
-        {
-            AckRanges::write(packet, flow_id, blocks, csn, [], false);
+        let exception = FlowException { flow_id, code };
+        if let Some(csn) = self.kept {
+            let mark = packet.mark();
+            let written = AckRanges::write(packet, flow_id, blocks, csn, [], false) && packet.push(&exception);
+            if written && packet.remaining() >= LEAST_ACK {
+                return true;
+            }
+            packet.rollback(mark);
+            if !truncate {
+                return false;
+            }
         }
-        packet.push(&FlowException { flow_id, code })
+        packet.push(&exception)
     }
 
     /// Takes time for what is written, however many ranges there are.
