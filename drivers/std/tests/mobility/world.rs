@@ -2,6 +2,7 @@
 //!
 //! Needs root and `ip`; where namespaces do not work the tests say that they are skipped.
 
+use core::cell::Cell;
 use core::net::{IpAddr, SocketAddr};
 use core::sync::atomic::{AtomicU32, Ordering};
 use std::fs::File;
@@ -9,6 +10,8 @@ use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
 use std::thread;
 
+use rtmfp_core::Instant;
+use rtmfp_std::Clock;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A family of addresses.
@@ -35,6 +38,13 @@ impl Family {
         }
     }
 
+    pub(crate) fn loopback(self) -> IpAddr {
+        match self {
+            Self::V4 => [127, 0, 0, 1].into(),
+            Self::V6 => [0, 0, 0, 0, 0, 0, 0, 1].into(),
+        }
+    }
+
     pub(crate) fn unspecified(self) -> IpAddr {
         match self {
             Self::V4 => [0; 4].into(),
@@ -55,6 +65,9 @@ pub(crate) struct World {
     pub(crate) near: String,
     pub(crate) far: String,
     family: Family,
+    pub(crate) clock: Clock,
+    /// When the last change began.
+    changed: Cell<Instant>,
 }
 
 fn hardware(wire: u8, host: u8) -> String {
@@ -73,7 +86,8 @@ impl World {
     pub(crate) fn new(family: Family) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtmfp-m{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let world = Self { near: format!("{name}-near"), far: format!("{name}-far"), family };
+        let (clock, changed) = (Clock::new(), Cell::new(Instant::ORIGIN));
+        let world = Self { near: format!("{name}-near"), far: format!("{name}-far"), family, clock, changed };
         match world.build() {
             Ok(()) => Some(world),
             Err(why) => {
@@ -84,7 +98,7 @@ impl World {
     }
 
     fn build(&self) -> Result<(), String> {
-        let Self { near, far, family } = self;
+        let Self { near, far, family, .. } = self;
         for host in [near, far] {
             ip(&format!("netns add {host}"))?;
             ip(&format!("-n {host} link set lo up"))?;
@@ -110,6 +124,17 @@ impl World {
         ip(&format!("-n {host} addr add {address}/{} dev wire{wire}{nodad}", self.family.prefix()))
     }
 
+    /// Changes the near host.
+    fn change(&self, line: &str) -> Result<(), String> {
+        self.changed.set(self.clock.now());
+        ip(&format!("-n {} {line}", self.near))
+    }
+
+    /// When the last change began: the system gives notice a little later.
+    pub(crate) fn changed(&self) -> Instant {
+        self.changed.get()
+    }
+
     /// Gives the near host an address on a wire, and the way to the service from there.
     pub(crate) fn add(&self, wire: u8, host: u8) -> Result<(), String> {
         self.add_address(&self.near, wire, self.family.address(wire, host))?;
@@ -123,15 +148,16 @@ impl World {
         for (from, to, at) in [(near, gateway, 2), (&self.far, source, 1)] {
             ip(&format!("-n {from} neigh replace {to} lladdr {} dev wire{wire} nud permanent", hardware(wire, at)))?;
         }
-        ip(&format!("-n {near} route replace {service} via {gateway} dev wire{wire} src {source} metric {}", 10 + wire))
+        let metric = 10 + wire;
+        self.change(&format!("route replace {service} via {gateway} dev wire{wire} src {source} metric {metric}"))
     }
 
     /// Takes an address of the near host away, and what led from there.
     pub(crate) fn remove(&self, wire: u8, host: u8) -> Result<(), String> {
-        let (near, family) = (&self.near, self.family);
+        let family = self.family;
         // Before the address, as IPv6 would keep it and send from another.
-        ip(&format!("-n {near} route del {} dev wire{wire}", family.service()))?;
-        ip(&format!("-n {near} addr del {}/{} dev wire{wire}", family.address(wire, host), family.prefix()))?;
+        self.change(&format!("route del {} dev wire{wire}", family.service()))?;
+        self.change(&format!("addr del {}/{} dev wire{wire}", family.address(wire, host), family.prefix()))?;
         Ok(())
     }
 

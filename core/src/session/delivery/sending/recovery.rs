@@ -227,20 +227,10 @@ impl Sending {
     /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
     /// the far end does not delay, since what a timer sends again fills a gap.
     pub(in crate::session) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        if self.recovery.backed_off {
-            self.retry_unanswered(cx, transport);
-        }
-    }
-
-    /// The same after a change of this end's network, also if the timer is not backed off. What was sent since may not
-    /// have left this machine, and a far end that is heard after it is as good as an acknowledgement for a new burst.
-    pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        self.recovery.burst.set_packets(0);
-        self.retry_unanswered(cx, transport);
-    }
-
-    fn retry_unanswered(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         let recovery = &mut self.recovery;
+        if !recovery.backed_off {
+            return;
+        }
         transport.rtt.end_back_off();
         let (Some(alarm), Some(sent)) = (recovery.timeout.get(), recovery.last_sent) else {
             return;
@@ -255,5 +245,24 @@ impl Sending {
         recovery.timeout.clear();
         self.lose_all(cx, transport, LossCause::Revived);
         self.recovery.burst.set_packets(counted);
+    }
+
+    /// The first sign of life after a change of this end's network: the same, also if the timer is not backed off. What
+    /// was sent before may not have left this machine. So it does not count for the burst, which a far end that is heard
+    /// allows as an acknowledgement would, and is waited for only as long as an answer takes that is not delayed.
+    pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        let recovery = &mut self.recovery;
+        recovery.burst.set_packets(0);
+        transport.rtt.end_back_off();
+        let (Some(alarm), Some(sent)) = (recovery.timeout.get(), recovery.last_sent) else {
+            return;
+        };
+        let due = alarm.min(sent + transport.rtt.prompt_answer());
+        if cx.now < due {
+            recovery.timeout.set(due);
+        } else {
+            recovery.timeout.clear();
+            self.lose_all(cx, transport, LossCause::Revived);
+        }
     }
 }
