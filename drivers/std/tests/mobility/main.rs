@@ -4,8 +4,8 @@
 //! `ip` program that makes the last change, and includes its 5 ms or so. Measured with a debug build on two busy cores,
 //! over a round trip of 40 ms, for both families and both directions:
 //!
-//! - There is another address, or another socket: 80 to 125 ms. The far end follows after one and a half round trips.
-//! - An address comes after an outage: 45 to 125 ms.
+//! - There is another address, or another socket: 80 to 135 ms. The far end follows after one and a half round trips.
+//! - An address comes after an outage: 45 to 140 ms.
 //! - A link comes up after an outage: 45 to 125 ms. Up to 290 ms if a timer of the sender fired shortly before: what it
 //!   sent is waited for.
 //! - The responder's address is removed, over a wire without delay: 4 to 13 ms.
