@@ -50,6 +50,14 @@ pub enum Event {
         /// Where its packets go now.
         path: Path,
     },
+    /// A session that is [watched](crate::SessionMut::watch) has changed in one of these: its
+    /// [`send_rate`](crate::SessionStats::send_rate) by more than a tenth, its
+    /// [`congestion_events`](crate::SessionStats::congestion_events), or whether the far end
+    /// [has proved its keys](crate::SessionRef::far_keys_proved). Comes once, until it is watched again.
+    SessionUpdated {
+        /// The session.
+        session: SessionHandle,
+    },
     /// The far end began a flow (RFC 7016 §3.6.3.1). It is accepted unless rejected.
     FlowOpened {
         /// The flow.

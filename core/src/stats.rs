@@ -54,6 +54,9 @@ pub struct SessionStats {
     pub fragments_lost: u64,
     /// Retransmission timeouts that found something lost.
     pub timeouts: u64,
+    /// Times that the congestion window was made smaller: for losses, for congestion marks, or by a timeout. Losses that
+    /// turn out to be none (RFC 4015) have counted.
+    pub congestion_events: u64,
     /// Smoothed round-trip time, once measured (RFC 7016 §3.5.2.2).
     pub srtt: Option<Duration>,
     /// Round-trip time variance.
@@ -64,6 +67,11 @@ pub struct SessionStats {
     pub cwnd: u64,
     /// Slow start threshold in bytes; `u64::MAX` while unset.
     pub ssthresh: u64,
+    /// Bytes of user data a second that may be sent: the congestion window divided by the smoothed round-trip time, once
+    /// that is measured. A round trip counts as 4 ms at least, the resolution of the protocol's timestamps, so on
+    /// shorter paths more is possible. While the sender has less to send than that, nothing shows whether the path
+    /// carries it. The far end's receive window may allow less.
+    pub send_rate: Option<u64>,
     /// User data in flight in bytes (RFC 7016 §3.5, S_OUTSTANDING_BYTES).
     pub outstanding: u64,
     /// Packets received with a Congestion Experienced mark.

@@ -43,7 +43,7 @@ const NET: Package = Package {
 
 /// The parts of a session. What stands in `session/mod.rs` itself, as `Session` does, is above them all.
 const SESSION: [&[&str]; 5] = [
-    &["alarm", "context", "state", "time_critical"],
+    &["alarm", "context", "state", "time_critical", "watch"],
     &["transport"],
     &["delivery"],
     &["control", "lifecycle"],

@@ -62,6 +62,14 @@ impl<'a> SessionRef<'a> {
         self.session.transport().keys_proved()
     }
 
+    /// Whether the far end has proved to own its certificate: the keys [are proved](Self::far_keys_proved), and the
+    /// profile says that they prove the owner. In the Flash profile they do if the certificate has static keys
+    /// (RFC 7425 §4.3.4).
+    #[must_use]
+    pub fn far_owner_proved(&self) -> bool {
+        self.far_keys_proved() && self.profile.keys_prove_owner(self.far_certificate())
+    }
+
     /// The far end's certificate, in the profile's syntax; empty while it opens. Whether it proves who the far end is,
     /// the profile says (in the Flash profile: if it has static keys), once
     /// [the keys are proved](Self::far_keys_proved).
@@ -155,6 +163,13 @@ impl<'a> SessionMut<'a> {
     /// each other. Those who did so when the session was opened are known already; four are kept.
     pub fn add_introducer(&mut self, path: Path) {
         self.endpoint.with_entry(self.slot, |entry, _| entry.learn_introducer(path));
+    }
+
+    /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's rate, congestion or proof of
+    /// keys differ from what they are now. Call it again after the event to hear of the next change. Nothing is told
+    /// once the session has ended.
+    pub fn watch(&mut self) {
+        self.endpoint.with_session(self.slot, |session, _| session.watch());
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1).

@@ -23,13 +23,14 @@ mod state;
 mod tests;
 mod time_critical;
 mod transport;
+mod watch;
 
 use core::fmt;
 use core::net::SocketAddr;
 
 use crate::config::{FlowOptions, Priority, SessionConfig};
 use crate::error::OpenFlowError;
-use crate::event::CloseReason;
+use crate::event::{CloseReason, Event};
 use crate::handle::{SendFlowHandle, SessionHandle};
 use crate::params::PROOF_TIMEOUT;
 use crate::stats::SessionStats;
@@ -42,6 +43,7 @@ use control::liveness::Liveness;
 use control::{Control, OffPathProbe};
 use lifecycle::{ClosingDeadlines, Lifecycle};
 use packetizer::{Demand, Packetizer};
+use watch::{Measured, Watch};
 
 pub use crate::session_state::SessionState;
 pub use context::Role;
@@ -69,6 +71,7 @@ pub(crate) struct Session {
     /// Chunks of other kinds that are to be sent.
     control: Control,
     liveness: Liveness,
+    watch: Watch,
 }
 
 impl fmt::Debug for Session {
@@ -89,6 +92,7 @@ impl Session {
             delivery: Delivery::new(handle, &config),
             control: Control::default(),
             liveness: Liveness::new(&config),
+            watch: Watch::default(),
             config,
         }
     }
@@ -116,10 +120,27 @@ impl Session {
         SessionStats {
             fragments_lost: recovery.fragments_lost,
             timeouts: recovery.timeouts,
+            congestion_events: recovery.congestion_events,
+            send_rate: recovery.send_rate(&self.transport),
             cwnd: recovery.controller.window(),
             ssthresh: recovery.controller.ssthresh(),
             outstanding: recovery.in_flight.outstanding(),
             ..self.transport.stats()
+        }
+    }
+
+    /// The user has seen what is measured, and is to be told of the next change.
+    pub(crate) fn watch(&mut self) {
+        let seen = self.measured();
+        self.watch.arm(seen);
+    }
+
+    fn measured(&self) -> Measured {
+        let recovery = &self.delivery.sending.recovery;
+        Measured {
+            send_rate: recovery.send_rate(&self.transport),
+            congestion_events: recovery.congestion_events,
+            far_keys_proved: self.transport.keys_proved(),
         }
     }
 
@@ -210,6 +231,10 @@ impl Session {
             SessionState::Open => {
                 self.delivery.update_timers(now, &self.transport, &self.config);
                 self.lifecycle.update_idle(now, !self.delivery.is_empty(), self.config.idle_limit);
+                if self.watch.known().is_some_and(|known| known.is_news(&self.measured())) {
+                    self.watch.disarm();
+                    cx.events.push(Event::SessionUpdated { session: self.handle });
+                }
             }
             SessionState::NearClose
             | SessionState::FarCloseLinger

@@ -13,3 +13,4 @@ mod packets;
 mod paths;
 mod recovery;
 mod unread;
+mod watch;

@@ -31,12 +31,13 @@ mod handles;
 pub use driver::{Driver, run};
 pub use handles::{
     Builder, Endpoint, Incoming, IncomingFlows, MessageSink, Messages, Receipt, RecvFlow, SendFlow, Session,
+    SessionEvents,
 };
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
-    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, Undelivered, profile,
+    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
 pub use rtmfp_std::{Candidate, Remote, Uri, UriError};
-pub use rtmfp_std::{Deadline, Error, SendOptions, TryRecvError, TrySendError, system_rng};
+pub use rtmfp_std::{Deadline, Error, Moved, SendOptions, SessionEvent, TryRecvError, TrySendError, system_rng};

@@ -32,9 +32,9 @@ mod watch;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    Asked, Builder, Deadline, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages,
-    PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, Sleep, TryRecvError, TrySendError, Waiter,
-    block_on,
+    Asked, Builder, Deadline, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages, Moved,
+    Nonces, PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep,
+    TryRecvError, TrySendError, Waiter, block_on,
 };
 pub use endpoint::{Candidate, Remote};
 pub use entropy::system_rng;
@@ -45,7 +45,7 @@ pub use pump::{Pump, PumpStats, Turn};
 pub use rtmfp_core as core;
 pub use rtmfp_core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
-    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, Undelivered, profile,
+    MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
 pub use socket::Socket;
 pub use uri::{DEFAULT_PORT, Uri, UriError};

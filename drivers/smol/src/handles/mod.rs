@@ -6,6 +6,7 @@ mod receipt;
 mod recv;
 mod send;
 mod session;
+mod session_facts;
 mod sink;
 mod streams;
 
@@ -21,7 +22,7 @@ pub use recv::RecvFlow;
 pub use send::SendFlow;
 pub use session::Session;
 pub use sink::MessageSink;
-pub use streams::{Incoming, IncomingFlows, Messages};
+pub use streams::{Incoming, IncomingFlows, Messages, SessionEvents};
 
 /// Waits for what a handle polls. The task is forgotten when the future is dropped.
 async fn wait<T>(mut poll: impl FnMut(&mut Context<'_>, &mut Waiter) -> Poll<T>) -> T {

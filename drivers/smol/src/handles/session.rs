@@ -1,6 +1,5 @@
 //! The handle to a session.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 
 use rtmfp_core::{CloseMode, FlowOptions, Undelivered};
@@ -27,19 +26,6 @@ impl Session {
     /// Waits until it has ended, and tells why.
     pub async fn closed(&self) -> Error {
         wait(|context, waiter| self.0.poll_closed(context, waiter)).await
-    }
-
-    /// The far end's address, once it is open.
-    #[must_use]
-    pub fn remote_addr(&self) -> Option<SocketAddr> {
-        self.0.remote_addr()
-    }
-
-    /// Who the far end is, once it is open: its canonical endpoint discriminator, which for the Flash profile holds its
-    /// fingerprint (RFC 7425 §4.4.4).
-    #[must_use]
-    pub fn far_discriminator(&self) -> Vec<u8> {
-        self.0.far_discriminator()
     }
 
     /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
@@ -74,6 +60,9 @@ impl Session {
     /// told, again and again until it has acknowledged that. Returns what was not delivered, when the session has ended.
     /// It is closed all the same if the future is dropped. Flows that the far end has closed before, and that have
     /// arrived, can still be read to their end.
+    ///
+    /// The protocol has no room for a code or a text in a close: Session Close Request is empty (RFC 7016 §2.3.17). To say
+    /// why, send a last message on a flow before; for a single flow, [`RecvFlow::reject`] has a code.
     ///
     /// # Errors
     /// Why it had ended before, if it had.

@@ -5,7 +5,7 @@ use core::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 use rtmfp_core::Message;
-use rtmfp_std::{EndpointHandle, Error, Waiter};
+use rtmfp_std::{EndpointHandle, Error, SessionEvent, Waiter};
 
 use super::{RecvFlow, Session};
 
@@ -83,5 +83,28 @@ impl Stream for Messages<'_> {
         let next = ready!(flow.inner.poll_recv(context, waiter)).transpose();
         *ended = !matches!(next, Some(Ok(_)));
         Poll::Ready(next)
+    }
+}
+
+/// What happens to a session: see [`Session::events`].
+#[derive(Debug)]
+#[must_use = "streams do nothing unless polled"]
+pub struct SessionEvents {
+    events: rtmfp_std::SessionEvents,
+    waiter: Waiter,
+}
+
+impl SessionEvents {
+    pub(super) fn new(events: rtmfp_std::SessionEvents) -> Self {
+        Self { events, waiter: Waiter::default() }
+    }
+}
+
+impl Stream for SessionEvents {
+    type Item = SessionEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
+        let Self { events, waiter } = &mut *self;
+        events.poll_next(context, waiter)
     }
 }

@@ -26,8 +26,8 @@ pub use app::EndpointApp;
 pub use builder::Builder;
 pub use error::Error;
 pub use handles::{
-    Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, PendingSend, Receipt, RecvFlow, SendFlow,
-    SendOptions, Session, Sleep, TryRecvError, TrySendError,
+    Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, Moved, Nonces, PendingSend, Receipt, RecvFlow,
+    SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep, TryRecvError, TrySendError,
 };
 pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;

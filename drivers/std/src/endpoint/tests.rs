@@ -22,6 +22,7 @@ mod closing;
 mod connecting;
 mod receiving;
 mod sending;
+mod session;
 mod sleeping;
 mod unlocking;
 

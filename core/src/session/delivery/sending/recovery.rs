@@ -32,6 +32,8 @@ pub(in crate::session) struct Recovery {
     lost: Vec<Lost>,
     pub(in crate::session) fragments_lost: u64,
     pub(in crate::session) timeouts: u64,
+    /// Times that the window was made smaller for losses or marks.
+    pub(in crate::session) congestion_events: u64,
 }
 
 impl Recovery {
@@ -48,6 +50,7 @@ impl Recovery {
             lost: Vec::new(),
             fragments_lost: 0,
             timeouts: 0,
+            congestion_events: 0,
         }
     }
 
@@ -96,6 +99,14 @@ impl Recovery {
         self.burst.set_packets(0);
         self.backed_off = false;
         self.timeout.clear();
+    }
+
+    /// Bytes of user data a second that the congestion window lets out, once the round trip is measured.
+    pub(in crate::session) fn send_rate(&self, transport: &Transport) -> Option<u64> {
+        // What is measured is whole ticks of 4 ms.
+        let round_trip = transport.rtt.srtt()?.as_micros().max(4_000);
+        let micros = u64::try_from(round_trip).unwrap_or(u64::MAX);
+        Some(self.controller.window().saturating_mul(1_000_000) / micros)
     }
 
     /// The controller was told of something.
@@ -156,6 +167,7 @@ impl Sending {
             facts.segment = transport.segment(self.window());
             let time_critical = self.recovery.time_critical(cx);
             if self.recovery.controller.on_packet(facts, time_critical) == Reaction::Cut {
+                self.recovery.congestion_events += 1;
                 self.recovery.in_flight.begin_undo_epoch();
             }
             self.recovery.trace_congestion(cx, transport);
@@ -217,6 +229,7 @@ impl Sending {
         if was_loss {
             transport.rtt.back_off();
             recovery.timeouts += 1;
+            recovery.congestion_events += 1;
             recovery.backed_off = true;
         }
         recovery.controller.on_timeout(was_loss);

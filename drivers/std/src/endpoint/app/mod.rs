@@ -7,6 +7,7 @@ mod receiving;
 mod sending;
 mod sessions;
 mod sleeping;
+mod updates;
 
 use core::net::SocketAddr;
 use core::sync::atomic::Ordering;
@@ -33,6 +34,8 @@ pub struct EndpointApp {
     sessions: BTreeMap<SessionHandle, Entry>,
     /// Sessions that drain, and of which the endpoint has not everything yet, by deadline.
     drains: BTreeSet<(Instant, SessionHandle)>,
+    /// Sessions to look at for what has changed.
+    looks: BTreeSet<(Instant, SessionHandle)>,
     shutdown: Option<Shutdown>,
     /// There is nobody who could accept a session.
     unattended: bool,
@@ -68,6 +71,7 @@ impl EndpointApp {
             shared: Arc::clone(&shared),
             sessions: BTreeMap::new(),
             drains: BTreeSet::new(),
+            looks: BTreeSet::new(),
             shutdown: None,
             unattended: false,
             done: false,
@@ -122,11 +126,8 @@ impl App for EndpointApp {
             Event::SessionOpened { session } => self.opened(now, endpoint, session),
             Event::SessionFailed { session, reason } => self.session_ended(session, Error::NotOpened(reason)),
             Event::SessionClosed { session, reason } => self.session_ended(session, Error::SessionClosed(reason)),
-            Event::PathChanged { session, path } => {
-                if let Some(entry) = self.sessions.get(&session) {
-                    lock(&entry.shared.0).remote = Some(path.remote);
-                }
-            }
+            Event::PathChanged { session, path } => self.path_changed(session, path),
+            Event::SessionUpdated { session } => self.updated(now, endpoint, session),
             Event::FlowOpened { flow } => self.flow_opened(now, endpoint, flow),
             Event::FlowReadable { flow } => self.receive(now, endpoint, flow),
             Event::FlowFinished { flow, end } => self.flow_finished(flow, end),
@@ -154,11 +155,12 @@ impl App for EndpointApp {
         }
         self.on_closing_timeout(now, endpoint);
         self.expire(now, endpoint);
+        self.on_look_timeout(now, endpoint);
         self.sleepers.wake(now);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.next_closing_timeout(), self.sleepers.next(), self.expiries.next()];
+        let timeouts = [self.next_closing_timeout(), self.next_look(), self.sleepers.next(), self.expiries.next()];
         timeouts.into_iter().flatten().min()
     }
 

@@ -65,7 +65,11 @@ impl EndpointApp {
         let Some(shared) = entry.receiving.get(&flow) else { return };
         let mut state = lock(&shared.state);
         if state.accepted {
-            read(now, endpoint, flow, &mut state, QUEUE_BYTES);
+            let held_up = read(now, endpoint, flow, &mut state, QUEUE_BYTES);
+            drop(state);
+            if held_up {
+                self.held_up(flow.session());
+            }
             return;
         }
         drop(state);
@@ -73,12 +77,16 @@ impl EndpointApp {
         let mut session = lock(&entry.shared.0);
         let mut state = lock(&shared.state);
         let others = if state.accepted { 0 } else { session.flows_bytes.saturating_sub(state.bytes) };
-        read(now, endpoint, flow, &mut state, QUEUE_BYTES.saturating_sub(others));
+        let held_up = read(now, endpoint, flow, &mut state, QUEUE_BYTES.saturating_sub(others));
         if !state.accepted {
             session.flows_bytes = others + state.bytes;
         }
         // What is unlocked last may wake tasks: nothing else is locked then.
         drop(session);
+        drop(state);
+        if held_up {
+            self.held_up(flow.session());
+        }
     }
 
     pub(super) fn flow_finished(&mut self, flow: RecvFlowHandle, end: FlowEnd) {
@@ -96,12 +104,13 @@ impl EndpointApp {
     }
 }
 
-/// Reads a flow's messages as long as they are less than `room` bytes, unless it is suspended.
-fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut RecvState, room: usize) {
+/// Reads a flow's messages as long as they are less than `room` bytes, unless it is suspended. Whether there was no room
+/// for more.
+fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut RecvState, room: usize) -> bool {
     if state.suspended {
-        return;
+        return false;
     }
-    let Some(mut flow) = endpoint.recv_flow_mut(now, flow) else { return };
+    let Some(mut flow) = endpoint.recv_flow_mut(now, flow) else { return false };
     state.paused = false;
     loop {
         if state.bytes >= room {
@@ -117,4 +126,5 @@ fn read(now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle, state: &mut
     if !state.messages.is_empty() {
         state.wakers.wake();
     }
+    state.paused
 }

@@ -5,14 +5,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rtmfp_core::{
-    CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle, SessionHandle, Target,
-    Undelivered,
+    Bytes, CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle, SessionHandle,
+    SessionMut, Target, Undelivered,
 };
 
 use super::EndpointApp;
 use super::closing::Drain;
+use super::updates::Pace;
 use crate::endpoint::Error;
-use crate::endpoint::shared::{RecvShared, SendShared, SessionCommand, SessionShared, lock};
+use crate::endpoint::handles::Nonces;
+use crate::endpoint::shared::{CoreCommand, RecvShared, SendShared, SessionCommand, SessionShared, lock};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -23,6 +25,7 @@ pub(super) struct Entry {
     pub(super) drain: Option<Drain>,
     /// What the flows did not take any more while it drains.
     pub(super) refused: Undelivered,
+    pub(super) pace: Pace,
     pub(super) ended: bool,
 }
 
@@ -34,6 +37,7 @@ impl Entry {
             receiving: BTreeMap::new(),
             drain: None,
             refused: Undelivered { messages: 0, unsent: 0, bytes: 0 },
+            pace: Pace::new(),
             ended: false,
         }
     }
@@ -44,7 +48,9 @@ impl Entry {
         let mut session = lock(&self.shared.0);
         session.end.get_or_insert(error);
         session.wakers.wake();
+        let updates = Arc::clone(&session.updates);
         drop(session);
+        lock(&updates.0).wakers.wake();
         for flow in core::mem::take(&mut self.sending).into_values() {
             lock(&flow.0).fail(error);
         }
@@ -86,6 +92,12 @@ impl EndpointApp {
                 let handle = lock(&shared.0).handle;
                 if let Some(handle) = handle {
                     self.drain(now, endpoint, handle, now + within);
+                }
+            }
+            SessionCommand::Core(command) => {
+                let handle = lock(&shared.0).handle;
+                if let Some(handle) = handle {
+                    carry_out_of_core(now, endpoint, handle, command);
                 }
             }
             SessionCommand::Release => {
@@ -143,7 +155,8 @@ impl EndpointApp {
         state.open = true;
         state.unaccepted = accepted;
         if let Some(session) = endpoint.session(handle) {
-            state.remote = session.path().map(|path| path.remote);
+            state.path = session.path();
+            state.far_certificate = Bytes::copy_from_slice(session.far_certificate());
             state.far_discriminator = session.far_canonical_discriminator();
         }
         state.wakers.wake();
@@ -153,6 +166,7 @@ impl EndpointApp {
             queue.accepted.push_back((handle, Arc::clone(&entry.shared)));
             queue.wakers.wake();
         }
+        self.updated(now, endpoint, handle);
     }
 
     pub(super) fn session_ended(&mut self, session: SessionHandle, error: Error) {
@@ -162,6 +176,7 @@ impl EndpointApp {
             None
         };
         self.expiries.forget(session);
+        self.look_no_more(session);
         let Some(entry) = self.sessions.get_mut(&session) else { return };
         let mut state = lock(&entry.shared.0);
         state.existing = existing;
@@ -187,5 +202,34 @@ impl EndpointApp {
         if entry.receiving.is_empty() {
             self.sessions.remove(&session);
         }
+    }
+}
+
+/// What core does without more. A question about a session that core has forgotten is dropped, and so answered.
+fn carry_out_of_core(now: Instant, endpoint: &mut Endpoint, handle: SessionHandle, command: CoreCommand) {
+    let Some(view) = endpoint.session(handle) else { return };
+    let proved = view.far_keys_proved();
+    match command {
+        CoreCommand::Stats(asked) => asked.answer(Some(view.stats())),
+        CoreCommand::Nonces(asked) => {
+            let copy = Bytes::copy_from_slice;
+            asked.answer(Some(Nonces { near: copy(view.near_nonce()), far: copy(view.far_nonce()) }));
+        }
+        CoreCommand::Prove if proved => {}
+        CoreCommand::Ping | CoreCommand::Prove => {
+            with_session(now, endpoint, handle, |mut session| session.ping());
+        }
+        CoreCommand::IntroduceAt(addresses) => {
+            with_session(now, endpoint, handle, |mut session| session.introduce_at(&addresses));
+        }
+        CoreCommand::AddIntroducer(path) => {
+            with_session(now, endpoint, handle, |mut session| session.add_introducer(path));
+        }
+    }
+}
+
+fn with_session(now: Instant, endpoint: &mut Endpoint, handle: SessionHandle, call: impl FnOnce(SessionMut<'_>)) {
+    if let Some(session) = endpoint.session_mut(now, handle) {
+        call(session);
     }
 }

@@ -2,6 +2,7 @@
 
 mod asked;
 mod endpoint;
+mod events;
 mod iterators;
 mod queueing;
 mod receipt;
@@ -9,11 +10,13 @@ mod recv;
 mod send;
 mod send_options;
 mod session;
+mod session_facts;
 mod sleep;
 
 pub use asked::Asked;
 pub use endpoint::EndpointHandle;
 pub(super) use endpoint::handle;
+pub use events::{Moved, SessionEvent, SessionEvents};
 pub use iterators::{Incoming, IncomingFlows, Messages};
 pub use queueing::{PendingSend, TrySendError};
 pub use receipt::Receipt;
@@ -22,4 +25,5 @@ pub use send::SendFlow;
 pub use send_options::{Deadline, SendOptions};
 pub(crate) use session::Owner;
 pub use session::Session;
+pub use session_facts::Nonces;
 pub use sleep::Sleep;

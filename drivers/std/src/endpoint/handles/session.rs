@@ -1,6 +1,5 @@
 //! The handle to a session.
 
-use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 use std::sync::Arc;
@@ -32,6 +31,10 @@ pub(crate) struct Owner {
 impl Owner {
     pub(super) fn endpoint(&self) -> &Arc<EndpointShared> {
         &self.keeper.0
+    }
+
+    pub(super) const fn shared(&self) -> &Arc<SessionShared> {
+        &self.shared
     }
 }
 
@@ -112,19 +115,6 @@ impl Session {
         }
     }
 
-    /// The far end's address, once it is open.
-    #[must_use]
-    pub fn remote_addr(&self) -> Option<SocketAddr> {
-        lock(&self.0.shared.0).remote
-    }
-
-    /// Who the far end is, once it is open: its canonical endpoint discriminator, which for the Flash profile holds its
-    /// fingerprint (RFC 7425 §4.4.4).
-    #[must_use]
-    pub fn far_discriminator(&self) -> Vec<u8> {
-        lock(&self.0.shared.0).far_discriminator.clone()
-    }
-
     /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
     #[must_use]
     pub fn open_flow(&self, options: FlowOptions) -> SendFlow {
@@ -193,6 +183,9 @@ impl Session {
     /// Closes it: all its flows are closed, and once all that was sent is delivered, or after `within`, the far end is
     /// told, again and again until it has acknowledged that. Returns what was not delivered, when the session has ended.
     /// Flows that the far end has closed before, and that have arrived, can still be read to their end.
+    ///
+    /// The protocol has no room for a code or a text in a close: Session Close Request is empty (RFC 7016 §2.3.17). To say
+    /// why, send a last message on a flow before; for a single flow, [`RecvFlow::reject`] has a code.
     ///
     /// # Errors
     /// Why it had ended before, if it had.

@@ -7,6 +7,7 @@ mod recv;
 mod send;
 mod session;
 mod sleep;
+mod updates;
 
 use core::fmt;
 use core::net::SocketAddr;
@@ -17,15 +18,17 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtmfp_core::profile::flash::Fingerprint;
-use rtmfp_core::{EndpointStats, FlowOptions, SessionHandle, Target, Undelivered};
+use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered};
 
 pub(crate) use answer::{Answer, Question};
 pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
 pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
 pub(crate) use send::{SendCommand, SendShared, SendState, Within};
-pub(crate) use session::{SessionCommand, SessionShared, SessionState};
+pub(crate) use session::{CoreCommand, SessionCommand, SessionShared, SessionState};
 pub(crate) use sleep::{Place, SleepShared};
+
+pub(crate) use updates::UpdatesShared;
 
 use super::wakers::{Due, WakerSet};
 use crate::places::Places;
@@ -179,6 +182,13 @@ impl EndpointShared {
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         Self { queue: Mutex::default(), locals, peer_id, driven: AtomicBool::new(false), wake }
+    }
+
+    /// The way to an address: the first socket of its family reaches it.
+    pub(crate) fn path_to(&self, remote: SocketAddr) -> Option<Path> {
+        let mut locals = (0..=u16::MAX).zip(&self.locals);
+        let (index, _) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4())?;
+        Some(Path::new(InterfaceId(index), remote))
     }
 
     /// False if nobody will carry it out.

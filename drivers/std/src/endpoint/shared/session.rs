@@ -1,15 +1,16 @@
 //! What the handles of a session and the endpoint share.
 
-use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, Weak};
 
-use rtmfp_core::{CloseMode, FlowEnd, SessionHandle, Undelivered};
+use rtmfp_core::profile::flash::Fingerprint;
+use rtmfp_core::wire::Address;
+use rtmfp_core::{Bytes, CloseMode, FlowEnd, Path, SessionHandle, SessionStats, Undelivered};
 
-use super::{Awaited, RecvShared, lock};
+use super::{Awaited, Question, RecvShared, UpdatesShared, lock};
 use crate::endpoint::Error;
-use crate::endpoint::handles::Owner;
+use crate::endpoint::handles::{Nonces, Owner};
 use crate::endpoint::wakers::WakerSet;
 
 /// Asked of a session.
@@ -21,6 +22,19 @@ pub(crate) enum SessionCommand {
     Drain(Duration),
     /// The last handle is gone.
     Release,
+    /// Something that core does without more.
+    Core(CoreCommand),
+}
+
+#[derive(Debug)]
+pub(crate) enum CoreCommand {
+    Ping,
+    /// To ping, unless the far end has proved its keys.
+    Prove,
+    IntroduceAt(Vec<Address>),
+    AddIntroducer(Path),
+    Nonces(Question<Nonces>),
+    Stats(Question<SessionStats>),
 }
 
 #[derive(Debug, Default)]
@@ -41,8 +55,13 @@ pub(crate) struct SessionState {
     pub(crate) owner: Weak<Owner>,
     /// An introducer was asked for the far end.
     pub(crate) asks_introducer: bool,
-    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) path: Option<Path>,
     pub(crate) far_discriminator: Vec<u8>,
+    pub(crate) far_certificate: Bytes,
+    pub(crate) far_keys_proved: bool,
+    /// Once it is proved.
+    pub(crate) peer_id: Option<Fingerprint>,
+    pub(crate) updates: Arc<UpdatesShared>,
     /// It is in [`Queue::accepted`].
     pub(crate) unaccepted: bool,
     /// Flows that the far end opened and nobody has accepted yet, at most [`WAITING_FLOWS`].

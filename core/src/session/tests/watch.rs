@@ -1,0 +1,119 @@
+//! A user who watches a session hears of what is measured.
+
+use alloc::boxed::Box;
+use core::time::Duration;
+
+use super::network::{A, B, Fate, Network};
+use crate::config::{FlowOptions, SessionConfig};
+use crate::event::Event;
+use crate::stats::SessionStats;
+use crate::transmit::Ecn;
+
+fn watch(network: &mut Network) -> SessionStats {
+    network.with(A, |session, _| session.watch());
+    network.ends[A].session.stats()
+}
+
+/// How often A's user was told.
+fn told(network: &Network) -> usize {
+    let session = network.ends[A].session.handle();
+    network.ends[A].events.iter().filter(|event| **event == Event::SessionUpdated { session }).count()
+}
+
+/// An endless transfer from A to B.
+fn transfer(network: &mut Network) {
+    let flow = network.open_flow_with(A, FlowOptions::new("much").send_buffer(usize::MAX));
+    for _ in 0..100 {
+        network.write(A, flow, 100_000);
+    }
+}
+
+#[test]
+fn nobody_is_told_who_does_not_watch() {
+    let mut network = Network::open(SessionConfig::default());
+    transfer(&mut network);
+    network.run(2_000);
+    assert!(network.ends[A].session.stats().send_rate.is_some());
+    assert_eq!(told(&network), 0);
+}
+
+#[test]
+fn a_change_of_the_rate_is_told_once_until_the_user_has_seen_it() {
+    let mut network = Network::open(SessionConfig { recv_buffer: 16_000_000, ..SessionConfig::default() });
+    let before = watch(&mut network);
+    assert_eq!((before.send_rate, told(&network)), (None, 0));
+    transfer(&mut network);
+    network.run(200);
+    assert_eq!(told(&network), 1);
+    network.run(200);
+    assert_eq!(told(&network), 1, "again, though nobody has looked");
+    let mut known = watch(&mut network).send_rate.unwrap();
+    assert!(known > before.cwnd, "a window each round trip of 40 ms");
+    let mut changes = 0;
+    for _ in 0..2_000 {
+        let before = told(&network);
+        network.run(1);
+        let rate = network.ends[A].session.stats().send_rate.unwrap();
+        let worth_it = rate.abs_diff(known) > known / 10;
+        assert_eq!(told(&network) - before, usize::from(worth_it), "from {known} to {rate}");
+        if worth_it {
+            known = rate;
+            changes += 1;
+        }
+        watch(&mut network);
+    }
+    assert!(changes > 5, "{changes}: the window grows slowly and adds up");
+}
+
+#[test]
+fn the_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() {
+    for (delay, round_trip) in [(50, 100), (0, 4)] {
+        let mut network = Network::open(SessionConfig::default());
+        network.delay = Duration::from_millis(delay);
+        let flow = network.open_flow(A);
+        network.write(A, flow, 10);
+        network.run(1_000);
+        let stats = network.ends[A].session.stats();
+        let expected = stats.cwnd * 1_000 / round_trip;
+        let rate = stats.send_rate.unwrap();
+        assert!(rate.abs_diff(expected) < expected / 20, "{rate} is not {expected}");
+    }
+}
+
+#[test]
+fn losses_marks_and_timeouts_are_congestion_and_told() {
+    for cause in ["loss", "mark", "timeout"] {
+        let mut network = Network::open(SessionConfig::default());
+        transfer(&mut network);
+        network.run(1_000);
+        assert_eq!(watch(&mut network).congestion_events, 0);
+        let (mut data, from) = (0, network.now);
+        network.filter = Box::new(move |sent| {
+            let early = sent.at < from + Duration::from_millis(600);
+            data += usize::from(sent.from == A && sent.has_data());
+            match cause {
+                "timeout" if early => Fate::Lost,
+                "loss" if data == 5 => Fate::Lost,
+                "mark" if data == 5 => Fate::Marked(Some(Ecn::Ce)),
+                _ => Fate::Arrives,
+            }
+        });
+        network.run(1_400);
+        let stats = network.ends[A].session.stats();
+        assert!(told(&network) > 0, "{cause}: {stats:?}");
+        let expected = if cause == "timeout" { stats.timeouts } else { 1 };
+        assert!(expected > 0 && stats.congestion_events == expected, "{cause}: {stats:?}");
+    }
+}
+
+#[test]
+fn the_proof_of_the_far_ends_keys_is_told() {
+    let mut network = Network::open(SessionConfig::default());
+    watch(&mut network);
+    network.run(100);
+    assert!(told(&network) == 0 && !network.ends[A].session.transport().keys_proved());
+    let flow = network.open_flow(B);
+    network.write(B, flow, 10);
+    network.run(20);
+    assert!(told(&network) == 1 && network.ends[A].session.transport().keys_proved());
+}

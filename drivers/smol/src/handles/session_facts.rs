@@ -1,0 +1,133 @@
+//! What a session tells of itself and its far end, and what can be asked of it.
+
+use core::net::SocketAddr;
+
+use rtmfp_core::profile::flash::Fingerprint;
+use rtmfp_core::wire::Address;
+use rtmfp_core::{Bytes, Path, SessionStats};
+use rtmfp_std::{Error, Nonces};
+
+use super::{Session, SessionEvents, wait};
+
+impl Session {
+    /// Where its packets go, once it is open.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        self.0.path()
+    }
+
+    /// The far end's address, once it is open.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        self.0.remote_addr()
+    }
+
+    /// The address of this end that its packets leave by, once it is open: as far as the system tells, or else what the
+    /// socket is bound to.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.0.local_addr()
+    }
+
+    /// Who the far end says it is, once it is open: its canonical endpoint discriminator, which for the Flash profile
+    /// holds its fingerprint (RFC 7425 §4.4.4). Anybody can say so: [`peer_id`](Self::peer_id) is what is proved.
+    #[must_use]
+    pub fn far_discriminator(&self) -> Vec<u8> {
+        self.0.far_discriminator()
+    }
+
+    /// The far end's certificate in the profile's syntax, once it is open. It is a claim, as
+    /// [`far_discriminator`](Self::far_discriminator) is.
+    #[must_use]
+    pub fn far_certificate(&self) -> Bytes {
+        self.0.far_certificate()
+    }
+
+    /// Who the far end is: the fingerprint of its certificate, shown as 64 hexadecimal digits (RFC 7425 §4.3.2).
+    ///
+    /// `None` while the far end has not proved it: until it has shown that it has the session's keys
+    /// ([`far_keys_proved`](Self::far_keys_proved) waits for that), and for good if its certificate has no static keys, as
+    /// anybody could show a copy. `None` with other profiles than Flash.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<Fingerprint> {
+        self.0.peer_id()
+    }
+
+    /// Waits until the far end has shown that it has the session's keys, and pings it for that. It does so with its first
+    /// packet. Cancel-safe.
+    ///
+    /// In a session without HMAC there is no such proof for the end that began it, and this waits for the session's end.
+    ///
+    /// # Errors
+    /// Why it did not open, or was closed.
+    pub async fn far_keys_proved(&self) -> Result<(), Error> {
+        self.opened().await?;
+        self.0.begin_proof();
+        wait(|context, waiter| self.0.poll_far_keys_proved(context, waiter)).await
+    }
+
+    /// This end's secret, which the far end knows as its [`far_nonce`](Self::far_nonce). Empty if the session's keys have
+    /// none, or while it opens; `None` some time after it has ended. Cancel-safe.
+    pub async fn near_nonce(&self) -> Option<Bytes> {
+        Some(self.nonces().await?.near)
+    }
+
+    /// The far end's secret: see [`near_nonce`](Self::near_nonce).
+    pub async fn far_nonce(&self) -> Option<Bytes> {
+        Some(self.nonces().await?.far)
+    }
+
+    async fn nonces(&self) -> Option<Nonces> {
+        let asked = self.0.ask_nonces();
+        wait(|context, waiter| asked.poll(context, waiter)).await
+    }
+
+    /// Counters and measurements, as they are when the endpoint answers. `None` some time after the session has ended. Cancel-safe.
+    pub async fn stats(&self) -> Option<SessionStats> {
+        let asked = self.0.ask_stats();
+        wait(|context, waiter| asked.poll(context, waiter)).await
+    }
+
+    /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up
+    /// to 100 ms old and exact to a tenth.
+    ///
+    /// [`SessionEvent::SendRate`]: rtmfp_std::SessionEvent::SendRate
+    #[must_use]
+    pub fn send_rate(&self) -> Option<u64> {
+        self.0.send_rate()
+    }
+
+    /// Whether the network has lost or marked packets of this end within about a second.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.0.is_congested()
+    }
+
+    /// What happens to the session from now on, as a stream. Each reader gets everything, and sees the session's end last.
+    /// One that does not read keeps nothing: of each kind only the last change is told. It is no handle of the session:
+    /// that is closed with its last [`Session`] or flow all the same.
+    pub fn events(&self) -> SessionEvents {
+        SessionEvents::new(self.0.events())
+    }
+
+    /// Pings the far end now (RFC 7016 §3.5.4.1), unless a ping is unanswered. If nothing answers for the configured
+    /// [`retransmit_limit`](rtmfp_core::SessionConfig::retransmit_limit), the session ends.
+    pub fn ping(&self) {
+        self.0.ping();
+    }
+
+    /// Sets further addresses at which the far end can be reached, as it told them, for introductions
+    /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
+    pub fn introduce_at(&self, addresses: &[Address]) {
+        self.0.introduce_at(addresses);
+    }
+
+    /// Names an address of somebody who can introduce this end to the far end again, should both lose sight of each other
+    /// (RFC 7016 §3.5.1.6). Those who did so when the session was opened are known already; four are kept.
+    ///
+    /// # Errors
+    /// [`AddressFamily`](Error::AddressFamily) if the endpoint has no socket of the address's family.
+    pub fn add_introducer(&self, address: SocketAddr) -> Result<(), Error> {
+        self.0.add_introducer(address)
+    }
+}

@@ -1,0 +1,203 @@
+//! What a session tells of itself and its far end, and what can be asked of it.
+
+use core::fmt;
+use core::net::SocketAddr;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+
+use rtmfp_core::profile::flash::Fingerprint;
+use rtmfp_core::wire::Address;
+use rtmfp_core::{Bytes, Path, SessionStats};
+
+use super::{Asked, Session, SessionEvents};
+use crate::endpoint::shared::{Command, CoreCommand, Question, SessionCommand, lock};
+use crate::endpoint::wakers::Waiter;
+use crate::endpoint::{Error, block_on};
+
+/// The two secrets of a session that both ends know, and nobody else (RFC 7016 §3.5). A redirector may ask for them when an
+/// endpoint registers with it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Nonces {
+    /// This end's, which the far end knows as its far nonce.
+    pub near: Bytes,
+    /// The far end's.
+    pub far: Bytes,
+}
+
+impl fmt::Debug for Nonces {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Nonces").finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    /// Where its packets go, once it is open.
+    #[must_use]
+    pub fn path(&self) -> Option<Path> {
+        lock(&self.0.shared().0).path
+    }
+
+    /// The far end's address, once it is open.
+    #[must_use]
+    pub fn remote_addr(&self) -> Option<SocketAddr> {
+        Some(self.path()?.remote)
+    }
+
+    /// The address of this end that its packets leave by, once it is open: as far as the system tells, or else what the
+    /// socket is bound to.
+    #[must_use]
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        let path = self.path()?;
+        let bound = *self.0.endpoint().locals.get(usize::from(path.interface.0))?;
+        Some(path.local.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
+    }
+
+    /// Who the far end says it is, once it is open: its canonical endpoint discriminator, which for the Flash profile
+    /// holds its fingerprint (RFC 7425 §4.4.4). Anybody can say so: [`peer_id`](Self::peer_id) is what is proved.
+    #[must_use]
+    pub fn far_discriminator(&self) -> Vec<u8> {
+        lock(&self.0.shared().0).far_discriminator.clone()
+    }
+
+    /// The far end's certificate in the profile's syntax, once it is open. It is a claim, as
+    /// [`far_discriminator`](Self::far_discriminator) is.
+    #[must_use]
+    pub fn far_certificate(&self) -> Bytes {
+        lock(&self.0.shared().0).far_certificate.clone()
+    }
+
+    /// Who the far end is: the fingerprint of its certificate, shown as 64 hexadecimal digits (RFC 7425 §4.3.2).
+    ///
+    /// `None` while the far end has not proved it: until it has shown that it has the session's keys
+    /// ([`far_keys_proved`](Self::far_keys_proved) waits for that), and for good if its certificate has no static keys, as
+    /// anybody could show a copy. `None` with other profiles than Flash.
+    #[must_use]
+    pub fn peer_id(&self) -> Option<Fingerprint> {
+        lock(&self.0.shared().0).peer_id
+    }
+
+    /// Waits until the far end has shown that it has the session's keys, and pings it for that. It does so with its first
+    /// packet.
+    ///
+    /// In a session without HMAC there is no such proof for the end that began it, and this waits for the session's end.
+    ///
+    /// # Errors
+    /// Why it did not open, or was closed.
+    pub fn far_keys_proved(&self) -> Result<(), Error> {
+        self.opened()?;
+        self.begin_proof();
+        block_on(|context, waiter| self.poll_far_keys_proved(context, waiter))
+    }
+
+    /// The ping of [`far_keys_proved`](Self::far_keys_proved), without waiting. Nothing is sent before the session is open.
+    pub fn begin_proof(&self) {
+        self.command(CoreCommand::Prove);
+    }
+
+    /// [`far_keys_proved`](Self::far_keys_proved), polled, after [`begin_proof`](Self::begin_proof).
+    pub fn poll_far_keys_proved(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<(), Error>> {
+        let mut state = lock(&self.0.shared().0);
+        match state.end {
+            Some(end) => Poll::Ready(Err(end)),
+            None if state.far_keys_proved => Poll::Ready(Ok(())),
+            None => {
+                state.wakers.add(context, waiter);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// This end's secret, which the far end knows as its [`far_nonce`](Self::far_nonce). Empty if the session's keys have
+    /// none, or while it opens; `None` some time after it has ended.
+    #[must_use]
+    pub fn near_nonce(&self) -> Option<Bytes> {
+        Some(self.nonces()?.near)
+    }
+
+    /// The far end's secret: see [`near_nonce`](Self::near_nonce).
+    #[must_use]
+    pub fn far_nonce(&self) -> Option<Bytes> {
+        Some(self.nonces()?.far)
+    }
+
+    fn nonces(&self) -> Option<Nonces> {
+        let asked = self.ask_nonces();
+        block_on(|context, waiter| asked.poll(context, waiter))
+    }
+
+    /// [`near_nonce`](Self::near_nonce) and [`far_nonce`](Self::far_nonce), polled: asks once.
+    #[must_use]
+    pub fn ask_nonces(&self) -> Asked<Nonces> {
+        let (question, answer) = Question::new();
+        self.command(CoreCommand::Nonces(question));
+        Asked(answer)
+    }
+
+    /// Counters and measurements, as they are when the endpoint answers. `None` some time after the session has ended.
+    #[must_use]
+    pub fn stats(&self) -> Option<SessionStats> {
+        let asked = self.ask_stats();
+        block_on(|context, waiter| asked.poll(context, waiter))
+    }
+
+    /// [`stats`](Self::stats), polled: asks once.
+    #[must_use]
+    pub fn ask_stats(&self) -> Asked<SessionStats> {
+        let (question, answer) = Question::new();
+        self.command(CoreCommand::Stats(question));
+        Asked(answer)
+    }
+
+    /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up
+    /// to 100 ms old and exact to a tenth.
+    ///
+    /// [`SessionEvent::SendRate`]: super::SessionEvent::SendRate
+    #[must_use]
+    pub fn send_rate(&self) -> Option<u64> {
+        let updates = Arc::clone(&lock(&self.0.shared().0).updates);
+        lock(&updates.0).send_rate()
+    }
+
+    /// Whether the network has lost or marked packets of this end within about a second.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        let updates = Arc::clone(&lock(&self.0.shared().0).updates);
+        lock(&updates.0).is_congested()
+    }
+
+    /// What happens to the session from now on. Each reader gets everything, and sees its end last. One that does not
+    /// read keeps nothing: of each kind only the last change is told. It is no handle of the session: that is closed with
+    /// its last [`Session`] or flow all the same.
+    #[must_use]
+    pub fn events(&self) -> SessionEvents {
+        SessionEvents::new(self.0.shared())
+    }
+
+    /// Pings the far end now (RFC 7016 §3.5.4.1), unless a ping is unanswered. If nothing answers for the configured
+    /// [`retransmit_limit`](rtmfp_core::SessionConfig::retransmit_limit), the session ends.
+    pub fn ping(&self) {
+        self.command(CoreCommand::Ping);
+    }
+
+    /// Sets further addresses at which the far end can be reached, as it told them, for introductions
+    /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
+    pub fn introduce_at(&self, addresses: &[Address]) {
+        self.command(CoreCommand::IntroduceAt(addresses.to_vec()));
+    }
+
+    /// Names an address of somebody who can introduce this end to the far end again, should both lose sight of each other
+    /// (RFC 7016 §3.5.1.6). Those who did so when the session was opened are known already; four are kept.
+    ///
+    /// # Errors
+    /// [`AddressFamily`](Error::AddressFamily) if the endpoint has no socket of the address's family.
+    pub fn add_introducer(&self, address: SocketAddr) -> Result<(), Error> {
+        let path = self.0.endpoint().path_to(address).ok_or(Error::AddressFamily)?;
+        self.command(CoreCommand::AddIntroducer(path));
+        Ok(())
+    }
+
+    fn command(&self, command: CoreCommand) {
+        let command = SessionCommand::Core(command);
+        self.0.endpoint().send(Command::Session(Arc::clone(self.0.shared()), command));
+    }
+}
