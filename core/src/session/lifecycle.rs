@@ -400,13 +400,13 @@ mod tests {
     #[test]
     fn an_idle_session_closes_in_order_and_one_with_flows_does_not() {
         let limit = Duration::from_secs(60);
-        let mut lifecycle = after(true, &[]);
-        lifecycle.update_idle(at(0), false, limit);
-        lifecycle.update_idle(at(30), false, limit);
-        assert!(lifecycle.handle_timeout(at(59)).is_none());
-        lifecycle.update_idle(at(59), true, limit);
-        assert!(lifecycle.handle_timeout(at(90)).is_none());
-        lifecycle.update_idle(at(90), false, limit);
-        assert!(matches!(lifecycle.handle_timeout(at(150)), Some(Orderly(CloseReason::Idle))));
+        for has_flows in [false, true] {
+            let mut lifecycle = after(true, &[]);
+            lifecycle.update_idle(at(0), false, limit);
+            lifecycle.update_idle(at(30), has_flows, limit);
+            assert!(lifecycle.handle_timeout(at(59)).is_none());
+            let ending = lifecycle.handle_timeout(at(60));
+            assert_eq!(matches!(ending, Some(Orderly(CloseReason::Idle))), !has_flows);
+        }
     }
 }

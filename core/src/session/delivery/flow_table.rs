@@ -184,9 +184,9 @@ mod tests {
         assert_eq!(table.take_expired(at(9)), None);
         let expired: Vec<u32> = core::iter::from_fn(|| table.take_expired(at(30))).collect();
         assert_eq!(expired, [1, 0]);
-        stand(&mut table, 1, false, Some(35), false);
-        assert_eq!(table.next_deadline(), Some(at(35)), "it has a deadline again");
-        stand(&mut table, 1, true, Some(35), false);
+        stand(&mut table, 1, false, Some(10), false);
+        assert_eq!(table.next_deadline(), Some(at(10)), "it has the deadline again");
+        stand(&mut table, 1, true, Some(10), false);
         assert_eq!(table.next_deadline(), Some(at(40)), "what is over has none");
     }
 
