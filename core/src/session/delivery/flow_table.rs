@@ -39,13 +39,15 @@ pub(super) struct Standing {
 pub(in crate::session) struct FlowTable<T> {
     flows: Slab<Entry<T>>,
     deadlines: BTreeSet<(Instant, u32)>,
+    /// The first of them, which is asked for after every call.
+    next_deadline: Option<Instant>,
     /// Slots of the flows that are due, in the order in which they came to be.
     due: VecDeque<u32>,
 }
 
 impl<T> FlowTable<T> {
     pub(super) const fn new() -> Self {
-        Self { flows: Slab::new(), deadlines: BTreeSet::new(), due: VecDeque::new() }
+        Self { flows: Slab::new(), deadlines: BTreeSet::new(), next_deadline: None, due: VecDeque::new() }
     }
 
     pub(in crate::session) const fn len(&self) -> usize {
@@ -119,6 +121,7 @@ impl<T> FlowTable<T> {
         if let Some(after) = after {
             self.deadlines.insert((after, slot));
         }
+        self.next_deadline = self.deadlines.first().map(|&(at, _)| at);
     }
 
     fn set_queued(&mut self, slot: u32, queued: bool) {
@@ -133,14 +136,14 @@ impl<T> FlowTable<T> {
     }
 
     /// The earliest deadline of any flow.
-    pub(super) fn next_deadline(&self) -> Option<Instant> {
-        self.deadlines.first().map(|&(at, _)| at)
+    pub(super) const fn next_deadline(&self) -> Option<Instant> {
+        self.next_deadline
     }
 
     /// A flow with a deadline that has come. Its deadline is forgotten until the flow is reindexed.
     pub(super) fn take_expired(&mut self, now: Instant) -> Option<u32> {
         let &(at, slot) = self.deadlines.first().filter(|&&(at, _)| at <= now)?;
-        self.deadlines.remove(&(at, slot));
+        self.move_deadline(slot, Some(at), None);
         match self.flows.get_mut(slot) {
             Some(entry) => entry.deadline = None,
             None => cannot_happen!((), "a flow with a deadline is in its slot"),

@@ -253,11 +253,11 @@ fn acknowledgements_are_encoded_in_limited_number() {
         feed(&mut network, B, path_to(A), &chunk);
     }
     network.pump();
-    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_ENCODED + 1);
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), usize::from(MAX_ENCODED) + 1);
     let last = network.sent.last().unwrap();
     assert!(matches!(last.chunks()[0], Chunk::AckRanges(ref ack) if ack.cumulative_ack == 1_000));
     network.run(1_000);
-    assert_eq!(network.sent_by(B, Sent::has_ack).len(), MAX_ENCODED + 1, "nothing is left");
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), usize::from(MAX_ENCODED) + 1, "nothing is left");
 }
 
 fn feed_plain(network: &mut Network, plain: &[u8]) {

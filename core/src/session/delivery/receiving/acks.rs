@@ -19,7 +19,7 @@ use crate::time::Instant;
 use crate::wire::{EcnReport, PacketWriter};
 
 /// Packets of encoded acknowledgements that may wait. With more in one batch, some cover more than two packets.
-pub(in crate::session) const MAX_ENCODED: usize = 32;
+pub(in crate::session) const MAX_ENCODED: u8 = 32;
 
 /// What every acknowledgement has room for, in bytes of chunks: an ECN report, an exception report and the
 /// acknowledgement itself, without ranges.
@@ -45,7 +45,7 @@ pub(in crate::session) struct Acks {
     /// Where in `encoded` the first that was not sent begins.
     first: usize,
     /// How many were not sent.
-    waiting: usize,
+    waiting: u8,
     /// Where a packet is put together, kept so that not each needs memory of its own.
     scratch: Vec<u8>,
 }

@@ -20,7 +20,7 @@ const LEAST_ROUND_TRIP: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(in crate::session) struct Allowance {
     /// Bytes for each byte received.
-    expansion: usize,
+    expansion: u32,
     bytes: usize,
     datagrams: u32,
     /// When a round trip paid last.
@@ -29,12 +29,12 @@ pub(in crate::session) struct Allowance {
 
 impl Allowance {
     pub(in crate::session) const fn new(expansion: u32) -> Self {
-        Self { expansion: expansion as usize, bytes: 0, datagrams: 0, paid: Instant::ORIGIN }
+        Self { expansion, bytes: 0, datagrams: 0, paid: Instant::ORIGIN }
     }
 
     /// A datagram of `bytes` was received. `full` is the length of the longest datagram that is sent.
     pub(in crate::session) fn received(&mut self, bytes: usize, full: usize) {
-        self.add(bytes.saturating_mul(self.expansion), DATAGRAMS, full);
+        self.add(bytes.saturating_mul(self.expansion as usize), DATAGRAMS, full);
     }
 
     /// Time has come to be `now`: pays for a datagram of `full` bytes if a round trip is over.

@@ -80,7 +80,7 @@ impl RecvFlows {
     }
 
     /// The earliest deadline of any flow.
-    pub(in crate::session) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::session) const fn next_deadline(&self) -> Option<Instant> {
         self.table.next_deadline()
     }
 

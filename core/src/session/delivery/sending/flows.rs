@@ -93,7 +93,7 @@ impl SendFlows {
     }
 
     /// The earliest deadline of any flow.
-    pub(in crate::session) fn next_deadline(&self) -> Option<Instant> {
+    pub(in crate::session) const fn next_deadline(&self) -> Option<Instant> {
         self.table.next_deadline()
     }
 

@@ -182,9 +182,13 @@ impl Sending {
         loss_epoch: LossEpoch,
         cause: LossCause,
     ) -> u64 {
+        let acknowledged = self.recovery.in_flight.take_acked_packet();
+        if self.recovery.lost.is_empty() {
+            transport.on_sizes(cx.now, acknowledged, None);
+            return 0;
+        }
         let mut lost = core::mem::take(&mut self.recovery.lost);
         let mut bytes = 0;
-        let acknowledged = self.recovery.in_flight.take_acked_packet();
         let largest = lost.iter().map(|lost| usize::from(lost.packet)).max();
         transport.on_sizes(cx.now, acknowledged, largest);
         for lost in lost.drain(..) {
