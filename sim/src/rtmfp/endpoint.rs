@@ -196,8 +196,7 @@ impl<A: App + 'static> EndpointNode<A> {
     }
 }
 
-/// The driving contract: after `handle_timeout(now)` there is no deadline at or before now. That of a session the endpoint
-/// asserts by itself, and puts off in a release build; those of its own, such as startup's, are seen only here.
+/// The driving contract: after `handle_timeout(now)` there is no deadline at or before now.
 fn left_due(now: Instant, due: Option<Instant>, reason: impl FnOnce() -> Option<&'static str>) -> Option<String> {
     let due = due.filter(|&due| due <= now)?;
     let reason = reason().unwrap_or("no reason");
