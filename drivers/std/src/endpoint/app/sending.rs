@@ -161,12 +161,10 @@ pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) -
     let Some(handle) = state.handle else { return refused };
     let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return refused };
     while let Some(Outgoing { data, special }) = state.messages.pop() {
-        let options = match special.as_deref().map_or(Some(SendOptions::default()), |special| options(now, special)) {
-            Some(options) => options,
-            None => {
-                state.discard(&Outgoing { data, special });
-                continue;
-            }
+        let options = special.as_deref().map_or_else(|| Some(SendOptions::default()), |special| options(now, special));
+        let Some(options) = options else {
+            state.discard(&Outgoing { data, special });
+            continue;
         };
         match flow.write_with(data, options) {
             Ok(message) => taken(&mut state, message, special),
