@@ -49,7 +49,7 @@ impl Introduction {
         if env.shared.config.introduce
             && let Some(slot) = env.table.named(hello.discriminator)
         {
-            return env.introduce(slot, path, hello);
+            return env.introduce(slot, path, hello, Asker::Datagram);
         }
         let most = env.shared.config.max_unmatched_hellos;
         if most == 0 {
@@ -86,12 +86,12 @@ impl SessionTable {
 
 impl Env<'_> {
     /// §3.5.1.6: tells the initiator where the responder is, and the responder that the initiator calls.
-    fn introduce(&mut self, slot: u32, path: Path, hello: &InitiatorHello<'_>) -> Result<(), DropReason> {
+    fn introduce(&mut self, slot: u32, path: Path, hello: &InitiatorHello<'_>, asker: Asker) -> Result<(), DropReason> {
         let entry = self.table.get(slot).ok_or(DropReason::Unexpected)?;
         let observed = entry.session.transport().path().ok_or(DropReason::Unexpected)?.remote;
         let observed = Address { origin: AddressOrigin::Observed, socket: observed };
         let addresses: Vec<Address> = core::iter::once(observed).chain(entry.introduce_at.iter().copied()).collect();
-        self.shared.send_redirect(path, hello.tag, &addresses, Asker::Datagram)?;
+        self.shared.send_redirect(path, hello.tag, &addresses, asker)?;
         if self.forward_hello(slot, hello.discriminator, path.remote, hello.tag) {
             Ok(())
         } else {
@@ -122,6 +122,18 @@ impl Endpoint {
         let Some(slot) = self.table.resolve(session) else { return false };
         let (_, mut env) = self.split();
         env.forward_hello(slot, &hello.discriminator, hello.path.remote, &hello.tag)
+    }
+
+    /// Introduces whoever has sent a hello to the far end that it names, if that has an open session here
+    /// (RFC 7016 §3.5.1.6): the hello is answered with that end's addresses, and handed on over the session, as
+    /// [`introduce`](crate::EndpointConfig::introduce) has it done by itself. False if there is no such session, or a
+    /// limit is reached.
+    pub fn introduce(&mut self, now: Instant, hello: &UnmatchedHello) -> bool {
+        self.shared.advance(now);
+        let Some(slot) = self.table.named(&hello.discriminator) else { return false };
+        let asker = Asker::Earlier(hello.datagram_len);
+        let (path, hello) = (hello.path, InitiatorHello { discriminator: &hello.discriminator, tag: &hello.tag });
+        self.split().1.introduce(slot, path, &hello, asker).is_ok()
     }
 
     /// The open session whose far end has this Canonical Endpoint Discriminator (RFC 7016 §3.2; in the Flash profile,

@@ -1,6 +1,7 @@
 //! Borrowed views: what can be asked of, and done with, a session or a flow.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use bytes::Bytes;
 
@@ -149,6 +150,12 @@ impl<'a> SessionMut<'a> {
                 opening.give_up_at(at);
             }
         });
+    }
+
+    /// Replaces the [`idle_limit`](crate::SessionConfig::idle_limit) of this session, which is counted anew: for sessions
+    /// that are kept though they have no flows, as that with an introducer. The far end has a limit of its own.
+    pub fn set_idle_limit(&mut self, limit: Duration) {
+        self.endpoint.with_session(self.slot, |session, cx| session.set_idle_limit(cx, limit));
     }
 
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions

@@ -162,6 +162,11 @@ impl Lifecycle {
         }
     }
 
+    /// The time without flows begins anew.
+    pub(super) const fn restart_idle(&mut self) {
+        self.deadlines.idle.clear();
+    }
+
     /// Does what is due. Returns what ends the session now.
     pub(super) fn handle_timeout(&mut self, now: Instant) -> Option<Ending> {
         if self.deadlines.idle.take_due(now) {

@@ -27,6 +27,7 @@ mod watch;
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::time::Duration;
 
 use crate::config::{FlowOptions, Priority, SessionConfig};
 use crate::error::OpenFlowError;
@@ -252,6 +253,12 @@ impl Session {
         let result = command(&mut self.delivery, cx);
         self.update_timers(cx);
         result
+    }
+
+    pub(crate) fn set_idle_limit(&mut self, cx: &mut Context<'_>, limit: Duration) {
+        self.config.idle_limit = limit;
+        self.lifecycle.restart_idle();
+        self.update_timers(cx);
     }
 
     /// Opens a sending flow (RFC 7016 §3.6.2.1), also while the session is opening.

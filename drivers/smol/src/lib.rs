@@ -33,11 +33,12 @@ pub use handles::{
     Builder, Endpoint, Incoming, IncomingFlows, MessageSink, Messages, Receipt, RecvFlow, SendFlow, Session,
     SessionEvents,
 };
+pub use handles::{Introduction, Introductions, Registration, RegistrationEvents};
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
     MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
-pub use rtmfp_std::{Candidate, Remote, Uri, UriError};
+pub use rtmfp_std::{Candidate, IntroducePolicy, IntroductionRequest, RegistrationEvent, Remote, Uri, UriError};
 pub use rtmfp_std::{Deadline, Error, Moved, SendOptions, SessionEvent, TryRecvError, TrySendError, system_rng};

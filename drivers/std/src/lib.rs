@@ -37,6 +37,9 @@ pub use endpoint::{
     TryRecvError, TrySendError, Waiter, block_on,
 };
 pub use endpoint::{Candidate, Remote};
+pub use endpoint::{
+    IntroducePolicy, Introduction, IntroductionRequest, Introductions, Registration, RegistrationEvent,
+};
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
 pub use places::{Admission, Places};

@@ -167,3 +167,23 @@ fn a_forwarded_hello_outside_a_session_is_refused() {
     assert_eq!(pair.sent, 0);
     assert_eq!(pair.nodes[B].endpoint.stats().dropped_wrong_mode, 1);
 }
+
+#[test]
+fn the_application_can_introduce_those_that_it_knows() {
+    let config = EndpointConfig { max_unmatched_hellos: 8, ..EndpointConfig::default() };
+    let mut pair = introduced(9, ForwardedHelloPolicy::Answer, config);
+    let session = pair.open_to(A, "bob", &[INTRO]);
+    pair.open_to(A, "nobody", &[INTRO]);
+    pair.run_for_millis(100);
+    let now = pair.now;
+    let intro = &mut pair.nodes[INTRO];
+    let introduced = intro.events.drain(..).filter_map(|event| {
+        let Event::UnmatchedHello { hello } = event else { return None };
+        Some((hello.discriminator.to_vec(), intro.endpoint.introduce(now, &hello)))
+    });
+    let introduced: Vec<_> = introduced.collect();
+    assert_eq!(introduced, [(b"bob".to_vec(), true), (b"nobody".to_vec(), false)]);
+    pair.run_for_millis(900);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    assert!(!pair.sent_of(Kind::Redirect, Some(INTRO), Some(A)).is_empty());
+}

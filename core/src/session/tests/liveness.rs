@@ -284,6 +284,20 @@ fn a_session_without_flows_is_closed_in_order_after_the_idle_limit() {
 }
 
 #[test]
+fn an_idle_limit_of_its_own_replaces_the_configured_one() {
+    let mut network = Network::open(config());
+    network.run(100_000);
+    network.with(A, |session, cx| session.set_idle_limit(cx, Duration::from_secs(10)));
+    network.run(9_999);
+    assert_eq!(closed(&network, A), None, "it is counted anew");
+    network.with(A, |session, cx| session.set_idle_limit(cx, Duration::from_secs(30)));
+    network.run(29_999);
+    assert_eq!(closed(&network, A), None);
+    network.run(1);
+    assert_eq!(closed(&network, A), Some(CloseReason::Idle));
+}
+
+#[test]
 fn lingering_flows_count_as_flows_for_the_idle_limit() {
     let mut network = Network::open(SessionConfig::default());
     let flow = network.open_flow(A);

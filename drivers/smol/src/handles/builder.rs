@@ -8,6 +8,8 @@ use rtmfp_core::EndpointConfig;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, StaticKeys};
 
+use rtmfp_std::IntroducePolicy;
+
 use super::Endpoint;
 use crate::driver::{Driver, Signal};
 
@@ -72,6 +74,11 @@ impl Builder {
     /// Changes limits and timers.
     pub fn configure(self, change: impl FnOnce(&mut EndpointConfig)) -> Self {
         Self(self.0.configure(change))
+    }
+
+    /// [`introduce`](rtmfp_std::Builder::introduce): introduces those who are connected to those who ask for them.
+    pub fn introduce(self, policy: IntroducePolicy) -> Self {
+        Self(self.0.introduce(policy))
     }
 
     /// Uses this profile, in place of all other settings of who the endpoint is.

@@ -11,7 +11,7 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
 use rtmfp_std::{EndpointHandle, Error, Remote};
 
-use super::{Builder, Incoming, Session, wait};
+use super::{Builder, Incoming, Registration, Session, wait};
 use crate::driver::Driver;
 
 /// A handle to an endpoint. Clones are the same endpoint.
@@ -106,6 +106,19 @@ impl Endpoint {
     pub async fn connect_through(&self, peer_id: Fingerprint, introducers: &[SocketAddr]) -> Result<Session, Error> {
         let through = |remote: Remote, introducer: &SocketAddr| remote.through(*introducer);
         self.connect_to(introducers.iter().fold(Remote::peer(peer_id), through)).await
+    }
+
+    /// Registers with an introducer, and stays registered. Names of the introducer are looked up once.
+    ///
+    /// # Errors
+    /// [`NotResolved`](Error::NotResolved), [`AddressFamily`](Error::AddressFamily), or [`Stopped`](Error::Stopped).
+    /// What comes later is told by [`Registration::next_event`].
+    pub async fn register(&self, introducer: Remote) -> Result<Registration, Error> {
+        self.0.register_resolved(&resolved(introducer).await?).map(Registration::new)
+    }
+
+    pub(super) const fn handle(&self) -> &EndpointHandle {
+        &self.0
     }
 
     async fn connected(&self, mut session: Session) -> Result<Session, Error> {

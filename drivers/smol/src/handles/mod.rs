@@ -2,6 +2,7 @@
 
 mod builder;
 mod endpoint;
+mod introduction;
 mod receipt;
 mod recv;
 mod send;
@@ -17,6 +18,7 @@ use rtmfp_std::Waiter;
 
 pub use builder::Builder;
 pub use endpoint::Endpoint;
+pub use introduction::{Introduction, Introductions, Registration, RegistrationEvents};
 pub use receipt::Receipt;
 pub use recv::RecvFlow;
 pub use send::SendFlow;

@@ -11,6 +11,8 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{App, EndpointConfig};
 
+use super::introduction::IntroducePolicy;
+use super::shared::WAITING_INTRODUCTIONS;
 use super::{Endpoint, EndpointApp, EndpointHandle};
 use crate::clock::Clock;
 use crate::driver::Driver;
@@ -21,6 +23,8 @@ use crate::uri::DEFAULT_PORT;
 use crate::wake::Waker;
 
 const MIB: usize = 1 << 20;
+/// How long a peer can be registered without any flow.
+const REGISTERED_IDLE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Makes an endpoint. Without further settings it is bound to all addresses of the machine, at a port that the system
 /// chooses, and is a Flash profile with new static keys: who it is lasts as long as the endpoint.
@@ -45,6 +49,7 @@ pub struct Builder {
     /// Of the wildcard addresses, if no address is given.
     port: u16,
     identity: Identity,
+    introduce: Option<IntroducePolicy>,
 }
 
 /// Who the endpoint is.
@@ -58,9 +63,13 @@ enum Identity {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, addresses, port, identity: _ } = self;
+        let Self { config, addresses, port, identity: _, introduce } = self;
         let mut text = f.debug_struct("Builder");
-        text.field("config", config).field("addresses", addresses).field("port", port).finish_non_exhaustive()
+        text.field("config", config)
+            .field("addresses", addresses)
+            .field("port", port)
+            .field("introduce", introduce)
+            .finish_non_exhaustive()
     }
 }
 
@@ -71,6 +80,7 @@ impl Default for Builder {
             addresses: Vec::new(),
             port: 0,
             identity: Identity::NewKeys(FlashProfile::builder()),
+            introduce: None,
         }
     }
 }
@@ -173,6 +183,16 @@ impl Builder {
         self
     }
 
+    /// Introduces those who are connected to those who ask for them (RFC 7016 §3.5.1.6), by this policy.
+    ///
+    /// Sessions that far ends open are kept then, though nobody accepts or holds them: that is how peers stay
+    /// registered. They may be without flows for a month, and flows in them that nobody can accept are rejected.
+    /// Requests that the endpoint does not answer by itself are told up to 256 at once.
+    pub fn introduce(mut self, policy: IntroducePolicy) -> Self {
+        self.introduce = Some(policy);
+        self
+    }
+
     /// Uses this profile, of whatever kind. It takes the place of all other settings of who the endpoint is.
     pub fn profile(mut self, profile: Arc<dyn CryptoProfile>) -> Self {
         self.identity = Identity::Profile(profile);
@@ -243,12 +263,29 @@ impl Builder {
             [] => wildcards(self.port)?,
             addresses => addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<_>>()?,
         };
+        let config = self.introducer_config();
         let profile = self.identity.profile()?;
         let locals = sockets.iter().map(Socket::local_addr).collect();
-        let (app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
+        let (mut app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
+        if let Some(policy) = self.introduce {
+            app = app.introduce(policy);
+        }
         let clock = Clock::new();
-        let endpoint = rtmfp_core::Endpoint::new(self.config, profile, system_rng()?, clock.now()).map_err(invalid)?;
+        let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now()).map_err(invalid)?;
         Ok((Pump::new(endpoint, clock, sockets), Box::new(app), handle))
+    }
+}
+
+impl Builder {
+    /// The configuration, with what introducing needs.
+    pub(super) fn introducer_config(&self) -> EndpointConfig {
+        let mut config = self.config.clone();
+        if let Some(policy) = &self.introduce {
+            config.introduce = matches!(policy, IntroducePolicy::Connected);
+            config.max_unmatched_hellos = if config.introduce { 0 } else { WAITING_INTRODUCTIONS };
+            config.session.idle_limit = config.session.idle_limit.max(REGISTERED_IDLE);
+        }
+        config
     }
 }
 

@@ -4,6 +4,7 @@ mod app;
 mod builder;
 mod error;
 mod handles;
+mod introduction;
 mod remote;
 mod shared;
 #[cfg(test)]
@@ -29,6 +30,8 @@ pub use handles::{
     Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, Moved, Nonces, PendingSend, Receipt, RecvFlow,
     SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep, TryRecvError, TrySendError,
 };
+pub use handles::{Introduction, Introductions, Registration};
+pub use introduction::{IntroducePolicy, IntroductionRequest, RegistrationEvent};
 pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;
 

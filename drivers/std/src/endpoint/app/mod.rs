@@ -3,7 +3,9 @@
 mod accepting;
 mod closing;
 mod expiring;
+mod introducing;
 mod receiving;
+mod registering;
 mod sending;
 mod sessions;
 mod sleeping;
@@ -20,10 +22,12 @@ use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
 
 use self::closing::Shutdown;
 use self::expiring::Expiries;
+use self::registering::Registering;
 use self::sessions::Entry;
 use self::sleeping::Sleepers;
 use super::Error;
 use super::handles::{self, EndpointHandle};
+use super::introduction::IntroducePolicy;
 use super::shared::{Command, EndpointShared, lock};
 
 /// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
@@ -43,6 +47,10 @@ pub struct EndpointApp {
     sleepers: Sleepers,
     /// When messages in the queues of handles expire.
     expiries: Expiries,
+    introduce: Option<IntroducePolicy>,
+    registrations: Vec<Registering>,
+    /// Sessions that far ends opened are kept though nobody holds them.
+    keeps_sessions: bool,
 }
 
 impl EndpointApp {
@@ -77,6 +85,9 @@ impl EndpointApp {
             done: false,
             sleepers: Sleepers::default(),
             expiries: Expiries::default(),
+            introduce: None,
+            registrations: Vec::new(),
+            keeps_sessions: false,
         };
         (app, handles::handle(shared))
     }
@@ -102,6 +113,11 @@ impl EndpointApp {
             Command::Sleep(shared, duration) => self.sleepers.begin(now, shared, duration),
             Command::ForgetSleep(shared) => self.sleepers.forget(&shared),
             Command::Stats(asked) => asked.answer(Some(endpoint.stats())),
+            Command::Introduce(hello, how, asked) => {
+                asked.answer(Some(introducing::answer(now, endpoint, &hello, how)));
+            }
+            Command::Register(shared, target, limit) => self.register(now, endpoint, shared, target, limit),
+            Command::Unregister(shared) => self.unregister(now, endpoint, &shared),
             Command::StopAccepting => self.stop_accepting(now, endpoint),
             Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
             Command::ReleaseAll => self.release_all(now, endpoint),
@@ -122,6 +138,8 @@ fn peer_id_of(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
 impl App for EndpointApp {
     #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        let of_session =
+            matches!(event, Event::SessionOpened { .. } | Event::SessionFailed { .. } | Event::SessionClosed { .. });
         match event {
             Event::SessionOpened { session } => self.opened(now, endpoint, session),
             Event::SessionFailed { session, reason } => self.session_ended(session, Error::NotOpened(reason)),
@@ -142,7 +160,11 @@ impl App for EndpointApp {
             Event::FlowCompleted { flow, rejected, .. } => self.sending_ended(now, endpoint, flow, None, rejected),
             Event::MessageDone { flow, message, outcome } => self.message_done(flow, message, outcome),
             Event::SessionDrained { session, undelivered } => self.drained(session, undelivered),
+            Event::UnmatchedHello { hello } => self.unmatched_hello(now, endpoint, hello),
             _ => {}
+        }
+        if of_session {
+            self.review_registrations(now, endpoint);
         }
     }
 
@@ -157,11 +179,13 @@ impl App for EndpointApp {
         self.expire(now, endpoint);
         self.on_look_timeout(now, endpoint);
         self.sleepers.wake(now);
+        self.review_registrations(now, endpoint);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let timeouts = [self.next_closing_timeout(), self.next_look(), self.sleepers.next(), self.expiries.next()];
-        timeouts.into_iter().flatten().min()
+        let own = [self.next_closing_timeout(), self.next_look(), self.next_registration()];
+        let timeouts = own.into_iter().chain([self.sleepers.next(), self.expiries.next()]);
+        timeouts.flatten().min()
     }
 
     fn is_done(&self) -> bool {
@@ -182,8 +206,11 @@ impl Drop for EndpointApp {
                 Command::Open(session, ..) => Entry::new(session).end(Error::Stopped),
                 Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
                 Command::Sleep(shared, _) => sleeping::stop(&shared),
+                Command::Register(shared, ..) => lock(&shared.0).stop(),
                 // Whoever has asked is told when the question is dropped.
                 Command::Stats(_)
+                | Command::Introduce(..)
+                | Command::Unregister(_)
                 | Command::Session(..)
                 | Command::RecvFlow(..)
                 | Command::ForgetSleep(_)
@@ -196,5 +223,9 @@ impl Drop for EndpointApp {
             entry.end(Error::Stopped);
         }
         self.sleepers.stop();
+        self.stop_registrations();
+        let mut introductions = lock(&self.shared.introductions);
+        introductions.stopped = true;
+        introductions.wakers.wake();
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::{Endpoint, FlowEnd, Instant, RecvFlowHandle};
+use rtmfp_core::{Endpoint, FlowEnd, Instant, RecvFlowHandle, SessionHandle};
 
 use super::EndpointApp;
 use crate::endpoint::shared::{QUEUE_BYTES, RecvCommand, RecvShared, RecvState, WAITING_FLOWS, lock};
@@ -36,7 +36,12 @@ impl EndpointApp {
 
     pub(super) fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
         let Some(entry) = self.sessions.get_mut(&handle.session()) else { return };
-        if lock(&entry.shared.0).flows.len() >= WAITING_FLOWS {
+        let session = lock(&entry.shared.0);
+        // A session that goes on without handles.
+        let nobody = self.keeps_sessions && session.is_incoming && !session.is_attended();
+        let refused = nobody || session.flows.len() >= WAITING_FLOWS;
+        drop(session);
+        if refused {
             if let Some(mut flow) = endpoint.recv_flow_mut(now, handle) {
                 flow.reject(0);
             }
@@ -57,6 +62,17 @@ impl EndpointApp {
         drop(session);
         if unaccepted {
             lock(&self.shared.queue).places.brought(now, handle.session());
+        }
+    }
+
+    /// Nobody can accept the flows that wait in this session, which goes on without handles.
+    pub(super) fn reject_unattended(&self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        let Some(entry) = self.sessions.get(&session) else { return };
+        let waiting = core::mem::take(&mut lock(&entry.shared.0).flows);
+        for shared in waiting {
+            if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
+                flow.reject(0);
+            }
         }
     }
 

@@ -100,17 +100,24 @@ impl EndpointApp {
                     carry_out_of_core(now, endpoint, handle, command);
                 }
             }
-            SessionCommand::Release => {
-                let mut state = lock(&shared.0);
-                // It may have been handed out again, or be for somebody to accept yet.
-                let held = state.owner.strong_count() > 0 || state.unaccepted;
-                state.closing |= !held;
-                let handle = state.handle.filter(|_| !held);
-                drop(state);
-                if let Some(handle) = handle {
-                    self.release(now, endpoint, handle);
-                }
-            }
+            SessionCommand::Release => self.release_if_free(now, endpoint, shared),
+        }
+    }
+
+    /// Closes a session that nobody needs any more.
+    pub(super) fn release_if_free(&mut self, now: Instant, endpoint: &mut Endpoint, shared: &SessionShared) {
+        let mut state = lock(&shared.0);
+        // It may have been handed out again, or be for somebody to accept yet.
+        let held = state.is_attended() || state.registrations > 0;
+        let kept = self.keeps_sessions && state.is_incoming;
+        let free = !held && !kept;
+        state.closing |= free;
+        let handle = state.handle;
+        drop(state);
+        match handle {
+            Some(handle) if free => self.release(now, endpoint, handle),
+            Some(handle) if !held => self.reject_unattended(now, endpoint, handle),
+            _ => {}
         }
     }
 
@@ -140,20 +147,22 @@ impl EndpointApp {
 
     pub(super) fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
         let accepted = !self.sessions.contains_key(&handle);
-        if accepted && (self.unattended || self.shutdown.is_some()) {
+        if accepted && (self.shutdown.is_some() || self.unattended && !self.keeps_sessions) {
             if let Some(mut session) = endpoint.session_mut(now, handle) {
                 session.close(CloseMode::Abrupt);
             }
             return;
         }
-        if accepted && !self.make_room(now, endpoint, handle) {
+        let waits = accepted && !self.unattended && self.make_room(now, endpoint, handle);
+        if accepted && !waits && !self.keeps_sessions {
             return;
         }
         let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
         let mut state = lock(&entry.shared.0);
         state.handle = Some(handle);
         state.open = true;
-        state.unaccepted = accepted;
+        state.is_incoming = accepted;
+        state.unaccepted = waits;
         if let Some(session) = endpoint.session(handle) {
             state.path = session.path();
             state.far_certificate = Bytes::copy_from_slice(session.far_certificate());
@@ -161,7 +170,7 @@ impl EndpointApp {
         }
         state.wakers.wake();
         drop(state);
-        if accepted {
+        if waits {
             let mut queue = lock(&self.shared.queue);
             queue.accepted.push_back((handle, Arc::clone(&entry.shared)));
             queue.wakers.wake();

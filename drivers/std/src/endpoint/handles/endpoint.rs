@@ -53,6 +53,10 @@ impl Attendant {
 }
 
 impl EndpointHandle {
+    pub(super) fn keeper(&self) -> &Arc<Keeper> {
+        &self.0.0
+    }
+
     pub(super) fn shared(&self) -> &Arc<EndpointShared> {
         self.0.endpoint()
     }

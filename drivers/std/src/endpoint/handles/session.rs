@@ -50,9 +50,13 @@ impl Session {
     }
 
     /// A handle of a session that there is already, unless it is to end.
-    fn join(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>) -> Option<Self> {
+    pub(super) fn join(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>) -> Option<Self> {
         let mut state = lock(&shared.0);
         (!state.closing).then(|| Self::locked(keeper, shared, &mut state))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<SessionShared> {
+        &self.0.shared
     }
 
     fn locked(keeper: &Arc<Keeper>, shared: &Arc<SessionShared>, state: &mut SessionState) -> Self {

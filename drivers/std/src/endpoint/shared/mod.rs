@@ -1,6 +1,7 @@
 //! What handles and the endpoint's thread share: a queue of commands, and one small state for each session and flow.
 
 mod answer;
+mod introduction;
 mod outgoing;
 mod receipt;
 mod recv;
@@ -18,9 +19,10 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtmfp_core::profile::flash::Fingerprint;
-use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered};
+use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
 
 pub(crate) use answer::{Answer, Question};
+pub(crate) use introduction::{Introduce, IntroductionState, RegistrationShared, WAITING_INTRODUCTIONS};
 pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
 pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
@@ -107,6 +109,11 @@ pub(crate) enum Command {
     ForgetSleep(Arc<SleepShared>),
     /// The counters are asked for.
     Stats(Question<EndpointStats>),
+    /// What to do about a hello for somebody else, and whether that was possible.
+    Introduce(UnmatchedHello, Introduce, Question<bool>),
+    /// To register with an introducer. An attempt lasts as long as this, or as is configured.
+    Register(Arc<RegistrationShared>, Target, Option<Duration>),
+    Unregister(Arc<RegistrationShared>),
     /// Nobody can accept a session any more.
     StopAccepting,
     /// To drain all sessions, and stop then or after this time.
@@ -117,6 +124,7 @@ pub(crate) enum Command {
 
 pub(crate) struct EndpointShared {
     pub(crate) queue: Mutex<Queue>,
+    pub(crate) introductions: Mutex<IntroductionState>,
     pub(crate) locals: Vec<SocketAddr>,
     /// Of this end, if it has static keys.
     pub(crate) peer_id: Option<Fingerprint>,
@@ -181,7 +189,8 @@ impl EndpointShared {
         peer_id: Option<Fingerprint>,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        Self { queue: Mutex::default(), locals, peer_id, driven: AtomicBool::new(false), wake }
+        let introductions = Mutex::default();
+        Self { queue: Mutex::default(), introductions, locals, peer_id, driven: AtomicBool::new(false), wake }
     }
 
     /// The way to an address: the first socket of its family reaches it.

@@ -53,6 +53,10 @@ pub(crate) struct SessionState {
     pub(crate) closing: bool,
     /// What closes it when nobody holds it any more.
     pub(crate) owner: Weak<Owner>,
+    /// How many registrations keep it.
+    pub(crate) registrations: usize,
+    /// The far end began it.
+    pub(crate) is_incoming: bool,
     /// An introducer was asked for the far end.
     pub(crate) asks_introducer: bool,
     pub(crate) path: Option<Path>,
@@ -72,6 +76,11 @@ pub(crate) struct SessionState {
 }
 
 impl SessionState {
+    /// Whether somebody has a handle of it, or will get one.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.owner.strong_count() > 0 || self.unaccepted
+    }
+
     /// The next flow for the application, which from now on has a queue of its own.
     pub(crate) fn accept_flow(&mut self) -> Option<Arc<RecvShared>> {
         let shared = self.flows.pop_front()?;
