@@ -165,6 +165,7 @@ mod handle;
 mod invariant;
 pub mod params;
 pub mod profile;
+mod router;
 mod session;
 mod session_state;
 mod slab;
@@ -188,6 +189,7 @@ pub use endpoint::{
 pub use event::{CloseReason, Event, FlowEnd, MessageOutcome, OpenFailure, Undelivered, UnmatchedHello};
 pub use flow::Message;
 pub use handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+pub use router::{Router, Service};
 pub use session::{CloseMode, Role, SessionState};
 pub use stats::{EndpointStats, FlowStats, SessionStats};
 pub use time::Instant;

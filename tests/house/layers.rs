@@ -20,7 +20,15 @@ struct Package {
 /// above `profile`: else they would be a way around.
 const CORE: Package = Package {
     folder: "core/src/",
-    layers: &[&["wire"], &["profile"], &["flow", "congestion"], &["session"], &["endpoint"], &["app", "tc"]],
+    layers: &[
+        &["wire"],
+        &["profile"],
+        &["flow", "congestion"],
+        &["session"],
+        &["endpoint"],
+        &["app", "tc"],
+        &["router"],
+    ],
     others_may_import: 1,
 };
 

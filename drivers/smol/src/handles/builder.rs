@@ -4,9 +4,9 @@ use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
-use rtmfp_core::EndpointConfig;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, StaticKeys};
+use rtmfp_core::{EndpointConfig, Service};
 
 use rtmfp_std::IntroducePolicy;
 
@@ -79,6 +79,11 @@ impl Builder {
     /// [`introduce`](rtmfp_std::Builder::introduce): introduces those who are connected to those who ask for them.
     pub fn introduce(self, policy: IntroducePolicy) -> Self {
         Self(self.0.introduce(policy))
+    }
+
+    /// [`service`](rtmfp_std::Builder::service): runs a ready-made service on the endpoint too.
+    pub fn service(self, service: Box<dyn Service + Send>) -> Self {
+        Self(self.0.service(service))
     }
 
     /// Uses this profile, in place of all other settings of who the endpoint is.

@@ -9,7 +9,7 @@ use std::thread;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
-use rtmfp_core::{App, EndpointConfig};
+use rtmfp_core::{App, EndpointConfig, Router, Service};
 
 use super::introduction::IntroducePolicy;
 use super::shared::WAITING_INTRODUCTIONS;
@@ -50,6 +50,7 @@ pub struct Builder {
     port: u16,
     identity: Identity,
     introduce: Option<IntroducePolicy>,
+    services: Vec<Box<dyn Service + Send>>,
 }
 
 /// Who the endpoint is.
@@ -63,12 +64,13 @@ enum Identity {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, addresses, port, identity: _, introduce } = self;
+        let Self { config, addresses, port, identity: _, introduce, services } = self;
         let mut text = f.debug_struct("Builder");
         text.field("config", config)
             .field("addresses", addresses)
             .field("port", port)
             .field("introduce", introduce)
+            .field("services", &services.len())
             .finish_non_exhaustive()
     }
 }
@@ -81,6 +83,7 @@ impl Default for Builder {
             port: 0,
             identity: Identity::NewKeys(FlashProfile::builder()),
             introduce: None,
+            services: Vec::new(),
         }
     }
 }
@@ -193,6 +196,18 @@ impl Builder {
         self
     }
 
+    /// Runs a ready-made service on the endpoint too: it gets the flows whose metadata it claims. Of several, the first
+    /// that claims a flow gets it, and handles get what no service claims ([`Router`]).
+    ///
+    /// Sessions are for all. Those that far ends or services open are kept, though no handle holds them, until they have
+    /// no flows for the [idle limit](rtmfp_core::SessionConfig::idle_limit), and flows in them that nobody can accept are
+    /// rejected. Those that a handle opens are closed with the last handle. When the last handle of anything is dropped,
+    /// the endpoint stops, services or not.
+    pub fn service(mut self, service: Box<dyn Service + Send>) -> Self {
+        self.services.push(service);
+        self
+    }
+
     /// Uses this profile, of whatever kind. It takes the place of all other settings of who the endpoint is.
     pub fn profile(mut self, profile: Arc<dyn CryptoProfile>) -> Self {
         self.identity = Identity::Profile(profile);
@@ -272,8 +287,17 @@ impl Builder {
         }
         let clock = Clock::new();
         let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now()).map_err(invalid)?;
-        Ok((Pump::new(endpoint, clock, sockets), Box::new(app), handle))
+        Ok((Pump::new(endpoint, clock, sockets), routed(app, self.services), handle))
     }
+}
+
+/// Services first, and the handles for the rest.
+fn routed(app: EndpointApp, services: Vec<Box<dyn Service + Send>>) -> Box<dyn App + Send> {
+    if services.is_empty() {
+        return Box::new(app);
+    }
+    let router = Router::new().with_fallback(Box::new(app.share_sessions()));
+    Box::new(services.into_iter().fold(router, Router::with))
 }
 
 impl Builder {

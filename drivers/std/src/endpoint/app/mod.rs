@@ -49,7 +49,7 @@ pub struct EndpointApp {
     expiries: Expiries,
     introduce: Option<IntroducePolicy>,
     registrations: Vec<Registering>,
-    /// Sessions that far ends opened are kept though nobody holds them.
+    /// Sessions that others opened are kept though nobody holds them.
     keeps_sessions: bool,
 }
 
@@ -67,6 +67,14 @@ impl EndpointApp {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> (Self, EndpointHandle) {
         Self::with_peer_id(locals, peer_id_of(profile), wake)
+    }
+
+    /// For an endpoint that others use too, such as the services of a [`Router`](rtmfp_core::Router): sessions that this
+    /// application did not open are kept, though nobody holds them.
+    #[must_use]
+    pub const fn share_sessions(mut self) -> Self {
+        self.keeps_sessions = true;
+        self
     }
 
     fn with_peer_id(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rtmfp_core::{
-    Bytes, CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, SendFlowHandle, SessionHandle,
+    Bytes, CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, Role, SendFlowHandle, SessionHandle,
     SessionMut, Target, Undelivered,
 };
 
@@ -153,7 +153,9 @@ impl EndpointApp {
             }
             return;
         }
-        let waits = accepted && !self.unattended && self.make_room(now, endpoint, handle);
+        // What a service has begun is for that: nobody else is waiting for it.
+        let is_begun_here = endpoint.session(handle).is_some_and(|session| session.role() == Role::Initiator);
+        let waits = accepted && !is_begun_here && !self.unattended && self.make_room(now, endpoint, handle);
         if accepted && !waits && !self.keeps_sessions {
             return;
         }

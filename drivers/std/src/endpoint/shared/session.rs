@@ -55,7 +55,7 @@ pub(crate) struct SessionState {
     pub(crate) owner: Weak<Owner>,
     /// How many registrations keep it.
     pub(crate) registrations: usize,
-    /// The far end began it.
+    /// No handle began it, but the far end or a service.
     pub(crate) is_incoming: bool,
     /// An introducer was asked for the far end.
     pub(crate) asks_introducer: bool,
