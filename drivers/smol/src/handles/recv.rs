@@ -43,7 +43,8 @@ impl RecvFlow {
         self.inner.is_return_to(&flow.0)
     }
 
-    /// Opens a flow in answer to this one.
+    /// Opens a flow in answer to this one. The far end hears of it with its first message. If by then it
+    /// has closed the flow that this answers, it rejects this one with code 0 (RFC 7016 §2.3.11.1.2).
     #[must_use]
     pub fn open_return_flow(&self, options: FlowOptions) -> SendFlow {
         SendFlow(self.inner.open_return_flow(options))

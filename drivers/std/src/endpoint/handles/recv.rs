@@ -45,7 +45,8 @@ impl RecvFlow {
         self.shared.association.is_some() && self.shared.association == lock(&flow.shared.0).handle
     }
 
-    /// Opens a flow in answer to this one.
+    /// Opens a flow in answer to this one. The far end hears of it with its first message. If by then it
+    /// has closed the flow that this answers, it rejects this one with code 0 (RFC 7016 §2.3.11.1.2).
     #[must_use]
     pub fn open_return_flow(&self, options: FlowOptions) -> SendFlow {
         SendFlow::open(self.session.clone(), Within::ReturnTo(Arc::clone(&self.shared)), options)
