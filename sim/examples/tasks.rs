@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use datagram_sim::{LinkSpec, LossSpec, NodeId, Ppb, StageSpec, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Instant};
-use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
+use rtmfp_sim::rtmfp::SimRandom;
 use rtmfp_sim::tasks::{Spawner, Tasks};
 use rtmfp_smol::{Endpoint, Error, Session};
 
@@ -72,9 +72,8 @@ fn host(
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
     let rng = Box::new(SimRandom::new(world.key(name, "endpoint")));
     let endpoint = rtmfp_core::Endpoint::new(EndpointConfig::default(), profile, rng, Instant::ORIGIN)?;
-    let order = world.key(name, "tasks").stream();
-    let tasks = Tasks::new(vec![SocketAddr::new(address, PORT)], order, begin);
-    Ok(world.add_host(name, EndpointNode::new(endpoint, tasks, PORT)))
+    let tasks = Tasks::new(endpoint, vec![SocketAddr::new(address, PORT)], world.key(name, "tasks"), begin);
+    Ok(world.add_host(name, tasks))
 }
 
 /// The sum of the answers, and how many sessions it took; `None` if it was not done in time.

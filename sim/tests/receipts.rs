@@ -12,7 +12,7 @@ use datagram_sim::{
 };
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Instant, MessageOutcome};
-use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
+use rtmfp_sim::rtmfp::SimRandom;
 use rtmfp_sim::tasks::{Spawner, Tasks};
 use rtmfp_smol::{Endpoint, Receipt, SendFlow, SendOptions};
 
@@ -41,8 +41,7 @@ fn host(world: &mut World, name: &str, begin: impl FnOnce(Endpoint, &Spawner)) -
     let rng = Box::new(SimRandom::new(world.key(name, "endpoint")));
     let endpoint = rtmfp_core::Endpoint::new(EndpointConfig::default(), profile, rng, Instant::ORIGIN).unwrap();
     let local = SocketAddr::new(if name == "far" { FAR } else { NEAR }, PORT);
-    let tasks = Tasks::new(vec![local], world.key(name, "tasks").stream(), begin);
-    world.add_host(name, EndpointNode::new(endpoint, tasks, PORT))
+    world.add_host(name, Tasks::new(endpoint, vec![local], world.key(name, "tasks"), begin))
 }
 
 /// What one end sends to the other in two simulated minutes over this line.
@@ -78,8 +77,8 @@ fn run<F: Future<Output = ()> + Send + 'static>(
     world.add_address(client, 0, NEAR, false);
     world.run_until(Time(120_000_000_000)).unwrap();
     for node in [client, server] {
-        let node = world.node::<EndpointNode<Tasks>>(node).unwrap();
-        assert_eq!((node.app().unfinished(), node.app().ran_away()), (0, false), "seed {seed}");
+        let tasks = world.node::<Tasks>(node).unwrap();
+        assert_eq!((tasks.unfinished(), tasks.ran_away()), (0, false), "seed {seed}");
     }
     drop(world);
     Arc::into_inner(seen).unwrap().into_inner().unwrap()

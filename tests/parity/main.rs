@@ -10,7 +10,7 @@ use std::thread;
 use datagram_sim::{LinkSpec, LossSpec, Ppb, StageSpec, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, Instant};
-use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
+use rtmfp_sim::rtmfp::SimRandom;
 use rtmfp_sim::tasks::{Spawner, Tasks};
 
 /// What one end saw.
@@ -117,9 +117,8 @@ fn simulated(seed: u64) -> [Transcript; 2] {
         let rng = Box::new(SimRandom::new(world.key(name, "endpoint")));
         let endpoint =
             rtmfp_core::Endpoint::new(EndpointConfig::default(), profile(name), rng, Instant::ORIGIN).unwrap();
-        let order = world.key(name, "tasks").stream();
-        let tasks = Tasks::new(vec![SocketAddr::new(address, PORT)], order, begin);
-        world.add_host(name, EndpointNode::new(endpoint, tasks, PORT))
+        let key = world.key(name, "tasks");
+        world.add_host(name, Tasks::new(endpoint, vec![SocketAddr::new(address, PORT)], key, begin))
     };
     let [near, far] = [Arc::clone(&seen[0]), Arc::clone(&seen[1])];
     let near = host("near", ADDRESSES[0], &move |endpoint, spawner| {

@@ -1,19 +1,16 @@
 //! Runs an application as a future.
 
-use core::future::{Future, poll_fn};
+use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Poll};
 use std::io;
-use std::net::UdpSocket;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use async_io::{Async, Timer};
-use rtmfp_core::{App, InterfaceId};
-use rtmfp_std::{Pump, Socket};
+use rtmfp_core::App;
+use rtmfp_std::Pump;
 
-/// Turns in a row before other tasks of the executor have their turn.
-const TURNS: usize = 4;
+use crate::reactor::{Reactor, Signal, drive};
+use crate::sockets::OverSockets;
 
 /// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
 /// was stopped, or no socket works any more.
@@ -24,10 +21,17 @@ const TURNS: usize = 4;
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 impl Driver {
-    pub(crate) fn new(pump: Pump, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
+    pub(crate) fn over_sockets(pump: Pump, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
         Self(Box::pin(async move {
             let mut app = app;
-            run_with(pump, &mut *app, signal).await
+            drive(&mut OverSockets::new(pump, &signal)?, &mut *app, &signal).await
+        }))
+    }
+
+    pub(crate) fn over(mut reactor: Box<dyn Reactor>, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
+        Self(Box::pin(async move {
+            let mut app = app;
+            drive(&mut *reactor, &mut *app, &signal).await
         }))
     }
 }
@@ -46,147 +50,14 @@ impl Future for Driver {
     }
 }
 
-/// Has the driver's task look at its queue.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    set: AtomicBool,
-    waker: Mutex<Option<Waker>>,
-}
-
-impl Signal {
-    pub(crate) fn set(&self) {
-        self.set.store(true, Ordering::SeqCst);
-        let waker = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = waker {
-            waker.wake();
-        }
-    }
-
-    fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        let waker = context.waker().clone();
-        let replaced = self.waker.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
-        // Dropping a waker may run anything: nothing is locked here.
-        drop(replaced);
-        // Looked at after the waker is there, so that no signal falls between.
-        if self.take() { Poll::Ready(()) } else { Poll::Pending }
-    }
-
-    /// Whether it was set since the last look.
-    fn take(&self) -> bool {
-        self.set.swap(false, Ordering::SeqCst)
-    }
-}
-
 /// Runs any application over a pump until it is done: the same state machine that the blocking driver and the simulator
 /// run.
 ///
 /// # Errors
 /// As the system tells, if no socket works, and none can be bound again.
 pub async fn run(pump: Pump, app: &mut (dyn App + Send)) -> io::Result<()> {
-    run_with(pump, app, Arc::new(Signal::default())).await
-}
-
-async fn run_with(mut pump: Pump, app: &mut (dyn App + Send), signal: Arc<Signal>) -> io::Result<()> {
-    pump.compute_elsewhere({
-        let signal = Arc::clone(&signal);
-        move || signal.set()
-    })?;
-    // Without it sessions survive changes of the network too: `Pump::is_watching` tells.
-    let _ = pump.watch_interfaces({
-        let signal = Arc::clone(&signal);
-        move || signal.set()
-    });
-    let mut sockets = Sockets::new(&pump)?;
-    let mut timer = Timer::never();
-    let mut armed = None;
-    let mut turns = 0;
-    loop {
-        // A peer that keeps the pump busy does not keep commands waiting.
-        if signal.take() {
-            pump.wake();
-        }
-        let turn = pump.turn(app)?;
-        if turn.done {
-            return Ok(());
-        }
-        turns += 1;
-        if turn.more {
-            if turns % TURNS == 0 {
-                futures_lite::future::yield_now().await;
-            }
-            continue;
-        }
-        if armed != turn.deadline {
-            armed = turn.deadline;
-            match turn.deadline.and_then(|deadline| pump.clock().to_system(deadline)) {
-                Some(at) => timer.set_at(at),
-                None => timer = Timer::never(),
-            }
-        }
-        sockets.update(&pump)?;
-        // Hardly ever any: most waits allocate nothing.
-        let blocked: Vec<InterfaceId> = match turn.blocked {
-            true => pump.sockets().map(|(id, _)| id).filter(|id| pump.is_blocked(*id)).collect(),
-            false => Vec::new(),
-        };
-        let woken = poll_fn(|context| {
-            if signal.poll(context).is_ready() {
-                return Poll::Ready(Ok(true));
-            }
-            poll_sources(context, &sockets.sockets, &blocked, &mut timer).map(|result| result.map(|()| false))
-        })
-        .await?;
-        // A timer that has fired does not do so again by itself.
-        armed = armed.filter(|deadline| *deadline > pump.clock().now());
-        if woken {
-            pump.wake();
-        }
-    }
-}
-
-/// The sockets of a pump. The pump reads and writes; these only wait.
-struct Sockets {
-    sockets: Vec<(InterfaceId, Async<Arc<UdpSocket>>)>,
-    /// The pump's [`sockets_version`](Pump::sockets_version) that they are of.
-    version: u64,
-}
-
-impl Sockets {
-    fn new(pump: &Pump) -> io::Result<Self> {
-        let waits =
-            |(id, socket): (InterfaceId, &Socket)| Ok((id, Async::new_nonblocking(Arc::clone(socket.std_socket()))?));
-        Ok(Self { sockets: pump.sockets().map(waits).collect::<io::Result<_>>()?, version: pump.sockets_version() })
-    }
-
-    /// Has the sockets that the pump has now.
-    fn update(&mut self, pump: &Pump) -> io::Result<()> {
-        if self.version != pump.sockets_version() {
-            // None is registered twice.
-            self.sockets.clear();
-            *self = Self::new(pump)?;
-        }
-        Ok(())
-    }
-}
-
-/// Ready when a socket or the timer is.
-fn poll_sources(
-    context: &mut Context<'_>,
-    sockets: &[(InterfaceId, Async<Arc<UdpSocket>>)],
-    blocked: &[InterfaceId],
-    timer: &mut Timer,
-) -> Poll<io::Result<()>> {
-    for (id, socket) in sockets {
-        if let Poll::Ready(result) = socket.poll_readable(context) {
-            return Poll::Ready(result);
-        }
-        if blocked.contains(id)
-            && let Poll::Ready(result) = socket.poll_writable(context)
-        {
-            return Poll::Ready(result);
-        }
-    }
-    Pin::new(timer).poll(context).map(|_| Ok(()))
+    let signal = Arc::new(Signal::default());
+    drive(&mut OverSockets::new(pump, &signal)?, app, &signal).await
 }
 
 #[cfg(test)]
@@ -196,7 +67,7 @@ mod tests {
     use core::time::Duration;
 
     use rtmfp_core::profile::plain::PlainProfile;
-    use rtmfp_core::{CloseMode, Endpoint, EndpointConfig, Event, Instant, Path, Target};
+    use rtmfp_core::{CloseMode, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, Target};
     use rtmfp_std::{Clock, system_rng};
 
     use super::*;
@@ -247,7 +118,8 @@ mod tests {
         let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
         let signal = Arc::new(Signal::default());
         let mut app = Busy { signal: Arc::clone(&signal), sessions: 0, wakes: 0 };
-        futures_lite::future::block_on(run_with(Pump::new(endpoint, clock, Vec::new()), &mut app, signal)).unwrap();
+        let mut reactor = OverSockets::new(Pump::new(endpoint, clock, Vec::new()), &signal).unwrap();
+        futures_lite::future::block_on(drive(&mut reactor, &mut app, &signal)).unwrap();
         assert!(app.wakes == 2 && app.sessions < Busy::MOST, "{} sessions", app.sessions);
     }
 }

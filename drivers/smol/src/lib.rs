@@ -27,6 +27,8 @@
 
 mod driver;
 mod handles;
+mod reactor;
+mod sockets;
 
 pub use driver::{Driver, run};
 pub use handles::{
@@ -34,6 +36,7 @@ pub use handles::{
     SessionEvents,
 };
 pub use handles::{Introduction, Introductions, Registration, RegistrationEvents};
+pub use reactor::Reactor;
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
 pub use rtmfp_std::core::{

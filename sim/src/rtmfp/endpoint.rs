@@ -57,7 +57,7 @@ const fn exceeds_window(before: u64, after: u64, window: u64) -> bool {
     after > before && after > window + LARGEST_FRAGMENT
 }
 
-fn instant(now: Time) -> Instant {
+pub(crate) fn instant(now: Time) -> Instant {
     Instant::from_micros(now.0 / 1_000)
 }
 
@@ -203,7 +203,7 @@ fn left_due(now: Instant, due: Option<Instant>, reason: impl FnOnce() -> Option<
     Some(format!("{now:?}: after handle_timeout the deadline is {due:?} ({reason})"))
 }
 
-const fn ecn_out(ecn: Option<rtmfp_core::Ecn>) -> Ecn {
+pub(crate) const fn ecn_out(ecn: Option<rtmfp_core::Ecn>) -> Ecn {
     match ecn {
         None => Ecn::NotEct,
         Some(rtmfp_core::Ecn::Ect0) => Ecn::Ect0,

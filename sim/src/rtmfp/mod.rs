@@ -15,8 +15,10 @@ mod violation_log;
 mod yielding;
 
 pub use endpoint::EndpointNode;
-#[cfg(feature = "files")]
+#[cfg(any(feature = "files", feature = "tasks"))]
 pub(crate) use endpoint::time;
+#[cfg(feature = "tasks")]
+pub(crate) use endpoint::{ecn_out, instant};
 pub use invariant_checker::InvariantChecker;
 pub use malform::MalformingPeer;
 pub use plaintexts::Plaintexts;

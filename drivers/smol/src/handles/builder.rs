@@ -11,7 +11,8 @@ use rtmfp_core::{EndpointConfig, Service};
 use rtmfp_std::IntroducePolicy;
 
 use super::Endpoint;
-use crate::driver::{Driver, Signal};
+use crate::driver::Driver;
+use crate::reactor::Signal;
 
 /// Makes an endpoint: presets and settings are those of [`rtmfp_std::Builder`].
 ///
@@ -114,6 +115,6 @@ impl Builder {
         let signal = Arc::new(Signal::default());
         let wake = Arc::clone(&signal);
         let (pump, app, handle) = self.0.parts(move || wake.set())?;
-        Ok((Endpoint::from(handle), Driver::new(pump, app, signal)))
+        Ok((Endpoint::from(handle), Driver::over_sockets(pump, app, signal)))
     }
 }

@@ -9,10 +9,11 @@ use async_io::Timer;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
-use rtmfp_std::{EndpointHandle, Error, Remote};
+use rtmfp_std::{EndpointApp, EndpointHandle, Error, Remote};
 
 use super::{Builder, Incoming, Registration, Session, wait};
 use crate::driver::Driver;
+use crate::reactor::{Reactor, Signal};
 
 /// A handle to an endpoint. Clones are the same endpoint.
 ///
@@ -42,6 +43,15 @@ impl Endpoint {
     ) -> io::Result<(Self, Driver)> {
         let builder = addresses.iter().fold(Self::builder(), |builder, address| builder.bind(*address));
         builder.config(config).profile(profile).build()
+    }
+
+    /// An endpoint that is not run over sockets, but by a reactor of the program's own: over another datagram service, or
+    /// in a simulation. `locals`: its addresses, in the order of their interfaces.
+    pub fn over(locals: Vec<SocketAddr>, reactor: impl Reactor + 'static) -> (Self, Driver) {
+        let signal = Arc::new(Signal::default());
+        let wake = Arc::clone(&signal);
+        let (app, handle) = EndpointApp::new(locals, move || wake.set());
+        (Self(handle), Driver::over(Box::new(reactor), Box::new(app), signal))
     }
 
     /// Makes an endpoint with other settings, or with a preset.

@@ -26,11 +26,15 @@ impl EndpointApp {
                 let state = lock(&session.0);
                 (state.handle, state.end)
             }
-            Within::ReturnTo(flow) => (Some(flow.handle.session()), None),
+            Within::ReturnTo(flow) => {
+                let session = flow.handle.session();
+                (Some(session), self.sessions.get(&session).and_then(|entry| lock(&entry.shared.0).end))
+            }
         };
         let is_closing = session.and_then(|session| self.sessions.get(&session)).is_some_and(Entry::is_closing);
         let opened = match within {
-            _ if is_closing => Err(end.unwrap_or(Error::Closed)),
+            // The endpoint may have the session for a while yet.
+            _ if is_closing || end.is_some() => Err(end.unwrap_or(Error::Closed)),
             Within::Session(_) => match session.and_then(|session| endpoint.session_mut(now, session)) {
                 Some(mut session) => session.open_flow(options).map_err(Error::NoFlow),
                 None => Err(end.unwrap_or(Error::Closed)),

@@ -1,0 +1,107 @@
+//! Waits for the sockets of a pump, and for its deadline.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::future::Future;
+use std::io;
+use std::net::UdpSocket;
+use std::sync::Arc;
+
+use async_io::{Async, Timer};
+use rtmfp_core::{App, Instant, InterfaceId};
+use rtmfp_std::{Pump, Socket, Turn};
+
+use crate::reactor::{Reactor, Signal};
+
+/// A pump, and what waits for it.
+pub(crate) struct OverSockets {
+    pump: Pump,
+    sockets: Sockets,
+    timer: Timer,
+    /// What the timer is set to.
+    armed: Option<Instant>,
+}
+
+impl OverSockets {
+    /// Has key agreements computed by a thread, and the machine's network watched: both set the signal.
+    pub(crate) fn new(mut pump: Pump, signal: &Arc<Signal>) -> io::Result<Self> {
+        pump.compute_elsewhere({
+            let signal = Arc::clone(signal);
+            move || signal.set()
+        })?;
+        // Without it sessions survive changes of the network too: `Pump::is_watching` tells.
+        let _ = pump.watch_interfaces({
+            let signal = Arc::clone(signal);
+            move || signal.set()
+        });
+        let sockets = Sockets::new(&pump)?;
+        Ok(Self { pump, sockets, timer: Timer::never(), armed: None })
+    }
+
+    fn arm(&mut self, deadline: Option<Instant>) {
+        if self.armed != deadline {
+            self.armed = deadline;
+            match deadline.and_then(|deadline| self.pump.clock().to_system(deadline)) {
+                Some(at) => self.timer.set_at(at),
+                None => self.timer = Timer::never(),
+            }
+        }
+    }
+}
+
+impl Reactor for OverSockets {
+    fn wake(&mut self) {
+        self.pump.wake();
+    }
+
+    fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
+        self.pump.turn(app)
+    }
+
+    fn poll_ready(&mut self, context: &mut Context<'_>, turn: &Turn) -> Poll<io::Result<()>> {
+        self.arm(turn.deadline);
+        self.sockets.update(&self.pump)?;
+        for (id, socket) in &self.sockets.sockets {
+            if let Poll::Ready(result) = socket.poll_readable(context) {
+                return Poll::Ready(result);
+            }
+            if turn.blocked
+                && self.pump.is_blocked(*id)
+                && let Poll::Ready(result) = socket.poll_writable(context)
+            {
+                return Poll::Ready(result);
+            }
+        }
+        let fired = Pin::new(&mut self.timer).poll(context);
+        if fired.is_ready() {
+            // It does not do so again by itself.
+            self.armed = None;
+        }
+        fired.map(|_| Ok(()))
+    }
+}
+
+/// The sockets of a pump. The pump reads and writes; these only wait.
+struct Sockets {
+    sockets: Vec<(InterfaceId, Async<Arc<UdpSocket>>)>,
+    /// The pump's [`sockets_version`](Pump::sockets_version) that they are of.
+    version: u64,
+}
+
+impl Sockets {
+    fn new(pump: &Pump) -> io::Result<Self> {
+        let waits =
+            |(id, socket): (InterfaceId, &Socket)| Ok((id, Async::new_nonblocking(Arc::clone(socket.std_socket()))?));
+        Ok(Self { sockets: pump.sockets().map(waits).collect::<io::Result<_>>()?, version: pump.sockets_version() })
+    }
+
+    /// Has the sockets that the pump has now.
+    fn update(&mut self, pump: &Pump) -> io::Result<()> {
+        if self.version != pump.sockets_version() {
+            // None is registered twice.
+            self.sockets.clear();
+            *self = Self::new(pump)?;
+        }
+        Ok(())
+    }
+}
