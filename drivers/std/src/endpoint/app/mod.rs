@@ -144,7 +144,6 @@ fn peer_id_of(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
 }
 
 impl App for EndpointApp {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "an application acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         let of_session =
             matches!(event, Event::SessionOpened { .. } | Event::SessionFailed { .. } | Event::SessionClosed { .. });
