@@ -65,6 +65,8 @@ pub(super) struct Opening {
     pub(super) candidates: Vec<Candidate>,
     /// The last hello that the system refused to send: where to, and its error code.
     pub(super) not_sent: Option<(SocketAddr, i32)>,
+    /// The system refused to send something since the last attempt to send all again.
+    unsent: bool,
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
     pub(super) keying: Option<Box<Keying>>,
@@ -87,6 +89,7 @@ impl Opening {
             deadline: now + config.open_timeout,
             candidates: Vec::new(),
             not_sent: None,
+            unsent: false,
             max_candidates: config.max_candidates.min(REDIRECT_THRESHOLD),
             keying: None,
             introducers: Vec::new(),
@@ -128,6 +131,23 @@ impl Opening {
     /// A far end was chosen: what others answered before does not count against it.
     pub(super) fn forget_refusals(&mut self) {
         (self.failure, self.deadline) = (OpenFailure::TimedOut, self.ultimate);
+    }
+
+    /// The system refused to send a packet to this address.
+    pub(super) fn on_send_error(&mut self, remote: SocketAddr, os_error: i32) {
+        (self.not_sent, self.unsent) = (Some((remote, os_error)), true);
+    }
+
+    /// The network changed: what the system refused to send is due. It was never sent, so the intervals of RFC 7016
+    /// §3.5.1.1.1 do not hold it up.
+    pub(super) fn on_network_change(&mut self, now: Instant) {
+        if core::mem::take(&mut self.unsent) {
+            let hellos = self.candidates.iter_mut().map(|candidate| &mut candidate.attempts);
+            let keying = self.keying.iter_mut().map(|keying| &mut keying.attempts);
+            for attempts in hellos.chain(keying) {
+                attempts.next = attempts.next.min(now);
+            }
+        }
     }
 
     pub(super) fn next_timeout(&self) -> Instant {

@@ -49,10 +49,20 @@ impl Endpoint {
     /// Says that something changed in this machine's network: an address, a link or a route. Sessions that have heard
     /// nothing for longer than an answer takes probe at once, and send again with the first sign of life. If there are
     /// more than 64 sessions these are only those that wait for an answer: a server does not move, and its network may
-    /// change often.
+    /// change often. Sessions that are opening send again what the system had refused.
     pub fn network_changed(&mut self, now: Instant) {
         let waiting = self.table.iter().nth(PROBED_SESSIONS).is_some();
         self.tell_sessions(now, |_| true, |session, cx| session.on_network_change(cx, waiting));
+        let opening = self.table.iter().filter(|(_, entry)| entry.opening().is_some());
+        let opening: Vec<u32> = opening.map(|(slot, _)| slot).collect();
+        for slot in opening {
+            self.with_entry(slot, |entry, shared| {
+                if let Some(opening) = entry.opening_mut() {
+                    opening.on_network_change(shared.now);
+                }
+                entry.drive_opening(shared);
+            });
+        }
     }
 
     /// Has an open session send over another interface, whose addresses have to be of the far end's family. What was
@@ -126,7 +136,7 @@ impl Endpoint {
         for slot in opening {
             self.with_entry(slot, |entry, _| {
                 if let Some(opening) = entry.opening_mut() {
-                    opening.not_sent = Some((path.remote, os_error));
+                    opening.on_send_error(path.remote, os_error);
                 }
             });
         }

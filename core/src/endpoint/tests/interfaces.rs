@@ -116,3 +116,23 @@ fn a_session_is_moved_to_another_interface_by_its_handle() {
     pair.run_for_millis(200_000);
     assert!(!pair.nodes[A].endpoint.switch_interface(now, session, InterfaceId(4)), "the handle is stale");
 }
+
+/// It waited for the schedule of its hellos: 1.5 s, then 3 s and so on.
+#[test]
+fn a_hello_that_the_system_refused_is_sent_again_once_with_a_change_of_the_network() {
+    let mut pair = Pair::new(1);
+    let mut buf = TransmitBuf::new(1);
+    pair.open(A);
+    let now = pair.now;
+    let endpoint = &mut pair.nodes[A].endpoint;
+    let mut hellos =
+        |endpoint: &mut crate::Endpoint| core::iter::from_fn(|| endpoint.poll_transmit(now, &mut buf)).count();
+    assert_eq!(hellos(endpoint), 1);
+    endpoint.network_changed(now);
+    assert_eq!(hellos(endpoint), 0, "it is on its way, as far as is known");
+    endpoint.handle_send_error(now, path_to(B), ENETUNREACH);
+    endpoint.network_changed(now);
+    endpoint.network_changed(now);
+    assert_eq!(hellos(endpoint), 1);
+    assert!(endpoint.poll_timeout().is_some_and(|at| at > now), "and again by the schedule");
+}
