@@ -87,6 +87,11 @@ impl Builder {
         Self(self.0.service(service))
     }
 
+    /// Whether changes of the machine's network are noticed, so that sessions follow at once. On unless switched off.
+    pub fn watch_network(self, on: bool) -> Self {
+        Self(self.0.watch_network(on))
+    }
+
     /// Uses this profile, in place of all other settings of who the endpoint is.
     pub fn profile(self, profile: Arc<dyn CryptoProfile>) -> Self {
         Self(self.0.profile(profile))

@@ -51,6 +51,7 @@ pub struct Builder {
     identity: Identity,
     introduce: Option<IntroducePolicy>,
     services: Vec<Box<dyn Service + Send>>,
+    watching: bool,
 }
 
 /// Who the endpoint is.
@@ -64,13 +65,14 @@ enum Identity {
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, addresses, port, identity: _, introduce, services } = self;
+        let Self { config, addresses, port, identity: _, introduce, services, watching } = self;
         let mut text = f.debug_struct("Builder");
         text.field("config", config)
             .field("addresses", addresses)
             .field("port", port)
             .field("introduce", introduce)
             .field("services", &services.len())
+            .field("watching", watching)
             .finish_non_exhaustive()
     }
 }
@@ -84,6 +86,7 @@ impl Default for Builder {
             identity: Identity::NewKeys(FlashProfile::builder()),
             introduce: None,
             services: Vec::new(),
+            watching: true,
         }
     }
 }
@@ -208,6 +211,13 @@ impl Builder {
         self
     }
 
+    /// Whether changes of the machine's network are noticed, so that sessions follow at once. On unless switched off. See
+    /// [`Pump::watch_interfaces`].
+    pub const fn watch_network(mut self, on: bool) -> Self {
+        self.watching = on;
+        self
+    }
+
     /// Uses this profile, of whatever kind. It takes the place of all other settings of who the endpoint is.
     pub fn profile(mut self, profile: Arc<dyn CryptoProfile>) -> Self {
         self.identity = Identity::Profile(profile);
@@ -287,7 +297,9 @@ impl Builder {
         }
         let clock = Clock::new();
         let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now()).map_err(invalid)?;
-        Ok((Pump::new(endpoint, clock, sockets), routed(app, self.services), handle))
+        let mut pump = Pump::new(endpoint, clock, sockets);
+        pump.set_watching(self.watching);
+        Ok((pump, routed(app, self.services), handle))
     }
 }
 
