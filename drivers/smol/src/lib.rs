@@ -45,3 +45,8 @@ pub use rtmfp_std::core::{
 };
 pub use rtmfp_std::{Candidate, IntroducePolicy, IntroductionRequest, RegistrationEvent, Remote, Uri, UriError};
 pub use rtmfp_std::{Deadline, Error, Moved, SendOptions, SessionEvent, TryRecvError, TrySendError, system_rng};
+
+/// The guide's snippets are compiled with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
