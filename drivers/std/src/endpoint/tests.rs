@@ -20,6 +20,7 @@ use super::{EndpointApp, EndpointHandle, Error, RecvFlow, Session, Waiter};
 
 mod closing;
 mod connecting;
+mod crowds;
 mod introducing;
 mod receiving;
 mod sending;

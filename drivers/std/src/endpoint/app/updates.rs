@@ -99,6 +99,7 @@ impl EndpointApp {
     /// Looks at those sessions for which it is time.
     pub(super) fn on_look_timeout(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while let Some((_, session)) = self.looks.first().copied().filter(|(due, _)| *due <= now) {
+            self.looks.pop_first();
             self.look(now, endpoint, session);
         }
     }
