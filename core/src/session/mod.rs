@@ -27,6 +27,7 @@ mod watch;
 
 use core::fmt;
 use core::net::SocketAddr;
+use core::num::NonZeroI32;
 use core::time::Duration;
 
 use crate::config::{FlowOptions, Priority, SessionConfig};
@@ -194,7 +195,7 @@ impl Session {
         let unanswered = self.liveness.ping_unanswered() || self.delivery.sending.awaits_answer();
         if self.liveness.retransmit_limit.take_due(now) && unanswered {
             let reason = match self.liveness.send_error {
-                Some(os_error) => CloseReason::NotSent { os_error },
+                Some(os_error) => CloseReason::NotSent { os_error: os_error.get() },
                 None if self.transport.authenticates() => CloseReason::TimedOut,
                 None => CloseReason::TimedOutAtFixedAddress,
             };
@@ -318,7 +319,7 @@ impl Session {
     /// The system refused to send over this path.
     pub(crate) fn on_send_error(&mut self, path: Path, os_error: i32) {
         if self.transport.path().is_some_and(|own| own.matches(&path)) {
-            self.liveness.send_error = Some(os_error);
+            self.liveness.send_error = NonZeroI32::new(os_error);
         }
     }
 

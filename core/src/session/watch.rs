@@ -12,31 +12,39 @@ pub(super) struct Measured {
 }
 
 /// Off until the user asks, and again once a change was told: a user who does not ask again costs nothing.
+///
+/// Most sessions have no such user, so it takes no more than a pointer in each.
 #[derive(Debug, Default)]
-pub(super) struct Watch {
+pub(super) struct Watch(Option<Box<Asked>>);
+
+/// There is a user who asks.
+#[derive(Debug, Default)]
+struct Asked {
     on: bool,
-    /// What the user knows of, once there is a user who asks.
-    known: Option<Box<Measured>>,
+    /// What the user knows of.
+    known: Measured,
 }
 
 impl Watch {
     /// The user has seen this, and wants to hear of the next change.
     pub(super) fn arm(&mut self, seen: Measured) {
-        let known = self.known.get_or_insert_default();
+        let Asked { on, known } = &mut **self.0.get_or_insert_default();
         // Small changes add up: they are measured from what was worth telling last.
         let send_rate = if differs(known.send_rate, seen.send_rate) { seen.send_rate } else { known.send_rate };
-        **known = Measured { send_rate, ..seen };
-        self.on = true;
+        *known = Measured { send_rate, ..seen };
+        *on = true;
     }
 
     /// What the user knows of, if a change is to be told.
     pub(super) fn known(&self) -> Option<&Measured> {
-        self.known.as_deref().filter(|_| self.on)
+        self.0.as_deref().filter(|asked| asked.on).map(|asked| &asked.known)
     }
 
     /// A change is told.
-    pub(super) const fn disarm(&mut self) {
-        self.on = false;
+    pub(super) fn disarm(&mut self) {
+        if let Some(asked) = &mut self.0 {
+            asked.on = false;
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! Reply or an acknowledgement, counts as an answer: without one for the retransmit limit, while data or a Ping
 //! waits for it, the session ends.
 
+use core::num::NonZeroI32;
 use core::time::Duration;
 
 use crate::config::SessionConfig;
@@ -23,7 +24,7 @@ pub(in crate::session) struct Liveness {
     /// A keepalive Ping is due.
     ping: bool,
     /// The code of the last error of the system when sending, if nothing was answered since.
-    pub(in crate::session) send_error: Option<i32>,
+    pub(in crate::session) send_error: Option<NonZeroI32>,
     /// This end's network changed, and nothing was heard since: the next packet ends an outage.
     pub(in crate::session) network_changed: bool,
     /// With something unanswered until then the session ends.
