@@ -145,6 +145,10 @@ fn a_message_that_is_on_its_way_at_its_deadline_is_not_told_as_abandoned() {
         }
         assert_eq!(rig.exchange().len(), if arrives { 2 } else { 1 });
         assert_eq!(outcome(&receipt), if arrives { DELIVERED } else { UNKNOWN });
+        // What depends on it is sent if it is known to be there.
+        let child = rig.send(200, SendOptions::new().after(&receipt));
+        rig.exchange();
+        assert_eq!(outcome(&child), if arrives { DELIVERED } else { ABANDONED });
     }
 }
 
@@ -241,10 +245,37 @@ fn a_message_goes_with_the_one_that_it_depends_on() {
     // Those of another flow have other numbers.
     let session = rig.flow.session().clone();
     let flow = core::mem::replace(&mut rig.flow, session.open_flow(FlowOptions::new("other")));
+    for _ in 0..6 {
+        rig.send(50_000, SendOptions::new()).abandon();
+    }
+    rig.server.settle();
     let independent = rig.send(80, SendOptions::new().after(&parent));
     rig.exchange();
     assert_eq!(outcome(&independent), DELIVERED);
     drop(flow);
+}
+
+#[test]
+fn a_flow_or_session_that_has_ended_leaves_no_deadline() {
+    for rejects in [true, false] {
+        let mut rig = Rig::new();
+        rig.flow.send("x").unwrap();
+        rig.exchange();
+        rig.flow.send(vec![7; MUCH]).unwrap();
+        rig.server.settle();
+        let waiting = rig.send(10_000, SendOptions::new().deadline(Duration::from_secs(3_600)));
+        rig.server.settle();
+        assert!(rig.server.app.next_timeout().is_some());
+        if rejects {
+            rig.client.endpoint.recv_flow_mut(rig.server.now, rig.opened.unwrap()).unwrap().reject(7);
+            rig.exchange();
+        } else {
+            rig.flow.session().abort(CloseMode::Abrupt);
+            rig.server.settle();
+            rig.server.settle();
+        }
+        assert_eq!((outcome(&waiting), rig.server.app.next_timeout()), (ABANDONED, None));
+    }
 }
 
 #[test]

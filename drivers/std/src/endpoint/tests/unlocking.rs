@@ -5,6 +5,7 @@ use std::task::Wake;
 use std::thread;
 
 use super::*;
+use crate::endpoint::SendOptions;
 
 /// A task that an executor has forgotten: its waker is the last that holds it, and with it a handle.
 struct Forgotten<T>(T);
@@ -45,6 +46,23 @@ fn a_waker_that_drops_the_flow_it_waits_for_does_not_lock_up_the_endpoint() {
         drop((task, waker));
         client.write(server.now, flow, b"second".to_vec());
         server.exchange(&mut client);
+    }));
+}
+
+/// What becomes of a message is told while its flow is locked.
+#[test]
+fn a_waker_that_drops_the_flow_whose_receipt_it_waits_for_does_not_lock_up_the_endpoint() {
+    assert!(ends(|| {
+        let mut server = Server::new(EndpointConfig::default());
+        let mut client = server.client();
+        let flow = server.accept().unwrap().open_flow(FlowOptions::new("flow"));
+        let receipt = flow.send_with("message", SendOptions::new()).unwrap();
+        let mut waiter = Waiter::default();
+        let waker = forgotten(flow).1;
+        assert!(receipt.poll(&mut Context::from_waker(&waker), &mut waiter).is_pending());
+        drop(waker);
+        server.exchange(&mut client);
+        assert!(receipt.outcome().is_some());
     }));
 }
 
