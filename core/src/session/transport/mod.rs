@@ -56,8 +56,8 @@ pub(crate) struct Transport {
     pub(super) proof: Alarm,
     /// The local address of the path is gone, and nothing has come to it since.
     local_removed: bool,
-    /// Where the far end was before it claimed to be elsewhere.
-    first_path: Option<Path>,
+    /// Where the far end was before it claimed to be elsewhere, which few do.
+    first_path: Option<Box<Path>>,
     mobility: Option<Box<Mobility>>,
     pub(super) rtt: Rtt,
     pub(super) ecn: EcnState,
@@ -210,7 +210,7 @@ impl Transport {
         if self.local_removed && here {
             self.local_removed = false;
         }
-        let at_first = self.first_path.is_some_and(|first| first.matches(&path));
+        let at_first = self.first_path.as_ref().is_some_and(|first| first.matches(&path));
         // Packets that are not authenticated say nothing of who sent them: one of 65,536 that are made up passes for
         // good. So this end asks whether the far end can read what is sent to it.
         let of_keys = self.role == Role::Responder && !self.keys_proved && (here || at_first);
@@ -248,7 +248,7 @@ impl Transport {
     /// there is heard still where it was first, until it has shown that it has the keys: anybody may have said so.
     pub(super) fn move_to(&mut self, path: Path, claimed: bool) -> bool {
         if claimed && !self.keys_proved {
-            self.first_path = self.first_path.or_else(|| self.path());
+            self.first_path = self.first_path.take().or_else(|| self.path().map(Box::new));
         }
         let Some(link) = self.link.as_mut().filter(|link| !link.path.matches(&path)) else {
             return false;
