@@ -20,8 +20,9 @@ impl Session {
     /// The local address that packets came to is gone. From where else this end is reached shows with the first packet
     /// that comes there.
     pub(crate) fn on_local_address_removed(&mut self, cx: &mut Context<'_>) {
-        self.transport.local_address_removed();
-        self.on_interface_change(cx);
+        if self.transport.local_address_removed() {
+            self.on_interface_change(cx);
+        }
     }
 
     /// Something changed in this end's network. If nothing was heard for longer than an answer takes, the session probes

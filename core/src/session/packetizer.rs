@@ -269,9 +269,10 @@ impl Packetizer<'_> {
         self.delivery.receiving.acks.give_scratch_back(bytes);
     }
 
-    /// Has all that has arrived acknowledged once more, along with the request to close the session.
+    /// Has all that has arrived and is not lost with the session acknowledged once more, along with the request to close
+    /// it.
     pub(super) fn encode_farewell(&mut self) {
-        self.delivery.receiving.acknowledge_again();
+        self.delivery.receiving.acknowledge_kept();
         let mut bytes = Vec::new();
         let chunks = self.chunks_of_acks(&mut bytes);
         self.lifecycle.set_farewell(chunks);

@@ -69,6 +69,14 @@ impl RecvFlow {
         self.should_ack |= self.state != RecvFlowState::Closed;
     }
 
+    /// The session is to end. What nobody will read any more is not acknowledged: the far end would take it for
+    /// delivered. What was read, or stays readable as the flow is complete, is.
+    pub(crate) fn acknowledge_kept(&mut self) {
+        let complete = self.state == RecvFlowState::CompleteLinger;
+        let all_read = self.state != RecvFlowState::Closed && self.buffer.next_len().is_none();
+        self.should_ack = complete || all_read;
+    }
+
     /// Writes the exception report if rejected, and the more compact acknowledgement (RFC 7016 §3.6.3.4.3; Range
     /// acks where equal, and always while `ranges_only`). With `truncate` ranges are left out to fit (§3.6.3.4.2);
     /// without it, nothing is written and false returned if all does not fit. Clears SHOULD_ACK.

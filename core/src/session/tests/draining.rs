@@ -295,3 +295,24 @@ fn what_arrived_is_acknowledged_again_along_with_the_close() {
         };
     }
 }
+
+/// A message that nobody has read, and nobody can read any more, is not taken for delivered.
+#[test]
+fn what_is_lost_with_the_session_is_not_acknowledged_along_with_the_close() {
+    for read in [false, true] {
+        let mut network = Network::open(SessionConfig::default());
+        let flow = network.open_flow(A);
+        network.ends[B].reads = read;
+        network.with(A, |session, cx| {
+            let options = SendOptions { receipt: true, ..SendOptions::default() };
+            session.delivery.sending.flows.write(cx, flow, b"message".as_slice().into(), options).unwrap();
+        });
+        network.filter = Box::new(|sent| if sent.from == B && !sent.has(CLOSE) { Fate::Lost } else { Fate::Arrives });
+        network.run(30);
+        network.with(B, |session, cx| session.end(cx, CloseMode::Orderly.into()));
+        network.run(100);
+        let done = |event: &Event| if let Event::MessageDone { outcome, .. } = event { Some(*outcome) } else { None };
+        let told: Vec<_> = network.ends[A].events.iter().filter_map(done).collect();
+        assert_eq!(told, [if read { MessageOutcome::Delivered } else { MessageOutcome::Unknown }]);
+    }
+}

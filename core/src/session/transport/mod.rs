@@ -273,8 +273,9 @@ impl Transport {
     }
 
     /// The local address of the path is gone: the system chooses, until something comes to it again.
-    pub(super) const fn local_address_removed(&mut self) {
-        self.local_removed = true;
+    /// False if that is known.
+    pub(super) const fn local_address_removed(&mut self) -> bool {
+        !core::mem::replace(&mut self.local_removed, true)
     }
 
     /// The mark of this end's packets.

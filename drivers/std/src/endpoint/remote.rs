@@ -5,9 +5,11 @@ use core::str::FromStr;
 use core::time::Duration;
 use std::io;
 
+use rtmfp_core::error::OpenError;
 use rtmfp_core::profile::flash::{Discriminator, Fingerprint};
 use rtmfp_core::{Bytes, InterfaceId, Path};
 
+use super::Error;
 use crate::uri::{Uri, UriError, resolve};
 
 /// Between the first hellos to the addresses of one far end (RFC 8305 §5, Connection Attempt Delay).
@@ -120,8 +122,8 @@ impl Remote {
         introducers.iter().fold(self, |remote, introducer| remote.through(*introducer))
     }
 
-    /// Requires this peer ID, in the Flash profile: nobody else is connected to (RFC 7425 §4.4.2.3). Has no effect on
-    /// [another discriminator](Self::new).
+    /// Requires this peer ID, in the Flash profile: nobody else is connected to (RFC 7425 §4.4.2.3). For
+    /// [another discriminator](Self::new) that cannot be checked, and connecting fails: it says itself whom it selects.
     pub const fn pin(mut self, peer_id: Fingerprint) -> Self {
         self.pin = Some(peer_id);
         self
@@ -171,13 +173,16 @@ impl Remote {
         !(self.addresses.is_empty() && self.candidates.is_empty())
     }
 
-    pub(super) fn discriminator(&self) -> Bytes {
+    /// # Errors
+    /// A peer ID is required of a discriminator whose syntax is not known here: nothing would check it.
+    pub(super) fn discriminator(&self) -> Result<Bytes, Error> {
         let discriminator = match &self.whom {
-            Whom::Discriminator(bytes) => return bytes.clone(),
+            Whom::Discriminator(_) if self.pin.is_some() => return Err(Error::NotBegun(OpenError::BadDiscriminator)),
+            Whom::Discriminator(bytes) => return Ok(bytes.clone()),
             Whom::Uri(text) => Discriminator::new().ancillary_data(text.as_bytes()),
             Whom::Peer => Discriminator::new(),
         };
-        self.pin.map_or(discriminator, |peer_id| discriminator.fingerprint(peer_id)).to_bytes().into()
+        Ok(self.pin.map_or(discriminator, |peer_id| discriminator.fingerprint(peer_id)).to_bytes().into())
     }
 
     /// The places to try from an endpoint with these local addresses. Those of another address family are left out.
@@ -260,11 +265,13 @@ mod tests {
     #[test]
     fn a_pin_outweighs_a_uri_and_stays_with_it() {
         let peer_id = Fingerprint([7; 32]);
-        let named = Remote::uri("rtmfp://192.0.2.1/app").unwrap().pin(peer_id).discriminator();
+        let named = Remote::uri("rtmfp://192.0.2.1/app").unwrap().pin(peer_id).discriminator().unwrap();
         let named = Discriminator::parse(&named).unwrap();
         assert_eq!(named.required_fingerprint(), Some(peer_id));
         assert_eq!(named.required_ancillary_data(), Some(&b"rtmfp://192.0.2.1/app"[..]));
-        let peer = Remote::peer(peer_id).discriminator();
+        let peer = Remote::peer(peer_id).discriminator().unwrap();
+        let unchecked = Remote::new("far").pin(peer_id).discriminator();
+        assert_eq!(unchecked, Err(Error::NotBegun(OpenError::BadDiscriminator)));
         assert_eq!(peer, Discriminator::new().fingerprint(peer_id).to_bytes());
     }
 }

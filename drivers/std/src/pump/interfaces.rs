@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::UdpSocket;
 
@@ -67,17 +67,53 @@ fn has_address(address: SocketAddr) -> bool {
     !matches!(UdpSocket::bind(any_port), Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
-/// Whether the system has a route from the address to the other.
-fn has_route(from: SocketAddr, to: SocketAddr) -> bool {
+/// Whether the system has a route from the address to the other. None: it has other troubles.
+fn has_route(from: SocketAddr, to: SocketAddr) -> Option<bool> {
+    use io::ErrorKind::{AddrNotAvailable, HostUnreachable, InvalidInput, NetworkDown, NetworkUnreachable};
     let mut any_port = from;
     any_port.set_port(0);
-    UdpSocket::bind(any_port).is_ok_and(|socket| socket.connect(to).is_ok())
+    match UdpSocket::bind(any_port).and_then(|socket| socket.connect(to)) {
+        Ok(()) => Some(true),
+        Err(error) => {
+            let no_route = matches!(
+                error.kind(),
+                AddrNotAvailable | HostUnreachable | InvalidInput | NetworkDown | NetworkUnreachable
+            );
+            no_route.then_some(false)
+        }
+    }
 }
 
-/// Whether binding may succeed another time without anybody's help.
+/// An interface that reaches so many far ends of a kind is taken to reach the others.
+const ROUTES_ASKED: usize = 16;
+
+/// What was found of routes while sessions are looked at one after the other.
+#[derive(Default)]
+struct Routes {
+    known: BTreeMap<(InterfaceId, IpAddr), Option<bool>>,
+    reached: BTreeMap<InterfaceId, usize>,
+}
+
+impl Routes {
+    /// As [`has_route`]. Whether there is one for many is asked of a few: one session more costs no system call.
+    fn lead(&mut self, interface: InterfaceId, from: SocketAddr, to: SocketAddr) -> Option<bool> {
+        let reached = self.reached.entry(interface).or_default();
+        if *reached >= ROUTES_ASKED {
+            return Some(true);
+        }
+        let known = self.known.entry((interface, to.ip())).or_insert_with(|| {
+            let route = has_route(from, to);
+            *reached += usize::from(route == Some(true));
+            route
+        });
+        *known
+    }
+}
+
+/// Whether binding may succeed another time without anybody's help: a shortage of descriptors or memory may.
 fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{AddrInUse, AddrNotAvailable, NetworkDown, NetworkUnreachable};
-    matches!(error.kind(), AddrInUse | AddrNotAvailable | NetworkDown | NetworkUnreachable)
+    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
+    !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
 }
 
 impl Pump {
@@ -276,17 +312,19 @@ impl Pump {
     /// Has sessions go on over another interface if theirs has no socket, address or route to the far end any more.
     fn move_sessions(&mut self, now: Instant) {
         let mut moves: Vec<(SessionHandle, InterfaceId)> = Vec::new();
+        let mut routes = Routes::default();
         for session in self.endpoint.sessions() {
             let Some(path) = self.endpoint.session(session).and_then(|session| session.path()) else { continue };
             let up = self.ids().zip(&self.interfaces).filter(|(_, state)| state.is_up());
             let (own, others): (Vec<_>, Vec<_>) = up
                 .filter(|(_, state)| state.local.is_ipv4() == path.remote.is_ipv4())
                 .partition(|(id, _)| *id == path.interface);
-            let routed = |(_, state): &&(InterfaceId, &Interface)| has_route(state.local, path.remote);
-            if others.is_empty() || own.first().filter(routed).is_some() {
+            let mut route = |(id, state): &(InterfaceId, &Interface)| routes.lead(*id, state.local, path.remote);
+            // It stays where it is unless the system says that there is no way from there.
+            if others.is_empty() || own.first().is_some_and(|own| route(own) != Some(false)) {
                 continue;
             }
-            if let Some((id, _)) = others.iter().find(routed) {
+            if let Some((id, _)) = others.iter().find(|other| route(other) == Some(true)) {
                 moves.push((session, *id));
             }
         }

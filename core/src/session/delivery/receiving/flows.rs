@@ -102,9 +102,18 @@ impl RecvFlows {
 
     /// Acknowledges all flows, whether anything new came or not.
     pub(super) fn acknowledge_again(&mut self) {
+        self.each(RecvFlow::acknowledge_again);
+    }
+
+    /// Acknowledges what is read, or stays readable, when the session ends.
+    pub(super) fn acknowledge_kept(&mut self) {
+        self.each(RecvFlow::acknowledge_kept);
+    }
+
+    fn each(&mut self, act: impl Fn(&mut RecvFlow)) {
         for slot in self.table.slots() {
             if let Some(flow) = self.table.get_mut(slot) {
-                flow.acknowledge_again();
+                act(flow);
                 self.reindex(slot);
             }
         }

@@ -217,6 +217,14 @@ impl Receiving {
         }
     }
 
+    /// The session is to end: acknowledges what is read, or stays readable.
+    pub(in crate::session) fn acknowledge_kept(&mut self) {
+        self.flows.acknowledge_kept();
+        if self.flows.is_ack_due() {
+            self.acks.set_now();
+        }
+    }
+
     /// A far end that leaves more gaps than losses make does not mean to close them.
     pub(in crate::session) fn has_unrepaired_gaps(&mut self, now: Instant, config: &SessionConfig) -> bool {
         let (gaps, gaps_closed) = self.flows.budget.gaps();

@@ -22,8 +22,10 @@ impl EndpointApp {
 
     pub(super) fn unmatched_hello(&self, now: Instant, endpoint: &mut Endpoint, hello: UnmatchedHello) {
         match &self.introduce {
+            // Strangers who ask for nobody do not make the application work.
             Some(IntroducePolicy::Authorise(authorise)) => {
-                if authorise(&IntroductionRequest::of(&hello)) {
+                if endpoint.session_named(&hello.discriminator).is_some() && authorise(&IntroductionRequest::of(&hello))
+                {
                     endpoint.introduce(now, &hello);
                 }
             }

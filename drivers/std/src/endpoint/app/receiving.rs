@@ -68,7 +68,10 @@ impl EndpointApp {
     /// Nobody can accept the flows that wait in this session, which goes on without handles.
     pub(super) fn reject_unattended(&self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
         let Some(entry) = self.sessions.get(&session) else { return };
-        let waiting = core::mem::take(&mut lock(&entry.shared.0).flows);
+        let mut state = lock(&entry.shared.0);
+        let waiting = core::mem::take(&mut state.flows);
+        state.flows_bytes = 0;
+        drop(state);
         for shared in waiting {
             if let Some(mut flow) = endpoint.recv_flow_mut(now, shared.handle) {
                 flow.reject(0);

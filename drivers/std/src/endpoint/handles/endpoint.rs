@@ -74,6 +74,11 @@ impl EndpointHandle {
         self.0.endpoint().driven.load(Ordering::Relaxed)
     }
 
+    /// Says that there is a driver, be it one that [`is_driven`](Self::is_driven) does not hear of before it begins.
+    pub fn assume_driven(&self) {
+        self.0.endpoint().driven.store(true, Ordering::Relaxed);
+    }
+
     /// The local addresses, with the ports that the system chose.
     #[must_use]
     pub fn local_addrs(&self) -> &[SocketAddr] {
@@ -99,7 +104,14 @@ impl EndpointHandle {
             lock(&shared.0).end = Some(Error::AddressFamily);
             return Session::new(&self.0.0, &shared);
         }
-        let target = Target { discriminator: remote.discriminator(), candidates };
+        let discriminator = match remote.discriminator() {
+            Ok(discriminator) => discriminator,
+            Err(error) => {
+                lock(&shared.0).end = Some(error);
+                return Session::new(&self.0.0, &shared);
+            }
+        };
+        let target = Target { discriminator, candidates };
         if !self.0.endpoint().send(Command::Open(Arc::clone(&shared), target, remote.limit())) {
             lock(&shared.0).end = Some(Error::Stopped);
         }

@@ -49,7 +49,7 @@ impl EndpointHandle {
         if candidates.is_empty() && introducer.has_places() {
             return Err(Error::AddressFamily);
         }
-        let target = Target { discriminator: introducer.discriminator(), candidates };
+        let target = Target { discriminator: introducer.discriminator()?, candidates };
         let shared = Arc::<RegistrationShared>::default();
         if !self.shared().send(Command::Register(Arc::clone(&shared), target, introducer.limit())) {
             return Err(Error::Stopped);

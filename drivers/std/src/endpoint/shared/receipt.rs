@@ -54,6 +54,8 @@ impl ReceiptShared {
     pub(crate) fn resolve(&self, outcome: MessageOutcome) -> Due {
         let mut state = lock(&self.0);
         state.outcome.get_or_insert(outcome);
+        // Its number in the queue may become another's.
+        state.queued = None;
         state.wakers.wake();
         state.wakers.take_due()
     }

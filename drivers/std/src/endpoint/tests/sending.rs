@@ -223,6 +223,21 @@ fn a_message_is_abandoned_wherever_it_is() {
     assert_eq!(outcome(&in_flight), UNKNOWN);
 }
 
+/// The message before it was handed over in vain, and put back where it had been.
+#[test]
+fn abandoning_a_message_twice_takes_no_other() {
+    let mut rig = Rig::full();
+    let [kept, twice] = [10, 20].map(|length| rig.send(length, SendOptions::new()));
+    rig.server.settle();
+    twice.abandon();
+    rig.server.settle();
+    twice.abandon();
+    rig.server.settle();
+    assert_eq!((outcomes([&kept, &twice]), rig.flow.queued()), ([None, ABANDONED], (1, 11)));
+    assert_eq!(rig.exchange(), [MUCH, 10]);
+    assert_eq!(outcome(&kept), DELIVERED);
+}
+
 #[test]
 fn a_message_goes_with_the_one_that_it_depends_on() {
     let mut rig = Rig::full();
