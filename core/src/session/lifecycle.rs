@@ -282,8 +282,8 @@ impl Lifecycle {
 
     /// Gives chunks, one after the other, to go along with each Session Close Request.
     ///
-    /// These are acknowledgements of what has arrived. If those that were sent before are lost, the far end would hear
-    /// of the close and take for lost what this end has delivered, as flows only exist in S_OPEN (RFC 7016 §3.5.5).
+    /// These are acknowledgements of what has arrived. Those that were sent before may be lost. The far end would then
+    /// hear of the close alone, and take for lost what this end has delivered: flows only exist in S_OPEN (RFC 7016 §3.5.5).
     pub(super) fn set_farewell(&mut self, chunks: &[u8]) {
         self.farewell = chunks.into();
     }

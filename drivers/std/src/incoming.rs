@@ -19,8 +19,8 @@ const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
 const RECV_CALLS: usize = 4;
 
-/// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads, so a process needs no more
-/// sets than it has threads that run at the same time, however many endpoints it has.
+/// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads. So a process needs no more
+/// sets than threads that run at the same time, however many endpoints it has.
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// Sets that are kept when nobody reads: one for each processor.

@@ -1,7 +1,7 @@
 //! Notices changes of the machine's addresses, links and routes (Linux): one thread for all endpoints of a process.
 //!
-//! A notice says only that something changed. What it means for an endpoint is found out by asking the system about the
-//! addresses that the endpoint uses, which is the same everywhere and needs no reading of the system's messages.
+//! A notice says only that something changed. To learn what it means for an endpoint, the system is asked about the
+//! addresses that the endpoint uses. That is the same everywhere, and the system's messages need not be read.
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;

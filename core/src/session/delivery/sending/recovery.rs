@@ -265,8 +265,8 @@ impl Sending {
     }
 
     /// The first sign of life after a change of this end's network: the same, also if the timer is not backed off. What
-    /// was sent before may not have left this machine. So it does not count for the burst, which a far end that is heard
-    /// allows as an acknowledgement would, and is waited for only as long as an answer takes that is not delayed.
+    /// was sent before may not have left this machine. So it does not count for the burst: a far end that is heard
+    /// allows a new one, as an acknowledgement would. It is waited for only as long as an answer takes that is not delayed.
     pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         let recovery = &mut self.recovery;
         recovery.burst.set_packets(0);

@@ -13,8 +13,8 @@ use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, Remote, block_on};
 
 /// A registration with an introducer, who introduces this end to those who ask for it. It is a session that is kept: it is
-/// pinged as [`keepalive`](rtmfp_core::SessionConfig::keepalive) says, does not end for want of flows at this end, and is
-/// opened again when it is lost, after a second at first and after a minute at last.
+/// pinged as [`keepalive`](rtmfp_core::SessionConfig::keepalive) says, and does not end for want of flows at this end.
+/// When it is lost it is opened again, after a second at first and after a minute at last.
 ///
 /// When it is dropped the session is closed, unless there are other handles of it.
 #[derive(Debug)]
