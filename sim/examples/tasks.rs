@@ -2,7 +2,7 @@
 //!
 //! [`serve`] and [`ask`] know nothing of a simulation: a program that spawns them beside an `rtmfp_smol::Driver` talks
 //! over sockets. Here they run over a line that loses 3 % of all packets and is cut for two minutes, which no session
-//! survives, in a hundred orders of events. Each passes in milliseconds, and a seed that fails will do so again.
+//! survives. There are a hundred orders of events. Each passes in milliseconds, and a seed that fails will do so again.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;

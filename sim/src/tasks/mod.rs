@@ -1,7 +1,7 @@
 //! Programs written against the asynchronous handles, as nodes of a world.
 //!
-//! A [`Tasks`] node runs an [`rtmfp_smol::Driver`] and the tasks that hold its handles by a small executor of its own, over
-//! the world's network and on its clock ([`rtmfp_smol::Endpoint::sleep`]): a minute passes in as long as it takes to
+//! A [`Tasks`] node runs an [`rtmfp_smol::Driver`] and the tasks that hold its handles by a small executor of its own. They
+//! have the world's network, and its clock ([`rtmfp_smol::Endpoint::sleep`]): a minute passes in as long as it takes to
 //! compute. Which of the tasks that could go on is next is drawn from a seed, the driver being one of them. Each seed is
 //! another order in which things might have happened, and shows it again.
 

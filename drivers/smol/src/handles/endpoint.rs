@@ -18,9 +18,9 @@ use crate::reactor::{Reactor, Signal};
 /// A handle to an endpoint. Clones are the same endpoint.
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
-/// When the last handle of its sessions and flows is dropped too, the [`Driver`] ends, and its sockets with it. It ends
-/// once what was sent is delivered, or after 10 s. An earlier close or shutdown may have given it another time. A program
-/// must not exit before that: [`shutdown`](Self::shutdown) waits for it.
+/// When the last handle of its sessions, flows and registrations is dropped too, the [`Driver`] ends, and its sockets
+/// with it. It ends once what was sent is delivered, or after 10 s. An earlier close or shutdown may have
+/// given it another time. A program must not exit before that: [`shutdown`](Self::shutdown) waits for it.
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
 

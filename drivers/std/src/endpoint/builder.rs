@@ -203,7 +203,7 @@ impl Builder {
     /// that claims a flow gets it, and handles get what no service claims ([`Router`]).
     ///
     /// Sessions are for all. Those that far ends or services open are kept, though no handle holds them, until they have
-    /// no flows for the [idle limit](rtmfp_core::SessionConfig::idle_limit), and flows in them that nobody can accept are
+    /// no flows for the [idle limit](rtmfp_core::SessionConfig::idle_limit). Flows in them that nobody can accept are
     /// rejected. Those that a handle opens are closed with the last handle. When the last handle of anything is dropped,
     /// the endpoint stops, services or not.
     pub fn service(mut self, service: Box<dyn Service + Send>) -> Self {

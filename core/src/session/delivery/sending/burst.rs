@@ -52,8 +52,8 @@ impl Burst {
     /// A packet of acknowledgements came: six more data packets may be sent. `window`: the congestion window before it.
     ///
     /// Drivers hand over packets in batches. Had they come one by one, with a backlog, six data packets could have
-    /// followed each, and have filled the window again: so those of one instant with nothing sent in between add up,
-    /// to some extent, and a window that was full before the first counts as full before the others. Those that
+    /// followed each, and have filled the window again. So those of one instant with nothing sent in between add up, to
+    /// some extent. A window that was full before the first counts as full before the others. Those that
     /// acknowledge nothing new let no more out than one does.
     pub(super) fn on_ack_packet(&mut self, now: Instant, backlog: bool, window: u64, facts: &mut PacketFacts) {
         let pre_ack_outstanding = &mut facts.pre_ack_outstanding;

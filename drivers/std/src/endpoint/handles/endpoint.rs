@@ -17,8 +17,9 @@ use crate::endpoint::{Error, Remote, block_on};
 /// A handle to a running endpoint. Clones are the same endpoint.
 ///
 /// When the last of them is dropped, no session can be accepted any more, and far ends that open one are turned away.
-/// When the last handle of its sessions and flows is dropped too, the endpoint stops. It does so once what was sent is
-/// delivered, or after 10 s. An earlier close or [shutdown](Self::begin_shutdown) may have given it another time.
+/// When the last handle of its sessions, flows and registrations is dropped too, the endpoint stops. It does so once
+/// what was sent is delivered, or after 10 s. An earlier close or [shutdown](Self::begin_shutdown) may have given it another
+/// time.
 #[derive(Clone, Debug)]
 pub struct EndpointHandle(Arc<Attendant>);
 

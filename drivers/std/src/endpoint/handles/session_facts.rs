@@ -68,9 +68,9 @@ impl Session {
 
     /// Who the far end is: the fingerprint of its certificate, shown as 64 hexadecimal digits (RFC 7425 §4.3.2).
     ///
-    /// `None` while the far end has not proved it: until it has shown that it has the session's keys
-    /// ([`far_keys_proved`](Self::far_keys_proved) waits for that), and for good if its certificate has no static keys, as
-    /// anybody could show a copy. `None` with other profiles than Flash.
+    /// `None` until the far end has shown that it has the session's keys; [`far_keys_proved`](Self::far_keys_proved)
+    /// waits for that. `None` for good if its certificate has no static keys, as anybody could show a copy. `None` with
+    /// other profiles than Flash.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         lock(&self.0.shared().0).peer_id
