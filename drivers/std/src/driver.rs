@@ -42,7 +42,7 @@ impl Driver {
     /// As the system tells, if the sockets cannot be waited for, or no thread be started for key agreements.
     pub fn new(mut pump: Pump) -> io::Result<Self> {
         let sources = Sources::new(&pump)?;
-        let waker = sources.waker();
+        let waker = Waker::new(sources.notifier());
         let agreed = waker.clone();
         pump.compute_elsewhere(move || agreed.wake())?;
         let changed = waker.clone();

@@ -1,106 +1,17 @@
 //! Waits for sockets, a deadline, or another thread.
+//!
+//! Two ways to the same end. On Linux one system call is a wait; every other system has its own, and `polling` knows
+//! them. Linux builds test both.
 
-use core::time::Duration;
-use std::io;
-use std::net::UdpSocket;
-use std::sync::Arc;
+#[cfg(any(not(any(target_os = "linux", target_os = "android")), test))]
+mod poller;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod ppoll;
 
-use polling::{Event, Events, PollMode, Poller};
-use rtmfp_core::InterfaceId;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+pub(crate) use poller::{Notifier, Sources};
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use ppoll::{Notifier, Sources};
 
-use crate::pump::Pump;
-use crate::wake::Waker;
-
-/// The sockets of a pump, registered with the system.
-pub(crate) struct Sources {
-    poller: Arc<Poller>,
-    sockets: Vec<Source>,
-    /// The pump's [`sockets_version`](Pump::sockets_version) that they are of.
-    version: Option<u64>,
-    events: Events,
-    mode: PollMode,
-}
-
-/// A registered socket.
-struct Source {
-    interface: InterfaceId,
-    /// Kept here too: none may be closed while it is registered.
-    socket: Arc<UdpSocket>,
-    /// Whether room to send is waited for.
-    writable: bool,
-}
-
-impl core::fmt::Debug for Sources {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("Sources").finish_non_exhaustive()
-    }
-}
-
-impl Sources {
-    pub(crate) fn new(pump: &Pump) -> io::Result<Self> {
-        let poller = Poller::new()?;
-        let mode = if poller.supports_level() { PollMode::Level } else { PollMode::Oneshot };
-        let mut sources =
-            Self { poller: Arc::new(poller), sockets: Vec::new(), version: None, events: Events::new(), mode };
-        sources.update(pump)?;
-        Ok(sources)
-    }
-
-    /// Registers the sockets that the pump has now, and no others.
-    pub(crate) fn update(&mut self, pump: &Pump) -> io::Result<()> {
-        if self.version == Some(pump.sockets_version()) {
-            return Ok(());
-        }
-        self.delete_all();
-        for (interface, socket) in pump.sockets() {
-            self.add(interface, Arc::clone(socket.std_socket()))?;
-        }
-        self.version = Some(pump.sockets_version());
-        Ok(())
-    }
-
-    #[expect(unsafe_code, reason = "registering a socket that is closed before it is deleted would be unsound")]
-    fn add(&mut self, interface: InterfaceId, socket: Arc<UdpSocket>) -> io::Result<()> {
-        let event = Event::readable(usize::from(interface.0));
-        // SAFETY: the socket stays open until `delete_all` has deleted it from the poller, as `self.sockets` holds it.
-        unsafe { self.poller.add_with_mode(&*socket, event, self.mode)? };
-        self.sockets.push(Source { interface, socket, writable: false });
-        Ok(())
-    }
-
-    fn delete_all(&mut self) {
-        for source in self.sockets.drain(..) {
-            // There is nothing to be done about a failure, and nobody waits any more.
-            let _ = self.poller.delete(&*source.socket);
-        }
-    }
-
-    pub(crate) fn waker(&self) -> Waker {
-        Waker::new(Arc::clone(&self.poller))
-    }
-
-    /// Waits until a socket is readable, or one that is blocked is writable, or somebody wakes the driver, but not
-    /// longer than `timeout`.
-    pub(crate) fn wait(&mut self, pump: &Pump, timeout: Option<Duration>) -> io::Result<()> {
-        self.update(pump)?;
-        for source in &mut self.sockets {
-            let blocked = pump.is_blocked(source.interface);
-            if source.writable != blocked || self.mode == PollMode::Oneshot {
-                let event = Event::new(usize::from(source.interface.0), true, blocked);
-                self.poller.modify_with_mode(&*source.socket, event, self.mode)?;
-                source.writable = blocked;
-            }
-        }
-        self.events.clear();
-        match self.poller.wait(&mut self.events, timeout) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    }
-}
-
-impl Drop for Sources {
-    fn drop(&mut self) {
-        self.delete_all();
-    }
-}
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests;

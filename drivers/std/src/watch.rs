@@ -6,17 +6,18 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{io, thread};
 
-use polling::{Event, Events, Poller};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::clock::Clock;
+use crate::wait::Notifier;
 
 /// Links, and addresses and routes of both families (`RTMGRP_…` of `linux/rtnetlink.h`).
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
@@ -40,8 +41,8 @@ struct Subscriber {
 struct Watcher {
     subscribers: Mutex<Subscribers>,
     next: AtomicU64,
-    /// The thread waits on it.
-    poller: Arc<Poller>,
+    /// Tells the thread that the watcher has ended.
+    ended: Notifier,
 }
 
 /// The watchers of a process: one for each network namespace that a subscriber came from.
@@ -112,11 +113,12 @@ impl Watcher {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
-        let poller = Arc::new(Poller::new()?);
-        let watcher =
-            Arc::new(Self { subscribers: Mutex::default(), next: AtomicU64::new(0), poller: Arc::clone(&poller) });
+        let ended = Notifier::new()?;
+        let watcher = Arc::new(Self { subscribers: Mutex::default(), next: AtomicU64::new(0), ended: ended.clone() });
         let weak = Arc::downgrade(&watcher);
-        thread::Builder::new().name("rtmfp-watch".to_owned()).spawn(move || run(&socket, &poller, &weak))?;
+        // Nobody can be told of a failure: changes are not noticed any more.
+        let run = move || drop(watch(&socket, &ended, &weak));
+        thread::Builder::new().name("rtmfp-watch".to_owned()).spawn(run)?;
         Ok(watcher)
     }
 
@@ -132,8 +134,8 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        // It fails only if the poller is broken, and then the thread has ended.
-        let _ = self.poller.notify();
+        // It fails only if the system's object is broken, and then the thread has ended.
+        let _ = self.ended.notify();
     }
 }
 
@@ -162,37 +164,17 @@ fn namespace() -> u64 {
 }
 
 /// Until nobody wants to know any more, or the system's notices fail.
-#[expect(unsafe_code, reason = "registering a socket that is closed before it is deleted would be unsound")]
-fn run(socket: &OwnedFd, poller: &Poller, watcher: &Weak<Watcher>) {
-    // SAFETY: the socket is deleted below, before its owner closes it.
-    if unsafe { poller.add(socket, Event::none(0)) }.is_ok() {
-        // Nobody can be told of a failure: changes are not noticed any more.
-        let _ = watch(socket, poller, watcher);
-        let _ = poller.delete(socket);
-    }
-}
-
-fn watch(socket: &OwnedFd, poller: &Poller, watcher: &Weak<Watcher>) -> io::Result<()> {
-    let (clock, mut events) = (Clock::new(), Events::new());
-    let mut wait = |timeout| {
-        events.clear();
-        match poller.wait(&mut events, timeout) {
-            Err(e) if e.kind() != io::ErrorKind::Interrupted => Err(e),
-            Ok(_) | Err(_) => Ok(()),
-        }
-    };
+fn watch(socket: &OwnedFd, ended: &Notifier, watcher: &Weak<Watcher>) -> io::Result<()> {
+    let clock = Clock::new();
     let mut pace = Pace { left: BURST, refilled: Duration::ZERO };
     while watcher.strong_count() > 0 {
-        // A registration is for one event.
-        poller.modify(socket, Event::readable(0))?;
-        wait(None)?;
+        ended.wait([(socket.as_fd(), PollFlags::IN)], None)?;
         if drain(socket)? {
             let Some(watcher) = watcher.upgrade() else { break };
             watcher.tell();
             drop(watcher);
-            // Nothing is registered meanwhile: only the end of the watcher ends this early.
-            poller.modify(socket, Event::none(0))?;
-            wait(Some(pace.after_notice(Duration::from_micros(clock.now().as_micros()))))?;
+            // Only the end of the watcher ends this early.
+            ended.wait([], Some(pace.after_notice(Duration::from_micros(clock.now().as_micros()))))?;
         }
     }
     Ok(())
@@ -250,11 +232,11 @@ mod tests {
         one.watcher.tell();
         assert_eq!(wakes.try_iter().collect::<Vec<_>>(), ["one"]);
         drop(one);
-        let (poller, ended) = (Arc::clone(&watcher.poller), Arc::downgrade(&watcher));
+        let (notifier, ended) = (watcher.ended.clone(), Arc::downgrade(&watcher));
         drop(watcher);
         assert!(ended.upgrade().is_none());
         // The thread has the other, until it ends.
-        while Arc::strong_count(&poller) > 1 {
+        while notifier.clones() > 2 {
             thread::yield_now();
         }
     }

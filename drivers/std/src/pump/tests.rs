@@ -42,6 +42,18 @@ fn write(pump: &mut Pump, flow: SendFlowHandle) {
     pump.endpoint.send_flow_mut(now, flow).unwrap().write("hello").unwrap();
 }
 
+impl Pump {
+    /// One whose first socket holds a flight back.
+    pub(crate) fn blocked() -> Self {
+        let (mut near, far) = (pump("near", 2), pump("far", 1));
+        near.interfaces[0].socket.as_mut().unwrap().outgoing.full = true;
+        flow(&mut near, 0, &far, "far");
+        near.turn(&mut Reader::default()).unwrap();
+        assert!(near.is_blocked(InterfaceId(0)));
+        near
+    }
+}
+
 /// A full socket stopped all others, and their acknowledgements.
 #[test]
 fn a_full_socket_keeps_its_flight_and_holds_back_no_other() {
