@@ -51,11 +51,11 @@ const NET: Package = Package {
 
 /// The parts of a session. What stands in `session/mod.rs` itself, as `Session` does, is above them all.
 const SESSION: [&[&str]; 5] = [
-    &["alarm", "context", "state", "time_critical", "watch"],
+    &["alarm", "context", "state", "time_critical"],
     &["transport"],
     &["delivery"],
-    &["control", "lifecycle"],
-    &["close", "interface_change", "opening", "packetizer", "receive"],
+    &["control", "lifecycle", "watch"],
+    &["close", "opening", "packetizer", "path_change", "receive"],
 ];
 
 /// Packages in which no top-level modules may need each other.

@@ -147,19 +147,20 @@ impl SessionEntry {
     pub(super) fn next_timeout(&self) -> Option<Instant> {
         let opening = self.opening().map(Opening::next_timeout);
         let again = self.known.reintroduction.as_ref().map(|again| again.next_timeout());
-        Instant::earliest([opening, again, self.session.next_deadline()])
+        Instant::earliest([opening, again, self.session.deadlines().first()])
     }
 
     /// What [`next_timeout`](Self::next_timeout) is for.
     pub(super) fn timeout_reason(&self) -> Option<&'static str> {
         let opening = self.opening().map(|opening| (opening.next_timeout(), "startup"));
         let again = self.known.reintroduction.as_ref().map(|again| (again.next_timeout(), "reintroduction"));
-        opening.into_iter().chain(again).chain(self.session.next_timeout()).min().map(|(_, reason)| reason)
+        opening.into_iter().chain(again).chain(self.session.deadlines().next()).min().map(|(_, reason)| reason)
     }
 
     /// What it wants to send, as [`ReadyRing::set`](super::schedule::ReadyRing::set) takes it.
     pub(super) fn wants(&self) -> Option<Option<Priority>> {
-        self.session.wants_transmit().then(|| self.session.transmit_priority())
+        let demand = self.session.demand();
+        demand.any().then(|| demand.priority())
     }
 
     /// Does everything that is due.

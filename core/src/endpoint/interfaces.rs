@@ -6,7 +6,7 @@ use core::net::IpAddr;
 
 use super::Endpoint;
 use crate::handle::SessionHandle;
-use crate::session::{Context, Session};
+use crate::session::{MoveBasis, NetworkChange};
 use crate::time::Instant;
 use crate::transmit::{InterfaceId, Path};
 
@@ -34,7 +34,7 @@ impl Endpoint {
     /// Says that an interface came up, or has another address or network now: its sessions probe at once, so that
     /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
     pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
-        self.tell_sessions(now, |path| path.interface == interface, Session::on_interface_change);
+        self.change_network(now, |path| path.interface == interface, NetworkChange::Interface);
     }
 
     /// Says that a local address of an interface is gone, as when a laptop leaves a network. Sessions whose datagrams
@@ -43,7 +43,7 @@ impl Endpoint {
     /// the far end this changes nothing, and [`network_changed`](Self::network_changed) has them try again.
     pub fn local_address_removed(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
         let uses = |path: &Path| path.interface == interface && path.local == Some(address);
-        self.tell_sessions(now, uses, Session::on_local_address_removed);
+        self.change_network(now, uses, NetworkChange::AddressRemoved);
     }
 
     /// Says that something changed in this machine's network: an address, a link or a route. Sessions that have heard
@@ -51,8 +51,8 @@ impl Endpoint {
     /// more than 64 sessions these are only those that wait for an answer: a server does not move, and its network may
     /// change often. Sessions that are opening send again what the system had refused.
     pub fn network_changed(&mut self, now: Instant) {
-        let waiting = self.table.iter().nth(PROBED_SESSIONS).is_some();
-        self.tell_sessions(now, |_| true, |session, cx| session.on_network_change(cx, waiting));
+        let waiting_only = self.table.iter().nth(PROBED_SESSIONS).is_some();
+        self.change_network(now, |_| true, NetworkChange::Any { waiting_only });
         let opening = self.table.iter().filter(|(_, entry)| entry.opening().is_some());
         let opening: Vec<u32> = opening.map(|(slot, _)| slot).collect();
         for slot in opening {
@@ -74,22 +74,21 @@ impl Endpoint {
     pub fn switch_interface(&mut self, now: Instant, session: SessionHandle, interface: InterfaceId) -> bool {
         self.shared.advance(now);
         let Some(slot) = self.table.resolve(session) else { return false };
-        self.with_session(slot, |session, cx| session.switch_interface(cx, interface)).unwrap_or(false)
+        let moved = self.with_session(slot, |session, cx| {
+            let remote = session.transport().path()?.remote;
+            Some(session.move_to(cx, Path::new(interface, remote), MoveBasis::Chosen))
+        });
+        moved.flatten().unwrap_or(false)
     }
 
     /// Tells all sessions whose path is so.
-    fn tell_sessions(
-        &mut self,
-        now: Instant,
-        concerns: impl Fn(&Path) -> bool,
-        tell: impl Fn(&mut Session, &mut Context<'_>),
-    ) {
+    fn change_network(&mut self, now: Instant, concerns: impl Fn(&Path) -> bool, change: NetworkChange) {
         self.shared.advance(now);
         let slots =
             self.table.iter().filter(|(_, entry)| entry.session.transport().path().is_some_and(|p| concerns(&p)));
         let slots: Vec<u32> = slots.map(|(slot, _)| slot).collect();
         for slot in slots {
-            self.with_session(slot, &tell);
+            self.with_session(slot, |session, cx| session.on_network_change(cx, change));
         }
     }
 
@@ -117,7 +116,7 @@ impl Endpoint {
         if shared.blocked.is_empty() {
             return false;
         }
-        let path = table.get(slot).and_then(|entry| entry.session.next_path());
+        let path = table.get(slot).and_then(|entry| entry.session.demand().next_path());
         let Some(interface) = path.map(|path| path.interface).filter(|interface| shared.blocked.contains(*interface))
         else {
             return false;

@@ -315,7 +315,7 @@ impl Endpoint {
             (first, _) => first?,
         };
         let entry = self.table.get(slot)?;
-        debug_assert!(entry.session.next_timeout().is_none_or(|(next, _)| next >= at));
+        debug_assert!(entry.session.deadlines().next().is_none_or(|(next, _)| next >= at));
         entry.timeout_reason()
     }
 

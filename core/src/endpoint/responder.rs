@@ -21,7 +21,7 @@ use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX};
 use crate::profile::{KeyingError, Response};
-use crate::session::{Established, Role, Session};
+use crate::session::{Established, MoveBasis, Role, Session};
 use crate::time::Instant;
 use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::Path;
@@ -279,7 +279,7 @@ impl Env<'_> {
                 return Err(DropReason::NotAuthentic);
             }
             self.with(slot, |entry, shared| {
-                entry.session.move_to(&mut shared.context(), path, true);
+                entry.session.move_to(&mut shared.context(), path, MoveBasis::Claimed);
                 if let Phase::Responded(responded) = &mut entry.known.phase {
                     responded.cookie_made = cookie_made;
                 }

@@ -28,7 +28,7 @@ impl SessionEntry {
         let mut timers = [(None, ""); TIMERS + 2];
         let opening = (self.opening().map(Opening::next_timeout), "startup");
         let again = (self.known.reintroduction.as_ref().map(|again| again.next_timeout()), "reintroduction");
-        let all = [opening, again].into_iter().chain(self.session.deadlines());
+        let all = [opening, again].into_iter().chain(self.session.deadlines().0);
         timers.iter_mut().zip(all).for_each(|(place, timer)| *place = timer);
         timers
     }

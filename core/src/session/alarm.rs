@@ -45,12 +45,23 @@ impl Alarm {
     }
 }
 
-/// When something is due, and what it is.
-pub(super) type Deadline = (Instant, &'static str);
+/// Deadlines that a session can have.
+pub(crate) const TIMERS: usize = 12;
 
-/// The earliest of some deadlines; of two at one time, the first.
-pub(super) fn earliest(deadlines: impl IntoIterator<Item = (Option<Instant>, &'static str)>) -> Option<Deadline> {
-    deadlines.into_iter().filter_map(|(at, name)| Some((at?, name))).min_by_key(|&(at, _)| at)
+/// Every deadline that a session can have, if it is set, and what it is for.
+pub(crate) struct Deadlines(pub(crate) [(Option<Instant>, &'static str); TIMERS]);
+
+impl Deadlines {
+    /// The earliest. It is asked for after every call, so it does without what [`next`](Self::next) tells.
+    #[inline]
+    pub(crate) fn first(self) -> Option<Instant> {
+        Instant::earliest(self.0.map(|(at, _)| at))
+    }
+
+    /// The earliest, and what it is for; of two at one time, the first.
+    pub(crate) fn next(self) -> Option<(Instant, &'static str)> {
+        self.0.into_iter().filter_map(|(at, name)| Some((at?, name))).min_by_key(|&(at, _)| at)
+    }
 }
 
 #[cfg(test)]
@@ -75,8 +86,10 @@ mod tests {
     #[test]
     fn the_earliest_is_next_and_of_two_at_once_the_first() {
         let at = |millis| Some(Instant::from_millis(millis));
-        assert_eq!(earliest([(None, "a")]), None);
-        let found = earliest([(None, "a"), (at(7), "b"), (at(5), "c"), (at(5), "d")]);
-        assert_eq!(found, Some((Instant::from_millis(5), "c")));
+        assert_eq!(Deadlines([(None, "a"); TIMERS]).next(), None);
+        let mut deadlines = [(None, "a"); TIMERS];
+        deadlines[4..7].copy_from_slice(&[(at(7), "b"), (at(5), "c"), (at(5), "d")]);
+        assert_eq!(Deadlines(deadlines).first(), at(5));
+        assert_eq!(Deadlines(deadlines).next(), Some((Instant::from_millis(5), "c")));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::control::Control;
-use super::lifecycle::{Cause, Change, CloseMode, Ending};
+use super::lifecycle::{Cause, Change, Ending};
 use super::{Session, SessionState};
 use crate::event::{CloseReason, Event};
 use crate::time::Instant;
@@ -14,14 +14,6 @@ impl Session {
         if self.lifecycle.drain(deadline) {
             self.delivery.sending.flows.close_all(cx);
             self.update_timers(cx);
-        }
-    }
-
-    /// Closes a session that drains, if all is acknowledged. That holds for what came from the far end too, so that it
-    /// knows what has arrived here.
-    pub(super) fn close_if_drained(&mut self, cx: &mut Context<'_>) {
-        if self.lifecycle.is_draining() && self.delivery.is_all_acknowledged() {
-            self.end(cx, CloseMode::Orderly.into());
         }
     }
 
@@ -78,7 +70,7 @@ impl Session {
     }
 
     fn has_said_all(&self) -> bool {
-        self.state().is_closed() && !self.wants_transmit()
+        self.state().is_closed() && !self.demand().any()
     }
 
     /// Complete flows may be read for a while yet.

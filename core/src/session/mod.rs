@@ -6,17 +6,17 @@
 //! session. The session itself dispatches: timeouts and commands here, the way to S_OPEN in `opening`, and what its end
 //! means for the parts in `close`. To build packets (`packetizer`), and to take them apart (`receive`), all parts are
 //! borrowed for one call. Every entry ends in `update_timers`, which brings what is derived in line, so that
-//! `wants_transmit` and `next_timeout` are exact between calls.
+//! `demand` and `deadlines` are exact between calls.
 
 mod alarm;
 mod close;
 mod context;
 mod control;
 mod delivery;
-mod interface_change;
 mod lifecycle;
 mod opening;
 mod packetizer;
+mod path_change;
 mod receive;
 mod state;
 #[cfg(test)]
@@ -30,7 +30,7 @@ use core::net::SocketAddr;
 use core::num::NonZeroI32;
 use core::time::Duration;
 
-use crate::config::{FlowOptions, Priority, SessionConfig};
+use crate::config::{FlowOptions, SessionConfig};
 use crate::error::OpenFlowError;
 use crate::event::{CloseReason, Event};
 use crate::handle::{SendFlowHandle, SessionHandle};
@@ -40,7 +40,7 @@ use crate::time::Instant;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use crate::wire::{Address, AddressOrigin, EncodeChunk, ForwardedHello};
 
-use alarm::{Deadline, earliest};
+use alarm::Deadlines;
 use control::liveness::Liveness;
 use control::{Control, OffPathProbe};
 use lifecycle::{ClosingDeadlines, Lifecycle};
@@ -48,16 +48,15 @@ use packetizer::{Demand, Packetizer};
 use watch::{Measured, Watch};
 
 pub use crate::session_state::SessionState;
+pub(crate) use alarm::TIMERS;
 pub use context::Role;
 pub(crate) use context::{Context, Established, Grant, Memory, ReceivedForward};
 pub(crate) use delivery::{Delivery, Receiving, SendFlows};
 pub use lifecycle::CloseMode;
 pub(crate) use lifecycle::Ending;
+pub(crate) use path_change::{MoveBasis, NetworkChange};
 pub(crate) use time_critical::TimeCriticalClock;
 pub(crate) use transport::Transport;
-
-/// Deadlines that a session can have.
-pub(crate) const TIMERS: usize = 12;
 
 /// One session: opening (flows may be opened and written), open, or closing. What one part needs of another is handed to
 /// it for the time of a call.
@@ -133,17 +132,7 @@ impl Session {
 
     /// The user has seen what is measured, and is to be told of the next change.
     pub(crate) fn watch(&mut self) {
-        let seen = self.measured();
-        self.watch.arm(seen);
-    }
-
-    fn measured(&self) -> Measured {
-        let recovery = &self.delivery.sending.recovery;
-        Measured {
-            send_rate: recovery.send_rate(&self.transport),
-            congestion_events: recovery.congestion_events,
-            far_keys_proved: self.transport.keys_proved(),
-        }
+        self.watch.arm(Measured::now(&self.transport, &self.delivery));
     }
 
     /// What the endpoint grants to the session.
@@ -157,23 +146,13 @@ impl Session {
         Memory { recv, send: send + self.control.memory() }
     }
 
-    /// The earliest deadline. Asked after every call, so it does without what [`next_timeout`](Self::next_timeout) tells.
-    pub(crate) fn next_deadline(&self) -> Option<Instant> {
-        Instant::earliest(self.deadlines().map(|(at, _)| at))
-    }
-
-    /// The earliest deadline, and what it is for.
-    pub(crate) fn next_timeout(&self) -> Option<Deadline> {
-        earliest(self.deadlines())
-    }
-
     /// Every deadline that there can be, and what it is for.
     #[inline]
-    pub(crate) fn deadlines(&self) -> [(Option<Instant>, &'static str); TIMERS] {
+    pub(crate) fn deadlines(&self) -> Deadlines {
         let Self { lifecycle, transport, delivery, liveness, .. } = self;
         let ClosingDeadlines { idle, retry, end } = lifecycle.deadlines();
         let path_mtu = transport.mtu.next_timeout().filter(|_| lifecycle.is_open());
-        [
+        Deadlines([
             (liveness.retransmit_limit.get(), "retransmit limit"),
             (delivery.sending.recovery.timeout.get(), "retransmission timeout"),
             (delivery.receiving.acks.delayed.get(), "delayed acknowledgement"),
@@ -186,7 +165,7 @@ impl Session {
             (path_mtu, "path MTU discovery"),
             (transport.proof.get(), "proof of keys"),
             (delivery.stall.get(), "stall limit"),
-        ]
+        ])
     }
 
     /// Does everything that is due. Afterwards no deadline is in the past.
@@ -226,15 +205,17 @@ impl Session {
 
     /// Brings what is derived in line with what has changed. O(1).
     fn update_timers(&mut self, cx: &mut Context<'_>) {
-        self.close_if_drained(cx);
+        // All that came from the far end is acknowledged too, so that it knows what has arrived here.
+        if self.lifecycle.is_draining() && self.delivery.is_all_acknowledged() {
+            self.end(cx, CloseMode::Orderly.into());
+        }
         let now = cx.now;
         match self.state() {
             SessionState::HelloSent | SessionState::KeyingSent => {}
             SessionState::Open => {
                 self.delivery.update_timers(now, &self.transport, &self.config);
                 self.lifecycle.update_idle(now, !self.delivery.is_empty(), self.config.idle_limit);
-                if self.watch.known().is_some_and(|known| known.is_news(&self.measured())) {
-                    self.watch.disarm();
+                if self.watch.take_news(|| Measured::now(&self.transport, &self.delivery)) {
                     cx.events.push(Event::SessionUpdated { session: self.handle });
                 }
             }
@@ -335,21 +316,11 @@ impl Session {
         }
     }
 
-    /// Whether `poll_transmit` has something to send now.
-    pub(crate) fn wants_transmit(&self) -> bool {
+    /// What `poll_transmit` has to send now.
+    #[inline]
+    pub(crate) const fn demand(&self) -> Demand<'_> {
         let Self { lifecycle, transport, delivery, control, liveness, .. } = self;
-        Demand { lifecycle, transport, delivery, control, liveness }.any()
-    }
-
-    /// The most urgent thing to send: None for control only. The endpoint serves sessions in this order.
-    pub(crate) fn transmit_priority(&self) -> Option<Priority> {
-        let sending = &self.delivery.sending;
-        sending.flows.scheduler.highest().filter(|_| self.lifecycle.is_open() && sending.may_send())
-    }
-
-    /// Over which path the next flight goes.
-    pub(crate) fn next_path(&self) -> Option<Path> {
-        self.control.next_off_path().or_else(|| self.transport.path())
+        Demand { lifecycle, transport, delivery, control, liveness }
     }
 
     /// Fills a flight: scrambled session IDs, plain packets, sealed. None: nothing to send.

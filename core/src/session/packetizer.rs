@@ -13,6 +13,7 @@ use super::control::{Control, OffPathProbe};
 use super::delivery::Delivery;
 use super::lifecycle::Lifecycle;
 use super::transport::{GROWTH_RESERVE, Transport, mtu};
+use crate::config::Priority;
 use crate::handle::SessionHandle;
 use crate::invariant::cannot_happen;
 use crate::time::Instant;
@@ -42,9 +43,9 @@ struct Built {
     data: bool,
 }
 
-/// What there is to send.
+/// What there is to send. It looks at the parts of a session.
 #[derive(Clone, Copy)]
-pub(super) struct Demand<'a> {
+pub(crate) struct Demand<'a> {
     pub(super) lifecycle: &'a Lifecycle,
     pub(super) transport: &'a Transport,
     pub(super) delivery: &'a Delivery,
@@ -54,9 +55,19 @@ pub(super) struct Demand<'a> {
 
 impl Demand<'_> {
     /// Anything.
-    pub(super) fn any(self) -> bool {
+    pub(crate) fn any(self) -> bool {
         self.transport.link.is_some()
             && (self.control.is_off_path_due() || self.probe().is_some() || self.for_own_path())
+    }
+
+    /// The priority of the most urgent user data: None for control only. The endpoint serves sessions in this order.
+    pub(crate) fn priority(self) -> Option<Priority> {
+        self.delivery.sending.flows.scheduler.highest().filter(|_| self.for_data())
+    }
+
+    /// Over which path the next flight goes.
+    pub(crate) fn next_path(self) -> Option<Path> {
+        self.control.next_off_path().or_else(|| self.transport.path())
     }
 
     /// Anything for the session's own path but a probe.

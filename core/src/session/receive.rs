@@ -9,11 +9,12 @@ use super::control::liveness::Liveness;
 use super::control::{Control, OffPathProbe};
 use super::delivery::Delivery;
 use super::lifecycle::Ending;
+use super::path_change::MoveBasis;
 use super::transport::{Transport, mobility};
 use crate::config::SessionConfig;
 use crate::congestion::PacketFacts;
 use crate::error::DropReason;
-use crate::event::{CloseReason, Event};
+use crate::event::CloseReason;
 use crate::flow::{Acknowledgement, Fragment};
 use crate::invariant::cannot_happen;
 use crate::trace::TraceEvent;
@@ -279,7 +280,9 @@ impl Session {
         while let Some(step) = self.receiver().take(cx, &mut incoming, &mut chunks) {
             match step {
                 Step::End(ending) => self.end(cx, ending),
-                Step::MoveTo(path) => self.move_to(cx, path, false),
+                Step::MoveTo(path) => {
+                    self.move_to(cx, path, MoveBasis::Proved);
+                }
             }
         }
         if self.lifecycle.is_open()
@@ -301,24 +304,6 @@ impl Session {
             control: &mut self.control,
             liveness: &mut self.liveness,
         }
-    }
-
-    /// The far end is at `path`: that is proved, or `claimed` with its IIKeying again before it has used the session. What
-    /// was learned of the old path says nothing of the new, and what was in flight on it does not arrive; nor does what was
-    /// acknowledged there lately, so that is said again.
-    pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, path: Path, claimed: bool) {
-        let from = self.transport.path();
-        if !self.transport.move_to(path, claimed) {
-            return;
-        }
-        cx.events.trace(|| TraceEvent::Moved { from: from.unwrap_or(path), to: path, proved: !claimed });
-        self.delivery.sending.on_path_change(cx, &mut self.transport);
-        // After the losses, which are none of the new path's.
-        self.transport.mtu.on_path_change();
-        self.liveness.answered(cx.now, self.delivery.sending.has_in_flight());
-        self.delivery.receiving.acknowledge_again();
-        cx.events.push(Event::PathChanged { session: self.handle, path });
-        self.update_timers(cx);
     }
 }
 

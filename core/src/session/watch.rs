@@ -2,6 +2,9 @@
 
 use alloc::boxed::Box;
 
+use super::delivery::Delivery;
+use super::transport::Transport;
+
 /// What the user may hear of.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Measured {
@@ -35,22 +38,27 @@ impl Watch {
         *on = true;
     }
 
-    /// What the user knows of, if a change is to be told.
-    pub(super) fn known(&self) -> Option<&Measured> {
-        self.0.as_deref().filter(|asked| asked.on).map(|asked| &asked.known)
-    }
-
-    /// A change is told.
-    pub(super) fn disarm(&mut self) {
-        if let Some(asked) = &mut self.0 {
-            asked.on = false;
-        }
+    /// Whether the user is to be told of a change now. That is said once.
+    #[inline]
+    pub(super) fn take_news(&mut self, now: impl FnOnce() -> Measured) -> bool {
+        let Some(asked) = self.0.as_deref_mut().filter(|asked| asked.on) else { return false };
+        asked.on = !asked.known.is_news(&now());
+        !asked.on
     }
 }
 
 impl Measured {
+    pub(super) fn now(transport: &Transport, delivery: &Delivery) -> Self {
+        let recovery = &delivery.sending.recovery;
+        Self {
+            send_rate: recovery.send_rate(transport),
+            congestion_events: recovery.congestion_events,
+            far_keys_proved: transport.keys_proved(),
+        }
+    }
+
     /// Whether a user who knows of this is to hear of that.
-    pub(super) fn is_news(&self, now: &Self) -> bool {
+    fn is_news(&self, now: &Self) -> bool {
         now.congestion_events != self.congestion_events
             || now.far_keys_proved != self.far_keys_proved
             || differs(self.send_rate, now.send_rate)

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::endpoint::entry::Phase;
 use crate::endpoint::index::Standing;
 use crate::event::CloseReason;
-use crate::session::Ending;
+use crate::session::{Ending, MoveBasis};
 
 /// Sessions that are found at an address, and those that are found by an identity.
 fn found(endpoint: &Endpoint, at: usize, identity: [u8; 32]) -> (Vec<u32>, Vec<u32>) {
@@ -28,7 +28,7 @@ fn a_session_is_found_by_what_it_has_become() {
     assert_eq!(found(endpoint, B, identity), ([slot].into(), [slot].into()));
 
     // Its path changes, which the session alone knows.
-    endpoint.with_session(slot, |session, cx| session.move_to(cx, path_to(7), false));
+    endpoint.with_session(slot, |session, cx| session.move_to(cx, path_to(7), MoveBasis::Proved));
     assert_eq!(found(endpoint, B, identity), ([].into(), [slot].into()));
     assert_eq!(found(endpoint, 7, identity), ([slot].into(), [slot].into()));
 

@@ -212,7 +212,7 @@ fn an_abort_takes_back_the_acknowledgement_of_a_close() {
     let mut encrypted = [&[0x5f], &close[..], &[0x5b]].concat();
     let meta = RecvMeta::default();
     network.with(A, |session, cx| session.handle_packet(cx, path_to(B), meta, &mut encrypted)).unwrap();
-    assert!(network.ends[A].session.wants_transmit(), "the acknowledgement waits");
+    assert!(network.ends[A].session.demand().any(), "the acknowledgement waits");
     network.with(A, |session, cx| session.end(cx, Ending::Silent(CloseReason::Overridden)));
     network.run(100);
     assert!(network.ends[A].session.is_gone() && network.sent_by(A, |_| true).is_empty());

@@ -48,7 +48,7 @@ fn flows_written_before_the_session_opens_are_sent_when_it_does() {
     let flow = network.open_flow(A);
     network.write(A, flow, 100);
     network.run(5_000);
-    assert!(network.sent.is_empty() && !network.ends[A].session.wants_transmit());
+    assert!(network.sent.is_empty() && !network.ends[A].session.demand().any());
     network.establish(true);
     network.run(100);
     assert_eq!(network.ends[B].bytes_read(), 100);
@@ -253,7 +253,7 @@ fn the_urgent_flow_goes_first_and_equals_take_turns() {
         network.write(A, flow, 100_000);
         flows.push(network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id());
     }
-    assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Urgent));
+    assert_eq!(network.ends[A].session.demand().priority(), Some(Priority::Urgent));
     network.run(10_000);
     let order: Vec<u64> = network
         .sent_by(A, Sent::has_data)
@@ -284,18 +284,18 @@ fn a_change_of_priority_holds_at_once() {
     network.with(A, |session, cx| {
         session.command(cx, |delivery, _| delivery.sending.flows.set_priority(low, Priority::Urgent))
     });
-    assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Urgent));
+    assert_eq!(network.ends[A].session.demand().priority(), Some(Priority::Urgent));
     network.with(A, |session, cx| {
         session.command(cx, |delivery, _| delivery.sending.flows.set_priority(low, Priority::Background))
     });
-    assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::High));
+    assert_eq!(network.ends[A].session.demand().priority(), Some(Priority::High));
     network.with(A, |session, cx| {
         session.command(cx, |delivery, _| delivery.sending.flows.set_priority(high, Priority::Background))
     });
-    assert_eq!(network.ends[A].session.transmit_priority(), Some(Priority::Background));
+    assert_eq!(network.ends[A].session.demand().priority(), Some(Priority::Background));
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 100_000);
-    assert_eq!(network.ends[A].session.transmit_priority(), None);
+    assert_eq!(network.ends[A].session.demand().priority(), None);
 }
 
 /// RFC 7016 §3.6.2.9.1: at first a second after the window closed, then less and less often.

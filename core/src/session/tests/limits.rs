@@ -152,7 +152,7 @@ fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
             break;
         }
     }
-    assert!(!network.ends[A].session.wants_transmit(), "a poll that gives nothing leaves nothing to be polled for");
+    assert!(!network.ends[A].session.demand().any(), "a poll that gives nothing leaves nothing to be polled for");
     network.run(120_000);
     assert_eq!(network.ends[B].bytes_read(), 20_000_000);
 }
@@ -241,7 +241,7 @@ fn acknowledgements_longer_than_a_packet_are_cut() {
     let acks = network.sent_by(B, Sent::has_ack);
     assert!(acks.iter().any(|sent| sent.datagram_len > 530), "cut to fit");
     assert!(acks.len() >= 10);
-    assert!(!network.ends[B].session.wants_transmit());
+    assert!(!network.ends[B].session.demand().any());
 }
 
 /// A batch of any size: so many acknowledgements are encoded, and the rest are one.
@@ -283,11 +283,11 @@ fn a_thousand_flows_cost_an_idle_poll_nothing_and_lose_no_deadline() {
     }
     network.run(10_000);
     assert_eq!(network.ends[B].bytes_read(), 10_000);
-    assert!(!network.ends[A].session.wants_transmit());
+    assert!(!network.ends[A].session.demand().any());
     network.run(130_000);
     assert_eq!(network.ends[A].session.delivery.sending.flows.table.len(), 500);
     assert_eq!(network.ends[B].session.delivery.receiving.flows.table.len(), 500);
-    assert!(network.ends[A].session.next_timeout().unwrap().0 <= network.now + Duration::from_secs(16));
+    assert!(network.ends[A].session.deadlines().next().unwrap().0 <= network.now + Duration::from_secs(16));
 }
 
 /// Each has begun a message, together they take all the memory, and there is nothing to read: nobody could go on.

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::network::{A, B, CLOSE_ACK, Fate, Network, PING, PING_REPLY, START};
 use crate::config::{SendOptions, SessionConfig};
 use crate::event::{CloseReason, Event};
+use crate::session::NetworkChange;
 
 fn closed(network: &Network, end: usize) -> Option<CloseReason> {
     network.ends[end]
@@ -159,11 +160,11 @@ fn a_sign_of_life_after_an_outage_sends_at_once() {
     outage(&mut network, 1_000, 31_000);
     network.write(A, flow, 100);
     network.run(30_100);
-    let next = network.ends[A].session.next_timeout().unwrap().0;
+    let next = network.ends[A].session.deadlines().next().unwrap().0;
     assert!(next > network.now + Duration::from_millis(1_000), "the timer would take long: {next:?}");
     assert_eq!(network.ends[B].bytes_read(), 100);
     let now = network.now;
-    network.with(B, |session, cx| session.on_interface_change(cx));
+    network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.run(20);
     assert_eq!(network.sent.last().unwrap().at, now + Duration::from_millis(20));
     assert!(network.sent.last().unwrap().has_data(), "sent with the first sign of life");
@@ -181,7 +182,7 @@ fn an_interface_change_pings_and_sends_at_once() {
     network.write(A, flow, 100);
     network.run(30_100);
     let now = network.now;
-    network.with(A, |session, cx| session.on_interface_change(cx));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.pump();
     let since: Vec<_> = network.sent.iter().filter(|sent| sent.at == now).collect();
     assert!(since.iter().any(|sent| sent.has(PING)) && since.iter().any(|sent| sent.has_data()));
@@ -222,7 +223,7 @@ fn a_far_end_that_talks_but_does_not_answer_is_pinged_once_per_erto() {
     network.with(A, |session, _| session.ping(now));
     for _ in 0..30 {
         network.run(300);
-        network.with(B, |session, cx| session.on_interface_change(cx));
+        network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     }
     let pings = network.times(A, |sent| sent.has(PING));
     assert!(pings.windows(2).all(|pair| pair[1] - pair[0] >= 3_000), "{pings:?}");

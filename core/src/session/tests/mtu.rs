@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use super::network::{A, B, Fate, Filter, Network, Sent};
 use crate::config::{FlowOptions, SendOptions, SessionConfig};
 use crate::event::{CloseReason, Event};
+use crate::session::NetworkChange;
 use crate::wire::Chunk;
 
 const PADDING: u8 = 0x00;
@@ -176,7 +177,7 @@ fn a_move_to_a_path_below_the_base_strands_nothing() {
     network.run(600);
     network.filter = small(1_072, true);
     network.ends[B].address = super::network::address(B, 4_000);
-    network.with(B, |session, cx| session.on_interface_change(cx));
+    network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.run(60_000);
     assert_eq!(network.ends[B].bytes_read(), 20_000_000);
 }

@@ -334,7 +334,7 @@ impl Network {
     pub(super) fn pump(&mut self) {
         for from in [A, B] {
             let mut polls = 0;
-            while self.ends[from].session.wants_transmit() {
+            while self.ends[from].session.demand().any() {
                 assert!(self.poll(from), "wants_transmit was true, and nothing came");
                 polls += 1;
                 assert!(polls < 10_000, "polls without end");
@@ -406,7 +406,7 @@ impl Network {
         loop {
             self.pump();
             let arrival = self.air.first_key_value().map(|(&(at, _), _)| at);
-            let timers = self.ends.iter().filter_map(|end| Some(end.session.next_timeout()?.0)).min();
+            let timers = self.ends.iter().filter_map(|end| Some(end.session.deadlines().next()?.0)).min();
             let Some(next) = arrival.into_iter().chain(timers).min().filter(|&next| next <= end) else {
                 self.now = end;
                 return;
@@ -422,8 +422,8 @@ impl Network {
             }
             for end in [A, B] {
                 self.with(end, |session, cx| session.handle_timeout(cx));
-                let later = self.ends[end].session.next_timeout().is_none_or(|(at, _)| at > self.now);
-                assert!(later, "a deadline is left behind: {:?}", self.ends[end].session.next_timeout());
+                let later = self.ends[end].session.deadlines().next().is_none_or(|(at, _)| at > self.now);
+                assert!(later, "a deadline is left behind: {:?}", self.ends[end].session.deadlines().next());
             }
         }
     }

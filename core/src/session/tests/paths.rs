@@ -9,6 +9,7 @@ use super::packets::{header_of, one, packet, user_data};
 use crate::config::SessionConfig;
 use crate::event::Event;
 use crate::session::transport::mobility::MESSAGE_LEN;
+use crate::session::{MoveBasis, NetworkChange};
 use crate::transmit::{Ecn, InterfaceId, Path, RecvMeta};
 use crate::wire::{Chunk, Close, EcnReport, Ping, PingReply};
 
@@ -63,7 +64,7 @@ fn data_in_flight_to_the_old_address_is_sent_again_with_the_move() {
     network.ends[A].address = address(A, 4_000);
     network.write(B, flow, 3_000);
     network.run(10);
-    network.with(A, |session, cx| session.on_interface_change(cx));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.run(81);
     assert_eq!(network.ends[A].bytes_read(), 3_100, "two round trips after the far end spoke up");
 }
@@ -80,7 +81,7 @@ fn what_was_acknowledged_to_the_old_address_is_acknowledged_again_with_the_move(
     }
     network.run(10);
     network.ends[A].address = address(A, 4_000);
-    network.with(A, |session, cx| session.on_interface_change(cx));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.run(101);
     assert_eq!(path_changes(&network, B), [elsewhere(A)]);
     assert!(network.ends[B].bytes_read() > 5_100, "two and a half round trips after the sender spoke up");
@@ -293,7 +294,7 @@ fn without_authenticated_packets_the_answer_about_the_keys_moves_nothing() {
     network.inject(B, path_to(A), &one(A, &Ping { message: b"x" })).unwrap();
     let asked = checks(&network, B);
     assert_eq!((asked.len(), network.ends[B].session.transport().keys_proved()), (1, false));
-    network.with(B, |session, cx| session.move_to(cx, elsewhere(A), false));
+    network.with(B, |session, cx| session.move_to(cx, elsewhere(A), MoveBasis::Proved));
     network.inject(B, path_to(A), &one(A, &PingReply { message: &asked[0].1 })).unwrap();
     assert!(network.ends[B].session.transport().keys_proved());
     assert_eq!(network.ends[B].session.transport().path(), Some(elsewhere(A)));

@@ -8,6 +8,7 @@ use super::network::{A, B, Fate, Network, PING, PING_REPLY, Sent, path_to};
 use super::packets::one;
 use crate::config::SessionConfig;
 use crate::event::Event;
+use crate::session::{MoveBasis, NetworkChange};
 use crate::transmit::{InterfaceId, Path};
 use crate::wire::Ping;
 
@@ -33,13 +34,13 @@ fn waiting() -> Network {
 #[test]
 fn a_session_that_waits_probes_with_a_change_and_sends_with_the_first_sign_of_life() {
     let mut network = waiting();
-    network.with(A, |session, cx| session.on_network_change(cx, true));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: true }));
     let before = network.sent.len();
     network.run(100);
     assert!(since(&network, before, A).all(|sent| sent.has(PING) && !sent.has_data()), "it does not work yet");
     network.filter = Box::new(|_| Fate::Arrives);
     let before = network.sent.len();
-    network.with(A, |session, cx| session.on_network_change(cx, true));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: true }));
     network.run(39);
     assert!(since(&network, before, A).all(|sent| sent.has(PING) && !sent.has_data()));
     network.run(2);
@@ -61,7 +62,7 @@ fn what_was_sent_in_vain_before_a_sign_of_life_holds_nothing_up() {
         network.ends[A].session.delivery.sending.recovery.burst.set_packets(100);
         network.filter = Box::new(|_| Fate::Arrives);
         let sent = network.sent.len();
-        network.with(A, |session, cx| session.on_network_change(cx, true));
+        network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: true }));
         network.run(130);
         assert!(since(&network, sent, A).any(|sent| sent.has_data()), "{before} ms after it was sent");
     }
@@ -77,7 +78,7 @@ fn a_session_that_hears_the_far_end_has_no_use_for_a_change() {
     network.run(20);
     let before = network.sent.len();
     for end in [A, B] {
-        network.with(end, |session, cx| session.on_network_change(cx, false));
+        network.with(end, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: false }));
     }
     network.run(0);
     assert!(!network.sent[before..].iter().any(|sent| sent.has(PING)));
@@ -88,10 +89,10 @@ fn a_silent_session_that_waits_for_nothing_probes_only_if_it_is_to() {
     let mut network = Network::open(SessionConfig::default());
     network.run(5_000);
     let before = network.sent.len();
-    network.with(A, |session, cx| session.on_network_change(cx, true));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: true }));
     network.run(100);
     assert_eq!(network.sent.len(), before);
-    network.with(A, |session, cx| session.on_network_change(cx, false));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: false }));
     network.run(100);
     assert!(since(&network, before, A).next().unwrap().has(PING));
     assert!(since(&network, before, B).next().unwrap().has(PING_REPLY));
@@ -104,7 +105,7 @@ fn an_address_that_is_gone_is_not_sent_from_until_something_comes_to_it_again() 
     let path = path_to(A).with_local(Some(local));
     network.ends[B].session.transport.link.as_mut().unwrap().path = path;
     let before = network.sent.len();
-    network.with(B, |session, cx| session.on_local_address_removed(cx));
+    network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::AddressRemoved));
     network.run(0);
     let probe = since(&network, before, B).next().unwrap();
     assert!(probe.has(PING) && probe.to == path_to(A), "the far end learns of it at once: {:?}", probe.to);
@@ -113,10 +114,10 @@ fn an_address_that_is_gone_is_not_sent_from_until_something_comes_to_it_again() 
     assert_eq!(network.sent.last().unwrap().to, path, "it is there again");
 
     // Or something comes to another address.
-    network.with(B, |session, cx| session.on_local_address_removed(cx));
+    network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::AddressRemoved));
     let other = path.with_local(Some([198, 51, 100, 9].into()));
-    network.with(B, |session, cx| session.move_to(cx, other, false));
-    network.with(B, |session, cx| session.on_interface_change(cx));
+    network.with(B, |session, cx| session.move_to(cx, other, MoveBasis::Proved));
+    network.with(B, |session, cx| session.on_network_change(cx, NetworkChange::Interface));
     network.run(0);
     assert_eq!(network.sent.last().unwrap().to, other);
 }
@@ -131,8 +132,19 @@ fn a_session_that_switches_its_interface_sends_everything_again_over_the_new_one
     network.write(A, flow, 3_000);
     network.run(10);
     let other = Path::new(InterfaceId(1), path_to(B).remote);
-    assert!(network.with(A, |session, cx| session.switch_interface(cx, InterfaceId(1))));
-    assert!(!network.with(A, |session, cx| session.switch_interface(cx, InterfaceId(1))), "it is there already");
+    assert!(network.with(A, |session, cx| session.move_to(
+        cx,
+        Path::new(InterfaceId(1), path_to(B).remote),
+        MoveBasis::Chosen
+    )));
+    assert!(
+        !network.with(A, |session, cx| session.move_to(
+            cx,
+            Path::new(InterfaceId(1), path_to(B).remote),
+            MoveBasis::Chosen
+        )),
+        "it is there already"
+    );
     let session = network.ends[A].session.handle();
     assert!(network.ends[A].events.contains(&Event::PathChanged { session, path: other }));
     let before = network.sent.len();
@@ -147,8 +159,12 @@ fn a_session_that_switches_its_interface_sends_everything_again_over_the_new_one
 #[test]
 fn a_session_that_is_not_open_switches_nothing() {
     let mut network = Network::opening(SessionConfig::default());
-    assert!(!network.with(A, |session, cx| session.switch_interface(cx, InterfaceId(1))));
-    network.with(A, |session, cx| session.on_network_change(cx, false));
+    assert!(!network.with(A, |session, cx| session.move_to(
+        cx,
+        Path::new(InterfaceId(1), path_to(B).remote),
+        MoveBasis::Chosen
+    )));
+    network.with(A, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: false }));
     network.run(100);
     assert!(network.sent.is_empty());
 }
