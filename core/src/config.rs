@@ -17,6 +17,11 @@ pub struct EndpointConfig {
     /// The most sessions at once, opening and lingering ones included. Those that have ended and are kept to be read
     /// give way to new ones, the longest unread first. Default 65,536.
     pub max_sessions: usize,
+    /// Of these, sessions that far ends began from one source: an IPv4 address, or a /64 network of IPv6. A /56 network
+    /// has one and a half times as many, and a /48 network twice. A session counts where its far end is now, until it is
+    /// over or only kept to be read. A further IIKeying from there is dropped. Default `None`: a quarter of
+    /// [`max_sessions`](Self::max_sessions), but at least 16.
+    pub max_sessions_per_source: Option<usize>,
     /// The most sessions that are opening from this end at once. Default 1,024.
     pub max_opening: usize,
     /// The most sessions in S_OPEN with one address and port, not counting those whose far ends have not shown yet that
@@ -83,6 +88,9 @@ pub struct EndpointConfig {
     /// How many hellos for others may wait in [`UnmatchedHello`](crate::Event::UnmatchedHello) events at once; with 0,
     /// the default, none are told.
     pub max_unmatched_hellos: usize,
+    /// Of these, from one source, and from larger networks as for
+    /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source). Default 64.
+    pub max_unmatched_hellos_per_source: usize,
     /// Bytes of memory that all sessions together may take for what they receive: fragments, messages that are not
     /// read, flows, and what it takes to keep track of them. Default 512 MiB, at least 1 MiB.
     ///
@@ -131,7 +139,7 @@ pub struct SessionConfig {
     /// and data is lost all the time. Default 60 s, at least 1 s.
     pub retransmit_limit: Duration,
     /// Without any flow in either direction for this long the session is closed in order. Default 300 s, at
-    /// least 1 s.
+    /// least 1 s. Until a far end that began the session has shown that it has its keys, 300 s are the most.
     pub idle_limit: Duration,
     /// Receiving flows that are complete when the session ends stay readable. If less than a 64th of what they hold is
     /// read for this long after the session has left S_NEARCLOSE or S_FARCLOSE_LINGER, it is discarded. It is earlier if
@@ -305,6 +313,7 @@ impl Default for EndpointConfig {
     fn default() -> Self {
         Self {
             max_sessions: 65_536,
+            max_sessions_per_source: None,
             max_opening: 1_024,
             max_sessions_per_address: 16,
             max_unproved_per_identity: 4,
@@ -325,6 +334,7 @@ impl Default for EndpointConfig {
             forwarded_hello: ForwardedHelloPolicy::Answer,
             introduce: false,
             max_unmatched_hellos: 0,
+            max_unmatched_hellos_per_source: 64,
             max_recv_memory: 512 * 1_024 * 1_024,
             max_send_memory: 512 * 1_024 * 1_024,
             scarce_stall_limit: Duration::from_secs(10),
@@ -366,6 +376,8 @@ impl EndpointConfig {
         let rule = |ok: bool, field, rule| if ok { Ok(()) } else { Err(ConfigError { field, rule }) };
         rule((1..=1 << 24).contains(&self.max_sessions), "max_sessions", "must be 1 to 16,777,216")?;
         rule(self.max_opening >= 1, "max_opening", "must be at least 1")?;
+        let per_source = self.max_sessions_per_source;
+        rule(per_source.is_none_or(|most| most >= 1), "max_sessions_per_source", "must be at least 1")?;
         rule(self.max_sessions_per_address >= 1, "max_sessions_per_address", "must be at least 1")?;
         rule((1..=params::REDIRECT_THRESHOLD).contains(&self.max_candidates), "max_candidates", "must be 1 to 24")?;
         let offloads = self.max_waiting_key_agreements > 0 || self.max_prepared_keys == 0;

@@ -56,6 +56,8 @@ pub const TIME_CRITICAL_MEMORY: Duration = Duration::from_millis(800);
 
 /// How long a far end may take to show that it has the keys of a session that opened beside another one.
 pub const PROOF_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest that a session may be without flows whose far end began it and has not shown yet that it has its keys.
+pub const UNPROVED_IDLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Between mobility checks (RFC 7016 §3.5.4.2).
 pub const MOBILITY_CHECK_INTERVAL: Duration = Duration::from_secs(1);

@@ -114,6 +114,26 @@ fn hellos_for_others_wait_in_limited_number() {
     assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 5);
 }
 
+/// One source filled the places of all.
+#[test]
+fn hellos_for_others_of_one_source_leave_room_for_those_of_others() {
+    let mut config = EndpointConfig::default();
+    (config.max_unmatched_hellos, config.max_unmatched_hellos_per_source) = (10, 3);
+    let mut victim = endpoint(&config, &plain("victim"));
+    let hello = |victim: &mut _, host| {
+        let mut peer = RawPeer::new(plain("stranger").0, address(host), 9);
+        let datagram = peer.startup(0, &InitiatorHello { discriminator: b"somebody else", tag: b"12345678" });
+        deliver(victim, START, address(host), datagram);
+    };
+    (0..100).for_each(|_| hello(&mut victim, 9));
+    (20..24).for_each(|host| hello(&mut victim, host));
+    assert_eq!(victim.stats().over_limit, 97);
+    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3 + 4);
+    // Once they are taken, there is room again.
+    (0..100).for_each(|_| hello(&mut victim, 9));
+    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3);
+}
+
 /// A responder that sends data at once and its RIKeying last.
 #[test]
 fn packets_that_overtake_the_keying_are_kept_in_limited_number() {

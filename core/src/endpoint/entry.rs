@@ -46,7 +46,7 @@ pub(super) struct Known {
 pub(super) struct Seen {
     state: SessionState,
     /// None before S_OPEN.
-    remote: Option<SocketAddr>,
+    pub(super) remote: Option<SocketAddr>,
 }
 
 /// One session of the table.

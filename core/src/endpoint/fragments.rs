@@ -10,7 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
-use super::limits::network_of;
+use super::sources::network_of;
 use crate::error::DropReason;
 use crate::params::FRAGMENT_PROGRESS_TIMEOUT;
 use crate::time::Instant;

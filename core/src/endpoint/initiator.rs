@@ -15,9 +15,9 @@ use super::handshake::Handshake;
 use super::index::identity_of;
 use super::introduce::is_reachable;
 use super::keying::Keying;
-use super::limits::network_of;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::shared::{Env, Shared};
+use super::sources::network_of;
 use super::startup::StartupPacket;
 use super::table::Tag;
 use crate::config::EndpointConfig;
@@ -51,6 +51,8 @@ pub(super) struct Candidate {
     attempts: HelloBackoff,
     /// A redirect named it: it may be anybody's.
     is_named: bool,
+    /// The system refused to send the last hello.
+    unsent: bool,
 }
 
 /// A session that is being opened from this end.
@@ -65,8 +67,6 @@ pub(super) struct Opening {
     pub(super) candidates: Vec<Candidate>,
     /// The last hello that the system refused to send: where to, and its error code.
     pub(super) not_sent: Option<(SocketAddr, i32)>,
-    /// The system refused to send something since the last attempt to send all again.
-    unsent: bool,
     max_candidates: usize,
     /// The far end that was chosen: S_KEYING_SENT.
     pub(super) keying: Option<Box<Keying>>,
@@ -89,7 +89,6 @@ impl Opening {
             deadline: now + config.open_timeout,
             candidates: Vec::new(),
             not_sent: None,
-            unsent: false,
             max_candidates: config.max_candidates.min(REDIRECT_THRESHOLD),
             keying: None,
             introducers: Vec::new(),
@@ -111,7 +110,8 @@ impl Opening {
         let at_host = self.candidates.iter().filter(|known| known.is_named && host(known.path) == host(path));
         let has_room = self.candidates.len() < self.max_candidates && (!is_named || at_host.count() < MAX_PER_HOST);
         if has_room && self.candidates.iter().all(|known| known.path != path) {
-            self.candidates.push(Candidate { path, attempts: HelloBackoff::starting(first, &self.tag), is_named });
+            let attempts = HelloBackoff::starting(first, &self.tag);
+            self.candidates.push(Candidate { path, attempts, is_named, unsent: false });
         }
     }
 
@@ -133,21 +133,30 @@ impl Opening {
         (self.failure, self.deadline) = (OpenFailure::TimedOut, self.ultimate);
     }
 
-    /// The system refused to send a packet to this address.
-    pub(super) fn on_send_error(&mut self, remote: SocketAddr, os_error: i32) {
-        (self.not_sent, self.unsent) = (Some((remote, os_error)), true);
+    /// The system refused to send a packet over this path.
+    pub(super) fn on_send_error(&mut self, path: Path, os_error: i32) {
+        self.not_sent = Some((path.remote, os_error));
+        for (candidate, _, unsent) in self.attempts() {
+            *unsent |= candidate.matches(&path);
+        }
     }
 
     /// The network changed: what the system refused to send is due. It was never sent, so the intervals of RFC 7016
-    /// §3.5.1.1.1 do not hold it up.
+    /// §3.5.1.1.1 do not hold it up. They do for all else.
     pub(super) fn on_network_change(&mut self, now: Instant) {
-        if core::mem::take(&mut self.unsent) {
-            let hellos = self.candidates.iter_mut().map(|candidate| &mut candidate.attempts);
-            let keying = self.keying.iter_mut().map(|keying| &mut keying.attempts);
-            for attempts in hellos.chain(keying) {
+        for (_, attempts, unsent) in self.attempts() {
+            if core::mem::take(unsent) {
                 attempts.next = attempts.next.min(now);
             }
         }
+    }
+
+    /// Where to hellos and keyings go, when the next are due, and whether the system refused to send the last.
+    fn attempts(&mut self) -> impl Iterator<Item = (Path, &mut HelloBackoff, &mut bool)> {
+        let hellos = self.candidates.iter_mut();
+        let hellos = hellos.map(|candidate| (candidate.path, &mut candidate.attempts, &mut candidate.unsent));
+        let keying = self.keying.iter_mut();
+        hellos.chain(keying.map(|keying| (keying.path, &mut keying.attempts, &mut keying.unsent)))
     }
 
     pub(super) fn next_timeout(&self) -> Instant {
@@ -212,6 +221,7 @@ impl Opening {
         if !keying.attempts.due(now) {
             return;
         }
+        keying.unsent = false;
         if keying.take_credit() {
             shared.startup.push_own(now, keying.packet.clone());
         } else {
@@ -233,6 +243,7 @@ impl Opening {
             let asked = is_asked(candidate);
             let Candidate { path, is_named, .. } = *candidate;
             if asked && (!is_named || shared.probe_limits.take(shared.now, path.remote.ip())) {
+                candidate.unsent = false;
                 shared.startup.push_own(shared.now, StartupPacket::hello(path, &hello));
             }
         }

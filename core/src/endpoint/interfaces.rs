@@ -135,7 +135,7 @@ impl Endpoint {
         for slot in opening {
             self.with_entry(slot, |entry, _| {
                 if let Some(opening) = entry.opening_mut() {
-                    opening.on_send_error(path.remote, os_error);
+                    opening.on_send_error(path, os_error);
                 }
             });
         }

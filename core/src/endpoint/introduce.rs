@@ -12,8 +12,9 @@ use super::handshake::Handshake;
 use super::index::{Identity, Standing};
 use super::limits::Asker;
 use super::shared::{Env, Shared};
+use super::sources::SourceCounts;
 use super::table::SessionTable;
-use crate::config::ForwardedHelloPolicy;
+use crate::config::{EndpointConfig, ForwardedHelloPolicy};
 use crate::error::DropReason;
 use crate::event::{Event, UnmatchedHello};
 use crate::handle::SessionHandle;
@@ -31,12 +32,17 @@ const MAX_UNMATCHED_LEN: usize = 2_048;
 pub(super) struct Introduction {
     /// UnmatchedHello events that the user has not taken yet.
     unmatched: usize,
+    /// Where they come from.
+    sources: SourceCounts,
 }
 
 impl Introduction {
     /// The user has taken an event.
     pub(super) fn on_taken(&mut self, event: &Event) {
-        self.unmatched -= usize::from(matches!(event, Event::UnmatchedHello { .. }));
+        if let Event::UnmatchedHello { hello } = event {
+            self.unmatched -= 1;
+            self.sources.remove(hello.path.remote.ip());
+        }
     }
 
     /// §3.5.1.4, §3.5.1.5: a hello that does not select this identity.
@@ -51,16 +57,19 @@ impl Introduction {
         {
             return env.introduce(slot, path, hello, Asker::Datagram);
         }
-        let most = env.shared.config.max_unmatched_hellos;
+        let EndpointConfig { max_unmatched_hellos: most, max_unmatched_hellos_per_source: share, .. } =
+            env.shared.config;
         if most == 0 {
             return Err(DropReason::Unexpected);
         }
         let len = hello.discriminator.len() + hello.tag.len();
         let answered = core::mem::replace(&mut env.shared.asking.answered, true);
-        if answered || self.unmatched >= most || len > MAX_UNMATCHED_LEN {
+        let has_room = self.unmatched < most && self.sources.has_room(path.remote.ip(), share);
+        if answered || !has_room || len > MAX_UNMATCHED_LEN {
             return Err(DropReason::OverLimit);
         }
         self.unmatched += 1;
+        self.sources.add(path.remote.ip());
         env.shared.events.push(Event::UnmatchedHello {
             hello: UnmatchedHello {
                 path,

@@ -53,6 +53,8 @@ pub(super) struct Keying {
     pub(super) failures: u32,
     pub(super) packet: StartupPacket,
     pub(super) attempts: HelloBackoff,
+    /// The system refused to send the last IIKeying.
+    pub(super) unsent: bool,
     /// IIKeyings that may still be sent before there is another answer.
     credit: u32,
     /// A hello has gone out since the last of them.
@@ -105,6 +107,7 @@ impl Env<'_> {
                 failures: 0,
                 packet,
                 attempts: HelloBackoff::starting(shared.now, &opening.tag),
+                unsent: false,
                 credit: MAX_UNANSWERED,
                 asked_again: false,
                 early: Vec::new(),

@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::IpAddr;
 use core::time::Duration;
 
 use sha2::{Digest as _, Sha256};
 
+use super::sources::{NETWORKS, network_of};
 use crate::config::EndpointConfig;
 use crate::time::Instant;
 
@@ -19,19 +20,6 @@ const FREE_FACTOR: usize = 3;
 const KEPT_FOR_OTHERS: u64 = 4;
 /// See [`KEPT_FOR_OTHERS`].
 const REST: Duration = Duration::from_secs(1);
-
-/// What a source is, by the length of its prefix in bits, and its share in halves of a source's: one IPv4 address, or a
-/// network of IPv6 that one subscriber has; and those that a larger subscriber and a site have.
-const NETWORKS: [(u32, u32); 3] = [(64, 2), (56, 3), (48, 4)];
-
-/// The network of so many bits that an IPv6 address is in; an IPv4 address as it is.
-pub(super) fn network_of(address: IpAddr, bits: u32) -> IpAddr {
-    let rest = 128 - bits.clamp(1, 128);
-    match address.to_canonical() {
-        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> rest << rest)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
 
 /// A key that is not printed: whoever knows it could choose whom to share a bucket with.
 #[derive(Clone, Copy, Default)]
@@ -212,6 +200,8 @@ impl ReplyLimits {
 
 #[cfg(test)]
 mod tests {
+    use core::net::Ipv6Addr;
+
     use super::*;
 
     #[test]

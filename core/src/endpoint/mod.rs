@@ -49,6 +49,7 @@ mod responder;
 mod rivals;
 mod schedule;
 mod shared;
+mod sources;
 mod startup;
 mod table;
 #[cfg(test)]

@@ -237,7 +237,8 @@ impl Env<'_> {
         if there.iter().any(|slot| self.is_older_keying_of(*slot, keying.certificate, checked.cookie_made)) {
             return Err(DropReason::Unexpected);
         }
-        if there.len() >= self.shared.config.max_sessions_per_address || !self.table.has_room(self.shared) {
+        let has_room = self.table.has_room(self.shared) && self.table.has_share(path.remote.ip(), self.shared);
+        if there.len() >= self.shared.config.max_sessions_per_address || !has_room {
             return Err(DropReason::OverLimit);
         }
         let most = self.shared.config.max_unproved_per_identity;

@@ -6,6 +6,7 @@
 use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 
 use super::entry::{Phase, Seen, SessionEntry};
 use super::ids::SessionIds;
@@ -14,18 +15,24 @@ use super::memory::MemoryPools;
 use super::reintroduce::MAX_INTRODUCERS;
 use super::schedule::{Deadlines, ReadyRing};
 use super::shared::Shared;
+use super::sources::SourceCounts;
 use super::traced::Traced;
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
 use crate::params::TAG_LEN;
-use crate::session::{Context, Session};
+use crate::session::{Context, Session, SessionState};
 use crate::slab::Slab;
 use crate::time::Instant;
 use crate::trace::TraceEvent;
 
 /// What an initiator knows an answer to its hello by.
 pub(super) type Tag = [u8; TAG_LEN];
+
+/// If nothing is configured, a source has one part in so many of all sessions, and at least [`LEAST_SHARE`].
+const SHARES: usize = 4;
+/// See [`SHARES`].
+const LEAST_SHARE: usize = 16;
 
 /// All sessions of an endpoint.
 #[derive(Debug)]
@@ -46,6 +53,8 @@ pub(super) struct SessionTable {
     memory: MemoryPools,
     /// Sessions that are over but for complete flows to read, by since when next to nothing of them was.
     unread: BTreeSet<(Instant, u32)>,
+    /// Where the far ends are that began sessions, those apart that are only kept to be read.
+    sources: SourceCounts,
     /// The session in work, as it was before, if there is a sink.
     traced: Traced,
 }
@@ -73,6 +82,14 @@ pub(super) struct Indexed {
     unread: Option<Instant>,
 }
 
+impl Indexed {
+    /// What the session counts for, if it takes up a place that its far end has asked for.
+    fn source(&self) -> Option<IpAddr> {
+        let is_from_far = self.found_by.keying.is_some() && self.unread.is_none();
+        self.seen.and_then(|seen| seen.remote).filter(|_| is_from_far).map(|remote| remote.ip())
+    }
+}
+
 impl SessionTable {
     pub(super) fn new(config: &EndpointConfig) -> Self {
         Self {
@@ -87,6 +104,7 @@ impl SessionTable {
             ready: ReadyRing::default(),
             memory: MemoryPools::new(config),
             unread: BTreeSet::new(),
+            sources: SourceCounts::default(),
             traced: Traced::default(),
         }
     }
@@ -99,6 +117,13 @@ impl SessionTable {
     /// Whether another session would find room, if one that is only kept to be read gave way.
     pub(super) fn has_room(&self, shared: &Shared) -> bool {
         self.len() < shared.config.max_sessions || !self.unread.is_empty()
+    }
+
+    /// Whether a far end at this address may begin another session.
+    pub(super) fn has_share(&self, source: IpAddr, shared: &Shared) -> bool {
+        let EndpointConfig { max_sessions, max_sessions_per_source, .. } = shared.config;
+        let share = max_sessions_per_source.unwrap_or((max_sessions / SHARES).max(LEAST_SHARE));
+        self.sources.has_room(source, share)
     }
 
     /// Whether another session finds room. A session that is only kept to be read gives way, the longest unread first.
@@ -205,7 +230,7 @@ impl SessionTable {
             let tag = begins.then(|| self.unused_tag(shared));
             self.get_mut(slot).into_iter().for_each(|entry| entry.change_reintroduction(tag, shared));
         }
-        let Self { sessions, index, tags, keyings, deadlines, ready, memory, unread, .. } = self;
+        let Self { sessions, index, tags, keyings, deadlines, ready, memory, unread, sources, .. } = self;
         let Some(entry) = sessions.get_mut(slot) else { return };
         if entry.session.is_gone() {
             self.remove(slot);
@@ -223,6 +248,7 @@ impl SessionTable {
         if before.keying != now.keying {
             replace(keyings, slot, before.keying, now.keying);
         }
+        let source = entry.indexed.source();
         let since = entry.session.unread_since();
         if entry.indexed.unread != since {
             entry.indexed.unread.map(|before| unread.remove(&(before, slot)));
@@ -230,12 +256,16 @@ impl SessionTable {
             entry.indexed.unread = since;
         }
         (entry.indexed.seen, entry.indexed.found_by) = (Some(seen), now);
+        if entry.indexed.source() != source {
+            source.into_iter().for_each(|source| sources.remove(source));
+            entry.indexed.source().into_iter().for_each(|source| sources.add(source));
+        }
         entry.known.settle();
         update(slot, entry, shared.now, deadlines, ready, memory);
     }
 
     /// Indexes where a session is being opened to. Once it is opened, or has failed, that is over.
-    fn follow_opening(&mut self, slot: u32, shared: &Shared) {
+    fn follow_opening(&mut self, slot: u32, shared: &mut Shared) {
         let Some(entry) = self.sessions.get_mut(slot) else { return };
         let Some(opening) = entry.opening() else { return };
         if entry.session.state().is_opening() {
@@ -250,6 +280,7 @@ impl SessionTable {
         let introducers: Vec<_> = opening.introducers.iter().take(MAX_INTRODUCERS).copied().collect();
         entry.introducers.extend(introducers);
         self.opening -= 1;
+        shared.stats.sessions_failed += u64::from(entry.session.state() == SessionState::OpenFailed);
         if shared.offloads() {
             self.ended.push(entry.session.handle());
         }
@@ -262,6 +293,7 @@ impl SessionTable {
         self.ready.set(slot, None);
         let Some(mut entry) = self.sessions.remove(slot) else { return };
         self.memory.forget(slot, &mut entry.charge);
+        entry.indexed.source().into_iter().for_each(|source| self.sources.remove(source));
         self.ids.remove(entry.rx_id);
         let FoundBy { place, tag, keying } = entry.indexed.found_by;
         self.index.replace(slot, place, None);
@@ -364,7 +396,7 @@ impl SessionTable {
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         let unlisted = self.index.is_empty() && self.tags.is_empty() && self.keyings.is_empty();
-        unlisted && self.unread.is_empty() && self.opening == 0 && self.len() == 0
+        unlisted && self.unread.is_empty() && self.sources.is_empty() && self.opening == 0 && self.len() == 0
     }
 }
 

@@ -63,6 +63,21 @@ impl<'a> SessionRef<'a> {
         self.session.transport().keys_proved()
     }
 
+    /// After how long without flows it closes: as configured, or as
+    /// [`set_idle_limit`](SessionMut::set_idle_limit) has replaced it.
+    #[must_use]
+    pub const fn idle_limit(&self) -> Duration {
+        self.session.idle_limit()
+    }
+
+    /// Whether [`far_keys_proved`](Self::far_keys_proved) can ever become true. It cannot in a session whose keys
+    /// authenticate no packets (in the Flash profile: without HMAC), at the end that began it: this end asks for a proof
+    /// of the initiator's keys only.
+    #[must_use]
+    pub fn far_keys_can_be_proved(&self) -> bool {
+        self.session.transport().can_prove_keys()
+    }
+
     /// Whether the far end has proved to own its certificate: the keys [are proved](Self::far_keys_proved), and the
     /// profile says that they prove the owner. In the Flash profile they do if the certificate has static keys
     /// (RFC 7425 §4.3.4).
@@ -153,7 +168,8 @@ impl<'a> SessionMut<'a> {
     }
 
     /// Replaces the [`idle_limit`](crate::SessionConfig::idle_limit) of this session, which is counted anew: for sessions
-    /// that are kept though they have no flows, as that with an introducer. The far end has a limit of its own.
+    /// that are kept though they have no flows, as that with an introducer. Until the far end has shown the session's
+    /// keys, five minutes are the most in a session that it began. The far end has a limit of its own.
     pub fn set_idle_limit(&mut self, limit: Duration) {
         self.endpoint.with_session(self.slot, |session, cx| session.set_idle_limit(cx, limit));
     }

@@ -214,7 +214,8 @@ impl Session {
             SessionState::HelloSent | SessionState::KeyingSent => {}
             SessionState::Open => {
                 self.delivery.update_timers(now, &self.transport, &self.config);
-                self.lifecycle.update_idle(now, !self.delivery.is_empty(), self.config.idle_limit);
+                let limit = self.transport.idle_limit(self.config.idle_limit);
+                self.lifecycle.update_idle(now, !self.delivery.is_empty(), limit);
                 if self.watch.take_news(|| Measured::now(&self.transport, &self.delivery)) {
                     cx.events.push(Event::SessionUpdated { session: self.handle });
                 }
@@ -235,6 +236,11 @@ impl Session {
         let result = command(&mut self.delivery, cx);
         self.update_timers(cx);
         result
+    }
+
+    /// As configured, or as it was set.
+    pub(crate) const fn idle_limit(&self) -> Duration {
+        self.config.idle_limit
     }
 
     pub(crate) fn set_idle_limit(&mut self, cx: &mut Context<'_>, limit: Duration) {

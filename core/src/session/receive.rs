@@ -17,6 +17,7 @@ use crate::error::DropReason;
 use crate::event::CloseReason;
 use crate::flow::{Acknowledgement, Fragment};
 use crate::invariant::cannot_happen;
+use crate::params::UNPROVED_IDLE_LIMIT;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, Chunks, ForwardedHello, PacketHeader, session_id};
@@ -263,6 +264,7 @@ impl Session {
         if header.mode != self.transport.far_mode() {
             return Err(DropReason::WrongMode);
         }
+        let was_unproved = self.transport.is_unproved();
         self.transport.received(datagram_len);
         cx.events.trace(|| TraceEvent::PacketReceived { path, size: datagram_len, ecn: meta.ecn, plain });
         if self.lifecycle.is_open() {
@@ -289,6 +291,10 @@ impl Session {
             && let Some(ending) = self.receiver().finish(cx, &mut incoming)
         {
             self.end(cx, ending);
+        }
+        if was_unproved && !self.transport.is_unproved() && self.config.idle_limit > UNPROVED_IDLE_LIMIT {
+            // It may be longer now.
+            self.lifecycle.restart_idle();
         }
         self.update_timers(cx);
         Ok(())

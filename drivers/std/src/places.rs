@@ -6,9 +6,13 @@ use std::collections::BTreeMap;
 
 use rtmfp_core::Instant;
 
+/// The networks that have shares, by the length of their prefixes in bits, and their shares in halves of a source's.
+const NETWORKS: [(u32, usize); 3] = [(64, 2), (56, 3), (48, 4)];
+
 /// Who holds which of a limited number of places: for sessions, files, or whatever else far ends can fill.
 ///
-/// No source (an IPv4 address, or a /64 network of IPv6) has more than its share. When there is no room, a holder that
+/// No source (an IPv4 address, or a /64 network of IPv6) has more than its share. A /56 network has one and a half times
+/// as many places, and a /48 network twice. When there is no room, a holder that
 /// has brought nothing gives way to a newcomer: of the source that holds most, the one that came first. Next come
 /// holders that have [stalled](Self::stalled_after). All others keep their places, and the newcomer gets none.
 #[derive(Clone, Debug)]
@@ -23,7 +27,7 @@ pub struct Places<K> {
 
 #[derive(Clone, Copy, Debug)]
 struct Place {
-    source: IpAddr,
+    address: IpAddr,
     /// Its number in the order of admission.
     order: u64,
     /// When it last brought something.
@@ -60,10 +64,13 @@ impl<K: Ord + Copy> Places<K> {
         if self.max == 0 || self.per_source == 0 {
             return Admission::Full;
         }
-        let source = source_of(address);
-        let of_source = self.held.values().filter(|place| place.source == source).count();
-        let replaced = if of_source >= self.per_source {
-            Some(self.weakest(now, Some(source)))
+        let is_full = |(bits, halves): &(u32, usize)| {
+            let network = network_of(address, *bits);
+            let held = self.held.values().filter(|place| network_of(place.address, *bits) == network);
+            held.count() >= self.per_source.saturating_mul(*halves).div_ceil(2)
+        };
+        let replaced = if let Some((bits, _)) = NETWORKS.iter().find(|tier| is_full(tier)) {
+            Some(self.weakest(now, Some((network_of(address, *bits), *bits))))
         } else if self.held.len() >= self.max {
             Some(self.weakest(now, None))
         } else {
@@ -77,7 +84,7 @@ impl<K: Ord + Copy> Places<K> {
             }
             None => Admission::Admitted,
         };
-        self.held.insert(key, Place { source, order: self.admitted, brought: None });
+        self.held.insert(key, Place { address, order: self.admitted, brought: None });
         self.admitted += 1;
         admission
     }
@@ -107,16 +114,17 @@ impl<K: Ord + Copy> Places<K> {
     }
 
     /// The holder that gives way first, of one source or of all.
-    fn weakest(&self, now: Instant, source: Option<IpAddr>) -> Option<K> {
+    fn weakest(&self, now: Instant, network: Option<(IpAddr, u32)>) -> Option<K> {
+        // Of a large network, or of all, the one that holds most.
         let mut counts: BTreeMap<IpAddr, usize> = BTreeMap::new();
         for place in self.held.values() {
-            *counts.entry(place.source).or_default() += 1;
+            *counts.entry(source_of(place.address)).or_default() += 1;
         }
         let stalled = |at: Instant| self.stalled_after.is_some_and(|limit| now >= at + limit);
-        let most_first = |place: &Place| core::cmp::Reverse(counts.get(&place.source).copied());
+        let most_first = |place: &Place| core::cmp::Reverse(counts.get(&source_of(place.address)).copied());
         self.held
             .iter()
-            .filter(|(_, place)| source.is_none_or(|source| place.source == source))
+            .filter(|(_, place)| network.is_none_or(|(network, bits)| network_of(place.address, bits) == network))
             .filter(|(_, place)| place.brought.is_none_or(stalled))
             .min_by_key(|(_, place)| (place.brought.is_some(), most_first(place), place.brought, place.order))
             .map(|(key, _)| *key)
@@ -125,8 +133,14 @@ impl<K: Ord + Copy> Places<K> {
 
 /// Whom an address belongs to: an IPv4 address is a source, and so is a network of IPv6 that one subscriber has.
 fn source_of(address: IpAddr) -> IpAddr {
+    network_of(address, 64)
+}
+
+/// The network of so many bits that an IPv6 address is in; an IPv4 address as it is.
+fn network_of(address: IpAddr, bits: u32) -> IpAddr {
+    let rest = 128 - bits.clamp(1, 128);
     match address.to_canonical() {
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> rest << rest).into(),
         address @ IpAddr::V4(_) => address,
     }
 }
@@ -191,6 +205,21 @@ mod tests {
         places.brought(later, 1);
         assert_eq!(places.admit(later - Duration::from_millis(1), 3, v4(3)), Admission::Full);
         assert_eq!(places.admit(later, 3, v4(3)), Admission::Replaced(2));
+    }
+
+    /// One site had as many shares as it has networks.
+    #[test]
+    fn a_site_has_two_shares_whatever_addresses_it_uses() {
+        let mut places = Places::new(1_000, 10);
+        let address = |site, net| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, net, 0, 0, 0, 1));
+        let admissions: Vec<_> = (0..50).map(|net| places.admit(NOW, net, address(1, net << 8))).collect();
+        assert_eq!(places.len(), 20);
+        assert_eq!(admissions.last(), Some(&Admission::Replaced(29)), "the one that came first");
+        for net in 100..150 {
+            places.admit(NOW, net, address(2, net - 100));
+        }
+        assert_eq!(places.len(), 20 + 15, "a subscriber with a /56");
+        assert_eq!(places.admit(NOW, 200, address(3, 0)), Admission::Admitted);
     }
 
     #[test]

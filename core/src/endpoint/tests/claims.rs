@@ -122,6 +122,34 @@ fn sessions_at_one_address_are_limited() {
     assert!(pair.nodes[0].endpoint.stats().over_limit > 0);
 }
 
+/// One host filled all places, for as long as a session may be idle.
+#[test]
+fn sessions_of_one_source_are_limited_and_others_get_in() {
+    for (most, share) in [(None, 16), (Some(5), 5)] {
+        let mut bob = EndpointConfig { max_sessions: 60, max_sessions_per_source: most, ..EndpointConfig::default() };
+        (bob.max_hello_replies_per_source, bob.max_keying_units_per_source) = (1_000, 400);
+        let mut pair = Pair::named(3, &[("alice", EndpointConfig::default()), ("bob", bob)]);
+        let fill = |pair: &mut Pair, host: u8| {
+            let before = pair.nodes[B].endpoint.sessions().count();
+            for port in 1..=30 {
+                pair.claim(SocketAddr::from(([203, 0, 113, host], port)), B, &[host, port as u8], u32::from(port));
+            }
+            pair.nodes[B].endpoint.sessions().count() - before
+        };
+        assert_eq!([fill(&mut pair, 1), fill(&mut pair, 1), fill(&mut pair, 2)], [share, 0, share]);
+        let session = pair.open(A);
+        pair.run_for_millis(200);
+        assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session }));
+        // Sessions that are begun from here are nobody's share, and those that are over leave room.
+        let handles: Vec<_> = pair.nodes[B].endpoint.sessions().collect();
+        for handle in handles {
+            pair.nodes[B].endpoint.session_mut(pair.now, handle).unwrap().close(crate::CloseMode::Abrupt);
+        }
+        pair.run_for_millis(60_000);
+        assert_eq!(fill(&mut pair, 1), share);
+    }
+}
+
 #[test]
 fn few_sessions_that_claim_one_identity_live_without_proof() {
     let config = EndpointConfig { max_unproved_per_identity: 3, ..EndpointConfig::default() };

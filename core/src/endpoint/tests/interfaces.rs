@@ -136,3 +136,48 @@ fn a_hello_that_the_system_refused_is_sent_again_once_with_a_change_of_the_netwo
     assert_eq!(hellos(endpoint), 1);
     assert!(endpoint.poll_timeout().is_some_and(|at| at > now), "and again by the schedule");
 }
+
+/// All hellos went at once: those that were on their way, and those that were to go later.
+#[test]
+fn with_a_change_of_the_network_only_those_hellos_are_sent_again_that_the_system_refused() {
+    let mut pair = Pair::new(1);
+    let now = pair.now;
+    let endpoint = &mut pair.nodes[A].endpoint;
+    let on_its_way = path_to(8);
+    let later = (path_to(9), Duration::from_secs(1));
+    let candidates = vec![(path_to(B), Duration::ZERO), (on_its_way, Duration::ZERO), later];
+    endpoint.open(now, Target { discriminator: b"bob".to_vec().into(), candidates }).unwrap();
+    let mut buf = TransmitBuf::new(1);
+    let mut hellos = |endpoint: &mut crate::Endpoint| {
+        let sent = core::iter::from_fn(|| endpoint.poll_transmit(now, &mut buf).map(|sent| sent.path.remote));
+        sent.collect::<alloc::vec::Vec<_>>()
+    };
+    assert_eq!(hellos(endpoint), [address(B), address(8)]);
+    for _ in 0..3 {
+        endpoint.handle_send_error(now, path_to(B), ENETUNREACH);
+        endpoint.network_changed(now);
+        assert_eq!(hellos(endpoint), [address(B)]);
+        endpoint.network_changed(now);
+        assert_eq!(hellos(endpoint), [], "it was not refused again");
+    }
+    // Another interface to the same address is another way.
+    endpoint.handle_send_error(now, Path::new(FULL, address(8)), ENETUNREACH);
+    endpoint.network_changed(now);
+    assert_eq!(hellos(endpoint), []);
+}
+
+/// It went a second time, though the schedule had sent it again meanwhile.
+#[test]
+fn a_hello_that_was_sent_by_its_schedule_after_it_was_refused_is_not_sent_again() {
+    let mut pair = Pair::new(1);
+    let endpoint = &mut pair.nodes[A].endpoint;
+    endpoint.open(pair.now, Target::new(b"bob".to_vec(), path_to(8))).unwrap();
+    let mut buf = TransmitBuf::new(1);
+    assert!(endpoint.poll_transmit(pair.now, &mut buf).is_some());
+    endpoint.handle_send_error(pair.now, path_to(8), ENETUNREACH);
+    let now = endpoint.poll_timeout().unwrap();
+    endpoint.handle_timeout(now);
+    assert!(endpoint.poll_transmit(now, &mut buf).is_some());
+    endpoint.network_changed(now);
+    assert!(endpoint.poll_transmit(now, &mut buf).is_none());
+}

@@ -54,6 +54,27 @@ fn only_the_initiator_pings_a_silent_session() {
     assert_eq!(network.ends[A].session.stats().srtt, Some(Duration::from_millis(40)));
 }
 
+/// An introducer keeps its sessions for a month, and kept those that nobody had used yet for as long.
+#[test]
+fn without_a_proof_of_the_keys_a_session_is_idle_for_five_minutes_at_most() {
+    for pings in [false, true] {
+        let mut network = Network::open(SessionConfig { keepalive: Duration::from_secs(50_000), ..config() });
+        network.run(250_000);
+        if pings {
+            let now = network.now;
+            network.ends[A].session.ping(now);
+        }
+        network.run(40_000);
+        assert_eq!(network.ends[B].session.transport().keys_proved(), pings);
+        network.run(20_000);
+        assert_eq!(closed(&network, B), (!pings).then_some(CloseReason::Idle));
+        network.run(99_000_000);
+        assert_eq!(closed(&network, B), (!pings).then_some(CloseReason::Idle), "five minutes were not all");
+        network.run(2_000_000);
+        assert!(closed(&network, B).is_some(), "the limit that is set");
+    }
+}
+
 #[test]
 fn the_responder_pings_mrto_later_if_nobody_else_does() {
     let mut network = Network::open(config());

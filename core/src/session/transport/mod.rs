@@ -20,7 +20,7 @@ use super::context::{Established, Role};
 use crate::config::SessionConfig;
 use crate::error::DropReason;
 use crate::invariant::cannot_happen;
-use crate::params::DATAGRAM_SAFE;
+use crate::params::{DATAGRAM_SAFE, UNPROVED_IDLE_LIMIT};
 use crate::profile::SessionKeys;
 use crate::stats::SessionStats;
 use crate::time::Instant;
@@ -143,9 +143,19 @@ impl Transport {
         self.keys_proved
     }
 
+    /// Whether that can be: without authentication, only the initiator is asked.
+    pub(crate) fn can_prove_keys(&self) -> bool {
+        self.role == Role::Responder || self.authenticates()
+    }
+
     /// Whether the session may be somebody's who cannot prove to have its keys.
     pub(crate) fn is_unproved(&self) -> bool {
         self.role == Role::Responder && !self.keys_proved
+    }
+
+    /// How long the session may have no flows, if that is the limit for one whose far end has shown the keys.
+    pub(super) fn idle_limit(&self, limit: Duration) -> Duration {
+        if self.is_unproved() { limit.min(UNPROVED_IDLE_LIMIT) } else { limit }
     }
 
     /// They are proved now.

@@ -82,6 +82,9 @@ impl Stream for Introductions {
 /// pinged as [`keepalive`](rtmfp_core::SessionConfig::keepalive) says, and does not end for want of flows at this end.
 /// When it is lost it is opened again, after a second at first and after a minute at last.
 ///
+/// Flows that the introducer opens while nobody has a handle of the session are rejected: see
+/// [`session`](Self::session).
+///
 /// When it is dropped the session is closed, unless there are other handles of it.
 #[derive(Debug)]
 pub struct Registration(rtmfp_std::Registration);
@@ -103,7 +106,8 @@ impl Registration {
         self.0.lost()
     }
 
-    /// The session with the introducer, if this end is registered: for flows of an application's own.
+    /// The session with the introducer, if this end is registered: for flows of an application's own. As long as its
+    /// handle is held, flows from there can be accepted too.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         self.0.session().map(Session)
@@ -149,8 +153,10 @@ impl Stream for RegistrationEvents<'_> {
 /// Introduction.
 impl Endpoint {
     /// The requests for others, if the endpoint was made to [ask](rtmfp_std::IntroducePolicy::Ask) the application. At
-    /// most 256 wait. With one beyond them the oldest is dropped, and [counted](Self::missed_introductions): whoever has
-    /// sent it repeats it.
+    /// most 256 wait, of them 64 from one IPv4 address or one /64 network of IPv6; a /56 network has one and a half times
+    /// as many, and a /48 network twice. With one beyond its share the source's oldest is dropped, and with one beyond
+    /// them all the oldest of the source that has most. Those are [counted](Self::missed_introductions). Their senders
+    /// repeat them.
     pub fn introductions(&self) -> Introductions {
         Introductions { endpoint: self.handle().clone(), waiter: Waiter::default() }
     }

@@ -12,7 +12,7 @@ use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
 use rtmfp_core::{App, EndpointConfig, Router, Service};
 
 use super::introduction::IntroducePolicy;
-use super::shared::WAITING_INTRODUCTIONS;
+use super::shared::{WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE};
 use super::{Endpoint, EndpointApp, EndpointHandle};
 use crate::clock::Clock;
 use crate::driver::Driver;
@@ -319,6 +319,7 @@ impl Builder {
         if let Some(policy) = &self.introduce {
             config.introduce = matches!(policy, IntroducePolicy::Connected);
             config.max_unmatched_hellos = if config.introduce { 0 } else { WAITING_INTRODUCTIONS };
+            config.max_unmatched_hellos_per_source = WAITING_INTRODUCTIONS_PER_SOURCE;
             config.session.idle_limit = config.session.idle_limit.max(REGISTERED_IDLE);
         }
         config

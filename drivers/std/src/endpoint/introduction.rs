@@ -65,7 +65,8 @@ impl IntroductionRequest {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum RegistrationEvent {
-    /// The introducer can introduce this end to others.
+    /// The introducer can introduce this end to others, and has shown that it has the keys of the session: whose
+    /// certificate it is that was asked for. (In a session without HMAC it has answered, which proves less.)
     Registered,
     /// It cannot any more, or could not in the first place.
     Lost(Error),

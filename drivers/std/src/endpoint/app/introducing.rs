@@ -29,7 +29,7 @@ impl EndpointApp {
                     endpoint.introduce(now, &hello);
                 }
             }
-            Some(IntroducePolicy::Ask) => lock(&self.shared.introductions).push(hello),
+            Some(IntroducePolicy::Ask) => lock(&self.shared.introductions).push(now, hello),
             // The endpoint does it by itself.
             Some(IntroducePolicy::Connected) | None => {}
         }

@@ -145,8 +145,13 @@ fn peer_id_of(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
 
 impl App for EndpointApp {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
-        let of_session =
-            matches!(event, Event::SessionOpened { .. } | Event::SessionFailed { .. } | Event::SessionClosed { .. });
+        let of_session = matches!(
+            event,
+            Event::SessionOpened { .. }
+                | Event::SessionFailed { .. }
+                | Event::SessionClosed { .. }
+                | Event::SessionUpdated { .. }
+        );
         match event {
             Event::SessionOpened { session } => self.opened(now, endpoint, session),
             Event::SessionFailed { session, reason } => self.session_ended(session, Error::NotOpened(reason)),

@@ -37,8 +37,9 @@ impl EndpointApp {
     pub(super) fn flow_opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: RecvFlowHandle) {
         let Some(entry) = self.sessions.get_mut(&handle.session()) else { return };
         let session = lock(&entry.shared.0);
-        // A session that goes on without handles.
-        let nobody = self.keeps_sessions && session.is_incoming && !session.is_attended();
+        // A session that goes on without handles: an introducer's, or of a registration.
+        let kept = self.keeps_sessions && session.is_incoming || session.registrations > 0;
+        let nobody = kept && !session.is_attended();
         let refused = nobody || session.flows.len() >= WAITING_FLOWS;
         drop(session);
         if refused {

@@ -38,6 +38,7 @@ enum State {
 /// What has become of a registration's session.
 enum Outcome {
     Nothing,
+    /// The introducer may still have to show that it has the session's keys.
     Opened,
     /// There was one already, which serves as well.
     Existing(Arc<SessionShared>),
@@ -63,7 +64,16 @@ impl EndpointApp {
         let Some(registering) = place.map(|place| self.registrations.swap_remove(place)) else { return };
         lock(&shared.0).stop();
         if let State::Opening(session) | State::Registered(session, _) = registering.state {
-            lock(&session.0).registrations -= 1;
+            let mut state = lock(&session.0);
+            state.registrations -= 1;
+            // For those who had the session before, it is as it was.
+            let before = if state.registrations == 0 { state.handle.zip(state.idle_limit.take()) } else { None };
+            drop(state);
+            if let Some((handle, limit)) = before
+                && let Some(mut view) = endpoint.session_mut(now, handle)
+            {
+                view.set_idle_limit(limit);
+            }
             self.release_if_free(now, endpoint, &session);
         }
     }
@@ -113,12 +123,12 @@ impl EndpointApp {
         match outcome(&session, since.is_some()) {
             Outcome::Nothing => false,
             Outcome::Opened => {
-                let handle = lock(&session.0).handle;
-                if let Some(mut view) = handle.and_then(|handle| endpoint.session_mut(now, handle)) {
-                    view.set_idle_limit(IDLE_LIMIT);
+                let proved = is_proved(now, endpoint, &session);
+                if proved {
+                    keep(now, endpoint, &session);
+                    registering.registered(now, session);
                 }
-                registering.registered(now, session);
-                true
+                proved
             }
             Outcome::Existing(existing) => {
                 lock(&existing.0).registrations += 1;
@@ -130,6 +140,29 @@ impl EndpointApp {
                 true
             }
         }
+    }
+}
+
+/// Whether the introducer has shown that it has the session's keys. Until it has, it is asked. At this end of a session
+/// without HMAC there is no such proof: a packet under its keys is enough.
+fn is_proved(now: Instant, endpoint: &mut Endpoint, session: &SessionShared) -> bool {
+    let Some(handle) = lock(&session.0).handle else { return false };
+    let Some(view) = endpoint.session(handle) else { return false };
+    let answered = !view.far_keys_can_be_proved() && view.stats().packets_received > 0;
+    let proved = view.far_keys_proved() || answered;
+    if !proved && let Some(mut view) = endpoint.session_mut(now, handle) {
+        view.ping();
+    }
+    proved
+}
+
+/// Keeps a session that has no flows.
+fn keep(now: Instant, endpoint: &mut Endpoint, session: &SessionShared) {
+    let Some(handle) = lock(&session.0).handle else { return };
+    let Some(before) = endpoint.session(handle).map(|view| view.idle_limit()) else { return };
+    lock(&session.0).idle_limit.get_or_insert(before);
+    if let Some(mut view) = endpoint.session_mut(now, handle) {
+        view.set_idle_limit(IDLE_LIMIT);
     }
 }
 

@@ -108,7 +108,8 @@ impl EndpointApp {
     pub(super) fn release_if_free(&mut self, now: Instant, endpoint: &mut Endpoint, shared: &SessionShared) {
         let mut state = lock(&shared.0);
         // It may have been handed out again, or be for somebody to accept yet.
-        let held = state.is_attended() || state.registrations > 0;
+        let attended = state.is_attended();
+        let held = attended || state.registrations > 0;
         let kept = self.keeps_sessions && state.is_incoming;
         let free = !held && !kept;
         state.closing |= free;
@@ -116,7 +117,7 @@ impl EndpointApp {
         drop(state);
         match handle {
             Some(handle) if free => self.release(now, endpoint, handle),
-            Some(handle) if !held => self.reject_unattended(now, endpoint, handle),
+            Some(handle) if !attended => self.reject_unattended(now, endpoint, handle),
             _ => {}
         }
     }

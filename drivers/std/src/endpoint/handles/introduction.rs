@@ -97,8 +97,10 @@ impl EndpointHandle {
     /// The next request for somebody else, if the endpoint was made to
     /// [ask](crate::IntroducePolicy::Ask) the application. `None` when the endpoint has stopped, or was not made so.
     ///
-    /// At most 256 requests wait. With one beyond them the oldest is dropped, and
-    /// [counted](Self::missed_introductions): whoever has sent it repeats it.
+    /// At most 256 requests wait, of them 64 from one IPv4 address or one /64 network of IPv6; a /56 network has one and a
+    /// half times as many, and a /48 network twice. With one beyond its share the source's oldest is dropped, and with one
+    /// beyond them all the oldest of the source that has most. Those are
+    /// [counted](Self::missed_introductions). Their senders repeat them.
     #[must_use]
     pub fn next_introduction(&self) -> Option<Introduction> {
         block_on(|context, waiter| self.poll_introduction(context, waiter))
@@ -107,7 +109,7 @@ impl EndpointHandle {
     /// [`next_introduction`](Self::next_introduction), polled.
     pub fn poll_introduction(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Option<Introduction>> {
         let mut state = lock(&self.shared().introductions);
-        if let Some(hello) = state.hellos.pop_front() {
+        if let Some(hello) = state.take() {
             return Poll::Ready(Some(Introduction::new(self.keeper(), hello)));
         }
         if state.stopped || !state.wanted {

@@ -16,6 +16,9 @@ use crate::endpoint::{Error, Remote, block_on};
 /// pinged as [`keepalive`](rtmfp_core::SessionConfig::keepalive) says, and does not end for want of flows at this end.
 /// When it is lost it is opened again, after a second at first and after a minute at last.
 ///
+/// Flows that the introducer opens while nobody has a handle of the session are rejected: see
+/// [`session`](Self::session).
+///
 /// When it is dropped the session is closed, unless there are other handles of it.
 #[derive(Debug)]
 pub struct Registration {
@@ -71,7 +74,8 @@ impl Registration {
         lock(&self.shared.0).lost
     }
 
-    /// The session with the introducer, if this end is registered: for flows of an application's own.
+    /// The session with the introducer, if this end is registered: for flows of an application's own. As long as its
+    /// handle is held, flows from there can be accepted too.
     #[must_use]
     pub fn session(&self) -> Option<Session> {
         let state = lock(&self.shared.0);

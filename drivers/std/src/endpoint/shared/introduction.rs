@@ -1,41 +1,76 @@
 //! What the handles of an introducer and of a registered peer share with the endpoint.
 
 use core::net::SocketAddr;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::UnmatchedHello;
+use rtmfp_core::{Instant, UnmatchedHello};
 
 use super::{Awaited, SessionShared};
 use crate::endpoint::Error;
 use crate::endpoint::introduction::RegistrationEvent;
 use crate::endpoint::wakers::WakerSet;
+use crate::places::{Admission, Places};
 
-/// Hellos for others that nobody has taken yet. With one beyond them the oldest is dropped.
+/// Hellos for others that nobody has taken yet. With one beyond them the oldest is dropped, of the source that has most.
 pub(crate) const WAITING_INTRODUCTIONS: usize = 256;
+/// Of these, those that may be from one source. With one beyond them its oldest is dropped.
+pub(crate) const WAITING_INTRODUCTIONS_PER_SOURCE: usize = 64;
 /// Events of a registration that nobody has taken yet. With one beyond them the oldest is dropped.
 pub(crate) const WAITING_EVENTS: usize = 64;
 
 /// Hellos for others, for the application.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct IntroductionState {
     /// The application is asked.
     pub(crate) wanted: bool,
-    pub(crate) hellos: VecDeque<UnmatchedHello>,
+    /// In the order in which they came.
+    hellos: BTreeMap<u64, UnmatchedHello>,
+    /// The places among them.
+    places: Places<u64>,
+    /// How many ever came.
+    came: u64,
     /// How many were dropped because nobody had taken them.
     pub(crate) missed: u64,
     pub(crate) stopped: bool,
     pub(crate) wakers: WakerSet,
 }
 
-impl IntroductionState {
-    pub(crate) fn push(&mut self, hello: UnmatchedHello) {
-        if self.hellos.len() >= WAITING_INTRODUCTIONS {
-            self.hellos.pop_front();
-            self.missed += 1;
+impl Default for IntroductionState {
+    fn default() -> Self {
+        Self {
+            wanted: false,
+            hellos: BTreeMap::new(),
+            places: Places::new(WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE),
+            came: 0,
+            missed: 0,
+            stopped: false,
+            wakers: WakerSet::default(),
         }
-        self.hellos.push_back(hello);
+    }
+}
+
+impl IntroductionState {
+    pub(crate) fn push(&mut self, now: Instant, hello: UnmatchedHello) {
+        self.came += 1;
+        match self.places.admit(now, self.came, hello.path.remote.ip()) {
+            Admission::Admitted => {}
+            Admission::Replaced(dropped) => {
+                self.hellos.remove(&dropped);
+                self.missed += 1;
+            }
+            // All that wait have brought nothing yet, so each gives way.
+            Admission::Full => return,
+        }
+        self.hellos.insert(self.came, hello);
         self.wakers.wake();
+    }
+
+    /// The next for the application.
+    pub(crate) fn take(&mut self) -> Option<UnmatchedHello> {
+        let (number, hello) = self.hellos.pop_first()?;
+        self.places.leave(number);
+        Some(hello)
     }
 }
 

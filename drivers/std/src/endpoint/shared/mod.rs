@@ -22,7 +22,11 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
 
 pub(crate) use answer::{Answer, Question};
-pub(crate) use introduction::{Introduce, IntroductionState, RegistrationShared, WAITING_INTRODUCTIONS};
+#[cfg(test)]
+pub(crate) use introduction::WAITING_EVENTS;
+pub(crate) use introduction::{
+    Introduce, IntroductionState, RegistrationShared, WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE,
+};
 pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
 pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};

@@ -55,6 +55,8 @@ pub(crate) struct SessionState {
     pub(crate) owner: Weak<Owner>,
     /// How many registrations keep it.
     pub(crate) registrations: usize,
+    /// Its idle limit before there was one.
+    pub(crate) idle_limit: Option<Duration>,
     /// No handle began it, but the far end or a service.
     pub(crate) is_incoming: bool,
     /// An introducer was asked for the far end.
