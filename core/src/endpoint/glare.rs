@@ -3,9 +3,10 @@
 use core::time::Duration;
 
 use super::entry::SessionEntry;
+use super::env::Env;
 use super::index::{Identity, Standing};
 use super::initiator::Opening;
-use super::shared::{Env, Shared};
+use super::shared::Shared;
 use crate::time::Instant;
 use crate::transmit::Path;
 

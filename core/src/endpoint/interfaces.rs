@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use super::Endpoint;
+use super::env::Env;
 use crate::handle::SessionHandle;
 use crate::session::{MoveBasis, NetworkChange};
 use crate::time::Instant;
@@ -28,13 +29,33 @@ impl Blocked {
     pub(super) fn contains(&self, interface: InterfaceId) -> bool {
         self.interfaces.contains(&interface)
     }
+
+    /// Whether a session has to wait for its interface. It is [released](Self::release) with that.
+    pub(super) fn hold_back(&mut self, interface: InterfaceId, slot: u32) -> bool {
+        let blocked = self.contains(interface);
+        if blocked {
+            self.sessions.insert((interface, slot));
+        }
+        blocked
+    }
+
+    /// The interface takes more again. Returns the sessions that have waited for it.
+    fn release(&mut self, interface: InterfaceId) -> Vec<u32> {
+        self.interfaces.remove(&interface);
+        let waiting: Vec<_> = self.sessions.range((interface, 0)..=(interface, u32::MAX)).copied().collect();
+        waiting.iter().for_each(|session| {
+            self.sessions.remove(session);
+        });
+        waiting.into_iter().map(|(_, slot)| slot).collect()
+    }
 }
 
 impl Endpoint {
     /// Says that an interface came up, or has another address or network now: its sessions probe at once, so that
     /// their far ends learn of the change and an outage ends without waiting for a timer (RFC 7016 §3.5.4.1).
     pub fn interface_changed(&mut self, now: Instant, interface: InterfaceId) {
-        self.change_network(now, |path| path.interface == interface, NetworkChange::Interface);
+        self.shared.advance(now);
+        self.env().change_network(|path| path.interface == interface, NetworkChange::Interface);
     }
 
     /// Says that a local address of an interface is gone, as when a laptop leaves a network. Sessions whose datagrams
@@ -43,7 +64,8 @@ impl Endpoint {
     /// the far end this changes nothing, and [`network_changed`](Self::network_changed) has them try again.
     pub fn local_address_removed(&mut self, now: Instant, interface: InterfaceId, address: IpAddr) {
         let uses = |path: &Path| path.interface == interface && path.local == Some(address);
-        self.change_network(now, uses, NetworkChange::AddressRemoved);
+        self.shared.advance(now);
+        self.env().change_network(uses, NetworkChange::AddressRemoved);
     }
 
     /// Says that something changed in this machine's network: an address, a link or a route. Sessions that have heard
@@ -51,18 +73,19 @@ impl Endpoint {
     /// more than 64 sessions these are only those that wait for an answer: a server does not move, and its network may
     /// change often. Sessions that are opening send again what the system had refused.
     pub fn network_changed(&mut self, now: Instant) {
+        self.shared.advance(now);
         let waiting_only = self.table.iter().nth(PROBED_SESSIONS).is_some();
-        self.change_network(now, |_| true, NetworkChange::Any { waiting_only });
-        let opening = self.table.iter().filter(|(_, entry)| entry.opening().is_some());
-        let opening: Vec<u32> = opening.map(|(slot, _)| slot).collect();
-        for slot in opening {
-            self.with_entry(slot, |entry, shared| {
+        let mut env = self.env();
+        env.change_network(|_| true, NetworkChange::Any { waiting_only });
+        env.each(
+            |entry| entry.opening().is_some(),
+            |entry, shared| {
                 if let Some(opening) = entry.opening_mut() {
                     opening.on_network_change(shared.now);
                 }
                 entry.drive_opening(shared);
-            });
-        }
+            },
+        );
     }
 
     /// Has an open session send over another interface, whose addresses have to be of the far end's family. What was
@@ -73,23 +96,11 @@ impl Endpoint {
     /// False if it sends over that interface already, or is not open.
     pub fn switch_interface(&mut self, now: Instant, session: SessionHandle, interface: InterfaceId) -> bool {
         self.shared.advance(now);
-        let Some(slot) = self.table.resolve(session) else { return false };
-        let moved = self.with_session(slot, |session, cx| {
+        let moved = self.env().by_handle(session, |session, cx| {
             let remote = session.transport().path()?.remote;
             Some(session.move_to(cx, Path::new(interface, remote), MoveBasis::Chosen))
         });
         moved.flatten().unwrap_or(false)
-    }
-
-    /// Tells all sessions whose path is so.
-    fn change_network(&mut self, now: Instant, concerns: impl Fn(&Path) -> bool, change: NetworkChange) {
-        self.shared.advance(now);
-        let slots =
-            self.table.iter().filter(|(_, entry)| entry.session.transport().path().is_some_and(|p| concerns(&p)));
-        let slots: Vec<u32> = slots.map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.with_session(slot, |session, cx| session.on_network_change(cx, change));
-        }
     }
 
     /// Says that an interface takes nothing more for now, or does so again. As long as it is blocked,
@@ -100,30 +111,10 @@ impl Endpoint {
             self.shared.blocked.interfaces.insert(interface);
             return;
         }
-        self.shared.blocked.interfaces.remove(&interface);
-        let waiting = (interface, 0)..=(interface, u32::MAX);
-        let slots: Vec<u32> = self.shared.blocked.sessions.range(waiting).map(|(_, slot)| *slot).collect();
-        for slot in slots {
-            self.shared.blocked.sessions.remove(&(interface, slot));
+        for slot in self.shared.blocked.release(interface) {
             // It is ready again.
-            self.with_entry(slot, |_, _| {});
+            self.env().with(slot, |_, _| {});
         }
-    }
-
-    /// Whether a session that is ready has to wait for its interface. It is taken out of the ring then.
-    pub(super) fn holds_back(&mut self, slot: u32) -> bool {
-        let Self { table, shared, .. } = self;
-        if shared.blocked.is_empty() {
-            return false;
-        }
-        let path = table.get(slot).and_then(|entry| entry.session.demand().next_path());
-        let Some(interface) = path.map(|path| path.interface).filter(|interface| shared.blocked.contains(*interface))
-        else {
-            return false;
-        };
-        table.not_ready(slot);
-        shared.blocked.sessions.insert((interface, slot));
-        true
     }
 
     /// Says that the system refused to send to `path`, with its error code. For the protocol such a datagram is lost on
@@ -131,17 +122,27 @@ impl Endpoint {
     /// [`OpenFailure::NotSent`](crate::OpenFailure::NotSent), [`CloseReason::NotSent`](crate::CloseReason::NotSent).
     pub fn handle_send_error(&mut self, now: Instant, path: Path, os_error: i32) {
         self.shared.advance(now);
-        let opening: Vec<u32> = self.table.index.opening_to(path.remote).collect();
+        let mut env = self.env();
+        let opening: Vec<u32> = env.table.index.opening_to(path.remote).collect();
         for slot in opening {
-            self.with_entry(slot, |entry, _| {
+            env.with(slot, |entry, _| {
                 if let Some(opening) = entry.opening_mut() {
                     opening.on_send_error(path, os_error);
                 }
             });
         }
-        let (_, env) = self.split();
         for slot in env.sessions_at(path.remote) {
-            self.with_session(slot, |session, _| session.on_send_error(path, os_error));
+            env.session(slot, |session, _| session.on_send_error(path, os_error));
         }
+    }
+}
+
+impl Env<'_> {
+    /// The network of all sessions has changed whose path is so.
+    fn change_network(&mut self, concerns: impl Fn(&Path) -> bool, change: NetworkChange) {
+        self.each(
+            |entry| entry.session.transport().path().is_some_and(|path| concerns(&path)),
+            |entry, shared| entry.session.on_network_change(&mut shared.context(), change),
+        );
     }
 }

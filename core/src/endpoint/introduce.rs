@@ -8,10 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::Endpoint;
 use super::entry::SessionEntry;
+use super::env::Env;
 use super::handshake::Handshake;
 use super::index::{Identity, Standing};
 use super::limits::Asker;
-use super::shared::{Env, Shared};
+use super::shared::Shared;
 use super::sources::SourceCounts;
 use super::table::SessionTable;
 use crate::config::{EndpointConfig, ForwardedHelloPolicy};
@@ -129,8 +130,7 @@ impl Endpoint {
     pub fn forward(&mut self, now: Instant, hello: &UnmatchedHello, session: SessionHandle) -> bool {
         self.shared.advance(now);
         let Some(slot) = self.table.resolve(session) else { return false };
-        let (_, mut env) = self.split();
-        env.forward_hello(slot, &hello.discriminator, hello.path.remote, &hello.tag)
+        self.env().forward_hello(slot, &hello.discriminator, hello.path.remote, &hello.tag)
     }
 
     /// Introduces whoever has sent a hello to the far end that it names, if that has an open session here
@@ -142,7 +142,7 @@ impl Endpoint {
         let Some(slot) = self.table.named(&hello.discriminator) else { return false };
         let asker = Asker::Earlier(hello.datagram_len);
         let (path, hello) = (hello.path, InitiatorHello { discriminator: &hello.discriminator, tag: &hello.tag });
-        self.split().1.introduce(slot, path, &hello, asker).is_ok()
+        self.env().introduce(slot, path, &hello, asker).is_ok()
     }
 
     /// The open session whose far end has this Canonical Endpoint Discriminator (RFC 7016 §3.2; in the Flash profile,
@@ -152,26 +152,26 @@ impl Endpoint {
         let entry = self.table.get(self.table.named(canonical_discriminator)?)?;
         Some(entry.session.handle())
     }
+}
 
+impl Handshake {
     /// Answers the hellos that forwarders have handed on to this end (§3.5.1.1.2).
     #[inline]
-    pub(super) fn handle_forwarded(&mut self) {
-        if !self.shared.forwarded.is_empty() {
-            self.on_forwarded_hellos();
+    pub(super) fn answer_forwarded(&mut self, shared: &mut Shared) {
+        if !shared.forwarded.is_empty() {
+            self.on_forwarded_hellos(shared);
         }
     }
 
     #[cold]
-    fn on_forwarded_hellos(&mut self) {
-        while let Some(forward) = self.shared.forwarded.pop_front() {
-            if let Err(reason) = self.handshake.on_forwarded_hello(&mut self.shared, &forward) {
-                self.shared.count(reason);
+    fn on_forwarded_hellos(&mut self, shared: &mut Shared) {
+        while let Some(forward) = shared.forwarded.pop_front() {
+            if let Err(reason) = self.on_forwarded_hello(shared, &forward) {
+                shared.count(reason);
             }
         }
     }
-}
 
-impl Handshake {
     fn on_forwarded_hello(&mut self, shared: &mut Shared, forward: &ReceivedForward) -> Result<(), DropReason> {
         let wanted = shared.config.accept && shared.profile.selects_near(&forward.discriminator);
         if !wanted || !is_reachable(forward.reply_address) || forward.tag.len() < TAG_MIN {

@@ -11,10 +11,11 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use super::Endpoint;
+use super::env::Env;
 use super::handshake::Handshake;
 use super::key_agreement::{KeyAgreement, KeyAgreementResult, Op, Outcome};
 use super::prepared::PreparedKeys;
-use super::shared::{Env, Shared};
+use super::shared::Shared;
 use super::sources::network_of;
 use crate::error::DropReason;
 use crate::handle::SessionHandle;
@@ -352,9 +353,9 @@ impl Endpoint {
         self.shared.advance(now);
         let (handshake, mut env) = self.split();
         let taken = handshake.on_result(&mut env, result);
-        self.handle_forwarded();
+        handshake.answer_forwarded(env.shared);
         if let Err(reason) = taken {
-            self.shared.count(reason);
+            env.shared.count(reason);
         }
     }
 }

@@ -30,6 +30,7 @@ mod backoff;
 mod cookie;
 mod demux;
 mod entry;
+mod env;
 mod fragments;
 mod glare;
 mod handshake;
@@ -77,13 +78,14 @@ use crate::error::{ConfigError, OpenError};
 use crate::event::{Event, EventQueue};
 use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
 use crate::profile::CryptoProfile;
-use crate::session::{CloseMode, Context, Role, Session, TimeCriticalClock};
+use crate::session::{CloseMode, Role, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::trace::Trace;
 use crate::transmit::{Path, Transmit, TransmitBuf};
 use cookie::Cookies;
 use entry::{Phase, SessionEntry};
+use env::Env;
 use fragments::Reassembly;
 use handshake::Handshake;
 use initiator::Opening;
@@ -92,7 +94,7 @@ use introduce::Introduction;
 use jobs::Agreements;
 use limits::{Asking, HiddenKey, ReplyLimits, SharedRate};
 use reintroduce::Forwards;
-use shared::{Env, Shared};
+use shared::Shared;
 use startup::StartupQueue;
 use table::SessionTable;
 
@@ -226,22 +228,9 @@ impl Endpoint {
     #[inline(never)]
     fn on_due(&mut self, now: Instant) {
         self.shared.startup.handle_timeout(now);
-        while let Some(slot) = self.table.first_due(now) {
-            self.on_session_due(now, slot);
-        }
-        self.handle_forwarded();
-        while let Some(slot) = self.table.stalled(now) {
-            self.with_session(slot, |session, cx| session.on_stall(cx));
-        }
-    }
-
-    fn on_session_due(&mut self, now: Instant, slot: u32) {
-        self.with_entry(slot, SessionEntry::handle_timeout);
-        // A deadline that is still due would make the caller, and then the driver, spin.
-        if self.table.first_due(now) == Some(slot) {
-            debug_assert!(false, "the deadline of slot {slot} is not after {now:?}");
-            self.table.postpone(slot, now + Duration::from_millis(1));
-        }
+        self.env().handle_due();
+        self.handshake.answer_forwarded(&mut self.shared);
+        self.env().close_stalled();
     }
 
     /// Fills `buf` with datagrams for one path, sealed and ready to send, or gives `None` when there is nothing to
@@ -249,52 +238,17 @@ impl Endpoint {
     pub fn poll_transmit(&mut self, now: Instant, buf: &mut TransmitBuf) -> Option<Transmit> {
         self.shared.advance(now);
         buf.clear();
-        if self.shared.startup.is_empty() && !self.table.has_ready() { None } else { self.transmit(buf) }
-    }
-
-    /// Something may be to be sent.
-    #[inline(never)]
-    fn transmit(&mut self, buf: &mut TransmitBuf) -> Option<Transmit> {
-        let mut transmit = self.shared.poll_startup(buf);
-        while transmit.is_none() {
-            let slot = self.table.take_ready()?;
-            if self.holds_back(slot) {
-                continue;
-            }
-            transmit = self.with_session(slot, |session, cx| session.poll_transmit(cx, buf)).flatten();
-            if transmit.is_none() {
-                // It was mistaken: whatever the reason, it must not keep the others waiting, nor the caller.
-                self.table.not_ready(slot);
-            }
-        }
-        if let Some(transmit) = &transmit {
-            let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);
-            self.shared.stats.datagrams_sent += transmit.len.div_ceil(segment) as u64;
-            self.shared.stats.bytes_sent += transmit.len as u64;
-        }
-        transmit
+        if self.shared.startup.is_empty() && !self.table.has_ready() { None } else { self.env().transmit(buf) }
     }
 
     /// The next thing to know, in the order in which things happened.
     pub fn poll_event(&mut self) -> Option<Event> {
         if self.shared.events.is_empty() && self.table.writable().is_some() {
-            self.wake_writers();
+            self.env().wake_writers();
         }
         let event = self.shared.events.pop()?;
         self.introduction.on_taken(&event);
         Some(event)
-    }
-
-    /// Tells writers that were refused because memory was short, and for whom there is some now.
-    #[cold]
-    fn wake_writers(&mut self) {
-        while self.shared.events.is_empty()
-            && let Some(slot) = self.table.writable()
-        {
-            self.with_session(slot, |session, cx| {
-                session.command(cx, |delivery, cx| delivery.sending.flows.memory_is_back(cx))
-            });
-        }
     }
 
     /// When [`handle_timeout`](Self::handle_timeout) is to be called next, if nothing else happens first.
@@ -331,7 +285,7 @@ impl Endpoint {
     pub fn session_mut(&mut self, now: Instant, session: SessionHandle) -> Option<SessionMut<'_>> {
         self.shared.advance(now);
         let slot = self.table.resolve(session)?;
-        Some(SessionMut::new(self, slot))
+        Some(SessionMut::new(self.env(), slot))
     }
 
     /// A look at a sending flow, or `None` if the handle is stale.
@@ -345,7 +299,7 @@ impl Endpoint {
     pub fn send_flow_mut(&mut self, now: Instant, flow: SendFlowHandle) -> Option<SendFlowMut<'_>> {
         self.send_flow(flow)?;
         self.shared.advance(now);
-        Some(SendFlowMut::new(self, flow))
+        Some(SendFlowMut::new(self.env(), flow))
     }
 
     /// A look at a receiving flow, or `None` if the handle is stale.
@@ -359,7 +313,7 @@ impl Endpoint {
     pub fn recv_flow_mut(&mut self, now: Instant, flow: RecvFlowHandle) -> Option<RecvFlowMut<'_>> {
         self.recv_flow(flow)?;
         self.shared.advance(now);
-        Some(RecvFlowMut::new(self, flow))
+        Some(RecvFlowMut::new(self.env(), flow))
     }
 
     /// Every session, opening and lingering ones included.
@@ -388,19 +342,13 @@ impl Endpoint {
     /// Closes every session (RFC 7016 §3.5.5).
     pub fn close_all(&mut self, now: Instant, mode: CloseMode) {
         self.shared.advance(now);
-        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.with_session(slot, |session, cx| session.end(cx, mode.into()));
-        }
+        self.env().each(|_| true, |entry, shared| entry.session.end(&mut shared.context(), mode.into()));
     }
 
     /// [Drains](SessionMut::drain) every session.
     pub fn drain_all(&mut self, now: Instant, deadline: Instant) {
         self.shared.advance(now);
-        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
-        for slot in slots {
-            self.with_session(slot, |session, cx| session.drain(cx, deadline));
-        }
+        self.env().each(|_| true, |entry, shared| entry.session.drain(&mut shared.context(), deadline));
     }
 
     /// The state of the handshake, and what it works on.
@@ -408,11 +356,8 @@ impl Endpoint {
         (&mut self.handshake, Env { table: &mut self.table, shared: &mut self.shared })
     }
 
-    fn with_entry(&mut self, slot: u32, call: impl FnOnce(&mut SessionEntry, &mut Shared)) {
-        self.table.with(slot, &mut self.shared, call);
-    }
-
-    fn with_session<R>(&mut self, slot: u32, call: impl FnOnce(&mut Session, &mut Context<'_>) -> R) -> Option<R> {
-        self.table.session(slot, &mut self.shared, call)
+    /// The sessions, and what all parts use.
+    const fn env(&mut self) -> Env<'_> {
+        Env { table: &mut self.table, shared: &mut self.shared }
     }
 }

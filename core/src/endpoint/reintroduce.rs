@@ -13,9 +13,10 @@ use core::net::SocketAddr;
 
 use super::backoff::HelloBackoff;
 use super::entry::SessionEntry;
+use super::env::Env;
 use super::introduce::is_reachable;
 use super::limits::Bucket;
-use super::shared::{Env, Shared};
+use super::shared::Shared;
 use super::startup::StartupPacket;
 use super::table::Tag;
 use crate::error::DropReason;

@@ -12,11 +12,12 @@ use sha2::{Digest as _, Sha256};
 
 use super::cookie::CookieCheck;
 use super::entry::{Phase, SessionEntry};
+use super::env::Env;
 use super::glare::Glare;
 use super::handshake::Handshake;
 use super::index::{Identity, Standing, identity_of};
 use super::limits::Asker;
-use super::shared::{Env, Shared};
+use super::shared::Shared;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX};

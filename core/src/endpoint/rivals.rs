@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use super::entry::{Phase, SessionEntry};
+use super::env::Env;
 use super::index::{Identity, Standing};
-use super::shared::Env;
 use crate::event::{CloseReason, OpenFailure};
 use crate::session::{Ending, SessionState};
 use crate::time::Instant;

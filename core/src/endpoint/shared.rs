@@ -7,18 +7,17 @@ use alloc::sync::Arc;
 use chacha20::ChaCha20Rng;
 use rand_core::Rng as _;
 
-use super::entry::SessionEntry;
 use super::interfaces::Blocked;
 use super::limits::{Asker, Asking, ReplyLimits, SharedRate};
 use super::startup::{StartupPacket, StartupQueue};
-use super::table::{SessionTable, Tag};
+use super::table::Tag;
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::EventQueue;
 use crate::handle::SessionHandle;
 use crate::params::{REDIRECT_THRESHOLD, TAG_LEN};
 use crate::profile::{CryptoProfile, SessionKeys};
-use crate::session::{Context, ReceivedForward, Session, TimeCriticalClock};
+use crate::session::{Context, ReceivedForward, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::trace::TraceEvent;
@@ -158,28 +157,5 @@ impl Shared {
         self.allow_reply(path, asker)?;
         let addresses = addresses.get(..REDIRECT_THRESHOLD).unwrap_or(addresses);
         self.send_reply(StartupPacket::new(path, 0, &Redirect::new(tag, addresses)), asker)
-    }
-}
-
-/// What the state machines of startup work on.
-#[derive(Debug)]
-pub(super) struct Env<'a> {
-    pub(super) table: &'a mut SessionTable,
-    pub(super) shared: &'a mut Shared,
-}
-
-impl Env<'_> {
-    /// [`SessionTable::with`].
-    pub(super) fn with<R>(&mut self, slot: u32, call: impl FnOnce(&mut SessionEntry, &mut Shared) -> R) -> Option<R> {
-        self.table.with(slot, self.shared, call)
-    }
-
-    /// [`SessionTable::session`].
-    pub(super) fn session<R>(
-        &mut self,
-        slot: u32,
-        call: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
-    ) -> Option<R> {
-        self.table.session(slot, self.shared, call)
     }
 }

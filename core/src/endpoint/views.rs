@@ -5,11 +5,11 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
-use super::Endpoint;
+use super::env::Env;
 use crate::config::{FlowOptions, Priority, ReceiveOrder, SendOptions};
 use crate::error::{OpenFlowError, WriteError};
 use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
-use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
 use crate::session::{CloseMode, Context, Receiving, Role, SendFlows, Session, SessionState};
@@ -123,13 +123,13 @@ impl<'a> SessionRef<'a> {
 /// Commands for a session.
 #[derive(Debug)]
 pub struct SessionMut<'a> {
-    endpoint: &'a mut Endpoint,
+    env: Env<'a>,
     slot: u32,
 }
 
 impl<'a> SessionMut<'a> {
-    pub(super) const fn new(endpoint: &'a mut Endpoint, slot: u32) -> Self {
-        Self { endpoint, slot }
+    pub(super) const fn new(env: Env<'a>, slot: u32) -> Self {
+        Self { env, slot }
     }
 
     /// Opens a sending flow (RFC 7016 §3.6.2.1). The far end hears of it with the first message.
@@ -137,14 +137,14 @@ impl<'a> SessionMut<'a> {
     /// # Errors
     /// [`OpenFlowError`]: the session is closing, a limit is reached, or the options are not acceptable.
     pub fn open_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
-        let opened = self.endpoint.with_session(self.slot, |session, cx| session.open_flow(cx, options));
+        let opened = self.env.session(self.slot, |session, cx| session.open_flow(cx, options));
         opened.unwrap_or(Err(OpenFlowError::SessionClosed))
     }
 
     /// Closes the session with all its flows (RFC 7016 §3.5.5); what is not delivered is lost. Closing a session
     /// that is closed already does nothing.
     pub fn close(&mut self, mode: CloseMode) {
-        self.endpoint.with_session(self.slot, |session, cx| session.end(cx, mode.into()));
+        self.env.session(self.slot, |session, cx| session.end(cx, mode.into()));
     }
 
     /// Closes the session in order (RFC 7016 §3.5.5) once all that was written is acknowledged, or at the deadline. All
@@ -154,13 +154,13 @@ impl<'a> SessionMut<'a> {
     /// What the far end is sending does not hold this up, and is lost with the session. While the session is opening and
     /// something waits to be sent, it goes on opening until the deadline.
     pub fn drain(&mut self, deadline: Instant) {
-        self.endpoint.with_session(self.slot, |session, cx| session.drain(cx, deadline));
+        self.env.session(self.slot, |session, cx| session.drain(cx, deadline));
     }
 
     /// Has a session that is opening give up at this time, in place of
     /// [`open_timeout`](crate::EndpointConfig::open_timeout). Without effect once it is open.
     pub fn give_up_at(&mut self, at: Instant) {
-        self.endpoint.with_entry(self.slot, |entry, _| {
+        self.env.with(self.slot, |entry, _| {
             if let Some(opening) = entry.opening_mut() {
                 opening.give_up_at(at);
             }
@@ -171,13 +171,13 @@ impl<'a> SessionMut<'a> {
     /// that are kept though they have no flows, as that with an introducer. Until the far end has shown the session's
     /// keys, five minutes are the most in a session that it began. The far end has a limit of its own.
     pub fn set_idle_limit(&mut self, limit: Duration) {
-        self.endpoint.with_session(self.slot, |session, cx| session.set_idle_limit(cx, limit));
+        self.env.session(self.slot, |session, cx| session.set_idle_limit(cx, limit));
     }
 
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions
     /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
     pub fn introduce_at(&mut self, addresses: &[Address]) {
-        self.endpoint.with_entry(self.slot, |entry, _| {
+        self.env.with(self.slot, |entry, _| {
             entry.introduce_at = addresses.iter().take(REDIRECT_THRESHOLD - 1).copied().collect();
         });
     }
@@ -185,19 +185,19 @@ impl<'a> SessionMut<'a> {
     /// Names somebody who can introduce this end to the far end again (RFC 7016 §3.5.1.6), should both lose sight of
     /// each other. Those who did so when the session was opened are known already; four are kept.
     pub fn add_introducer(&mut self, path: Path) {
-        self.endpoint.with_entry(self.slot, |entry, _| entry.learn_introducer(path));
+        self.env.with(self.slot, |entry, _| entry.learn_introducer(path));
     }
 
     /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's rate, congestion or proof of
     /// keys differ from what they are now. Call it again after the event to hear of the next change. Nothing is told
     /// once the session has ended.
     pub fn watch(&mut self) {
-        self.endpoint.with_session(self.slot, |session, _| session.watch());
+        self.env.session(self.slot, |session, _| session.watch());
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1).
     pub fn ping(&mut self) {
-        self.endpoint.with_session(self.slot, |session, cx| session.ping(cx.now));
+        self.env.session(self.slot, |session, cx| session.ping(cx.now));
     }
 }
 
@@ -240,17 +240,17 @@ impl<'a> SendFlowRef<'a> {
 /// Commands for a sending flow.
 #[derive(Debug)]
 pub struct SendFlowMut<'a> {
-    endpoint: &'a mut Endpoint,
+    env: Env<'a>,
     flow: SendFlowHandle,
 }
 
 impl<'a> SendFlowMut<'a> {
-    pub(super) const fn new(endpoint: &'a mut Endpoint, flow: SendFlowHandle) -> Self {
-        Self { endpoint, flow }
+    pub(super) const fn new(env: Env<'a>, flow: SendFlowHandle) -> Self {
+        Self { env, flow }
     }
 
     fn with<R>(&mut self, call: impl FnOnce(&mut SendFlows, &mut Context<'_>, SendFlowHandle) -> R) -> Option<R> {
-        with_handle(self.endpoint, self.flow.session, |session, cx| {
+        self.env.by_handle(self.flow.session, |session, cx| {
             session.command(cx, |delivery, cx| call(&mut delivery.sending.flows, cx, self.flow))
         })
     }
@@ -336,17 +336,17 @@ impl<'a> RecvFlowRef<'a> {
 /// Commands for a receiving flow.
 #[derive(Debug)]
 pub struct RecvFlowMut<'a> {
-    endpoint: &'a mut Endpoint,
+    env: Env<'a>,
     flow: RecvFlowHandle,
 }
 
 impl<'a> RecvFlowMut<'a> {
-    pub(super) const fn new(endpoint: &'a mut Endpoint, flow: RecvFlowHandle) -> Self {
-        Self { endpoint, flow }
+    pub(super) const fn new(env: Env<'a>, flow: RecvFlowHandle) -> Self {
+        Self { env, flow }
     }
 
     fn with<R>(&mut self, call: impl FnOnce(&mut Receiving, &mut Context<'_>, RecvFlowHandle) -> R) -> Option<R> {
-        with_handle(self.endpoint, self.flow.session, |session, cx| {
+        self.env.by_handle(self.flow.session, |session, cx| {
             session.command(cx, |delivery, cx| call(&mut delivery.receiving, cx, self.flow))
         })
     }
@@ -389,17 +389,8 @@ impl<'a> RecvFlowMut<'a> {
     /// As for [`SessionMut::open_flow`].
     pub fn open_return_flow(&mut self, options: FlowOptions) -> Result<SendFlowHandle, OpenFlowError> {
         let options = options.in_return_to(self.flow);
-        with_handle(self.endpoint, self.flow.session, |session, cx| session.open_flow(cx, options))
+        self.env
+            .by_handle(self.flow.session, |session, cx| session.open_flow(cx, options))
             .unwrap_or(Err(OpenFlowError::SessionClosed))
     }
-}
-
-/// One call on a session by handle.
-fn with_handle<R>(
-    endpoint: &mut Endpoint,
-    handle: SessionHandle,
-    call: impl FnOnce(&mut Session, &mut Context<'_>) -> R,
-) -> Option<R> {
-    let slot = endpoint.table.resolve(handle)?;
-    endpoint.with_session(slot, call)
 }

@@ -264,6 +264,6 @@ fn a_claim_with_the_session_id_of_the_true_one_does_not_make_its_keying_late() {
     let (_, claim) = endpoint.table.iter().next().unwrap();
     assert_eq!(claim.session.transport().far_certificate(), b"bob");
     let (session_id, identity) = (claim.session.transport().tx_id().unwrap(), identity_of(endpoint.profile(), b"bob"));
-    let (_, env) = endpoint.split();
+    let env = endpoint.env();
     assert!(!env.has_become_another(session_id, identity));
 }

@@ -48,7 +48,7 @@ fn a_second_answer_from_the_same_introducer_at_another_local_address_is_no_other
     let slot = pair.nodes[A].endpoint.table.resolve(session).unwrap();
     for last in 1..4 {
         let path = path_to(B).with_local(Some([192, 0, 2, last].into()));
-        pair.nodes[A].endpoint.with_entry(slot, |entry, _| entry.learn_introducer(path));
+        pair.nodes[A].endpoint.env().with(slot, |entry, _| entry.learn_introducer(path));
     }
     let known = &pair.nodes[A].endpoint.table.get(slot).unwrap().introducers;
     assert_eq!(known[..], [path_to(B)]);

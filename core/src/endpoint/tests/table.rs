@@ -28,17 +28,17 @@ fn a_session_is_found_by_what_it_has_become() {
     assert_eq!(found(endpoint, B, identity), ([slot].into(), [slot].into()));
 
     // Its path changes, which the session alone knows.
-    endpoint.with_session(slot, |session, cx| session.move_to(cx, path_to(7), MoveBasis::Proved));
+    endpoint.env().session(slot, |session, cx| session.move_to(cx, path_to(7), MoveBasis::Proved));
     assert_eq!(found(endpoint, B, identity), ([].into(), [slot].into()));
     assert_eq!(found(endpoint, 7, identity), ([slot].into(), [slot].into()));
 
     // Its identity changes, which the entry alone knows.
-    endpoint.with_entry(slot, |entry, _| entry.known.identity = Some([1; 32]));
+    endpoint.env().with(slot, |entry, _| entry.known.identity = Some([1; 32]));
     assert_eq!(found(endpoint, 7, identity), ([slot].into(), [].into()));
     assert_eq!(found(endpoint, 7, [1; 32]), ([slot].into(), [slot].into()));
 
     // Nothing that it is found by changes.
-    endpoint.with_entry(slot, |entry, _| {
+    endpoint.env().with(slot, |entry, _| {
         if let Phase::Initiated { proved, .. } = &mut entry.known.phase {
             *proved = true;
         }
@@ -46,7 +46,7 @@ fn a_session_is_found_by_what_it_has_become() {
     assert_eq!(found(endpoint, 7, [1; 32]), ([slot].into(), [slot].into()));
 
     // Its state changes; it lives on, to say so.
-    endpoint.with_session(slot, |session, cx| session.end(cx, Ending::Abrupt(CloseReason::Near)));
+    endpoint.env().session(slot, |session, cx| session.end(cx, Ending::Abrupt(CloseReason::Near)));
     assert_eq!(endpoint.table.resolve(handle), Some(slot));
     assert_eq!(found(endpoint, 7, [1; 32]), ([].into(), [].into()));
     pair.run_for_millis(500);
