@@ -55,12 +55,14 @@ pub(crate) struct Demand<'a> {
 
 impl Demand<'_> {
     /// Anything.
+    #[inline]
     pub(crate) fn any(self) -> bool {
         self.transport.link.is_some()
             && (self.control.is_off_path_due() || self.probe().is_some() || self.for_own_path())
     }
 
     /// The priority of the most urgent user data: None for control only. The endpoint serves sessions in this order.
+    #[inline]
     pub(crate) fn priority(self) -> Option<Priority> {
         self.delivery.sending.flows.scheduler.highest().filter(|_| self.for_data())
     }
