@@ -3,6 +3,8 @@
 use core::task::{Context, Waker};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rtmfp_core::Bytes;
+
 /// Tasks to wake when something changes. Registering one, and forgetting it, takes constant time.
 #[derive(Debug, Default)]
 pub(crate) struct WakerSet {
@@ -10,11 +12,20 @@ pub(crate) struct WakerSet {
     due: Due,
 }
 
-/// Wakers to call, and others to drop. Either may run anything, so whoever has these drops them when nothing is locked.
+/// Wakers to call, and wakers and payloads to drop. Any of it may run a program's own code, so whoever has these drops
+/// them when nothing is locked.
 #[derive(Debug, Default)]
 pub(crate) struct Due {
     woken: Vec<Waker>,
-    left: Vec<Waker>,
+    left: Vec<Left>,
+}
+
+/// What is to be dropped.
+#[derive(Debug)]
+#[expect(dead_code, reason = "it is only held until it may be dropped")]
+enum Left {
+    Waker(Waker),
+    Payload(Bytes),
 }
 
 impl Drop for Due {
@@ -49,7 +60,7 @@ impl WakerSet {
     pub(crate) fn add(&mut self, context: &Context<'_>, waiter: &mut Waiter) {
         let set = self.slots.get_or_insert_default();
         if waiter.0.as_ref().is_some_and(|place| !Arc::ptr_eq(&place.set, set)) {
-            self.due.left.extend(waiter.leave());
+            self.due.left.extend(waiter.leave().map(Left::Waker));
         }
         let mut slots = lock(set);
         let place = waiter.0.as_ref().filter(|place| place.round == slots.round).map(|place| place.index);
@@ -65,7 +76,7 @@ impl WakerSet {
             None => None,
         };
         drop(slots);
-        self.due.left.extend(replaced);
+        self.due.left.extend(replaced.map(Left::Waker));
         waiter.0 = Some(Place { set: Arc::clone(set), round, index });
     }
 
@@ -78,6 +89,11 @@ impl WakerSet {
         let wakers = core::mem::take(&mut slots.wakers);
         drop(slots);
         self.due.woken.extend(wakers.into_iter().flatten());
+    }
+
+    /// Has a payload freed when what is [due](Self::take_due) is dropped.
+    pub(crate) fn free(&mut self, payload: Bytes) {
+        self.due.left.push(Left::Payload(payload));
     }
 
     /// Adds what is due to tasks of another set.

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use rtmfp_core::error::WriteRefusal;
-use rtmfp_core::{Endpoint, FlowOptions, Instant, MessageId, MessageOutcome, SendFlowHandle, SendOptions, Undelivered};
+use rtmfp_core::{
+    Endpoint, FlowOptions, Instant, MessageId, MessageOutcome, SendFlowHandle, SendFlowMut, SendOptions, Undelivered,
+};
 
 use super::EndpointApp;
 use super::sessions::Entry;
 use crate::endpoint::Error;
-use crate::endpoint::shared::{
-    Outgoing, QUEUE_BYTES, ReceiptShared, SendCommand, SendShared, SendState, Special, Within, lock,
-};
+use crate::endpoint::shared::{Outgoing, QUEUE_BYTES, ReceiptShared, SendCommand, SendShared, Special, Within, lock};
+
+/// Messages that are handed to the endpoint at a time.
+const BATCH: usize = 64;
 
 impl EndpointApp {
     pub(super) fn open_flow(
@@ -73,7 +76,10 @@ impl EndpointApp {
                 lock(&shared.0).scheduled = false;
                 self.hand_over(now, endpoint, shared);
             }
-            SendCommand::FixLimits(receipt) => drop(lock(&receipt.0).fix(now)),
+            SendCommand::WaitForRoom(receipt) => {
+                lock(&shared.0).wait_for_room(now, receipt);
+                self.hand_over(now, endpoint, shared);
+            }
             SendCommand::Abandon(receipt) => self.abandon(now, endpoint, shared, &receipt),
             SendCommand::SetPriority(priority) => {
                 let handle = lock(&shared.0).handle;
@@ -101,7 +107,7 @@ impl EndpointApp {
                 flow.abandon(message);
             }
         } else if let Some(message) = queued.and_then(|number| state.messages.remove(number)) {
-            state.discard(&message);
+            state.discard(message);
             drop(state);
             self.hand_over(now, endpoint, shared);
         }
@@ -112,7 +118,7 @@ impl EndpointApp {
         let refused = send(now, endpoint, shared);
         let state = lock(&shared.0);
         let Some(handle) = state.handle else { return };
-        self.expiries.set(handle, state.messages.next_expiry());
+        self.expiries.set(handle, state.next_expiry());
         drop(state);
         self.on_refused(Some(handle.session()), refused);
         self.on_handed_over(now, endpoint, handle);
@@ -156,40 +162,72 @@ impl EndpointApp {
 
 /// Hands a flow's messages to the endpoint as long as it takes them. Those that it will not take are returned.
 pub(super) fn send(now: Instant, endpoint: &mut Endpoint, shared: &SendShared) -> Undelivered {
-    let mut refused = Undelivered::default();
     let mut state = lock(&shared.0);
-    state.messages.fix_limits(now);
-    while let Some(expired) = state.messages.pop_expired(now) {
-        state.discard(&expired);
-    }
-    let Some(handle) = state.handle else { return refused };
-    let Some(mut flow) = endpoint.send_flow_mut(now, handle) else { return refused };
-    while let Some(Outgoing { data, special }) = state.messages.pop() {
-        let options = special.as_deref().map_or_else(|| Some(SendOptions::default()), |special| options(now, special));
-        let Some(options) = options else {
-            state.discard(&Outgoing { data, special });
-            continue;
-        };
-        match flow.write_with(data, options) {
-            Ok(message) => taken(&mut state, message, special),
-            Err(refusal) => {
-                state.messages.put_back(Outgoing { data: refusal.data, special });
-                if refusal.reason != WriteRefusal::Full {
-                    refused = state.queued();
-                    state.fail(Error::Closed);
+    state.expire(now);
+    let handle = state.handle;
+    drop(state);
+    let mut refused = Undelivered::default();
+    let Some(mut flow) = handle.and_then(|handle| endpoint.send_flow_mut(now, handle)) else { return refused };
+    loop {
+        // Nothing is locked while the endpoint has a message: it may free payloads, whose owners may do anything.
+        let mut batch = lock(&shared.0).messages.take(BATCH).into_iter();
+        let (mut receipts, mut refusal) = (Vec::new(), None);
+        for message in batch.by_ref() {
+            match write(now, &mut flow, message) {
+                Ok(receipt) => receipts.extend(receipt),
+                Err(refused) => {
+                    refusal = Some(refused);
+                    break;
                 }
-                // FlowWritable tells when to go on.
-                break;
             }
         }
+        let (message, reason) = refusal.unzip();
+        let mut state = lock(&shared.0);
+        state.receipts.extend(receipts);
+        state.messages.put_back(message.into_iter().chain(batch));
+        if reason.is_some_and(|reason| reason != WriteRefusal::Full) {
+            refused = state.queued();
+            state.fail(Error::Closed);
+        }
+        // If it is full, FlowWritable tells when to go on.
+        if reason.is_none() && !state.messages.is_empty() {
+            continue;
+        }
+        let closes = state.messages.is_empty() && state.closing;
+        if state.messages.bytes() < QUEUE_BYTES {
+            state.wakers.wake();
+        }
+        drop(state);
+        if closes {
+            flow.close();
+        }
+        return refused;
     }
-    if state.messages.is_empty() && state.closing {
-        flow.close();
+}
+
+/// What the endpoint has taken with a receipt, or the message that it has not taken, and why.
+type Written = Result<Option<(MessageId, Arc<ReceiptShared>)>, (Outgoing, WriteRefusal)>;
+
+/// Hands a message to the endpoint. One that depends on another which was abandoned is abandoned too.
+fn write(now: Instant, flow: &mut SendFlowMut<'_>, Outgoing { data, special }: Outgoing) -> Written {
+    let options = match special.as_deref().map(|special| options(now, special)) {
+        None => SendOptions::default(),
+        Some(Some(options)) => options,
+        Some(None) => {
+            special.map(|special| special.receipt.resolve(MessageOutcome::Abandoned));
+            return Ok(None);
+        }
+    };
+    match flow.write_with(data, options) {
+        Ok(message) => Ok(special.map(|special| {
+            let mut receipt = lock(&special.receipt.0);
+            receipt.message = Some(message);
+            receipt.queued = None;
+            drop(receipt);
+            (message, special.receipt)
+        })),
+        Err(refusal) => Err((Outgoing { data: refusal.data, special }, refusal.reason)),
     }
-    if state.messages.bytes() < QUEUE_BYTES {
-        state.wakers.wake();
-    }
-    refused
 }
 
 /// How the endpoint is to send a message. None if the one that it depends on was abandoned before it was sent.
@@ -208,15 +246,4 @@ fn options(now: Instant, special: &Special) -> Option<SendOptions> {
         }
     }
     Some(options)
-}
-
-/// The endpoint has taken a message.
-fn taken(state: &mut SendState, message: MessageId, special: Option<Box<Special>>) {
-    if let Some(special) = special {
-        let mut receipt = lock(&special.receipt.0);
-        receipt.message = Some(message);
-        receipt.queued = None;
-        drop(receipt);
-        state.receipts.insert(message, special.receipt);
-    }
 }

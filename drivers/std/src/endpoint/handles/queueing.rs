@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use rtmfp_core::Bytes;
 
+use super::send::poll_room;
 use super::{Receipt, SendFlow};
 use crate::endpoint::Error;
-use crate::endpoint::shared::{Outgoing, SendCommand, Special};
+use crate::endpoint::shared::{Outgoing, SendCommand, Special, lock};
 use crate::endpoint::wakers::Waiter;
 
 /// A message that waits for room in the queue of a flow, as [`SendFlow::begin_send`] gives it. If it is dropped before it
@@ -18,27 +19,42 @@ pub struct PendingSend<'a> {
     pub(super) flow: &'a SendFlow,
     pub(super) message: Option<(Bytes, Special)>,
     pub(super) receipt: Receipt,
-    /// The endpoint was told that the time limits count already.
-    pub(super) waits: bool,
 }
 
 impl PendingSend<'_> {
-    /// Ready when the message is queued.
+    /// Ready when the message is queued, or its time is over.
     ///
     /// # Errors
     /// Why no more can be sent.
     pub fn poll(&mut self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Receipt, Error>> {
-        let Poll::Ready(state) = self.flow.poll_room(context, waiter) else {
-            if !core::mem::replace(&mut self.waits, true) && self.receipt.has_limits() {
-                self.flow.command(SendCommand::FixLimits(Arc::clone(self.receipt.shared())));
+        let receipt = self.receipt.shared();
+        // It expires while the flow is locked, so that nothing is missed here.
+        let state = lock(&self.flow.shared.0);
+        if self.receipt.outcome().is_some() {
+            drop(state);
+            self.message = None;
+            return Poll::Ready(Ok(self.receipt.clone()));
+        }
+        let Poll::Ready(state) = poll_room(state, context, waiter) else {
+            if self.receipt.begin_wait() {
+                self.flow.command(SendCommand::WaitForRoom(Arc::clone(receipt)));
             }
             return Poll::Pending;
         };
-        let state = state?;
+        let mut state = state?;
+        state.wait_no_more(receipt);
         if let Some((data, special)) = self.message.take() {
             self.flow.queue(state, Outgoing { data, special: Some(Box::new(special)) });
         }
         Poll::Ready(Ok(self.receipt.clone()))
+    }
+}
+
+impl Drop for PendingSend<'_> {
+    fn drop(&mut self) {
+        if self.message.is_some() {
+            lock(&self.flow.shared.0).wait_no_more(self.receipt.shared());
+        }
     }
 }
 

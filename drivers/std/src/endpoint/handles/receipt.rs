@@ -43,9 +43,12 @@ impl Receipt {
         Arc::ptr_eq(&self.flow, flow)
     }
 
-    pub(super) fn has_limits(&self) -> bool {
-        let state = lock(&self.shared.0);
-        state.start_by.is_some() || state.finish_by.is_some()
+    /// The message waits for room. Whether the endpoint is to be told, so that its time limits count.
+    pub(super) fn begin_wait(&self) -> bool {
+        let mut state = lock(&self.shared.0);
+        let begins = !state.waits && (state.start_by.is_some() || state.finish_by.is_some());
+        state.waits |= begins;
+        begins
     }
 
     /// What became of the message, if that is known.

@@ -65,7 +65,8 @@ impl SendFlow {
         Poll::Ready(Ok(()))
     }
 
-    /// Queues a message as the options say; waits while the queue is full. The receipt tells what becomes of it.
+    /// Queues a message as the options say; waits while the queue is full. The receipt tells what becomes of it: that it
+    /// is abandoned, if its time is over before there was room.
     ///
     /// # Errors
     /// Why no more can be sent.
@@ -79,7 +80,7 @@ impl SendFlow {
     pub fn begin_send(&self, message: impl Into<Bytes>, options: SendOptions) -> PendingSend<'_> {
         let receipt = Receipt::new(self, &options);
         let special = Special::new(Arc::clone(receipt.shared()), options.retransmit, options.parent_in(&self.shared));
-        PendingSend { flow: self, message: Some((message.into(), special)), receipt, waits: false }
+        PendingSend { flow: self, message: Some((message.into(), special)), receipt }
     }
 
     /// Queues a message if there is room now.
@@ -202,20 +203,8 @@ impl SendFlow {
     }
 
     /// The queue, once it has room.
-    pub(super) fn poll_room(
-        &self,
-        context: &mut Context<'_>,
-        waiter: &mut Waiter,
-    ) -> Poll<Result<Locked<'_, SendState>, Error>> {
-        let mut state = lock(&self.shared.0);
-        if let Some(error) = state.closed() {
-            return Poll::Ready(Err(error));
-        }
-        if state.messages.bytes() >= QUEUE_BYTES {
-            state.wakers.add(context, waiter);
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(state))
+    fn poll_room(&self, context: &mut Context<'_>, waiter: &mut Waiter) -> Poll<Result<Locked<'_, SendState>, Error>> {
+        poll_room(lock(&self.shared.0), context, waiter)
     }
 
     pub(super) fn queue(&self, mut state: Locked<'_, SendState>, message: Outgoing) {
@@ -276,9 +265,31 @@ impl SendFlow {
         (state.queued().messages, state.messages.bytes())
     }
 
+    /// Messages with time limits that wait for room.
+    #[cfg(test)]
+    pub(crate) fn waiting(&self) -> usize {
+        lock(&self.shared.0).waiting.len()
+    }
+
     pub(super) const fn shared(&self) -> &Arc<SendShared> {
         &self.shared
     }
+}
+
+/// The queue, once it has room.
+pub(super) fn poll_room<'a>(
+    mut state: Locked<'a, SendState>,
+    context: &mut Context<'_>,
+    waiter: &mut Waiter,
+) -> Poll<Result<Locked<'a, SendState>, Error>> {
+    if let Some(error) = state.closed() {
+        return Poll::Ready(Err(error));
+    }
+    if state.messages.bytes() >= QUEUE_BYTES {
+        state.wakers.add(context, waiter);
+        return Poll::Pending;
+    }
+    Poll::Ready(Ok(state))
 }
 
 impl Drop for SendFlow {

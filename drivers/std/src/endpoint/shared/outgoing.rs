@@ -40,6 +40,8 @@ pub(crate) struct OutgoingQueue {
     first: u64,
     /// What is in the queue, with one byte more for each message, as empty ones take room too.
     bytes: usize,
+    /// The same of what was [taken](Self::take).
+    taken: usize,
     /// From this number on the time limits are not fixed yet.
     unfixed: u64,
     expiring: BTreeSet<(Instant, u64)>,
@@ -47,11 +49,11 @@ pub(crate) struct OutgoingQueue {
 
 impl OutgoingQueue {
     pub(crate) fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.messages.is_empty() && self.taken == 0
     }
 
     pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.taken
     }
 
     /// All of it, as not delivered.
@@ -74,16 +76,28 @@ impl OutgoingQueue {
         self.remove(self.first)
     }
 
-    /// Puts back what [`pop`](Self::pop) gave before anything else was done.
-    pub(crate) fn put_back(&mut self, message: Outgoing) {
-        // What was taken out behind it is gone for good: numbers only have to rise.
-        self.first -= 1;
-        self.bytes += message.data.len() + 1;
-        if let Some(special) = &message.special {
-            lock(&special.receipt.0).queued = Some(self.first);
-            self.expiring.extend(special.expires.map(|at| (at, self.first)));
+    /// Takes out the first messages, up to `most`. They take their room until the rest is [put back](Self::put_back).
+    pub(crate) fn take(&mut self, most: usize) -> Vec<Outgoing> {
+        let before = self.bytes;
+        let mut taken = Vec::with_capacity(self.messages.len().min(most));
+        taken.extend(core::iter::from_fn(|| self.pop()).take(most));
+        self.taken = before - self.bytes;
+        taken
+    }
+
+    /// Puts back those of the messages that were [taken](Self::take) which the endpoint did not take.
+    pub(crate) fn put_back(&mut self, rest: impl DoubleEndedIterator<Item = Outgoing>) {
+        self.taken = 0;
+        for message in rest.rev() {
+            // What was before it is gone for good: numbers only have to rise.
+            self.first -= 1;
+            self.bytes += message.data.len() + 1;
+            if let Some(special) = &message.special {
+                lock(&special.receipt.0).queued = Some(self.first);
+                self.expiring.extend(special.expires.map(|at| (at, self.first)));
+            }
+            self.messages.push_front(Some(message));
         }
-        self.messages.push_front(Some(message));
     }
 
     /// Takes out the message with this number, if it is in the queue.

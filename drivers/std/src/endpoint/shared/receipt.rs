@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use rtmfp_core::{Instant, MessageId, MessageOutcome};
 
-use super::{Awaited, lock};
+use super::{Awaited, Place, lock};
 use crate::endpoint::wakers::{Due, WakerSet};
 
 /// A time limit of a message. The endpoint turns durations into times on its own clock.
@@ -39,6 +39,10 @@ pub(crate) struct ReceiptState {
     pub(crate) message: Option<MessageId>,
     pub(crate) start_by: Option<Limit>,
     pub(crate) finish_by: Option<Limit>,
+    /// It waits for room in the queue, and the endpoint was told.
+    pub(crate) waits: bool,
+    /// Its place in [`SendState::waiting`](super::SendState::waiting).
+    pub(crate) place: Option<Place>,
     pub(crate) wakers: WakerSet,
 }
 

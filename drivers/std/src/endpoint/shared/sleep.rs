@@ -7,7 +7,7 @@ use rtmfp_core::Instant;
 use super::Awaited;
 use crate::endpoint::wakers::WakerSet;
 
-/// Where it stands among those that wait, and in what order of those that end together.
+/// When a wait ends, and in what order of those that end together.
 pub(crate) type Place = (Instant, u64);
 
 #[derive(Debug, Default)]

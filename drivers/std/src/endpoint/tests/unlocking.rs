@@ -1,11 +1,14 @@
-//! Wakers are called and dropped when nothing is locked.
+//! Wakers are called and dropped, and payloads freed, when nothing is locked.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::task::Wake;
 use std::thread;
 
+use rtmfp_core::Bytes;
+
 use super::*;
-use crate::endpoint::SendOptions;
+use crate::endpoint::{SendFlow, SendOptions};
 
 /// A task that an executor has forgotten: its waker is the last that holds it, and with it a handle.
 struct Forgotten<T>(T);
@@ -99,4 +102,107 @@ fn a_waiter_that_leaves_one_set_for_another_drops_its_waker_unlocked() {
         assert!(server.handle.poll_accept(&mut context(), &mut waiter).is_pending());
         server.settle();
     }));
+}
+
+/// A payload whose owner uses the flow when it is freed, and counts that.
+struct Owned(Arc<SendFlow>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &[7; 1_000]
+    }
+}
+
+impl Drop for Owned {
+    fn drop(&mut self) {
+        let _ = (self.0.try_send("more"), self.0.session().open_flow(FlowOptions::new("another")));
+        self.1.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Has payloads freed in some way: how many are told.
+fn frees(payloads: usize, how: impl FnOnce(Server, Client, Arc<SendFlow>, &dyn Fn() -> Bytes) + Send + 'static) {
+    assert!(ends(move || {
+        let mut server = Server::new(EndpointConfig::default());
+        let mut client = server.client();
+        let flow = Arc::new(server.accept().unwrap().open_flow(FlowOptions::new("flow")));
+        flow.send("first").unwrap();
+        server.exchange(&mut client);
+        let count = Arc::<AtomicUsize>::default();
+        let (freed, owner) = (Arc::clone(&count), Arc::clone(&flow));
+        how(server, client, flow, &move || Bytes::from_owner(Owned(Arc::clone(&owner), Arc::clone(&freed))));
+        assert_eq!(count.load(Ordering::SeqCst), payloads);
+    }));
+}
+
+const SOON: Duration = Duration::from_millis(50);
+
+#[test]
+fn payloads_of_messages_that_expire_in_the_queue_are_freed_unlocked() {
+    frees(1, |mut server, _client, flow, payload| {
+        flow.send(vec![7; 262_144]).unwrap();
+        server.settle();
+        let _receipt = flow.send_with(payload(), SendOptions::new().deadline(SOON)).unwrap();
+        server.settle();
+        server.now += SOON;
+        server.settle();
+    });
+}
+
+/// The endpoint finds at the next write that it has expired.
+#[test]
+fn payloads_of_messages_that_expire_in_the_endpoint_are_freed_unlocked() {
+    frees(1, |mut server, _client, flow, payload| {
+        let _receipt = flow.send_with(payload(), SendOptions::new().deadline(SOON)).unwrap();
+        server.settle();
+        server.now += SOON;
+        flow.send("next").unwrap();
+        server.settle();
+    });
+}
+
+#[test]
+fn payloads_of_messages_that_depend_on_abandoned_ones_are_freed_unlocked() {
+    frees(2, |mut server, mut client, flow, payload| {
+        flow.send(vec![7; 262_144]).unwrap();
+        server.settle();
+        let parent = flow.send_with(payload(), SendOptions::new()).unwrap();
+        let _child = flow.send_with(payload(), SendOptions::new().after(&parent)).unwrap();
+        parent.abandon();
+        server.exchange(&mut client);
+    });
+}
+
+#[test]
+fn payloads_of_a_flow_that_fails_are_freed_unlocked() {
+    for stopped in [false, true] {
+        frees(3, move |mut server, _client, flow, payload| {
+            flow.send(vec![7; 262_144]).unwrap();
+            server.settle();
+            for _ in 0..3 {
+                flow.send(payload()).unwrap();
+            }
+            if !stopped {
+                flow.session().abort(CloseMode::Abrupt);
+                server.settle();
+            }
+            drop(server);
+        });
+    }
+}
+
+#[test]
+fn a_payload_that_waits_for_room_until_its_deadline_is_freed_unlocked() {
+    frees(1, |mut server, _client, flow, payload| {
+        for _ in 0..2 {
+            flow.send(vec![7; 262_144]).unwrap();
+            server.settle();
+        }
+        let mut pending = flow.begin_send(payload(), SendOptions::new().deadline(SOON));
+        assert!(pending.poll(&mut context(), &mut Waiter::default()).is_pending());
+        server.settle();
+        server.now += SOON;
+        server.settle();
+        assert!(pending.poll(&mut context(), &mut Waiter::default()).is_ready());
+    });
 }

@@ -54,6 +54,63 @@ fn whoever_waits_for_room_is_woken_when_there_is_some() {
     assert!(task.is() && waker.is());
 }
 
+/// It waited for room, however long that took.
+#[test]
+fn a_message_that_finds_no_room_before_its_deadline_is_abandoned_then() {
+    let mut rig = Rig::full();
+    rig.flow.try_send(vec![7; QUEUE_BYTES]).unwrap();
+    rig.server.settle();
+    let woken = Arc::new(Woken::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let (mut context, mut waiter) = (Context::from_waker(&waker), Waiter::default());
+    let mut pending = rig.flow.begin_send("late", SendOptions::new().deadline(STEP));
+    assert!(pending.poll(&mut context, &mut waiter).is_pending());
+    rig.server.settle();
+    assert_eq!(rig.server.app.next_timeout(), Some(rig.server.now + STEP));
+    rig.server.now += STEP;
+    rig.server.settle();
+    assert!(woken.is());
+    let Poll::Ready(Ok(receipt)) = pending.poll(&mut context, &mut waiter) else { panic!("its time is over") };
+    assert_eq!((outcome(&receipt), rig.flow.waiting()), (ABANDONED, 0));
+    drop(pending);
+    assert_eq!(rig.exchange(), [MUCH, QUEUE_BYTES]);
+}
+
+#[test]
+fn a_message_that_waits_no_more_leaves_no_deadline() {
+    let mut rig = Rig::full();
+    rig.flow.try_send(vec![7; QUEUE_BYTES]).unwrap();
+    rig.server.settle();
+    for told in [true, false] {
+        let mut pending = rig.flow.begin_send("given up", SendOptions::new().deadline(100 * STEP));
+        assert!(pending.poll(&mut context(), &mut Waiter::default()).is_pending());
+        if told {
+            rig.server.settle();
+            assert_eq!(rig.flow.waiting(), 1);
+        }
+        drop(pending);
+        rig.server.settle();
+        assert_eq!(rig.flow.waiting(), 0);
+    }
+    let mut pending = rig.flow.begin_send("sent", SendOptions::new().deadline(1_000 * STEP));
+    assert!(pending.poll(&mut context(), &mut Waiter::default()).is_pending());
+    while !rig.flow.queued().0.eq(&0) {
+        let back = Path::new(InterfaceId(0), rig.client.address);
+        rig.server.settle();
+        carry(rig.server.now, &mut rig.server.endpoint, &mut rig.client.endpoint, server_path());
+        while let Some(event) = rig.client.endpoint.poll_event() {
+            if let Event::FlowReadable { flow } = event {
+                while rig.client.endpoint.recv_flow_mut(rig.server.now, flow).unwrap().read().is_some() {}
+            }
+        }
+        carry(rig.server.now, &mut rig.client.endpoint, &mut rig.server.endpoint, back);
+        rig.server.now += STEP / 10;
+    }
+    assert_eq!(rig.flow.waiting(), 1);
+    assert!(pending.poll(&mut context(), &mut Waiter::default()).is_ready());
+    assert_eq!((rig.flow.waiting(), rig.flow.queued().0), (0, 1));
+}
+
 #[derive(Default)]
 struct Woken(core::sync::atomic::AtomicBool);
 
