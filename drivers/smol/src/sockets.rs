@@ -1,7 +1,7 @@
 //! Waits for the sockets of a pump, and for its deadline.
 
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::future::Future;
 use std::io;
 use std::net::UdpSocket;
@@ -18,7 +18,7 @@ pub(crate) struct OverSockets {
     pump: Pump,
     sockets: Sockets,
     timer: Timer,
-    /// What the timer is set to.
+    /// What the timer is set to: the deadline, or one before that.
     armed: Option<Instant>,
 }
 
@@ -38,12 +38,22 @@ impl OverSockets {
         Ok(Self { pump, sockets, timer: Timer::never(), armed: None })
     }
 
-    fn arm(&mut self, deadline: Option<Instant>) {
-        if self.armed != deadline {
-            self.armed = deadline;
-            match deadline.and_then(|deadline| self.pump.clock().to_system(deadline)) {
-                Some(at) => self.timer.set_at(at),
-                None => self.timer = Timer::never(),
+    /// Ready when the deadline is over.
+    fn poll_deadline(&mut self, context: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
+        loop {
+            // One that is later than before is left to the timer as it is set: to set it wakes the reactor.
+            if let Some(deadline) = deadline.filter(|deadline| self.armed.is_none_or(|armed| *deadline < armed)) {
+                self.armed = Some(deadline);
+                match self.pump.clock().to_system(deadline) {
+                    Some(at) => self.timer.set_at(at),
+                    None => self.timer = Timer::never(),
+                }
+            }
+            ready!(Pin::new(&mut self.timer).poll(context));
+            // It does not fire again by itself.
+            self.armed = None;
+            if deadline.is_some_and(|deadline| deadline <= self.pump.clock().now()) {
+                return Poll::Ready(());
             }
         }
     }
@@ -59,7 +69,6 @@ impl Reactor for OverSockets {
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>, turn: &Turn) -> Poll<io::Result<()>> {
-        self.arm(turn.deadline);
         self.sockets.update(&self.pump)?;
         for (id, socket) in &self.sockets.sockets {
             if let Poll::Ready(result) = socket.poll_readable(context) {
@@ -72,12 +81,7 @@ impl Reactor for OverSockets {
                 return Poll::Ready(result);
             }
         }
-        let fired = Pin::new(&mut self.timer).poll(context);
-        if fired.is_ready() {
-            // It does not do so again by itself.
-            self.armed = None;
-        }
-        fired.map(|_| Ok(()))
+        self.poll_deadline(context, turn.deadline).map(Ok)
     }
 }
 
