@@ -32,8 +32,8 @@ mod watch;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
-    Asked, Builder, Deadline, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages, Moved,
-    Nonces, PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep,
+    Asked, Builder, Deadline, Driven, Endpoint, EndpointApp, EndpointHandle, Error, Incoming, IncomingFlows, Messages,
+    Moved, Nonces, PendingSend, Receipt, RecvFlow, SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep,
     TryRecvError, TrySendError, Waiter, block_on,
 };
 pub use endpoint::{Candidate, Remote};

@@ -5,7 +5,6 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use async_io::Timer;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
@@ -21,6 +20,10 @@ use crate::reactor::{Reactor, Signal};
 /// When the last handle of its sessions, flows and registrations is dropped too, the [`Driver`] ends, and its sockets
 /// with it. It ends once what was sent is delivered, or after 10 s. An earlier close or shutdown may have
 /// given it another time. A program must not exit before that: [`shutdown`](Self::shutdown) waits for it.
+///
+/// Nothing happens before the [`Driver`] is polled. If that is not begun within 5 s, whatever waits for the endpoint, for
+/// its sessions and flows, ends with [`NotDriven`](Error::NotDriven), or with `None` where it has no error. A
+/// [`Receipt`](super::Receipt) tells [`Unknown`](rtmfp_core::MessageOutcome::Unknown).
 #[derive(Clone, Debug)]
 pub struct Endpoint(EndpointHandle);
 
@@ -86,8 +89,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// Why it did not open: [`Duplicate`](rtmfp_core::OpenFailure::Duplicate) if there is one, and it is being closed.
-    /// Once it has ended, another can be opened. [`NotDriven`](Error::NotDriven) if nothing has polled the endpoint's
-    /// [`Driver`] within 5 s.
+    /// Once it has ended, another can be opened.
     pub async fn connect(&self, discriminator: impl Into<Bytes>, remotes: &[SocketAddr]) -> Result<Session, Error> {
         self.connected(self.begin(discriminator, remotes)).await
     }
@@ -134,16 +136,13 @@ impl Endpoint {
     }
 
     async fn connected(&self, mut session: Session) -> Result<Session, Error> {
-        let connecting = wait(|context, waiter| session.0.poll_connected(context, waiter));
-        driven(&self.0, DRIVEN_WITHIN, connecting).await.unwrap_or(Err(Error::NotDriven))?;
+        wait(&self.0, |context, waiter| session.0.poll_connected(context, waiter)).await?;
         Ok(session)
     }
 
-    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped, or if nothing has polled
-    /// its [`Driver`] within 5 s.
+    /// Waits for the next session that a far end opens. `None` when the endpoint has stopped.
     pub async fn accept(&self) -> Option<Session> {
-        let accepting = wait(|context, waiter| self.0.poll_accept(context, waiter));
-        driven(&self.0, DRIVEN_WITHIN, accepting).await.flatten().map(Session)
+        wait(&self.0, |context, waiter| self.0.poll_accept(context, waiter)).await.map(Session)
     }
 
     /// The sessions that far ends open, as a stream. It ends when the endpoint has stopped. A stream that is dropped loses
@@ -156,7 +155,7 @@ impl Endpoint {
     /// stopped.
     pub async fn stats(&self) -> Option<EndpointStats> {
         let asked = self.0.ask_stats();
-        wait(|context, waiter| asked.poll(context, waiter)).await
+        wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
     /// Closes all sessions, and ends the [`Driver`] when all that was sent is delivered and the far ends know that their
@@ -167,7 +166,7 @@ impl Endpoint {
     /// [`Stopped`](Error::Stopped) if the endpoint had stopped otherwise.
     pub async fn shutdown(&self, within: Duration) -> Result<Undelivered, Error> {
         self.0.begin_shutdown(within);
-        wait(|context, waiter| self.0.poll_stopped(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_stopped(context, waiter)).await
     }
 
     /// Waits on the endpoint's own clock: in a simulation that is the simulated one, so that what is written with this
@@ -177,7 +176,7 @@ impl Endpoint {
     /// [`Stopped`](Error::Stopped) if the endpoint stops before.
     pub async fn sleep(&self, duration: Duration) -> Result<(), Error> {
         let sleep = self.0.begin_sleep(duration);
-        wait(|context, waiter| sleep.poll(context, waiter)).await
+        wait(&sleep, |context, waiter| sleep.poll(context, waiter)).await
     }
 
     /// What `future` gives, or `None` if that takes longer than `duration` on the endpoint's own clock, or the endpoint
@@ -202,44 +201,4 @@ async fn resolved(remote: Remote) -> Result<Remote, Error> {
         return Ok(remote);
     }
     blocking::unblock(move || remote.resolve()).await.map_err(|_| Error::NotResolved)
-}
-
-/// How long a call waits for a driver that nobody has polled yet.
-const DRIVEN_WITHIN: Duration = Duration::from_secs(5);
-
-/// What `future` gives, or `None` if a driver does not begin to run the endpoint within this time.
-async fn driven<T>(endpoint: &EndpointHandle, within: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let late = async {
-        if !endpoint.is_driven() {
-            Timer::after(within).await;
-            // The driver's task may be next, if this thread was busy.
-            futures_lite::future::yield_now().await;
-        }
-        if endpoint.is_driven() { futures_lite::future::pending().await } else { None }
-    };
-    futures_lite::future::or(async { Some(future.await) }, late).await
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
-
-    use futures_lite::future::{self, block_on, poll_once};
-
-    use super::*;
-
-    const SOON: Duration = Duration::from_millis(1);
-
-    #[test]
-    fn a_call_does_not_wait_for_a_driver_that_nobody_polls() {
-        let (endpoint, driver) = Endpoint::builder().bind("127.0.0.1:0".parse().unwrap()).build().unwrap();
-        assert_eq!(block_on(driven(&endpoint.0, SOON, future::pending::<()>())), None);
-        // Once it runs, a call has all the time that it needs.
-        let mut driver = driver;
-        block_on(async {
-            assert!(poll_once(&mut driver).await.is_none());
-            let mut call = core::pin::pin!(driven(&endpoint.0, SOON, Timer::after(20 * SOON)));
-            assert!(future::or(async { call.as_mut().await.is_some() }, async { driver.await.is_err() }).await);
-        });
-    }
 }

@@ -7,9 +7,9 @@ use core::task::{Context, Poll};
 use futures_lite::Stream;
 use rtmfp_core::Bytes;
 use rtmfp_core::profile::flash::Fingerprint;
-use rtmfp_std::{Asked, EndpointHandle, Error, RegistrationEvent, Waiter};
+use rtmfp_std::{Asked, Driven, EndpointHandle, Error, RegistrationEvent};
 
-use super::{Endpoint, Session, wait};
+use super::{Endpoint, Session, Wait, wait};
 
 /// Somebody asks this endpoint for somebody else (RFC 7016 §3.5.1.4). It can be answered in several ways; dropped, it is
 /// not answered.
@@ -58,7 +58,7 @@ impl Introduction {
 }
 
 async fn answer(asked: Asked<bool>) -> bool {
-    wait(|context, waiter| asked.poll(context, waiter)).await.unwrap_or(false)
+    wait(&asked, |context, waiter| asked.poll(context, waiter)).await.unwrap_or(false)
 }
 
 /// The requests for others: see [`Endpoint::introductions`]. It is a handle of the endpoint like others.
@@ -66,15 +66,16 @@ async fn answer(asked: Asked<bool>) -> bool {
 #[must_use = "streams do nothing unless polled"]
 pub struct Introductions {
     endpoint: EndpointHandle,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl Stream for Introductions {
     type Item = Introduction;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Introduction>> {
-        let Self { endpoint, waiter } = &mut *self;
-        endpoint.poll_introduction(context, waiter).map(|next| next.map(Introduction))
+        let Self { endpoint, wait } = &mut *self;
+        wait.poll(endpoint.is_driven(), context, |context, waiter| endpoint.poll_introduction(context, waiter))
+            .map(|next| next.map(Introduction))
     }
 }
 
@@ -118,18 +119,18 @@ impl Registration {
     /// # Errors
     /// [`Stopped`](Error::Stopped) if the endpoint stops before.
     pub async fn wait_registered(&self) -> Result<(), Error> {
-        wait(|context, waiter| self.0.poll_registered(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_registered(context, waiter)).await
     }
 
     /// What becomes of it, one event after another; `None` when the endpoint has stopped. At most 64 events wait. With one
     /// beyond them the oldest is dropped. No event is lost if the future is.
     pub async fn next_event(&self) -> Option<RegistrationEvent> {
-        wait(|context, waiter| self.0.poll_event(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_event(context, waiter)).await
     }
 
     /// The events as a stream.
     pub fn events(&self) -> RegistrationEvents<'_> {
-        RegistrationEvents { registration: self, waiter: Waiter::default() }
+        RegistrationEvents { registration: self, wait: Wait::default() }
     }
 }
 
@@ -138,15 +139,15 @@ impl Registration {
 #[must_use = "streams do nothing unless polled"]
 pub struct RegistrationEvents<'a> {
     registration: &'a Registration,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl Stream for RegistrationEvents<'_> {
     type Item = RegistrationEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<RegistrationEvent>> {
-        let Self { registration, waiter } = &mut *self;
-        registration.0.poll_event(context, waiter)
+        let Self { registration, wait } = &mut *self;
+        wait.poll(registration.0.is_driven(), context, |context, waiter| registration.0.poll_event(context, waiter))
     }
 }
 
@@ -158,7 +159,7 @@ impl Endpoint {
     /// them all the oldest of the source that has most. Those are [counted](Self::missed_introductions). Their senders
     /// repeat them.
     pub fn introductions(&self) -> Introductions {
-        Introductions { endpoint: self.handle().clone(), waiter: Waiter::default() }
+        Introductions { endpoint: self.handle().clone(), wait: Wait::default() }
     }
 
     /// How many requests for others were dropped because the application did not take them.

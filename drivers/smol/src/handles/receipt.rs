@@ -5,7 +5,10 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use rtmfp_core::MessageOutcome;
-use rtmfp_std::Waiter;
+
+use rtmfp_std::Driven as _;
+
+use super::Wait;
 
 /// Tells what becomes of a message, as [`SendFlow::send_with`](super::SendFlow::send_with) gives it: a future. To go on
 /// using it, wait for `&mut receipt`, or for a clone. It may be dropped and changes nothing by that; it does not keep the
@@ -18,12 +21,12 @@ use rtmfp_std::Waiter;
 #[derive(Debug)]
 pub struct Receipt {
     receipt: rtmfp_std::Receipt,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl Receipt {
     pub(super) fn new(receipt: rtmfp_std::Receipt) -> Self {
-        Self { receipt, waiter: Waiter::default() }
+        Self { receipt, wait: Wait::default() }
     }
 
     /// What became of the message, if that is known.
@@ -49,8 +52,8 @@ impl Future for Receipt {
     type Output = MessageOutcome;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<MessageOutcome> {
-        let Self { receipt, waiter } = self.get_mut();
-        receipt.poll(context, waiter)
+        let Self { receipt, wait } = self.get_mut();
+        wait.poll(receipt.is_driven(), context, |context, waiter| receipt.poll(context, waiter))
     }
 }
 

@@ -56,7 +56,7 @@ impl RecvFlow {
     /// # Errors
     /// Why the flow ended otherwise.
     pub async fn recv(&self) -> Result<Option<Message>, Error> {
-        wait(|context, waiter| self.inner.poll_recv(context, waiter)).await
+        wait(&self.inner, |context, waiter| self.inner.poll_recv(context, waiter)).await
     }
 
     /// The next message, if there is one now.
@@ -103,7 +103,7 @@ impl RecvFlow {
     /// `None` once the flow has ended and its endpoint has forgotten it. Cancel-safe.
     pub async fn stats(&self) -> Option<FlowStats> {
         let asked = self.inner.ask_stats();
-        wait(|context, waiter| asked.poll(context, waiter)).await
+        wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
     /// Refuses the flow with an exception code for the far end (RFC 7016 §3.6.3.7).

@@ -24,7 +24,7 @@ impl SendFlow {
     /// Why no more can be sent.
     pub async fn send(&self, message: impl Into<Bytes>) -> Result<(), Error> {
         let mut message = Some(message.into());
-        wait(|context, waiter| self.0.poll_send(context, waiter, &mut message)).await
+        wait(&self.0, |context, waiter| self.0.poll_send(context, waiter, &mut message)).await
     }
 
     /// Queues a message as the options say; waits while the queue is full. If dropped before it is ready the message was
@@ -34,7 +34,7 @@ impl SendFlow {
     /// Why no more can be sent.
     pub async fn send_with(&self, message: impl Into<Bytes>, options: SendOptions) -> Result<Receipt, Error> {
         let mut pending = self.0.begin_send(message, options);
-        wait(|context, waiter| pending.poll(context, waiter)).await.map(Receipt::new)
+        wait(&self.0, |context, waiter| pending.poll(context, waiter)).await.map(Receipt::new)
     }
 
     /// Queues a message if there is room now.
@@ -64,7 +64,7 @@ impl SendFlow {
     /// # Errors
     /// Why no more can be sent.
     pub async fn ready(&self) -> Result<(), Error> {
-        wait(|context, waiter| self.0.poll_ready(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_ready(context, waiter)).await
     }
 
     /// Waits until the endpoint has taken all that was queued, which is not to say that it was sent. Cancel-safe.
@@ -72,14 +72,14 @@ impl SendFlow {
     /// # Errors
     /// Why it takes no more.
     pub async fn flush(&self) -> Result<(), Error> {
-        wait(|context, waiter| self.0.poll_flush(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_flush(context, waiter)).await
     }
 
     /// Waits until nothing more can be sent, and tells why: the receiver has rejected the flow, its session has ended, or
     /// this end has closed it and all of it was delivered. A receiver can only reject a flow that something was sent on.
     /// Cancel-safe.
     pub async fn closed(&self) -> Error {
-        wait(|context, waiter| self.0.poll_closed(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_closed(context, waiter)).await
     }
 
     /// Bytes of messages that wait in the queue of this handle, with one more for each message. What the endpoint has
@@ -105,7 +105,7 @@ impl SendFlow {
     /// `None` once the flow has ended and its endpoint has forgotten it. Cancel-safe.
     pub async fn stats(&self) -> Option<FlowStats> {
         let asked = self.0.ask_stats();
-        wait(|context, waiter| asked.poll(context, waiter)).await
+        wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
     /// Closes the flow after what was sent, and waits until the far end has received all of it.
@@ -113,7 +113,7 @@ impl SendFlow {
     /// # Errors
     /// Why not everything may have been received.
     pub async fn finish(self) -> Result<(), Error> {
-        wait(|context, waiter| self.0.poll_finish(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_finish(context, waiter)).await
     }
 
     /// Closes the flow after what was sent.

@@ -20,12 +20,12 @@ impl Session {
     /// # Errors
     /// Why it did not open, or was closed.
     pub async fn opened(&self) -> Result<(), Error> {
-        wait(|context, waiter| self.0.poll_opened(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_opened(context, waiter)).await
     }
 
     /// Waits until it has ended, and tells why.
     pub async fn closed(&self) -> Error {
-        wait(|context, waiter| self.0.poll_closed(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_closed(context, waiter)).await
     }
 
     /// Opens a flow to the far end. If that is not possible the flow's calls tell why.
@@ -39,7 +39,7 @@ impl Session {
     /// # Errors
     /// That the session has ended.
     pub async fn accept_flow(&self) -> Result<RecvFlow, Error> {
-        wait(|context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow::new)
+        wait(&self.0, |context, waiter| self.0.poll_accept_flow(context, waiter)).await.map(RecvFlow::new)
     }
 
     /// A flow that the far end has opened, if one waits to be accepted.
@@ -68,7 +68,7 @@ impl Session {
     /// Why it had ended before, if it had.
     pub async fn close(&self, within: Duration) -> Result<Undelivered, Error> {
         self.0.begin_close(within);
-        wait(|context, waiter| self.0.poll_drained(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_drained(context, waiter)).await
     }
 
     /// Ends it now, with all its flows. What is not yet delivered is lost.

@@ -63,7 +63,7 @@ impl Session {
     pub async fn far_keys_proved(&self) -> Result<(), Error> {
         self.opened().await?;
         self.0.begin_proof();
-        wait(|context, waiter| self.0.poll_far_keys_proved(context, waiter)).await
+        wait(&self.0, |context, waiter| self.0.poll_far_keys_proved(context, waiter)).await
     }
 
     /// This end's secret, which the far end knows as its [`far_nonce`](Self::far_nonce). Empty if the session's keys have
@@ -79,13 +79,13 @@ impl Session {
 
     async fn nonces(&self) -> Option<Nonces> {
         let asked = self.0.ask_nonces();
-        wait(|context, waiter| asked.poll(context, waiter)).await
+        wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
     /// Counters and measurements, as they are when the endpoint answers. `None` some time after the session has ended. Cancel-safe.
     pub async fn stats(&self) -> Option<SessionStats> {
         let asked = self.0.ask_stats();
-        wait(|context, waiter| asked.poll(context, waiter)).await
+        wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
     /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up

@@ -5,7 +5,9 @@ use core::task::{Context, Poll};
 
 use futures_sink::Sink;
 use rtmfp_core::Bytes;
-use rtmfp_std::{Error, SendFlow, TrySendError, Waiter};
+use rtmfp_std::{Driven, Error, SendFlow, TrySendError};
+
+use super::Wait;
 
 /// A flow as a sink of messages: see [`SendFlow::sink`](super::SendFlow::sink). It is ready while the flow's queue has
 /// room. Flushed, the endpoint has taken all that was queued. Closed, the far end has received all of it.
@@ -15,20 +17,21 @@ use rtmfp_std::{Error, SendFlow, TrySendError, Waiter};
 #[must_use = "sinks do nothing unless polled"]
 pub struct MessageSink<'a> {
     flow: &'a SendFlow,
-    waiter: Waiter,
+    wait: Wait,
     /// Found no room after all: others may send on the same flow.
     waiting: Option<Bytes>,
 }
 
 impl<'a> MessageSink<'a> {
     pub(super) fn new(flow: &'a SendFlow) -> Self {
-        Self { flow, waiter: Waiter::default(), waiting: None }
+        Self { flow, wait: Wait::default(), waiting: None }
     }
 
     /// Queues the message that found no room.
     fn poll_waiting(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         if self.waiting.is_some() {
-            return self.flow.poll_send(context, &mut self.waiter, &mut self.waiting);
+            let Self { flow, wait, waiting } = self;
+            return wait.poll(flow.is_driven(), context, |context, waiter| flow.poll_send(context, waiter, waiting));
         }
         Poll::Ready(Ok(()))
     }
@@ -40,7 +43,7 @@ impl<M: Into<Bytes>> Sink<M> for MessageSink<'_> {
     fn poll_ready(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
         core::task::ready!(this.poll_waiting(context))?;
-        this.flow.poll_ready(context, &mut this.waiter)
+        this.wait.poll(this.flow.is_driven(), context, |context, waiter| this.flow.poll_ready(context, waiter))
     }
 
     /// Takes one message though there is no room after all. A second one, against the contract of sinks, is refused as
@@ -63,12 +66,12 @@ impl<M: Into<Bytes>> Sink<M> for MessageSink<'_> {
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
         core::task::ready!(this.poll_waiting(context))?;
-        this.flow.poll_flush(context, &mut this.waiter)
+        this.wait.poll(this.flow.is_driven(), context, |context, waiter| this.flow.poll_flush(context, waiter))
     }
 
     fn poll_close(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         let this = self.get_mut();
         core::task::ready!(this.poll_waiting(context))?;
-        this.flow.poll_finish(context, &mut this.waiter)
+        this.wait.poll(this.flow.is_driven(), context, |context, waiter| this.flow.poll_finish(context, waiter))
     }
 }

@@ -5,9 +5,9 @@ use core::task::{Context, Poll, ready};
 
 use futures_lite::Stream;
 use rtmfp_core::Message;
-use rtmfp_std::{EndpointHandle, Error, SessionEvent, Waiter};
+use rtmfp_std::{Driven, EndpointHandle, Error, SessionEvent};
 
-use super::{RecvFlow, Session};
+use super::{RecvFlow, Session, Wait};
 
 /// The sessions that far ends open: see [`Endpoint::incoming`](super::Endpoint::incoming). It is a handle of the endpoint
 /// like others.
@@ -15,12 +15,12 @@ use super::{RecvFlow, Session};
 #[must_use = "streams do nothing unless polled"]
 pub struct Incoming {
     endpoint: EndpointHandle,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl Incoming {
     pub(super) fn new(endpoint: EndpointHandle) -> Self {
-        Self { endpoint, waiter: Waiter::default() }
+        Self { endpoint, wait: Wait::default() }
     }
 }
 
@@ -28,8 +28,9 @@ impl Stream for Incoming {
     type Item = Session;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Session>> {
-        let Self { endpoint, waiter } = &mut *self;
-        endpoint.poll_accept(context, waiter).map(|session| session.map(Session))
+        let Self { endpoint, wait } = &mut *self;
+        wait.poll(endpoint.is_driven(), context, |context, waiter| endpoint.poll_accept(context, waiter))
+            .map(|session| session.map(Session))
     }
 }
 
@@ -39,12 +40,12 @@ impl Stream for Incoming {
 #[must_use = "streams do nothing unless polled"]
 pub struct IncomingFlows {
     session: rtmfp_std::Session,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl IncomingFlows {
     pub(super) fn new(session: rtmfp_std::Session) -> Self {
-        Self { session, waiter: Waiter::default() }
+        Self { session, wait: Wait::default() }
     }
 }
 
@@ -52,8 +53,9 @@ impl Stream for IncomingFlows {
     type Item = RecvFlow;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<RecvFlow>> {
-        let Self { session, waiter } = &mut *self;
-        session.poll_accept_flow(context, waiter).map(|flow| flow.ok().map(RecvFlow::new))
+        let Self { session, wait } = &mut *self;
+        let next = wait.poll(session.is_driven(), context, |context, waiter| session.poll_accept_flow(context, waiter));
+        next.map(|flow| flow.ok().map(RecvFlow::new))
     }
 }
 
@@ -62,13 +64,13 @@ impl Stream for IncomingFlows {
 #[must_use = "streams do nothing unless polled"]
 pub struct Messages<'a> {
     flow: &'a RecvFlow,
-    waiter: Waiter,
+    wait: Wait,
     ended: bool,
 }
 
 impl<'a> Messages<'a> {
     pub(super) fn new(flow: &'a RecvFlow) -> Self {
-        Self { flow, waiter: Waiter::default(), ended: false }
+        Self { flow, wait: Wait::default(), ended: false }
     }
 }
 
@@ -76,11 +78,12 @@ impl Stream for Messages<'_> {
     type Item = Result<Message, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Message, Error>>> {
-        let Self { flow, waiter, ended } = &mut *self;
+        let Self { flow, wait, ended } = &mut *self;
         if *ended {
             return Poll::Ready(None);
         }
-        let next = ready!(flow.inner.poll_recv(context, waiter)).transpose();
+        let next = wait.poll(flow.inner.is_driven(), context, |context, waiter| flow.inner.poll_recv(context, waiter));
+        let next = ready!(next).transpose();
         *ended = !matches!(next, Some(Ok(_)));
         Poll::Ready(next)
     }
@@ -91,12 +94,12 @@ impl Stream for Messages<'_> {
 #[must_use = "streams do nothing unless polled"]
 pub struct SessionEvents {
     events: rtmfp_std::SessionEvents,
-    waiter: Waiter,
+    wait: Wait,
 }
 
 impl SessionEvents {
     pub(super) fn new(events: rtmfp_std::SessionEvents) -> Self {
-        Self { events, waiter: Waiter::default() }
+        Self { events, wait: Wait::default() }
     }
 }
 
@@ -104,7 +107,7 @@ impl Stream for SessionEvents {
     type Item = SessionEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<SessionEvent>> {
-        let Self { events, waiter } = &mut *self;
-        events.poll_next(context, waiter)
+        let Self { events, wait } = &mut *self;
+        wait.poll(events.is_driven(), context, |context, waiter| events.poll_next(context, waiter))
     }
 }

@@ -27,8 +27,8 @@ pub use app::EndpointApp;
 pub use builder::Builder;
 pub use error::Error;
 pub use handles::{
-    Asked, Deadline, EndpointHandle, Incoming, IncomingFlows, Messages, Moved, Nonces, PendingSend, Receipt, RecvFlow,
-    SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep, TryRecvError, TrySendError,
+    Asked, Deadline, Driven, EndpointHandle, Incoming, IncomingFlows, Messages, Moved, Nonces, PendingSend, Receipt,
+    RecvFlow, SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep, TryRecvError, TrySendError,
 };
 pub use handles::{Introduction, Introductions, Registration};
 pub use introduction::{IntroducePolicy, IntroductionRequest, RegistrationEvent};

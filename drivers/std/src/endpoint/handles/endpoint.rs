@@ -10,7 +10,7 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointStats, Target, Undelivered};
 
 use super::{Asked, Incoming, Session};
-use crate::endpoint::shared::{Command, EndpointShared, LINGER, Question, SessionShared, lock};
+use crate::endpoint::shared::{Command, EndpointShared, LINGER, SessionShared, lock};
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, Remote, block_on};
 
@@ -69,13 +69,7 @@ impl EndpointHandle {
         self.0.endpoint().peer_id
     }
 
-    /// Whether a driver has begun to run the endpoint. Before that nothing happens.
-    #[must_use]
-    pub fn is_driven(&self) -> bool {
-        self.0.endpoint().driven.load(Ordering::Relaxed)
-    }
-
-    /// Says that there is a driver, be it one that [`is_driven`](Self::is_driven) does not hear of before it begins.
+    /// Says that there is a driver, be it one that [`is_driven`](super::Driven::is_driven) does not hear of before it begins.
     pub fn assume_driven(&self) {
         self.0.endpoint().driven.store(true, Ordering::Relaxed);
     }
@@ -201,9 +195,7 @@ impl EndpointHandle {
     /// [`stats`](Self::stats), polled: asks once.
     #[must_use]
     pub fn ask_stats(&self) -> Asked<EndpointStats> {
-        let (question, answer) = Question::new();
-        self.0.endpoint().send(Command::Stats(question));
-        Asked(answer)
+        Asked::new(self.shared(), Command::Stats)
     }
 
     /// Closes all sessions, and stops the endpoint when all that was sent is delivered and the far ends know that their

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rtmfp_core::Path;
 
-use crate::endpoint::shared::{SessionShared, UpdatesShared, lock};
+use crate::endpoint::shared::{EndpointShared, SessionShared, UpdatesShared, lock};
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, block_on};
 
@@ -47,15 +47,16 @@ pub enum Moved {
 pub struct SessionEvents {
     session: Arc<SessionShared>,
     updates: Arc<UpdatesShared>,
+    pub(super) endpoint: Arc<EndpointShared>,
     seen: u64,
     ended: bool,
 }
 
 impl SessionEvents {
-    pub(super) fn new(session: &Arc<SessionShared>) -> Self {
+    pub(super) fn new(session: &Arc<SessionShared>, endpoint: &Arc<EndpointShared>) -> Self {
         let updates = Arc::clone(&lock(&session.0).updates);
         let seen = lock(&updates.0).changes();
-        Self { session: Arc::clone(session), updates, seen, ended: false }
+        Self { session: Arc::clone(session), updates, endpoint: Arc::clone(endpoint), seen, ended: false }
     }
 
     /// Waits for the next event. `None` after [`Closed`](SessionEvent::Closed).

@@ -11,7 +11,7 @@ use super::endpoint::Keeper;
 use super::{Asked, EndpointHandle, Session};
 use crate::endpoint::block_on;
 use crate::endpoint::introduction::IntroductionRequest;
-use crate::endpoint::shared::{Command, Introduce, Question, lock};
+use crate::endpoint::shared::{Command, Introduce, lock};
 use crate::endpoint::wakers::Waiter;
 
 /// Somebody asks this endpoint for somebody else (RFC 7016 §3.5.1.4). It can be answered in several ways; dropped, it is
@@ -81,10 +81,7 @@ impl Introduction {
     }
 
     fn ask(&self, how: Introduce) -> Asked<bool> {
-        let (question, answer) = Question::new();
-        // If nobody takes it, it is dropped, which answers it.
-        self.keeper.0.send(Command::Introduce(self.hello.clone(), how, question));
-        Asked(answer)
+        Asked::new(&self.keeper.0, |question| Command::Introduce(self.hello.clone(), how, question))
     }
 }
 

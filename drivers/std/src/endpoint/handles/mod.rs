@@ -1,6 +1,7 @@
 //! The application's side: handles whose calls block the calling thread, or can be polled.
 
 mod asked;
+mod driven;
 mod endpoint;
 mod events;
 mod introduction;
@@ -16,6 +17,7 @@ mod session_facts;
 mod sleep;
 
 pub use asked::Asked;
+pub use driven::Driven;
 pub use endpoint::EndpointHandle;
 pub(super) use endpoint::handle;
 pub use events::{Moved, SessionEvent, SessionEvents};

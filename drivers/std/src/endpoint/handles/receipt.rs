@@ -21,7 +21,7 @@ use crate::endpoint::wakers::Waiter;
 pub struct Receipt {
     shared: Arc<ReceiptShared>,
     flow: Arc<SendShared>,
-    endpoint: Arc<EndpointShared>,
+    pub(super) endpoint: Arc<EndpointShared>,
 }
 
 impl Receipt {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rtmfp_core::{Bytes, FlowEnd, FlowOptions, FlowStats, Message, ReceiveOrder, SendFlowHandle};
 
 use super::{Asked, Messages, SendFlow, Session};
-use crate::endpoint::shared::{Command, QUEUE_BYTES, Question, RecvCommand, RecvShared, Within, lock};
+use crate::endpoint::shared::{Command, QUEUE_BYTES, RecvCommand, RecvShared, Within, lock};
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, block_on};
 
@@ -148,9 +148,8 @@ impl RecvFlow {
     /// [`stats`](Self::stats), polled: asks once.
     #[must_use]
     pub fn ask_stats(&self) -> Asked<FlowStats> {
-        let (question, answer) = Question::new();
-        self.command(RecvCommand::Stats(question));
-        Asked(answer)
+        let flow = Arc::clone(&self.shared);
+        Asked::new(self.session.0.endpoint(), |question| Command::RecvFlow(flow, RecvCommand::Stats(question)))
     }
 
     fn command(&self, command: RecvCommand) {

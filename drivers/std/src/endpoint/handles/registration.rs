@@ -22,7 +22,7 @@ use crate::endpoint::{Error, Remote, block_on};
 /// When it is dropped the session is closed, unless there are other handles of it.
 #[derive(Debug)]
 pub struct Registration {
-    keeper: Arc<Keeper>,
+    pub(super) keeper: Arc<Keeper>,
     shared: Arc<RegistrationShared>,
 }
 

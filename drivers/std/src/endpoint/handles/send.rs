@@ -7,7 +7,7 @@ use rtmfp_core::{Bytes, FlowOptions, FlowStats, Priority, SendFlowHandle};
 
 use super::{Asked, PendingSend, Receipt, SendOptions, Session, TrySendError};
 use crate::endpoint::shared::{
-    Command, Locked, Outgoing, QUEUE_BYTES, Question, SendCommand, SendShared, SendState, Special, Within, lock,
+    Command, Locked, Outgoing, QUEUE_BYTES, SendCommand, SendShared, SendState, Special, Within, lock,
 };
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, block_on};
@@ -186,9 +186,8 @@ impl SendFlow {
     /// [`stats`](Self::stats), polled: asks once.
     #[must_use]
     pub fn ask_stats(&self) -> Asked<FlowStats> {
-        let (question, answer) = Question::new();
-        self.command(SendCommand::Stats(question));
-        Asked(answer)
+        let flow = Arc::clone(&self.shared);
+        Asked::new(self.session.0.endpoint(), |question| Command::SendFlow(flow, SendCommand::Stats(question)))
     }
 
     fn try_room(&self, data: Bytes) -> Result<(Bytes, Locked<'_, SendState>), TrySendError> {

@@ -128,9 +128,7 @@ impl Session {
     /// [`near_nonce`](Self::near_nonce) and [`far_nonce`](Self::far_nonce), polled: asks once.
     #[must_use]
     pub fn ask_nonces(&self) -> Asked<Nonces> {
-        let (question, answer) = Question::new();
-        self.command(CoreCommand::Nonces(question));
-        Asked(answer)
+        self.ask(CoreCommand::Nonces)
     }
 
     /// Counters and measurements, as they are when the endpoint answers. `None` some time after the session has ended.
@@ -143,9 +141,7 @@ impl Session {
     /// [`stats`](Self::stats), polled: asks once.
     #[must_use]
     pub fn ask_stats(&self) -> Asked<SessionStats> {
-        let (question, answer) = Question::new();
-        self.command(CoreCommand::Stats(question));
-        Asked(answer)
+        self.ask(CoreCommand::Stats)
     }
 
     /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up
@@ -170,7 +166,7 @@ impl Session {
     /// its last [`Session`] or flow all the same.
     #[must_use]
     pub fn events(&self) -> SessionEvents {
-        SessionEvents::new(self.0.shared())
+        SessionEvents::new(self.0.shared(), self.0.endpoint())
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1), unless a ping is unanswered. If nothing answers for the configured
@@ -194,6 +190,12 @@ impl Session {
         let path = self.0.endpoint().path_to(address).ok_or(Error::AddressFamily)?;
         self.command(CoreCommand::AddIntroducer(path));
         Ok(())
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Question<T>) -> CoreCommand) -> Asked<T> {
+        let session = Arc::clone(self.0.shared());
+        let command = |question| Command::Session(session, SessionCommand::Core(command(question)));
+        Asked::new(self.0.endpoint(), command)
     }
 
     fn command(&self, command: CoreCommand) {

@@ -13,7 +13,7 @@ use crate::endpoint::{Error, block_on};
 /// dropped.
 #[derive(Debug)]
 pub struct Sleep {
-    endpoint: Arc<EndpointShared>,
+    pub(super) endpoint: Arc<EndpointShared>,
     shared: Arc<SleepShared>,
 }
 
