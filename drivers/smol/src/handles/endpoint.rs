@@ -49,7 +49,8 @@ impl Endpoint {
     }
 
     /// An endpoint that is not run over sockets, but by a reactor of the program's own: over another datagram service, or
-    /// in a simulation. `locals`: its addresses, in the order of their interfaces.
+    /// in a simulation. `locals`: its addresses, in the order of their interfaces. The endpoint is the reactor's: this end
+    /// knows neither its [`peer_id`](Self::peer_id) nor whom to introduce, which [`Builder::build_over`] does.
     pub fn over(locals: Vec<SocketAddr>, reactor: impl Reactor + 'static) -> (Self, Driver) {
         let signal = Arc::new(Signal::default());
         let wake = Arc::clone(&signal);

@@ -9,7 +9,8 @@ use std::thread;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
-use rtmfp_core::{App, EndpointConfig, Router, Service};
+use rtmfp_core::rand_core::CryptoRng;
+use rtmfp_core::{App, EndpointConfig, Instant, Router, Service};
 
 use super::introduction::IntroducePolicy;
 use super::shared::{WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE};
@@ -284,22 +285,39 @@ impl Builder {
         self,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<(Pump, Box<dyn App + Send>, EndpointHandle)> {
-        let sockets = match &*self.addresses {
+        let sockets: Vec<_> = match &*self.addresses {
             [] => wildcards(self.port)?,
             addresses => addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<_>>()?,
         };
-        let config = self.introducer_config();
-        let profile = self.identity.profile()?;
         let locals = sockets.iter().map(Socket::local_addr).collect();
+        let (clock, watching) = (Clock::new(), self.watching);
+        let (endpoint, app, handle) = self.parts_over(locals, system_rng()?, clock.now(), wake)?;
+        let mut pump = Pump::new(endpoint, clock, sockets);
+        pump.set_watching(watching);
+        Ok((pump, app, handle))
+    }
+
+    /// The same without sockets: the core's endpoint, for another datagram service or a simulation. `locals`: its addresses,
+    /// in the order of their interfaces. `now`: the time of the clock that it is run by. What the builder says of addresses
+    /// and of watching the network has no effect.
+    ///
+    /// # Errors
+    /// `InvalidInput` if a setting is out of its range.
+    pub fn parts_over(
+        self,
+        locals: Vec<SocketAddr>,
+        mut rng: Box<dyn CryptoRng + Send>,
+        now: Instant,
+        wake: impl Fn() + Send + Sync + 'static,
+    ) -> io::Result<(rtmfp_core::Endpoint, Box<dyn App + Send>, EndpointHandle)> {
+        let config = self.introducer_config();
+        let profile = self.identity.profile(&mut *rng)?;
         let (mut app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
         if let Some(policy) = self.introduce {
             app = app.introduce(policy);
         }
-        let clock = Clock::new();
-        let endpoint = rtmfp_core::Endpoint::new(config, profile, system_rng()?, clock.now()).map_err(invalid)?;
-        let mut pump = Pump::new(endpoint, clock, sockets);
-        pump.set_watching(self.watching);
-        Ok((pump, routed(app, self.services), handle))
+        let endpoint = rtmfp_core::Endpoint::new(config, profile, rng, now).map_err(invalid)?;
+        Ok((endpoint, routed(app, self.services), handle))
     }
 }
 
@@ -327,14 +345,13 @@ impl Builder {
 }
 
 impl Identity {
-    fn profile(self) -> io::Result<Arc<dyn CryptoProfile>> {
-        let mut rng = system_rng()?;
+    fn profile(self, rng: &mut dyn CryptoRng) -> io::Result<Arc<dyn CryptoProfile>> {
         let builder = match self {
             Self::Profile(profile) => return Ok(profile),
             Self::Flash(builder) => builder,
-            Self::NewKeys(builder) => builder.static_keys(StaticKeys::generate(&[Group::Modp2048], &mut *rng)),
+            Self::NewKeys(builder) => builder.static_keys(StaticKeys::generate(&[Group::Modp2048], rng)),
         };
-        Ok(Arc::new(builder.build(&mut *rng).map_err(invalid)?))
+        Ok(Arc::new(builder.build(rng).map_err(invalid)?))
     }
 }
 

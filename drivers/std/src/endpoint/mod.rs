@@ -86,6 +86,13 @@ impl Endpoint {
         undelivered.map_err(io::Error::other)
     }
 
+    /// Leaves the thread to itself, so that nobody waits for it: it ends as the last handle of anything is dropped.
+    #[must_use]
+    pub fn into_handle(mut self) -> EndpointHandle {
+        self.thread = None;
+        self.handle.clone()
+    }
+
     fn join(&mut self) -> io::Result<()> {
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(result)) => result,
@@ -105,8 +112,10 @@ impl core::ops::Deref for Endpoint {
 
 impl Drop for Endpoint {
     fn drop(&mut self) {
-        self.handle.release();
-        let _ = self.join();
+        if self.thread.is_some() {
+            self.handle.release();
+            let _ = self.join();
+        }
     }
 }
 
