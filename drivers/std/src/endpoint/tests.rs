@@ -26,6 +26,7 @@ mod receiving;
 mod sending;
 mod session;
 mod sleeping;
+mod undriven;
 mod unlocking;
 
 const MESSAGE: usize = 32_768;

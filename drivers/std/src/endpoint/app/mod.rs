@@ -183,7 +183,7 @@ impl App for EndpointApp {
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.shared.driven.store(true, Ordering::Relaxed);
         // The first command after this wakes again.
-        let commands = core::mem::take(&mut lock(&self.shared.queue).commands);
+        let commands = lock(&self.shared.queue).commands.take();
         for command in commands {
             self.carry_out(now, endpoint, command);
         }
@@ -211,7 +211,7 @@ impl Drop for EndpointApp {
         let mut queue = lock(&self.shared.queue);
         queue.stopped = true;
         queue.wakers.wake();
-        let commands = core::mem::take(&mut queue.commands);
+        let commands = queue.commands.take();
         drop(queue);
         for command in commands {
             match command {

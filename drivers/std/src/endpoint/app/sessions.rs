@@ -45,12 +45,7 @@ impl Entry {
     /// Tells the handles that the session is over, and nothing more can be sent.
     fn end_sending(&mut self, error: Error) {
         self.ended = true;
-        let mut session = lock(&self.shared.0);
-        session.end.get_or_insert(error);
-        session.wakers.wake();
-        let updates = Arc::clone(&session.updates);
-        drop(session);
-        lock(&updates.0).wakers.wake();
+        self.shared.end(error);
         for flow in core::mem::take(&mut self.sending).into_values() {
             lock(&flow.0).fail(error);
         }

@@ -27,6 +27,11 @@ impl<T> Question<T> {
         (Self(Arc::clone(&answer)), answer)
     }
 
+    /// Whether nobody waits for the answer.
+    pub(crate) fn is_void(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
+
     pub(crate) fn answer(self, answer: Option<T>) {
         lock(&self.0.0).answer = Some(answer);
     }

@@ -1,6 +1,7 @@
 //! What handles and the endpoint's thread share: a queue of commands, and one small state for each session and flow.
 
 mod answer;
+mod commands;
 mod introduction;
 mod outgoing;
 mod receipt;
@@ -22,6 +23,7 @@ use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
 
 pub(crate) use answer::{Answer, Question};
+use commands::Commands;
 #[cfg(test)]
 pub(crate) use introduction::WAITING_EVENTS;
 pub(crate) use introduction::{
@@ -36,6 +38,7 @@ pub(crate) use sleep::{Place, SleepShared};
 
 pub(crate) use updates::UpdatesShared;
 
+use super::Error;
 use super::wakers::{Due, WakerSet};
 use crate::places::Places;
 
@@ -139,7 +142,7 @@ pub(crate) struct EndpointShared {
 
 #[derive(Debug)]
 pub(crate) struct Queue {
-    pub(crate) commands: VecDeque<Command>,
+    pub(crate) commands: Commands,
     /// Sessions that far ends opened and nobody has accepted yet, at most [`WAITING_SESSIONS`].
     pub(crate) accepted: VecDeque<(SessionHandle, Arc<SessionShared>)>,
     /// The places in it.
@@ -155,7 +158,7 @@ pub(crate) struct Queue {
 impl Default for Queue {
     fn default() -> Self {
         Self {
-            commands: VecDeque::new(),
+            commands: Commands::default(),
             accepted: VecDeque::new(),
             places: Places::new(WAITING_SESSIONS, WAITING_SESSIONS_PER_SOURCE),
             wakers: WakerSet::default(),
@@ -210,9 +213,14 @@ impl EndpointShared {
         if queue.stopped {
             return false;
         }
-        queue.commands.push_back(command);
+        let void = queue.commands.push(command);
         let first = queue.commands.len() == 1;
         drop(queue);
+        for command in void {
+            if let Command::Open(session, ..) = command {
+                session.end(Error::Closed);
+            }
+        }
         if first {
             (self.wake)();
         }

@@ -77,6 +77,18 @@ pub(crate) struct SessionState {
     pub(crate) wakers: WakerSet,
 }
 
+impl SessionShared {
+    /// Tells the handles that it is over. What was told before stays.
+    pub(crate) fn end(&self, error: Error) {
+        let mut state = lock(&self.0);
+        state.end.get_or_insert(error);
+        state.wakers.wake();
+        let updates = Arc::clone(&state.updates);
+        drop(state);
+        lock(&updates.0).wakers.wake();
+    }
+}
+
 impl SessionState {
     /// Whether somebody has a handle of it, or will get one.
     pub(crate) fn is_attended(&self) -> bool {
