@@ -31,6 +31,8 @@ pub(crate) enum Subject {
     Latency(Latency),
     /// The throughput beside that of a bare pipe: the same packets sealed, sent and opened, and nothing else
     Ceiling(Throughput),
+    /// The handles of the blocking and of the async driver, in turns: bulk and round trips
+    Drivers(Drivers),
 }
 
 impl Subject {
@@ -44,6 +46,7 @@ impl Subject {
             Self::Idle(args) => &args.common,
             Self::Latency(args) => &args.common,
             Self::Ceiling(args) => &args.common,
+            Self::Drivers(args) => &args.common,
         }
     }
 }
@@ -185,6 +188,63 @@ pub(crate) struct Latency {
     /// Beside a bulk transfer over the same session, of lower priority
     #[arg(long)]
     pub(crate) load: bool,
+    /// What all measurements take.
+    #[command(flatten)]
+    pub(crate) common: BenchCommon,
+}
+
+/// A kind of driver, with its handles.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum DriverKind {
+    /// rtmfp-std.
+    Blocking,
+    /// rtmfp-smol.
+    Async,
+}
+
+impl DriverKind {
+    /// As an argument.
+    #[must_use]
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Blocking => "blocking",
+            Self::Async => "async",
+        }
+    }
+}
+
+/// Where an async driver runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub(crate) enum Place {
+    /// As a task of an executor with a thread, and what uses it on another thread.
+    Task,
+    /// As a task of the executor and thread that what uses it is on.
+    Local,
+    /// Not as a task, but on a thread of its own.
+    Thread,
+}
+
+/// `rtmfp-bench drivers`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Drivers {
+    /// Bytes in each message of the bulk
+    #[arg(long, short, value_name = "BYTES", default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    pub(crate) size: u32,
+    /// Megabytes to move
+    #[arg(long, value_name = "MB", default_value_t = 400, value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) megabytes: u64,
+    /// Bytes in each message of the round trips
+    #[arg(long, value_name = "BYTES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    pub(crate) small: u32,
+    /// Round trips
+    #[arg(long, short, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) count: u32,
+    /// Where the async driver runs
+    #[arg(long, value_enum, default_value = "task")]
+    pub(crate) place: Place,
+    /// Which driver the far end has. The program starts itself with this.
+    #[arg(long, hide = true)]
+    pub(crate) driver: Option<DriverKind>,
     /// What all measurements take.
     #[command(flatten)]
     pub(crate) common: BenchCommon,

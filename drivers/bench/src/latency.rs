@@ -18,7 +18,7 @@ use super::{Run, column, measure, nanos, ratio};
 use rtmfp_cli::failure::{Code, Failure};
 
 /// Round trips before those that are measured.
-const WARM_UP: usize = 100;
+pub(super) const WARM_UP: usize = 100;
 /// Bytes in each message of the bulk transfer.
 const BULK: usize = 16_384;
 const PING: &[u8] = b"ping";
@@ -187,14 +187,14 @@ fn bare(args: &Latency, port: u16) -> Result<Vec<u64>, Failure> {
 }
 
 /// Those behind the warm-up, in order of length.
-fn measured(mut times: Vec<u64>) -> Vec<u64> {
+pub(super) fn measured(mut times: Vec<u64>) -> Vec<u64> {
     times.drain(..WARM_UP.min(times.len()));
     times.sort_unstable();
     times
 }
 
 /// The time that so many of a thousand do not exceed.
-fn percentile(sorted: &[u64], thousandths: usize) -> u64 {
+pub(super) fn percentile(sorted: &[u64], thousandths: usize) -> u64 {
     let rank = (sorted.len() * thousandths).div_ceil(1_000).max(1);
     sorted.get(rank - 1).copied().unwrap_or(0)
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod ceiling;
+mod drivers;
 mod ends;
 mod fanout;
 mod handshakes;
@@ -46,6 +47,7 @@ fn run(args: &Bench) -> Result<(), Failure> {
         Subject::Idle(args) => idle::run(args),
         Subject::Latency(args) => latency::run(args),
         Subject::Ceiling(args) => ceiling::run(args),
+        Subject::Drivers(args) => drivers::run(args),
     }
 }
 

@@ -43,6 +43,10 @@ fn the_other_subjects_come_to_an_end() {
     assert!(median(&["idle", "-n", "3", "--seconds", "1"]).contains("\"sessions\":3"));
     assert!(median(&["latency", "--count", "10"]).contains("\"p50_ns\":"));
     assert!(median(&["latency", "--count", "3", "--load", "--size", "4000"]).contains("\"p50_ns\":"));
+    for place in ["task", "local", "thread"] {
+        let drivers = median(&["drivers", "--megabytes", "1", "--count", "10", "--place", place]);
+        assert!(drivers.contains("\"p50_ratio_milli\":"), "{drivers}");
+    }
     let fanout = median(&["fanout", "-n", "2", "--seconds", "1", "--rate", "100"]);
     assert!(fanout.contains("\"delivered_ppm\":1000000"), "{fanout}");
 }
