@@ -15,6 +15,7 @@ use crate::sockets::OverSockets;
 /// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
 /// was stopped, or no socket works any more.
 ///
+/// If nobody polls it within 5 s, whatever waits for the endpoint ends with [`NotDriven`](rtmfp_std::Error::NotDriven).
 /// When it is dropped, whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped), be it that the
 /// driver was never polled; far ends are not told.
 #[must_use = "nothing happens until the driver is spawned or polled"]

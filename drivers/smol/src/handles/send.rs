@@ -28,7 +28,8 @@ impl SendFlow {
     }
 
     /// Queues a message as the options say; waits while the queue is full. If dropped before it is ready the message was
-    /// not queued. Durations in the options count from the first poll. The receipt tells what becomes of the message.
+    /// not queued. Durations in the options count from the first poll. The receipt tells what becomes of the message: that
+    /// it is abandoned, if its time is over before there was room.
     ///
     /// # Errors
     /// Why no more can be sent.
