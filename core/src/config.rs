@@ -156,8 +156,13 @@ pub struct SessionConfig {
     pub max_send_flows: usize,
     /// The most receiving flows, lingering ones included; data of further flows is not acknowledged. Default 1,024.
     pub max_recv_flows: usize,
-    /// Receive buffer of a new receiving flow in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY). While it is full and a
-    /// message waits to be read, the sender is stopped. Default 262,144.
+    /// The most that the receive window of a new receiving flow may be, in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY).
+    /// Default 16 MiB.
+    ///
+    /// A window begins with 262,144 bytes, or this if it is less. It doubles when more than a quarter of it is read in a
+    /// round trip, if that is faster than before. All windows of a session together grow by no more than half of
+    /// [`max_recv_bytes`](Self::max_recv_bytes), and not while half of the common part of the endpoint's
+    /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is full and a message waits to be read, the sender is stopped.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and
@@ -170,8 +175,14 @@ pub struct SessionConfig {
     /// than `max_recv_bytes` holds pairs of datagrams of the base size, and for this long not as many are closed.
     /// Default 10 s, at least 1 s.
     pub gap_limit: Duration,
-    /// Send buffer of a new sending flow in bytes. Default 262,144.
+    /// The most that a new sending flow buffers, in bytes of messages that are not acknowledged, sent or not. It limits
+    /// what is in flight, so it is to be large enough for the path. Default 16 MiB.
     pub send_buffer: usize,
+    /// Bytes of a new sending flow that may wait to be sent for the first time: while there are as many, writes are
+    /// refused. What is in flight does not count, so a writer keeps any path busy, and what it writes waits no longer
+    /// than these take to leave. [`FlowWritable`](crate::Event::FlowWritable) comes when half of them have left. It is
+    /// what `TCP_NOTSENT_LOWAT` is for TCP. Default 131,072, at least 1.
+    pub unsent_limit: usize,
     /// Bytes of memory that messages of all sending flows together may take until they are acknowledged, with what it
     /// takes to keep track of them. A message of any size is taken while there is no other. Default 64 MiB.
     pub max_send_bytes: usize,
@@ -238,6 +249,9 @@ pub struct FlowOptions {
     /// Bytes of messages that may be buffered; `None` takes the session's setting. One message of any size is
     /// always taken while the buffer is empty.
     pub send_buffer: Option<usize>,
+    /// Bytes that may wait to be sent for the first time ([`unsent_limit`](SessionConfig::unsent_limit)); `None` takes
+    /// the session's setting.
+    pub unsent_limit: Option<usize>,
 }
 
 impl FlowOptions {
@@ -272,6 +286,13 @@ impl FlowOptions {
     #[must_use]
     pub fn send_buffer(mut self, bytes: usize) -> Self {
         self.send_buffer = Some(bytes);
+        self
+    }
+
+    /// The same, with writes refused while so many bytes were never sent.
+    #[must_use]
+    pub fn unsent_limit(mut self, bytes: usize) -> Self {
+        self.unsent_limit = Some(bytes);
         self
     }
 }
@@ -354,11 +375,12 @@ impl Default for SessionConfig {
             max_datagram: params::DATAGRAM_MAX,
             max_send_flows: 4_096,
             max_recv_flows: 1_024,
-            recv_buffer: 262_144,
+            recv_buffer: 16 * 1_024 * 1_024,
             max_recv_bytes: 16 * 1_024 * 1_024,
             max_ack_expansion: 2,
             gap_limit: Duration::from_secs(10),
-            send_buffer: 262_144,
+            send_buffer: 16 * 1_024 * 1_024,
+            unsent_limit: 131_072,
             max_send_bytes: 64 * 1_024 * 1_024,
             stall_limit: None,
             mona: false,
@@ -409,6 +431,7 @@ impl SessionConfig {
         rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
         rule(self.stall_limit.is_none_or(|limit| limit >= second), "stall_limit", "must be at least 1 s")?;
         rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")?;
+        rule(self.unsent_limit >= 1, "unsent_limit", "must be at least 1")?;
         rule(self.max_ack_expansion >= 1, "max_ack_expansion", "must be at least 1")?;
         rule(self.gap_limit >= second, "gap_limit", "must be at least 1 s")
     }

@@ -48,7 +48,7 @@ pub const DELAYED_ACK: Duration = Duration::from_millis(200);
 /// Received data packets that make an acknowledgement due at once (RFC 7016 §3.6.3.2).
 pub const ACK_EVERY_PACKETS: u32 = 2;
 /// Data packets that may be sent between two acknowledgements (RFC 7016 §3.5.2.3).
-pub const BURST_PACKETS: u32 = 6;
+pub const BURST_PACKETS: u16 = 6;
 /// Negative acknowledgements that make a fragment lost (RFC 7016 §3.6.2.5).
 pub const NAK_LOSS_THRESHOLD: usize = 3;
 /// How long a time critical notification, sent or received, has effect (RFC 7016 §3.5.2.1, appendix A).

@@ -94,6 +94,11 @@ pub struct FlowStats {
     pub abandoned: u64,
     /// Bytes buffered now; of a receiving flow with what it takes to keep track of them.
     pub buffered: usize,
+    /// What of them was never sent; 0 of a receiving flow.
+    pub unsent: usize,
+    /// The receive window in bytes: of a sending flow what the far end advertised last, of a receiving flow what may be
+    /// buffered at present (RFC 7016 §3.6.3, BUFFER_CAPACITY).
+    pub window: u64,
 }
 
 impl EndpointStats {

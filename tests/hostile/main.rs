@@ -13,6 +13,7 @@ mod mutation;
 mod strangers;
 mod table;
 mod unread;
+mod windows;
 
 use rtmfp_tests::counting::Counting;
 

@@ -21,6 +21,10 @@ const LISTED_AFTER: Duration = Duration::from_secs(1);
 /// Sessions of about the same size, to twice as much, are listed together. What is larger counts as the largest.
 const CLASSES: usize = 32;
 
+/// The receive windows of a session grow by this part of what half of the common memory has left. So readers that were
+/// fast, and have stopped, leave the other half to windows that have not grown.
+const WINDOWS_PART: usize = 4;
+
 /// This part of the memory is kept for guaranteed shares.
 const GUARANTEED_PART: usize = 4;
 
@@ -37,6 +41,8 @@ struct Pool {
     unproved_limit: usize,
     /// What is granted to a proved session while the memory is not short.
     ample: usize,
+    /// Receive windows do not grow beyond those that they begin with while no more than this is granted.
+    kept_from_windows: usize,
     /// The most that a session may hold now.
     granted: usize,
     stalled: StallIndex,
@@ -53,6 +59,7 @@ impl Pool {
             unproved: 0,
             unproved_limit: limit / UNPROVED_PART,
             ample: guaranteed + common_limit / 4,
+            kept_from_windows: guaranteed + common_limit / 2,
             granted: guaranteed + common_limit,
             stalled: StallIndex::default(),
         }
@@ -181,7 +188,9 @@ impl MemoryPools {
     #[inline]
     pub(super) fn grant(&self, session: &Session) -> Grant {
         let unproved = session.transport().is_unproved();
-        Grant { recv: self.recv.grant(unproved), send: self.send.grant(unproved), ample: self.send.ample }
+        let recv = self.recv.grant(unproved);
+        let windows = recv.saturating_sub(self.recv.kept_from_windows) / WINDOWS_PART;
+        Grant { recv, windows, send: self.send.grant(unproved), ample: self.send.ample }
     }
 
     /// Brings all in line with a session that may have changed in any way.

@@ -378,7 +378,8 @@ impl<'a> RecvFlowMut<'a> {
         self.with(|flows, cx, flow| flows.set_order(cx, flow, order));
     }
 
-    /// Sets the receive buffer in bytes (RFC 7016 §3.6.3, BUFFER_CAPACITY); 0 stops the sender.
+    /// Sets the most that the receive window may be, in bytes, in place of
+    /// [`recv_buffer`](crate::SessionConfig::recv_buffer) (RFC 7016 §3.6.3, BUFFER_CAPACITY); 0 stops the sender.
     pub fn set_window(&mut self, bytes: usize) {
         self.with(|flows, _, flow| flows.set_window(flow, bytes));
     }

@@ -1,8 +1,15 @@
 //! What the flows of a session hold, and may hold, in bytes of memory.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::reassembly::SmallMessagePool;
+use crate::params;
+use crate::time::micros;
+
+/// Windows grow by this part of what the session may hold, in all.
+const WINDOWS_PART: usize = 2;
+const WINDOW_BLOCK: usize = params::WINDOW_BLOCK as usize;
 
 /// The receive side of one session. Everything that its flows keep because of the far end is charged here: fragments,
 /// messages that nobody has read yet, and what it takes to keep track of them.
@@ -12,14 +19,20 @@ pub(crate) struct RecvBudget {
     /// What of it is not buffered, but the flows themselves.
     flows: usize,
     /// Flows with a message to read.
-    readable: usize,
+    readable: u32,
     /// `SessionConfig::max_recv_bytes`.
     limit: usize,
     /// The most that the endpoint grants at present. It falls while the memory of the endpoint is scarce, also below
     /// what is held: then nothing more is taken until something is let go.
     granted: usize,
+    /// By how much the endpoint lets all windows grow at present.
+    granted_windows: usize,
+    /// By how much the windows of all flows have grown, in blocks.
+    windows: u32,
+    /// How long the path takes there and back in microseconds, at least 1; 0 if that is not measured.
+    round_trip: u32,
     /// Gaps in the sequence numbers of all flows.
-    gaps: usize,
+    gaps: u32,
     /// How many gaps were closed, ever.
     gaps_closed: u64,
     /// Memory that all flows share.
@@ -34,6 +47,9 @@ impl RecvBudget {
             readable: 0,
             limit,
             granted: usize::MAX,
+            granted_windows: usize::MAX,
+            windows: 0,
+            round_trip: 0,
             gaps: 0,
             gaps_closed: 0,
             pool: SmallMessagePool::default(),
@@ -61,6 +77,33 @@ impl RecvBudget {
         self.limit.min(self.granted).saturating_sub(self.held)
     }
 
+    /// By how much all windows may grow. One half of the session's memory is left for what it takes to keep track, for
+    /// messages of which a fragment is missing, and for windows that have not grown.
+    pub(super) fn window_share(&self) -> usize {
+        (self.limit / WINDOWS_PART).min(self.granted_windows)
+    }
+
+    /// What is left of it.
+    pub(super) fn window_room(&self) -> usize {
+        self.window_share().saturating_sub((self.windows as usize).saturating_mul(WINDOW_BLOCK))
+    }
+
+    /// Changes how long the path takes there and back.
+    pub(crate) fn set_round_trip(&mut self, round_trip: Option<Duration>) {
+        self.round_trip =
+            round_trip.map_or(0, |round_trip| u32::try_from(micros(round_trip)).unwrap_or(u32::MAX).max(1));
+    }
+
+    /// How long it takes, as far as that is measured.
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        (self.round_trip > 0).then(|| Duration::from_micros(self.round_trip.into()))
+    }
+
+    /// By how many blocks a window has grown has changed.
+    pub(super) const fn charge_window(&mut self, before: u32, after: u32) {
+        self.windows = self.windows.saturating_sub(before).saturating_add(after);
+    }
+
     /// What a part of a flow takes has changed. Growth by more than [`room`](Self::room) is for the caller to refuse.
     pub(crate) const fn charge(&mut self, before: usize, after: usize) {
         self.held = self.held.saturating_sub(before).saturating_add(after);
@@ -74,18 +117,19 @@ impl RecvBudget {
 
     /// Whether a flow has a message to read has changed.
     pub(super) fn count_readable(&mut self, before: bool, after: bool) {
-        self.readable = (self.readable + usize::from(after)).saturating_sub(usize::from(before));
+        self.readable = (self.readable + u32::from(after)).saturating_sub(u32::from(before));
     }
 
     /// The number of gaps in a flow has changed.
-    pub(super) const fn count_gaps(&mut self, before: usize, after: usize) {
-        self.gaps = self.gaps.saturating_sub(before).saturating_add(after);
+    pub(super) fn count_gaps(&mut self, before: usize, after: usize) {
+        let gaps = (self.gaps as usize).saturating_sub(before).saturating_add(after);
+        self.gaps = u32::try_from(gaps).unwrap_or(u32::MAX);
         self.gaps_closed += before.saturating_sub(after) as u64;
     }
 
     /// How many gaps there are in the sequence numbers of all flows, and how many were closed, ever.
     pub(crate) const fn gaps(&self) -> (usize, u64) {
-        (self.gaps, self.gaps_closed)
+        (self.gaps as usize, self.gaps_closed)
     }
 
     /// Bytes that are held beside the flows themselves.
@@ -105,8 +149,9 @@ impl RecvBudget {
     }
 
     /// Changes what the endpoint grants.
-    pub(crate) const fn grant(&mut self, bytes: usize) {
+    pub(crate) const fn grant(&mut self, bytes: usize, windows: usize) {
         self.granted = bytes;
+        self.granted_windows = windows;
     }
 
     /// Frees memory that is kept for use again, once nothing is buffered.

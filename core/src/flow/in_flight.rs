@@ -31,8 +31,8 @@ impl LossEpoch {
     }
 }
 
-/// With more than this remembered, the reordering window is closed: what was acknowledged after a fragment that is not
-/// takes room until that is declared lost.
+/// With more than this remembered, and more than is in flight, the reordering window is closed: what was acknowledged after
+/// a fragment that is not takes room until that is declared lost.
 const REMEMBERED_MAX: usize = 16_384;
 
 /// All fragments of one session that are in the network, in the order of transmission (RFC 7016 §3.6.2.5, TSN).
@@ -47,6 +47,8 @@ const REMEMBERED_MAX: usize = 16_384;
 pub(crate) struct InFlight {
     /// None: acknowledged. The front is never None.
     slots: VecDeque<Option<Lost>>,
+    /// How many of them are not None.
+    live: u32,
     /// TSN of the front, or the next to give if there is none.
     first_tsn: u64,
     outstanding: u64,
@@ -65,6 +67,7 @@ impl InFlight {
     pub(crate) const fn new() -> Self {
         Self {
             slots: VecDeque::new(),
+            live: 0,
             first_tsn: 1,
             outstanding: 0,
             max_tsn_ack: 0,
@@ -80,6 +83,7 @@ impl InFlight {
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
         let tsn = self.next_tsn();
         self.slots.push_back(Some(Lost { flow_slot, sequence, size, packet: 0 }));
+        self.live += 1;
         self.outstanding += u64::from(size);
         tsn
     }
@@ -144,6 +148,7 @@ impl InFlight {
     pub(crate) fn acked(&mut self, now: Instant, tsn: u64, loss_epoch: LossEpoch) -> Option<u32> {
         let index = usize::try_from(tsn.checked_sub(self.first_tsn)?).ok()?;
         let fragment = self.slots.get_mut(index)?.take()?;
+        self.live -= 1;
         self.outstanding -= u64::from(fragment.size);
         self.acked_packet = self.acked_packet.max(fragment.packet);
         if self.reordering.is_answer_to(tsn, now) {
@@ -183,7 +188,9 @@ impl InFlight {
     /// `more` tells that there is more to send, whose acknowledgements will show what was lost: without, nobody would
     /// look again before the timeout.
     pub(crate) fn end_of_acks(&mut self, now: Instant, more: bool, lost: &mut Vec<Lost>) -> bool {
-        let may_wait = more && self.slots.len() <= REMEMBERED_MAX;
+        let live = self.live as usize;
+        let remembered = self.slots.len() - live;
+        let may_wait = more && remembered <= REMEMBERED_MAX.max(live);
         let (doubtful, lost_below) = self.reordering.end_of_acks(now, may_wait, self.max_tsn_ack);
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
         let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
@@ -207,6 +214,7 @@ impl InFlight {
             && (front.is_none() || self.first_tsn < limit)
         {
             if let Some(Some(fragment)) = self.slots.pop_front() {
+                self.live -= 1;
                 self.outstanding -= u64::from(fragment.size);
                 lost.push(fragment);
             }
@@ -364,6 +372,25 @@ mod tests {
             assert!(in_flight.slots.len() <= REMEMBERED_MAX + 4);
         }
         assert_eq!(lost.len(), 1);
+    }
+
+    /// Else there would be no reordering window for a sender with more than that in flight.
+    #[test]
+    fn a_large_flight_has_a_reordering_window() {
+        let mut in_flight = InFlight::new();
+        in_flight.set_min_rtt(Some(Duration::from_secs(1)));
+        in_flight.spurious_loss(1, LossEpoch::NONE);
+        let mut lost = Vec::new();
+        let flight = 3 * REMEMBERED_MAX as u64;
+        for sequence in 0..=flight {
+            in_flight.sent(0, sequence, 1);
+        }
+        for tsn in 2..flight {
+            in_flight.sent(0, flight + tsn, 1);
+            in_flight.acked(Instant::from_micros(tsn), tsn, LossEpoch::NONE);
+            in_flight.end_of_acks(Instant::from_micros(tsn), true, &mut lost);
+        }
+        assert_eq!(lost, []);
     }
 
     #[test]

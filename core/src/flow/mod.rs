@@ -20,7 +20,7 @@ pub(crate) use in_flight::{InFlight, LossEpoch, Lost};
 pub(crate) use options::parse_startup_options;
 pub(crate) use recv::{Fragment, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;
-pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState};
+pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState, SendLimits};
 
 /// One whole message, from [`read`](crate::RecvFlowMut::read).
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -4,10 +4,12 @@ mod ack;
 mod keep;
 #[cfg(test)]
 mod tests;
+mod window;
 
 use bytes::Bytes;
 
 use self::ack::Reporting;
+use self::window::RecvWindow;
 use super::Message;
 use super::budget::RecvBudget;
 use super::options::is_unacceptable;
@@ -72,8 +74,11 @@ pub(crate) struct RecvFlow {
     /// The gaps that the session's budget counts for this flow.
     charged_gaps: usize,
     reporting: Reporting,
-    /// BUFFER_CAPACITY in bytes.
-    capacity: usize,
+    window: RecvWindow,
+    /// By how much the session's budget lets all windows grow, when this flow last changed.
+    share: usize,
+    /// By how many blocks the budget knows that this window has grown.
+    charged_window: u32,
     /// PREV_RWND in blocks.
     advertised: Option<u64>,
     /// For peers that take an advertised zero for the end: at least one block is advertised always.
@@ -97,7 +102,7 @@ pub(crate) struct RecvFlow {
 }
 
 impl RecvFlow {
-    /// In RF_OPEN (RFC 7016 §3.6.3.1). `recv_buffer`: BUFFER_CAPACITY in bytes.
+    /// In RF_OPEN (RFC 7016 §3.6.3.1). `recv_buffer`: the most that BUFFER_CAPACITY may be, in bytes.
     pub(crate) fn new(
         handle: RecvFlowHandle,
         flow_id: u64,
@@ -121,7 +126,9 @@ impl RecvFlow {
             room: usize::MAX,
             charged_gaps: 0,
             reporting: Reporting::default(),
-            capacity: recv_buffer,
+            window: RecvWindow::new(recv_buffer),
+            share: usize::MAX,
+            charged_window: 0,
             advertised: None,
             never_zero: false,
             should_ack: false,
@@ -174,9 +181,14 @@ impl RecvFlow {
     }
 
     /// Counters: messages and bytes read, fragments received again, gaps told to the reader, bytes buffered with the
-    /// overhead that is accounted for each entry.
-    pub(crate) const fn stats(&self) -> FlowStats {
-        FlowStats { buffered: self.buffer.buffered(), ..self.stats }
+    /// overhead that is accounted for each entry, BUFFER_CAPACITY.
+    pub(crate) fn stats(&self) -> FlowStats {
+        FlowStats { buffered: self.buffer.buffered(), window: self.capacity() as u64, ..self.stats }
+    }
+
+    /// BUFFER_CAPACITY in bytes.
+    fn capacity(&self) -> usize {
+        self.window.capacity(self.share)
     }
 
     /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
@@ -196,6 +208,7 @@ impl RecvFlow {
         if self.state == RecvFlowState::Closed || self.final_sn.is_some_and(|last| fragment.sequence > last) {
             return Err(DropReason::Unexpected);
         }
+        self.window.on_arrival(now, fragment.data.len(), budget.round_trip().is_some());
         // Step 3.
         self.should_ack = true;
         // Step 4.
@@ -232,6 +245,10 @@ impl RecvFlow {
         // Step 16.
         self.buffer.advance(self.csn(), &mut budget.pool);
         ack_now |= self.complete(now);
+        // It waits for what is missing, and not for the reader: a long message, or what came after a loss.
+        if !self.buffer.is_readable() && self.buffer.buffered() > self.capacity() / 2 {
+            self.window.make_room(now, budget.window_room());
+        }
         self.charge_budget(budget);
         self.flush(events);
         // §3.6.3.4.1: less than a block is left.
@@ -239,12 +256,15 @@ impl RecvFlow {
     }
 
     /// The next message, if delivery is possible and not suspended. May open the window: see `ack_now_after_read`.
-    pub(crate) fn read(&mut self, _now: Instant, budget: &mut RecvBudget, events: &mut EventQueue) -> Option<Message> {
+    pub(crate) fn read(&mut self, now: Instant, budget: &mut RecvBudget, events: &mut EventQueue) -> Option<Message> {
         if self.suspended {
             self.readable_reported = false;
             return None;
         }
         let message = self.buffer.read(&mut budget.pool);
+        if let Some(message) = &message {
+            self.window.on_read(now, message.data.len(), budget.round_trip(), budget.window_room());
+        }
         self.charge_budget(budget);
         match &message {
             None => self.readable_reported = false,
@@ -265,7 +285,7 @@ impl RecvFlow {
     pub(crate) fn ack_now_after_read(&self) -> bool {
         let Some(advertised) = self.advertised.filter(|&blocks| blocks < 2) else { return false };
         let blocks = self.blocks_available();
-        let half = (self.capacity as u64 / 2).div_ceil(params::WINDOW_BLOCK);
+        let half = (self.capacity() as u64 / 2).div_ceil(params::WINDOW_BLOCK);
         // A sender that may send one block makes progress, and learns more with each acknowledgement; so it is told
         // only of what is worth a packet.
         blocks > advertised && (advertised == 0 || blocks >= half)
@@ -303,9 +323,10 @@ impl RecvFlow {
         self.flush(events);
     }
 
-    /// BUFFER_CAPACITY in bytes.
-    pub(crate) fn set_window(&mut self, bytes: usize) {
-        self.capacity = bytes;
+    /// The most that BUFFER_CAPACITY may be, in bytes.
+    pub(crate) fn set_window(&mut self, bytes: usize, budget: &mut RecvBudget) {
+        self.window.set_limit(bytes);
+        self.charge_budget(budget);
         self.ask_to_ack();
     }
 
@@ -327,13 +348,15 @@ impl RecvFlow {
         }
     }
 
-    /// End of the linger, if lingering.
-    pub(crate) const fn next_timeout(&self) -> Option<Instant> {
-        self.linger_until
+    /// The end of the linger, or the next look at the window.
+    pub(crate) fn next_timeout(&self) -> Option<Instant> {
+        Instant::earliest([self.linger_until, self.window.next_timeout()])
     }
 
-    /// Ends the linger if it is over (RFC 7016 §3.6.3.8).
-    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+    /// Ends the linger if it is over (RFC 7016 §3.6.3.8), and halves a window that is not used.
+    pub(crate) fn handle_timeout(&mut self, now: Instant, budget: &mut RecvBudget) {
+        self.window.handle_timeout(now);
+        self.charge_budget(budget);
         if self.linger_until.is_some_and(|end| end <= now) {
             self.linger_until = None;
             self.state = RecvFlowState::Closed;

@@ -64,6 +64,22 @@ pub(crate) struct Assembled {
     pub(crate) oversize: Option<usize>,
 }
 
+/// How much a sending flow may hold, in bytes with an overhead for each entry.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SendLimits {
+    /// Of messages that are not acknowledged.
+    pub(crate) buffer: usize,
+    /// Writes are refused while this much was never sent.
+    pub(crate) unsent: usize,
+}
+
+impl SendLimits {
+    /// Room for a writer to go on: it is told of no less.
+    const fn half(self) -> usize {
+        if self.unsent < self.buffer { self.unsent / 2 } else { self.buffer / 2 }
+    }
+}
+
 /// A sending flow (RFC 7016 §3.6.2).
 #[derive(Debug)]
 pub(crate) struct SendFlow {
@@ -76,11 +92,11 @@ pub(crate) struct SendFlow {
     /// STARTUP_OPTIONS: the option list without its marker, until the flow is acknowledged.
     startup: Option<Vec<u8>>,
     queue: SendQueue,
-    send_buffer: usize,
+    limits: SendLimits,
     /// What of the session's budget is taken.
     charged: SendHeld,
-    /// A write was refused, and FlowWritable is owed.
-    owes_writable: bool,
+    /// A write was refused, and FlowWritable is owed. The least that one of those refused takes.
+    refused: Option<usize>,
     /// A write was refused because the session's budget is used up, and FlowWritable is owed when it is not.
     lacks_memory: bool,
     /// RX_BUFFER_SIZE in bytes.
@@ -106,15 +122,19 @@ struct Probe {
 }
 
 impl SendFlow {
-    /// In F_OPEN (RFC 7016 §3.6.2.1). `association`: the far flow ID that this flow answers. `send_buffer`: bytes
-    /// that may be buffered unless the options say otherwise.
+    /// In F_OPEN (RFC 7016 §3.6.2.1). `association`: the far flow ID that this flow answers. `limits`: those that
+    /// hold unless the options say otherwise.
     pub(crate) fn new(
         handle: SendFlowHandle,
         flow_id: u64,
         options: &FlowOptions,
         association: Option<u64>,
-        send_buffer: usize,
+        limits: SendLimits,
     ) -> Self {
+        let limits = SendLimits {
+            buffer: options.send_buffer.unwrap_or(limits.buffer),
+            unsent: options.unsent_limit.unwrap_or(limits.unsent),
+        };
         let mut startup = Vec::new();
         option::encode_option(option::USER_METADATA, &options.metadata, &mut startup);
         if let Some(association) = association {
@@ -130,10 +150,10 @@ impl SendFlow {
             time_critical: options.time_critical,
             state: SendFlowState::Open,
             startup: Some(startup),
-            queue: SendQueue::new(handle),
-            send_buffer: options.send_buffer.unwrap_or(send_buffer),
+            queue: SendQueue::for_buffer(handle, limits.buffer),
+            limits,
             charged: SendHeld::default(),
-            owes_writable: false,
+            refused: None,
             lacks_memory: false,
             rx_buffer: params::RX_BUFFER_INIT,
             exception: false,
@@ -168,15 +188,21 @@ impl SendFlow {
         &self.metadata
     }
 
-    /// Counters: messages and bytes written, fragments sent again, messages abandoned, bytes buffered with the
-    /// overhead that is accounted for each entry.
+    /// Counters: messages and bytes written, fragments sent again, messages abandoned, bytes buffered and never sent with
+    /// the overhead that is accounted for each entry, the far end's window.
     pub(crate) fn stats(&self) -> FlowStats {
-        FlowStats { abandoned: self.queue.abandoned_count(), buffered: self.queue.buffered(), ..self.stats }
+        FlowStats {
+            abandoned: self.queue.abandoned_count(),
+            buffered: self.queue.buffered(),
+            unsent: self.queue.unsent(),
+            window: self.rx_buffer,
+            ..self.stats
+        }
     }
 
-    /// Queues a message (RFC 7016 §3.6.2.2). Refused with the bytes if the buffer is full (then FlowWritable comes
-    /// later) or the flow closed. A message is always taken while the buffer is empty. Fragments are cut when first
-    /// sent.
+    /// Queues a message (RFC 7016 §3.6.2.2). Refused with the bytes if the buffer is full or enough of it was never sent
+    /// (then FlowWritable comes later), or the flow closed. A message is always taken while the buffer is empty.
+    /// Fragments are cut when first sent.
     pub(crate) fn write(
         &mut self,
         now: Instant,
@@ -188,7 +214,7 @@ impl SendFlow {
             return Err(WriteError { data, reason: WriteRefusal::Closed });
         }
         if self.is_full_for(data.len()) {
-            self.owes_writable = true;
+            self.refuse(data.len());
             return Err(WriteError { data, reason: WriteRefusal::Full });
         }
         self.stats.messages += 1;
@@ -205,7 +231,14 @@ impl SendFlow {
     /// Whether a message of this length is to wait until the buffer has room.
     fn is_full_for(&self, len: usize) -> bool {
         let after = self.queue.buffered().saturating_add(len).saturating_add(ENTRY_OVERHEAD);
-        !self.queue.is_empty() && after > self.send_buffer
+        let unsent = self.queue.unsent();
+        !self.queue.is_empty() && (after > self.limits.buffer || (unsent > 0 && unsent >= self.limits.unsent))
+    }
+
+    /// FlowWritable is owed once there is room for this.
+    fn refuse(&mut self, len: usize) {
+        let cost = len.saturating_add(ENTRY_OVERHEAD);
+        self.refused = Some(self.refused.map_or(cost, |least| least.min(cost)));
     }
 
     /// Whether a message of this length may be written now; if not, FlowWritable comes when there is room. A closed
@@ -215,7 +248,7 @@ impl SendFlow {
             return true;
         }
         if self.is_full_for(len) {
-            self.owes_writable = true;
+            self.refuse(len);
             return false;
         }
         let cost = len.saturating_add(MESSAGE_OVERHEAD);
@@ -228,7 +261,7 @@ impl SendFlow {
 
     /// There is room in the budget again.
     pub(crate) fn memory_is_back(&mut self, events: &mut EventQueue) {
-        if core::mem::take(&mut self.lacks_memory) && self.state == SendFlowState::Open && !self.owes_writable {
+        if core::mem::take(&mut self.lacks_memory) && self.state == SendFlowState::Open && self.refused.is_none() {
             events.push(Event::FlowWritable { flow: self.handle });
         }
     }
@@ -257,7 +290,7 @@ impl SendFlow {
     pub(crate) fn close(&mut self, now: Instant, events: &mut EventQueue) {
         if self.state == SendFlowState::Open {
             self.state = SendFlowState::Closing;
-            self.owes_writable = false;
+            self.refused = None;
             self.queue.close();
             self.changed(now, events);
         }
@@ -266,7 +299,7 @@ impl SendFlow {
     /// The session ended: each receipt is given, nothing more is sent.
     pub(crate) fn session_ended(&mut self, events: &mut EventQueue) {
         self.state = SendFlowState::Closed;
-        self.owes_writable = false;
+        self.refused = None;
         self.linger_until = None;
         self.probe = Probe::default();
         self.queue.abandon_all(AbandonCause::SessionEnded, events);
@@ -348,10 +381,19 @@ impl SendFlow {
         self.flush(events);
     }
 
-    fn flush(&mut self, events: &mut EventQueue) {
-        if self.owes_writable && (self.queue.is_empty() || self.queue.buffered() <= self.send_buffer / 2) {
-            self.owes_writable = false;
+    /// Tells a refused writer of room. To be called after the queue has changed in any way.
+    pub(crate) fn flush(&mut self, events: &mut EventQueue) {
+        if self.refused.is_some_and(|least| self.has_room_again(least)) {
+            self.refused = None;
             events.push(Event::FlowWritable { flow: self.handle });
         }
+    }
+
+    /// Whether there is room for a refused message that takes so much, and for some more: a writer is not told of each
+    /// packet that leaves. What is in flight does not hold it up unless the buffer is full.
+    fn has_room_again(&self, least: usize) -> bool {
+        let half = self.limits.half();
+        let after = self.queue.buffered().saturating_add(least.max(half));
+        self.queue.is_empty() || (self.queue.unsent() <= half && after <= self.limits.buffer)
     }
 }

@@ -29,6 +29,8 @@ pub enum Role {
 pub(crate) struct Grant {
     /// The most that may be received and kept.
     pub(crate) recv: usize,
+    /// By how much all receive windows may grow.
+    pub(crate) windows: usize,
     /// The most that may be queued to be sent.
     pub(crate) send: usize,
     /// While `send` is this much, a message of any size may be queued.

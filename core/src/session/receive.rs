@@ -269,7 +269,7 @@ impl Session {
         cx.events.trace(|| TraceEvent::PacketReceived { path, size: datagram_len, ecn: meta.ecn, plain });
         if self.lifecycle.is_open() {
             self.transport.on_header(cx.now, &header, meta);
-            self.delivery.on_header(cx, &header, self.transport.rtt.min_rtt());
+            self.delivery.on_header(cx, &header, &self.transport.rtt);
         }
         let outstanding = self.delivery.sending.recovery.in_flight.outstanding();
         let facts = PacketFacts { pre_ack_outstanding: outstanding, ..Default::default() };

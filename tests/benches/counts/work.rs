@@ -189,7 +189,7 @@ fn by_queue(messages: u32) -> Box<dyn FnMut()> {
     let mut pair = connected(plain(), &roomy());
     let session = pair.endpoints[0].sessions().next().unwrap();
     let mut view = pair.endpoints[0].session_mut(pair.now, session).unwrap();
-    let flow = view.open_flow(FlowOptions::new("f").send_buffer(usize::MAX)).unwrap();
+    let flow = view.open_flow(FlowOptions::new("f").send_buffer(usize::MAX).unsent_limit(usize::MAX)).unwrap();
     let message = Bytes::from_static(&[7; 1_000]);
     let mut buf = TransmitBuf::new(8);
     let mut options = SendOptions::default();

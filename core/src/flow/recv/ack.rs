@@ -58,7 +58,7 @@ impl RecvFlow {
         let answered = !early && self.state != RecvFlowState::Closed;
         if answered {
             self.reporting.probed = Some(now);
-            self.room = budget.room();
+            self.look_at(budget);
             self.should_ack = true;
         }
         answered
@@ -177,12 +177,12 @@ impl RecvFlow {
     pub(super) fn blocks_available(&self) -> u64 {
         let blocks = (self.window_bytes() as u64).div_ceil(params::WINDOW_BLOCK);
         let suspended = self.suspended || self.buffer.is_readable();
-        let least = self.never_zero || (self.capacity > 0 && !suspended);
+        let least = self.never_zero || (self.capacity() > 0 && !suspended);
         blocks.max(u64::from(least))
     }
 
     /// What is free of the buffer, and of the memory that the session may take.
     pub(super) fn window_bytes(&self) -> usize {
-        self.capacity.saturating_sub(self.buffer.buffered()).min(self.room)
+        self.capacity().saturating_sub(self.buffer.buffered()).min(self.room)
     }
 }

@@ -80,7 +80,19 @@ impl RecvFlow {
         let readable = self.buffer.is_readable();
         budget.count_readable(self.charged_readable, readable);
         self.charged_readable = readable;
+        if self.state != RecvFlowState::Open {
+            self.window.close();
+        }
+        let grown = self.window.grown();
+        budget.charge_window(self.charged_window, grown);
+        self.charged_window = grown;
+        self.look_at(budget);
+    }
+
+    /// Notes what the window depends on.
+    pub(super) fn look_at(&mut self, budget: &RecvBudget) {
         self.room = budget.room();
+        self.share = budget.window_share();
     }
 
     /// Nobody is to read what was received: it is forgotten, with all numbers above the CSN.

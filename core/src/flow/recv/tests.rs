@@ -116,7 +116,7 @@ fn the_window_is_what_is_free_in_blocks() {
         if held > 0 {
             rig.part(1, control, &vec![0; held - 64]);
         }
-        rig.flow.set_window(capacity);
+        rig.flow.set_window(capacity, &mut rig.budget);
         if suspended {
             rig.flow.suspend();
         }
@@ -143,18 +143,18 @@ fn a_full_window_closes_until_something_is_read() {
 #[test]
 fn the_window_shrinks_with_the_memory_of_the_session() {
     let mut rig = Rig::new(1 << 16);
-    rig.budget.grant(8_000);
+    rig.budget.grant(8_000, 0);
     rig.part(1, FragmentControl::Begin, &[0; 1_000]);
     let room = rig.budget.room();
     assert!(room < 7_000);
     assert_eq!(rig.flow.blocks_available(), room.div_ceil(1_024) as u64);
-    rig.budget.grant(0);
+    rig.budget.grant(0, 0);
     let more = Fragment { control: FragmentControl::Middle, data: &[0; 2_000], ..plain(2) };
     assert_eq!(rig.on(more), Err(DropReason::OverLimit));
     rig.flow.on_buffer_probe(rig.now, Duration::ZERO, &rig.budget);
     // Nothing can be read, and the message may be completed yet.
     assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=1");
-    rig.budget.grant(usize::MAX);
+    rig.budget.grant(usize::MAX, usize::MAX);
     assert_eq!(rig.on(more), Ok(true), "a small window was advertised");
 }
 
@@ -289,9 +289,9 @@ fn a_complete_flow_lingers() {
     assert_eq!(rig.events(), [Event::FlowFinished { flow: RECV, end: FlowEnd::Complete }]);
     let end = rig.now + params::RECV_FLOW_LINGER;
     assert_eq!(rig.flow.next_timeout(), Some(end));
-    rig.flow.handle_timeout(Instant::from_micros(end.as_micros() - 1));
+    rig.flow.handle_timeout(Instant::from_micros(end.as_micros() - 1), &mut rig.budget);
     assert!(!rig.flow.is_gone());
-    rig.flow.handle_timeout(end);
+    rig.flow.handle_timeout(end, &mut rig.budget);
     assert!(rig.flow.is_gone() && rig.flow.next_timeout().is_none());
     assert_eq!(rig.on(plain(1)), Err(DropReason::Unexpected));
 }

@@ -29,8 +29,10 @@ pub(super) const MESSAGE_OVERHEAD: usize = SeqMap::<Message>::ENTRY + SeqMap::<F
 /// forgotten first; a message that depends on a forgotten one is sent.
 const ABANDONED_RUNS: usize = 256;
 /// Sequence numbers from the lowest that is not acknowledged to the highest given. A receiver that never acknowledges
-/// the one makes the sender wait here with the others.
+/// the one makes the sender wait here with the others. Large send buffers have more: one for this many bytes.
 const MAX_SPAN: usize = 65_536;
+const SPAN_BYTES: usize = 256;
+const LARGEST_SPAN: usize = 1 << 20;
 
 /// A fragment with a sequence number, not acknowledged yet.
 #[derive(Debug)]
@@ -150,6 +152,10 @@ pub(super) struct SendQueue {
     final_sn: Option<u64>,
     closing: bool,
     payload: usize,
+    /// What of `payload` is not cut into fragments yet.
+    uncut: usize,
+    /// The most sequence numbers from the lowest that is not acknowledged to the highest given.
+    max_span: usize,
     /// Bytes of all messages in `messages`.
     messages_len: usize,
     /// F_OUTSTANDING_BYTES.
@@ -177,11 +183,28 @@ impl SendQueue {
             final_sn: None,
             closing: false,
             payload: 0,
+            uncut: 0,
+            max_span: MAX_SPAN,
             messages_len: 0,
             outstanding: 0,
             abandoned_count: 0,
             rejected_count: 0,
         }
+    }
+
+    /// The same for a send buffer of so many bytes.
+    pub(super) const fn for_buffer(handle: SendFlowHandle, bytes: usize) -> Self {
+        let mut queue = Self::new(handle);
+        let span = bytes / SPAN_BYTES;
+        if span > MAX_SPAN {
+            queue.max_span = if span < LARGEST_SPAN { span } else { LARGEST_SPAN };
+        }
+        queue
+    }
+
+    #[cfg(test)]
+    pub(super) const fn max_span(&self) -> usize {
+        self.max_span
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -192,6 +215,11 @@ impl SendQueue {
     pub(super) fn buffered(&self) -> usize {
         let entries = self.unsent.len().saturating_add(self.window.len());
         self.payload.saturating_add(entries.saturating_mul(ENTRY_OVERHEAD))
+    }
+
+    /// What of that was never sent.
+    pub(super) fn unsent(&self) -> usize {
+        self.uncut.saturating_add(self.unsent.len().saturating_mul(ENTRY_OVERHEAD))
     }
 
     /// Bytes of memory that are taken, at most: other than [`buffered`](Self::buffered) with all of a message until
@@ -246,6 +274,7 @@ impl SendQueue {
         let id = self.next_message;
         self.next_message += 1;
         self.payload = self.payload.saturating_add(data.len());
+        self.uncut = self.uncut.saturating_add(data.len());
         self.messages_len = self.messages_len.saturating_add(data.len());
         let message = Message {
             len: data.len(),
@@ -274,7 +303,7 @@ impl SendQueue {
         if let Some(&sequence) = self.lost.first() {
             return Some(Next::Numbered(sequence));
         }
-        if !self.unsent.is_empty() && self.window.span() < MAX_SPAN {
+        if !self.unsent.is_empty() && self.window.span() < self.max_span {
             return Some(Next::New);
         }
         let (sequence, fragment) = self.window.first()?;
@@ -341,6 +370,7 @@ impl SendQueue {
         message.sequences = Some((first, sequence));
         message.pending += 1;
         message.rest.advance(cut.data.len());
+        self.uncut -= cut.data.len();
         if matches!(cut.control, FragmentControl::Whole | FragmentControl::End) {
             message.cut = true;
             self.unsent.pop_front();

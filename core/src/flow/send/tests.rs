@@ -35,7 +35,8 @@ fn sequences(bytes: &[u8]) -> Vec<(u64, u64, bool)> {
 #[test]
 fn startup_options_go_out_until_acknowledged() {
     let mut link = link(1 << 16);
-    link.send = SendFlow::new(SEND, 3, &FlowOptions::new("name"), Some(9), 1 << 16);
+    link.send =
+        SendFlow::new(SEND, 3, &FlowOptions::new("name"), Some(9), SendLimits { buffer: 1 << 16, unsent: 1 << 16 });
     for _ in 0..2 {
         link.write("a");
         link.write("b");
@@ -427,4 +428,81 @@ fn an_entry_that_was_never_sent_is_not_acknowledged() {
     let mut acked = || queue.acked(1, 4, &mut events).map(|(sequence, _)| sequence);
     assert_eq!([acked(), acked(), acked()], [Some(1), Some(3), None]);
     assert!([2, 4].iter().all(|sequence| queue.fragment(*sequence).is_some()));
+}
+
+fn limited(buffer: usize, unsent: usize) -> Link {
+    let options = FlowOptions::new("name").unsent_limit(unsent);
+    Link::new(&options, buffer, 1 << 20)
+}
+
+/// What is in flight fills the window of the path; only what was never sent makes a writer wait.
+#[test]
+fn a_writer_waits_for_what_was_never_sent_and_not_for_what_is_in_flight() {
+    let mut link = limited(1 << 20, 4_000);
+    let write =
+        |link: &mut Link| link.send.write(link.now, vec![0; 936].into(), SendOptions::default(), &mut link.events);
+    let mut written = 0;
+    while link.in_flight.outstanding() < 60_000 {
+        while write(&mut link).is_ok() {
+            written += 1;
+        }
+        assert!((4_000..5_000).contains(&link.send.stats().unsent), "{}", link.send.stats().unsent);
+        assert_eq!(link.drain_events(), []);
+        while link.drain_events() != [Event::FlowWritable { flow: SEND }] {
+            assert!(link.transmit(FULL).is_some());
+            link.send.flush(&mut link.events);
+        }
+        assert!((1_000..=2_000).contains(&link.send.stats().unsent), "{}", link.send.stats().unsent);
+    }
+    assert!(written * 1_000 >= 60_000, "nothing was acknowledged");
+}
+
+#[test]
+fn a_message_of_any_size_is_taken_while_less_than_the_limit_waits() {
+    let mut link = limited(1 << 20, 4_000);
+    let mut write = |len: usize| {
+        link.send
+            .write(link.now, vec![0; len].into(), SendOptions::default(), &mut link.events)
+            .map_err(|error| error.reason)
+    };
+    assert!(write(3_900).is_ok());
+    assert!(write(500_000).is_ok());
+    assert_eq!(write(0), Err(WriteRefusal::Full));
+    // The buffer holds no more of what is in flight, either.
+    while link.transmit(FULL).is_some() {
+        let highest = link.send.queue.highest_sent();
+        ack(&mut link, highest - 1, 1 << 20);
+    }
+    assert_eq!(link.send.stats().unsent, 0);
+    assert!(link.send.write(link.now, vec![0; 2 << 20].into(), SendOptions::default(), &mut link.events).is_err());
+}
+
+/// A writer that is told and then refused again would be told with each acknowledgement.
+#[test]
+fn a_refused_message_is_told_of_when_there_is_room_for_all_of_it() {
+    let mut link = limited(10_000, usize::MAX);
+    for _ in 0..9 {
+        link.write(vec![0; 936]);
+    }
+    let refused = link.send.write(link.now, vec![0; 7_936].into(), SendOptions::default(), &mut link.events);
+    assert_eq!(refused.unwrap_err().reason, WriteRefusal::Full);
+    while link.transmit(FULL).is_some() {}
+    let highest = link.send.queue.highest_sent();
+    for sequence in 1..=highest {
+        ack(&mut link, sequence, 64);
+        let has_room = link.send.stats().buffered <= 2_000;
+        assert_eq!(link.drain_events().is_empty(), !has_room, "{} buffered", link.send.stats().buffered);
+        if has_room {
+            break;
+        }
+    }
+}
+
+/// The span of sequence numbers is not what limits a large window.
+#[test]
+fn a_large_buffer_has_sequence_numbers_for_all_of_it() {
+    let span = |bytes| SendQueue::for_buffer(SEND, bytes).max_span();
+    assert_eq!(span(1 << 20), 65_536);
+    assert!(span(64 << 20) >= 3 * (64 << 20) / 1_100);
+    assert_eq!(span(usize::MAX), 1 << 20, "but not without end");
 }

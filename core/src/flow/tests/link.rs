@@ -11,7 +11,7 @@ use bytes::Bytes;
 use crate::config::{FlowOptions, SendOptions};
 use crate::event::{Event, EventQueue};
 use crate::flow::{
-    Acknowledgement, Fragment, InFlight, LossEpoch, Lost, Message, RecvBudget, RecvFlow, SendFlow,
+    Acknowledgement, Fragment, InFlight, LossEpoch, Lost, Message, RecvBudget, RecvFlow, SendFlow, SendLimits,
     parse_startup_options,
 };
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle, SessionHandle};
@@ -98,7 +98,7 @@ impl Link {
     pub(in crate::flow) fn new(options: &FlowOptions, send_buffer: usize, recv_buffer: usize) -> Self {
         Self {
             now: Instant::from_millis(1),
-            send: SendFlow::new(SEND, 3, options, None, send_buffer),
+            send: SendFlow::new(SEND, 3, options, None, SendLimits { buffer: send_buffer, unsent: usize::MAX }),
             recv: None,
             in_flight: InFlight::new(),
             budget: RecvBudget::new(1 << 20),

@@ -12,7 +12,7 @@ use core::time::Duration;
 
 use super::alarm::Alarm;
 use super::context::{Context, Grant, Memory};
-use super::transport::Transport;
+use super::transport::{Rtt, Transport};
 use crate::config::{FlowOptions, SessionConfig};
 use crate::congestion::PacketFacts;
 use crate::error::{DropReason, OpenFlowError};
@@ -69,7 +69,7 @@ impl Delivery {
 
     /// What the endpoint grants to the session.
     pub(super) const fn grant(&mut self, grant: &Grant) {
-        self.receiving.flows.budget.grant(grant.recv);
+        self.receiving.flows.budget.grant(grant.recv, grant.windows);
         self.sending.flows.grant(grant.send, grant.ample);
     }
 
@@ -97,10 +97,10 @@ impl Delivery {
         sending.flows.open(config, options, |handle| receiving.open_flow_id(handle))
     }
 
-    /// What the header of a packet of the far end tells. `min_rtt`: the shortest round trip of the path.
-    pub(super) fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, min_rtt: Option<Duration>) {
-        self.receiving.on_header(cx, header);
-        self.sending.on_header(cx.now, header, min_rtt);
+    /// What the header of a packet of the far end tells, and the round trips of the path.
+    pub(super) fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, rtt: &Rtt) {
+        self.receiving.on_header(cx, header, rtt.srtt());
+        self.sending.on_header(cx.now, header, rtt.min_rtt());
     }
 
     /// RFC 7016 §3.6.3.2.

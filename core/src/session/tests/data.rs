@@ -511,3 +511,13 @@ fn what_is_acknowledged_in_the_packet_of_a_rejection_is_not_abandoned() {
     network.run(1_000);
     assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0, rejected: 0 }));
 }
+
+/// With a window that holds a part of it, and waits for a reader that waits for the message, it would trickle.
+#[test]
+fn a_message_that_is_longer_than_the_first_window_arrives_without_a_wait() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow(A);
+    network.write(A, flow, 4_000_000);
+    network.run(1_000);
+    assert_eq!(network.ends[B].bytes_read(), 4_000_000);
+}

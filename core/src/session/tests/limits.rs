@@ -134,7 +134,11 @@ fn a_ping_that_no_packet_can_answer_is_ignored_and_the_longest_other_is_answered
 /// The longest Ping that could be answered when it came, over a path that is smaller when the answer is due.
 #[test]
 fn an_answer_that_no_packet_holds_any_more_is_dropped_and_holds_nothing_up() {
-    let mut network = Network::open_discovering(SessionConfig { max_datagram: 9_000, ..SessionConfig::default() });
+    let mut network = Network::open_discovering(SessionConfig {
+        max_datagram: 9_000,
+        recv_buffer: 262_144,
+        ..SessionConfig::default()
+    });
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
     (0..200).for_each(|_| network.write(A, flow, 100_000));
     network.run(3_000);

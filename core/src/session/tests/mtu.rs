@@ -20,7 +20,8 @@ fn narrow(size: usize) -> Filter {
 }
 
 fn discovering(max_datagram: usize) -> Network {
-    Network::open_discovering(SessionConfig { max_datagram, ..SessionConfig::default() })
+    // With a window that makes transfers last.
+    Network::open_discovering(SessionConfig { max_datagram, recv_buffer: 262_144, ..SessionConfig::default() })
 }
 
 fn largest_with_data(network: &Network, from: usize) -> usize {

@@ -318,7 +318,9 @@ impl Network {
         self.open_flow_with(end, FlowOptions::new("test"))
     }
 
-    pub(super) fn open_flow_with(&mut self, end: usize, options: FlowOptions) -> SendFlowHandle {
+    /// Takes all that its buffer holds at once, sent or not, unless the options limit that.
+    pub(super) fn open_flow_with(&mut self, end: usize, mut options: FlowOptions) -> SendFlowHandle {
+        options.unsent_limit = options.unsent_limit.or(Some(usize::MAX));
         self.with(end, |session, cx| session.open_flow(cx, options)).unwrap()
     }
 

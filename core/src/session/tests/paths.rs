@@ -203,7 +203,8 @@ fn data_is_marked_and_nothing_else() {
 
 #[test]
 fn marks_are_counted_reported_and_answered_like_a_loss() {
-    let mut network = Network::open(SessionConfig::default());
+    // With a window that makes the transfer last.
+    let mut network = Network::open(SessionConfig { recv_buffer: 262_144, ..SessionConfig::default() });
     let flow = network.open_flow(A);
     network.write(A, flow, 2_000_000);
     network.run(300);

@@ -77,16 +77,17 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
 /// fourth is lost.
 #[test]
 fn two_thousand_gaps_cost_a_retransmission_each() {
-    let config = SessionConfig { max_recv_bytes: 256 << 20, recv_buffer: 64 << 20, ..SessionConfig::default() };
+    let limits = SessionConfig { max_recv_bytes: 256 << 20, max_send_bytes: 128 << 20, ..SessionConfig::default() };
+    let config = SessionConfig { recv_buffer: 64 << 20, ..limits };
     let mut network = Network::open(config);
     network.delay = Duration::from_millis(100);
     network.ends[A].session.delivery.sending.recovery.controller =
         Box::new(Recorder { spurious_bytes: Arc::default(), window: 9_600_000 });
     let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX));
-    (0..60).for_each(|_| network.write(A, flow, 1_000_000));
+    (0..70).for_each(|_| network.write(A, flow, 1_000_000));
     while network.ends[A].session.stats().outstanding < 9_500_000 {
         network.run(20);
-        assert!(network.ends[B].bytes_read() < 30_000_000, "the window was to be filled");
+        assert!(network.ends[B].bytes_read() < 40_000_000, "the window was to be filled");
     }
     let mut packets = 0;
     network.filter = Box::new(move |sent| {
@@ -96,7 +97,7 @@ fn two_thousand_gaps_cost_a_retransmission_each() {
     });
     let mut most = 0;
     let before = network.now;
-    while network.ends[B].bytes_read() < 60_000_000 {
+    while network.ends[B].bytes_read() < 70_000_000 {
         network.run(20);
         network.sent.clear();
         most = most.max(network.ends[B].session.delivery.receiving.flows.budget.gaps().0);

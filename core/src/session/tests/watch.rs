@@ -83,7 +83,8 @@ fn the_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() {
 #[test]
 fn losses_marks_and_timeouts_are_congestion_and_told() {
     for cause in ["loss", "mark", "timeout"] {
-        let mut network = Network::open(SessionConfig::default());
+        // So that it lasts.
+        let mut network = Network::open(SessionConfig { recv_buffer: 65_536, ..SessionConfig::default() });
         transfer(&mut network);
         network.run(1_000);
         assert_eq!(watch(&mut network).congestion_events, 0);

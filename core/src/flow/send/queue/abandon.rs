@@ -66,6 +66,7 @@ impl SendQueue {
             self.abandoned.remove_lowest_range();
         }
         self.payload -= message.rest.len();
+        self.uncut -= message.rest.len();
         let mut all_in_flight = true;
         if let Some((first, last)) = message.sequences {
             let mut from = first;

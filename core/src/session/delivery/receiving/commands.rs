@@ -52,8 +52,8 @@ impl Receiving {
     }
 
     pub(crate) fn set_window(&mut self, flow: RecvFlowHandle, bytes: usize) {
-        if let Some((found, _)) = self.flows.get_mut(flow) {
-            found.set_window(bytes);
+        if let Some((found, budget)) = self.flows.get_mut(flow) {
+            found.set_window(bytes, budget);
             self.reindex(flow.slot);
         }
     }

@@ -90,7 +90,7 @@ impl RecvFlows {
             let Some(flow) = self.table.get_mut(slot) else {
                 return cannot_happen!((), "a receiving flow with a deadline is in its slot");
             };
-            flow.handle_timeout(now);
+            flow.handle_timeout(now, &mut self.budget);
             self.reindex(slot);
         }
     }

@@ -77,8 +77,9 @@ impl Receiving {
         (found.state() == RecvFlowState::Open).then(|| found.flow_id())
     }
 
-    /// What the header of a packet of the far end tells.
-    pub(super) fn on_header(&self, cx: &mut Context<'_>, header: &PacketHeader) {
+    /// What the header of a packet of the far end tells. `round_trip`: how long the path takes, if that is measured.
+    pub(super) fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, round_trip: Option<Duration>) {
+        self.flows.budget.set_round_trip(round_trip);
         if header.time_critical {
             cx.time_critical.received(self.session, cx.now);
         }

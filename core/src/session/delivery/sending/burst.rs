@@ -5,15 +5,15 @@ use crate::params::BURST_PACKETS;
 use crate::time::Instant;
 
 /// Acknowledgements handled together that count for the limit.
-const MAX_ACKS_TOGETHER: u32 = 32;
+const MAX_ACKS_TOGETHER: u16 = 32;
 
 /// The data packets since the last acknowledgement or timeout, and their limit.
 #[derive(Debug)]
 pub(in crate::session) struct Burst {
     /// DATA_PACKET_COUNT.
-    packets: u32,
+    packets: u16,
     /// What it may reach: six, or as many more as would have been sent between acknowledgements handled together.
-    limit: u32,
+    limit: u16,
     last_ack: Option<Instant>,
     /// Before the last acknowledgement the window was full.
     was_full: bool,
@@ -30,12 +30,12 @@ impl Burst {
     }
 
     /// Packets sent since the last acknowledgement or timeout.
-    pub(in crate::session) const fn packets(&self) -> u32 {
+    pub(in crate::session) const fn packets(&self) -> u16 {
         self.packets
     }
 
     /// So many packets count as sent since then.
-    pub(in crate::session) const fn set_packets(&mut self, packets: u32) {
+    pub(in crate::session) const fn set_packets(&mut self, packets: u16) {
         self.packets = packets;
     }
 
@@ -46,7 +46,7 @@ impl Burst {
 
     /// A packet with user data was sent.
     pub(super) const fn on_data_sent(&mut self) {
-        self.packets += 1;
+        self.packets = self.packets.saturating_add(1);
     }
 
     /// A packet of acknowledgements came: six more data packets may be sent. `window`: the congestion window before it.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::flows::SendFlows;
 use crate::config::{FlowOptions, Priority, SendOptions, SessionConfig};
 use crate::error::{OpenFlowError, WriteError, WriteRefusal};
-use crate::flow::SendFlow;
+use crate::flow::{SendFlow, SendLimits};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::METADATA_MAX;
 use crate::session::context::Context;
@@ -36,11 +36,11 @@ impl SendFlows {
             None => None,
         };
         let session = self.session;
-        let send_buffer = options.send_buffer.unwrap_or(config.send_buffer);
+        let limits = SendLimits { buffer: config.send_buffer, unsent: config.unsent_limit };
         let mut handle = SendFlowHandle { session, slot: 0, generation: 0 };
         let slot = self.table.insert(|slot, generation| {
             handle = SendFlowHandle { session, slot, generation };
-            SendFlow::new(handle, handle.flow_id(), options, association, send_buffer)
+            SendFlow::new(handle, handle.flow_id(), options, association, limits)
         });
         self.reindex(slot);
         Ok(handle)

@@ -129,6 +129,7 @@ impl Sending {
             };
             let budget = self.recovery.budget();
             let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget, base);
+            flow.flush(cx.events);
             any |= assembled.fragments > 0;
             time_critical |= assembled.time_critical;
             let still_ready = flow.is_ready();

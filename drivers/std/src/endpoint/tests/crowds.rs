@@ -110,7 +110,7 @@ fn readers_that_are_slow_hold_their_queues_and_a_window_each_and_no_more() {
     let mut server = Server::new(EndpointConfig::default());
     let mut client = server.client();
     let session = server.accept().unwrap();
-    let options = || FlowOptions::new("flow").send_buffer(usize::MAX);
+    let options = || FlowOptions::new("flow").send_buffer(usize::MAX).unsent_limit(usize::MAX);
     let sending: Vec<_> = (0..FLOWS)
         .map(|_| client.endpoint.session_mut(server.now, client.session).unwrap().open_flow(options()).unwrap())
         .collect();

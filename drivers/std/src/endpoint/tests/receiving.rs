@@ -9,7 +9,7 @@ use crate::endpoint::{Asked, TryRecvError};
 fn with_flow() -> (Server, Client, SendFlowHandle, Session, RecvFlow) {
     let mut server = Server::new(EndpointConfig::default());
     let mut client = server.client();
-    let options = FlowOptions::new("flow").send_buffer(usize::MAX);
+    let options = FlowOptions::new("flow").send_buffer(usize::MAX).unsent_limit(usize::MAX);
     let sending = client.endpoint.session_mut(server.now, client.session).unwrap().open_flow(options).unwrap();
     client.write(server.now, sending, b"first".to_vec());
     server.exchange(&mut client);
