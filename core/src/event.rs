@@ -250,8 +250,8 @@ impl fmt::Display for CloseReason {
     }
 }
 
-/// Messages that were written and not acknowledged to the last byte when their session ended. Those that were abandoned
-/// before do not count.
+/// Messages that were written and not acknowledged to the last byte when their session ended, those of flows that the far
+/// end rejected while the session drained included. Those that were abandoned otherwise do not count.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Undelivered {
     /// Messages. The far end may have received those that were sent.

@@ -101,13 +101,14 @@ impl<'a> SessionRef<'a> {
         self.profile.canonical_discriminator(self.far_certificate())
     }
 
-    /// A secret of the two ends, which the far end knows as its far nonce (RFC 7016 §3.5). Empty while it opens.
+    /// A secret of the two ends, which the far end knows as its far nonce (RFC 7016 §3.5). Empty while it opens,
+    /// and once it is over.
     #[must_use]
     pub fn near_nonce(&self) -> &'a [u8] {
         self.session.transport().near_nonce()
     }
 
-    /// The far end's near nonce. Empty while it opens.
+    /// The far end's near nonce. Empty while it opens, and once it is over.
     #[must_use]
     pub fn far_nonce(&self) -> &'a [u8] {
         self.session.transport().far_nonce()
@@ -155,6 +156,14 @@ impl<'a> SessionMut<'a> {
     /// something waits to be sent, it goes on opening until the deadline.
     pub fn drain(&mut self, deadline: Instant) {
         self.env.session(self.slot, |session, cx| session.drain(cx, deadline));
+    }
+
+    /// Says that [`drain`](Self::drain) is to come, once something was written that has to wait for room: what the far end
+    /// rejects from now on counts as undelivered then.
+    pub fn announce_drain(&mut self) {
+        self.env.session(self.slot, |session, cx| {
+            session.command(cx, |delivery, _| delivery.sending.flows.count_rejected());
+        });
     }
 
     /// Has a session that is opening give up at this time, in place of

@@ -87,8 +87,8 @@ pub(crate) struct RecvFlow {
     should_ack: bool,
     /// EXCEPTION_CODE, once rejected.
     exception: Option<u64>,
-    /// The cumulative acknowledgement that was due when the flow was rejected: what it covers was kept, and what comes
-    /// later is not.
+    /// The CSN when the flow was rejected, until the sender knows of it: what it covers was received, and what comes later
+    /// is thrown away.
     kept: Option<u64>,
     suspended: bool,
     /// FlowReadable was reported, and no read has returned None since.
@@ -234,6 +234,7 @@ impl RecvFlow {
         }
         // Steps 12 to 14.
         self.see(0, fragment.fsn);
+        self.kept = self.kept.filter(|kept| *kept > fragment.fsn);
         if !repeated && fragment.abandon {
             self.buffer.mark_abandoned();
         }
@@ -297,7 +298,8 @@ impl RecvFlow {
         if self.state == RecvFlowState::Open {
             self.state = RecvFlowState::Rejected;
             self.exception = Some(code);
-            self.kept = self.should_ack.then(|| self.csn());
+            // An acknowledgement that was sent already may be lost.
+            self.kept = Some(self.csn()).filter(|csn| *csn > 0);
             self.should_ack = true;
         }
         self.discard(budget);

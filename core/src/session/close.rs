@@ -69,7 +69,7 @@ impl Session {
         self.delivery.receiving.stalled_since().filter(|_| self.has_said_all())
     }
 
-    fn has_said_all(&self) -> bool {
+    pub(super) fn has_said_all(&self) -> bool {
         self.state().is_closed() && !self.demand().any()
     }
 

@@ -223,7 +223,12 @@ impl Session {
             SessionState::NearClose
             | SessionState::FarCloseLinger
             | SessionState::Closed
-            | SessionState::OpenFailed => self.update_unread(now),
+            | SessionState::OpenFailed => {
+                self.update_unread(now);
+                if self.has_said_all() {
+                    self.transport.forget_secrets();
+                }
+            }
         }
     }
 

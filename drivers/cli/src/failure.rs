@@ -124,6 +124,22 @@ impl Failure {
     }
 }
 
+/// An error and its sources, one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct Chain<'a>(pub &'a dyn core::error::Error);
+
+impl fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -135,5 +151,18 @@ impl core::error::Error for Failure {}
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::new(Code::Local, format!("the system reports: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transfer::SendFailure;
+
+    #[test]
+    fn a_chain_tells_each_cause_once() {
+        let failure = SendFailure::Lost(CloseReason::Idle);
+        assert_eq!(Chain(&failure).to_string(), "the session ended early: there were no flows");
+        assert_eq!(Chain(&SendFailure::Confused).to_string(), SendFailure::Confused.to_string());
     }
 }

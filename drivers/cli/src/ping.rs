@@ -76,8 +76,8 @@ impl core::error::Error for PingFailure {
 impl core::fmt::Display for PingFailure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NotOpened(why) => write!(f, "no session opened: {why}"),
-            Self::Lost(why) => write!(f, "the session ended early: {why}"),
+            Self::NotOpened(_) => f.write_str("no session opened"),
+            Self::Lost(_) => f.write_str("the session ended early"),
             Self::Rejected(code) => write!(f, "the far end does not echo (exception code {code})"),
             Self::Garbled => f.write_str("what came back is not what was sent"),
             Self::NoFlow => f.write_str("no flow could be opened"),

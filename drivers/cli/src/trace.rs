@@ -8,7 +8,7 @@ use rtmfp_core::Trace;
 use rtmfp_qlog::{Header, QlogFile, VantagePoint};
 
 use crate::args::{Command, Common, TRACE_MEBIBYTES};
-use crate::failure::{Code, Failure};
+use crate::failure::{Chain, Code, Failure};
 use crate::output;
 
 /// The file of `--trace`, if it was asked for.
@@ -92,7 +92,7 @@ impl TraceFile {
     pub(crate) fn finish(self, result: Result<(), Failure>) -> Result<(), Failure> {
         let (Some(wanted), Some(file)) = (self.wanted, self.file) else { return result };
         let Err(error) = file.finish() else { return result };
-        let message = format!("the trace {} is incomplete: {error}", wanted.path.display());
+        let message = format!("the trace {} is incomplete: {}", wanted.path.display(), Chain(&error));
         if result.is_err() {
             output::complain("rtmfp", message);
             return result;

@@ -91,7 +91,7 @@ pub enum QlogError {
 impl fmt::Display for QlogError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Write(error) => write!(f, "it could not be written: {error}"),
+            Self::Write(_) => f.write_str("it could not be written"),
             Self::Lost(count) => write!(f, "{count} events came faster than they could be written"),
             Self::Full { max_bytes, lost } => {
                 write!(f, "it reached its greatest size, {max_bytes} bytes, and {lost} later events are not in it")

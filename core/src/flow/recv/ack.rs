@@ -98,8 +98,9 @@ impl RecvFlow {
     /// §2.3.16: before every acknowledgement of a rejected flow. In the linger, too: else the sender of a flow that was
     /// complete when rejected would never know.
     ///
-    /// What was kept before the rejection is acknowledged before the exception: a sender takes what is acknowledged after
-    /// it for abandoned, as a rejected flow keeps nothing. Only with `truncate` that is left out if there is no room.
+    /// What was received before the rejection is acknowledged before the exception: a sender takes what is acknowledged
+    /// after it for abandoned, as a rejected flow keeps nothing. That is repeated until the sender's FSN shows that it
+    /// knows. Only with `truncate` it is left out if there is no room.
     fn write_exception(&self, packet: &mut PacketWriter<'_>, blocks: u64, truncate: bool) -> bool {
         let (flow_id, Some(code)) = (self.flow_id, self.exception) else { return true };
         let exception = FlowException { flow_id, code };

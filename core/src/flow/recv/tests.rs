@@ -344,12 +344,27 @@ fn what_a_rejected_flow_had_kept_is_told_apart_from_what_it_throws_away() {
     assert!(rig.ack(40, true).starts_with("FlowException"), "there is no room for all three");
     rig.flow.acknowledge_again();
     packet(40, |writer| assert!(!rig.flow.write_ack(writer, false, true), "it waits for a packet with room"));
-    // Nothing was due when it was rejected: the sender knows what had come.
+}
+
+/// If the acknowledgement that was sent before is lost, its sender took what it covered for rejected.
+#[test]
+fn what_was_acknowledged_before_a_rejection_is_said_until_the_sender_knows() {
     let mut rig = Rig::new(1 << 16);
     rig.on(plain(1)).unwrap();
     rig.ack(300, true);
     rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
-    rig.on(plain(2)).unwrap();
+    for _ in 0..3 {
+        rig.on(plain(2)).unwrap();
+        let acks = rig.ack(300, true);
+        let places = ["cum=1", "FlowException", "cum=2"].map(|part| acks.find(part).expect(part));
+        assert!(places.is_sorted(), "{acks}");
+    }
+    rig.on(Fragment { fsn: 1, ..plain(3) }).unwrap();
+    assert!(rig.ack(300, true).starts_with("FlowException"));
+    // Of a flow of which nothing had come, nothing is said.
+    let mut rig = Rig::new(1 << 16);
+    rig.flow.reject(rig.now, 77, &mut rig.budget, &mut rig.events);
+    rig.on(plain(1)).unwrap();
     assert!(rig.ack(300, true).starts_with("FlowException"));
 }
 

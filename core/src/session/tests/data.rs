@@ -366,7 +366,7 @@ fn a_rejected_flow_is_told_with_an_exception_before_the_acknowledgement() {
     network.run(20);
     assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 1_234, abandoned: 0, rejected: 0 }));
     let told = network.sent_by(B, |sent| sent.has(EXCEPTION));
-    assert_eq!(told[0].kinds(), [EXCEPTION, ACK_RANGES]);
+    assert_eq!(told[0].kinds(), [ACK_RANGES, EXCEPTION, ACK_RANGES]);
     assert_eq!(told[0].at, super::network::at(1_000), "at once");
 }
 
@@ -493,6 +493,31 @@ fn flows_that_nobody_reads_hold_their_senders_and_not_the_others() {
     }
     network.run(60_000);
     assert_eq!(network.ends[B].bytes_read(), 20_000 + 32 * 1_000_000);
+}
+
+/// The receiver had read it, and its sender was told that it was rejected.
+#[test]
+fn what_was_read_before_a_rejection_is_delivered_though_its_acknowledgement_is_lost() {
+    let mut network = Network::open(SessionConfig::default());
+    network.delay = Duration::from_millis(1);
+    let flow = network.open_flow(A);
+    let receipt = SendOptions { receipt: true, ..SendOptions::default() };
+    network.filter = Box::new(|sent| if sent.has_ack() { Fate::Lost } else { Fate::Arrives });
+    let written = network.with(A, |session, cx| {
+        session.command(cx, |delivery, cx| delivery.sending.flows.write(cx, flow, b"read"[..].into(), receipt))
+    });
+    assert!(written.is_ok());
+    network.run(10);
+    assert_eq!(network.ends[B].bytes_read(), 4);
+    assert_eq!(network.sent_by(B, Sent::has_ack).len(), 1, "lost");
+    let received = network.ends[B].opened_flow();
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 7)));
+    network.run(10);
+    network.filter = Box::new(|_| Fate::Arrives);
+    network.run(10_000);
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 7, abandoned: 0, rejected: 0 }));
+    let done = |event: &&Event| matches!(event, Event::MessageDone { outcome: MessageOutcome::Delivered, .. });
+    assert_eq!(network.ends[A].events.iter().filter(done).count(), 1);
 }
 
 /// It is acknowledged before the exception, in the same packet.

@@ -126,6 +126,25 @@ fn a_session_that_ends_otherwise_while_it_drains_tells_it_too() {
     assert_eq!(network.ends[A].events.len(), events);
 }
 
+/// Nobody was told of what the far end had not taken.
+#[test]
+fn what_the_far_end_rejects_while_the_session_drains_is_undelivered() {
+    let mut network = Network::open(SessionConfig::default());
+    network.ends[B].reads = false;
+    flow_with(&mut network, A, 400, 1_000);
+    network.run(1_000);
+    drain(&mut network, A, 60_000);
+    network.run(100);
+    assert_eq!(state(&network, A), SessionState::Open, "its reader has stopped");
+    let received = network.ends[B].opened_flow();
+    network.with(B, |session, cx| session.command(cx, |delivery, cx| delivery.receiving.reject(cx, received, 7)));
+    network.run(1_000);
+    let (undelivered, reason) = told(&network, A).unwrap();
+    assert_eq!(reason, CloseReason::Near);
+    assert!((100..200).contains(&undelivered.messages), "{undelivered:?}");
+    assert_eq!(undelivered.bytes, undelivered.messages * 1_000);
+}
+
 #[test]
 fn what_waits_for_a_session_to_open_is_sent_first() {
     let mut network = Network::opening(SessionConfig { max_datagram: 0, ..SessionConfig::default() });

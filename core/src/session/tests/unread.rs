@@ -52,6 +52,24 @@ fn held(network: &Network) -> usize {
     network.ends[B].session.memory().recv
 }
 
+/// They lived as long as anybody left something unread, up to two minutes and more.
+#[test]
+fn the_secrets_of_a_session_that_is_kept_to_be_read_are_gone() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = unread_flow(&mut network, 3, true);
+    let nonces = |network: &Network| {
+        let transport = network.ends[B].session.transport();
+        [transport.near_nonce(), transport.far_nonce()].concat()
+    };
+    assert_eq!(nonces(&network), b"nearfar");
+    close(&mut network, B, CloseMode::Abrupt);
+    assert_eq!(network.ends[B].session.state(), SessionState::Closed);
+    assert_eq!(network.ends[A].session.state(), SessionState::Closed, "it could still be told");
+    assert_eq!(nonces(&network), b"");
+    assert!(network.ends[B].session.transport().path().is_some());
+    assert!((0..3).all(|_| read(&mut network, flow)));
+}
+
 #[test]
 fn complete_flows_are_read_to_their_end_after_the_session_whoever_closed_it_and_how() {
     for (closer, mode) in

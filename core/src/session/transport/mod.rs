@@ -4,6 +4,7 @@ mod black_hole;
 mod ecn;
 pub(super) mod mobility;
 pub(super) mod mtu;
+mod no_keys;
 mod rtt;
 mod seal;
 
@@ -29,6 +30,7 @@ use crate::wire::{CHUNK_HEADER_LEN, Mode, PacketHeader, session_id};
 
 use mobility::Mobility;
 use mtu::Mtu;
+use no_keys::NoKeys;
 
 pub(super) use ecn::EcnState;
 pub(super) use rtt::Rtt;
@@ -162,6 +164,14 @@ impl Transport {
     fn prove_keys(&mut self) {
         self.keys_proved = true;
         self.proof.clear();
+    }
+
+    /// The session is over: nothing is sealed or opened any more, and its secrets go, however long it is kept to be read.
+    pub(super) fn forget_secrets(&mut self) {
+        if let Some(link) = &mut self.link {
+            link.keys = Box::new(NoKeys);
+        }
+        self.mobility = None;
     }
 
     /// Opens a packet in place; returns the plain one.

@@ -11,7 +11,7 @@ use rtmfp_core::{SessionHandle, SessionStats};
 use rtmfp_std::{Driver, Uri};
 
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
-use crate::failure::{Code, Failure};
+use crate::failure::{Chain, Code, Failure};
 use crate::identity::{Identity, Part, discriminator, group_with};
 use crate::report::{milliseconds, rate};
 use crate::trace::TraceFile;
@@ -94,7 +94,7 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: &mut TraceFil
     let verified = sender.verified();
     drop(sender);
     if failure.is_some() || verified != FILES {
-        let why = failure.map_or_else(|| "not all was verified".to_owned(), |failure| failure.to_string());
+        let why = failure.map_or_else(|| "not all was verified".to_owned(), |failure| Chain(&failure).to_string());
         let message = format!("the transfer failed: {why} ({verified} of {FILES} files verified): run it again");
         return Err(Failure::new(Code::Lost, message));
     }

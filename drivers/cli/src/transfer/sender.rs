@@ -77,8 +77,8 @@ impl core::error::Error for SendFailure {
 impl core::fmt::Display for SendFailure {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         match self {
-            Self::NotOpened(why) => write!(f, "no session opened: {why}"),
-            Self::Lost(why) => write!(f, "the session ended early: {why}"),
+            Self::NotOpened(_) => f.write_str("no session opened"),
+            Self::Lost(_) => f.write_str("the session ended early"),
             Self::Rejected(code) => write!(f, "the far end takes no files (exception code {code})"),
             Self::Confused => f.write_str("the far end does not keep to the protocol"),
         }

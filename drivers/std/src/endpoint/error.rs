@@ -8,7 +8,8 @@ use rtmfp_core::{CloseReason, OpenFailure};
 
 use crate::uri::UriError;
 
-/// Why something asked of an [`Endpoint`](super::Endpoint) was not done. Its text includes that of its source, if it has one.
+/// Why something asked of an [`Endpoint`](super::Endpoint) was not done. Its text does not
+/// include that of its source, if it has one.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -46,6 +47,9 @@ impl core::error::Error for Error {
     fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
         match self {
             Self::NotBegun(why) => Some(why),
+            // The text says all.
+            Self::NotOpened(OpenFailure::NotSent { .. })
+            | Self::SessionClosed(CloseReason::NotSent { .. } | CloseReason::PacketSize) => None,
             Self::NotOpened(why) => Some(why),
             Self::SessionClosed(why) => Some(why),
             Self::NoFlow(why) => Some(why),
@@ -65,16 +69,16 @@ impl core::error::Error for Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotBegun(why) => write!(f, "the session was not begun: {why}"),
+            Self::NotBegun(_) => f.write_str("the session was not begun"),
             Self::NotOpened(OpenFailure::NotSent { remote, os_error }) => {
                 let error = io::Error::from_raw_os_error(*os_error);
                 write!(f, "the session did not open: nothing could be sent to {remote}: {error}")
             }
-            Self::NotOpened(why) => write!(f, "the session did not open: {why}"),
+            Self::NotOpened(_) => f.write_str("the session did not open"),
             Self::NotIntroduced => f.write_str(
                 "the session did not open: nobody answered: the introducer may not know this peer, or not be there",
             ),
-            Self::Uri(why) => write!(f, "it is no URI of a far end: {why}"),
+            Self::Uri(_) => f.write_str("it is no URI of a far end"),
             Self::NotResolved => f.write_str("no address was found for the name of the far end"),
             Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
             Self::SessionClosed(CloseReason::NotSent { os_error }) => {
@@ -84,8 +88,8 @@ impl fmt::Display for Error {
             Self::SessionClosed(CloseReason::PacketSize) => f.write_str(
                 "the session has ended: the network loses packets of the size that is needed, not smaller ones",
             ),
-            Self::SessionClosed(why) => write!(f, "the session has ended: {why}"),
-            Self::NoFlow(why) => write!(f, "the flow was not opened: {why}"),
+            Self::SessionClosed(_) => f.write_str("the session has ended"),
+            Self::NoFlow(_) => f.write_str("the flow was not opened"),
             Self::Rejected(code) => write!(f, "the receiver rejected the flow with code {code}"),
             Self::Abandoned => f.write_str("the receiver rejected the flow before it had received everything"),
             Self::Closed => f.write_str("it was closed by this end"),
@@ -98,5 +102,41 @@ impl fmt::Display for Error {
 impl From<UriError> for Error {
     fn from(why: UriError) -> Self {
         Self::Uri(why)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::error::Error as _;
+
+    use super::*;
+    use crate::{TryRecvError, TrySendError};
+
+    /// Whoever prints an error and its sources, as programs do, read each cause twice.
+    #[test]
+    fn an_error_tells_its_cause_once() {
+        let remote = "192.0.2.1:1935".parse().unwrap();
+        let errors = [
+            Error::NotBegun(OpenError::NoCandidates),
+            Error::Uri(UriError::Scheme),
+            Error::NotOpened(OpenFailure::TimedOut),
+            Error::NotOpened(OpenFailure::NotSent { remote, os_error: 101 }),
+            Error::SessionClosed(CloseReason::Idle),
+            Error::SessionClosed(CloseReason::NotSent { os_error: 101 }),
+            Error::SessionClosed(CloseReason::PacketSize),
+            Error::NoFlow(OpenFlowError::SessionClosed),
+        ];
+        let own = errors.iter().map(|error| error as &dyn core::error::Error);
+        let outer = [TryRecvError::Ended(Error::Closed)];
+        let sending = [TrySendError::Ended(rtmfp_core::Bytes::new(), Error::Closed)];
+        let outer = outer.iter().map(|error| error as &dyn core::error::Error);
+        let sending = sending.iter().map(|error| error as &dyn core::error::Error);
+        for error in own.chain(outer).chain(sending) {
+            let text = error.to_string();
+            if let Some(source) = error.source() {
+                assert!(!text.contains(&source.to_string()), "{text}: {source}");
+            }
+        }
+        assert_eq!(errors.iter().filter(|error| error.source().is_none()).count(), 3);
     }
 }

@@ -100,8 +100,14 @@ impl SendFlows {
         }
     }
 
+    /// The session drains, or is to: from now on, what is rejected counts as undelivered.
+    pub(crate) fn count_rejected(&mut self) {
+        self.rejected.get_or_insert_default();
+    }
+
     /// Closes all flows: nothing more is written, and what was is still sent.
     pub(in crate::session) fn close_all(&mut self, cx: &mut Context<'_>) {
+        self.count_rejected();
         for slot in self.table.slots() {
             if let Some(flow) = self.table.get_mut(slot) {
                 flow.close(cx.now, cx.events);

@@ -1,5 +1,6 @@
 //! The sending flows of a session: which are ready, what they hold, and the Buffer Probes that they have to send.
 
+use alloc::boxed::Box;
 use core::time::Duration;
 
 use super::super::flow_table::{ENTRY, FlowTable, Standing};
@@ -23,6 +24,8 @@ pub(crate) struct SendFlows {
     pub(in crate::session) table: FlowTable<SendFlow>,
     pub(in crate::session) scheduler: Scheduler,
     pub(super) budget: SendBudget,
+    /// While the session drains, or is to: what was written to flows that the far end has rejected since.
+    pub(super) rejected: Option<Box<Undelivered>>,
 }
 
 /// The slot of one of our own flow IDs.
@@ -32,7 +35,13 @@ fn slot_of(flow_id: u64) -> Option<u32> {
 
 impl SendFlows {
     pub(in super::super) fn new(session: SessionHandle, max_send_bytes: usize) -> Self {
-        Self { session, table: FlowTable::new(), scheduler: Scheduler::new(), budget: SendBudget::new(max_send_bytes) }
+        Self {
+            session,
+            table: FlowTable::new(),
+            scheduler: Scheduler::new(),
+            budget: SendBudget::new(max_send_bytes),
+            rejected: None,
+        }
     }
 
     /// No flows, not even lingering ones.
@@ -143,15 +152,20 @@ impl SendFlows {
 
     /// RFC 7016 §3.6.2.10.
     pub(in crate::session) fn on_exception(&mut self, cx: &mut Context<'_>, exception: FlowException) {
-        if let Some((slot, flow)) = self.by_id_mut(exception.flow_id) {
-            flow.on_exception(cx.now, exception.code, cx.events);
-            self.reindex(slot);
+        let drains = self.rejected.is_some();
+        let Some((slot, flow)) = self.by_id_mut(exception.flow_id) else { return };
+        let lost = if drains { flow.undelivered() } else { Undelivered::default() };
+        flow.on_exception(cx.now, exception.code, cx.events);
+        self.reindex(slot);
+        if let Some(rejected) = &mut self.rejected {
+            **rejected = rejected.and(lost);
         }
     }
 
-    /// What was written and is neither delivered nor abandoned.
+    /// What was written and is neither delivered nor abandoned, and what was rejected while the session drains.
     pub(in crate::session) fn undelivered(&self) -> Undelivered {
-        self.table.values().fold(Undelivered::default(), |sum, flow| sum.and(flow.undelivered()))
+        let rejected = self.rejected.as_deref().copied().unwrap_or_default();
+        self.table.values().fold(rejected, |sum, flow| sum.and(flow.undelivered()))
     }
 
     /// The session ended: "Flows only exist in S_OPEN sessions" (RFC 7016 §3.5.5).

@@ -48,6 +48,9 @@ impl EndpointApp {
             self.drains.remove(&(before.deadline, session));
         }
         lock(&entry.shared.0).closing = true;
+        if let Some(mut view) = endpoint.session_mut(now, session) {
+            view.announce_drain();
+        }
         let mut queued = BTreeSet::new();
         for (handle, flow) in &entry.sending {
             let mut state = lock(&flow.0);

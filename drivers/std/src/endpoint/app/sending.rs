@@ -141,6 +141,7 @@ impl EndpointApp {
         let Some(shared) = entry.sending.remove(&flow) else { return };
         self.expiries.set(flow, None);
         let mut state = lock(&shared.0);
+        let refused = state.queued();
         state.completed = rejected == 0 && state.messages.is_empty();
         match code {
             Some(code) => state.fail(Error::Rejected(code)),
@@ -148,6 +149,7 @@ impl EndpointApp {
             None => state.wakers.wake(),
         }
         drop(state);
+        self.on_refused(Some(flow.session()), refused);
         self.on_handed_over(now, endpoint, flow);
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use rtmfp_core::{
     Bytes, CloseMode, Endpoint, FlowEnd, Instant, OpenFailure, RecvFlowHandle, Role, SendFlowHandle, SessionHandle,
-    SessionMut, Target, Undelivered,
+    SessionMut, SessionState, Target, Undelivered,
 };
 
 use super::EndpointApp;
@@ -218,6 +218,8 @@ fn carry_out_of_core(now: Instant, endpoint: &mut Endpoint, handle: SessionHandl
     let proved = view.far_keys_proved();
     match command {
         CoreCommand::Stats(asked) => asked.answer(Some(view.stats())),
+        // They are gone, as those of sessions that core has forgotten.
+        CoreCommand::Nonces(_) if view.state() == SessionState::Closed => {}
         CoreCommand::Nonces(asked) => {
             let copy = Bytes::copy_from_slice;
             asked.answer(Some(Nonces { near: copy(view.near_nonce()), far: copy(view.far_nonce()) }));

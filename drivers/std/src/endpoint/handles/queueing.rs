@@ -81,7 +81,7 @@ impl fmt::Display for TrySendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Full(_) => f.write_str("the queue of the flow is full"),
-            Self::Ended(_, why) => write!(f, "no more can be sent: {why}"),
+            Self::Ended(..) => f.write_str("no more can be sent"),
         }
     }
 }

@@ -91,3 +91,37 @@ fn a_session_that_is_being_closed_opens_no_flow_and_tells_what_was_lost() {
     let Poll::Ready(Ok(told)) = told else { panic!("{told:?}") };
     assert_eq!(told.bytes % MESSAGE as u64, 8, "{told:?}");
 }
+
+/// What still waited in the handle's queue was not told.
+#[test]
+fn what_the_far_end_rejects_while_a_session_closes_is_undelivered() {
+    let mut server = Server::new(EndpointConfig::default());
+    let mut client = server.client();
+    let session = server.accept().unwrap();
+    let flow = session.open_flow(FlowOptions::new("unread"));
+    let (mut sent, mut received) = (1, None);
+    flow.send(vec![7; MESSAGE]).unwrap();
+    server.settle();
+    carry(server.now, &mut server.endpoint, &mut client.endpoint, server_path());
+    while let Some(event) = client.endpoint.poll_event() {
+        received = if let Event::FlowOpened { flow } = event { Some(flow) } else { received };
+    }
+    for _ in 0..3 {
+        while let Poll::Ready(taken) =
+            flow.poll_send(&mut context(), &mut Waiter::default(), &mut Some(vec![7; MESSAGE].into()))
+        {
+            taken.unwrap();
+            sent += 1;
+            server.settle();
+        }
+        // The far end does not read: its window is full, and all queues are.
+        server.exchange(&mut client);
+    }
+    session.begin_close(Duration::from_secs(20));
+    server.exchange_for(&mut client, 5);
+    client.endpoint.recv_flow_mut(server.now, received.unwrap()).unwrap().reject(7);
+    server.exchange(&mut client);
+    let told = session.poll_drained(&mut context(), &mut Waiter::default());
+    let Poll::Ready(Ok(told)) = told else { panic!("{told:?}") };
+    assert!(told.messages >= sent - 9, "{told:?} of {sent}: all but what the far end had room for");
+}
