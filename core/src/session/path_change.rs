@@ -36,7 +36,9 @@ impl Session {
     /// Probes at once (RFC 7016 §3.5.4.1) if the change concerns the session, and sends again what a timer holds back.
     ///
     /// After a change that may not be of the session's own path, both are for sessions that have heard nothing for longer
-    /// than an answer takes, and what was not answered is sent again with the first sign of life.
+    /// than an answer takes, and what was not answered is sent again with the first sign of life. And for those that hear
+    /// the far end if nothing shows that it hears them: a link brings packets before there is a route back, whose notice
+    /// comes last.
     pub(crate) fn on_network_change(&mut self, cx: &mut Context<'_>, change: NetworkChange) {
         let concerned = match change {
             NetworkChange::Interface => true,
@@ -45,18 +47,19 @@ impl Session {
                 let waits = self.liveness.ping_unanswered() || self.delivery.sending.awaits_answer();
                 let silence = self.liveness.silence(cx.now);
                 let silent = silence.is_none_or(|silence| silence >= self.transport.rtt.prompt_answer());
-                silent && (waits || !waiting_only)
+                let doubtful = silent || self.liveness.is_probing() || self.liveness.send_error.is_some();
+                doubtful && (waits || !waiting_only)
             }
         };
         if !concerned || !self.lifecycle.is_open() {
             return;
         }
-        self.liveness.send_ping(cx.now, &self.transport.rtt);
         match change {
             NetworkChange::Interface | NetworkChange::AddressRemoved => {
+                self.liveness.send_ping(cx.now, &self.transport.rtt);
                 self.delivery.sending.revive(cx, &mut self.transport);
             }
-            NetworkChange::Any { .. } => self.liveness.network_changed = true,
+            NetworkChange::Any { .. } => self.liveness.probe_change(cx.now, &self.transport.rtt),
         }
         self.update_timers(cx);
     }

@@ -18,6 +18,7 @@ use crate::event::CloseReason;
 use crate::flow::{Acknowledgement, Fragment};
 use crate::invariant::cannot_happen;
 use crate::params::UNPROVED_IDLE_LIMIT;
+use crate::time::Instant;
 use crate::trace::TraceEvent;
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{Chunk, Chunks, ForwardedHello, PacketHeader, session_id};
@@ -33,6 +34,8 @@ pub(super) struct Incoming {
     any_data: bool,
     /// A Ping was answered over another path than the session's.
     answered_off_path: bool,
+    /// When the probe was sent that it answers.
+    probed: Option<Instant>,
     facts: PacketFacts,
     /// The ECN report it held.
     report: Option<u8>,
@@ -47,7 +50,7 @@ enum Step {
 
 impl Incoming {
     const fn new(path: Path, facts: PacketFacts) -> Self {
-        Self { path, last_data: None, any_data: false, answered_off_path: false, facts, report: None }
+        Self { path, last_data: None, any_data: false, answered_off_path: false, probed: None, facts, report: None }
     }
 
     /// The fragment that a User Data or Next User Data chunk brings, and its flow's ID. None: there was nothing that it
@@ -154,7 +157,7 @@ impl Receiver<'_> {
             Chunk::FlowException(exception) => self.delivery.sending.flows.on_exception(cx, *exception),
             Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
             Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
-            Chunk::PingReply(reply) => return self.on_ping_reply(cx, incoming.path, reply.message),
+            Chunk::PingReply(reply) => return self.on_ping_reply(cx, incoming, reply.message),
             Chunk::ForwardedHello(hello) => on_forwarded_hello(cx, incoming.path, hello),
             // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
             _ => count(cx, DropReason::Unexpected),
@@ -204,10 +207,12 @@ impl Receiver<'_> {
         }
     }
 
-    fn on_ping_reply(&mut self, cx: &Context<'_>, path: Path, message: &[u8]) -> Option<Step> {
+    fn on_ping_reply(&mut self, cx: &Context<'_>, incoming: &mut Incoming, message: &[u8]) -> Option<Step> {
         if mobility::is_check(message) {
+            let path = incoming.path;
             return self.transport.proves(cx.now, path, message).then_some(Step::MoveTo(path));
         }
+        incoming.probed = self.liveness.take_probe(cx.now, &self.transport.rtt);
         self.transport.on_ping_reply(cx.now, message);
         self.liveness.answered(cx.now, self.delivery.sending.has_in_flight());
         None
@@ -231,6 +236,9 @@ impl Receiver<'_> {
                 sending.revive(cx, self.transport);
             }
             self.liveness.revive_ping(cx.now, &mut self.transport.rtt);
+        }
+        if let Some(probed) = incoming.probed {
+            sending.on_probe_answered(cx, self.transport, probed);
         }
         let path = incoming.path;
         if let Some(message) = self.transport.question(cx.now, cx.rng, path) {

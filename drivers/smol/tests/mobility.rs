@@ -65,7 +65,7 @@ fn a_sender_whose_address_goes_goes_on_from_another() {
             next();
         }
         world.remove(0, 1).unwrap();
-        let changed = world.changed();
+        let changed = world.noticed();
         let (mut last, mut stall) = (changed, Duration::ZERO);
         while last < changed + Duration::from_millis(500) {
             let at = next();

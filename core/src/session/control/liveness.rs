@@ -27,6 +27,8 @@ pub(in crate::session) struct Liveness {
     pub(in crate::session) send_error: Option<NonZeroI32>,
     /// This end's network changed, and nothing was heard since: the next packet ends an outage.
     pub(in crate::session) network_changed: bool,
+    /// The last Ping was sent because this end's network changed, and no Ping Reply came since.
+    probing: bool,
     /// With something unanswered until then the session ends.
     pub(in crate::session) retransmit_limit: Alarm,
     /// If nothing is heard until then: ping (RFC 7016 §3.5.4.1).
@@ -45,6 +47,7 @@ impl Liveness {
             ping: false,
             send_error: None,
             network_changed: false,
+            probing: false,
             retransmit_limit: Alarm::default(),
             keepalive: Alarm::default(),
             ping_retry: Alarm::default(),
@@ -105,6 +108,26 @@ impl Liveness {
         self.last_ping = Some(now);
         self.ping_retry.set(now + rtt.erto());
         self.await_answer(now);
+    }
+
+    /// This end's network changed: probes it.
+    pub(in crate::session) fn probe_change(&mut self, now: Instant, rtt: &Rtt) {
+        (self.network_changed, self.probing) = (true, true);
+        self.send_ping(now, rtt);
+    }
+
+    /// No Ping Reply came since a change was probed. An acknowledgement may have been on its way before.
+    pub(in crate::session) const fn is_probing(&self) -> bool {
+        self.probing
+    }
+
+    /// A Ping Reply came. When the probe was sent that it answers: an answer sooner than in the shortest round trip is to
+    /// an earlier Ping.
+    pub(in crate::session) fn take_probe(&mut self, now: Instant, rtt: &Rtt) -> Option<Instant> {
+        let shortest = rtt.min_rtt().unwrap_or_default();
+        let probed = self.last_ping.filter(|ping| self.probing && now.saturating_duration_since(*ping) >= shortest)?;
+        self.probing = false;
+        Some(probed)
     }
 
     /// A Ping is to be sent now.

@@ -168,3 +168,64 @@ fn a_session_that_is_not_open_switches_nothing() {
     network.run(100);
     assert!(network.sent.is_empty());
 }
+
+/// How an outage ends, and at which end the network changes.
+#[derive(Clone, Copy, Debug)]
+struct Return {
+    near: usize,
+    /// By so many milliseconds the way took longer before, now and then.
+    jitter: u64,
+    /// So many milliseconds before it can send again the near end gets packets, and both see their link come up.
+    ahead: u64,
+}
+
+/// How long after a change that ends an outage of `outage` ms data arrives again.
+fn stall(Return { near, jitter, ahead }: Return, outage: u64) -> u64 {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow(A);
+    for step in 0..40 {
+        network.delay = Duration::from_millis(20 + jitter * (step % 2));
+        for _ in 0..10 {
+            network.write(A, flow, 1_000);
+        }
+        network.run(25);
+    }
+    network.delay = Duration::from_millis(20);
+    let (delay, up) = (network.delay, network.now + Duration::from_millis(outage));
+    let link = network.now + Duration::from_millis(outage - ahead);
+    network.filter = Box::new(move |sent| {
+        let passes = if sent.from == near { sent.at >= up } else { sent.at + delay >= link };
+        if passes { Fate::Arrives } else { Fate::Lost }
+    });
+    for _ in 0..60 {
+        network.write(A, flow, 1_000);
+    }
+    network.run(outage - ahead);
+    if ahead > 0 {
+        for end in [A, B] {
+            network.with(end, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: false }));
+        }
+    }
+    network.run(ahead);
+    let read = network.ends[B].bytes_read();
+    network.with(near, |session, cx| session.on_network_change(cx, NetworkChange::Any { waiting_only: false }));
+    let arrives = |network: &mut Network| {
+        network.run(1);
+        network.ends[B].bytes_read() > read
+    };
+    (1..1_000).find(|_| arrives(&mut network)).unwrap()
+}
+
+/// What a timer had sent shortly before was waited for, up to a whole timeout at the end that did not move. And a change
+/// that came soon after a packet was taken for none.
+#[test]
+fn an_outage_ends_within_two_round_trips_and_50_ms_of_the_last_change() {
+    for near in [A, B] {
+        for (jitter, ahead) in [(0, 0), (15, 0), (60, 0), (0, 35), (60, 35)] {
+            let back = Return { near, jitter, ahead };
+            let stalls = (250..1_500).step_by(70).map(|outage| (stall(back, outage), outage));
+            let longest = stalls.max().unwrap();
+            assert!(longest.0 <= 130, "{back:?}: (stall, outage) {longest:?} ms");
+        }
+    }
+}

@@ -165,6 +165,12 @@ impl Rtt {
         self.srtt.map_or(self.erto, |_| self.mrto.saturating_sub(MRTO_ALLOWANCE))
     }
 
+    /// By when an answer that is not delayed has come over a path without queues: the shortest round trip, and a quarter
+    /// for packets that overtake each other (RFC 8985 §6.2.1); or the timeout while nothing was measured.
+    pub(in crate::session) fn idle_answer(&self) -> Duration {
+        self.min.map_or(self.erto, |min| min + min / 4 + TICK)
+    }
+
     /// A retransmission timeout, or a ping unanswered for ERTO (RFC 7016 §3.5.4.1).
     pub(in crate::session) fn back_off(&mut self) {
         // RFC 7016 §3.5.2.2: times 1.4142, in whole microseconds; capped, but never below MRTO.

@@ -2,16 +2,19 @@
 //!
 //! Needs root and `ip`; where namespaces do not work the tests say that they are skipped.
 
-use core::cell::Cell;
 use core::net::{IpAddr, SocketAddr};
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::time::Duration;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use rtmfp_core::Instant;
 use rtmfp_std::Clock;
+use rustix::net::netlink::SocketAddrNetlink;
+use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A family of addresses.
@@ -66,30 +69,48 @@ pub(crate) struct World {
     pub(crate) far: String,
     family: Family,
     pub(crate) clock: Clock,
-    /// When the last change began.
-    changed: Cell<Instant>,
+    /// When the near host's system last gave notice of a change, in microseconds.
+    noticed: Arc<AtomicU64>,
 }
 
 fn hardware(wire: u8, host: u8) -> String {
     format!("02:00:00:00:{wire:02}:{host:02}")
 }
 
-fn ip(line: &str) -> Result<(), String> {
+/// Runs `ip`; what it says.
+fn ip(line: &str) -> Result<String, String> {
     let mut command = Command::new("ip");
     command.args(line.split(' ')).stdin(Stdio::null());
     let output = command.output().map_err(|e| format!("ip: {e}"))?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(()) } else { Err(format!("ip {line}: {said}")) }
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(format!("ip {line}: {}", text(&output.stderr))) }
+}
+
+/// Links, and addresses and routes of both families.
+const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
+
+/// Notes when the system of this thread's namespace gives notice, for ever.
+fn listen(clock: Clock, noticed: &AtomicU64) {
+    let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
+    bind(&socket, &SocketAddrNetlink::new(0, GROUPS)).unwrap();
+    let mut buffer = [0_u8; 8_192];
+    while recv(&socket, &mut buffer, RecvFlags::empty()).is_ok() {
+        noticed.store(clock.now().as_micros(), Ordering::SeqCst);
+    }
 }
 
 impl World {
     pub(crate) fn new(family: Family) -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtmfp-m{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
-        let (clock, changed) = (Clock::new(), Cell::new(Instant::ORIGIN));
-        let world = Self { near: format!("{name}-near"), far: format!("{name}-far"), family, clock, changed };
+        let (clock, noticed) = (Clock::new(), Arc::default());
+        let world = Self { near: format!("{name}-near"), far: format!("{name}-far"), family, clock, noticed };
         match world.build() {
-            Ok(()) => Some(world),
+            Ok(()) => {
+                let noticed = Arc::clone(&world.noticed);
+                Self::on(&world.near, move || thread::spawn(move || listen(clock, &noticed)));
+                Some(world)
+            }
             Err(why) => {
                 eprintln!("SKIPPED: network namespaces do not work here, so nobody has tried this: {why}");
                 None
@@ -111,7 +132,7 @@ impl World {
             for host in [near, far] {
                 ip(&format!("-n {host} link set wire{wire} addrgenmode none"))?;
             }
-            self.add_address(far, wire, family.address(wire, 2))?;
+            self.add_address(far, wire, family.address(wire, 2), false)?;
             ip(&format!("-n {far} link set wire{wire} up"))?;
             ip(&format!("-n {near} link set wire{wire} up"))?;
             self.add(wire, 1)?;
@@ -119,29 +140,29 @@ impl World {
         Ok(())
     }
 
-    fn add_address(&self, host: &str, wire: u8, address: IpAddr) -> Result<(), String> {
-        let nodad = if self.family == Family::V6 { " nodad" } else { "" };
-        ip(&format!("-n {host} addr add {address}/{} dev wire{wire}{nodad}", self.family.prefix()))
+    /// `checked`: of IPv6, only after the system has asked whether another host has it, which takes a second or two.
+    fn add_address(&self, host: &str, wire: u8, address: IpAddr, checked: bool) -> Result<(), String> {
+        let nodad = if self.family == Family::V6 && !checked { " nodad" } else { "" };
+        ip(&format!("-n {host} addr add {address}/{} dev wire{wire}{nodad}", self.family.prefix())).map(drop)
     }
 
     /// Changes the near host.
     fn change(&self, line: &str) -> Result<(), String> {
-        self.changed.set(self.clock.now());
-        ip(&format!("-n {} {line}", self.near))
+        ip(&format!("-n {} {line}", self.near)).map(drop)
     }
 
-    /// When the last change began: the system gives notice a little later.
-    pub(crate) fn changed(&self) -> Instant {
-        self.changed.get()
+    /// When the near host's system gave the last notice of a change.
+    pub(crate) fn noticed(&self) -> Instant {
+        Instant::ORIGIN + Duration::from_micros(self.noticed.load(Ordering::SeqCst))
     }
 
     /// Gives the near host an address on a wire, and the way to the service from there.
     pub(crate) fn add(&self, wire: u8, host: u8) -> Result<(), String> {
-        self.add_address(&self.near, wire, self.family.address(wire, host))?;
-        self.add_route(wire, host)
+        self.add_address(&self.near, wire, self.family.address(wire, host), false)?;
+        self.add_route(wire, host, true)
     }
 
-    fn add_route(&self, wire: u8, host: u8) -> Result<(), String> {
+    fn add_route(&self, wire: u8, host: u8, from_it: bool) -> Result<(), String> {
         let (near, family) = (&self.near, self.family);
         let (service, source, gateway) = (family.service(), family.address(wire, host), family.address(wire, 2));
         // In its first second Linux asks for neighbours and drops the answers.
@@ -149,7 +170,8 @@ impl World {
             ip(&format!("-n {from} neigh replace {to} lladdr {} dev wire{wire} nud permanent", hardware(wire, at)))?;
         }
         let metric = 10 + wire;
-        self.change(&format!("route replace {service} via {gateway} dev wire{wire} src {source} metric {metric}"))
+        let source = if from_it { format!(" src {source}") } else { String::new() };
+        self.change(&format!("route replace {service} via {gateway} dev wire{wire}{source} metric {metric}"))
     }
 
     /// Takes an address of the near host away, and what led from there.
@@ -161,13 +183,25 @@ impl World {
         Ok(())
     }
 
-    /// Switches the near end of a wire.
-    pub(crate) fn switch(&self, wire: u8, up: bool) -> Result<(), String> {
-        ip(&format!("-n {} link set wire{wire} {}", self.near, if up { "up" } else { "down" }))?;
-        if up {
-            // The routes are gone, and of IPv6 the addresses too.
-            let _ = self.add_address(&self.near, wire, self.family.address(wire, 1));
-            self.add_route(wire, 1)?;
+    /// Switches the near end of a wire off.
+    pub(crate) fn switch_off(&self, wire: u8) -> Result<(), String> {
+        self.change(&format!("link set wire{wire} down"))
+    }
+
+    /// Switches the near end of a wire on. `checked`: its IPv6 address is checked by the system first.
+    pub(crate) fn switch_on(&self, wire: u8, checked: bool) -> Result<(), String> {
+        self.change(&format!("link set wire{wire} up"))?;
+        // The routes are gone, and of IPv6 the addresses too.
+        let _ = self.add_address(&self.near, wire, self.family.address(wire, 1), checked);
+        self.add_route(wire, 1, !checked)?;
+        let is_tentative =
+            || ip(&format!("-n {} addr show dev wire{wire} tentative", self.near)).map(|text| !text.is_empty());
+        if checked && is_tentative()? {
+            let begun = self.clock.now();
+            // The notice of the check's end comes after the address is good.
+            while is_tentative()? || self.noticed() < begun {
+                thread::yield_now();
+            }
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub(in crate::session) struct Recovery {
     pub(in crate::session) controller: Box<dyn Controller>,
     /// TIMEOUT_ALARM (RFC 7016 §3.6.2.6).
     pub(in crate::session) timeout: Alarm,
+    /// The alarm comes before the timeout: the far end is heard again, and has not answered yet what was sent last.
+    early: bool,
     pub(in crate::session) burst: Burst,
     /// When user data was last sent.
     last_sent: Option<Instant>,
@@ -42,6 +44,7 @@ impl Recovery {
             in_flight: InFlight::new(),
             controller,
             timeout: Alarm::default(),
+            early: false,
             burst: Burst::new(),
             last_sent: None,
             backed_off: false,
@@ -71,7 +74,28 @@ impl Recovery {
             self.time_critical_sent = Some(now);
         }
         // RFC 7016 §3.6.2.6.
-        self.timeout.set(timeout);
+        self.set_timeout(timeout);
+    }
+
+    fn set_timeout(&mut self, at: Instant) {
+        self.timeout.set(at);
+        self.early = false;
+    }
+
+    /// Until then an answer to what was sent last may be on its way.
+    fn expect_answer(&mut self, by: Instant) {
+        let timeout = self.timeout.get();
+        if timeout.is_none_or(|timeout| by < timeout) {
+            self.timeout.set(by);
+            self.early = true;
+        }
+    }
+
+    /// Packets that count for the burst if what is in flight is lost now: before a whole timeout is over, what was sent
+    /// counts still (RFC 7016 §3.5.2.3).
+    fn counted(&self, now: Instant, transport: &Transport) -> u16 {
+        let over = self.last_sent.is_none_or(|sent| now >= sent + transport.rtt.erto());
+        if over { 0 } else { self.burst.packets() }
     }
 
     /// What was sent last was lost, as far as is known, and nothing was acknowledged since.
@@ -150,7 +174,7 @@ impl Sending {
             self.recovery.burst.on_ack_packet(cx.now, backlog, window, facts);
             // RFC 7016 §3.6.2.6.
             if self.recovery.timeout.is_set() {
-                self.recovery.timeout.set(cx.now + transport.rtt.erto());
+                self.recovery.set_timeout(cx.now + transport.rtt.erto());
             }
             if facts.acked_bytes > 0 {
                 self.stall.moved(facts.acked_bytes);
@@ -222,12 +246,15 @@ impl Sending {
         recovery.timeout.clear();
         if recovery.burst.is_first() && counted > 0 {
             recovery.burst.set_packets(counted);
-            recovery.timeout.set(cx.now + transport.rtt.erto());
+            recovery.set_timeout(cx.now + transport.rtt.erto());
         }
     }
 
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
     pub(in crate::session) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        if core::mem::take(&mut self.recovery.early) {
+            return self.give_up_answer(cx, transport);
+        }
         let was_loss = self.lose_all(cx, transport, LossCause::Timeout);
         let recovery = &mut self.recovery;
         if was_loss {
@@ -240,46 +267,61 @@ impl Sending {
         recovery.trace_congestion(cx, transport);
     }
 
-    /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
-    /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way: one that
-    /// the far end does not delay, since what a timer sends again fills a gap.
-    pub(in crate::session) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        let recovery = &mut self.recovery;
-        if !recovery.backed_off {
-            return;
-        }
-        transport.rtt.end_back_off();
-        let (Some(alarm), Some(sent)) = (recovery.timeout.get(), recovery.last_sent) else {
-            return;
-        };
-        // RFC 7016 §3.5.2.3: before a whole timeout is over, what was sent counts for the burst still.
-        let timeout = sent + transport.rtt.erto();
-        let counted = if cx.now < timeout { recovery.burst.packets() } else { 0 };
-        if cx.now < alarm.min(sent + transport.rtt.prompt_answer()) || counted >= BURST_PACKETS {
-            recovery.timeout.set(alarm.min(timeout));
-            return;
-        }
-        recovery.timeout.clear();
+    /// The far end is heard again, and what was sent last was not answered though it had the time.
+    fn give_up_answer(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        // One more may always go: nothing but an answer to it would let others out.
+        let counted = self.recovery.counted(cx.now, transport).min(BURST_PACKETS - 1);
+        self.recovery.timeout.clear();
         self.lose_all(cx, transport, LossCause::Revived);
         self.recovery.burst.set_packets(counted);
     }
 
-    /// The first sign of life after a change of this end's network: the same, also if the timer is not backed off. What
-    /// was sent before may not have left this machine. So it does not count for the burst: a far end that is heard
-    /// allows a new one, as an acknowledgement would. It is waited for only as long as an answer takes that is not delayed.
-    pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        let recovery = &mut self.recovery;
-        recovery.burst.set_packets(0);
-        transport.rtt.end_back_off();
-        let (Some(alarm), Some(sent)) = (recovery.timeout.get(), recovery.last_sent) else {
+    /// What was sent last is sent again once an answer would have come. The far end does not delay it, since what is
+    /// sent again fills a gap, and after a silence nothing waits in queues on the way.
+    fn await_answer(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        let (Some(alarm), Some(sent)) = (self.recovery.timeout.get(), self.recovery.last_sent) else {
             return;
         };
-        let due = alarm.min(sent + transport.rtt.prompt_answer());
-        if cx.now < due {
-            recovery.timeout.set(due);
-        } else {
-            recovery.timeout.clear();
-            self.lose_all(cx, transport, LossCause::Revived);
+        let due = alarm.min(sent + transport.rtt.idle_answer());
+        if cx.now < due { self.recovery.expect_answer(due) } else { self.give_up_answer(cx, transport) }
+    }
+
+    /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
+    /// again only later is sent again at once, unless it was sent so lately that an answer may be on its way.
+    pub(in crate::session) fn revive(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        if !self.recovery.backed_off {
+            return;
+        }
+        transport.rtt.end_back_off();
+        if self.recovery.counted(cx.now, transport) < BURST_PACKETS {
+            self.await_answer(cx, transport);
+        } else if let Some(sent) = self.recovery.last_sent {
+            let timeout = sent + transport.rtt.erto();
+            let alarm = self.recovery.timeout.get();
+            self.recovery.set_timeout(alarm.map_or(timeout, |alarm| alarm.min(timeout)));
+        }
+    }
+
+    /// The first sign of life after a change of this end's network: the same, also if the timer is not backed off. What
+    /// was sent before may not have left this machine. So it does not count for the burst: a far end that is heard
+    /// allows a new one, as an acknowledgement would.
+    pub(in crate::session) fn restart(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
+        self.recovery.burst.set_packets(0);
+        transport.rtt.end_back_off();
+        self.await_answer(cx, transport);
+    }
+
+    /// The probe that followed a change of this end's network, sent at `probed`, is answered. The answer to anything that
+    /// was sent before would have come first.
+    pub(in crate::session) fn on_probe_answered(
+        &mut self,
+        cx: &mut Context<'_>,
+        transport: &mut Transport,
+        probed: Instant,
+    ) {
+        if self.recovery.timeout.is_set() && self.recovery.last_sent.is_some_and(|sent| sent <= probed) {
+            self.recovery.burst.set_packets(0);
+            self.give_up_answer(cx, transport);
         }
     }
 }
