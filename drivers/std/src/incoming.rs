@@ -19,6 +19,10 @@ const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
 const RECV_CALLS: usize = 4;
 
+/// Receive errors in a row after which a socket has failed, unless each tells of an earlier datagram: those end with what
+/// was sent.
+const MAX_ERRORS: u32 = 16;
+
 /// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads. So a process needs no more
 /// sets than threads that run at the same time, however many endpoints it has.
 static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
@@ -54,10 +58,6 @@ impl Incoming {
         endpoint: &mut Endpoint,
         stats: &mut PumpStats,
     ) -> io::Result<bool> {
-        #[cfg(test)]
-        if socket.failing {
-            return Err(io::ErrorKind::NotConnected.into());
-        }
         // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements of one
         // moment together.
         let mut arrived = None;
@@ -67,16 +67,26 @@ impl Incoming {
                 let mut buffers = self.0.chunks_mut(RECV_BUFFER_BYTES).map(IoSliceMut::new);
                 let mut slices: [IoSliceMut<'_>; RECV_BUFFERS] =
                     core::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-                match socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas) {
+                let received = socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas);
+                #[cfg(test)]
+                let received = socket.failing.map_or(received, |kind| Err(kind.into()));
+                match received {
                     Ok(count) => count,
-                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                    Err(e) if is_passing(&e) => {
+                    Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                        socket.receive_errors = 0;
+                        return Ok(false);
+                    }
+                    Err(e) => {
                         stats.receive_errors += 1;
+                        socket.receive_errors += u32::from(!is_of_a_datagram(&e));
+                        if is_final(&e) || socket.receive_errors >= MAX_ERRORS {
+                            return Err(e);
+                        }
                         continue;
                     }
-                    Err(e) => return Err(e),
                 }
             };
+            socket.receive_errors = 0;
             stats.receives += 1;
             let now = *arrived.get_or_insert_with(|| clock.now());
             for (meta, buffer) in metas.iter().take(count).zip(self.0.chunks_mut(RECV_BUFFER_BYTES)) {
@@ -121,21 +131,29 @@ impl Socket {
     }
 }
 
-/// Whether a receive error tells of an earlier datagram or a passing shortage, and not of the socket's end.
-fn is_passing(error: &io::Error) -> bool {
+/// Whether a receive error tells what became of an earlier datagram, or of a call that was interrupted. There is one for
+/// each datagram at most.
+fn is_of_a_datagram(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
+    #[cfg(unix)]
+    let too_long = error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error());
+    #[cfg(not(unix))]
+    let too_long = false;
+    too_long
+        || matches!(
+            error.kind(),
+            ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable
+        )
+}
+
+/// Whether a receive error tells of the socket's end. Others may tell of a passing shortage.
+fn is_final(error: &io::Error) -> bool {
+    use io::ErrorKind::{BrokenPipe, InvalidInput, NotConnected, PermissionDenied, Unsupported};
     #[cfg(unix)]
     let closed = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
     #[cfg(not(unix))]
     let closed = false;
-    !closed
-        && !matches!(
-            error.kind(),
-            io::ErrorKind::NotConnected
-                | io::ErrorKind::BrokenPipe
-                | io::ErrorKind::InvalidInput
-                | io::ErrorKind::PermissionDenied
-                | io::ErrorKind::Unsupported
-        )
+    closed || matches!(error.kind(), NotConnected | BrokenPipe | InvalidInput | PermissionDenied | Unsupported)
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@
 //! [`App`]: rtmfp_core::App
 #![deny(missing_docs)]
 
+mod addresses;
 mod clock;
 mod driver;
 mod endpoint;

@@ -1,11 +1,12 @@
 //! Moves datagrams between sockets and an endpoint, without blocking and without deciding anything.
 
 mod interfaces;
+mod rebind;
 
 use core::net::SocketAddr;
 use std::io;
 
-use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Transmit, TransmitBuf};
+use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, Transmit, TransmitBuf};
 
 use crate::clock::Clock;
 use crate::incoming::Incoming;
@@ -52,6 +53,13 @@ pub struct PumpStats {
     pub blocked: u64,
     /// Sockets that failed for good. Each is bound again as soon as that is possible.
     pub socket_failures: u64,
+    /// Times that one was bound again.
+    pub rebinds: u64,
+    /// Those of them at another port: the first was the system's choice, and another program has it now.
+    /// [`local_addr`](Pump::local_addr) tells the new one, and far ends of sessions follow.
+    pub port_changes: u64,
+    /// Flights that left over another interface than the endpoint meant, as that had no socket of the family.
+    pub substitutions: u64,
 }
 
 /// An endpoint, its sockets, and the buffers between them.
@@ -78,10 +86,11 @@ impl Pump {
     /// and so on.
     #[must_use]
     pub fn new(endpoint: Endpoint, clock: Clock, sockets: Vec<Socket>) -> Self {
+        let now = clock.now();
         Self {
             endpoint,
             clock,
-            interfaces: sockets.into_iter().map(Interface::new).collect(),
+            interfaces: sockets.into_iter().map(|socket| Interface::new(now, socket)).collect(),
             // As many without segmentation: packets that are sealed together cost less than one by one.
             flight: TransmitBuf::new(SEGMENTS_MAX),
             woken: true,
@@ -165,10 +174,12 @@ impl Pump {
 
     /// Does what there is to do, within a budget: timers, datagrams in, events, the application, datagrams out.
     ///
-    /// A socket that fails for good is bound again as soon as that is possible, and meanwhile the others go on.
+    /// A socket that fails for good is bound again as soon as that is possible, and meanwhile the others go on. One that
+    /// fails again soon after waits longer each time, up to 10 s. A port that the system chose, and that another program
+    /// has taken meanwhile, is given up for another after five trials.
     ///
     /// # Errors
-    /// As the system tells, if no socket works, and none can be bound again.
+    /// As the system tells, if no socket works, and none can be bound again, or each fails again and again.
     pub fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
         let mut more = self.receive();
         let now = self.clock.now();
@@ -234,16 +245,16 @@ impl Pump {
     fn receive(&mut self) -> bool {
         let Self { interfaces, endpoint, clock, stats, .. } = self;
         let mut incoming = Incoming::take();
-        let (mut more, mut failed) = (false, None);
+        let (mut more, mut failed) = (false, Vec::new());
         for (id, interface) in (0..=u16::MAX).map(InterfaceId).zip(interfaces) {
             let Some(socket) = &mut interface.socket else { continue };
             match incoming.receive(id, socket, clock, endpoint, stats) {
                 Ok(rest) => more |= rest,
-                Err(error) => failed = Some((id, error)),
+                Err(error) => failed.push((id, error)),
             }
         }
         drop(incoming);
-        if let Some((id, error)) = failed {
+        for (id, error) in failed {
             self.failed(self.clock.now(), id, error);
         }
         more
@@ -259,7 +270,8 @@ impl Pump {
             if self.interfaces.iter().all(|interface| interface.unsent.is_some()) {
                 return false;
             }
-            let Some(transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
+            let Some(mut transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
+            self.substitute(&mut transmit.path);
             let index = usize::from(transmit.path.interface.0);
             let free = |interface: &&mut Interface| interface.socket.is_some() && interface.unsent.is_none();
             match self.interfaces.get_mut(index).filter(free) {
@@ -272,6 +284,24 @@ impl Pump {
             }
         }
         true
+    }
+
+    /// Has a flight leave over another interface if its own has no socket, or one of the other family than the far end's
+    /// address: a candidate of a redirect, or a reply, goes by the interface that asked for it, which may be gone.
+    fn substitute(&mut self, path: &mut Path) {
+        let fits = |interface: &Interface| {
+            let local = interface.socket.as_ref().map(Socket::local_addr);
+            local.is_some_and(|local| local.is_ipv4() == path.remote.is_ipv4())
+        };
+        if self.interfaces.get(usize::from(path.interface.0)).is_some_and(fits) {
+            return;
+        }
+        let mut others = (0..=u16::MAX).map(InterfaceId).zip(&self.interfaces);
+        let free = |other: &Interface| fits(other) && other.is_up() && other.unsent.is_none();
+        if let Some((other, _)) = others.find(|(_, other)| free(other)) {
+            *path = Path::new(other, path.remote);
+            self.stats.substitutions += 1;
+        }
     }
 
     /// Sends what is unsent of a socket's flight.

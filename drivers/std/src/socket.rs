@@ -6,12 +6,16 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use quinn_udp::UdpSocketState;
-use socket2::{Domain, Protocol, Type};
+use socket2::SockRef;
 
 use crate::outgoing::Outgoing;
 
-/// Asked of the kernel for either direction. Common defaults (208 KiB) overflow in a burst; kernels cap this at what
-/// they allow.
+mod options;
+
+use options::Options;
+
+/// Asked of the kernel for either direction, if it has given less. Common defaults (208 KiB) overflow in a burst; kernels
+/// cap this at what they allow.
 const BUFFER_BYTES: usize = 4 << 20;
 
 /// A non-blocking UDP socket: segmented sends, coalesced receives and ECN marks where the kernel has them, large
@@ -20,11 +24,44 @@ const BUFFER_BYTES: usize = 4 << 20;
 pub struct Socket {
     pub(crate) socket: Arc<UdpSocket>,
     pub(crate) state: UdpSocketState,
-    local: SocketAddr,
     pub(crate) outgoing: Outgoing,
-    /// Pretends that it has failed.
+    /// Where it is bound, and how it was set when it was taken over.
+    binding: Binding,
+    /// Receive errors in a row that say nothing of a datagram.
+    pub(crate) receive_errors: u32,
+    /// What every receive call is to fail with.
     #[cfg(test)]
-    pub(crate) failing: bool,
+    pub(crate) failing: Option<io::ErrorKind>,
+}
+
+/// Where a socket is bound and how it is set: enough to bind another in its place.
+#[derive(Clone, Debug)]
+pub(crate) struct Binding {
+    pub(crate) address: SocketAddr,
+    /// The system chose the port: another does as well.
+    pub(crate) any_port: bool,
+    options: Options,
+}
+
+impl Binding {
+    /// A socket that is bound and set so.
+    ///
+    /// # Errors
+    /// As the system tells.
+    pub(crate) fn bind(&self) -> io::Result<Socket> {
+        let socket = self.options.bind(self.address)?;
+        Socket::new(socket.into(), self.any_port)
+    }
+
+    /// The same at a port that the system chooses.
+    ///
+    /// # Errors
+    /// As the system tells.
+    pub(crate) fn bind_elsewhere(&self) -> io::Result<Socket> {
+        let mut elsewhere = self.clone();
+        elsewhere.address.set_port(0);
+        elsewhere.bind()
+    }
 }
 
 impl Socket {
@@ -33,53 +70,69 @@ impl Socket {
     /// # Errors
     /// As the system tells: the address is not of this machine, the port is taken or needs privileges.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-        if address.is_ipv6() {
-            // Otherwise IPv4 peers would show up as mapped addresses, which RTMFP would tell to others.
-            socket.set_only_v6(true)?;
-        }
-        socket.bind(&address.into())?;
-        Self::from_std(socket.into())
+        // Otherwise IPv4 peers would show up as mapped addresses, which RTMFP would tell to others.
+        Binding { address, any_port: address.port() == 0, options: Options::plain() }.bind()
     }
 
-    /// Takes over a bound socket.
+    /// Takes over a bound socket. Its buffers are made larger if they have less than 4 MiB.
+    ///
+    /// If it fails later, another takes its place: at the same address and port, and set the same as far as the system
+    /// tells how the first was set when it is closed. Kept are the sizes of the buffers, the hop limit, whether an IPv6
+    /// socket carries IPv6 only, whether addresses and ports are shared, whether it may broadcast, and on Linux the device
+    /// that it is bound to, its mark, and leave to bind to an address that is not there. Not kept are packet filters,
+    /// groups that it has joined, and all other options.
     ///
     /// # Errors
     /// As the system tells, if the socket cannot be set up.
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {
+        Self::new(socket, false)
+    }
+
+    fn new(socket: UdpSocket, any_port: bool) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         // The socket works with less, only worse: a refusal is no error.
         for bytes in [BUFFER_BYTES, BUFFER_BYTES / 2, BUFFER_BYTES / 8] {
-            if state.set_recv_buffer_size((&socket).into(), bytes).is_ok() {
+            let enough = state.recv_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
+            if enough || state.set_recv_buffer_size((&socket).into(), bytes).is_ok() {
                 break;
             }
         }
         for bytes in [BUFFER_BYTES, BUFFER_BYTES / 2, BUFFER_BYTES / 8] {
-            if state.set_send_buffer_size((&socket).into(), bytes).is_ok() {
+            let enough = state.send_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
+            if enough || state.set_send_buffer_size((&socket).into(), bytes).is_ok() {
                 break;
             }
         }
         socket.set_nonblocking(true)?;
-        let local = socket.local_addr()?;
+        let address = socket.local_addr()?;
+        let options = Options::of(&SockRef::from(&socket), address);
         Ok(Self {
             socket: Arc::new(socket),
             state,
-            local,
             outgoing: Outgoing::default(),
+            binding: Binding { address, any_port, options },
+            receive_errors: 0,
             #[cfg(test)]
-            failing: false,
+            failing: None,
         })
+    }
+
+    /// What it takes to bind another in its place. The program may have set it otherwise since it was taken over.
+    pub(crate) fn binding(&self) -> Binding {
+        let options = Options::of(&SockRef::from(&*self.socket), self.binding.address);
+        // One that is broken tells nothing.
+        if options.is_empty() { self.binding.clone() } else { Binding { options, ..self.binding.clone() } }
     }
 
     /// The address that it is bound to, with the port that the system chose.
     #[must_use]
     pub const fn local_addr(&self) -> SocketAddr {
-        self.local
+        self.binding.address
     }
 
     /// Whether it has all addresses of this machine.
     pub(crate) const fn is_wildcard(&self) -> bool {
-        self.local.ip().is_unspecified()
+        self.binding.address.ip().is_unspecified()
     }
 
     /// The socket itself, to wait on.

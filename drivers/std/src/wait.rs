@@ -13,5 +13,6 @@ pub(crate) use poller::{Notifier, Sources};
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(crate) use ppoll::{Notifier, Sources};
 
-#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::{io, thread};
 
@@ -28,6 +29,9 @@ const BURST: u32 = 20;
 const REFILL: Duration = Duration::from_secs(1);
 /// What the system says within this time after a notice is one with the next.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// Notices that are taken in a row. If more are there, they are one with the next: a flood has a pause too.
+const DRAIN: usize = 1_024;
 
 /// Who is told, by a number of its own.
 type Subscribers = BTreeMap<u64, Arc<Subscriber>>;
@@ -122,12 +126,16 @@ impl Watcher {
         Ok(watcher)
     }
 
-    /// Tells everybody. A waker may run anything, so nothing is locked then.
+    /// Tells everybody. A waker may run anything, so nothing is locked then. One that panics is told the next time too,
+    /// and keeps none of the others from being told.
     fn tell(&self) {
         let subscribers: Vec<_> = lock(&self.subscribers).values().map(Arc::clone).collect();
         for subscriber in subscribers {
             subscriber.changed.store(true, Ordering::Release);
-            (subscriber.wake)();
+            // The panic hook has said what there is to say.
+            let _ = catch_unwind(AssertUnwindSafe(|| (subscriber.wake)()));
+            // Nor does one that panics when it is dropped, if this is the last that holds it.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(subscriber)));
         }
     }
 }
@@ -173,7 +181,7 @@ fn watch(socket: &OwnedFd, ended: &Notifier, watcher: &Weak<Watcher>) -> io::Res
             let Some(watcher) = watcher.upgrade() else { break };
             watcher.tell();
             drop(watcher);
-            // Only the end of the watcher ends this early.
+            // Only the end of the watcher ends this early: an overrun of the socket, say, does not.
             ended.wait([], Some(pace.after_notice(Duration::from_micros(clock.now().as_micros()))))?;
         }
     }
@@ -183,7 +191,7 @@ fn watch(socket: &OwnedFd, ended: &Notifier, watcher: &Weak<Watcher>) -> io::Res
 /// Takes what the system has said; whether it was anything.
 fn drain(socket: &OwnedFd) -> io::Result<bool> {
     let (mut any, mut buffer) = (false, [0_u8; 8_192]);
-    loop {
+    for _ in 0..DRAIN {
         match recv(socket, &mut buffer, RecvFlags::empty()) {
             // What it had no room for was something too.
             Ok(_) | Err(Errno::NOBUFS) => any = true,
@@ -192,10 +200,12 @@ fn drain(socket: &OwnedFd) -> io::Result<bool> {
             Err(error) => return Err(error.into()),
         }
     }
+    Ok(any)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
     use std::sync::mpsc::channel;
 
     use super::*;
@@ -238,6 +248,52 @@ mod tests {
         // The thread has the other, until it ends.
         while notifier.clones() > 2 {
             thread::yield_now();
+        }
+    }
+
+    /// Whatever the socket has, and if it has lost something: the pause was over at once then.
+    #[test]
+    fn a_flood_of_notices_does_not_shorten_its_pauses() {
+        let (near, far) = UnixDatagram::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let ended = Notifier::new().unwrap();
+        let watcher =
+            Arc::new(Watcher { subscribers: Mutex::default(), next: AtomicU64::new(0), ended: ended.clone() });
+        let (woken, wakes) = channel();
+        // After the last wake that is waited for nobody listens.
+        let subscribed = Watch::of(Arc::clone(&watcher), move || {
+            let _ = woken.send(());
+        });
+        let weak = Arc::downgrade(&watcher);
+        let (clock, socket) = (Clock::new(), OwnedFd::from(near));
+        let begun = clock.now();
+        let watching = thread::spawn(move || watch(&socket, &ended, &weak));
+        let flood = thread::spawn(move || while far.send(b"news").is_ok() {});
+        (0..BURST + 1).for_each(|_| wakes.recv().unwrap());
+        assert!(clock.now() >= begun + REFILL);
+        drop((subscribed, watcher));
+        watching.join().unwrap().unwrap();
+        flood.join().unwrap();
+    }
+
+    /// It ended the thread, and nobody was told of a change any more.
+    #[test]
+    fn a_waker_that_panics_keeps_no_other_from_being_told() {
+        let (woken, wakes) = channel();
+        let watcher = Watcher::start().unwrap();
+        let watches: Vec<_> = (0..3)
+            .map(|number| {
+                let woken = woken.clone();
+                Watch::of(Arc::clone(&watcher), move || {
+                    assert_ne!(number, 1, "a waker panics");
+                    woken.send(number).unwrap();
+                })
+            })
+            .collect();
+        for _ in 0..2 {
+            watcher.tell();
+            assert_eq!(wakes.try_iter().collect::<Vec<_>>(), [0, 2]);
+            assert!(watches.iter().all(Watch::take_change));
         }
     }
 

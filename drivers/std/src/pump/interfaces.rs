@@ -1,7 +1,6 @@
 //! Interfaces that come and go while a pump runs.
 
 use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::UdpSocket;
@@ -9,12 +8,10 @@ use std::net::UdpSocket;
 use rtmfp_core::{Instant, InterfaceId, SessionHandle, Transmit, TransmitBuf};
 
 use super::Pump;
-use crate::socket::Socket;
+use super::rebind::{Failures, Rebind};
+use crate::addresses::Addresses;
+use crate::socket::{Binding, Socket};
 use crate::watch::Watch;
-
-/// A socket that has failed is bound again after this, and then after twice as long, up to [`REBIND_MAX`].
-const REBIND_MIN: Duration = Duration::from_millis(100);
-const REBIND_MAX: Duration = Duration::from_secs(10);
 
 /// A socket, and what it could not send yet.
 #[derive(Debug)]
@@ -22,49 +19,40 @@ pub(super) struct Interface {
     /// None: it has failed and is bound again, or was removed.
     pub(super) socket: Option<Socket>,
     /// Where it is bound, or is to be bound again.
-    local: SocketAddr,
+    pub(super) binding: Binding,
     /// Its address is one of this machine's.
     present: bool,
     removed: bool,
-    rebind: Option<Rebind>,
+    pub(super) failures: Failures,
+    pub(super) rebind: Option<Rebind>,
     /// A flight of which the part from the given offset on is not sent: the socket is full.
     pub(super) unsent: Option<(Transmit, usize, TransmitBuf)>,
     /// The endpoint was told that the socket is full.
     pub(super) blocked: bool,
 }
 
-/// When a socket is bound again, and why it was not the last time.
-#[derive(Debug)]
-struct Rebind {
-    at: Instant,
-    wait: Duration,
-    error: io::Error,
-}
-
 impl Interface {
-    pub(super) fn new(socket: Socket) -> Self {
+    pub(super) fn new(now: Instant, socket: Socket) -> Self {
         Self {
-            local: socket.local_addr(),
+            binding: socket.binding(),
             socket: Some(socket),
             present: true,
             removed: false,
+            failures: Failures::new(now),
             rebind: None,
             unsent: None,
             blocked: false,
         }
     }
 
+    pub(super) const fn is_removed(&self) -> bool {
+        self.removed
+    }
+
     /// Something may arrive over it.
-    const fn is_up(&self) -> bool {
+    pub(super) const fn is_up(&self) -> bool {
         self.socket.is_some() && self.present
     }
-}
-
-/// Whether the system has the address. Anything that it says but that it has not is no reason to doubt it.
-fn has_address(address: SocketAddr) -> bool {
-    let mut any_port = address;
-    any_port.set_port(0);
-    !matches!(UdpSocket::bind(any_port), Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable)
 }
 
 /// Whether the system has a route from the address to the other. None: it has other troubles.
@@ -110,12 +98,6 @@ impl Routes {
     }
 }
 
-/// Whether binding may succeed another time without anybody's help: a shortage of descriptors or memory may.
-fn may_pass(error: &io::Error) -> bool {
-    use io::ErrorKind::{InvalidInput, PermissionDenied, Unsupported};
-    !matches!(error.kind(), InvalidInput | PermissionDenied | Unsupported)
-}
-
 impl Pump {
     /// Adds an interface. Identifiers of removed ones are not used again.
     ///
@@ -123,7 +105,7 @@ impl Pump {
     /// `OutOfMemory` if all identifiers are used.
     pub fn add_socket(&mut self, socket: Socket) -> io::Result<InterfaceId> {
         let id = u16::try_from(self.interfaces.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
-        self.interfaces.push(Interface::new(socket));
+        self.interfaces.push(Interface::new(self.clock.now(), socket));
         self.sockets_version += 1;
         Ok(InterfaceId(id))
     }
@@ -149,7 +131,7 @@ impl Pump {
             return false;
         }
         self.close(now, interface);
-        self.open(now, interface, socket);
+        self.open(now, interface, socket, Failures::new(now));
         true
     }
 
@@ -192,19 +174,20 @@ impl Pump {
     /// answer try again at once. Sockets that have failed are bound again. For programs that notice changes themselves.
     pub fn check_interfaces(&mut self) {
         let now = self.clock.now();
+        let addresses = Addresses::now();
         for id in self.ids() {
             let Some(state) = self.interfaces.get_mut(usize::from(id.0)) else { continue };
             if state.rebind.is_some() {
-                self.rebind(now, id);
+                self.rebind_after_change(now, id);
             } else if state.socket.as_ref().is_some_and(|socket| !socket.is_wildcard()) {
-                let present = has_address(state.local);
+                let present = addresses.has(state.binding.address);
                 if core::mem::replace(&mut state.present, present) != present && present {
                     self.endpoint.interface_changed(now, id);
                 }
             }
         }
         for (interface, address) in self.addresses_in_use() {
-            if !has_address(SocketAddr::new(address, 0)) {
+            if !addresses.has(SocketAddr::new(address, 0)) {
                 self.endpoint.local_address_removed(now, interface, address);
             }
         }
@@ -212,86 +195,25 @@ impl Pump {
         self.endpoint.network_changed(now);
     }
 
-    /// When a socket is to be bound again.
-    pub(super) fn next_rebind(&self) -> Option<Instant> {
-        self.interfaces.iter().filter_map(|state| Some(state.rebind.as_ref()?.at)).min()
-    }
-
-    /// Does what is due.
-    pub(super) fn rebind_due(&mut self, now: Instant) {
-        if self.next_rebind().is_none_or(|at| at > now) {
-            return;
-        }
-        for id in self.ids() {
-            let rebind = self.interfaces.get(usize::from(id.0)).and_then(|state| state.rebind.as_ref());
-            if rebind.is_some_and(|rebind| rebind.at <= now) {
-                self.rebind(now, id);
-            }
-        }
-    }
-
-    /// A socket has failed for good.
-    ///
-    /// # Errors
-    /// The same, if it was the last one, and none can be bound again.
-    pub(super) fn failed(&mut self, now: Instant, interface: InterfaceId, error: io::Error) {
-        self.stats.socket_failures += 1;
-        self.close(now, interface);
-        if let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) {
-            state.rebind = Some(Rebind { at: now + REBIND_MIN, wait: REBIND_MIN, error });
-        }
-        self.move_sessions(now);
-    }
-
-    /// Why no interface works, nor will without help. None: one does, or may.
-    pub(super) fn hopeless(&mut self) -> Option<io::Error> {
-        let mut states = self.interfaces.iter_mut().filter(|state| !state.removed).peekable();
-        states.peek()?;
-        // The first failure does not tell whether the socket can be bound again.
-        let tried = |rebind: &&mut Rebind| rebind.wait > REBIND_MIN && !may_pass(&rebind.error);
-        let errors = states.map(|state| state.rebind.as_mut().filter(tried));
-        let last = errors.collect::<Option<Vec<_>>>()?.pop()?;
-        Some(core::mem::replace(&mut last.error, io::ErrorKind::Other.into()))
-    }
-
-    fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
+    pub(super) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
         (0..=u16::MAX).map(InterfaceId).take(self.interfaces.len())
     }
 
-    fn rebind(&mut self, now: Instant, interface: InterfaceId) {
-        let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) else { return };
-        #[cfg(test)]
-        let bound = self.forbidden.map_or_else(|| Socket::bind(state.local), |kind| Err(kind.into()));
-        #[cfg(not(test))]
-        let bound = Socket::bind(state.local);
-        match bound {
-            Ok(socket) => self.open(now, interface, socket),
-            Err(error) => {
-                let wait = state.rebind.as_ref().map_or(REBIND_MIN, |rebind| rebind.wait);
-                let wait = (2 * wait).min(REBIND_MAX);
-                state.rebind = Some(Rebind { at: now + wait, wait, error });
-            }
-        }
-    }
-
-    /// Pretends that no socket can be bound.
-    #[cfg(test)]
-    pub(super) const fn forbid_binding(&mut self, kind: io::ErrorKind) {
-        self.forbidden = Some(kind);
-    }
-
-    fn open(&mut self, now: Instant, interface: InterfaceId, socket: Socket) {
+    pub(super) fn open(&mut self, now: Instant, interface: InterfaceId, socket: Socket, failures: Failures) {
         if let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) {
-            *state = Interface::new(socket);
+            *state = Interface { failures, ..Interface::new(now, socket) };
             self.sockets_version += 1;
             self.endpoint.interface_changed(now, interface);
         }
     }
 
     /// Without its socket an interface sends nothing, and keeps nothing to be sent: to the endpoint that is lost.
-    fn close(&mut self, now: Instant, interface: InterfaceId) {
+    pub(super) fn close(&mut self, now: Instant, interface: InterfaceId) {
         let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) else { return };
-        (state.socket, state.unsent) = (None, None);
+        if let Some(socket) = state.socket.take() {
+            state.binding = socket.binding();
+        }
+        state.unsent = None;
         self.sockets_version += 1;
         if core::mem::take(&mut state.blocked) {
             self.endpoint.set_blocked(now, interface, false);
@@ -310,16 +232,17 @@ impl Pump {
     }
 
     /// Has sessions go on over another interface if theirs has no socket, address or route to the far end any more.
-    fn move_sessions(&mut self, now: Instant) {
+    pub(super) fn move_sessions(&mut self, now: Instant) {
         let mut moves: Vec<(SessionHandle, InterfaceId)> = Vec::new();
         let mut routes = Routes::default();
         for session in self.endpoint.sessions() {
             let Some(path) = self.endpoint.session(session).and_then(|session| session.path()) else { continue };
             let up = self.ids().zip(&self.interfaces).filter(|(_, state)| state.is_up());
             let (own, others): (Vec<_>, Vec<_>) = up
-                .filter(|(_, state)| state.local.is_ipv4() == path.remote.is_ipv4())
+                .filter(|(_, state)| state.binding.address.is_ipv4() == path.remote.is_ipv4())
                 .partition(|(id, _)| *id == path.interface);
-            let mut route = |(id, state): &(InterfaceId, &Interface)| routes.lead(*id, state.local, path.remote);
+            let mut route =
+                |(id, state): &(InterfaceId, &Interface)| routes.lead(*id, state.binding.address, path.remote);
             // It stays where it is unless the system says that there is no way from there.
             if others.is_empty() || own.first().is_some_and(|own| route(own) != Some(false)) {
                 continue;

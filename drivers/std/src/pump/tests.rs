@@ -115,7 +115,7 @@ fn a_socket_that_fails_is_bound_again_and_its_sessions_go_on() {
     write(&mut near, flow);
     run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 1);
     let (address, version) = (near.local_addr(InterfaceId(0)), near.sockets_version());
-    near.interfaces[0].socket.as_mut().unwrap().failing = true;
+    near.interfaces[0].socket.as_mut().unwrap().failing = Some(io::ErrorKind::NotConnected);
     let turn = near.turn(&mut at_near).unwrap();
     assert_eq!((near.stats().socket_failures, near.sockets().count()), (1, 0));
     assert!(near.sockets_version() > version && turn.deadline.is_some());
@@ -128,11 +128,10 @@ fn a_socket_that_fails_is_bound_again_and_its_sessions_go_on() {
 fn a_driver_ends_when_its_last_socket_can_not_be_bound_again() {
     let mut near = pump("near", 2);
     for index in 0..2 {
-        near.interfaces[index].socket.as_mut().unwrap().failing = true;
+        near.interfaces[index].socket.as_mut().unwrap().failing = Some(io::ErrorKind::NotConnected);
     }
     let clock = Clock::new();
-    // One after the other, and what failed is not there any more.
-    near.turn(&mut Reader::default()).unwrap();
+    // Both in one turn: each was noted only if no other failed after it.
     near.turn(&mut Reader::default()).unwrap();
     assert_eq!((near.stats().socket_failures, near.sockets().count()), (2, 0));
     near.forbid_binding(io::ErrorKind::PermissionDenied);
@@ -186,4 +185,144 @@ fn the_far_end_follows_a_session_to_another_socket() {
         let followed = endpoint.session(session).unwrap().path().unwrap().remote == address;
         followed && ends[1].1.messages == 2
     });
+}
+
+impl Pump {
+    fn fail(&mut self, index: usize, kind: Option<io::ErrorKind>) {
+        self.interfaces[index].socket.as_mut().unwrap().failing = kind;
+    }
+}
+
+/// It was bound again ten times a second, for ever.
+#[test]
+fn a_socket_that_fails_whenever_it_is_bound_waits_longer_each_time_and_is_given_up() {
+    let mut near = pump("near", 1);
+    let mut now = near.clock.now();
+    let mut waits = Vec::new();
+    let error = loop {
+        near.failed(now, InterfaceId(0), io::ErrorKind::NotConnected.into());
+        let at = near.next_rebind().unwrap();
+        waits.push(at.saturating_duration_since(now).as_millis());
+        if let Some(error) = near.hopeless() {
+            break error;
+        }
+        // A change of the network does not make it sooner, but for the first time.
+        near.rebind_after_change(now, InterfaceId(0));
+        assert_eq!(near.next_rebind().is_none(), waits.len() == 1);
+        now = at;
+        near.rebind_due(now);
+        assert_eq!(near.sockets().count(), 1);
+    };
+    assert_eq!(error.kind(), io::ErrorKind::NotConnected);
+    assert_eq!(waits, [100, 200, 400, 800, 1_600, 3_200, 6_400, 10_000]);
+    assert_eq!((near.stats().socket_failures, near.stats().rebinds), (8, 7));
+}
+
+#[test]
+fn a_socket_that_has_worked_for_long_before_it_fails_is_bound_again_soon() {
+    let mut near = pump("near", 1);
+    let mut now = near.clock.now();
+    for _ in 0..20 {
+        now += core::time::Duration::from_secs(60);
+        near.failed(now, InterfaceId(0), io::ErrorKind::NotConnected.into());
+        assert_eq!(near.next_rebind(), Some(now + core::time::Duration::from_millis(100)));
+        assert!(near.hopeless().is_none());
+        now += core::time::Duration::from_millis(100);
+        near.rebind_due(now);
+    }
+    assert_eq!(near.stats().rebinds, 20);
+}
+
+/// It was waited for without end.
+#[test]
+fn a_port_of_the_systems_choice_that_another_program_has_taken_is_given_up_for_another() {
+    for (asked, moves) in [("127.0.0.1:0", true), ("127.0.0.1", false)] {
+        let mut near = pump("near", 0);
+        let asked = asked.parse().unwrap_or_else(|_| {
+            // A port that is free, by its number.
+            std::net::UdpSocket::bind((asked, 0)).unwrap().local_addr().unwrap()
+        });
+        near.add_socket(Socket::bind(asked).unwrap()).unwrap();
+        let (mut now, before) = (near.clock.now(), near.local_addr(InterfaceId(0)).unwrap());
+        near.failed(now, InterfaceId(0), io::ErrorKind::NotConnected.into());
+        let other = std::net::UdpSocket::bind(before).unwrap();
+        // Changes of the network are no trials: another program may be gone soon.
+        (0..20).for_each(|_| near.rebind_after_change(now, InterfaceId(0)));
+        for _ in 0..8 {
+            let Some(at) = near.next_rebind() else { break };
+            now = at;
+            near.rebind_due(now);
+        }
+        let after = near.local_addr(InterfaceId(0));
+        assert_eq!((after.is_some(), near.stats().port_changes), (moves, u64::from(moves)));
+        assert!(after != Some(before) && near.next_rebind().is_none_or(|_| !moves));
+        drop(other);
+        if !moves {
+            near.rebind_due(near.next_rebind().unwrap());
+            assert_eq!(near.local_addr(InterfaceId(0)), Some(before), "the program asked for this one");
+        }
+    }
+}
+
+/// The sockets of a program were bound again as plain ones.
+#[test]
+fn the_socket_of_a_program_is_bound_again_as_it_was_set_last() {
+    let mut near = pump("near", 0);
+    let given = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    near.add_socket(Socket::from_std(given).unwrap()).unwrap();
+    let hops = |near: &Pump| near.sockets().next().unwrap().1.std_socket().ttl().unwrap();
+    near.sockets().next().unwrap().1.std_socket().set_ttl(7).unwrap();
+    near.failed(near.clock.now(), InterfaceId(0), io::ErrorKind::NotConnected.into());
+    near.rebind_due(near.next_rebind().unwrap());
+    assert_eq!(hops(&near), 7);
+}
+
+/// The driver turned without end and without a wait.
+#[test]
+fn a_receive_error_that_does_not_pass_is_the_failure_of_the_socket() {
+    let mut near = pump("near", 1);
+    near.fail(0, Some(io::ErrorKind::Other));
+    let mut turns = 0;
+    while near.turn(&mut Reader::default()).unwrap().more {
+        turns += 1;
+        assert!(turns < 100, "it spins");
+    }
+    assert_eq!((near.stats().socket_failures, near.sockets().count()), (1, 0));
+
+    // What tells of a datagram of its own does not end a socket: others can cause that.
+    near.rebind_due(near.next_rebind().unwrap());
+    for _ in 0..100 {
+        near.fail(0, Some(io::ErrorKind::ConnectionRefused));
+        near.turn(&mut Reader::default()).unwrap();
+    }
+    // Nor do errors that pass.
+    for _ in 0..100 {
+        near.fail(0, Some(io::ErrorKind::Other));
+        near.turn(&mut Reader::default()).unwrap();
+        near.fail(0, None);
+        near.turn(&mut Reader::default()).unwrap();
+    }
+    assert_eq!((near.stats().socket_failures, near.sockets().count()), (1, 1));
+}
+
+/// What was to be sent over an interface that is gone, or to the other family, was lost: a candidate of a redirect has
+/// the interface that the redirect came to.
+#[test]
+fn what_has_no_session_yet_leaves_over_an_interface_that_there_is() {
+    for (locals, remote) in [(["127.0.0.1:0", "127.0.0.1:0"], "127.0.0.1:0"), (["127.0.0.1:0", "[::1]:0"], "[::1]:0")] {
+        let (mut near, mut far) = (pump("near", 0), pump("far", 0));
+        for local in locals {
+            near.add_socket(Socket::bind(local.parse().unwrap()).unwrap()).unwrap();
+        }
+        far.add_socket(Socket::bind(remote.parse().unwrap()).unwrap()).unwrap();
+        let flow = flow(&mut near, 0, &far, "far");
+        if locals[0] == locals[1] {
+            near.remove_interface(InterfaceId(0));
+        }
+        write(&mut near, flow);
+        let (mut at_near, mut at_far) = (Reader::default(), Reader::default());
+        run(&mut [(&mut near, &mut at_near), (&mut far, &mut at_far)], |ends| ends[1].1.messages == 1);
+        assert_eq!(interface_of(&near), InterfaceId(1));
+        assert!(near.stats().substitutions > 0 && near.stats().send_errors == 0);
+    }
 }

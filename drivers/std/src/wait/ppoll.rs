@@ -48,7 +48,7 @@ impl Notifier {
         // Longer than the system can count is for ever.
         let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
         match poll(&mut waited, timeout.as_ref()) {
-            Ok(_) if waited[0].revents().is_empty() => Ok(()),
+            Ok(_) if waited.first().is_none_or(|own| own.revents().is_empty()) => Ok(()),
             Ok(_) => self.take(),
             Err(Errno::INTR) => Ok(()),
             Err(e) => Err(e.into()),
