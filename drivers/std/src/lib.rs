@@ -20,6 +20,8 @@ mod entropy;
 mod incoming;
 mod key_agreements;
 mod key_log;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod notifier;
 mod outgoing;
 mod places;
 mod pump;

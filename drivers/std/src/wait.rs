@@ -8,10 +8,12 @@ mod poller;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod ppoll;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub(crate) use crate::notifier::Notifier;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) use poller::{Notifier, Sources};
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(crate) use ppoll::{Notifier, Sources};
+pub(crate) use ppoll::Sources;
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 #[cfg(test)]

@@ -18,7 +18,7 @@ use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{AddressFamily, RecvFlags, SocketFlags, SocketType, bind, recv, socket_with};
 
 use crate::clock::Clock;
-use crate::wait::Notifier;
+use crate::notifier::Notifier;
 
 /// Links, and addresses and routes of both families (`RTMGRP_…` of `linux/rtnetlink.h`).
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
