@@ -436,3 +436,6 @@ impl SessionConfig {
         rule(self.gap_limit >= second, "gap_limit", "must be at least 1 s")
     }
 }
+
+#[cfg(test)]
+mod tests;
