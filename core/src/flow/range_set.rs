@@ -245,6 +245,18 @@ mod tests {
     }
 
     #[test]
+    fn the_lowest_range_can_be_taken_out() {
+        let mut set = RangeSet::new();
+        for (from, to) in [(1, 1), (5, 6), (9, 9)] {
+            set.insert(from, to);
+        }
+        for left in [&[(5, 6), (9, 9)][..], &[(9, 9)], &[], &[]] {
+            set.remove_lowest_range();
+            assert_eq!(set.iter().collect::<Vec<_>>(), left);
+        }
+    }
+
+    #[test]
     fn the_ends_of_the_number_space_are_ordinary_members() {
         let mut set = RangeSet::new();
         set.insert(u64::MAX, u64::MAX);

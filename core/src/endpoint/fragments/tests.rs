@@ -259,3 +259,43 @@ fn what_is_held_counts_each_packet_and_each_fragment() {
         assert_eq!(reassembly.held, held);
     }
 }
+
+#[test]
+fn a_packet_is_waited_for_until_its_time_is_over_and_not_a_moment_less() {
+    let moment = Duration::from_micros(1);
+    let last = PacketFragment { more_fragments: false, packet_id: 7, fragment_number: 1, fragment: b"b" };
+    let progress = FRAGMENT_PROGRESS_TIMEOUT;
+    // Further fragments that keep a packet alive, and when the last one comes.
+    let most = FRAGMENT_REASSEMBLY_TIMEOUT;
+    let steps = (most.as_micros() / progress.as_micros()) as u32;
+    for (kept, end, late) in [(0, START + progress, moment), (steps, START + most, moment)] {
+        for (at, whole) in [(end, true), (end + late, false)] {
+            let mut reassembly = Reassembly::default();
+            let (key, first) = piece(7, 0, b"a");
+            assert_eq!(reassembly.add(START, key, &first), none());
+            for step in 1..=kept {
+                let (_, further) = piece(7, 2 + u64::from(step), b"x");
+                assert_eq!(reassembly.add(START + progress * step, key, &further), none());
+            }
+            assert_eq!(reassembly.add(at, key, &last), if whole { Ok(vec![b"ab".to_vec()]) } else { none() });
+        }
+    }
+}
+
+#[test]
+fn a_packet_that_was_made_gives_way_before_an_older_one_that_was_not() {
+    let mut reassembly = Reassembly::default();
+    let (waiting, first) = piece(1, 0, b"a");
+    assert_eq!(reassembly.add(START, waiting, &first), none());
+    let later = START + Duration::from_millis(1);
+    let made = PacketFragment { more_fragments: false, packet_id: 2, fragment_number: 0, fragment: b"made" };
+    assert_eq!(reassembly.add(later, key(2), &made), Ok(vec![b"made".to_vec()]));
+    for id in 3..=MAX_PACKETS as u64 / SHARES as u64 + 1 {
+        let (key, chunk) = piece(id, 0, b"x");
+        assert_eq!(reassembly.add(later, key, &chunk), none());
+    }
+    assert_eq!(reassembly.take_evicted(), 1);
+    assert!(!reassembly.packets.contains_key(&key(2)));
+    let last = PacketFragment { more_fragments: false, packet_id: 1, fragment_number: 1, fragment: b"b" };
+    assert_eq!(reassembly.add(later, waiting, &last), Ok(vec![b"ab".to_vec()]));
+}

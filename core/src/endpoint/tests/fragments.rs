@@ -6,9 +6,10 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::pair::{A, B, Kind, Pair, address, startup_datagram};
+use super::pair::{A, B, Kind, Pair, address, path_to, startup_datagram, startup_datagrams};
 use crate::EndpointConfig;
 use crate::endpoint::demux::startup_chunks;
+use crate::endpoint::startup::StartupPacket;
 use crate::event::Event;
 use crate::profile::CryptoProfile;
 use crate::profile::plain::PlainProfile;
@@ -185,4 +186,26 @@ fn a_packet_that_is_put_together_again_pays_for_no_answer_again() {
     }
     pair.run_for_millis(100);
     assert_eq!(pair.sent_of(Kind::ResponderHello, Some(B), Some(A)).len(), 1);
+}
+
+#[test]
+fn fragments_that_are_held_back_are_what_an_endpoint_waits_for() {
+    let mut pair = Pair::named(8, &[(&large(), EndpointConfig::default()), ("bob", EndpointConfig::default())]);
+    pair.open_to(A, "bob", &[B]);
+    pair.run_for_millis(60);
+    assert_eq!(pair.nodes[A].endpoint.timeout_reason(), Some("startup fragments"), "and not for an answer yet");
+    pair.run_for_millis(900);
+    assert_eq!(pair.nodes[A].endpoint.timeout_reason(), Some("keepalive"));
+}
+
+/// What an answer is measured by.
+#[test]
+fn a_packet_costs_as_much_as_its_datagrams_or_a_little_more() {
+    let keys = PlainProfile::new(b"").default_keys();
+    for len in [10, 1_000, 1_200, 3_000, 20_000] {
+        let hello = InitiatorHello { discriminator: &vec![b'x'; len], tag: b"0123456789abcdef" };
+        let sent: usize = startup_datagrams(0, &hello).iter().map(Vec::len).sum();
+        let cost = StartupPacket::new(path_to(A), 0, &hello).wire_len(keys.as_ref());
+        assert!((sent..sent + 1_200).contains(&cost), "{cost} for {sent} bytes");
+    }
 }

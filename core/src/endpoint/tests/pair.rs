@@ -109,7 +109,7 @@ pub(super) fn startup_datagram(session_id: u32, chunk: &impl EncodeChunk) -> Vec
 }
 
 /// All fragments of one, those that would be sent later too.
-fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> {
+pub(super) fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> {
     let mut queue = StartupQueue::default();
     queue.push_own(Instant::ORIGIN, StartupPacket::new(path_to(A), session_id, chunk));
     let mut buf = TransmitBuf::new(1);
@@ -121,6 +121,7 @@ fn startup_datagrams(session_id: u32, chunk: &impl EncodeChunk) -> Vec<Vec<u8>> 
             .is_some()
         {
             datagrams.extend(buf.datagrams().map(<[u8]>::to_vec));
+            buf.clear();
         }
         let Some(later) = queue.next_timeout() else { return datagrams };
         queue.handle_timeout(later);
@@ -305,6 +306,7 @@ impl Pair {
         let mut buf = TransmitBuf::new(4);
         for index in 0..self.nodes.len() {
             while let Some(transmit) = self.nodes[index].endpoint.poll_transmit(self.now, &mut buf) {
+                assert_eq!(buf.datagrams().collect::<Vec<_>>().concat(), buf.as_slice(), "nothing else is in a flight");
                 for bytes in buf.datagrams() {
                     let from = self.nodes[index].address;
                     let bytes = bytes.to_vec();
