@@ -23,10 +23,12 @@ mod startup;
 mod table;
 mod trace;
 
+use core::time::Duration;
+
 use pair::{A, B, Pair};
 
 use crate::event::Event;
-use crate::{CloseMode, CloseReason, FlowOptions, SessionState};
+use crate::{CloseMode, CloseReason, FlowOptions, Priority, SessionState};
 
 #[test]
 fn a_message_crosses_and_both_ends_close() {
@@ -104,4 +106,44 @@ fn a_flow_tells_whether_it_is_open_and_has_room() {
     assert!(endpoint.send_flow(flow).unwrap().is_open());
     endpoint.send_flow_mut(now, flow).unwrap().close();
     assert!(!endpoint.send_flow(flow).unwrap().is_open());
+}
+
+#[test]
+fn a_flow_has_the_priority_that_it_is_given() {
+    let mut pair = Pair::new(4);
+    let session = pair.open(A);
+    let (now, endpoint) = (pair.now, &mut pair.nodes[A].endpoint);
+    let options = FlowOptions { priority: Priority::High, ..FlowOptions::new("name") };
+    let flow = endpoint.session_mut(now, session).unwrap().open_flow(options).unwrap();
+    assert_eq!(endpoint.send_flow(flow).unwrap().priority(), Priority::High);
+    endpoint.send_flow_mut(now, flow).unwrap().set_priority(Priority::Low);
+    assert_eq!(endpoint.send_flow(flow).unwrap().priority(), Priority::Low);
+}
+
+#[test]
+fn one_session_can_have_an_idle_limit_of_its_own() {
+    let mut pair = Pair::new(5);
+    let session = pair.open(A);
+    pair.run_for_millis(500);
+    pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().set_idle_limit(Duration::from_secs(2));
+    pair.run_for_millis(1_999);
+    assert_eq!(pair.nodes[A].events, [Event::SessionOpened { session }]);
+    pair.run_for_millis(100);
+    assert_eq!(pair.nodes[A].events.last(), Some(&Event::SessionClosed { session, reason: CloseReason::Idle }));
+}
+
+#[test]
+fn the_far_end_is_awaited_until_it_has_acknowledged_the_close() {
+    let mut pair = Pair::new(6);
+    let a = pair.open(A);
+    let awaits =
+        |pair: &Pair, node: usize, session| pair.nodes[node].endpoint.session(session).unwrap().awaits_far_end();
+    assert!(awaits(&pair, A, a));
+    pair.run_for_millis(500);
+    let b = pair.nodes[B].endpoint.sessions().next().unwrap();
+    assert!(awaits(&pair, A, a) && awaits(&pair, B, b));
+    pair.nodes[A].endpoint.session_mut(pair.now, a).unwrap().close(CloseMode::Orderly);
+    assert!(awaits(&pair, A, a));
+    pair.run_for_millis(100);
+    assert!(!awaits(&pair, B, b), "it has said so itself");
 }

@@ -8,8 +8,9 @@ use core::net::SocketAddr;
 use core::time::Duration;
 
 use super::pair::{A, B, Kind, Pair, address};
+use crate::endpoint::demux::startup_chunks;
 use crate::event::{Event, UnmatchedHello};
-use crate::wire::{Address, AddressOrigin, ForwardedHello, InitiatorHello};
+use crate::wire::{Address, AddressOrigin, Chunk, ForwardedHello, InitiatorHello};
 use crate::{EndpointConfig, ForwardedHelloPolicy};
 
 const INTRO: usize = 2;
@@ -133,6 +134,45 @@ fn hellos_for_others_wait_in_limited_number_and_size_and_are_untold_unless_wante
         pair.flush();
         assert_eq!(pair.nodes[B].events.len(), if told == 0 { 0 } else { told + 1 });
     }
+}
+
+#[test]
+fn a_hello_for_another_is_told_of_up_to_2048_bytes_of_name_and_tag() {
+    for (len, told) in [(2_040, 1), (2_041, 0)] {
+        let config = EndpointConfig { max_unmatched_hellos: 8, ..EndpointConfig::default() };
+        let mut pair = Pair::with_config(10, config);
+        pair.inject(address(A), B, 0, &InitiatorHello { discriminator: &vec![b'x'; len], tag: b"12345678" });
+        pair.flush();
+        assert_eq!(pair.nodes[B].events.len(), told, "{len}");
+    }
+}
+
+#[test]
+fn a_session_has_the_name_of_its_far_end_once_it_is_open() {
+    let mut pair = Pair::new(11);
+    let session = pair.open(A);
+    // The keying is on its way: who is called is known.
+    pair.run_for_millis(60);
+    assert_eq!(pair.nodes[A].endpoint.session_named(b"bob"), None);
+    pair.run_for_millis(500);
+    assert_eq!(pair.nodes[A].endpoint.session_named(b"bob"), Some(session));
+}
+
+#[test]
+fn a_far_end_is_introduced_at_23_further_addresses_at_most() {
+    let mut pair = introduced(12, ForwardedHelloPolicy::Answer, introducer());
+    let to_bob = pair.nodes[INTRO].endpoint.session_named(b"bob").unwrap();
+    let further = |port| Address { origin: AddressOrigin::Local, socket: SocketAddr::from(([10, 0, 0, 9], port)) };
+    let told: Vec<_> = (1..=40).map(further).collect();
+    pair.nodes[INTRO].endpoint.session_mut(pair.now, to_bob).unwrap().introduce_at(&told);
+    pair.open_to(A, "bob", &[INTRO]);
+    pair.run_for_millis(60);
+    let redirect = pair.sent_of(Kind::Redirect, Some(INTRO), Some(A))[0];
+    let (_, plain) = pair.log[redirect].1.plain().unwrap();
+    let Some(Ok(Chunk::Redirect(redirect))) = startup_chunks(&plain).unwrap().next() else { panic!("no redirect") };
+    let observed = Address { origin: AddressOrigin::Observed, socket: address(B) };
+    let sent: Vec<_> = redirect.destinations.iter().collect();
+    assert_eq!((sent[0], &sent[1..]), (observed, &told[..23]));
 }
 
 #[test]

@@ -200,6 +200,34 @@ fn jobs_that_never_come_back_make_room_after_a_minute() {
     assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session: second }));
 }
 
+/// Those that are refused look for abandoned jobs.
+#[test]
+fn a_job_that_is_being_computed_keeps_its_place_however_many_are_refused() {
+    let nodes = [("alice", config(0)), ("carol", config(0)), ("server", config(1))];
+    let mut pair = Pair::named(20, &nodes);
+    pair.open_to(A, "server", &[SERVER]);
+    pair.run_for_millis(100);
+    let slow = jobs(&mut pair, SERVER);
+    pair.open_to(B, "server", &[SERVER]);
+    pair.run_for_millis(5_000);
+    assert_eq!(jobs(&mut pair, SERVER).len(), 0);
+    assert!(pair.nodes[SERVER].endpoint.stats().over_limit > 2);
+    for job in slow {
+        let now = pair.now;
+        pair.nodes[SERVER].endpoint.handle_key_agreement(now, job.run());
+    }
+    assert_eq!(pair.nodes[SERVER].endpoint.sessions().count(), 1);
+}
+
+#[test]
+fn an_opening_has_one_job_however_many_answers_come() {
+    let mut pair = Pair::named(21, &[("alice", config(4)), ("bob", config(0))]);
+    pair.open(A);
+    pair.run_for_millis(6_000);
+    assert!(pair.sent_of(Kind::ResponderHello, Some(B), Some(A)).len() > 2);
+    assert_eq!(jobs(&mut pair, A).len(), 1);
+}
+
 /// An initiator whose answer does not combine goes on waiting for a better one.
 #[test]
 fn an_answer_that_does_not_combine_in_a_job_is_survived() {

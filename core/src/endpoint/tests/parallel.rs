@@ -3,11 +3,12 @@
 use alloc::boxed::Box;
 use alloc::vec;
 use alloc::vec::Vec;
+use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::pair::{A, Kind, Pair, address};
+use super::pair::{A, B, Kind, Pair, address};
 use crate::event::Event;
-use crate::{EndpointConfig, OpenFailure};
+use crate::{EndpointConfig, InterfaceId, OpenFailure, Path, Target};
 
 fn pool(seed: u8) -> Pair {
     let config = EndpointConfig::default;
@@ -57,4 +58,19 @@ fn a_second_opening_to_the_same_endpoint_is_given_up_in_favour_of_the_first() {
         assert_eq!(pair.nodes[A].events, expected, "{wait} ms apart");
         assert_eq!(pair.nodes[A].endpoint.sessions().collect::<Vec<_>>(), [first]);
     }
+}
+
+/// Its keys have proved who it is, so the address says nothing.
+#[test]
+fn a_second_opening_to_the_same_endpoint_at_another_address_is_given_up_too() {
+    let mut pair = Pair::new(3);
+    let other = SocketAddr::new(address(B).ip(), 9);
+    pair.nodes[B].aliases.push(other);
+    let first = pair.open(A);
+    pair.run_for_millis(500);
+    let target = Target::new("bob", Path::new(InterfaceId(0), other));
+    let second = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
+    pair.run_for_millis(500);
+    let reason = OpenFailure::Duplicate { existing: first };
+    assert_eq!(pair.nodes[A].events.last(), Some(&Event::SessionFailed { session: second, reason }));
 }

@@ -6,7 +6,7 @@ use alloc::vec;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use super::pair::{A, B, Kind, Pair, address};
+use super::pair::{A, B, Kind, Pair, address, path_to};
 use crate::event::Event;
 use crate::wire::{Address, AddressOrigin, Redirect};
 use crate::{EndpointConfig, FlowOptions, InterfaceId, SendFlowHandle, SessionHandle};
@@ -135,4 +135,32 @@ fn a_session_that_is_looked_for_pings_few_addresses_a_second_whatever_introducer
         pair.run_for_millis(1_000);
     }
     assert!(pings(&pair) >= 6);
+}
+
+#[test]
+fn whoever_hands_a_hello_on_is_an_introducer_and_whoever_answers_it_is_none() {
+    let introducers = |pair: &Pair, session| {
+        let table = &pair.nodes[A].endpoint.table;
+        table.get(table.resolve(session).unwrap()).unwrap().introducers.clone()
+    };
+    let mut pair = Pair::new(20);
+    let direct = pair.open(A);
+    pair.run_for_millis(500);
+    assert_eq!(introducers(&pair, direct), []);
+
+    // Figure 14: the hello is forwarded only, and bob answers from an address that alice has not heard of.
+    let config = EndpointConfig { max_unmatched_hellos: 8, ..EndpointConfig::default() };
+    let named = |name| (name, EndpointConfig::default());
+    let mut pair = Pair::named(21, &[named("alice"), named("bob"), ("intro", config)]);
+    pair.open_to(B, "intro", &[INTRO]);
+    pair.run_for_millis(500);
+    let forwarded = pair.open_to(A, "bob", &[INTRO]);
+    pair.run_for_millis(26);
+    let Some(Event::UnmatchedHello { hello }) = pair.nodes[INTRO].events.pop() else { panic!("no event") };
+    let intro = &mut pair.nodes[INTRO].endpoint;
+    let to_bob = intro.session_named(b"bob").unwrap();
+    assert!(intro.forward(pair.now, &hello, to_bob));
+    pair.run_for_millis(500);
+    assert!(pair.nodes[A].events.contains(&Event::SessionOpened { session: forwarded }));
+    assert_eq!(introducers(&pair, forwarded), [path_to(INTRO)]);
 }

@@ -9,6 +9,7 @@ use super::redirect::{attempts, tag};
 use crate::endpoint::initiator::Opening;
 use crate::event::Event;
 use crate::params::TAG_LEN;
+use crate::wire::EncodeChunk;
 use crate::{EndpointConfig, Instant, OpenFailure, Role, SessionState, Target};
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -233,4 +234,23 @@ fn after_a_refused_answer_an_opening_does_not_try_longer_than_before() {
     assert_eq!(opening.next_timeout(), patient);
     opening.give_up_at(now + Duration::from_secs(1));
     assert_eq!(opening.next_timeout(), now + Duration::from_secs(1));
+}
+
+/// RFC 7016 §2.3.
+#[test]
+fn a_startup_chunk_of_an_unknown_type_is_ignored_and_not_counted() {
+    struct Unknown;
+    impl EncodeChunk for Unknown {
+        const TYPE: u8 = 0x6e;
+        fn payload_len(&self) -> usize {
+            3
+        }
+        fn encode_payload(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(b"new");
+        }
+    }
+    let mut pair = Pair::new(20);
+    pair.inject(address(A), B, 0, &Unknown);
+    let stats = pair.nodes[B].endpoint.stats();
+    assert_eq!((stats.datagrams_received, stats.drops().next()), (1, None));
 }

@@ -31,6 +31,7 @@ struct Seen {
     sent: Vec<(usize, Vec<u8>)>,
     received: Vec<(usize, Vec<u8>)>,
     dropped: Vec<(Option<SocketAddr>, DropReason)>,
+    dropped_sizes: Vec<usize>,
     /// Flow, sequence number, size, and whether it had been declared lost.
     acknowledged: Vec<(SendFlowHandle, u64, u32, bool)>,
     lost: Vec<(u64, LossCause)>,
@@ -75,7 +76,10 @@ impl Trace for Sink {
         match *event {
             TraceEvent::PacketSent { size, plain, .. } => seen.sent.push((size, plain.to_vec())),
             TraceEvent::PacketReceived { size, plain, .. } => seen.received.push((size, plain.to_vec())),
-            TraceEvent::DatagramDropped { path, reason, .. } => seen.dropped.push((Some(path.remote), reason)),
+            TraceEvent::DatagramDropped { path, size, reason } => {
+                seen.dropped.push((Some(path.remote), reason));
+                seen.dropped_sizes.push(size);
+            }
             TraceEvent::ChunkDropped { reason } => seen.dropped.push((None, reason)),
             TraceEvent::FragmentAcknowledged { flow, sequence, size, was_lost } => {
                 seen.acknowledged.push((flow, sequence, size, was_lost));
@@ -434,4 +438,30 @@ fn a_tracer_shows_no_content() {
     let _sink = Sink::on(&mut pair, A);
     let shown = format!("{:?}", pair.nodes[A].endpoint);
     assert!(shown.contains("Tracer { on: true, .. }"), "{shown}");
+}
+
+#[test]
+fn a_packet_that_waited_for_its_keys_is_told_with_its_length_if_they_do_not_open_it() {
+    let mut pair = Pair::new(20);
+    let sink = Sink::on(&mut pair, A);
+    pair.fate = Box::new(|datagram| {
+        let kind = datagram.kind();
+        if kind == Kind::Session && datagram.from == address(B) {
+            datagram.bytes.iter_mut().last().into_iter().for_each(|byte| *byte ^= 1);
+        }
+        vec![if kind == Kind::ResponderKeying { DELAY * 8 } else { DELAY }]
+    });
+    pair.open(A);
+    pair.run_for_millis(80);
+    let far = pair.nodes[B].endpoint.sessions().next().unwrap();
+    let now = pair.now;
+    let flow = pair.nodes[B].endpoint.session_mut(now, far).unwrap().open_flow(FlowOptions::new("f")).unwrap();
+    pair.nodes[B].endpoint.send_flow_mut(now, flow).unwrap().write("early").unwrap();
+    pair.run_for_millis(100);
+    assert_eq!(sink.seen().dropped, [], "they are kept");
+    let sizes: Vec<_> =
+        pair.sent_of(Kind::Session, Some(B), Some(A)).iter().map(|at| pair.log[*at].1.bytes.len()).collect();
+    pair.run_for_millis(125);
+    assert!(!sizes.is_empty());
+    assert_eq!(sink.seen().dropped_sizes[..sizes.len()], sizes);
 }
