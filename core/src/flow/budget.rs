@@ -255,6 +255,17 @@ impl SendBudget {
 mod tests {
     use super::*;
 
+    #[test]
+    fn a_session_is_granted_less_than_it_may_hold_while_memory_is_scarce() {
+        let mut budget = RecvBudget::new(1_000);
+        assert!(!budget.is_granted_less());
+        budget.grant(999);
+        assert!(budget.is_granted_less());
+        assert_eq!(budget.room(), 999);
+        budget.grant(1_000);
+        assert!(!budget.is_granted_less());
+    }
+
     fn held(bytes: usize) -> SendHeld {
         SendHeld { memory: bytes, unacknowledged: bytes }
     }

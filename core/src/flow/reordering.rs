@@ -148,6 +148,7 @@ mod tests {
     use alloc::vec::Vec;
     use core::time::Duration;
 
+    use super::Reordering;
     use crate::flow::InFlight;
     use crate::time::Instant;
 
@@ -200,6 +201,19 @@ mod tests {
         assert_eq!(ack(&mut in_flight, at(150), 24..=27), []);
         assert_eq!(ack(&mut in_flight, at(160), 28..=28), []);
         assert_eq!(ack(&mut in_flight, at(170), 29..=29), [23]);
+    }
+
+    #[test]
+    fn what_is_in_flight_is_remembered() {
+        let mut reordering = Reordering::new();
+        reordering.echoed = Some(RTT);
+        reordering.repeated(5, at(100));
+        reordering.fresh(6, at(100));
+        reordering.forget_below(5);
+        assert!(!reordering.is_answer_to(5, at(110)), "too soon after it was sent again");
+        reordering.forget_below(6);
+        assert!(reordering.is_answer_to(5, at(110)) && reordering.is_answer_to(6, at(130)));
+        assert_eq!(reordering.measured, Some(Duration::from_millis(30)));
     }
 
     /// And still it takes three of them.

@@ -125,6 +125,19 @@ mod tests {
     }
 
     #[test]
+    fn its_memory_is_that_of_all_chunks_and_queues() {
+        let mut pool = SmallMessagePool::default();
+        assert_eq!(pool.memory(), 0);
+        let mut kept = Vec::from([pool.copy(b"x")]);
+        assert_eq!(pool.memory(), FIRST_CHUNK);
+        while pool.chunks.len() < 3 {
+            kept.push(pool.copy(&[1; 1_000]));
+        }
+        pool.recycle_queue(VecDeque::with_capacity(10));
+        assert_eq!(pool.memory(), FIRST_CHUNK + 2 * CHUNK + 10 * size_of::<Message>());
+    }
+
+    #[test]
     fn queues_are_kept_in_limited_number_and_size() {
         let mut pool = SmallMessagePool::default();
         pool.recycle_queue(VecDeque::with_capacity(KEPT_PLACES + 1));

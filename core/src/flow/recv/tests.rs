@@ -93,6 +93,40 @@ fn a_small_window_makes_acknowledgements_prompt() {
     assert_eq!(rig.on(plain(5)), Ok(false));
 }
 
+#[test]
+fn a_window_of_two_blocks_is_not_small() {
+    let mut rig = Rig::new(2_100);
+    rig.on(plain(1)).unwrap();
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=2 cum=1");
+    assert_eq!(rig.on(plain(2)), Ok(false));
+}
+
+/// A sender that may send one block makes progress.
+#[test]
+fn a_window_of_one_block_is_told_to_have_opened_once_half_of_it_is_free() {
+    let mut rig = Rig::new(8_192);
+    for (sequence, len) in [(1, 1_000), (2, 1_000), (3, 1_000), (4, 4_000)] {
+        rig.part(sequence, FragmentControl::Whole, &vec![0; len]);
+    }
+    assert_eq!(rig.ack(300, true), "AckRanges flow=3 blocks=1 cum=4");
+    let told = [(); 3].map(|()| {
+        rig.read().unwrap();
+        rig.flow.ack_now_after_read()
+    });
+    assert_eq!(told, [false, false, true], "2, 3 and 5 blocks of 8");
+}
+
+#[test]
+fn a_flow_counts_what_is_read_and_what_comes_again() {
+    let mut rig = Rig::new(1 << 16);
+    for sequence in [1, 1, 3, 2, 3] {
+        rig.on(plain(sequence)).unwrap();
+    }
+    while rig.read().is_some() {}
+    let stats = rig.flow.stats();
+    assert_eq!((stats.messages, stats.bytes, stats.repeated, stats.abandoned), (3, 9, 2, 0));
+}
+
 /// RFC 7016 §3.6.3.5. What is held is a whole message, or the beginning of one.
 #[test]
 fn the_window_is_what_is_free_in_blocks() {
@@ -244,7 +278,28 @@ fn network_order_delivers_what_is_whole() {
     rig.on(plain(1)).unwrap();
     assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((1, false)));
     rig.on(Fragment { fsn: 2, ..plain(4) }).unwrap();
-    assert_eq!(rig.read().map(|message| message.sequence), Some(4));
+    rig.on(plain(5)).unwrap();
+    let gaps: Vec<_> = core::iter::from_fn(|| rig.read()).map(|message| message.gap).collect();
+    assert_eq!(gaps, [false, true], "2 is abandoned, as came with 4");
+    rig.on(plain(6)).unwrap();
+    assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((6, false)));
+    rig.on(Fragment { abandon: true, ..plain(7) }).unwrap();
+    rig.on(plain(8)).unwrap();
+    assert_eq!(rig.read().map(|message| (message.sequence, message.gap)), Some((8, true)), "so is 7");
+}
+
+#[test]
+fn memory_that_is_kept_for_small_messages_is_freed_in_part_once_all_is_read() {
+    let mut rig = Rig::new(1 << 20);
+    for sequence in 1..=1_500 {
+        rig.on(Fragment { data: &[7; 150], ..plain(sequence) }).unwrap();
+    }
+    let full = rig.budget.pool.memory();
+    let left = |rig: &mut Rig, count| (0..count).for_each(|_| drop(rig.read().unwrap()));
+    left(&mut rig, 1_499);
+    assert_eq!(rig.budget.pool.memory(), full, "one waits");
+    left(&mut rig, 1);
+    assert!(rig.budget.pool.memory() < full * 2 / 3, "{full}");
 }
 
 /// A whole message counts less than its fragments, whenever it becomes one.

@@ -422,4 +422,16 @@ mod tests {
         queue.commit(cut).unwrap();
         assert!(queue.memory() >= before + size_of::<Fragment>());
     }
+
+    #[test]
+    fn a_message_that_waits_for_another_counts_what_finds_it() {
+        let memory = |after: bool| {
+            let (mut queue, mut events) = (SendQueue::new(SEND), EventQueue::default());
+            let first = queue.push(Bytes::from_static(b"a"), SendOptions::default(), &mut events);
+            let options = SendOptions { after: after.then_some(first), ..SendOptions::default() };
+            queue.push(Bytes::from_static(b"b"), options, &mut events);
+            queue.memory()
+        };
+        assert_eq!(memory(true), memory(false) + NODE);
+    }
 }
