@@ -323,3 +323,20 @@ fn a_flow_has_room_until_its_buffer_is_full() {
     network.run(2_000);
     assert!(has_room(&mut network), "all was delivered");
 }
+
+#[test]
+fn a_flow_that_is_over_frees_its_own_memory_and_no_more() {
+    let held = |over: usize| {
+        let mut network = Network::open(SessionConfig::default());
+        let flows: Vec<_> = (0..=over).map(|_| network.open_flow(A)).collect();
+        flows.iter().for_each(|flow| network.write(A, *flow, 100));
+        network.run(100);
+        for flow in flows.into_iter().skip(1) {
+            network.with(A, |session, cx| session.command(cx, |delivery, cx| delivery.sending.flows.close(cx, flow)));
+        }
+        network.run(200_000);
+        network.ends[B].session.delivery.receiving.flows.budget.held()
+    };
+    assert!(held(0) > 0);
+    assert_eq!(held(3), held(0));
+}

@@ -99,5 +99,6 @@ mod tests {
             burst.on_data_sent();
         });
         assert!(burst.is_over());
+        assert_eq!(burst.packets(), 3 * BURST_PACKETS);
     }
 }

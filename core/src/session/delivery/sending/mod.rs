@@ -152,3 +152,40 @@ impl Sending {
         any
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::FlowOptions;
+    use crate::flow::SendFlow;
+    use crate::handle::SendFlowHandle;
+
+    fn one_flow() -> (Sending, SendFlowHandle) {
+        let config = SessionConfig::default();
+        let mut sending = Sending::new(SessionHandle { slot: 0, generation: 0 }, &config);
+        let flow = sending.flows.open(&config, &FlowOptions::new("f"), |_| None).unwrap();
+        (sending, flow)
+    }
+
+    #[test]
+    fn its_memory_is_that_of_its_flows_and_of_what_is_in_flight() {
+        let (mut sending, _) = one_flow();
+        let flows = sending.memory();
+        assert!(flows >= size_of::<SendFlow>(), "{flows}");
+        for sequence in 1..=100 {
+            sending.recovery.in_flight.sent(0, sequence, 100);
+        }
+        let in_flight = sending.recovery.in_flight.memory();
+        assert!(in_flight > 0);
+        assert_eq!(sending.memory(), flows + in_flight);
+    }
+
+    #[test]
+    fn no_more_is_written_than_the_endpoint_grants() {
+        let (mut sending, flow) = one_flow();
+        sending.flows.grant(999, 1_000);
+        assert!(!sending.flows.has_room(flow, 5_000));
+        sending.flows.grant(1_000, 1_000);
+        assert!(sending.flows.has_room(flow, 5_000));
+    }
+}
