@@ -223,3 +223,6 @@ impl core::fmt::Display for KeyingError {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

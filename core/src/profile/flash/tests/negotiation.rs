@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::{agree, converse, hex, profile, rng, seal_one};
 use crate::profile::flash::negotiation::{Offer, Offers};
 use crate::profile::flash::{
-    Builder, FlashProfile, Group, KeyKind, Protection, Receiving, Sending, StaticKeys, component,
+    Builder, Discriminator, FlashProfile, Group, KeyKind, Protection, Receiving, Sending, StaticKeys, component,
 };
 use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
 
@@ -189,4 +189,20 @@ fn absent_options_offer_nothing() {
     assert!(!response.keys.authenticates());
     let refusal = strict.respond(&certificate, &skic, None, &mut rng(3)).map(|_| ());
     assert_eq!(refusal, Err(KeyingError::ProtectionRefused));
+}
+
+/// They give the server's address as ancillary data, know group 2 alone, and no protection.
+#[test]
+fn a_profile_for_mona_clients_has_what_they_ask_for() {
+    let server = FlashProfile::builder().for_mona_clients().build(&mut rng(1)).unwrap();
+    assert!(server.selects_near(&Discriminator::new().ancillary_data(b"rtmfp://server.example.com").to_bytes()));
+    for (group, agrees) in [(Group::Modp1024, true), (Group::Modp2048, false)] {
+        let asks = |builder: Builder| builder.hmac(Protection::on_request()).sequence_numbers(Protection::on_request());
+        let client = profile(KeyKind::Ephemeral, group, 2, asks);
+        let ends = agree(&client, &server, 3);
+        assert_eq!(ends.is_ok(), agrees, "{group:?}");
+        if let Ok((near, far)) = ends {
+            assert_eq!([observed(&*near), observed(&*far)], [(false, 0); 2]);
+        }
+    }
 }
