@@ -259,10 +259,10 @@ mod tests {
     fn a_session_is_granted_less_than_it_may_hold_while_memory_is_scarce() {
         let mut budget = RecvBudget::new(1_000);
         assert!(!budget.is_granted_less());
-        budget.grant(999);
+        budget.grant(999, 0);
         assert!(budget.is_granted_less());
         assert_eq!(budget.room(), 999);
-        budget.grant(1_000);
+        budget.grant(1_000, 0);
         assert!(!budget.is_granted_less());
     }
 
