@@ -4,6 +4,7 @@ use core::time::Duration;
 
 use bytes::Bytes;
 
+use crate::congestion::CongestionControl;
 use crate::error::ConfigError;
 use crate::handle::{MessageId, RecvFlowHandle};
 use crate::params;
@@ -196,6 +197,8 @@ pub struct SessionConfig {
     /// with an echo if there is one. They close a session on a buffer probe or on a window of zero: neither is sent.
     /// They know no ECN report: nothing is marked.
     pub mona: bool,
+    /// Which congestion controller sessions have. Default [`Rfc7016`](CongestionControl::Rfc7016).
+    pub congestion: CongestionControl,
     /// Whether data packets are sent ECT(0) and congestion marks are reported and answered. Default true.
     pub ecn: bool,
 }
@@ -384,6 +387,7 @@ impl Default for SessionConfig {
             max_send_bytes: 64 * 1_024 * 1_024,
             stall_limit: None,
             mona: false,
+            congestion: CongestionControl::default(),
             ecn: true,
         }
     }

@@ -156,7 +156,7 @@ extern crate alloc;
 
 mod app;
 pub mod config;
-mod congestion;
+pub mod congestion;
 mod endpoint;
 pub mod error;
 mod event;

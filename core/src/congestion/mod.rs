@@ -1,56 +1,111 @@
-//! Congestion control behind one small trait: facts in, a window out (RFC 7016 §3.5.2).
+//! Congestion control: facts in, a window and a rate out (RFC 7016 §3.5.2).
+//!
+//! A [`Controller`] is asked for nothing but numbers. What is in flight, what is lost, and when a packet may go, is the
+//! session's to know. [`CongestionControl`] chooses one for each session:
+//!
+//! | | looks at | paced |
+//! |---|---|---|
+//! | [`Rfc7016`](CongestionControl::Rfc7016) | loss | no |
+//! | [`Cubic`](CongestionControl::Cubic) | loss, and the round trip in slow start | yes |
+//! | [`Bbr`](CongestionControl::Bbr) | rate of delivery, shortest round trip | yes |
+//! | [`Custom`](CongestionControl::Custom) | what you like | as you like |
 
+mod bbr;
+mod cubic;
+mod cuts;
+mod max_filter;
 mod rfc7016;
+mod rounds;
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt::Debug;
+use core::time::Duration;
+
+use crate::time::Instant;
 
 /// What one received packet told about data in flight, after all its chunks (RFC 7016 appendix A.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct PacketFacts {
+#[non_exhaustive]
+pub struct PacketFacts {
     /// S_OUTSTANDING_BYTES before any acknowledgement of the packet was processed.
-    pub(crate) pre_ack_outstanding: u64,
+    pub pre_ack_outstanding: u64,
     /// Bytes that the packet acknowledged.
-    pub(crate) acked_bytes: u64,
+    pub acked_bytes: u64,
     /// The packet held an acknowledgement chunk.
-    pub(crate) any_acks: bool,
+    pub any_acks: bool,
     /// A negative acknowledgement was detected.
-    pub(crate) any_naks: bool,
+    pub any_naks: bool,
     /// A fragment was declared lost (or a congestion mark reported).
-    pub(crate) any_loss: bool,
+    pub any_loss: bool,
     /// Bytes declared lost.
-    pub(crate) lost_bytes: u64,
+    pub lost_bytes: u64,
     /// Bytes of spurious losses (RFC 4015): declared lost with the packet of the last [cut](Reaction::Cut) or since, and
     /// acknowledged after all.
-    pub(crate) spurious_bytes: u64,
+    pub spurious_bytes: u64,
     /// A congestion mark was reported.
-    pub(crate) any_mark: bool,
+    pub any_mark: bool,
     /// Bytes in flight after the packet.
-    pub(crate) outstanding: u64,
+    pub outstanding: u64,
     /// The most bytes of chunks that a packet to the far end carries now; 0 if that is not known.
-    pub(crate) segment: u64,
+    pub segment: u64,
+    /// The smoothed round trip (RFC 7016 §3.5.2.2), in ticks of 4 ms.
+    pub srtt: Option<Duration>,
+    /// How fast the path took what was sent. None if nothing was acknowledged that says so, or the controller does not
+    /// [want](Controller::wants_samples) to know.
+    pub sample: Option<RateSample>,
+}
+
+/// How fast the path has delivered, as one packet of acknowledgements shows (draft-ietf-ccwg-bbr §4.1).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct RateSample {
+    /// Bytes acknowledged in `interval`.
+    pub delivered: u64,
+    /// The longer of the times that it took to send them and to have them acknowledged. It may be zero.
+    pub interval: Duration,
+    /// The round trip of the packet acknowledged last, by this end's clock. None if it was sent more than once.
+    pub rtt: Option<Duration>,
+    /// All bytes that were acknowledged when that packet was sent.
+    pub prior_delivered: u64,
+    /// All bytes that are acknowledged now.
+    pub total_delivered: u64,
+    /// Bytes in flight when that packet was sent, itself not counted.
+    pub in_flight: u64,
+    /// There was not enough to send: the path may be able to do more.
+    pub app_limited: bool,
+}
+
+impl RateSample {
+    /// Bytes a second. None if it took no time.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        let micros = crate::time::micros(self.interval);
+        self.delivered.saturating_mul(1_000_000).checked_div(micros)
+    }
 }
 
 /// The time critical state that growth depends on (RFC 7016 §3.5.2.1, appendix A.2).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct TimeCritical {
+pub struct TimeCritical {
     /// TC_SENT: a time critical packet was sent in this session within the last 800 ms.
-    pub(crate) sent_here: bool,
+    pub sent_here: bool,
     /// FASTGROW_ALLOWED: no reverse notification was received in this session, and no time critical packet sent in
     /// any, within the last 800 ms.
-    pub(crate) fast_grow: bool,
+    pub fast_grow: bool,
 }
 
 impl TimeCritical {
     /// Whether the session yields to data that is time critical elsewhere.
-    pub(crate) const fn yields(self) -> bool {
+    #[must_use]
+    pub const fn yields(self) -> bool {
         !self.fast_grow && !self.sent_here
     }
 }
 
 /// What a controller made of a packet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Reaction {
+pub enum Reaction {
     /// The losses that it reported made the window smaller.
     Cut,
     /// Anything else.
@@ -58,21 +113,113 @@ pub(crate) enum Reaction {
 }
 
 /// A congestion controller: decides the transmission budget of one session.
-pub(crate) trait Controller: Debug + Send {
+///
+/// RFC 7016 §3.5.2 binds it: never more aggressive than slow start, and an initial window no larger than RFC 5681 §3.1 has
+/// it. The session itself sees to §3.5.2.3: six data packets between acknowledgements, whatever the window.
+pub trait Controller: Debug + Send {
     /// A packet of the far end was processed.
-    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction;
-    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
-    fn on_timeout(&mut self, was_loss: bool);
+    fn on_packet(&mut self, now: Instant, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction;
+    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6). `was_loss`: something was in flight, and counts as lost.
+    fn on_timeout(&mut self, now: Instant, was_loss: bool);
     /// The path changed: what was learned of the old one says nothing of the new.
     fn on_path_change(&mut self);
     /// The congestion window in bytes: data may be sent while less than this is outstanding.
     fn window(&self) -> u64;
-    /// The slow start threshold in bytes, `u64::MAX` while unset.
-    fn ssthresh(&self) -> u64;
+    /// The slow start threshold in bytes, `u64::MAX` while unset, or if there is no such thing.
+    fn ssthresh(&self) -> u64 {
+        u64::MAX
+    }
+    /// Bytes a second that data is sent at, at most. None: as fast as the window allows.
+    fn pacing_rate(&self) -> Option<u64> {
+        None
+    }
+    /// Whether [`PacketFacts::sample`] is wanted. It takes 48 bytes for each packet in flight. Asked once.
+    fn wants_samples(&self) -> bool {
+        false
+    }
+    /// What the controller is about, in one word for statistics.
+    fn phase(&self) -> &'static str {
+        ""
+    }
 }
 
-/// The controller of a new session. `smss`: about how many bytes of chunks a packet carries on any
-/// path, before the keys tell how much of it they take.
-pub(crate) fn new_controller(smss: u64) -> Box<dyn Controller> {
-    Box::new(rfc7016::Rfc7016::new(smss))
+/// Makes a controller for each session.
+pub trait ControllerFactory: Debug + Send + Sync {
+    /// The controller of a new session. `smss`: about how many bytes of chunks a packet carries on any path, before the
+    /// keys tell how much of it they take.
+    fn controller(&self, smss: u64) -> Box<dyn Controller>;
+}
+
+/// Which congestion controller sessions have.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum CongestionControl {
+    /// That of RFC 7016 appendix A, at the pace of RFC 5681.
+    #[default]
+    Rfc7016,
+    /// CUBIC (RFC 9438) with HyStart++ (RFC 9406): fills long fat lines that seldom lose anything.
+    Cubic,
+    /// A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
+    /// queues short.
+    Bbr,
+    /// One of your own.
+    Custom(Arc<dyn ControllerFactory>),
+}
+
+impl CongestionControl {
+    /// The controller of a new session.
+    pub(crate) fn controller(&self, smss: u64) -> Box<dyn Controller> {
+        match self {
+            Self::Rfc7016 => Box::new(rfc7016::Rfc7016::new(smss)),
+            Self::Cubic => Box::new(cubic::Cubic::new(smss)),
+            Self::Bbr => Box::new(bbr::Bbr::new(smss)),
+            Self::Custom(factory) => factory.controller(smss),
+        }
+    }
+}
+
+impl core::str::FromStr for CongestionControl {
+    type Err = UnknownController;
+
+    /// `rfc7016`, `cubic` or `bbr`.
+    fn from_str(name: &str) -> Result<Self, UnknownController> {
+        match name {
+            "rfc7016" => Ok(Self::Rfc7016),
+            "cubic" => Ok(Self::Cubic),
+            "bbr" => Ok(Self::Bbr),
+            _ => Err(UnknownController),
+        }
+    }
+}
+
+/// No congestion controller has this name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct UnknownController;
+
+impl core::fmt::Display for UnknownController {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("no such congestion controller: there are rfc7016, cubic and bbr")
+    }
+}
+
+impl core::error::Error for UnknownController {}
+
+/// IW of RFC 5681 §3.1.
+const fn initial_window(smss: u64) -> u64 {
+    match smss {
+        2_191.. => smss.saturating_mul(2),
+        1_096..=2_190 => smss * 3,
+        _ => smss * 4,
+    }
+}
+
+/// `value * numerator / denominator` without overflow on the way.
+fn scale(value: u64, numerator: u64, denominator: u64) -> u64 {
+    let scaled = u128::from(value) * u128::from(numerator) / u128::from(denominator.max(1));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+/// Bytes a second for `bytes` in each `round_trip`.
+fn rate_of(bytes: u64, round_trip: Duration) -> u64 {
+    scale(bytes, 1_000_000, crate::time::micros(round_trip).max(1))
 }

@@ -1,6 +1,8 @@
 //! The congestion control of RFC 7016 appendix A.2, at the pace of RFC 5681.
 
-use super::{Controller, PacketFacts, Reaction, TimeCritical};
+use super::cuts::{Cuts, Verdict};
+use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window};
+use crate::time::Instant;
 
 /// Bytes in flight above which a loss cuts by less than a half (appendix A.1).
 const SCALABLE_ABOVE: u64 = 67_200;
@@ -30,27 +32,16 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that yields that is more
 /// than §3.5.2.1 lets it grow, and after a time with nothing to send RFC 5681 §4.1 forbids it.
 ///
-/// Cuts that are taken back. Where packets come out of order, what was declared lost may come after all. If all of it does,
-/// nothing was lost, and the cut is taken back (as in RFC 4015).
+/// Cuts that are taken back where nothing was lost after all (as in RFC 4015).
 #[derive(Debug)]
 pub(crate) struct Rfc7016 {
     smss: u64,
     cwnd: u64,
     ssthresh: u64,
     acked_bytes_accumulator: u64,
-    /// Bytes in flight at the last cut that are neither acknowledged nor lost yet.
-    recovery: u64,
-    /// What the last cut can be taken back to.
-    undo: Option<Undo>,
-}
-
-/// The window before a cut that may have been for nothing.
-#[derive(Clone, Copy, Debug)]
-struct Undo {
-    cwnd: u64,
-    ssthresh: u64,
-    /// Bytes declared lost since, less those of spurious losses.
-    lost: u64,
+    cuts: Cuts,
+    /// The window and its threshold before the last cut.
+    before: (u64, u64),
 }
 
 impl Rfc7016 {
@@ -62,8 +53,8 @@ impl Rfc7016 {
             cwnd: initial_window(smss),
             ssthresh: u64::MAX,
             acked_bytes_accumulator: 0,
-            recovery: 0,
-            undo: None,
+            cuts: Cuts::new(),
+            before: (0, 0),
         }
     }
 
@@ -75,9 +66,7 @@ impl Rfc7016 {
     /// The first half of figure 25.
     fn cut(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
         let flight = facts.pre_ack_outstanding;
-        // With a mark there is congestion, whatever comes late.
-        self.undo =
-            (!facts.any_mark).then_some(Undo { cwnd: self.cwnd, ssthresh: self.ssthresh, lost: facts.lost_bytes });
+        self.before = (self.cwnd, self.ssthresh);
         let gentle = flight.div_ceil(8);
         let cut = match (time_critical.sent_here, time_critical.fast_grow) {
             (true, _) => gentle,
@@ -88,22 +77,6 @@ impl Rfc7016 {
         // A window that a timeout left below the initial one is not made larger by a loss while it yields (§3.5.2.1).
         self.cwnd = if time_critical.yields() { self.ssthresh.min(self.cwnd) } else { self.ssthresh };
         self.acked_bytes_accumulator = 0;
-        self.recovery = facts.outstanding;
-    }
-
-    /// Takes the last cut back once all that was lost since has come.
-    fn take_back(&mut self, facts: &PacketFacts) {
-        let Some(undo) = self.undo.as_mut().filter(|_| !facts.any_mark) else {
-            self.undo = None;
-            return;
-        };
-        undo.lost = undo.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.spurious_bytes);
-        if facts.spurious_bytes > 0 && undo.lost == 0 {
-            self.cwnd = self.cwnd.max(undo.cwnd);
-            self.ssthresh = self.ssthresh.max(undo.ssthresh);
-            self.recovery = 0;
-            self.undo = None;
-        }
     }
 
     /// The second half of figure 25.
@@ -143,43 +116,35 @@ impl Rfc7016 {
     }
 }
 
-/// IW of RFC 5681 §3.1.
-const fn initial_window(smss: u64) -> u64 {
-    match smss {
-        2_191.. => smss.saturating_mul(2),
-        1_096..=2_190 => smss * 3,
-        _ => smss * 4,
-    }
-}
-
 impl Controller for Rfc7016 {
-    fn on_packet(&mut self, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction {
-        let in_recovery = self.recovery > 0;
-        self.recovery = self.recovery.saturating_sub(facts.acked_bytes.saturating_add(facts.lost_bytes));
-        if facts.any_loss && !in_recovery {
-            self.cut(facts, time_critical);
-            return Reaction::Cut;
-        }
-        self.take_back(facts);
-        if !facts.any_loss
-            && !in_recovery
-            && facts.any_acks
-            && !facts.any_naks
-            && facts.pre_ack_outstanding >= self.cwnd
-        {
+    fn on_packet(&mut self, _: Instant, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction {
+        let grow = match self.cuts.on_packet(facts) {
+            Verdict::Cut => {
+                self.cut(facts, time_critical);
+                return Reaction::Cut;
+            }
+            Verdict::TakeBack { grow } => {
+                let (cwnd, ssthresh) = self.before;
+                self.cwnd = self.cwnd.max(cwnd);
+                self.ssthresh = self.ssthresh.max(ssthresh);
+                grow
+            }
+            Verdict::Hold => false,
+            Verdict::Grow => true,
+        };
+        if grow && facts.any_acks && !facts.any_naks && facts.pre_ack_outstanding >= self.cwnd {
             self.grow(facts, time_critical);
         }
         Reaction::Other
     }
 
     /// Figure 24.
-    fn on_timeout(&mut self, was_loss: bool) {
+    fn on_timeout(&mut self, _: Instant, was_loss: bool) {
         self.ssthresh = self.ssthresh.max(three_quarters(self.cwnd));
         self.acked_bytes_accumulator = 0;
         // After a time without anything to send it is RFC 5681 §4.1 that has no window grow.
         self.cwnd = if was_loss { self.smss } else { self.initial().min(self.cwnd) };
-        self.recovery = 0;
-        self.undo = None;
+        self.cuts.forget();
     }
 
     fn on_path_change(&mut self) {

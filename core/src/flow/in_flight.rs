@@ -1,9 +1,12 @@
 //! What is in the network, in the order of transmission (RFC 7016 §3.6.2.5, §3.6.2.6).
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::congestion::RateSample;
+use crate::flow::delivery_rate::DeliveryRate;
 use crate::flow::reordering::Reordering;
 use crate::invariant::cannot_happen;
 use crate::time::Instant;
@@ -16,6 +19,8 @@ pub(crate) struct Lost {
     pub(crate) size: u32,
     /// The plain length of its packet, as far as it was filled when this was added.
     pub(crate) packet: u16,
+    /// Which packet it was sent in, as [`DeliveryRate`] counts.
+    number: u32,
 }
 
 /// Numbers the packets of acknowledgements that declared fragments lost.
@@ -61,10 +66,13 @@ pub(crate) struct InFlight {
     spurious_bytes: u64,
     /// The largest packet of what was acknowledged.
     acked_packet: u16,
+    /// None: rates are not wanted.
+    rate: Option<Box<DeliveryRate>>,
 }
 
 impl InFlight {
-    pub(crate) const fn new() -> Self {
+    /// `rated`: whether rates of delivery are wanted.
+    pub(crate) fn new(rated: bool) -> Self {
         Self {
             slots: VecDeque::new(),
             live: 0,
@@ -76,13 +84,15 @@ impl InFlight {
             undo_epoch: LossEpoch::NONE,
             spurious_bytes: 0,
             acked_packet: 0,
+            rate: rated.then(Box::default),
         }
     }
 
     /// Records a transmission; returns its TSN, first 1.
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
         let tsn = self.next_tsn();
-        self.slots.push_back(Some(Lost { flow_slot, sequence, size, packet: 0 }));
+        let number = self.rate.as_mut().map_or(0, |rate| rate.on_sent(self.outstanding));
+        self.slots.push_back(Some(Lost { flow_slot, sequence, size, packet: 0, number }));
         self.live += 1;
         self.outstanding += u64::from(size);
         tsn
@@ -90,7 +100,9 @@ impl InFlight {
 
     /// Bytes of memory that are taken.
     pub(crate) fn memory(&self) -> usize {
-        self.slots.capacity() * size_of::<Option<Lost>>() + self.reordering.memory()
+        self.slots.capacity() * size_of::<Option<Lost>>()
+            + self.reordering.memory()
+            + self.rate.as_ref().map_or(0, |rate| rate.memory())
     }
 
     fn next_tsn(&self) -> u64 {
@@ -153,6 +165,9 @@ impl InFlight {
         self.acked_packet = self.acked_packet.max(fragment.packet);
         if self.reordering.is_answer_to(tsn, now) {
             self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+            if let Some(rate) = &mut self.rate {
+                rate.on_acked(now, fragment.number, fragment.size, !self.reordering.was_repeated(tsn));
+            }
         } else {
             self.spurious_loss(fragment.size, loss_epoch);
         }
@@ -160,8 +175,38 @@ impl InFlight {
             self.slots.pop_front();
             self.first_tsn += 1;
         }
-        self.reordering.forget_below(self.first_tsn);
+        self.forget_old();
         Some(fragment.size)
+    }
+
+    /// What is before the front is not in flight any more.
+    fn forget_old(&mut self) {
+        self.reordering.forget_below(self.first_tsn);
+        if let Some(rate) = &mut self.rate {
+            match self.slots.front() {
+                Some(Some(front)) => rate.forget_before(front.number),
+                Some(None) | None => rate.forget_all(),
+            }
+        }
+    }
+
+    /// What is sent until the next call goes in one packet.
+    pub(crate) fn begin_packet(&mut self, now: Instant) {
+        if let Some(rate) = &mut self.rate {
+            rate.begin_packet(now);
+        }
+    }
+
+    /// There is less to send than may be sent.
+    pub(crate) fn app_limited(&mut self) {
+        if let Some(rate) = &mut self.rate {
+            rate.app_limited(self.outstanding);
+        }
+    }
+
+    /// How fast the path took what was acknowledged since this was last asked.
+    pub(crate) fn take_rate_sample(&mut self) -> Option<RateSample> {
+        self.rate.as_mut()?.take_sample()
     }
 
     /// A fragment was acknowledged that had been declared lost, and only the lost transmission can have caused that.
@@ -220,7 +265,7 @@ impl InFlight {
             }
             self.first_tsn += 1;
         }
-        self.reordering.forget_below(self.first_tsn);
+        self.forget_old();
     }
 }
 
@@ -264,11 +309,11 @@ mod tests {
 
     quickcheck! {
         fn it_finds_what_counters_find(ops: Vec<(u8, u16)>) -> bool {
-            let (mut subject, mut model) = (InFlight::new(), Counters::default());
+            let (mut subject, mut model) = (InFlight::new(false), Counters::default());
             for (number, (op, value)) in ops.into_iter().enumerate() {
                 match op % 8 {
                     0..=3 => {
-                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), packet: 0 };
+                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), packet: 0, number: 0 };
                         let tsn = subject.sent(3, fragment.sequence, fragment.size);
                         assert_eq!(tsn, model.sent(fragment));
                     }
@@ -299,7 +344,7 @@ mod tests {
     /// RFC 7016 §3.6.2.5: lost with the third negative acknowledgement, not before.
     #[test]
     fn the_third_negative_acknowledgement_means_loss() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         for sequence in 1..=5 {
             assert_eq!(in_flight.sent(0, sequence, 100), sequence);
         }
@@ -309,7 +354,7 @@ mod tests {
             assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE), Some(100));
             assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
         }
-        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, packet: 0 }]);
+        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, packet: 0, number: 0 }]);
         assert_eq!(in_flight.outstanding(), 100);
         assert_eq!(in_flight.acked(Instant::ORIGIN, 1, LossEpoch::NONE), None, "no longer in flight");
         assert_eq!(in_flight.acked(Instant::ORIGIN, 2, LossEpoch::NONE), None, "acknowledged once already");
@@ -319,7 +364,7 @@ mod tests {
     /// back.
     #[test]
     fn what_was_found_lost_before_is_not_credited_to_what_came_after() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         let mut lost = Vec::new();
         let mut lose_one = |in_flight: &mut InFlight| {
             let first = in_flight.sent(0, 1, 100);
@@ -343,7 +388,7 @@ mod tests {
 
     #[test]
     fn a_hole_left_by_an_acknowledgement_takes_no_room_for_long() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         let mut lost = Vec::new();
         in_flight.sent(0, 0, 1);
         for sequence in 1..10_000 {
@@ -358,7 +403,7 @@ mod tests {
     /// The same by one that has made this end wait for what is late, as long as it can.
     #[test]
     fn a_hole_takes_no_room_without_end_even_with_a_reordering_window() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         in_flight.set_min_rtt(Some(Duration::from_secs(120)));
         in_flight.spurious_loss(1, LossEpoch::NONE);
         in_flight.sent(0, 0, 1);
@@ -377,7 +422,7 @@ mod tests {
     /// Else there would be no reordering window for a sender with more than that in flight.
     #[test]
     fn a_large_flight_has_a_reordering_window() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         in_flight.set_min_rtt(Some(Duration::from_secs(1)));
         in_flight.spurious_loss(1, LossEpoch::NONE);
         let mut lost = Vec::new();
@@ -395,7 +440,7 @@ mod tests {
 
     #[test]
     fn the_memory_is_that_of_what_is_in_flight() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         assert_eq!(in_flight.memory(), 0);
         for sequence in 0..1_000 {
             in_flight.sent(0, sequence, 100);

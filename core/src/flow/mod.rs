@@ -1,6 +1,7 @@
 //! Flows (RFC 7016 §3.6): what one direction of messages needs at either end, and nothing of sessions.
 
 mod budget;
+mod delivery_rate;
 mod in_flight;
 mod options;
 mod range_set;

@@ -83,6 +83,11 @@ impl Reordering {
         now.saturating_duration_since(*sent) >= min_rtt
     }
 
+    /// Whether the fragment of this transmission was sent before.
+    pub(super) fn was_repeated(&self, tsn: u64) -> bool {
+        self.repeated.binary_search_by_key(&tsn, |(tsn, _)| *tsn).is_ok()
+    }
+
     fn measure(&mut self, tsn: u64, now: Instant) {
         if let Some((_, sent)) = self.timed.take_if(|(timed, _)| *timed == tsn) {
             let took = now.saturating_duration_since(sent);
@@ -160,7 +165,7 @@ mod tests {
 
     /// So many fragments in flight, numbered from 1 as their TSNs are.
     fn flight(fragments: u64) -> InFlight {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         in_flight.set_min_rtt(Some(RTT));
         send(&mut in_flight, 1, fragments);
         in_flight
@@ -270,7 +275,7 @@ mod tests {
     /// A far end can echo timestamps that are too old, and undo every cut of the window so.
     #[test]
     fn a_round_trip_that_is_echoed_too_long_makes_no_retransmission_late() {
-        let mut in_flight = InFlight::new();
+        let mut in_flight = InFlight::new(false);
         in_flight.set_min_rtt(Some(2 * RTT));
         send(&mut in_flight, 1, 1);
         in_flight.mark_fresh(at(0));

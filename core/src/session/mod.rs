@@ -155,6 +155,7 @@ impl Session {
         Deadlines([
             (liveness.retransmit_limit.get(), "retransmit limit"),
             (delivery.sending.recovery.timeout.get(), "retransmission timeout"),
+            (delivery.sending.recovery.held_until(), "pacing"),
             (delivery.receiving.acks.delayed.get(), "delayed acknowledgement"),
             (liveness.keepalive.get(), "keepalive"),
             (liveness.ping_retry.get(), "ping retry"),

@@ -55,7 +55,7 @@ fn a_timeout_restarts_the_window() {
     ] {
         let mut controller = at(cwnd, ssthresh);
         controller.acked_bytes_accumulator = 99;
-        controller.on_timeout(was_loss);
+        controller.on_timeout(Instant::ORIGIN, was_loss);
         assert_eq!((controller.window(), controller.ssthresh()), expected);
         assert_eq!(controller.acked_bytes_accumulator, 0);
     }
@@ -65,10 +65,10 @@ fn a_timeout_restarts_the_window() {
 #[test]
 fn after_a_timeout_an_acknowledgement_of_nothing_new_does_not_widen_the_window() {
     let mut controller = Rfc7016::new(1_200);
-    controller.on_timeout(true);
-    controller.on_packet(&acks(1_200, 0), PLAIN);
+    controller.on_timeout(Instant::ORIGIN, true);
+    controller.on_packet(Instant::ORIGIN, &acks(1_200, 0), PLAIN);
     assert_eq!(controller.window(), 1_200);
-    controller.on_packet(&acks(1_200, 1_200), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &acks(1_200, 1_200), PLAIN);
     assert_eq!(controller.window(), 3 * 1_200);
 }
 
@@ -89,7 +89,7 @@ fn a_loss_cuts_by_a_half_or_an_eighth_of_what_was_in_flight() {
     ] {
         let mut controller = at(flight, u64::MAX);
         controller.acked_bytes_accumulator = 99;
-        controller.on_packet(&loses(flight, 1_000), time_critical);
+        controller.on_packet(Instant::ORIGIN, &loses(flight, 1_000), time_critical);
         assert_eq!((controller.window(), controller.ssthresh()), (expected, expected));
         assert_eq!(controller.acked_bytes_accumulator, 0);
     }
@@ -121,7 +121,7 @@ fn growth_follows_the_phase_and_the_time_critical_state() {
         (YIELDING, 1_460, 400, 640, 1_628),
     ] {
         let mut controller = at(cwnd, ssthresh);
-        controller.on_packet(&acks(cwnd, acked), time_critical);
+        controller.on_packet(Instant::ORIGIN, &acks(cwnd, acked), time_critical);
         assert_eq!(controller.window(), expected, "{time_critical:?} {cwnd} {ssthresh} {acked}");
     }
 }
@@ -131,7 +131,7 @@ fn growth_follows_the_phase_and_the_time_critical_state() {
 fn a_loss_makes_no_window_larger_while_yielding() {
     for (time_critical, expected) in [(PLAIN, 4_380), (YIELDING, 1_600)] {
         let mut controller = at(1_600, 9_000);
-        controller.on_packet(&loses(3_000, 1_000), time_critical);
+        controller.on_packet(Instant::ORIGIN, &loses(3_000, 1_000), time_critical);
         assert_eq!(controller.window(), expected);
     }
 }
@@ -140,7 +140,7 @@ fn a_loss_makes_no_window_larger_while_yielding() {
 fn the_accumulator_keeps_what_is_left_of_a_segment() {
     let mut controller = at(10_000, 5_000);
     for _ in 0..5 {
-        controller.on_packet(&acks(11_000, 300), PLAIN);
+        controller.on_packet(Instant::ORIGIN, &acks(11_000, 300), PLAIN);
     }
     // 1,500 bytes are four times 328 and some, and a little of it is for what the window has grown meanwhile.
     assert_eq!(controller.window(), 10_000 + 4 * 48);
@@ -152,7 +152,7 @@ fn a_round_trip_adds_a_segment() {
     for (segment, grown) in [(0, 1_200), (1_150, 1_150), (1_440, 1_440), (65_000, 1_460)] {
         let mut controller = Rfc7016 { cwnd: 48_000, ssthresh: 5_000, ..Rfc7016::new(1_200) };
         for _ in 0..40 {
-            controller.on_packet(&PacketFacts { segment, ..acks(60_000, 1_200) }, PLAIN);
+            controller.on_packet(Instant::ORIGIN, &PacketFacts { segment, ..acks(60_000, 1_200) }, PLAIN);
         }
         // In steps of 48, of which the last may be missing; and the window itself grows under way.
         let more = controller.window() - 48_000;
@@ -169,13 +169,13 @@ fn two_of_different_size_get_the_same() {
             let full = controllers.iter().map(Rfc7016::window).sum::<u64>() > line;
             for controller in &mut controllers {
                 let flight = controller.window();
-                controller.recovery = 0;
+                controller.cuts.forget();
                 let facts = if full { loses(flight, 1_460) } else { acks(flight, flight / 2) };
                 // A round trip, in as many packets as acknowledge it.
                 let packets = if full { 1 } else { flight / 1_460 };
                 let facts = PacketFacts { acked_bytes: 1_460.min(flight - 1_000), ..facts };
                 (0..packets).for_each(|_| {
-                    controller.on_packet(&facts, PLAIN);
+                    controller.on_packet(Instant::ORIGIN, &facts, PLAIN);
                 });
             }
         }
@@ -194,7 +194,7 @@ fn growth_needs_a_full_window_and_no_doubt() {
         PacketFacts { pre_ack_outstanding: 9_999, ..full },
     ] {
         let mut controller = at(10_000, u64::MAX);
-        controller.on_packet(&facts, PLAIN);
+        controller.on_packet(Instant::ORIGIN, &facts, PLAIN);
         assert_eq!(controller.window(), 10_000);
     }
 }
@@ -203,19 +203,19 @@ fn growth_needs_a_full_window_and_no_doubt() {
 #[test]
 fn one_window_of_data_is_cut_for_once() {
     let mut controller = at(40_000, u64::MAX);
-    controller.on_packet(&loses(40_000, 1_000), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &loses(40_000, 1_000), PLAIN);
     assert_eq!(controller.window(), 20_000);
     let mut flight = 38_000;
     while flight > 2_000 {
-        controller.on_packet(&loses(flight, 1_000), PLAIN);
+        controller.on_packet(Instant::ORIGIN, &loses(flight, 1_000), PLAIN);
         assert_eq!(controller.window(), 20_000);
         flight -= 2_000;
     }
-    controller.on_packet(&acks(20_000, 2_000), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &acks(20_000, 2_000), PLAIN);
     assert_eq!(controller.window(), 20_000, "the last of the old window");
-    controller.on_packet(&acks(20_000, 2_000), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &acks(20_000, 2_000), PLAIN);
     assert_eq!(controller.window(), 20_144);
-    controller.on_packet(&loses(20_144, 1_000), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &loses(20_144, 1_000), PLAIN);
     assert_eq!(controller.window(), 10_072);
 }
 
@@ -239,11 +239,19 @@ fn what_is_left_over_of_a_larger_threshold_does_not_grow_the_window() {
         any_loss,
         ..PacketFacts::default()
     };
-    controller.on_packet(&facts(120_000, 0, true), TimeCritical { sent_here: false, fast_grow: false });
+    controller.on_packet(
+        Instant::ORIGIN,
+        &facts(120_000, 0, true),
+        TimeCritical { sent_here: false, fast_grow: false },
+    );
     let plain = TimeCritical { sent_here: false, fast_grow: true };
-    controller.on_packet(&facts(120_000, 3_000, false), plain);
+    controller.on_packet(Instant::ORIGIN, &facts(120_000, 3_000, false), plain);
     let before = controller.window();
-    controller.on_packet(&facts(120_000, 1, false), TimeCritical { sent_here: true, fast_grow: false });
+    controller.on_packet(
+        Instant::ORIGIN,
+        &facts(120_000, 1, false),
+        TimeCritical { sent_here: true, fast_grow: false },
+    );
     assert!(controller.window() <= before + 1);
 }
 
@@ -266,15 +274,15 @@ fn a_cut_is_taken_back_once_all_that_was_lost_has_come() {
     ] {
         let mut controller = at(40_000, 60_000);
         packets.iter().for_each(|facts| {
-            controller.on_packet(facts, PLAIN);
+            controller.on_packet(Instant::ORIGIN, facts, PLAIN);
         });
         let expected = if taken_back { (40_000, 60_000) } else { (20_000, 20_000) };
         assert_eq!((controller.window(), controller.ssthresh()), expected, "{packets:?}");
     }
     let mut controller = at(40_000, 60_000);
-    controller.on_packet(&lost(1_000), PLAIN);
-    controller.on_timeout(true);
-    controller.on_packet(&spurious(1_000), PLAIN);
+    controller.on_packet(Instant::ORIGIN, &lost(1_000), PLAIN);
+    controller.on_timeout(Instant::ORIGIN, true);
+    controller.on_packet(Instant::ORIGIN, &spurious(1_000), PLAIN);
     assert!(controller.window() < 10_000, "a timeout is not taken back");
 }
 
@@ -295,10 +303,10 @@ quickcheck! {
             };
             let before = controller.window();
             if bits & 0x70 == 0x70 {
-                controller.on_timeout(bits & 1 == 0);
+                controller.on_timeout(Instant::ORIGIN, bits & 1 == 0);
                 return controller.window() <= 3_600;
             }
-            controller.on_packet(&facts, TimeCritical { sent_here: bits & 0x80 != 0, fast_grow: bits & 0x10 != 0 });
+            controller.on_packet(Instant::ORIGIN, &facts, TimeCritical { sent_here: bits & 0x80 != 0, fast_grow: bits & 0x10 != 0 });
             let grown = controller.window().saturating_sub(before);
             facts.any_loss || controller.window() <= 3_600 || grown <= 1_200.min(facts.acked_bytes)
         })

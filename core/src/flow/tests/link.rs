@@ -100,7 +100,7 @@ impl Link {
             now: Instant::from_millis(1),
             send: SendFlow::new(SEND, 3, options, None, SendLimits { buffer: send_buffer, unsent: usize::MAX }),
             recv: None,
-            in_flight: InFlight::new(),
+            in_flight: InFlight::new(false),
             budget: RecvBudget::new(1 << 20),
             events: EventQueue::default(),
             data: Vec::new(),

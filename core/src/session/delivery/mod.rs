@@ -136,6 +136,7 @@ impl Delivery {
 
     /// Does what the alarms of the session say, if they are due. Whether all in flight was taken for lost.
     pub(super) fn on_alarms(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> bool {
+        self.sending.recovery.release(cx.now);
         let timed_out = self.sending.recovery.timeout.take_due(cx.now);
         if timed_out {
             self.sending.on_timeout_alarm(cx, transport);

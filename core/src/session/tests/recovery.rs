@@ -12,6 +12,7 @@ use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::event::CloseReason;
 use crate::handle::SendFlowHandle;
 use crate::session::Ending;
+use crate::time::Instant;
 
 /// Adds up the late bytes that it is told of, and has the same window always.
 #[derive(Debug)]
@@ -21,11 +22,11 @@ struct Recorder {
 }
 
 impl Controller for Recorder {
-    fn on_packet(&mut self, facts: &PacketFacts, _time_critical: TimeCritical) -> Reaction {
+    fn on_packet(&mut self, _now: Instant, facts: &PacketFacts, _time_critical: TimeCritical) -> Reaction {
         self.spurious_bytes.fetch_add(facts.spurious_bytes, Relaxed);
         if facts.any_loss { Reaction::Cut } else { Reaction::Other }
     }
-    fn on_timeout(&mut self, _was_loss: bool) {}
+    fn on_timeout(&mut self, _now: Instant, _was_loss: bool) {}
     fn on_path_change(&mut self) {}
     fn window(&self) -> u64 {
         self.window

@@ -3,6 +3,7 @@
 mod burst;
 mod commands;
 mod flows;
+mod pacer;
 mod recovery;
 
 use core::time::Duration;
@@ -35,7 +36,7 @@ impl Sending {
         let smss = config.base_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
         Self {
             flows: SendFlows::new(session, config.max_send_bytes),
-            recovery: Recovery::new(crate::congestion::new_controller(smss as u64)),
+            recovery: Recovery::new(config.congestion.controller(smss as u64)),
             stall: Stall::default(),
         }
     }
@@ -121,6 +122,7 @@ impl Sending {
         erto: Duration,
     ) -> bool {
         let (mut any, mut time_critical) = (false, false);
+        let before = self.recovery.begin_packet(cx.now);
         while self.may_send()
             && let Some((slot, _)) = self.flows.scheduler.peek()
         {
@@ -147,7 +149,8 @@ impl Sending {
                 packet.set_time_critical();
                 cx.time_critical.sent(cx.now);
             }
-            self.recovery.on_data_sent(cx.now, time_critical, cx.now + erto);
+            let more = !self.flows.scheduler.is_empty();
+            self.recovery.on_data_sent(cx.now, before, more, time_critical, cx.now + erto);
         }
         any
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::Sending;
 use super::burst::Burst;
+use super::pacer::Pacer;
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{InFlight, LossEpoch, Lost};
 use crate::params::BURST_PACKETS;
@@ -25,6 +26,8 @@ pub(in crate::session) struct Recovery {
     /// The alarm comes before the timeout: the far end is heard again, and has not answered yet what was sent last.
     early: bool,
     pub(in crate::session) burst: Burst,
+    /// None: the controller has not asked for a rate.
+    pacer: Option<Box<Pacer>>,
     /// When user data was last sent.
     last_sent: Option<Instant>,
     /// The alarm found loss, and nothing was acknowledged since.
@@ -41,11 +44,12 @@ pub(in crate::session) struct Recovery {
 impl Recovery {
     pub(super) fn new(controller: Box<dyn Controller>) -> Self {
         Self {
-            in_flight: InFlight::new(),
+            in_flight: InFlight::new(controller.wants_samples()),
             controller,
             timeout: Alarm::default(),
             early: false,
             burst: Burst::new(),
+            pacer: None,
             last_sent: None,
             backed_off: false,
             time_critical_sent: None,
@@ -60,15 +64,48 @@ impl Recovery {
     /// Bytes of user data that may be sent now; the last fragment may exceed them.
     pub(in crate::session) fn budget(&self) -> u64 {
         // RFC 7016 §3.5.2.3: not more than six data packets between acknowledgements or timeouts.
-        if self.burst.is_over() {
+        if self.burst.is_over() || self.held_until().is_some() {
             return 0;
         }
         self.controller.window().saturating_sub(self.in_flight.outstanding())
     }
 
-    /// A packet with user data was sent. Unless it is acknowledged before, the alarm fires at `timeout`.
-    pub(super) fn on_data_sent(&mut self, now: Instant, time_critical: bool, timeout: Instant) {
+    /// Data is held back until then, so that it leaves at the controller's rate.
+    pub(in crate::session) fn held_until(&self) -> Option<Instant> {
+        self.pacer.as_ref()?.held.get()
+    }
+
+    /// What was held back may be sent, if it is time.
+    pub(in crate::session) fn release(&mut self, now: Instant) {
+        if let Some(pacer) = &mut self.pacer {
+            pacer.held.take_due(now);
+        }
+    }
+
+    /// User data goes in a packet now. Returns what is in flight before it.
+    pub(super) fn begin_packet(&mut self, now: Instant) -> u64 {
+        self.in_flight.begin_packet(now);
+        self.in_flight.outstanding()
+    }
+
+    /// A packet with user data was sent. Unless it is acknowledged before, the alarm fires at `timeout`. `before`: what was
+    /// in flight; `more`: there is more to send.
+    pub(super) fn on_data_sent(
+        &mut self,
+        now: Instant,
+        before: u64,
+        more: bool,
+        time_critical: bool,
+        timeout: Instant,
+    ) {
         self.burst.on_data_sent();
+        let outstanding = self.in_flight.outstanding();
+        if let Some(rate) = self.controller.pacing_rate() {
+            self.pacer.get_or_insert_default().on_sent(now, outstanding - before, rate);
+        }
+        if !more && outstanding < self.controller.window() {
+            self.in_flight.app_limited();
+        }
         self.last_sent = Some(now);
         if time_critical {
             self.time_critical_sent = Some(now);
@@ -119,7 +156,8 @@ impl Recovery {
 
     /// The flows are gone, and with them what was in flight.
     pub(super) fn forget(&mut self) {
-        self.in_flight = InFlight::new();
+        self.in_flight = InFlight::new(false);
+        self.pacer = None;
         self.burst.set_packets(0);
         self.backed_off = false;
         self.timeout.clear();
@@ -130,7 +168,8 @@ impl Recovery {
         // What is measured is whole ticks of 4 ms.
         let round_trip = transport.rtt.srtt()?.as_micros().max(4_000);
         let micros = u64::try_from(round_trip).unwrap_or(u64::MAX);
-        Some(self.controller.window().saturating_mul(1_000_000) / micros)
+        let rate = self.controller.window().saturating_mul(1_000_000) / micros;
+        Some(self.controller.pacing_rate().map_or(rate, |paced| paced.min(rate)))
     }
 
     /// The controller was told of something.
@@ -189,8 +228,10 @@ impl Sending {
         if facts.any_acks || facts.any_loss {
             facts.outstanding = self.recovery.in_flight.outstanding();
             facts.segment = transport.segment(self.window());
+            facts.srtt = transport.rtt.srtt();
+            facts.sample = self.recovery.in_flight.take_rate_sample();
             let time_critical = self.recovery.time_critical(cx);
-            if self.recovery.controller.on_packet(facts, time_critical) == Reaction::Cut {
+            if self.recovery.controller.on_packet(cx.now, facts, time_critical) == Reaction::Cut {
                 self.recovery.congestion_events += 1;
                 self.recovery.in_flight.begin_undo_epoch();
             }
@@ -238,6 +279,7 @@ impl Sending {
     /// takes a timeout (RFC 7016 §3.5.2.3).
     pub(in crate::session) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         self.recovery.controller.on_path_change();
+        self.recovery.pacer = None;
         let counted = self.recovery.burst.packets();
         self.lose_all(cx, transport, LossCause::PathChange);
         let recovery = &mut self.recovery;
@@ -263,7 +305,7 @@ impl Sending {
             recovery.congestion_events += 1;
             recovery.backed_off = true;
         }
-        recovery.controller.on_timeout(was_loss);
+        recovery.controller.on_timeout(cx.now, was_loss);
         recovery.trace_congestion(cx, transport);
     }
 

@@ -1,0 +1,330 @@
+//! A model of the path: how much it delivers a second, and how long it takes when nothing waits.
+
+use core::time::Duration;
+
+use super::max_filter::MaxFilter;
+use super::rounds::Rounds;
+use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window, scale};
+use crate::time::{Instant, micros};
+
+/// A share: parts and whole.
+type Gain = (u64, u64);
+
+/// Doubles the delivery in each round trip: 4 ln 2 (draft-ietf-ccwg-bbr §2.4).
+const STARTUP_GAIN: Gain = (277, 100);
+/// Empties in one round trip the queue that doubling has made.
+const DRAIN_GAIN: Gain = (35, 100);
+/// A round trip tries for more, the next takes the queue of it away again, and the others keep the rate.
+const UP_GAIN: Gain = (5, 4);
+const DOWN_GAIN: Gain = (3, 4);
+const CRUISES: u64 = 6;
+/// Slightly below what the path delivers, so that queues do not last.
+const CRUISE_MARGIN: Gain = (99, 100);
+/// The window, of what the path holds: acknowledgements come in lots, and late.
+const WINDOW_GAIN: Gain = (2, 1);
+/// The window while the shortest round trip is measured anew.
+const PROBE_RTT_GAIN: Gain = (1, 2);
+/// Rounds that the largest rate is remembered for.
+const RATE_ROUNDS: u64 = 10;
+/// Doubling ends after so many rounds that each brought less than a quarter more.
+const FULL_ROUNDS: u32 = 3;
+/// A shortest round trip is as good as new for so long; then it is measured, with little in flight, for a while.
+const MIN_RTT_AGE: Duration = Duration::from_secs(10);
+const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
+/// More than this part lost in a round counts as congestion, if the round trip shows a queue too.
+const LOSS_LIMIT: Gain = (2, 100);
+/// What congestion leaves of the rate.
+const BETA: Gain = (7, 10);
+/// Packets that are in flight at the least, so that acknowledgements are not waited for.
+const LEAST_PACKETS: u64 = 4;
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Phase {
+    /// Doubles the rate until the path is full.
+    Startup,
+    /// Until the queue is gone that this made.
+    Drain,
+    /// Keeps the rate, and now and then tries for more.
+    Cycle { step: Step, since: Instant },
+    /// Until then, once little is in flight.
+    ProbeRtt { until: Option<Instant> },
+}
+
+/// A round trip of the cycle.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Step {
+    Up,
+    Down,
+    /// So many of them come after this one.
+    Cruise(u64),
+}
+
+impl Step {
+    const fn gain(self) -> Gain {
+        match self {
+            Self::Up => UP_GAIN,
+            Self::Down => DOWN_GAIN,
+            Self::Cruise(_) => (1, 1),
+        }
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Cruise(CRUISES - 1),
+            Self::Cruise(0) => Self::Up,
+            Self::Cruise(left) => Self::Cruise(left - 1),
+        }
+    }
+}
+
+/// A controller after BBR (draft-ietf-ccwg-bbr): sends at the largest rate of delivery of the last ten rounds, and tries for
+/// more in one of eight.
+///
+/// Losses alone do not make it slower: a path that loses one packet in a hundred by itself carries the rest as fast as it
+/// did. Where more than 2 % are lost in a round and the round trip shows that packets wait, there is congestion: the rate is
+/// cut to 70 % until the cycle begins anew.
+///
+/// Two ways in which it departs from the draft's version 3. The cycle is that of version 1, of eight round trips: it needs
+/// no random numbers and no state of its own for what a probe has found. And a loss without a queue is none of its
+/// business, at any rate of loss, where version 3 stops at 2 %.
+#[derive(Debug)]
+pub(super) struct Bbr {
+    smss: u64,
+    phase: Phase,
+    rounds: Rounds,
+    rates: MaxFilter,
+    /// The shortest round trip, and when it was measured.
+    min_rtt: Option<(Duration, Instant)>,
+    /// The rate that congestion leaves, until the cycle begins anew.
+    bound: Option<u64>,
+    cwnd: u64,
+    /// The window before it was made small, to go back to.
+    prior_cwnd: u64,
+    /// The rate that the last rounds did not exceed by a quarter, and how many they were.
+    full: (u64, u32),
+    /// Bytes acknowledged and lost in this round, and its shortest round trip.
+    round: Round,
+    yields: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Round {
+    acked: u64,
+    lost: u64,
+    rtt: Option<Duration>,
+    rate: u64,
+}
+
+impl Bbr {
+    pub(super) const fn new(smss: u64) -> Self {
+        let smss = if smss == 0 { 1 } else { smss };
+        Self {
+            smss,
+            phase: Phase::Startup,
+            rounds: Rounds::new(),
+            rates: MaxFilter::new(),
+            min_rtt: None,
+            bound: None,
+            cwnd: initial_window(smss),
+            prior_cwnd: 0,
+            full: (0, 0),
+            round: Round { acked: 0, lost: 0, rtt: None, rate: 0 },
+            yields: false,
+        }
+    }
+
+    /// Bytes a second that the path delivers, as far as is known; 0 before the first sample.
+    fn rate(&self) -> u64 {
+        self.bound.map_or(self.rates.get(), |bound| bound.min(self.rates.get()))
+    }
+
+    /// What the path holds when nothing waits, in bytes, times a gain.
+    fn flight(&self, (part, whole): Gain) -> Option<u64> {
+        let (min_rtt, _) = self.min_rtt?;
+        let rate = Some(self.rate()).filter(|rate| *rate > 0)?;
+        Some(scale(scale(rate, micros(min_rtt).max(1_000), 1_000_000), part, whole))
+    }
+
+    /// The round trip of this round shows that packets wait.
+    fn is_queued(&self) -> bool {
+        let Some((min_rtt, _)) = self.min_rtt else { return false };
+        self.round.rtt.is_some_and(|rtt| rtt > min_rtt + min_rtt / 4 + Duration::from_millis(4))
+    }
+
+    fn on_round(&mut self, app_limited: bool) {
+        let Round { acked, lost, rate, .. } = self.round;
+        let (part, whole) = LOSS_LIMIT;
+        let congested = lost > scale(acked + lost, part, whole) && self.is_queued();
+        if congested && self.phase != Phase::Startup {
+            let (part, whole) = BETA;
+            self.bound = Some(rate.max(scale(self.rate(), part, whole)));
+        }
+        if self.phase == Phase::Startup && !app_limited {
+            let (full, rounds) = self.full;
+            self.full = if self.rates.get() >= full / 4 * 5 { (self.rates.get(), 0) } else { (full, rounds + 1) };
+            if self.full.1 >= FULL_ROUNDS || congested {
+                self.phase = Phase::Drain;
+            }
+        }
+        self.round = Round::default();
+    }
+
+    fn update_phase(&mut self, now: Instant, outstanding: u64) {
+        let flight = self.flight((1, 1));
+        match self.phase {
+            Phase::Drain if flight.is_none_or(|flight| outstanding <= flight) => self.begin_cycle(now),
+            Phase::Cycle { step, since } => {
+                let round_trip = self.min_rtt.map_or(Duration::ZERO, |(min_rtt, _)| min_rtt);
+                let long = now.saturating_duration_since(since) > round_trip;
+                let full = self.flight(UP_GAIN).is_none_or(|full| outstanding >= full) || self.round.lost > 0;
+                let empty = flight.is_none_or(|flight| outstanding <= flight);
+                let over = match step {
+                    Step::Up => long && full,
+                    Step::Down => long || empty,
+                    Step::Cruise(_) => long,
+                };
+                if over {
+                    self.bound = self.bound.filter(|_| step.next() != Step::Up);
+                    self.phase = Phase::Cycle { step: step.next(), since: now };
+                }
+            }
+            Phase::Startup | Phase::Drain | Phase::ProbeRtt { .. } => {}
+        }
+        self.probe_rtt(now, outstanding);
+    }
+
+    fn begin_cycle(&mut self, now: Instant) {
+        // Not all sessions of a line at the same place; never where it tries for more or less.
+        let step = Step::Cruise(now.as_micros() / 1_000 % CRUISES);
+        self.phase = Phase::Cycle { step, since: now };
+    }
+
+    fn probe_rtt(&mut self, now: Instant, outstanding: u64) {
+        let Some((_, measured)) = self.min_rtt else { return };
+        match self.phase {
+            Phase::ProbeRtt { until: None } if outstanding <= self.window() => {
+                self.phase = Phase::ProbeRtt { until: Some(now + PROBE_RTT_TIME) };
+            }
+            Phase::ProbeRtt { until: Some(until) } if now >= until => {
+                if let Some((min_rtt, _)) = self.min_rtt {
+                    self.min_rtt = Some((min_rtt, now));
+                }
+                self.cwnd = self.cwnd.max(self.prior_cwnd);
+                self.begin_cycle(now);
+            }
+            Phase::Cycle { .. } if now.saturating_duration_since(measured) > MIN_RTT_AGE => {
+                self.prior_cwnd = self.cwnd;
+                self.phase = Phase::ProbeRtt { until: None };
+            }
+            Phase::Startup | Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { .. } => {}
+        }
+    }
+
+    fn on_rtt(&mut self, now: Instant, rtt: Duration) {
+        self.round.rtt = Some(self.round.rtt.map_or(rtt, |least| least.min(rtt)));
+        let stale = |at: Instant| now.saturating_duration_since(at) > MIN_RTT_AGE;
+        let probing = matches!(self.phase, Phase::ProbeRtt { .. });
+        let newer = self.min_rtt.is_none_or(|(min_rtt, at)| rtt <= min_rtt || (probing && stale(at)));
+        if newer {
+            self.min_rtt = Some((rtt, now));
+        }
+    }
+
+    fn update_window(&mut self, facts: &PacketFacts) {
+        let least = LEAST_PACKETS * self.smss;
+        let Some(target) = self.flight(if self.yields { (1, 1) } else { WINDOW_GAIN }) else {
+            // RFC 5681 §3.1, until there is a rate.
+            self.cwnd = self.cwnd.saturating_add(facts.acked_bytes);
+            return;
+        };
+        let target = target.saturating_add(2 * self.smss).max(least);
+        let grown = self.cwnd.saturating_add(facts.acked_bytes);
+        // In startup what is known of the path is less than what it can do.
+        self.cwnd = if self.phase == Phase::Startup { grown.max(least) } else { grown.min(target).max(least) };
+    }
+
+    fn gain(&self) -> Gain {
+        match self.phase {
+            _ if self.yields => (3, 4),
+            Phase::Startup => STARTUP_GAIN,
+            Phase::Drain => DRAIN_GAIN,
+            Phase::Cycle { step, .. } => step.gain(),
+            Phase::ProbeRtt { .. } => (1, 1),
+        }
+    }
+}
+
+impl Controller for Bbr {
+    fn on_packet(&mut self, now: Instant, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction {
+        self.yields = time_critical.yields();
+        self.round.acked = self.round.acked.saturating_add(facts.acked_bytes);
+        self.round.lost = self.round.lost.saturating_add(facts.lost_bytes.saturating_sub(facts.spurious_bytes));
+        if let Some(sample) = facts.sample {
+            if let Some(rtt) = sample.rtt {
+                self.on_rtt(now, rtt);
+            }
+            let begins = self.rounds.on_sample(&sample);
+            if begins {
+                self.on_round(sample.app_limited);
+            }
+            // Faster than a round trip is only a heap of acknowledgements.
+            let believable = self.min_rtt.is_none_or(|(min_rtt, _)| sample.interval >= min_rtt);
+            if let Some(rate) = sample.rate().filter(|_| believable) {
+                self.round.rate = self.round.rate.max(rate);
+                if !sample.app_limited || rate >= self.rates.get() {
+                    self.rates.update(self.rounds.count(), rate, RATE_ROUNDS);
+                }
+            }
+        }
+        self.update_phase(now, facts.outstanding);
+        self.update_window(facts);
+        Reaction::Other
+    }
+
+    /// What was in flight is gone; the model of the path stays, and the window grows back to it.
+    fn on_timeout(&mut self, _: Instant, was_loss: bool) {
+        if was_loss {
+            self.cwnd = self.smss;
+        }
+    }
+
+    fn on_path_change(&mut self) {
+        *self = Self::new(self.smss);
+    }
+
+    fn window(&self) -> u64 {
+        match self.phase {
+            Phase::ProbeRtt { .. } => {
+                let flight = self.flight(PROBE_RTT_GAIN).unwrap_or(0);
+                self.cwnd.min(flight.max(LEAST_PACKETS * self.smss))
+            }
+            Phase::Startup | Phase::Drain | Phase::Cycle { .. } => self.cwnd,
+        }
+    }
+
+    fn pacing_rate(&self) -> Option<u64> {
+        let rate = Some(self.rate()).filter(|rate| *rate > 0)?;
+        let (part, whole) = self.gain();
+        let (margin, of) = CRUISE_MARGIN;
+        Some(scale(scale(rate, part, whole), margin, of))
+    }
+
+    fn wants_samples(&self) -> bool {
+        true
+    }
+
+    fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Startup => "startup",
+            Phase::Drain => "drain",
+            Phase::Cycle { step: Step::Up, .. } => "probing up",
+            Phase::Cycle { step: Step::Down, .. } => "probing down",
+            Phase::Cycle { step: Step::Cruise(_), .. } => "cruising",
+            Phase::ProbeRtt { .. } => "probing the round trip",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

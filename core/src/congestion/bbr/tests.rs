@@ -1,0 +1,178 @@
+use super::super::RateSample;
+use super::*;
+
+const PLAIN: TimeCritical = TimeCritical { sent_here: false, fast_grow: true };
+const SMSS: u64 = 1_000;
+
+/// A path of one direction, as simple as can be: packets of 1,000 bytes leave at the paced rate while the window allows,
+/// the line takes them one after the other, and each is acknowledged when it arrives.
+struct Line {
+    bbr: Bbr,
+    now: Instant,
+    /// Bytes a second, and the round trip of an empty line.
+    rate: u64,
+    round_trip: Duration,
+    /// One in so many is lost.
+    loses: u64,
+    /// When the line is free, and when the next packet may leave.
+    free: Instant,
+    next: Instant,
+    in_flight: alloc::collections::VecDeque<Packet>,
+    sent: u64,
+    delivered: u64,
+    outstanding: u64,
+    longest_queue: Duration,
+}
+
+#[derive(Clone, Copy)]
+struct Packet {
+    sent: Instant,
+    arrives: Instant,
+    prior: u64,
+    prior_at: Instant,
+    lost: bool,
+}
+
+impl Line {
+    fn new(rate: u64, round_trip: u64) -> Self {
+        let now = Instant::from_millis(1_000);
+        Self {
+            bbr: Bbr::new(SMSS),
+            now,
+            rate,
+            round_trip: Duration::from_millis(round_trip),
+            loses: u64::MAX,
+            free: now,
+            next: now,
+            in_flight: alloc::collections::VecDeque::new(),
+            sent: 0,
+            delivered: 0,
+            outstanding: 0,
+            longest_queue: Duration::ZERO,
+        }
+    }
+
+    fn send(&mut self, delivered_at: Instant) {
+        while self.outstanding < self.bbr.window() && self.next <= self.now {
+            self.sent += 1;
+            self.free = self.free.max(self.now) + Duration::from_micros(SMSS * 1_000_000 / self.rate);
+            self.longest_queue = self.longest_queue.max(self.free.saturating_duration_since(self.now));
+            let lost = self.sent.is_multiple_of(self.loses);
+            let arrives = self.free + self.round_trip;
+            let (prior, prior_at) = (self.delivered, delivered_at);
+            self.in_flight.push_back(Packet { sent: self.now, arrives, prior, prior_at, lost });
+            self.outstanding += SMSS;
+            if let Some(rate) = self.bbr.pacing_rate() {
+                self.next = self.next.max(self.now) + Duration::from_micros(SMSS * 1_000_000 / rate);
+            }
+        }
+    }
+
+    /// Bytes a second delivered in this time.
+    fn run(&mut self, seconds: u64) -> u64 {
+        let (begun, before) = (self.now, self.delivered);
+        let mut delivered_at = self.now;
+        while self.now < begun + Duration::from_secs(seconds) {
+            self.send(delivered_at);
+            let arrival = self.in_flight.front().map(|packet| packet.arrives);
+            let departure = Some(self.next).filter(|next| *next > self.now && self.outstanding < self.bbr.window());
+            self.now = Instant::earliest([arrival, departure]).unwrap();
+            while let Some(packet) = self.in_flight.front().copied().filter(|packet| packet.arrives <= self.now) {
+                self.in_flight.pop_front();
+                let mut facts = PacketFacts { pre_ack_outstanding: self.outstanding, ..PacketFacts::default() };
+                self.outstanding -= SMSS;
+                facts.outstanding = self.outstanding;
+                if packet.lost {
+                    facts.lost_bytes = SMSS;
+                    facts.any_loss = true;
+                } else {
+                    self.delivered += SMSS;
+                    delivered_at = self.now;
+                    facts.acked_bytes = SMSS;
+                    facts.any_acks = true;
+                    facts.sample = Some(RateSample {
+                        delivered: self.delivered - packet.prior,
+                        interval: self.now.saturating_duration_since(packet.prior_at),
+                        rtt: Some(self.now.saturating_duration_since(packet.sent)),
+                        prior_delivered: packet.prior,
+                        total_delivered: self.delivered,
+                        in_flight: self.outstanding,
+                        app_limited: false,
+                    });
+                }
+                self.bbr.on_packet(self.now, &facts, PLAIN);
+            }
+        }
+        (self.delivered - before) / seconds
+    }
+}
+
+#[test]
+fn it_fills_the_line_and_keeps_the_queue_short() {
+    for (rate, round_trip) in [(125_000, 50), (1_250_000, 100), (12_500_000, 20)] {
+        let mut line = Line::new(rate, round_trip);
+        line.run(5);
+        line.longest_queue = Duration::ZERO;
+        let goodput = line.run(10);
+        assert!(goodput >= rate / 100 * 94, "{goodput} of {rate}");
+        let longest = line.round_trip + Duration::from_millis(40);
+        assert!(line.longest_queue <= longest, "{:?} at {rate}", line.longest_queue);
+    }
+}
+
+#[test]
+fn loss_without_a_queue_costs_what_is_lost() {
+    for (loses, least) in [(100, 93), (33, 90), (10, 80)] {
+        let mut line = Line::new(1_250_000, 100);
+        line.loses = loses;
+        line.run(5);
+        let goodput = line.run(20);
+        assert!(goodput >= 12_500 * least, "{goodput} with one in {loses} lost");
+    }
+}
+
+/// Doubling from a window of a few packets: 15 MB/s and 200 ms take 12 rounds or so.
+#[test]
+fn it_finds_a_fat_line_in_a_few_seconds() {
+    let mut line = Line::new(15_000_000, 200);
+    line.run(4);
+    assert!(line.run(2) >= 13_500_000);
+}
+
+#[test]
+fn it_follows_a_line_that_becomes_slower_and_faster() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.rate = 250_000;
+    line.run(5);
+    assert!(line.run(5) >= 230_000);
+    line.longest_queue = Duration::ZERO;
+    line.run(5);
+    assert!(line.longest_queue <= Duration::from_millis(120), "{:?}", line.longest_queue);
+    line.rate = 1_250_000;
+    line.run(6);
+    assert!(line.run(5) >= 1_100_000);
+}
+
+/// RFC 7016 §3.5.2: as slow start at the most.
+#[test]
+fn no_acknowledgement_makes_the_window_grow_by_more_than_it_acknowledges() {
+    let mut line = Line::new(12_500_000, 100);
+    for _ in 0..40 {
+        let (window, delivered) = (line.bbr.window(), line.delivered);
+        line.run(1);
+        let grown = line.bbr.window().saturating_sub(window);
+        assert!(grown <= line.delivered - delivered);
+    }
+}
+
+#[test]
+fn a_timeout_leaves_a_segment_and_the_model() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    let rate = line.bbr.rate();
+    line.bbr.on_timeout(line.now, true);
+    assert_eq!((line.bbr.window(), line.bbr.rate()), (SMSS, rate));
+    line.bbr.on_path_change();
+    assert_eq!((line.bbr.window(), line.bbr.rate()), (4_000, 0));
+}

@@ -1,0 +1,167 @@
+use super::super::RateSample;
+use super::*;
+
+const PLAIN: TimeCritical = TimeCritical { sent_here: false, fast_grow: true };
+const SMSS: u64 = 1_000;
+
+fn at(millis: u64) -> Instant {
+    Instant::from_millis(10_000 + millis)
+}
+
+/// Past slow start, with a maximum before the last cut.
+fn avoiding(cwnd: u64, last_max: u64) -> Cubic {
+    Cubic { cwnd, ssthresh: cwnd, last_max, ..Cubic::new(SMSS) }
+}
+
+/// Acknowledges a whole window, two segments at a time, over `round_trip`.
+fn round(cubic: &mut Cubic, begun: u64, round_trip: u64) {
+    let cwnd = cubic.window();
+    for done in (0..cwnd).step_by(2_000) {
+        let facts = PacketFacts {
+            pre_ack_outstanding: cubic.window(),
+            acked_bytes: 2_000.min(cwnd - done),
+            any_acks: true,
+            outstanding: cubic.window() - 1,
+            srtt: Some(Duration::from_millis(round_trip)),
+            ..PacketFacts::default()
+        };
+        cubic.on_packet(at(begun + done * round_trip / cwnd), &facts, PLAIN);
+    }
+}
+
+fn loss(flight: u64) -> PacketFacts {
+    PacketFacts {
+        pre_ack_outstanding: flight,
+        acked_bytes: 1_000,
+        any_acks: true,
+        any_naks: true,
+        any_loss: true,
+        lost_bytes: 1_000,
+        outstanding: flight - 2_000,
+        ..PacketFacts::default()
+    }
+}
+
+/// RFC 9438 §4.6, §4.7.
+#[test]
+fn a_loss_leaves_seven_tenths_and_of_a_window_that_did_not_recover_the_maximum_falls() {
+    let mut cubic = avoiding(100_000, 0);
+    assert_eq!(cubic.on_packet(at(0), &loss(100_000), PLAIN), Reaction::Cut);
+    assert_eq!((cubic.window(), cubic.ssthresh(), cubic.last_max), (70_000, 70_000, 100_000));
+    cubic.cuts.forget();
+    cubic.on_packet(at(500), &loss(70_000), PLAIN);
+    assert_eq!((cubic.window(), cubic.last_max), (49_000, 59_500));
+}
+
+/// RFC 9438 §4.2: K is the cube root of (W_max - cwnd) / C, here of 300 / 0.4: 9.086 s.
+#[test]
+fn the_window_is_back_at_its_maximum_after_k_and_flat_there() {
+    let mut cubic = avoiding(700_000, 1_000_000);
+    let mut windows = alloc::vec::Vec::new();
+    for begun in (0..14_000).step_by(100) {
+        round(&mut cubic, begun, 100);
+        windows.push(cubic.window());
+    }
+    let at_time = |millis: usize| windows[millis / 100];
+    assert!((980_000..=1_005_000).contains(&at_time(9_000)), "{}", at_time(9_000));
+    let (early, flat, late) =
+        (at_time(1_500) - at_time(500), at_time(9_500) - at_time(8_500), at_time(13_900) - at_time(12_900));
+    assert!(early > 10 * flat && late > 10 * flat, "{early} {flat} {late}");
+}
+
+/// RFC 9438 §4.3: on short paths no slower than Reno, which adds 9/17 of a segment each round trip up to its maximum, and
+/// a whole one above: ten round trips take it from 7 by way of 10 to 14.
+#[test]
+fn on_a_short_path_it_grows_like_reno() {
+    let mut cubic = avoiding(7_000, 10_000);
+    for index in 0..10 {
+        round(&mut cubic, index * 10, 10);
+    }
+    assert!((13_500..=14_500).contains(&cubic.window()), "{}", cubic.window());
+}
+
+#[test]
+fn no_acknowledgement_makes_it_grow_by_more_than_it_acknowledges() {
+    let mut cubic = avoiding(10_000, 1_000_000_000);
+    for millis in (0..60_000).step_by(10) {
+        let before = cubic.window();
+        let facts =
+            PacketFacts { pre_ack_outstanding: before, acked_bytes: 500, any_acks: true, ..PacketFacts::default() };
+        cubic.on_packet(at(millis), &facts, PLAIN);
+        assert!(cubic.window() <= before + 500);
+    }
+}
+
+#[test]
+fn a_window_that_is_not_used_does_not_grow() {
+    let mut cubic = avoiding(100_000, 50_000);
+    for millis in (0..60_000).step_by(10) {
+        let facts =
+            PacketFacts { pre_ack_outstanding: 50_000, acked_bytes: 2_000, any_acks: true, ..PacketFacts::default() };
+        cubic.on_packet(at(millis), &facts, PLAIN);
+    }
+    assert_eq!(cubic.window(), 100_000);
+}
+
+#[test]
+fn a_cut_for_nothing_is_taken_back() {
+    let mut cubic = avoiding(100_000, 90_000);
+    cubic.on_packet(at(0), &loss(100_000), PLAIN);
+    let late = PacketFacts { any_acks: true, spurious_bytes: 1_000, outstanding: 97_000, ..PacketFacts::default() };
+    cubic.on_packet(at(10), &late, PLAIN);
+    assert_eq!((cubic.window(), cubic.ssthresh(), cubic.last_max), (100_000, 100_000, 90_000));
+}
+
+/// RFC 9438 §4.8.
+#[test]
+fn a_timeout_leaves_a_segment() {
+    let mut cubic = avoiding(100_000, 0);
+    cubic.on_timeout(at(0), true);
+    assert_eq!((cubic.window(), cubic.ssthresh()), (SMSS, 70_000));
+}
+
+/// RFC 9406: at a round trip that has grown by an eighth, growth slows down; after five rounds it is over.
+#[test]
+fn slow_start_ends_when_the_round_trip_grows() {
+    let mut cubic = Cubic::new(SMSS);
+    let mut delivered = 0;
+    let mut windows = alloc::vec::Vec::new();
+    for index in 0..20_u64 {
+        let (prior, cwnd) = (delivered, cubic.window());
+        let rtt = Duration::from_millis(if index < 5 { 100 } else { 120 });
+        for _ in 0..cwnd.div_ceil(1_000) {
+            delivered += 1_000;
+            let sample = RateSample {
+                delivered: 1_000,
+                interval: rtt,
+                rtt: Some(rtt),
+                prior_delivered: prior,
+                total_delivered: delivered,
+                in_flight: cwnd,
+                app_limited: false,
+            };
+            let facts = PacketFacts {
+                pre_ack_outstanding: cubic.window(),
+                acked_bytes: 1_000,
+                any_acks: true,
+                sample: Some(sample),
+                ..PacketFacts::default()
+            };
+            cubic.on_packet(at(index * 100), &facts, PLAIN);
+        }
+        windows.push(cubic.window());
+    }
+    assert!(windows[4] >= 30 * windows[0] / 4, "it doubles: {windows:?}");
+    assert!(windows[7] < windows[6] * 3 / 2, "it is conservative: {windows:?}");
+    assert_eq!(cubic.ssthresh(), *windows.iter().find(|window| **window == cubic.ssthresh()).unwrap_or(&0));
+    assert!(cubic.ssthresh() < u64::MAX);
+}
+
+#[test]
+fn cube_roots_are_whole() {
+    for root in [0, 1, 2, 10, 9_085, 2_642_245] {
+        assert_eq!(cube_root(root * root * root), root);
+        assert_eq!(cube_root(root * root * root + 1), root.max(u64::from(root == 0)));
+    }
+    assert_eq!(cube_root(u64::MAX), 2_642_245);
+}

@@ -1,0 +1,86 @@
+//! Spreads what the window allows over the round trip, in bursts that are worth a system call.
+
+use core::time::Duration;
+
+use crate::session::alarm::Alarm;
+use crate::time::Instant;
+
+/// A burst takes the path about this long.
+const BURST_TIME: Duration = Duration::from_millis(1);
+/// The least and the most bytes of a burst: two packets as they are on every path, and what one segmented system call
+/// takes.
+const LEAST_BURST: u64 = 2_400;
+const MOST_BURST: u64 = 64_000;
+
+/// Holds data back so that it leaves at a rate. What a timer is late is made up for, up to one burst.
+#[derive(Debug, Default)]
+pub(in crate::session) struct Pacer {
+    /// When what was sent is paid for at the rate. None: nothing was.
+    paid: Option<Instant>,
+    /// What is not paid for by that: less than a microsecond's worth, in millionths of a byte.
+    rest: u64,
+    /// Data is held back until then.
+    pub(in crate::session) held: Alarm,
+}
+
+impl Pacer {
+    /// So many bytes were sent, at so many bytes a second.
+    pub(super) fn on_sent(&mut self, now: Instant, bytes: u64, rate: u64) {
+        let rate = rate.max(1);
+        let burst = (rate / 1_000).saturating_mul(BURST_TIME.as_millis() as u64).clamp(LEAST_BURST, MOST_BURST);
+        let burst_time = Duration::from_micros(burst.saturating_mul(1_000_000) / rate);
+        let from = self.paid.map_or(now, |paid| paid.max(now - burst_time));
+        let owed = bytes.saturating_mul(1_000_000).saturating_add(self.rest);
+        let paid = from + Duration::from_micros(owed / rate);
+        (self.paid, self.rest) = (Some(paid), owed % rate);
+        if paid >= now + burst_time {
+            self.held.set(paid);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Sends packets of `size` as soon as the pacer lets it, for a second, with alarms that are `late`.
+    fn sent_in_a_second(rate: u64, size: u64, late: Duration) -> (u64, u64) {
+        let (mut pacer, mut now, begun) = (Pacer::default(), Instant::from_millis(5_000), Instant::from_millis(5_000));
+        let (mut sent, mut bursts) = (0, 0);
+        while now < begun + Duration::from_secs(1) {
+            while !pacer.held.is_set() {
+                pacer.on_sent(now, size, rate);
+                sent += size;
+            }
+            bursts += 1;
+            now = pacer.held.get().unwrap() + late;
+            assert!(pacer.held.take_due(now));
+        }
+        (sent, bursts)
+    }
+
+    #[test]
+    fn data_leaves_at_the_rate_in_bursts() {
+        for rate in [10_000, 125_000, 1_250_000, 12_500_000, 125_000_000] {
+            let (sent, bursts) = sent_in_a_second(rate, 1_200, Duration::ZERO);
+            // A burst is ahead of its time, and the last one may end after the second.
+            assert!((rate..=rate + 2 * MOST_BURST).contains(&(sent + 1_200)), "{sent} at {rate}");
+            assert!(bursts <= 2_000, "{bursts} at {rate}");
+        }
+    }
+
+    #[test]
+    fn a_late_alarm_is_made_up_for_but_not_for_more_than_a_burst() {
+        let (sent, _) = sent_in_a_second(12_500_000, 1_200, Duration::from_micros(300));
+        assert!(sent > 12_000_000, "{sent}");
+        let mut pacer = Pacer::default();
+        pacer.on_sent(Instant::from_millis(1), 1_200, 1_250_000);
+        let later = Instant::from_millis(60_000);
+        let mut burst = 0;
+        while !pacer.held.is_set() {
+            pacer.on_sent(later, 1_200, 1_250_000);
+            burst += 1_200;
+        }
+        assert!(burst <= 3 * LEAST_BURST, "{burst} bytes at once after a minute of silence");
+    }
+}
