@@ -6,6 +6,7 @@ use core::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use rtmfp_cli::args::Profile;
+use rtmfp_core::congestion::CongestionControl;
 
 /// `rtmfp-bench`
 #[derive(Clone, Debug, Parser)]
@@ -66,6 +67,9 @@ pub(crate) struct BenchCommon {
     /// No message authentication codes: packets have a checksum only
     #[arg(long)]
     pub(crate) no_hmac: bool,
+    /// Congestion controller: rfc7016, cubic or bbr
+    #[arg(long, value_name = "NAME", default_value = "rfc7016")]
+    pub(crate) cc: CongestionControl,
     /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) key_agreements: usize,

@@ -38,6 +38,7 @@ pub(super) fn config(common: &BenchCommon) -> EndpointConfig {
     config.max_keying_units_per_source = u32::MAX;
     config.max_waiting_key_agreements = common.key_agreements;
     config.session.max_datagram = common.datagram.into();
+    config.session.congestion = common.cc.clone();
     config.session.recv_buffer = 4 << 20;
     config.session.send_buffer = 1 << 20;
     config

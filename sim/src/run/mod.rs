@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use datagram_sim::{Checkpoint, Config, Duration, ExplicitFault, Key, Mode, Node, RunError, Time, World};
+use rtmfp_core::congestion::CongestionControl;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
@@ -33,7 +34,7 @@ use amplification::Amplification;
 use crate::rtmfp::{
     EndpointNode, InvariantChecker, MalformingPeer, Plaintexts, SimRandom, TappedProfile, ToyProfile, ViolationLog,
 };
-use crate::scenario::{Action, Link, Scenario, ScenarioError, missing};
+use crate::scenario::{Action, Congestion, Link, Scenario, ScenarioError, missing};
 use qlog::NodeLog;
 use worker::{Directory, Peer, Worker};
 
@@ -223,6 +224,11 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
         session.recv_buffer = node.recv_buffer.map_or(session.recv_buffer, size);
         session.send_buffer = node.send_buffer.map_or(session.send_buffer, size);
         session.ecn = node.ecn.unwrap_or(session.ecn);
+        session.congestion = match node.congestion {
+            None | Some(Congestion::Rfc7016) => CongestionControl::Rfc7016,
+            Some(Congestion::Cubic) => CongestionControl::Cubic,
+            Some(Congestion::Bbr) => CongestionControl::Bbr,
+        };
         config.accept = node.accept.unwrap_or(config.accept);
         if !node.redirects.is_empty() {
             config.max_unmatched_hellos = REDIRECTED;

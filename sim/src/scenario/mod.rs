@@ -113,6 +113,18 @@ pub struct Scenario {
     pub matrix: BTreeMap<String, toml::Value>,
 }
 
+/// A congestion controller.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Congestion {
+    /// That of RFC 7016 appendix A.
+    Rfc7016,
+    /// CUBIC (RFC 9438).
+    Cubic,
+    /// A model of the path.
+    Bbr,
+}
+
 /// A host with an endpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -150,6 +162,9 @@ pub struct NodeText {
     /// Send buffer of a flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub send_buffer: Option<Size>,
+    /// Its congestion controller.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub congestion: Option<Congestion>,
     /// Whether it uses ECN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ecn: Option<bool>,
