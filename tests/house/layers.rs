@@ -22,8 +22,8 @@ const CORE: Package = Package {
     folder: "core/src/",
     layers: &[
         &["wire"],
-        &["profile"],
-        &["flow", "congestion"],
+        &["profile", "congestion"],
+        &["flow"],
         &["session"],
         &["endpoint"],
         &["app", "tc"],
