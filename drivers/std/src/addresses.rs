@@ -77,7 +77,6 @@ impl Addresses {
     }
 
     /// Whether the machine has the address.
-    #[expect(clippy::unused_self, reason = "other systems list them")]
     pub(crate) fn has(&self, address: SocketAddr) -> bool {
         can_be_bound(address)
     }
