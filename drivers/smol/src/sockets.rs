@@ -109,3 +109,43 @@ impl Sockets {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use core::future::poll_fn;
+    use core::time::Duration;
+
+    use futures_lite::future::{block_on, poll_once};
+    use rtmfp_core::profile::plain::PlainProfile;
+    use rtmfp_core::{Endpoint, EndpointConfig};
+    use rtmfp_std::{Clock, system_rng};
+
+    use super::*;
+
+    /// Each time that it is set costs the reactor a wait more.
+    #[test]
+    fn the_timer_is_set_anew_only_for_an_earlier_deadline_and_none_is_missed() {
+        let clock = Clock::new();
+        let profile = Arc::new(PlainProfile::new(b"near"));
+        let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
+        let mut waits = OverSockets::new(Pump::new(endpoint, clock, Vec::new()), &Arc::default()).unwrap();
+        let after = |millis| clock.now() + Duration::from_millis(millis);
+        block_on(async {
+            let hour = after(3_600_000);
+            for deadline in [Some(hour), Some(hour + Duration::from_secs(1)), None] {
+                assert!(poll_once(poll_fn(|context| waits.poll_deadline(context, deadline))).await.is_none());
+                assert_eq!(waits.armed, Some(hour));
+            }
+            let soon = after(2);
+            poll_fn(|context| waits.poll_deadline(context, Some(soon))).await;
+            assert!(clock.now() >= soon && waits.armed.is_none());
+            // It is set to one that does not count any more.
+            let (early, late) = (after(1), after(20));
+            let _ = poll_once(poll_fn(|context| waits.poll_deadline(context, Some(early)))).await;
+            poll_fn(|context| waits.poll_deadline(context, Some(late))).await;
+            assert!(clock.now() >= late);
+        });
+    }
+}
