@@ -79,8 +79,13 @@ impl RecvBudget {
 
     /// By how much all windows may grow. One half of the session's memory is left for what it takes to keep track, for
     /// messages of which a fragment is missing, and for windows that have not grown.
-    pub(super) fn window_share(&self) -> usize {
+    fn window_share(&self) -> usize {
         (self.limit / WINDOWS_PART).min(self.granted_windows)
+    }
+
+    /// The same in blocks.
+    pub(super) fn window_share_blocks(&self) -> u32 {
+        u32::try_from(self.window_share() / WINDOW_BLOCK).unwrap_or(u32::MAX)
     }
 
     /// What is left of it.

@@ -16,12 +16,32 @@ mod tests;
 
 use bytes::Bytes;
 
+use crate::stats::FlowStats;
+
 pub(crate) use budget::{RecvBudget, SendBudget};
 pub(crate) use in_flight::{InFlight, LossEpoch, Lost};
 pub(crate) use options::parse_startup_options;
 pub(crate) use recv::{Fragment, RecvFlow, RecvFlowState};
 pub(crate) use scheduler::Scheduler;
 pub(crate) use send::{Acknowledgement, SendFlow, SendFlowState, SendLimits};
+
+/// What a flow of either direction counts.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counters {
+    /// Messages written, or read.
+    messages: u64,
+    /// Bytes of those messages.
+    bytes: u64,
+    /// Fragments sent again, or received again.
+    repeated: u64,
+}
+
+impl Counters {
+    fn stats(self) -> FlowStats {
+        let Self { messages, bytes, repeated } = self;
+        FlowStats { messages, bytes, repeated, ..FlowStats::default() }
+    }
+}
 
 /// One whole message, from [`read`](crate::RecvFlowMut::read).
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -10,11 +10,11 @@ use bytes::Bytes;
 
 use self::ack::Reporting;
 use self::window::RecvWindow;
-use super::Message;
 use super::budget::RecvBudget;
 use super::options::is_unacceptable;
 use super::range_set::{Fit, RangeSet};
 use super::reassembly::Reassembly;
+use super::{Counters, Message};
 use crate::config::ReceiveOrder;
 use crate::error::DropReason;
 use crate::event::{Event, EventQueue, FlowEnd};
@@ -75,8 +75,8 @@ pub(crate) struct RecvFlow {
     charged_gaps: usize,
     reporting: Reporting,
     window: RecvWindow,
-    /// By how much the session's budget lets all windows grow, when this flow last changed.
-    share: usize,
+    /// By how many blocks the session's budget lets all windows grow, when this flow last changed.
+    share: u32,
     /// By how many blocks the budget knows that this window has grown.
     charged_window: u32,
     /// PREV_RWND in blocks.
@@ -98,7 +98,9 @@ pub(crate) struct RecvFlow {
     /// No fragment was processed yet.
     fresh: bool,
     linger_until: Option<Instant>,
-    stats: FlowStats,
+    counters: Counters,
+    /// Gaps told to the reader.
+    abandoned: u64,
 }
 
 impl RecvFlow {
@@ -127,7 +129,7 @@ impl RecvFlow {
             charged_gaps: 0,
             reporting: Reporting::default(),
             window: RecvWindow::new(recv_buffer),
-            share: usize::MAX,
+            share: u32::MAX,
             charged_window: 0,
             advertised: None,
             never_zero: false,
@@ -139,7 +141,8 @@ impl RecvFlow {
             finished_reported: false,
             fresh: true,
             linger_until: None,
-            stats: FlowStats::default(),
+            counters: Counters::default(),
+            abandoned: 0,
         }
     }
 
@@ -183,7 +186,12 @@ impl RecvFlow {
     /// Counters: messages and bytes read, fragments received again, gaps told to the reader, bytes buffered with the
     /// overhead that is accounted for each entry, BUFFER_CAPACITY.
     pub(crate) fn stats(&self) -> FlowStats {
-        FlowStats { buffered: self.buffer.buffered(), window: self.capacity() as u64, ..self.stats }
+        FlowStats {
+            abandoned: self.abandoned,
+            buffered: self.buffer.buffered(),
+            window: self.capacity() as u64,
+            ..self.counters.stats()
+        }
     }
 
     /// BUFFER_CAPACITY in bytes.
@@ -224,7 +232,7 @@ impl RecvFlow {
             || fragment.abandon
             || self.has_gaps()
             || repeated;
-        self.stats.repeated += u64::from(repeated);
+        self.counters.repeated += u64::from(repeated);
         let taken = repeated || self.take(now, fragment, fit, budget, events)?;
         ack_now |= !taken || self.state != RecvFlowState::Open;
         // Step 10.
@@ -271,9 +279,9 @@ impl RecvFlow {
             None => self.readable_reported = false,
             Some(message) => {
                 budget.trim_if_empty();
-                self.stats.messages += 1;
-                self.stats.bytes += message.data.len() as u64;
-                self.stats.abandoned += u64::from(message.gap);
+                self.counters.messages += 1;
+                self.counters.bytes += message.data.len() as u64;
+                self.abandoned += u64::from(message.gap);
                 self.flush(events);
                 self.ask_to_ack();
             }

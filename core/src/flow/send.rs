@@ -12,6 +12,7 @@ use core::time::Duration;
 use bytes::Bytes;
 
 use self::queue::{ENTRY_OVERHEAD, MESSAGE_OVERHEAD, SendQueue};
+use super::Counters;
 use super::budget::{SendBudget, SendHeld};
 use crate::config::{FlowOptions, Priority, SendOptions};
 use crate::error::{WriteError, WriteRefusal};
@@ -73,13 +74,6 @@ pub(crate) struct SendLimits {
     pub(crate) unsent: usize,
 }
 
-impl SendLimits {
-    /// Room for a writer to go on: it is told of no less.
-    const fn half(self) -> usize {
-        if self.unsent < self.buffer { self.unsent / 2 } else { self.buffer / 2 }
-    }
-}
-
 /// A sending flow (RFC 7016 §3.6.2).
 #[derive(Debug)]
 pub(crate) struct SendFlow {
@@ -92,11 +86,13 @@ pub(crate) struct SendFlow {
     /// STARTUP_OPTIONS: the option list without its marker, until the flow is acknowledged.
     startup: Option<Vec<u8>>,
     queue: SendQueue,
-    limits: SendLimits,
+    send_buffer: usize,
+    /// See [`SendLimits::unsent`]; 4 GiB is no limit.
+    unsent_limit: u32,
     /// What of the session's budget is taken.
     charged: SendHeld,
-    /// A write was refused, and FlowWritable is owed. The least that one of those refused takes.
-    refused: Option<usize>,
+    /// The least that a refused write takes, if FlowWritable is owed; else 0.
+    refused: u32,
     /// A write was refused because the session's budget is used up, and FlowWritable is owed when it is not.
     lacks_memory: bool,
     /// RX_BUFFER_SIZE in bytes.
@@ -107,7 +103,7 @@ pub(crate) struct SendFlow {
     rejected: bool,
     linger_until: Option<Instant>,
     probe: Probe,
-    stats: FlowStats,
+    counters: Counters,
 }
 
 /// The timer of buffer probes (RFC 7016 §3.6.2.9.1).
@@ -151,16 +147,17 @@ impl SendFlow {
             state: SendFlowState::Open,
             startup: Some(startup),
             queue: SendQueue::for_buffer(handle, limits.buffer),
-            limits,
+            send_buffer: limits.buffer,
+            unsent_limit: u32::try_from(limits.unsent).unwrap_or(u32::MAX),
             charged: SendHeld::default(),
-            refused: None,
+            refused: 0,
             lacks_memory: false,
             rx_buffer: params::RX_BUFFER_INIT,
             exception: false,
             rejected: false,
             linger_until: None,
             probe: Probe::default(),
-            stats: FlowStats::default(),
+            counters: Counters::default(),
         }
     }
 
@@ -196,7 +193,7 @@ impl SendFlow {
             buffered: self.queue.buffered(),
             unsent: self.queue.unsent(),
             window: self.rx_buffer,
-            ..self.stats
+            ..self.counters.stats()
         }
     }
 
@@ -217,8 +214,8 @@ impl SendFlow {
             self.refuse(data.len());
             return Err(WriteError { data, reason: WriteRefusal::Full });
         }
-        self.stats.messages += 1;
-        self.stats.bytes += data.len() as u64;
+        self.counters.messages += 1;
+        self.counters.bytes += data.len() as u64;
         let message = self.queue.push(data, options, events);
         self.queue.expire(now, events);
         if self.is_suspended() && self.probe.at.is_none() && !self.probe.due {
@@ -232,13 +229,13 @@ impl SendFlow {
     fn is_full_for(&self, len: usize) -> bool {
         let after = self.queue.buffered().saturating_add(len).saturating_add(ENTRY_OVERHEAD);
         let unsent = self.queue.unsent();
-        !self.queue.is_empty() && (after > self.limits.buffer || (unsent > 0 && unsent >= self.limits.unsent))
+        !self.queue.is_empty() && (after > self.send_buffer || (unsent > 0 && unsent >= self.unsent_limit as usize))
     }
 
     /// FlowWritable is owed once there is room for this.
     fn refuse(&mut self, len: usize) {
-        let cost = len.saturating_add(ENTRY_OVERHEAD);
-        self.refused = Some(self.refused.map_or(cost, |least| least.min(cost)));
+        let cost = u32::try_from(len.saturating_add(ENTRY_OVERHEAD)).unwrap_or(u32::MAX);
+        self.refused = if self.refused == 0 { cost } else { self.refused.min(cost) };
     }
 
     /// Whether a message of this length may be written now; if not, FlowWritable comes when there is room. A closed
@@ -261,7 +258,7 @@ impl SendFlow {
 
     /// There is room in the budget again.
     pub(crate) fn memory_is_back(&mut self, events: &mut EventQueue) {
-        if core::mem::take(&mut self.lacks_memory) && self.state == SendFlowState::Open && self.refused.is_none() {
+        if core::mem::take(&mut self.lacks_memory) && self.state == SendFlowState::Open && self.refused == 0 {
             events.push(Event::FlowWritable { flow: self.handle });
         }
     }
@@ -290,7 +287,7 @@ impl SendFlow {
     pub(crate) fn close(&mut self, now: Instant, events: &mut EventQueue) {
         if self.state == SendFlowState::Open {
             self.state = SendFlowState::Closing;
-            self.refused = None;
+            self.refused = 0;
             self.queue.close();
             self.changed(now, events);
         }
@@ -299,7 +296,7 @@ impl SendFlow {
     /// The session ended: each receipt is given, nothing more is sent.
     pub(crate) fn session_ended(&mut self, events: &mut EventQueue) {
         self.state = SendFlowState::Closed;
-        self.refused = None;
+        self.refused = 0;
         self.linger_until = None;
         self.probe = Probe::default();
         self.queue.abandon_all(AbandonCause::SessionEnded, events);
@@ -383,17 +380,17 @@ impl SendFlow {
 
     /// Tells a refused writer of room. To be called after the queue has changed in any way.
     pub(crate) fn flush(&mut self, events: &mut EventQueue) {
-        if self.refused.is_some_and(|least| self.has_room_again(least)) {
-            self.refused = None;
+        if self.refused > 0 && self.has_room_again() {
+            self.refused = 0;
             events.push(Event::FlowWritable { flow: self.handle });
         }
     }
 
     /// Whether there is room for a refused message that takes so much, and for some more: a writer is not told of each
     /// packet that leaves. What is in flight does not hold it up unless the buffer is full.
-    fn has_room_again(&self, least: usize) -> bool {
-        let half = self.limits.half();
-        let after = self.queue.buffered().saturating_add(least.max(half));
-        self.queue.is_empty() || (self.queue.unsent() <= half && after <= self.limits.buffer)
+    fn has_room_again(&self) -> bool {
+        let half = self.send_buffer.min(self.unsent_limit as usize) / 2;
+        let after = self.queue.buffered().saturating_add(half.max(self.refused as usize));
+        self.queue.is_empty() || (self.queue.unsent() <= half && after <= self.send_buffer)
     }
 }

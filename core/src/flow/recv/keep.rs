@@ -92,7 +92,7 @@ impl RecvFlow {
     /// Notes what the window depends on.
     pub(super) fn look_at(&mut self, budget: &RecvBudget) {
         self.room = budget.room();
-        self.share = budget.window_share();
+        self.share = budget.window_share_blocks();
     }
 
     /// Nobody is to read what was received: it is forgotten, with all numbers above the CSN.

@@ -19,9 +19,9 @@ use crate::params::WINDOW_BLOCK;
 use crate::time::{Instant, micros};
 
 /// A window begins with this, unless its limit is less.
-const INITIAL: usize = 262_144;
+const INITIAL: u32 = 262_144;
 /// It doubles if more than this part of it is read in a round trip.
-const PART: usize = 4;
+const PART: u32 = 4;
 /// Round trips count for no less than this: on a short path the window need not be larger for it.
 const LEAST_ROUND_TRIP: Duration = Duration::from_millis(1);
 /// The shortest time in which a rate is measured: readers and batches of packets make shorter ones uneven.
@@ -29,67 +29,61 @@ const LEAST_INTERVAL: Duration = Duration::from_millis(20);
 /// A larger window is kept for this long without a use for it, then halved.
 const KEPT: Duration = Duration::from_secs(10);
 
-/// See the module.
+/// See the module. Bytes and rates are kept in 32 bits, as there are many flows: what is more counts as 4 GiB.
 #[derive(Debug)]
 pub(super) struct RecvWindow {
     /// BUFFER_CAPACITY in bytes.
-    capacity: usize,
+    capacity: u32,
     /// What the configuration or the user allows.
-    limit: usize,
+    limit: u32,
     /// When the first fragment came since the last measurement.
     since: Option<Instant>,
+    /// Bytes that came since then.
+    arrived: u32,
     /// Bytes read since the last measurement.
-    read: usize,
+    read: u32,
+    /// The shortest time in microseconds that a window took to arrive, if the round trip is not known otherwise: no less
+    /// than that if the sender waits for the window. 0: none was measured.
+    shortest: u32,
     /// Bytes that were read a second when the window last grew.
-    rate: u64,
+    rate: u32,
     /// The most that was read in a round trip since the last look.
-    peak: usize,
+    peak: u32,
     /// When to look whether there is a use for a larger window.
     look: Option<Instant>,
-    arrival: Arrival,
 }
 
-/// Measures how long a window takes to arrive, which is no less than a round trip if the sender waits for the window.
-#[derive(Debug, Default)]
-struct Arrival {
-    since: Option<Instant>,
-    bytes: usize,
-    shortest: Option<Duration>,
+fn narrow(number: impl TryInto<u32>) -> u32 {
+    number.try_into().unwrap_or(u32::MAX)
 }
 
 impl RecvWindow {
-    pub(super) const fn new(limit: usize) -> Self {
-        Self {
-            capacity: if limit < INITIAL { limit } else { INITIAL },
-            limit,
-            since: None,
-            read: 0,
-            rate: 0,
-            peak: 0,
-            look: None,
-            arrival: Arrival { since: None, bytes: 0, shortest: None },
-        }
+    pub(super) fn new(limit: usize) -> Self {
+        let limit = narrow(limit);
+        let capacity = INITIAL.min(limit);
+        Self { capacity, limit, since: None, arrived: 0, read: 0, shortest: 0, rate: 0, peak: 0, look: None }
     }
 
-    fn initial(&self) -> usize {
+    fn initial(&self) -> u32 {
         INITIAL.min(self.limit)
     }
 
     /// By how many blocks it is larger than at first: what it takes of the session's share.
     pub(super) fn grown(&self) -> u32 {
-        let blocks = (self.capacity.saturating_sub(self.initial()) as u64).div_ceil(WINDOW_BLOCK);
-        u32::try_from(blocks).unwrap_or(u32::MAX)
+        let bytes = self.capacity.saturating_sub(self.initial());
+        narrow(u64::from(bytes).div_ceil(WINDOW_BLOCK))
     }
 
-    /// BUFFER_CAPACITY, if windows of the session may grow by `share` in all at present.
-    pub(super) fn capacity(&self, share: usize) -> usize {
-        self.capacity.min(self.initial().saturating_add(share))
+    /// BUFFER_CAPACITY, if windows of the session may grow by `share` blocks in all at present.
+    pub(super) fn capacity(&self, share: u32) -> usize {
+        let share = narrow(u64::from(share).saturating_mul(WINDOW_BLOCK));
+        self.capacity.min(self.initial().saturating_add(share)) as usize
     }
 
     /// Changes the limit.
     pub(super) fn set_limit(&mut self, bytes: usize) {
-        self.limit = bytes;
-        self.capacity = self.capacity.min(bytes).max(self.initial());
+        self.limit = narrow(bytes);
+        self.capacity = self.capacity.min(self.limit).max(self.initial());
     }
 
     /// Nothing more comes.
@@ -100,28 +94,36 @@ impl RecvWindow {
 
     /// A fragment of so many bytes came. `is_timed`: the round trip of the path is known.
     pub(super) fn on_arrival(&mut self, now: Instant, bytes: usize, is_timed: bool) {
-        self.since.get_or_insert(now);
+        let since = *self.since.get_or_insert(now);
         if !is_timed {
-            self.arrival.measure(now, bytes, self.capacity);
+            self.arrived = self.arrived.saturating_add(narrow(bytes));
+            if self.arrived >= self.capacity {
+                let took = narrow(micros(now.saturating_duration_since(since))).max(1);
+                self.shortest = if self.shortest == 0 { took } else { self.shortest.min(took) };
+                self.arrived = 0;
+            }
         }
     }
 
-    /// So many bytes were read. `round_trip`: that of the path, if it is known; `share`: by how much the window may grow.
+    /// So many bytes were read. `round_trip`: that of the path, if it is known; `share`: by how many bytes the window may
+    /// grow.
     pub(super) fn on_read(&mut self, now: Instant, bytes: usize, round_trip: Option<Duration>, share: usize) {
-        self.read = self.read.saturating_add(bytes);
-        let Some(round_trip) = round_trip.or(self.arrival.shortest) else { return };
+        self.read = self.read.saturating_add(narrow(bytes));
+        let measured = (self.shortest > 0).then(|| Duration::from_micros(self.shortest.into()));
+        let (Some(round_trip), Some(since)) = (round_trip.or(measured), self.since) else { return };
         let round_trip = round_trip.max(LEAST_ROUND_TRIP);
-        let elapsed = self.since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
+        let elapsed = now.saturating_duration_since(since);
         if elapsed < round_trip.max(LEAST_INTERVAL) {
             return;
         }
-        self.since = None;
-        let read = core::mem::take(&mut self.read) as u64;
-        let rate = read.saturating_mul(1_000_000) / micros(elapsed);
-        // No more than was read, as no round trip counts for longer than it took.
-        let in_round_trip = (rate.saturating_mul(micros(round_trip)) / 1_000_000).min(read) as usize;
+        (self.since, self.arrived) = (None, 0);
+        let read = core::mem::take(&mut self.read);
+        let rate = u64::from(read) * 1_000_000 / micros(elapsed);
+        let in_round_trip = narrow(rate.saturating_mul(micros(round_trip)) / 1_000_000);
+        let rate = narrow(rate);
         self.peak = self.peak.max(in_round_trip);
-        let has_paid = rate >= self.rate.saturating_add(self.rate / 4) || rate < self.rate - self.rate / 4;
+        let quarter = self.rate / 4;
+        let has_paid = rate >= self.rate.saturating_add(quarter) || rate < self.rate - quarter;
         if in_round_trip > self.capacity / PART && has_paid && self.grow(now, share) {
             self.rate = rate;
         }
@@ -133,7 +135,7 @@ impl RecvWindow {
     }
 
     fn grow(&mut self, now: Instant, share: usize) -> bool {
-        let more = self.capacity.min(self.limit.saturating_sub(self.capacity)).min(share);
+        let more = self.capacity.min(self.limit.saturating_sub(self.capacity)).min(narrow(share));
         if more > 0 {
             self.capacity += more;
             self.look.get_or_insert(now + KEPT);
@@ -158,24 +160,15 @@ impl RecvWindow {
     }
 }
 
-impl Arrival {
-    fn measure(&mut self, now: Instant, bytes: usize, window: usize) {
-        let since = *self.since.get_or_insert(now);
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes >= window {
-            let took = now.saturating_duration_since(since);
-            self.shortest = Some(self.shortest.map_or(took, |shortest| shortest.min(took)));
-            (self.since, self.bytes) = (Some(now), 0);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     const RTT: Duration = Duration::from_millis(100);
     const LIMIT: usize = 16 << 20;
+    const INITIAL: usize = super::INITIAL as usize;
+    /// As many blocks as there may be.
+    const ALL: u32 = u32::MAX;
 
     struct Reader {
         window: RecvWindow,
@@ -197,7 +190,7 @@ mod tests {
         }
 
         fn capacity(&self) -> usize {
-            self.window.capacity(LIMIT)
+            self.window.capacity(ALL)
         }
     }
 
@@ -287,7 +280,7 @@ mod tests {
             window.on_read(now, INITIAL, Some(RTT), share);
         }
         assert_eq!(window.grown(), 98, "blocks for 100,000 bytes");
-        assert_eq!(window.capacity(10), INITIAL + 10, "there is less to share now");
+        assert_eq!(window.capacity(10), INITIAL + 10_240, "there is less to share now");
     }
 
     /// Without an echo of any timestamp.
@@ -304,10 +297,10 @@ mod tests {
     fn a_limit_below_the_window_makes_it_smaller() {
         let mut window = RecvWindow::new(LIMIT);
         window.set_limit(1_000);
-        assert_eq!(window.capacity(LIMIT), 1_000);
+        assert_eq!(window.capacity(ALL), 1_000);
         window.set_limit(0);
-        assert_eq!(window.capacity(LIMIT), 0);
+        assert_eq!(window.capacity(ALL), 0);
         window.set_limit(LIMIT);
-        assert_eq!(window.capacity(LIMIT), INITIAL);
+        assert_eq!(window.capacity(ALL), INITIAL);
     }
 }

@@ -63,7 +63,7 @@ impl SendFlow {
             let tsn = in_flight.sent(self.handle.slot, sequence, size);
             in_flight.mark_packet(packet.len());
             if self.queue.sent(sequence, tsn, size) {
-                self.stats.repeated += 1;
+                self.counters.repeated += 1;
                 in_flight.mark_repeated(now);
             } else {
                 in_flight.mark_fresh(now);

@@ -30,9 +30,9 @@ pub(super) const MESSAGE_OVERHEAD: usize = SeqMap::<Message>::ENTRY + SeqMap::<F
 const ABANDONED_RUNS: usize = 256;
 /// Sequence numbers from the lowest that is not acknowledged to the highest given. A receiver that never acknowledges
 /// the one makes the sender wait here with the others. Large send buffers have more: one for this many bytes.
-const MAX_SPAN: usize = 65_536;
+const MAX_SPAN: u32 = 65_536;
 const SPAN_BYTES: usize = 256;
-const LARGEST_SPAN: usize = 1 << 20;
+const LARGEST_SPAN: u32 = 1 << 20;
 
 /// A fragment with a sequence number, not acknowledged yet.
 #[derive(Debug)]
@@ -155,7 +155,7 @@ pub(super) struct SendQueue {
     /// What of `payload` is not cut into fragments yet.
     uncut: usize,
     /// The most sequence numbers from the lowest that is not acknowledged to the highest given.
-    max_span: usize,
+    max_span: u32,
     /// Bytes of all messages in `messages`.
     messages_len: usize,
     /// F_OUTSTANDING_BYTES.
@@ -193,17 +193,13 @@ impl SendQueue {
     }
 
     /// The same for a send buffer of so many bytes.
-    pub(super) const fn for_buffer(handle: SendFlowHandle, bytes: usize) -> Self {
-        let mut queue = Self::new(handle);
-        let span = bytes / SPAN_BYTES;
-        if span > MAX_SPAN {
-            queue.max_span = if span < LARGEST_SPAN { span } else { LARGEST_SPAN };
-        }
-        queue
+    pub(super) fn for_buffer(handle: SendFlowHandle, bytes: usize) -> Self {
+        let span = u32::try_from(bytes / SPAN_BYTES).unwrap_or(LARGEST_SPAN);
+        Self { max_span: span.clamp(MAX_SPAN, LARGEST_SPAN), ..Self::new(handle) }
     }
 
     #[cfg(test)]
-    pub(super) const fn max_span(&self) -> usize {
+    pub(super) const fn max_span(&self) -> u32 {
         self.max_span
     }
 
@@ -303,7 +299,7 @@ impl SendQueue {
         if let Some(&sequence) = self.lost.first() {
             return Some(Next::Numbered(sequence));
         }
-        if !self.unsent.is_empty() && self.window.span() < self.max_span {
+        if !self.unsent.is_empty() && self.window.span() < self.max_span as usize {
             return Some(Next::New);
         }
         let (sequence, fragment) = self.window.first()?;
