@@ -160,7 +160,11 @@ impl Server {
 
 impl Client {
     fn open_flow(&mut self, now: Instant) -> SendFlowHandle {
-        self.endpoint.session_mut(now, self.session).unwrap().open_flow(FlowOptions::new("flow")).unwrap()
+        self.endpoint
+            .session_mut(now, self.session)
+            .unwrap()
+            .open_flow(FlowOptions::new("flow").unsent_limit(usize::MAX))
+            .unwrap()
     }
 
     fn write(&mut self, now: Instant, flow: SendFlowHandle, message: Vec<u8>) {

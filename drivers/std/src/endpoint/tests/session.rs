@@ -107,7 +107,7 @@ fn the_rate_is_told_when_it_changes_and_not_more_often_than_every_100_ms() {
             told.push((server.now, rate));
         }
     }
-    assert!(told.len() >= 3, "{told:?}");
+    assert!(told.len() >= 2, "{told:?}");
     for pair in told.windows(2) {
         let ([(before, old), (after, new)], pace) = (pair, Duration::from_millis(100)) else { unreachable!() };
         assert!(after.saturating_duration_since(*before) >= pace && old.abs_diff(*new) > old / 10, "{told:?}");
