@@ -34,6 +34,8 @@ pub(crate) enum Subject {
     Ceiling(Throughput),
     /// The handles of the blocking and of the async driver, in turns: bulk and round trips
     Drivers(Drivers),
+    /// One bulk flow over any path, to a far end that is started by hand
+    Path(PathArguments),
 }
 
 impl Subject {
@@ -48,6 +50,7 @@ impl Subject {
             Self::Latency(args) => &args.common,
             Self::Ceiling(args) => &args.common,
             Self::Drivers(args) => &args.common,
+            Self::Path(args) => &args.common,
         }
     }
 }
@@ -127,6 +130,32 @@ pub(crate) struct Throughput {
     /// What all measurements take.
     #[command(flatten)]
     pub(crate) common: BenchCommon,
+}
+
+/// `rtmfp-bench path`
+#[derive(Clone, Debug, Args)]
+pub(crate) struct PathArguments {
+    /// Which end this is.
+    #[command(flatten)]
+    pub(crate) ends: PathEnds,
+    /// Seconds to send for in each run
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=3_600))]
+    pub(crate) seconds: u32,
+    /// What all measurements take.
+    #[command(flatten)]
+    pub(crate) common: BenchCommon,
+}
+
+/// One of the two ends of a path.
+#[derive(Clone, Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct PathEnds {
+    /// Be the far end, on this local address
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Send to the far end at this address, or to a proxy before it
+    #[arg(long, value_name = "ADDR")]
+    pub(crate) connect: Option<SocketAddr>,
 }
 
 /// `rtmfp-bench handshakes`

@@ -73,7 +73,12 @@ pub(super) fn driver_among(common: &BenchCommon, config: EndpointConfig, number:
     Ok(Driver::new(pump_on(common, config, false, socket)?)?)
 }
 
-fn pump_on(common: &BenchCommon, config: EndpointConfig, reached: bool, socket: Socket) -> Result<Pump, Failure> {
+pub(super) fn pump_on(
+    common: &BenchCommon,
+    config: EndpointConfig,
+    reached: bool,
+    socket: Socket,
+) -> Result<Pump, Failure> {
     let clock = Clock::new();
     let endpoint = Endpoint::new(config, profile(common, reached)?, system_rng()?, clock.now())
         .map_err(|e| Failure::local("settings", e))?;

@@ -11,6 +11,7 @@ mod fanout;
 mod handshakes;
 mod idle;
 mod latency;
+mod path;
 mod pipe;
 mod stream;
 mod throughput;
@@ -37,7 +38,8 @@ fn main() -> ExitCode {
 
 fn run(args: &Bench) -> Result<(), Failure> {
     let common = args.subject.common();
-    if !common.no_pin {
+    // The ends of a path may be on machines of their own, and something else between them.
+    if !common.no_pin && !matches!(args.subject, Subject::Path(_)) {
         usage::pin(common.far);
     }
     match &args.subject {
@@ -48,6 +50,7 @@ fn run(args: &Bench) -> Result<(), Failure> {
         Subject::Latency(args) => latency::run(args),
         Subject::Ceiling(args) => ceiling::run(args),
         Subject::Drivers(args) => drivers::run(args),
+        Subject::Path(args) => path::run(args),
     }
 }
 

@@ -60,6 +60,11 @@ pub struct PumpStats {
     pub port_changes: u64,
     /// Flights that left over another interface than the endpoint meant, as that had no socket of the family.
     pub substitutions: u64,
+    /// The smallest receive buffer that the system granted to a socket, in bytes; 0 if it does not tell. 4 MiB are asked
+    /// for. With less, bursts of a fast path are lost here.
+    pub recv_buffer: usize,
+    /// The smallest send buffer, likewise.
+    pub send_buffer: usize,
 }
 
 /// An endpoint, its sockets, and the buffers between them.
@@ -124,8 +129,13 @@ impl Pump {
 
     /// Counters.
     #[must_use]
-    pub const fn stats(&self) -> PumpStats {
-        self.stats
+    pub fn stats(&self) -> PumpStats {
+        let smallest = |size: fn(&Socket) -> usize| self.sockets().map(|(_, socket)| size(socket)).min().unwrap_or(0);
+        PumpStats {
+            recv_buffer: smallest(Socket::recv_buffer),
+            send_buffer: smallest(Socket::send_buffer),
+            ..self.stats
+        }
     }
 
     /// The sockets, to wait on. Interfaces without one are left out: see [`sockets_version`](Self::sockets_version).

@@ -130,6 +130,20 @@ impl Socket {
         self.binding.address
     }
 
+    /// The bytes that the system granted for what is received, of 4 MiB that were asked for; 0 if it does not tell. On
+    /// Linux `net.core.rmem_max` limits it.
+    #[must_use]
+    pub fn recv_buffer(&self) -> usize {
+        self.binding.options.recv_buffer.unwrap_or(0)
+    }
+
+    /// The bytes that the system granted for what is sent, of 4 MiB that were asked for; 0 if it does not tell. On Linux
+    /// `net.core.wmem_max` limits it.
+    #[must_use]
+    pub fn send_buffer(&self) -> usize {
+        self.binding.options.send_buffer.unwrap_or(0)
+    }
+
     /// Whether it has all addresses of this machine.
     pub(crate) const fn is_wildcard(&self) -> bool {
         self.binding.address.ip().is_unspecified()

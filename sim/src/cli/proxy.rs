@@ -25,6 +25,9 @@ const WAITING: usize = 1_024;
 /// How often a reader checks whether it is still wanted.
 const STOP_POLL: Duration = Duration::from_millis(200);
 const LARGEST: usize = 65_536;
+/// Asked of the system for the buffers of each socket, which are not part of what is emulated: with the usual 208 KiB
+/// they lose what comes in bursts.
+const BUFFER: usize = 4 << 20;
 
 /// A datagram from one of the sockets.
 enum Came {
@@ -73,6 +76,16 @@ fn failed(what: &str) -> impl Fn(std::io::Error) -> String + '_ {
     move |error| format!("{what}: {error}")
 }
 
+/// Has the system give the socket large buffers, as far as it allows. How large they are, to receive and to send.
+fn enlarge(socket: &UdpSocket) -> [usize; 2] {
+    let socket = socket2::SockRef::from(socket);
+    // It works with less, only worse.
+    let _smaller = (socket.set_recv_buffer_size(BUFFER), socket.set_send_buffer_size(BUFFER));
+    // Linux tells twice what was asked for.
+    let part = if cfg!(target_os = "linux") { 2 } else { 1 };
+    [socket.recv_buffer_size(), socket.send_buffer_size()].map(|size| size.unwrap_or(0) / part)
+}
+
 /// Reads a socket in a thread of its own until it is not wanted any more.
 fn read(
     socket: &UdpSocket,
@@ -105,6 +118,7 @@ impl Proxy {
     fn socket(&mut self, number: u16) -> Result<(UdpSocket, u64, Arc<AtomicBool>), String> {
         let any: IpAddr = if self.to.is_ipv4() { [0, 0, 0, 0].into() } else { [0; 16].into() };
         let socket = UdpSocket::bind((any, 0)).map_err(failed("socket"))?;
+        enlarge(&socket);
         socket.connect(self.to).map_err(failed("socket"))?;
         self.generation += 1;
         let (generation, wanted) = (self.generation, Arc::new(AtomicBool::new(true)));
@@ -298,6 +312,8 @@ pub(super) fn proxy(arguments: &ProxyArguments) -> Done {
     let (mut proxy, came) = make(arguments)?;
     let listens = proxy.listen.local_addr().map_err(failed("socket"))?;
     outln!("from {listens} to {}", arguments.to);
+    let [receive, send] = enlarge(&proxy.listen).map(|bytes| bytes / 1_024);
+    outln!("socket buffers: {receive} KiB to receive, {send} KiB to send");
     proxy.run(&came, end, &AtomicBool::new(false))?;
     Ok(PASSED)
 }

@@ -12,8 +12,8 @@ pub(crate) struct Options {
     reuse_address: Option<bool>,
     broadcast: Option<bool>,
     /// In what [`set`](Self::set) is given, which is half of what Linux tells.
-    recv_buffer: Option<usize>,
-    send_buffer: Option<usize>,
+    pub(super) recv_buffer: Option<usize>,
+    pub(super) send_buffer: Option<usize>,
     hops: Option<u32>,
     reuse_port: Option<bool>,
     #[cfg(any(target_os = "linux", target_os = "android"))]
