@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::list::{Counts, Statement};
+use super::list::{Counts, Statement};
 
 /// A line for each difference between the keywords listed and the keywords counted.
 pub(crate) fn reach_the_counts(list: &[Statement], counts: &Counts) -> Vec<String> {
@@ -99,8 +99,8 @@ pub(crate) fn unfinished(list: &[Statement]) -> impl Iterator<Item = &Statement>
 
 #[cfg(test)]
 mod tests {
+    use super::super::list::{parse, parse_counts};
     use super::{has_item, has_test, named_places, reach_the_counts};
-    use crate::list::{parse, parse_counts};
 
     #[test]
     fn a_missing_or_doubled_statement_is_found() {

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use crate::list::Statement;
-use crate::{root, statements};
+use super::list::Statement;
+use super::{root, statements};
 
 const BEGIN: &str = "<!-- coverage: made by tests/conformance -->\n";
 const END: &str = "<!-- /coverage -->\n";
@@ -63,12 +63,12 @@ fn the_readme_shows_the_coverage() {
         fs::write(root().join("README.md"), format!("{before}{BEGIN}{made}{END}{after}")).expect("a writable README");
         return;
     }
-    assert_eq!(shown, made, "run: UPDATE_README=1 cargo test -p rtmfp-tests --test conformance");
+    assert_eq!(shown, made, "run: UPDATE_README=1 cargo test -p rtmfp-tests --test house conformance");
 }
 
 #[test]
 fn every_statement_is_in_one_row() {
-    let list = |text: &str| vec![("rfc7016", crate::list::parse(text).expect("a list"))];
+    let list = |text: &str| vec![("rfc7016", super::list::parse(text).expect("a list"))];
     let rows: [(&str, &str, &[&str]); 2] = [("rfc7016", "two", &["2"]), ("rfc7016", "three", &["3.1"])];
     let text = "= 2.1\n1 MUST a\n  code a.rs::f\n  test a.rs::g\n= 3.1\n1 MUST b\nn1 NUMBER c\n  reason d\n";
     let made = table(&list(text), &rows).expect("a table");

@@ -15,7 +15,7 @@ use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::{RawPeer, packet, seal};
 use rtmfp_tests::siege::{Identity, address, plain};
 
-use crate::strangers::{START, connected, deliver, endpoint, sent};
+use super::strangers::{START, connected, deliver, endpoint, sent};
 
 /// The largest certificate that is usual: RHellos with it have 1,300 bytes.
 fn four_static_keys() -> Identity {

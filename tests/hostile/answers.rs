@@ -6,7 +6,7 @@ use rtmfp_core::wire::{BufferProbe, Chunk, Ping, UserData};
 use rtmfp_core::{CloseReason, Endpoint, EndpointConfig, Event, Instant};
 use rtmfp_tests::raw_peer::RawPeer;
 
-use crate::strangers::{START, connected, data, deliver, named, sent};
+use super::strangers::{START, connected, data, deliver, named, sent};
 
 /// A round trip pays for one datagram, and none counts for less than 50 ms.
 const PAID_A_SECOND: usize = 20;

@@ -7,7 +7,7 @@ use rtmfp_core::wire::{Address, AddressOrigin, Chunk, InitiatorHello, Ping, Redi
 use rtmfp_core::{EndpointConfig, Event, InterfaceId, Path, Target, TransmitBuf};
 use rtmfp_tests::raw_peer::RawPeer;
 
-use crate::strangers::{START, connected, data, deliver, endpoint, named, sent};
+use super::strangers::{START, connected, data, deliver, endpoint, named, sent};
 use rtmfp_tests::siege::address;
 use rtmfp_tests::siege::plain;
 

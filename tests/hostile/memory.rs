@@ -13,7 +13,7 @@ use rtmfp_core::{
 use rtmfp_tests::counting::held;
 use rtmfp_tests::raw_peer::RawPeer;
 
-use crate::strangers::{START, data, endpoint, named};
+use super::strangers::{START, data, endpoint, named};
 
 pub(crate) const MIB: usize = 1 << 20;
 

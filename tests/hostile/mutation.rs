@@ -6,7 +6,7 @@ use std::time::Duration;
 use rtmfp_tests::counting::held;
 use rtmfp_tests::siege::{Draw, Siege, config, flash, plain};
 
-use crate::setting;
+use super::setting;
 
 /// What the whole world may hold, with every limit reached at once.
 const MOST_BYTES: isize = 48 << 20;

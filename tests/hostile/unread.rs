@@ -6,8 +6,8 @@ use rtmfp_core::wire::{Chunk, Close, CloseAck};
 use rtmfp_core::{Endpoint, Event, FlowEnd, Instant, RecvFlowHandle};
 use rtmfp_tests::counting::held;
 
-use crate::memory::{MIB, config, peer, victim};
-use crate::strangers::{START, data, named};
+use super::memory::{MIB, config, peer, victim};
+use super::strangers::{START, data, named};
 
 /// A peer comes, sends complete flows of 200 messages of 1,000 bytes, and goes. None if it finds no place.
 fn leave(victim: &mut Endpoint, now: Instant, number: u16, flows: u64) -> Option<RecvFlowHandle> {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::source::{Source, rust_files};
+use super::source::{Source, rust_files};
 
 /// The layers of a package.
 struct Package {

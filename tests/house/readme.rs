@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::source::root;
+use super::source::root;
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|e| panic!("{path}: {e}"))

@@ -1,6 +1,6 @@
 //! What no file of the tree may be or contain, each rule with its reason.
 
-use crate::source::{Source, rust_files};
+use super::source::{Source, rust_files};
 
 /// Above this a second subject has moved in.
 const MOST_LINES: usize = 700;

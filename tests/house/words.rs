@@ -1,6 +1,6 @@
 //! What users read is plain words: errors have a text of their own, and no program prints what is for programmers.
 
-use crate::source::{Source, contains_word, rust_files};
+use super::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
 const LIBRARIES: [&str; 7] = [

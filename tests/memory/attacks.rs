@@ -14,7 +14,7 @@ use rtmfp_tests::counting::held;
 use rtmfp_tests::raw_peer::RawPeer;
 use rtmfp_tests::siege::{address, plain};
 
-use crate::{START, data, endpoint, named};
+use super::{START, data, endpoint, named};
 
 /// What came of an attack.
 pub(crate) struct Outcome {

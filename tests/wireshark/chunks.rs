@@ -7,10 +7,10 @@ use std::process::Command;
 use rtmfp_core::wire::{AckBitmap, AckRanges, Mode, PacketHeader, PacketWriter, session_id, vlu};
 use rtmfp_tests::duo::TestRng;
 
-use crate::capture::Capture;
-use crate::draw::Draw;
-use crate::expected::{COMPARED, Expected};
-use crate::tshark::{Scratch, dissector, fields, run};
+use super::capture::Capture;
+use super::draw::Draw;
+use super::expected::{COMPARED, Expected};
+use super::tshark::{Scratch, dissector, fields, run};
 
 const PLAIN: &str = "rtmfp.packets:plain (no encryption)";
 
@@ -31,7 +31,7 @@ fn capture(session: u32, packets: &[Vec<u8>]) -> Capture {
 }
 
 /// What the dissector shows of plain packets.
-fn shown(packets: &[Vec<u8>]) -> Option<Vec<crate::tshark::Fields>> {
+fn shown(packets: &[Vec<u8>]) -> Option<Vec<super::tshark::Fields>> {
     let wanted: Vec<&str> = COMPARED.into_iter().chain(["rtmfp.sid", "_ws.expert.message"]).collect();
     let shown = fields(&capture(0x0102_0304, packets), &[PLAIN], &wanted)?;
     assert_eq!(shown.len(), packets.len());

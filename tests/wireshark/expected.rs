@@ -2,7 +2,7 @@
 
 use rtmfp_core::wire::{Address, Chunk, Chunks, FragmentFlags, PacketHeader};
 
-use crate::tshark::Fields;
+use super::tshark::Fields;
 
 /// The fields that are compared.
 pub(crate) const COMPARED: [&str; 36] = [

@@ -7,10 +7,10 @@ use rtmfp_core::profile::{CryptoProfile as _, Span};
 use rtmfp_core::wire::session_id;
 use rtmfp_tests::duo::TestRng;
 
-use crate::capture::Capture;
-use crate::expected::{COMPARED, Expected};
-use crate::sealed::converse;
-use crate::tshark::{Scratch, dissector, fields, run};
+use super::capture::Capture;
+use super::expected::{COMPARED, Expected};
+use super::sealed::converse;
+use super::tshark::{Scratch, dissector, fields, run};
 
 /// What `chunks.lua` puts behind a list that it cuts.
 const MORE: &str = " …";

@@ -10,10 +10,10 @@ use rtmfp_core::{
 };
 use rtmfp_tests::duo::{TestRng, home};
 
-use crate::capture::Capture;
-use crate::expected::{COMPARED, Expected};
-use crate::tap::{Plaintexts, Tap};
-use crate::tshark::{Fields, Scratch, fields};
+use super::capture::Capture;
+use super::expected::{COMPARED, Expected};
+use super::tap::{Plaintexts, Tap};
+use super::tshark::{Fields, Scratch, fields};
 
 /// Lines of a key log.
 #[derive(Debug, Default)]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::capture::Capture;
+use super::capture::Capture;
 
 /// The fields of a packet, each with all its values in order. What is empty is left out.
 pub(crate) type Fields = BTreeMap<String, Vec<String>>;

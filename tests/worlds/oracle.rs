@@ -11,7 +11,7 @@ use rtmfp_core::{
 };
 use rtmfp_tests::duo::{Duo, Fault};
 
-use crate::ops::Op;
+use super::ops::Op;
 
 const PRIORITIES: [Priority; 8] = [
     Priority::Background,

@@ -11,8 +11,8 @@ use rtmfp_cli::transfer::{
 };
 use rtmfp_core::{App, Bytes, Endpoint, Event, FlowOptions, Instant, SendFlowHandle, SessionHandle};
 
-use crate::memory::{Files, outgoing};
-use crate::world::{Net, World};
+use super::memory::{Files, outgoing};
+use super::world::{Net, World};
 
 /// Opens a session and nothing else.
 struct Silent;
@@ -205,7 +205,7 @@ fn a_stranger_who_begins_a_name_does_not_take_it() {
     world.join(1, |session| Beginner::app(session, "own ", MAX_FILE_FLOWS, Some(Duration::from_secs(1))));
     world.run_for(Duration::from_secs(2), &mut Silent, &mut receiver);
     assert_eq!(send(&mut world, &names(2), &mut receiver), (vec![VerdictCode::Verified; 2], None));
-    assert_eq!(store.content("own 0"), Some(crate::memory::content("own 0", 200_000)));
+    assert_eq!(store.content("own 0"), Some(super::memory::content("own 0", 200_000)));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use rtmfp_core::{
 };
 use sha2::{Digest, Sha256};
 
-use crate::memory::{Files, outgoing};
-use crate::world::{Net, World};
+use super::memory::{Files, outgoing};
+use super::world::{Net, World};
 
 /// Opens a file flow, says one thing on it, and leaves if that is not taken.
 struct Stranger {

@@ -3,7 +3,7 @@
 use std::fs;
 use std::net::UdpSocket;
 
-use crate::harness::{Scratch, send, serve, start};
+use super::harness::{Scratch, send, serve, start};
 
 #[test]
 fn nothing_is_overwritten_without_force() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::net::UdpSocket;
 use std::process::Command;
 
-use crate::harness::{Scratch, field, serve, start, start_logging};
+use super::harness::{Scratch, field, serve, start, start_logging};
 
 #[test]
 fn pings_come_back() {
@@ -61,7 +61,7 @@ fn a_receiver_is_no_echo() {
 fn an_echo_is_no_receiver() {
     let scratch = Scratch::new();
     let (_echo, uri, _) = serve("echo", &[], None);
-    let ended = crate::harness::send(&[&scratch.file("a", 10, 1)], &uri, &[], None);
+    let ended = super::harness::send(&[&scratch.file("a", 10, 1)], &uri, &[], None);
     assert_eq!(ended.code, Some(4), "{ended:?}");
     assert!(ended.errors.contains("takes no files"), "{}", ended.errors);
 }

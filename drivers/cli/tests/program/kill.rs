@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Scratch, serve, start_send};
+use super::harness::{Scratch, serve, start_send};
 
 /// More than a debug build can move before the test has killed something.
 const LARGE: u64 = 1 << 36;

@@ -7,7 +7,7 @@ use std::fs;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use crate::harness::{Ended, Running, Scratch, start_in};
+use super::harness::{Ended, Running, Scratch, start_in};
 
 /// Lets in only what was asked for, not even from this machine itself.
 const ESTABLISHED_ONLY: &str = "table inet filter { chain input { type filter hook input priority 0; policy drop; \

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::net::UdpSocket;
 use std::process::{Command, Output, Stdio};
 
-use crate::harness::{Scratch, send, serve};
+use super::harness::{Scratch, send, serve};
 
 fn rtmfp(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_rtmfp"));
@@ -87,7 +87,7 @@ fn a_receiver_goes_on_when_nobody_reads_its_lines() {
         .unwrap();
     let mut line = String::new();
     std::io::BufRead::read_line(&mut std::io::BufReader::new(receiver.stdout.take().unwrap()), &mut line).unwrap();
-    let uri = format!("rtmfp://{}/", crate::harness::field(&line, "address").unwrap());
+    let uri = format!("rtmfp://{}/", super::harness::field(&line, "address").unwrap());
     assert_eq!(send(&[&file], &uri, &[], None).code, Some(0));
     let output = receiver.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");

@@ -12,7 +12,7 @@ use std::thread;
 
 use serde_json::Value;
 
-use crate::harness::{Scratch, field, send, serve, start, start_send};
+use super::harness::{Scratch, field, send, serve, start, start_send};
 
 /// A file of `--trace`: its events, after a look at the form and the header.
 struct Log {

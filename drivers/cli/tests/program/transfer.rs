@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::harness::{Scratch, send, serve, start};
+use super::harness::{Scratch, send, serve, start};
 
 #[test]
 fn several_files_arrive_whole_and_an_empty_one_too() {
@@ -85,7 +85,7 @@ fn ipv6_works_like_ipv4() {
         // No IPv6 on this machine.
         return;
     }
-    let uri = format!("rtmfp://{}/x", crate::harness::field(&line, "address").unwrap());
+    let uri = format!("rtmfp://{}/x", super::harness::field(&line, "address").unwrap());
     let sent = send(&[&scratch.file("six", 100_000, 6)], &uri, &[], None);
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert_eq!(receiver.end().code, Some(0));

@@ -14,7 +14,7 @@ use rtmfp_core::profile::{CryptoProfile, Span};
 use rtmfp_core::wire::{Chunk, Mode, PacketHeader, PacketWriter, ResponderHello, session_id};
 use rtmfp_std::{Endpoint, system_rng};
 
-use crate::harness::{Scratch, send, serve, start};
+use super::harness::{Scratch, send, serve, start};
 
 fn profile(
     set: impl FnOnce(rtmfp_core::profile::flash::Builder) -> rtmfp_core::profile::flash::Builder,

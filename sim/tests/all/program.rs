@@ -1,5 +1,4 @@
 //! The program as people run it: what it prints, and its exit codes.
-#![cfg(feature = "cli")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::tests_outside_test_module, reason = "tests")]
 
 use std::io::Read;

@@ -1,5 +1,4 @@
 //! Who the far end is, what happens to a session, and one direction that ends before the other.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 

@@ -1,6 +1,5 @@
 //! The tables of `sim/tables` that are made whole by a program: what the core does, run by run, beside what an oracle or
 //! a derivation says. Each is made anew and compared with the file; `RTMFP_TABLES=renew` writes the files.
-#![cfg(feature = "files")]
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use std::fmt::Write as _;
@@ -26,13 +25,13 @@ fn table(name: &str, text: &str) {
     let kept = std::fs::read_to_string(&file).expect("the file is there");
     assert!(
         kept == text,
-        "{name} is not what comes out any more:\n\n{text}\n`RTMFP_TABLES=renew cargo test -p rtmfp-sim --test tables` \
+        "{name} is not what comes out any more:\n\n{text}\n`RTMFP_TABLES=renew cargo test -p rtmfp-sim --test all tables` \
          writes it; say in the commit why it changed"
     );
 }
 
 /// How to make a table again, for its head.
-const AGAIN: &str = "```sh\nRTMFP_TABLES=renew cargo test -p rtmfp-sim --test tables\n```\n";
+const AGAIN: &str = "```sh\nRTMFP_TABLES=renew cargo test -p rtmfp-sim --test all tables\n```\n";
 
 /// The kinds of NAT, `none` among them.
 const KINDS: [&str; 5] = ["none", "full-cone", "address-restricted", "port-restricted", "symmetric"];

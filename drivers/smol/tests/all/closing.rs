@@ -1,5 +1,4 @@
 //! What was sent is delivered, whoever closes or drops what, and nothing outlives the last handle.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 use std::net::UdpSocket;

@@ -1,5 +1,4 @@
 //! What `connect` returns when it does not open a session of its own.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 use std::sync::Arc;

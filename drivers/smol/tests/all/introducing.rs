@@ -1,5 +1,4 @@
 //! Peers that find each other through an introducer, as futures, over loopback.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 

@@ -1,5 +1,4 @@
 //! What receipts tell is what happened: messages with deadlines over a line with loss, over many seeds.
-#![cfg(feature = "tasks")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,4 @@
 //! Peers that find each other through an introducer, over loopback.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::net::SocketAddr;
 use core::time::Duration;

@@ -1,5 +1,4 @@
 //! Under other executors than smol's: endpoints, sessions and streams are plain futures.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 use std::sync::Arc;

@@ -3,19 +3,17 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod attacks;
+mod sockets;
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use rtmfp_core::wire::{Chunk, FragmentControl, UserData, encode_option};
 use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, Instant};
-use rtmfp_tests::counting::{Counting, held};
+use rtmfp_tests::counting::held;
 use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::RawPeer;
 use rtmfp_tests::siege::{Identity, address, flash, plain};
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 pub(crate) const START: Instant = Instant::from_millis(5_000);
 
@@ -136,7 +134,7 @@ fn grouped(number: isize) -> String {
 fn what_is_kept_is_what_the_table_says() {
     let mut text = String::from(
         "# Memory\n\nBytes that an endpoint has allocated, counted by the allocator, on a machine of 64 bits.\n\n\
-         ```sh\nRTMFP_TABLES=renew cargo test -p rtmfp-tests --test memory\n```\n\n\
+         ```sh\nRTMFP_TABLES=renew cargo test -p rtmfp-tests --test measured memory\n```\n\n\
          ## Idle\n\nA session after its handshake, at the end that accepted it, and a flow of which one message was sent, \
          delivered and read.\n\n| | bytes each |\n|---|--:|\n",
     );

@@ -1,5 +1,4 @@
 //! Built-in scenarios from end to end: they pass, and they are the same however they are run.
-#![cfg(feature = "files")]
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use rtmfp_sim::run::{Crypto, RunOptions, folded, run};
@@ -112,31 +111,31 @@ fn found(text: &str) {
 /// What was sent again at a sign of life, before a whole timeout was over, was not counted for the burst.
 #[test]
 fn a_sign_of_life_lets_out_no_more_than_a_burst() {
-    found(include_str!("found/burst-at-a-sign-of-life.toml"));
+    found(include_str!("../found/burst-at-a-sign-of-life.toml"));
 }
 
 /// A responder whose initiator moved before it had the keys took that for an acknowledgement of all.
 #[test]
 fn a_move_before_the_keys_lets_out_no_more_than_a_burst() {
-    found(include_str!("found/burst-at-a-move-before-the-keys.toml"));
+    found(include_str!("../found/burst-at-a-move-before-the-keys.toml"));
 }
 
 /// Signs of life used up the burst, and no timer was left to let out more.
 #[test]
 fn signs_of_life_leave_a_timer() {
-    found(include_str!("found/stuck-after-signs-of-life.toml"));
+    found(include_str!("../found/stuck-after-signs-of-life.toml"));
 }
 
 /// An end that moved while both keyed got two sessions: glare was looked for at its old address only.
 #[test]
 fn glare_with_one_who_moved_makes_one_session() {
-    found(include_str!("found/glare-with-one-who-moved.toml"));
+    found(include_str!("../found/glare-with-one-who-moved.toml"));
 }
 
 /// An IIKeying that had lost in glare came late, from where the far end had moved to: a second session nobody used.
 #[test]
 fn a_late_keying_after_glare_makes_no_second_session() {
-    found(include_str!("found/late-keying-after-glare.toml"));
+    found(include_str!("../found/late-keying-after-glare.toml"));
 }
 
 /// Measures one expectation of two nodes, of which one sends a message every 100 ms for 10 s.

@@ -9,10 +9,7 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{Bytes, EndpointConfig};
 use rtmfp_tests::back_to_back::BackToBack;
-use rtmfp_tests::counting::{Counting, calls};
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use rtmfp_tests::counting::calls;
 
 thread_local! {
     static SINCE: Cell<u64> = const { Cell::new(0) };

@@ -15,11 +15,6 @@ mod table;
 mod unread;
 mod windows;
 
-use rtmfp_tests::counting::Counting;
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default)
 }

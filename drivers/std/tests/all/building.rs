@@ -1,5 +1,4 @@
 //! Endpoints as their builder makes them.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use core::time::Duration;

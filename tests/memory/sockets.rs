@@ -1,5 +1,4 @@
 //! What an endpoint keeps while it does nothing, its sockets' buffers in this process included.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -8,10 +7,7 @@ use std::sync::Arc;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{App, Bytes, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, Target};
 use rtmfp_std::{Clock, Pump, Socket, system_rng};
-use rtmfp_tests::counting::{Counting, held};
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use rtmfp_tests::counting::held;
 
 /// Sent by each end.
 const MESSAGE: usize = 200_000;

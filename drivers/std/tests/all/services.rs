@@ -1,5 +1,4 @@
 //! Handles and a ready-made service on one endpoint.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 use std::collections::BTreeMap;

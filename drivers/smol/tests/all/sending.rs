@@ -1,5 +1,4 @@
 //! Messages with receipts and time limits, over loopback.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::future::poll_fn;
 use core::pin::Pin;

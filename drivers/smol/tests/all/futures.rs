@@ -1,5 +1,4 @@
 //! Sessions and flows as futures, over loopback.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::sync::Arc;
 

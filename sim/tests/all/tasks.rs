@@ -1,5 +1,4 @@
 //! The asynchronous handles under many orders of events: futures that are dropped half-way, ends that come at any moment.
-#![cfg(feature = "tasks")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};

@@ -1,5 +1,4 @@
 //! The same application over the blocking and the asynchronous driver: what it sees must be the same.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::time::Duration;
 use std::sync::{Arc, Mutex};

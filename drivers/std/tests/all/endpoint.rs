@@ -1,5 +1,4 @@
 //! Nodes over loopback, as application threads use them.
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use core::task::Poll;
 use core::time::Duration;

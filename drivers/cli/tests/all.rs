@@ -1,0 +1,4 @@
+//! The program as users run it, and its state machines by themselves.
+
+mod machines;
+mod program;

@@ -1,0 +1,14 @@
+//! The asynchronous handles and driver, over loopback. One program, since each takes a second to link: but `memory` measures
+//! its process, and `mobility` has threads in network namespaces and measures how long outages take.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod building;
+mod cancelling;
+mod closing;
+mod executors;
+mod futures;
+mod introducing;
+mod parity;
+mod receiving;
+mod sending;
+mod sessions;
