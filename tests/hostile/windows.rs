@@ -6,8 +6,8 @@ use rtmfp_core::wire::{Chunk, PacketHeader, PacketWriter};
 use rtmfp_core::{CloseMode, Endpoint, EndpointConfig, Event, Instant};
 use rtmfp_tests::raw_peer::RawPeer;
 
-use crate::memory::{MIB, config, peer, victim};
-use crate::strangers::{START, data, deliver, named};
+use super::memory::{MIB, config, peer, victim};
+use super::strangers::{START, data, deliver, named};
 
 /// What the windows begin with.
 const INITIAL: usize = 262_144;
