@@ -33,3 +33,19 @@ pub trait App {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Listener;
+
+    impl App for Listener {
+        fn on_event(&mut self, _now: Instant, _endpoint: &mut Endpoint, _event: Event) {}
+    }
+
+    #[test]
+    fn an_application_that_only_listens_has_no_deadline_and_no_end() {
+        assert_eq!((Listener.next_timeout(), Listener.is_done()), (None, false));
+    }
+}

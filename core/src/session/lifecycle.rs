@@ -310,6 +310,7 @@ impl Lifecycle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::{Mode, PacketHeader};
     use Ending::{Abrupt, Acknowledged, Expired, Failed, Orderly, Requested, Silent};
     use SessionState::{Closed, FarCloseLinger, NearClose, OpenFailed};
     use alloc::vec::Vec;
@@ -400,6 +401,32 @@ mod tests {
         assert!(matches!(ending, Expired));
         assert_eq!(now, at(0) + NEARCLOSE_TIMEOUT);
         assert_eq!(requests, NEARCLOSE_TIMEOUT.as_secs() / CLOSE_RETRY_INTERVAL.as_secs());
+    }
+
+    #[test]
+    fn an_acknowledgement_is_written_once_as_soon_as_it_fits() {
+        let mut lifecycle = after(true, &[Requested]);
+        let mut written = |limit| {
+            let (mut bytes, header) = (Vec::new(), PacketHeader::new(Mode::Initiator));
+            let mut packet = PacketWriter::new(&mut bytes, header.encoded_len() + limit);
+            assert!(packet.header(&header));
+            lifecycle.write(&mut packet);
+            (packet.len() - header.encoded_len(), lifecycle.is_due())
+        };
+        assert_eq!([written(2), written(3), written(100)], [(0, true), (3, false), (0, false)]);
+    }
+
+    #[test]
+    fn a_request_goes_alone_where_its_farewell_does_not_fit_too() {
+        for (room, written) in [(10, 10), (9, 3)] {
+            let mut lifecycle = after(true, &[Orderly(CloseReason::Near)]);
+            lifecycle.set_farewell(&[0x51, 0, 4, 1, 2, 3, 4]);
+            let (mut bytes, header) = (Vec::new(), PacketHeader::new(Mode::Initiator));
+            let mut packet = PacketWriter::new(&mut bytes, header.encoded_len() + room);
+            assert!(packet.header(&header));
+            lifecycle.write(&mut packet);
+            assert_eq!((packet.len() - header.encoded_len(), lifecycle.is_due()), (written, false));
+        }
     }
 
     #[test]

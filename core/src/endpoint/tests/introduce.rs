@@ -165,6 +165,8 @@ fn a_far_end_is_introduced_at_23_further_addresses_at_most() {
     let further = |port| Address { origin: AddressOrigin::Local, socket: SocketAddr::from(([10, 0, 0, 9], port)) };
     let told: Vec<_> = (1..=40).map(further).collect();
     pair.nodes[INTRO].endpoint.session_mut(pair.now, to_bob).unwrap().introduce_at(&told);
+    let table = &pair.nodes[INTRO].endpoint.table;
+    assert_eq!(table.get(table.resolve(to_bob).unwrap()).unwrap().introduce_at, told[..23]);
     pair.open_to(A, "bob", &[INTRO]);
     pair.run_for_millis(60);
     let redirect = pair.sent_of(Kind::Redirect, Some(INTRO), Some(A))[0];

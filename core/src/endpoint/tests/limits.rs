@@ -19,7 +19,7 @@ use crate::event::Event;
 use crate::params::{CERTIFICATE_MAX, COMPONENT_MAX, DATAGRAM_MAX};
 use crate::profile::flash::{Group, StaticKeys};
 use crate::wire::{Chunk, InitiatorHello, InitiatorKeying};
-use crate::{EndpointConfig, Target};
+use crate::{EndpointConfig, FlowOptions, Target};
 
 #[test]
 fn open_refuses_what_cannot_be_opened() {
@@ -278,4 +278,24 @@ fn tags_and_session_ids_are_unique_and_never_0() {
     let ids: BTreeSet<u32> = super::cookies::keyings(&pair).into_iter().map(|(id, _)| id).collect();
     assert_eq!(ids.len(), 256);
     assert!(!ids.contains(&0));
+}
+
+#[test]
+fn all_sessions_of_an_endpoint_hold_no_more_than_its_memory() {
+    let config = EndpointConfig { max_send_memory: 1 << 20, ..EndpointConfig::default() };
+    let names = ["a", "b", "c", "d", "e", "f", "g", "h"];
+    let mut nodes: Vec<_> = names.iter().map(|name| (*name, EndpointConfig::default())).collect();
+    nodes.push(("server", config));
+    let mut pair = Pair::named(30, &nodes);
+    let sessions: Vec<_> = (0..8).map(|node| pair.open_to(8, names[node], &[node])).collect();
+    pair.run_for_millis(500);
+    let (now, endpoint) = (pair.now, &mut pair.nodes[8].endpoint);
+    let mut written = 0;
+    for session in sessions {
+        let options = FlowOptions::new("f").send_buffer(usize::MAX);
+        let flow = endpoint.session_mut(now, session).unwrap().open_flow(options).unwrap();
+        let mut write = || endpoint.send_flow_mut(now, flow).unwrap().write(vec![0; 10_000]).is_ok();
+        written += (0..1_000).filter(|_| write()).count();
+    }
+    assert!((1..=(1 << 20) / 10_000).contains(&written), "{written} messages");
 }

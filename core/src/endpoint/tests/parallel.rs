@@ -65,9 +65,9 @@ fn a_second_opening_to_the_same_endpoint_is_given_up_in_favour_of_the_first() {
 fn a_second_opening_to_the_same_endpoint_at_another_address_is_given_up_too() {
     let mut pair = Pair::new(3);
     let other = SocketAddr::new(address(B).ip(), 9);
-    pair.nodes[B].aliases.push(other);
     let first = pair.open(A);
     pair.run_for_millis(500);
+    pair.nodes[B].address = other;
     let target = Target::new("bob", Path::new(InterfaceId(0), other));
     let second = pair.nodes[A].endpoint.open(pair.now, target).unwrap();
     pair.run_for_millis(500);

@@ -45,6 +45,41 @@ fn payload_len_is_what_is_encoded() {
     check(property as fn(Parts) -> bool);
 }
 
+/// Shorter, and the buffer would grow for chunks that do not fit; longer, and some that fit would be refused.
+#[test]
+fn payload_len_is_the_length_of_the_payload() {
+    fn is_exact(chunk: &impl EncodeChunk) -> bool {
+        let mut payload = Vec::new();
+        chunk.encode_payload(&mut payload);
+        payload.len() == chunk.payload_len()
+    }
+    fn property(parts: Parts) -> bool {
+        parts.chunks().iter().all(|chunk| match chunk {
+            Chunk::PacketFragment(chunk) => is_exact(chunk),
+            Chunk::InitiatorHello(chunk) => is_exact(chunk),
+            Chunk::ForwardedHello(chunk) => is_exact(chunk),
+            Chunk::ResponderHello(chunk) => is_exact(chunk),
+            Chunk::Redirect(chunk) => is_exact(chunk),
+            Chunk::CookieChange(chunk) => is_exact(chunk),
+            Chunk::InitiatorKeying(chunk) => is_exact(chunk),
+            Chunk::ResponderKeying(chunk) => is_exact(chunk),
+            Chunk::Ping(chunk) => is_exact(chunk),
+            Chunk::PingReply(chunk) => is_exact(chunk),
+            Chunk::UserData(chunk) => is_exact(chunk),
+            Chunk::NextUserData(chunk) => is_exact(chunk),
+            Chunk::AckBitmap(chunk) => is_exact(chunk),
+            Chunk::AckRanges(chunk) => is_exact(chunk),
+            Chunk::BufferProbe(chunk) => is_exact(chunk),
+            Chunk::FlowException(chunk) => is_exact(chunk),
+            Chunk::Close(chunk) => is_exact(chunk),
+            Chunk::CloseAck(chunk) => is_exact(chunk),
+            Chunk::EcnReport(chunk) => is_exact(chunk),
+            Chunk::Padding | Chunk::Unknown { .. } => true,
+        })
+    }
+    check(property as fn(Parts) -> bool);
+}
+
 #[test]
 fn a_ping_reply_fits_where_its_message_does() {
     assert_eq!(PingReply { message: b"message" }.payload_len(), 7);
