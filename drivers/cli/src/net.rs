@@ -18,8 +18,8 @@ const TICK: Duration = Duration::from_millis(200);
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 /// The most addresses of a host that are tried.
 const CANDIDATES: usize = 8;
-/// Window of each file flow of a transfer; with sixteen of them a receiver holds at most [`RECEIVE_BYTES`].
-const RECEIVE_WINDOW: usize = 1 << 20;
+/// The most that the window of a file flow grows to; all flows together share a half of [`RECEIVE_BYTES`].
+const RECEIVE_WINDOW: usize = 16 << 20;
 /// All that a session holds of what was received and not read.
 const RECEIVE_BYTES: usize = 16 << 20;
 /// All that sessions together hold of what was received and not read.
@@ -28,8 +28,8 @@ const RECEIVE_MEMORY: usize = 128 << 20;
 const SEND_BYTES: usize = 16 << 20;
 /// All that sessions together hold of what is not acknowledged.
 const SEND_MEMORY: usize = 128 << 20;
-/// Send buffer of each flow.
-const SEND_BUFFER: usize = 512 << 10;
+/// Send buffer of each flow: what is in flight, for the most part.
+const SEND_BUFFER: usize = 16 << 20;
 /// All sessions of an endpoint, those included that have ended and linger. Those that are open are limited to 320 by the
 /// applications, which know who brings something. The rest is room for lingering ones; each session beyond what is needed
 /// would make the memory smaller that every session is sure of.
