@@ -146,14 +146,15 @@ fn is_of_a_datagram(error: &io::Error) -> bool {
         )
 }
 
-/// Whether a receive error tells of the socket's end. Others may tell of a passing shortage.
+/// Whether a receive error tells of the socket's end. Others may tell of a passing shortage. `PermissionDenied` can be
+/// what a firewall on the way says of a datagram (ICMPv6, administratively prohibited).
 fn is_final(error: &io::Error) -> bool {
-    use io::ErrorKind::{BrokenPipe, InvalidInput, NotConnected, PermissionDenied, Unsupported};
+    use io::ErrorKind::{BrokenPipe, InvalidInput, NotConnected, Unsupported};
     #[cfg(unix)]
     let closed = error.raw_os_error() == Some(rustix::io::Errno::BADF.raw_os_error());
     #[cfg(not(unix))]
     let closed = false;
-    closed || matches!(error.kind(), NotConnected | BrokenPipe | InvalidInput | PermissionDenied | Unsupported)
+    closed || matches!(error.kind(), NotConnected | BrokenPipe | InvalidInput | Unsupported)
 }
 
 #[cfg(test)]

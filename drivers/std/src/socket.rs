@@ -82,6 +82,9 @@ impl Socket {
     /// that it is bound to, its mark, and leave to bind to an address that is not there. Not kept are packet filters,
     /// groups that it has joined, and all other options.
     ///
+    /// On Linux it must not keep a queue of errors (`IP_RECVERR`, `IPV6_RECVERR`): nobody reads that here, and a wait ends at
+    /// once for as long as something is in it.
+    ///
     /// # Errors
     /// As the system tells, if the socket cannot be set up.
     pub fn from_std(socket: UdpSocket) -> io::Result<Self> {

@@ -149,7 +149,7 @@ impl Builder {
     /// Runs the endpoint on a thread of its own, in place of a [`Driver`] among other tasks. The handles are the same, and
     /// any executor runs what uses them. A wait for sockets is one system call there (Linux). In a task it is up to eleven
     /// of async-io's, which take an eighth more of the processor in a bulk transfer over loopback. The thread ends with the
-    /// last handle.
+    /// last handle, or if no socket works and none can be bound again: handles are not told why.
     ///
     /// # Errors
     /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a setting is out of

@@ -66,8 +66,9 @@ impl Options {
     /// A new socket, bound and set.
     ///
     /// # Errors
-    /// As the system tells, if the socket cannot be made, bound, or set to what decides whose datagrams it gets. What
-    /// else the system refuses (a buffer's size, a mark that needs a privilege) is left as it is.
+    /// As the system tells, if the socket cannot be made, bound, or set to what decides whose datagrams it gets
+    /// and which way it sends: `PermissionDenied` for a mark without its privilege. What else the system refuses (a
+    /// buffer's size) is left as it is.
     pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<socket2::Socket> {
         let v6 = address.is_ipv6();
         let socket = socket2::Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
@@ -145,7 +146,7 @@ impl Linux {
             if v6 { socket.set_freebind_v6(true)? } else { socket.set_freebind_v4(true)? }
         }
         if let Some(mark) = self.mark.filter(|mark| *mark != 0) {
-            let _ = socket.set_mark(mark);
+            socket.set_mark(mark)?;
         }
         Ok(())
     }

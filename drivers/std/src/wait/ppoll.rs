@@ -1,4 +1,4 @@
-//! Waits with `ppoll`: one system call, to the nanosecond, for as few descriptors as an endpoint has. `polling` needs
+//! Waits with `ppoll`: one system call for as few descriptors as an endpoint has. `polling` needs
 //! five here (it sets a timer and renews two registrations besides), which a publisher to hundreds of subscribers
 //! pays thousands of times a second.
 

@@ -21,7 +21,7 @@ fn pump() -> Pump {
     Pump::new(endpoint, clock, sockets.collect())
 }
 
-#[expect(clippy::disallowed_methods, reason = "waits are to the nanosecond, and the driver's clock is not")]
+#[expect(clippy::disallowed_methods, reason = "some waits are of a microsecond, and the driver's clock counts those")]
 fn now() -> Instant {
     Instant::now()
 }

@@ -89,6 +89,9 @@ fn ip(line: &str) -> Result<String, String> {
 /// Links, and addresses and routes of both families.
 const GROUPS: u32 = 0x1 | 0x10 | 0x40 | 0x100 | 0x400;
 
+/// No check of an address takes so long.
+const CHECK_MAX: Duration = Duration::from_secs(60);
+
 /// Notes when the system of this thread's namespace gives notice, for ever.
 fn listen(clock: Clock, noticed: &AtomicU64) {
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None).unwrap();
@@ -196,10 +199,14 @@ impl World {
         self.add_route(wire, 1, !checked)?;
         let is_tentative =
             || ip(&format!("-n {} addr show dev wire{wire} tentative", self.near)).map(|text| !text.is_empty());
+        // Before it is asked: the check may end, and its notice come, while that is done.
+        let begun = self.clock.now();
         if checked && is_tentative()? {
-            let begun = self.clock.now();
             // The notice of the check's end comes after the address is good.
             while is_tentative()? || self.noticed() < begun {
+                if self.clock.now() >= begun + CHECK_MAX {
+                    return Err(format!("the system has not checked the address of wire{wire}"));
+                }
                 thread::yield_now();
             }
         }
