@@ -65,11 +65,13 @@ impl Reactor for OverSockets {
     }
 
     fn turn(&mut self, app: &mut dyn App) -> io::Result<Turn> {
-        self.pump.turn(app)
+        let turn = self.pump.turn(app)?;
+        // Whether or not a wait follows: what the pump has closed has its port until it is let go here.
+        self.sockets.update(&self.pump)?;
+        Ok(turn)
     }
 
     fn poll_ready(&mut self, context: &mut Context<'_>, turn: &Turn) -> Poll<io::Result<()>> {
-        self.sockets.update(&self.pump)?;
         for (id, socket) in &self.sockets.sockets {
             if let Poll::Ready(result) = socket.poll_readable(context) {
                 return Poll::Ready(result);
@@ -119,10 +121,31 @@ mod tests {
 
     use futures_lite::future::{block_on, poll_once};
     use rtmfp_core::profile::plain::PlainProfile;
-    use rtmfp_core::{Endpoint, EndpointConfig};
+    use rtmfp_core::{Endpoint, EndpointConfig, Event};
     use rtmfp_std::{Clock, system_rng};
 
     use super::*;
+
+    /// Has nothing to say.
+    struct Idle;
+
+    impl App for Idle {
+        fn on_event(&mut self, _: Instant, _: &mut Endpoint, _: Event) {}
+    }
+
+    /// While a driver was busy its closed sockets had their ports, and none of them could be bound again.
+    #[test]
+    fn a_port_is_free_after_the_turn_that_closed_its_socket() {
+        let clock = Clock::new();
+        let profile = Arc::new(PlainProfile::new(b"busy"));
+        let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
+        let socket = Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = socket.local_addr();
+        let mut over = OverSockets::new(Pump::new(endpoint, clock, vec![socket]), &Arc::default()).unwrap();
+        assert!(over.pump.remove_interface(InterfaceId(0)));
+        over.turn(&mut Idle).unwrap();
+        UdpSocket::bind(address).unwrap();
+    }
 
     /// Each time that it is set costs the reactor a wait more.
     #[test]

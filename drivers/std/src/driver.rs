@@ -96,6 +96,8 @@ impl Driver {
             self.pump.wake();
         }
         let turn = self.pump.turn(app)?;
+        // After a turn without a wait too: what the pump has closed has its port until it is let go here.
+        self.sources.update(&self.pump)?;
         if !turn.done && !turn.more && !woken {
             self.wait(&turn, limit)?;
         }
@@ -111,5 +113,35 @@ impl Driver {
         // A day is as good as forever, and fits every system's timer.
         let timeout = timeout.map(|timeout| timeout.min(Duration::from_secs(86_400)));
         self.sources.wait(&self.pump, timeout)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use rtmfp_core::Event;
+    use rtmfp_core::profile::plain::PlainProfile;
+
+    use super::*;
+
+    /// Has nothing to say.
+    struct Idle;
+
+    impl App for Idle {
+        fn on_event(&mut self, _: rtmfp_core::Instant, _: &mut Endpoint, _: Event) {}
+    }
+
+    /// While a driver was busy its closed sockets had their ports, and none of them could be bound again.
+    #[test]
+    fn a_port_is_free_after_the_turn_that_closed_its_socket() {
+        let profile = Arc::new(PlainProfile::new(b"busy"));
+        let mut driver = Driver::bind(EndpointConfig::default(), profile, &["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = driver.local_addr(InterfaceId(0)).unwrap();
+        assert!(driver.pump_mut().remove_interface(InterfaceId(0)));
+        // It does not wait in this step.
+        driver.waker().wake();
+        driver.step(&mut Idle, None).unwrap();
+        UdpSocket::bind(address).unwrap();
     }
 }

@@ -1,6 +1,7 @@
 //! Datagrams, from a socket into the endpoint.
 
 use core::net::IpAddr;
+use core::time::Duration;
 use std::io::{self, IoSliceMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -9,7 +10,7 @@ use rtmfp_core::{Ecn, Endpoint, InterfaceId, Path, RecvMeta};
 
 use crate::clock::Clock;
 use crate::pump::PumpStats;
-use crate::socket::Socket;
+use crate::socket::{ReceiveErrors, Socket};
 
 /// Buffers for one receive call. Each holds a coalesced run of datagrams, or one alone if its sender did not send a
 /// run.
@@ -19,9 +20,8 @@ const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
 const RECV_CALLS: usize = 4;
 
-/// Receive errors in a row after which a socket has failed, unless each tells of an earlier datagram: those end with what
-/// was sent.
-const MAX_ERRORS: u32 = 16;
+/// After a receive error a socket is tried again within this time.
+pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
 /// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads. So a process needs no more
 /// sets than threads that run at the same time, however many endpoints it has.
@@ -73,20 +73,22 @@ impl Incoming {
                 match received {
                     Ok(count) => count,
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        socket.receive_errors = 0;
+                        socket.receive_errors = None;
                         return Ok(false);
                     }
                     Err(e) => {
                         stats.receive_errors += 1;
-                        socket.receive_errors += u32::from(!is_of_a_datagram(&e));
-                        if is_final(&e) || socket.receive_errors >= MAX_ERRORS {
-                            return Err(e);
+                        if is_of_a_datagram(&e) {
+                            continue;
                         }
-                        continue;
+                        let now = clock.now();
+                        let errors = socket.receive_errors.get_or_insert(ReceiveErrors::since(now));
+                        // One more in this turn would tell nothing new.
+                        return if is_final(&e) || errors.add(now) { Err(e) } else { Ok(false) };
                     }
                 }
             };
-            socket.receive_errors = 0;
+            socket.receive_errors = None;
             stats.receives += 1;
             let now = *arrived.get_or_insert_with(|| clock.now());
             for (meta, buffer) in metas.iter().take(count).zip(self.0.chunks_mut(RECV_BUFFER_BYTES)) {

@@ -9,7 +9,7 @@ use std::io;
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, Transmit, TransmitBuf};
 
 use crate::clock::Clock;
-use crate::incoming::Incoming;
+use crate::incoming::{Incoming, RETRY};
 use crate::key_agreements::KeyAgreementThread;
 use crate::socket::Socket;
 use crate::watch::Watch;
@@ -225,8 +225,10 @@ impl Pump {
         more |= self.agree();
         let blocked = self.interfaces.iter().any(|interface| interface.unsent.is_some());
         let done = app.is_done() && !more && !blocked;
-        let deadline =
-            [self.endpoint.poll_timeout(), app.next_timeout(), self.next_rebind()].into_iter().flatten().min();
+        // What is waited for may not tell that a shortage has passed.
+        let retry = self.sockets().any(|(_, socket)| socket.receive_errors.is_some()).then(|| now + RETRY);
+        let deadlines = [self.endpoint.poll_timeout(), app.next_timeout(), self.next_rebind(), retry];
+        let deadline = deadlines.into_iter().flatten().min();
         Ok(Turn { more, blocked, deadline, done })
     }
 

@@ -1,11 +1,13 @@
 //! A bound UDP socket with what the kernel can do for it.
 
 use core::net::SocketAddr;
+use core::time::Duration;
 use std::io;
 use std::net::UdpSocket;
 use std::sync::Arc;
 
 use quinn_udp::UdpSocketState;
+use rtmfp_core::Instant;
 use socket2::SockRef;
 
 use crate::outgoing::Outgoing;
@@ -18,6 +20,11 @@ use options::Options;
 /// cap this at what they allow.
 const BUFFER_BYTES: usize = 4 << 20;
 
+/// A socket has failed after receive errors in so many turns in a row, if they have lasted for [`ERRORS_LAST`] too: a
+/// shortage of memory may pass. Those that tell of an earlier datagram do not count: they end with what was sent.
+const MAX_ERRORS: u32 = 16;
+const ERRORS_LAST: Duration = Duration::from_secs(1);
+
 /// A non-blocking UDP socket: segmented sends, coalesced receives and ECN marks where the kernel has them, large
 /// buffers.
 #[derive(Debug)]
@@ -28,7 +35,7 @@ pub struct Socket {
     /// Where it is bound, and how it was set when it was taken over.
     binding: Binding,
     /// Receive errors in a row that say nothing of a datagram.
-    pub(crate) receive_errors: u32,
+    pub(crate) receive_errors: Option<ReceiveErrors>,
     /// What every receive call is to fail with.
     #[cfg(test)]
     pub(crate) failing: Option<io::ErrorKind>,
@@ -61,6 +68,26 @@ impl Binding {
         let mut elsewhere = self.clone();
         elsewhere.address.set_port(0);
         elsewhere.bind()
+    }
+}
+
+/// Receive errors in a row that say nothing of a datagram.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReceiveErrors {
+    in_a_row: u32,
+    since: Instant,
+}
+
+impl ReceiveErrors {
+    /// None yet.
+    pub(crate) const fn since(now: Instant) -> Self {
+        Self { in_a_row: 0, since: now }
+    }
+
+    /// Adds one, and tells whether they are the failure of their socket.
+    pub(crate) fn add(&mut self, now: Instant) -> bool {
+        self.in_a_row = self.in_a_row.saturating_add(1);
+        self.in_a_row >= MAX_ERRORS && now.saturating_duration_since(self.since) >= ERRORS_LAST
     }
 }
 
@@ -114,7 +141,7 @@ impl Socket {
             state,
             outgoing: Outgoing::default(),
             binding: Binding { address, any_port, options },
-            receive_errors: 0,
+            receive_errors: None,
             #[cfg(test)]
             failing: None,
         })

@@ -47,6 +47,8 @@ struct Watcher {
     next: AtomicU64,
     /// Tells the thread that the watcher has ended.
     ended: Notifier,
+    /// The thread has ended before: nobody is told any more.
+    failed: AtomicBool,
 }
 
 /// The watchers of a process: one for each network namespace that a subscriber came from.
@@ -79,6 +81,11 @@ impl Watch {
         Self { watcher, number, subscriber }
     }
 
+    /// Whether changes are still noticed.
+    pub(crate) fn works(&self) -> bool {
+        !self.watcher.failed.load(Ordering::Acquire)
+    }
+
     /// Whether anything changed since the last call.
     pub(crate) fn take_change(&self) -> bool {
         // Asked in every turn: a load is cheaper than a swap.
@@ -105,7 +112,7 @@ impl Watcher {
         let mut watchers = lock(&WATCHERS);
         watchers.retain(|_, watcher| watcher.strong_count() > 0);
         let namespace = namespace();
-        if let Some(watcher) = watchers.get(&namespace).and_then(Weak::upgrade) {
+        if let Some(watcher) = Self::of(&watchers, namespace) {
             return Ok(watcher);
         }
         let watcher = Self::start()?;
@@ -113,15 +120,34 @@ impl Watcher {
         Ok(watcher)
     }
 
+    /// The watcher of a namespace, if it has one that works.
+    fn of(watchers: &BTreeMap<u64, Weak<Self>>, namespace: u64) -> Option<Arc<Self>> {
+        watchers.get(&namespace)?.upgrade().filter(|watcher| !watcher.failed.load(Ordering::Acquire))
+    }
+
     fn start() -> io::Result<Arc<Self>> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, flags, None)?;
         bind(&socket, &SocketAddrNetlink::new(0, GROUPS))?;
+        Self::over(socket)
+    }
+
+    fn with(ended: Notifier) -> Arc<Self> {
+        let (subscribers, next) = (Mutex::default(), AtomicU64::new(0));
+        Arc::new(Self { subscribers, next, ended, failed: AtomicBool::new(false) })
+    }
+
+    fn over(socket: OwnedFd) -> io::Result<Arc<Self>> {
         let ended = Notifier::new()?;
-        let watcher = Arc::new(Self { subscribers: Mutex::default(), next: AtomicU64::new(0), ended: ended.clone() });
+        let watcher = Self::with(ended.clone());
         let weak = Arc::downgrade(&watcher);
-        // Nobody can be told of a failure: changes are not noticed any more.
-        let run = move || drop(watch(&socket, &ended, &weak));
+        let run = move || {
+            // Why is of no use to anybody: changes are not noticed any more, and whoever comes next gets another.
+            let _ = watch(&socket, &ended, &weak);
+            if let Some(watcher) = weak.upgrade() {
+                watcher.failed.store(true, Ordering::Release);
+            }
+        };
         thread::Builder::new().name("rtmfp-watch".to_owned()).spawn(run)?;
         Ok(watcher)
     }
@@ -257,8 +283,7 @@ mod tests {
         let (near, far) = UnixDatagram::pair().unwrap();
         near.set_nonblocking(true).unwrap();
         let ended = Notifier::new().unwrap();
-        let watcher =
-            Arc::new(Watcher { subscribers: Mutex::default(), next: AtomicU64::new(0), ended: ended.clone() });
+        let watcher = Watcher::with(ended.clone());
         let (woken, wakes) = channel();
         // After the last wake that is waited for nobody listens.
         let subscribed = Watch::of(Arc::clone(&watcher), move || {
@@ -295,6 +320,21 @@ mod tests {
             assert_eq!(wakes.try_iter().collect::<Vec<_>>(), [0, 2]);
             assert!(watches.iter().all(Watch::take_change));
         }
+    }
+
+    /// It was handed out for ever, and changes were noticed no more.
+    #[test]
+    fn a_watcher_that_has_failed_is_nobodys_any_more() {
+        let watching = Watch::of(Watcher::start().unwrap(), || {});
+        // Not a socket: to receive from it is an error.
+        let failing = Watch::of(Watcher::over(std::fs::File::open("/dev/null").unwrap().into()).unwrap(), || {});
+        while failing.works() {
+            thread::yield_now();
+        }
+        assert!(watching.works());
+        let watchers = [&watching, &failing].map(|watch| Arc::downgrade(&watch.watcher));
+        let watchers = (0..).zip(watchers).collect();
+        assert!(Watcher::of(&watchers, 0).is_some() && Watcher::of(&watchers, 1).is_none());
     }
 
     #[test]

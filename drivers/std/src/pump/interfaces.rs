@@ -165,8 +165,8 @@ impl Pump {
 
     /// Whether changes of the machine's network are noticed. Otherwise sessions survive them too, but take longer.
     #[must_use]
-    pub const fn is_watching(&self) -> bool {
-        self.watch.is_some()
+    pub fn is_watching(&self) -> bool {
+        self.watch.as_ref().is_some_and(Watch::works)
     }
 
     /// Looks which addresses the machine has, and tells the endpoint what that means. Sessions whose address is gone

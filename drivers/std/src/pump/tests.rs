@@ -277,16 +277,24 @@ fn the_socket_of_a_program_is_bound_again_as_it_was_set_last() {
     assert_eq!(hops(&near), 7);
 }
 
-/// The driver turned without end and without a wait.
+/// The driver turned without end and without a wait. Then a socket had failed after microseconds of a shortage.
 #[test]
 fn a_receive_error_that_does_not_pass_is_the_failure_of_the_socket() {
+    use core::time::Duration;
+
     let mut near = pump("near", 1);
-    near.fail(0, Some(io::ErrorKind::Other));
-    let mut turns = 0;
-    while near.turn(&mut Reader::default()).unwrap().more {
+    near.fail(0, Some(io::ErrorKind::OutOfMemory));
+    let (begun, mut turns) = (near.clock.now(), 0);
+    while near.stats().socket_failures == 0 {
+        let turn = near.turn(&mut Reader::default()).unwrap();
         turns += 1;
-        assert!(turns < 100, "it spins");
+        assert_eq!(near.stats().receive_errors, turns, "one in a turn");
+        assert!(!turn.more || near.stats().socket_failures > 0, "it spins");
+        assert!(turn.deadline.is_some_and(|at| at <= near.clock.now() + Duration::from_millis(100)));
+        assert!(near.clock.now() < begun + Duration::from_secs(60), "it never fails");
+        std::thread::yield_now();
     }
+    assert!(turns >= 16 && near.clock.now() >= begun + Duration::from_secs(1));
     assert_eq!((near.stats().socket_failures, near.sockets().count()), (1, 0));
 
     // What tells of a datagram of its own does not end a socket: others can cause that.
@@ -295,9 +303,10 @@ fn a_receive_error_that_does_not_pass_is_the_failure_of_the_socket() {
         near.fail(0, Some(io::ErrorKind::ConnectionRefused));
         near.turn(&mut Reader::default()).unwrap();
     }
-    // Nor do errors that pass.
-    for _ in 0..100 {
-        near.fail(0, Some(io::ErrorKind::Other));
+    // Nor do errors that pass, of which one is what ICMPv6 tells of a firewall.
+    for index in 0..100 {
+        let kind = if index % 2 == 0 { io::ErrorKind::Other } else { io::ErrorKind::PermissionDenied };
+        near.fail(0, Some(kind));
         near.turn(&mut Reader::default()).unwrap();
         near.fail(0, None);
         near.turn(&mut Reader::default()).unwrap();

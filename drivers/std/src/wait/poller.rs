@@ -58,7 +58,10 @@ impl Sources {
     }
 
     /// Registers the sockets that the pump has now, and no others.
-    fn update(&mut self, pump: &Pump) -> io::Result<()> {
+    ///
+    /// # Errors
+    /// As the system tells.
+    pub(crate) fn update(&mut self, pump: &Pump) -> io::Result<()> {
         if self.version == Some(pump.sockets_version()) {
             return Ok(());
         }

@@ -26,18 +26,23 @@ pub(crate) struct Sources {
 impl Sources {
     pub(crate) fn new(pump: &Pump) -> io::Result<Self> {
         let mut sources = Self { notifier: Notifier::new()?, sockets: Vec::new(), version: None };
-        sources.update(pump);
+        sources.update(pump)?;
         Ok(sources)
     }
 
     /// Takes the sockets that the pump has now, and no others.
-    fn update(&mut self, pump: &Pump) {
+    ///
+    /// # Errors
+    /// None here: the other way to wait has some.
+    #[expect(clippy::unnecessary_wraps, reason = "as the other way to wait")]
+    pub(crate) fn update(&mut self, pump: &Pump) -> io::Result<()> {
         if self.version == Some(pump.sockets_version()) {
-            return;
+            return Ok(());
         }
         self.sockets.clear();
         self.sockets.extend(pump.sockets().map(|(interface, socket)| (interface, Arc::clone(socket.std_socket()))));
         self.version = Some(pump.sockets_version());
+        Ok(())
     }
 
     pub(crate) fn notifier(&self) -> Notifier {
@@ -50,7 +55,7 @@ impl Sources {
     /// # Errors
     /// As the system tells.
     pub(crate) fn wait(&mut self, pump: &Pump, timeout: Option<Duration>) -> io::Result<()> {
-        self.update(pump);
+        self.update(pump)?;
         let sockets = self.sockets.iter().map(|(interface, socket)| {
             let room = if pump.is_blocked(*interface) { PollFlags::OUT } else { PollFlags::empty() };
             (socket.as_fd(), PollFlags::IN | room)
