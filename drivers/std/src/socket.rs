@@ -101,7 +101,9 @@ impl Socket {
         Binding { address, any_port: address.port() == 0, options: Options::plain() }.bind()
     }
 
-    /// Takes over a bound socket. Its buffers are made larger if they have less than 4 MiB.
+    /// Takes over a bound socket. A buffer of less than 4 MiB is set to that, or to what the system allows. So on Linux one
+    /// that a privilege made larger than `net.core.rmem_max` or `wmem_max` allows is made smaller, if it has less than
+    /// 4 MiB: give it that much, or set it again through [`std_socket`](Self::std_socket).
     ///
     /// If it fails later, another takes its place: at the same address and port, and set the same as far as the system
     /// tells how the first was set when it is closed. Kept are the sizes of the buffers, the hop limit, whether an IPv6
