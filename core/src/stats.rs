@@ -72,6 +72,10 @@ pub struct SessionStats {
     /// shorter paths more is possible. While the sender has less to send than that, nothing shows whether the path
     /// carries it. The far end's receive window may allow less.
     pub send_rate: Option<u64>,
+    /// Bytes of user data a second that the congestion controller spreads it to. None if it sets no rate.
+    pub pacing_rate: Option<u64>,
+    /// What the congestion controller is about, in a few words: [`Controller::phase`](crate::congestion::Controller::phase).
+    pub congestion_phase: &'static str,
     /// User data in flight in bytes (RFC 7016 §3.5, S_OUTSTANDING_BYTES).
     pub outstanding: u64,
     /// Packets received with a Congestion Experienced mark.

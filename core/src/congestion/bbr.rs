@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use super::max_filter::MaxFilter;
 use super::rounds::Rounds;
-use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window, scale};
+use super::{Controller, PacketFacts, Reaction, TimeCritical, gentle_growth, initial_window, rate_of, scale};
 use crate::time::{Instant, micros};
 
 /// A share: parts and whole.
@@ -33,6 +33,8 @@ const MIN_RTT_AGE: Duration = Duration::from_secs(10);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 /// More than this part lost in a round counts as congestion, if the round trip shows a queue too.
 const LOSS_LIMIT: Gain = (2, 100);
+/// More than this part lost counts as congestion, whatever the round trip shows.
+const HEAVY_LOSS: Gain = (1, 5);
 /// What congestion leaves of the rate.
 const BETA: Gain = (7, 10);
 /// Packets that are in flight at the least, so that acknowledgements are not waited for.
@@ -82,12 +84,12 @@ impl Step {
 /// more in one of eight.
 ///
 /// Losses alone do not make it slower: a path that loses one packet in a hundred by itself carries the rest as fast as it
-/// did. Where more than 2 % are lost in a round and the round trip shows that packets wait, there is congestion: the rate is
-/// cut to 70 % until the cycle begins anew.
+/// did. Where more than 2 % are lost in a round and the round trip shows that packets wait, or more than a fifth, or packets are
+/// marked, there is congestion: the rate is cut to 70 % until the cycle begins anew.
 ///
 /// Two ways in which it departs from the draft's version 3. The cycle is that of version 1, of eight round trips: it needs
-/// no random numbers and no state of its own for what a probe has found. And a loss without a queue is none of its
-/// business, at any rate of loss, where version 3 stops at 2 %.
+/// no random numbers and no state of its own for what a probe has found. And up to a fifth may be lost without a queue,
+/// where version 3 stops at 2 %.
 #[derive(Debug)]
 pub(super) struct Bbr {
     smss: u64,
@@ -103,17 +105,24 @@ pub(super) struct Bbr {
     prior_cwnd: u64,
     /// The rate that the last rounds did not exceed by a quarter, and how many they were.
     full: (u64, u32),
-    /// Bytes acknowledged and lost in this round, and its shortest round trip.
     round: Round,
     yields: bool,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+/// What was seen since the round began.
+#[derive(Clone, Copy, Debug)]
 struct Round {
     acked: u64,
     lost: u64,
+    marked: bool,
+    /// The shortest round trip.
     rtt: Option<Duration>,
+    /// The largest rate.
     rate: u64,
+}
+
+impl Round {
+    const NEW: Self = Self { acked: 0, lost: 0, marked: false, rtt: None, rate: 0 };
 }
 
 impl Bbr {
@@ -129,7 +138,7 @@ impl Bbr {
             cwnd: initial_window(smss),
             prior_cwnd: 0,
             full: (0, 0),
-            round: Round { acked: 0, lost: 0, rtt: None, rate: 0 },
+            round: Round::NEW,
             yields: false,
         }
     }
@@ -152,22 +161,30 @@ impl Bbr {
         self.round.rtt.is_some_and(|rtt| rtt > min_rtt + min_rtt / 4 + Duration::from_millis(4))
     }
 
-    fn on_round(&mut self, app_limited: bool) {
-        let Round { acked, lost, rate, .. } = self.round;
-        let (part, whole) = LOSS_LIMIT;
-        let congested = lost > scale(acked + lost, part, whole) && self.is_queued();
-        if congested && self.phase != Phase::Startup {
-            let (part, whole) = BETA;
-            self.bound = Some(rate.max(scale(self.rate(), part, whole)));
-        }
-        if self.phase == Phase::Startup && !app_limited {
-            let (full, rounds) = self.full;
-            self.full = if self.rates.get() >= full / 4 * 5 { (self.rates.get(), 0) } else { (full, rounds + 1) };
+    /// Whether there was congestion in this round.
+    fn is_congested(&self) -> bool {
+        let Round { acked, lost, marked, .. } = self.round;
+        let more_than = |(part, whole): Gain| lost > scale(acked + lost, part, whole);
+        marked || more_than(HEAVY_LOSS) || (more_than(LOSS_LIMIT) && self.is_queued())
+    }
+
+    /// A round is over.
+    fn on_round(&mut self, app_limited: bool) -> Reaction {
+        let congested = self.is_congested();
+        if self.phase == Phase::Startup {
+            if !app_limited {
+                let (full, rounds) = self.full;
+                self.full = if self.rates.get() >= full / 4 * 5 { (self.rates.get(), 0) } else { (full, rounds + 1) };
+            }
             if self.full.1 >= FULL_ROUNDS || congested {
                 self.phase = Phase::Drain;
             }
+        } else if congested && self.bound.is_none() {
+            let (part, whole) = BETA;
+            self.bound = Some(scale(self.rates.get(), part, whole));
         }
-        self.round = Round::default();
+        self.round = Round::NEW;
+        if congested { Reaction::Cut } else { Reaction::Other }
     }
 
     fn update_phase(&mut self, now: Instant, outstanding: u64) {
@@ -233,20 +250,25 @@ impl Bbr {
 
     fn update_window(&mut self, facts: &PacketFacts) {
         let least = LEAST_PACKETS * self.smss;
-        let Some(target) = self.flight(if self.yields { (1, 1) } else { WINDOW_GAIN }) else {
-            // RFC 5681 §3.1, until there is a rate.
-            self.cwnd = self.cwnd.saturating_add(facts.acked_bytes);
-            return;
-        };
-        let target = target.saturating_add(2 * self.smss).max(least);
-        let grown = self.cwnd.saturating_add(facts.acked_bytes);
+        let segment = if facts.segment == 0 { self.smss } else { facts.segment.min(1_460) };
+        // §3.5.2: at most a segment for an acknowledgement, as in slow start (RFC 5681 §3.1).
+        let acked = facts.acked_bytes.min(segment);
+        let growth = if self.yields { gentle_growth(self.cwnd, acked) } else { acked };
+        let used = facts.pre_ack_outstanding.saturating_add(2 * segment) >= self.cwnd;
+        let grown = if used { self.cwnd.saturating_add(growth) } else { self.cwnd };
+        let target = self.flight(if self.yields { (1, 1) } else { WINDOW_GAIN });
+        let target = target.map(|target| target.saturating_add(2 * self.smss).max(least));
         // In startup what is known of the path is less than what it can do.
-        self.cwnd = if self.phase == Phase::Startup { grown.max(least) } else { grown.min(target).max(least) };
+        self.cwnd = match (self.phase, target) {
+            (Phase::Startup, _) | (_, None) => grown,
+            (Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { .. }, Some(target)) => grown.min(target),
+        };
     }
 
     fn gain(&self) -> Gain {
         match self.phase {
-            _ if self.yields => (3, 4),
+            // Its rate, and no more: less would make the model smaller round by round.
+            Phase::Startup | Phase::Cycle { step: Step::Up, .. } if self.yields => (1, 1),
             Phase::Startup => STARTUP_GAIN,
             Phase::Drain => DRAIN_GAIN,
             Phase::Cycle { step, .. } => step.gain(),
@@ -258,6 +280,8 @@ impl Bbr {
 impl Controller for Bbr {
     fn on_packet(&mut self, now: Instant, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction {
         self.yields = time_critical.yields();
+        self.round.marked |= facts.any_mark;
+        let mut reaction = Reaction::Other;
         self.round.acked = self.round.acked.saturating_add(facts.acked_bytes);
         self.round.lost = self.round.lost.saturating_add(facts.lost_bytes.saturating_sub(facts.spurious_bytes));
         if let Some(sample) = facts.sample {
@@ -266,7 +290,13 @@ impl Controller for Bbr {
             }
             let begins = self.rounds.on_sample(&sample);
             if begins {
-                self.on_round(sample.app_limited);
+                reaction = self.on_round(sample.app_limited);
+            }
+            // After a silence the round trip is as good as new: nothing was queued.
+            if sample.in_flight == 0
+                && let Some((_, measured)) = &mut self.min_rtt
+            {
+                *measured = now;
             }
             // Faster than a round trip is only a heap of acknowledgements.
             let believable = self.min_rtt.is_none_or(|(min_rtt, _)| sample.interval >= min_rtt);
@@ -279,13 +309,13 @@ impl Controller for Bbr {
         }
         self.update_phase(now, facts.outstanding);
         self.update_window(facts);
-        Reaction::Other
+        reaction
     }
 
     /// What was in flight is gone; the model of the path stays, and the window grows back to it.
     fn on_timeout(&mut self, _: Instant, was_loss: bool) {
         if was_loss {
-            self.cwnd = self.smss;
+            (self.cwnd, self.prior_cwnd) = (self.smss, 0);
         }
     }
 
@@ -306,8 +336,11 @@ impl Controller for Bbr {
     fn pacing_rate(&self) -> Option<u64> {
         let rate = Some(self.rate()).filter(|rate| *rate > 0)?;
         let (part, whole) = self.gain();
-        let (margin, of) = CRUISE_MARGIN;
-        Some(scale(scale(rate, part, whole), margin, of))
+        let (margin, of) = if self.yields { (1, 1) } else { CRUISE_MARGIN };
+        let rate = scale(scale(rate, part, whole), margin, of);
+        // A first small message says little of the path: never less than the initial window in each round trip.
+        let initial = self.min_rtt.filter(|_| self.phase == Phase::Startup);
+        Some(initial.map_or(rate, |(min_rtt, _)| rate.max(rate_of(initial_window(self.smss), min_rtt))))
     }
 
     fn wants_samples(&self) -> bool {

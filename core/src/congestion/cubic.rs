@@ -5,7 +5,7 @@ mod hystart;
 use core::time::Duration;
 
 use super::cuts::{Cuts, Verdict};
-use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window, rate_of, scale};
+use super::{Controller, PacketFacts, Reaction, TimeCritical, gentle_growth, initial_window, rate_of, scale};
 use crate::time::{Instant, micros};
 use hystart::{Growth, HyStart};
 
@@ -92,6 +92,11 @@ impl Cubic {
         if acked == 0 {
             return;
         }
+        if time_critical.yields() {
+            // RFC 7016 §3.5.2.1: no slow start, and half a per cent or 384 bytes a round trip.
+            self.cwnd = self.cwnd.saturating_add(gentle_growth(self.cwnd, acked));
+            return;
+        }
         if self.cwnd < self.ssthresh {
             let growth = match self.hystart.growth() {
                 _ if !time_critical.fast_grow => acked / 4,
@@ -116,9 +121,7 @@ impl Cubic {
         let step = scale(target - cwnd, acked, cwnd);
         // §4.3: nowhere slower than Reno would be.
         let wanted = cwnd.saturating_add(step).max(epoch.reno);
-        let grown = wanted.min(cwnd.saturating_add(segment.min(acked)));
-        // Half of the growth, while it yields (RFC 7016 §3.5.2.1).
-        self.cwnd = if time_critical.yields() { cwnd + (grown - cwnd) / 2 } else { grown };
+        self.cwnd = wanted.min(cwnd.saturating_add(segment.min(acked)));
     }
 }
 
@@ -195,9 +198,12 @@ impl Controller for Cubic {
     /// RFC 9438 §4.8. Without loss there was nothing to send for a while (RFC 5681 §4.1).
     fn on_timeout(&mut self, _: Instant, was_loss: bool) {
         if was_loss {
-            let (part, whole) = BETA;
-            self.ssthresh = scale(self.cwnd, part, whole).max(2 * self.smss);
-            self.last_max = self.cwnd;
+            // RFC 5681 §3.1: what is lost once more says nothing new of the path.
+            if self.cwnd > self.smss {
+                let (part, whole) = BETA;
+                self.ssthresh = scale(self.cwnd, part, whole).max(2 * self.smss);
+                self.last_max = self.cwnd;
+            }
             self.cwnd = self.smss;
         } else {
             self.ssthresh = self.ssthresh.max(scale(self.cwnd, 3, 4));

@@ -137,7 +137,7 @@ pub trait Controller: Debug + Send {
     fn wants_samples(&self) -> bool {
         false
     }
-    /// What the controller is about, in one word for statistics.
+    /// What the controller is about, in a few words, for statistics; empty if there is nothing to say.
     fn phase(&self) -> &'static str {
         ""
     }
@@ -161,6 +161,10 @@ pub enum CongestionControl {
     Cubic,
     /// A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
     /// queues short.
+    ///
+    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914): as long as the round trip shows no
+    /// queue, up to one packet in five may be lost in each round before it slows down. On a line with a very short queue it
+    /// takes more than its share from senders that yield to loss.
     Bbr,
     /// One of your own.
     Custom(Arc<dyn ControllerFactory>),
@@ -211,6 +215,12 @@ const fn initial_window(smss: u64) -> u64 {
         1_096..=2_190 => smss * 3,
         _ => smss * 4,
     }
+}
+
+/// Growth of a window while time critical data has precedence elsewhere (RFC 7016 §3.5.2.1): half a per cent of it or 384
+/// bytes a round trip.
+fn gentle_growth(cwnd: u64, acked: u64) -> u64 {
+    scale((cwnd / 200).max(384), acked, cwnd).min(acked)
 }
 
 /// `value * numerator / denominator` without overflow on the way.

@@ -64,7 +64,8 @@ impl<'a> SessionRef<'a> {
     }
 
     /// After how long without flows it closes: as configured, or as
-    /// [`set_idle_limit`](SessionMut::set_idle_limit) has replaced it.
+    /// [`set_idle_limit`](SessionMut::set_idle_limit) has replaced it. It is 300 s at most until a far end that began the
+    /// session has shown its keys.
     #[must_use]
     pub const fn idle_limit(&self) -> Duration {
         self.session.idle_limit()

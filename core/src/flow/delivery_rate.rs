@@ -33,8 +33,8 @@ pub(crate) struct DeliveryRate {
     delivered: u64,
     delivered_at: Instant,
     first_sent: Instant,
-    /// What is delivered up to here was sent without more to send.
-    app_limited_until: u64,
+    /// Until more than this is delivered, what is sent may be less than the path carries.
+    app_limited_until: Option<u64>,
     /// Of what was acknowledged since a sample was taken, the packet sent last, and whether it was sent once.
     newest: Option<(Record, bool)>,
 }
@@ -48,7 +48,7 @@ impl Default for DeliveryRate {
             delivered: 0,
             delivered_at: Instant::ORIGIN,
             first_sent: Instant::ORIGIN,
-            app_limited_until: 0,
+            app_limited_until: None,
             newest: None,
         }
     }
@@ -62,7 +62,7 @@ impl DeliveryRate {
 
     /// There is less to send than may be sent: rates of what is in flight now say little of the path.
     pub(super) fn app_limited(&mut self, outstanding: u64) {
-        self.app_limited_until = self.delivered + outstanding.max(1);
+        self.app_limited_until = Some(self.delivered + outstanding);
     }
 
     /// A fragment goes in the packet; returns the packet's number. `outstanding`: bytes in flight before it.
@@ -77,7 +77,7 @@ impl DeliveryRate {
                 delivered: self.delivered,
                 delivered_at: self.delivered_at,
                 in_flight: outstanding,
-                app_limited: self.app_limited_until > self.delivered,
+                app_limited: self.app_limited_until.is_some(),
             });
         }
         self.first.wrapping_add(u32::try_from(self.records.len()).unwrap_or(u32::MAX)).wrapping_sub(1)
@@ -87,6 +87,7 @@ impl DeliveryRate {
     pub(super) fn on_acked(&mut self, now: Instant, number: u32, size: u32, once: bool) {
         self.delivered += u64::from(size);
         self.delivered_at = now;
+        self.app_limited_until = self.app_limited_until.filter(|until| self.delivered <= *until);
         let index = number.wrapping_sub(self.first) as usize;
         let Some(record) = self.records.get(index) else { return };
         if self.newest.is_none_or(|(newest, _)| (record.sent, record.delivered) >= (newest.sent, newest.delivered)) {

@@ -125,6 +125,8 @@ impl Session {
             send_rate: recovery.send_rate(&self.transport),
             cwnd: recovery.controller.window(),
             ssthresh: recovery.controller.ssthresh(),
+            pacing_rate: recovery.controller.pacing_rate(),
+            congestion_phase: recovery.controller.phase(),
             outstanding: recovery.in_flight.outstanding(),
             ..self.transport.stats()
         }

@@ -77,6 +77,7 @@ const LIST: &[(&str, &str)] = list![
     "fair-rtt",
     "fair-vs-tcp",
     "bloat",
+    "controllers",
     "ecn",
     "rmcat-5.1",
     "policer-vs-shaper",

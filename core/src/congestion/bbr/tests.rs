@@ -8,6 +8,7 @@ const SMSS: u64 = 1_000;
 /// the line takes them one after the other, and each is acknowledged when it arrives.
 struct Line {
     bbr: Bbr,
+    yields: bool,
     now: Instant,
     /// Bytes a second, and the round trip of an empty line.
     rate: u64,
@@ -39,6 +40,7 @@ impl Line {
         Self {
             bbr: Bbr::new(SMSS),
             now,
+            yields: false,
             rate,
             round_trip: Duration::from_millis(round_trip),
             loses: u64::MAX,
@@ -100,7 +102,8 @@ impl Line {
                         app_limited: false,
                     });
                 }
-                self.bbr.on_packet(self.now, &facts, PLAIN);
+                let time_critical = TimeCritical { fast_grow: !self.yields, ..PLAIN };
+                self.bbr.on_packet(self.now, &facts, time_critical);
             }
         }
         (self.delivered - before) / seconds
@@ -156,14 +159,49 @@ fn it_follows_a_line_that_becomes_slower_and_faster() {
 
 /// RFC 7016 §3.5.2: as slow start at the most.
 #[test]
-fn no_acknowledgement_makes_the_window_grow_by_more_than_it_acknowledges() {
-    let mut line = Line::new(12_500_000, 100);
-    for _ in 0..40 {
-        let (window, delivered) = (line.bbr.window(), line.delivered);
-        line.run(1);
-        let grown = line.bbr.window().saturating_sub(window);
-        assert!(grown <= line.delivered - delivered);
+fn no_acknowledgement_makes_the_window_grow_by_more_than_a_segment() {
+    for yields in [false, true] {
+        let mut bbr = Bbr::new(SMSS);
+        let time_critical = TimeCritical { sent_here: false, fast_grow: !yields };
+        for acked in [500, 1_000, 60_000, 2_000].into_iter().cycle().take(1_000) {
+            let window = bbr.window();
+            let facts = PacketFacts { pre_ack_outstanding: window, acked_bytes: acked, ..PacketFacts::default() };
+            bbr.on_packet(Instant::from_millis(1), &facts, time_critical);
+            assert!(bbr.window() <= window + acked.min(SMSS));
+            assert!(!yields || bbr.window() <= window + 384.max(window / 200));
+        }
     }
+}
+
+#[test]
+fn a_window_that_is_not_used_does_not_grow() {
+    let mut bbr = Bbr::new(SMSS);
+    let facts = PacketFacts { pre_ack_outstanding: 500, acked_bytes: 500, ..PacketFacts::default() };
+    (0..1_000).for_each(|_| {
+        bbr.on_packet(Instant::from_millis(1), &facts, PLAIN);
+    });
+    assert_eq!(bbr.window(), 4_000);
+}
+
+/// RFC 3168: a mark is answered as a loss is.
+#[test]
+fn marks_make_it_slower() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    let rate = line.bbr.rate();
+    line.bbr.round.marked = true;
+    assert_eq!(line.bbr.on_round(false), Reaction::Cut);
+    assert!(line.bbr.rate() < rate);
+}
+
+/// It lost a quarter of its rate every ten rounds.
+#[test]
+fn it_keeps_its_rate_while_it_yields() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.yields = true;
+    line.run(30);
+    assert!(line.run(5) >= 1_000_000);
 }
 
 #[test]

@@ -118,6 +118,23 @@ fn a_timeout_leaves_a_segment() {
     let mut cubic = avoiding(100_000, 0);
     cubic.on_timeout(at(0), true);
     assert_eq!((cubic.window(), cubic.ssthresh()), (SMSS, 70_000));
+    cubic.on_timeout(at(500), true);
+    assert_eq!((cubic.window(), cubic.ssthresh(), cubic.last_max), (SMSS, 70_000, 100_000), "an outage is one loss");
+}
+
+/// RFC 7016 §3.5.2.1: no exponential growth while another session has time critical data.
+#[test]
+fn it_grows_gently_while_it_yields() {
+    let yielding = TimeCritical { sent_here: false, fast_grow: false };
+    let mut cubic = Cubic::new(SMSS);
+    for millis in (0..10_000).step_by(100) {
+        let window = cubic.window();
+        let facts =
+            PacketFacts { pre_ack_outstanding: window, acked_bytes: window, any_acks: true, ..PacketFacts::default() };
+        cubic.on_packet(at(millis), &facts, yielding);
+        assert!(cubic.window() <= window + 384.max(window / 200));
+    }
+    assert!(cubic.window() > 4_000);
 }
 
 /// RFC 9406: at a round trip that has grown by an eighth, growth slows down; after five rounds it is over.

@@ -51,12 +51,16 @@ fn what_was_sent_without_more_to_send_is_marked_until_it_is_acknowledged() {
     let first = send(&mut rate, 0, 0);
     rate.app_limited(1_000);
     let second = send(&mut rate, 1, 1_000);
+    rate.app_limited(2_000);
     rate.on_acked(at(100), first, 1_000, true);
     assert!(!rate.take_sample().unwrap().app_limited, "there was more when it was sent");
     rate.on_acked(at(101), second, 1_000, true);
     assert!(rate.take_sample().unwrap().app_limited);
     let third = send(&mut rate, 102, 0);
     rate.on_acked(at(200), third, 1_000, true);
+    assert!(rate.take_sample().unwrap().app_limited, "a message a round trip is no measure of the path");
+    let fourth = send(&mut rate, 201, 0);
+    rate.on_acked(at(300), fourth, 1_000, true);
     assert!(!rate.take_sample().unwrap().app_limited);
 }
 

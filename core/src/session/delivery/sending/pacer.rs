@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use crate::session::alarm::Alarm;
-use crate::time::Instant;
+use crate::time::{Instant, micros};
 
 /// A burst takes the path about this long.
 const BURST_TIME: Duration = Duration::from_millis(1);
@@ -11,6 +11,8 @@ const BURST_TIME: Duration = Duration::from_millis(1);
 /// takes.
 const LEAST_BURST: u64 = 2_400;
 const MOST_BURST: u64 = 64_000;
+/// No rate is slower: a packet each second.
+const LEAST_RATE: u64 = 1_200;
 
 /// Holds data back so that it leaves at a rate. What a timer is late is made up for, up to one burst.
 #[derive(Debug, Default)]
@@ -19,6 +21,8 @@ pub(in crate::session) struct Pacer {
     paid: Option<Instant>,
     /// What is not paid for by that: less than a microsecond's worth, in millionths of a byte.
     rest: u64,
+    /// The rate of that.
+    rate: u64,
     /// Data is held back until then.
     pub(in crate::session) held: Alarm,
 }
@@ -26,7 +30,8 @@ pub(in crate::session) struct Pacer {
 impl Pacer {
     /// So many bytes were sent, at so many bytes a second.
     pub(super) fn on_sent(&mut self, now: Instant, bytes: u64, rate: u64) {
-        let rate = rate.max(1);
+        self.set_rate(now, rate);
+        let rate = self.rate;
         let burst = (rate / 1_000).saturating_mul(BURST_TIME.as_millis() as u64).clamp(LEAST_BURST, MOST_BURST);
         let burst_time = Duration::from_micros(burst.saturating_mul(1_000_000) / rate);
         let from = self.paid.map_or(now, |paid| paid.max(now - burst_time));
@@ -36,6 +41,26 @@ impl Pacer {
         if paid >= now + burst_time {
             self.held.set(paid);
         }
+    }
+}
+
+/// What was sent is paid for at the rate of now: a deadline of a slower one would outlive it.
+impl Pacer {
+    pub(super) fn set_rate(&mut self, now: Instant, rate: u64) {
+        let rate = rate.max(LEAST_RATE);
+        if rate == self.rate {
+            return;
+        }
+        if let Some(paid) = self.paid {
+            let ahead = micros(paid.saturating_duration_since(now));
+            let owed = u128::from(ahead) * u128::from(self.rate) / u128::from(rate);
+            let paid = now + Duration::from_micros(u64::try_from(owed).unwrap_or(u64::MAX));
+            (self.paid, self.rest) = (Some(paid), 0);
+            if self.held.is_set() {
+                self.held.set(paid);
+            }
+        }
+        self.rate = rate;
     }
 }
 
@@ -82,5 +107,19 @@ mod tests {
             burst += 1_200;
         }
         assert!(burst <= 3 * LEAST_BURST, "{burst} bytes at once after a minute of silence");
+    }
+
+    /// A deadline at the rate of a small first message held back what came after it for seconds.
+    #[test]
+    fn a_faster_rate_lets_out_sooner_what_a_slower_one_holds() {
+        let (mut pacer, now) = (Pacer::default(), Instant::from_millis(1_000));
+        while !pacer.held.is_set() {
+            pacer.on_sent(now, 1_200, 1_370);
+        }
+        assert!(pacer.held.get().unwrap() > now + Duration::from_secs(1));
+        pacer.set_rate(now, 1_370_000);
+        assert!(pacer.held.get().unwrap() < now + Duration::from_millis(10));
+        pacer.set_rate(now, 0);
+        assert!(pacer.held.get().unwrap() < now + Duration::from_secs(10), "no rate is that slow");
     }
 }

@@ -82,6 +82,15 @@ impl Recovery {
         }
     }
 
+    /// The controller was told of something: what is held back leaves at the rate of now.
+    fn repace(&mut self, now: Instant) {
+        match (self.controller.pacing_rate(), &mut self.pacer) {
+            (Some(rate), Some(pacer)) => pacer.set_rate(now, rate),
+            (None, Some(_)) => self.pacer = None,
+            (_, None) => {}
+        }
+    }
+
     /// User data goes in a packet now. Returns what is in flight before it.
     pub(super) fn begin_packet(&mut self, now: Instant) -> u64 {
         self.in_flight.begin_packet(now);
@@ -235,6 +244,7 @@ impl Sending {
                 self.recovery.congestion_events += 1;
                 self.recovery.in_flight.begin_undo_epoch();
             }
+            self.recovery.repace(cx.now);
             self.recovery.trace_congestion(cx, transport);
         }
     }
@@ -306,6 +316,7 @@ impl Sending {
             recovery.backed_off = true;
         }
         recovery.controller.on_timeout(cx.now, was_loss);
+        recovery.repace(cx.now);
         recovery.trace_congestion(cx, transport);
     }
 
