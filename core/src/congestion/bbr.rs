@@ -33,8 +33,10 @@ const MIN_RTT_AGE: Duration = Duration::from_secs(10);
 const PROBE_RTT_TIME: Duration = Duration::from_millis(200);
 /// More than this part lost in a round counts as congestion, if the round trip shows a queue too.
 const LOSS_LIMIT: Gain = (2, 100);
-/// More than this part lost counts as congestion, whatever the round trip shows.
+/// More than this part lost counts as congestion, whatever the round trip shows, if it is as many packets as no chance
+/// makes of it.
 const HEAVY_LOSS: Gain = (1, 5);
+const HEAVY_LOSS_PACKETS: u64 = 16;
 /// What congestion leaves of the rate.
 const BETA: Gain = (7, 10);
 /// Packets that are in flight at the least, so that acknowledgements are not waited for.
@@ -165,7 +167,8 @@ impl Bbr {
     fn is_congested(&self) -> bool {
         let Round { acked, lost, marked, .. } = self.round;
         let more_than = |(part, whole): Gain| lost > scale(acked + lost, part, whole);
-        marked || more_than(HEAVY_LOSS) || (more_than(LOSS_LIMIT) && self.is_queued())
+        let heavy = more_than(HEAVY_LOSS) && lost > HEAVY_LOSS_PACKETS * self.smss;
+        marked || heavy || (more_than(LOSS_LIMIT) && self.is_queued())
     }
 
     /// A round is over.

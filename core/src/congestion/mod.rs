@@ -154,7 +154,8 @@ pub trait ControllerFactory: Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum CongestionControl {
-    /// That of RFC 7016 appendix A, at the pace of RFC 5681.
+    /// That of RFC 7016 appendix A, at the pace of RFC 5681. Above 146 kB in flight it grows by 1 % in each round trip, as the
+    /// appendix says: sessions that share a line with a deep queue stay as unequal as they began.
     #[default]
     Rfc7016,
     /// CUBIC (RFC 9438) with HyStart++ (RFC 9406): fills long fat lines that seldom lose anything.

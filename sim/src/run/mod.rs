@@ -224,11 +224,13 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
         session.recv_buffer = node.recv_buffer.map_or(session.recv_buffer, size);
         session.send_buffer = node.send_buffer.map_or(session.send_buffer, size);
         session.ecn = node.ecn.unwrap_or(session.ecn);
-        session.congestion = match node.congestion {
-            None | Some(Congestion::Rfc7016) => CongestionControl::Rfc7016,
-            Some(Congestion::Cubic) => CongestionControl::Cubic,
-            Some(Congestion::Bbr) => CongestionControl::Bbr,
-        };
+        if let Some(chosen) = node.congestion {
+            session.congestion = match chosen {
+                Congestion::Rfc7016 => CongestionControl::Rfc7016,
+                Congestion::Cubic => CongestionControl::Cubic,
+                Congestion::Bbr => CongestionControl::Bbr,
+            };
+        }
         config.accept = node.accept.unwrap_or(config.accept);
         if !node.redirects.is_empty() {
             config.max_unmatched_hellos = REDIRECTED;
