@@ -37,7 +37,13 @@ fn read_slowly(flow: &RecvFlow) -> usize {
 
 #[test]
 fn what_finish_promised_is_read_to_the_end_though_the_session_is_closed() {
-    let (_near, session, _far, accepted) = pair();
+    let mut config = EndpointConfig::default();
+    config.session.recv_buffer = 256 << 10;
+    let profile = Arc::new(PlainProfile::new(b"far"));
+    let far = Endpoint::bind(config, profile, &["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let near = endpoint("near");
+    let session = near.connect("far", far.local_addrs()).unwrap();
+    let accepted = far.accept().unwrap();
     let flow = session.open_flow(FlowOptions::new("much"));
     for _ in 0..300 {
         flow.send(vec![7; 1_000]).unwrap();
@@ -120,7 +126,13 @@ fn a_closed_session_delivers_what_is_queued_and_takes_nothing_more() {
 
 #[test]
 fn a_session_that_cannot_deliver_in_time_tells_what_it_has_not() {
-    let (_near, session, _far, accepted) = pair();
+    let mut config = EndpointConfig::default();
+    config.session.recv_buffer = 256 << 10;
+    let profile = Arc::new(PlainProfile::new(b"far"));
+    let far = Endpoint::bind(config, profile, &["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let near = endpoint("near");
+    let session = near.connect("far", far.local_addrs()).unwrap();
+    let accepted = far.accept().unwrap();
     let flow = session.open_flow(FlowOptions::new("much"));
     // Nobody reads. The far end's handle takes the first, and the second closes the receive window.
     for _ in 0..4 {
