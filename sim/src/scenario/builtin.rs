@@ -78,6 +78,7 @@ const LIST: &[(&str, &str)] = list![
     "fair-vs-tcp",
     "bloat",
     "controllers",
+    "fill-line",
     "ecn",
     "rmcat-5.1",
     "policer-vs-shaper",
