@@ -1,4 +1,4 @@
-//! What crosses packages, in one program: every further one takes a second to link.
+//! What crosses packages, in one program, so that there is one to link.
 
 mod corpus;
 mod mona;

@@ -1,4 +1,4 @@
-//! The asynchronous handles and driver, over loopback. One program, since each takes a second to link: but `memory` measures
+//! The asynchronous handles and driver, over loopback. One program, so that there is one to link: but `memory` measures
 //! its process, and `mobility` has threads in network namespaces and measures how long outages take.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
