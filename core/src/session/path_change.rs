@@ -36,9 +36,9 @@ impl Session {
     /// Probes at once (RFC 7016 §3.5.4.1) if the change concerns the session, and sends again what a timer holds back.
     ///
     /// After a change that may not be of the session's own path, both are for sessions that have heard nothing for longer
-    /// than an answer takes, and what was not answered is sent again with the first sign of life. And for those that hear
-    /// the far end if nothing shows that it hears them: a link brings packets before there is a route back, whose notice
-    /// comes last.
+    /// than an answer takes. What was not answered is sent again with the first sign of life. They are also for sessions
+    /// that hear the far end, if nothing shows that it hears them. A link brings packets before there is a route back, and
+    /// the notice of that comes last.
     pub(crate) fn on_network_change(&mut self, cx: &mut Context<'_>, change: NetworkChange) {
         let concerned = match change {
             NetworkChange::Interface => true,
@@ -64,8 +64,8 @@ impl Session {
         self.update_timers(cx);
     }
 
-    /// Packets go over `path` from now on. What was learned of the old path says nothing of the new, and what was in
-    /// flight on it does not arrive; nor does what was acknowledged there lately, so that is said again. False: they do
+    /// Packets go over `path` from now on. What was learned of the old path says nothing of the new. What was in
+    /// flight on it does not arrive, nor do acknowledgements sent there lately: they are sent again. False: they do
     /// already, or the session is not open.
     pub(crate) fn move_to(&mut self, cx: &mut Context<'_>, path: Path, basis: MoveBasis) -> bool {
         let Some(from) = self.transport.path().filter(|_| self.lifecycle.is_open()) else { return false };

@@ -106,10 +106,13 @@ impl Socket {
     /// 4 MiB: give it that much, or set it again through [`std_socket`](Self::std_socket).
     ///
     /// If it fails later, another takes its place: at the same address and port, and set the same as far as the system
-    /// tells how the first was set when it is closed. Kept are the sizes of the buffers, the hop limit, whether an IPv6
-    /// socket carries IPv6 only, whether addresses and ports are shared, whether it may broadcast, and on Linux the device
-    /// that it is bound to, its mark, and leave to bind to an address that is not there. Not kept are packet filters,
-    /// groups that it has joined, and all other options.
+    /// tells how the first was set when it is closed. These are kept:
+    ///
+    /// - the sizes of the buffers, and the hop limit;
+    /// - whether an IPv6 socket carries IPv6 only, whether addresses and ports are shared, and whether it may broadcast;
+    /// - on Linux its device, its mark, and leave to bind to an address that is not there.
+    ///
+    /// Packet filters, groups that it has joined, and all other options are not.
     ///
     /// On Linux it must not keep a queue of errors (`IP_RECVERR`, `IPV6_RECVERR`): nobody reads that here, and a wait ends at
     /// once for as long as something is in it.

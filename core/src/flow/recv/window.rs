@@ -1,8 +1,8 @@
 //! The receive window of a flow (RFC 7016 §3.6.3, BUFFER_CAPACITY), which grows with what is read in a round trip.
 //!
 //! This is dynamic right-sizing, as receivers of TCP do it (Fisk and Feng, 2001). A window of twice what is read in a round
-//! trip keeps the path busy. One of four times also lets a sender in slow start double, and lets it go on while a loss
-//! is repaired, when what has come counts for the window and cannot be read.
+//! trip keeps the path busy. One of four times also lets a sender in slow start double. And it lets the sender go on
+//! while a loss is repaired: what has come by then counts for the window and cannot be read.
 //!
 //! A window that has become larger must have paid before it grows again: the reader must have become faster by a quarter
 //! since. Where a queue only becomes longer with the window, and with it the round trip, the window so stops to grow. A

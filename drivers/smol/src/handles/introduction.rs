@@ -154,7 +154,7 @@ impl Stream for RegistrationEvents<'_> {
 /// Introduction.
 impl Endpoint {
     /// The requests for others, if the endpoint was made to [ask](rtmfp_std::IntroducePolicy::Ask) the application. At
-    /// most 256 wait, of them 64 from one IPv4 address or one /64 network of IPv6; a /56 network has one and a half times
+    /// most 256 wait, of them 64 from one IPv4 address or one /64 network of IPv6. A /56 network has one and a half times
     /// as many, and a /48 network twice. With one beyond its share the source's oldest is dropped, and with one beyond
     /// them all the oldest of the source that has most. Those are [counted](Self::missed_introductions). Their senders
     /// repeat them.

@@ -94,7 +94,7 @@ impl EndpointHandle {
     /// The next request for somebody else, if the endpoint was made to
     /// [ask](crate::IntroducePolicy::Ask) the application. `None` when the endpoint has stopped, or was not made so.
     ///
-    /// At most 256 requests wait, of them 64 from one IPv4 address or one /64 network of IPv6; a /56 network has one and a
+    /// At most 256 requests wait, of them 64 from one IPv4 address or one /64 network of IPv6. A /56 network has one and a
     /// half times as many, and a /48 network twice. With one beyond its share the source's oldest is dropped, and with one
     /// beyond them all the oldest of the source that has most. Those are
     /// [counted](Self::missed_introductions). Their senders repeat them.
