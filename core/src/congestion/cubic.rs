@@ -32,8 +32,18 @@ pub(super) struct Cubic {
     cuts: Cuts,
     hystart: HyStart,
     /// What the last cut can be taken back to.
-    before: (u64, u64, u64),
+    before: Before,
+    /// What a timeout can be taken back to, until acknowledgements tell whether it was spurious.
+    timed_out: Option<Before>,
     srtt: Option<Duration>,
+}
+
+/// The state before a cut.
+#[derive(Clone, Copy, Debug, Default)]
+struct Before {
+    cwnd: u64,
+    ssthresh: u64,
+    last_max: u64,
 }
 
 /// A time of growth since a cut, or since the window was last not used.
@@ -59,8 +69,38 @@ impl Cubic {
             epoch: None,
             cuts: Cuts::new(),
             hystart: HyStart::new(),
-            before: (0, 0, 0),
+            before: Before { cwnd: 0, ssthresh: 0, last_max: 0 },
+            timed_out: None,
             srtt: None,
+        }
+    }
+
+    const fn state(&self) -> Before {
+        Before { cwnd: self.cwnd, ssthresh: self.ssthresh, last_max: self.last_max }
+    }
+
+    /// What made the window smaller was spurious. It goes back to no more than `most`.
+    fn take_back(&mut self, before: Before, most: u64, time_critical: TimeCritical) {
+        // RFC 7016 §3.5.2.1: a window that yields does not grow in one step.
+        if !time_critical.yields() {
+            self.cwnd = self.cwnd.max(before.cwnd.min(most));
+        }
+        self.ssthresh = self.ssthresh.max(before.ssthresh);
+        (self.last_max, self.epoch) = (before.last_max, None);
+    }
+
+    /// The first acknowledgements after a timeout tell whether anything was lost. Where only acknowledgements were, they are
+    /// for fragments that were not sent again (RFC 9438 §4.9.1, RFC 5682).
+    fn judge_timeout(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
+        if facts.acked_bytes == 0 && facts.spurious_bytes == 0 {
+            return;
+        }
+        if let Some(before) = self.timed_out.take()
+            && facts.spurious_bytes > 0
+            && !facts.any_mark
+        {
+            let most = facts.outstanding.saturating_add(initial_window(self.smss));
+            self.take_back(before, most, time_critical);
         }
     }
 
@@ -71,7 +111,7 @@ impl Cubic {
 
     /// RFC 9438 §4.6 and §4.7. A session with time critical data of its own gives way less (RFC 7016 §3.5.2.1).
     fn cut(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
-        self.before = (self.cwnd, self.ssthresh, self.last_max);
+        self.before = self.state();
         let was_growing_back = self.cwnd < self.last_max;
         let (part, whole) = FAST_CONVERGENCE;
         self.last_max = if was_growing_back { scale(self.cwnd, part, whole) } else { self.cwnd };
@@ -93,8 +133,10 @@ impl Cubic {
             return;
         }
         if time_critical.yields() {
-            // RFC 7016 §3.5.2.1: no slow start, and half a per cent or 384 bytes a round trip.
+            // RFC 7016 §3.5.2.1: no slow start, and half a per cent or 384 bytes a round trip. Nor is the time made up for
+            // afterwards.
             self.cwnd = self.cwnd.saturating_add(gentle_growth(self.cwnd, acked));
+            self.epoch = None;
             return;
         }
         if self.cwnd < self.ssthresh {
@@ -172,15 +214,14 @@ impl Controller for Cubic {
         {
             self.hystart.on_sample(sample);
         }
+        self.judge_timeout(facts, time_critical);
         let grow = match self.cuts.on_packet(facts) {
             Verdict::Cut => {
                 self.cut(facts, time_critical);
                 return Reaction::Cut;
             }
             Verdict::TakeBack { grow } => {
-                let (cwnd, ssthresh, last_max) = self.before;
-                self.cwnd = self.cwnd.max(cwnd);
-                (self.ssthresh, self.last_max, self.epoch) = (self.ssthresh.max(ssthresh), last_max, None);
+                self.take_back(self.before, u64::MAX, time_critical);
                 grow
             }
             Verdict::Hold => false,
@@ -200,6 +241,7 @@ impl Controller for Cubic {
         if was_loss {
             // RFC 5681 §3.1: what is lost once more says nothing new of the path.
             if self.cwnd > self.smss {
+                self.timed_out = Some(self.state());
                 let (part, whole) = BETA;
                 self.ssthresh = scale(self.cwnd, part, whole).max(2 * self.smss);
                 self.last_max = self.cwnd;

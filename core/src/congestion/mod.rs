@@ -40,8 +40,8 @@ pub struct PacketFacts {
     pub any_loss: bool,
     /// Bytes declared lost.
     pub lost_bytes: u64,
-    /// Bytes of spurious losses (RFC 4015): declared lost with the packet of the last [cut](Reaction::Cut) or since, and
-    /// acknowledged after all.
+    /// Bytes of spurious losses (RFC 4015): declared lost with the packet of the last [cut](Reaction::Cut), by the last
+    /// timeout, or since, and acknowledged after all.
     pub spurious_bytes: u64,
     /// A congestion mark was reported.
     pub any_mark: bool,

@@ -125,7 +125,9 @@ impl Controller for Rfc7016 {
             }
             Verdict::TakeBack { grow } => {
                 let (cwnd, ssthresh) = self.before;
-                self.cwnd = self.cwnd.max(cwnd);
+                if !time_critical.yields() {
+                    self.cwnd = self.cwnd.max(cwnd);
+                }
                 self.ssthresh = self.ssthresh.max(ssthresh);
                 grow
             }

@@ -28,7 +28,7 @@ pub(crate) struct Lost {
 pub(crate) struct LossEpoch(u32);
 
 impl LossEpoch {
-    /// It was never declared lost, or by a timeout only.
+    /// It was never declared lost, or for a reason that says nothing of congestion.
     pub(crate) const NONE: Self = Self(0);
 
     const fn next(self) -> Self {
@@ -143,6 +143,16 @@ impl InFlight {
     /// that says nothing of this cut.
     pub(crate) const fn begin_undo_epoch(&mut self) {
         self.undo_epoch = self.loss_epoch;
+    }
+
+    /// What a timeout declared lost has an epoch of its own. Unless it is one of a `series`, spurious losses count from this
+    /// one on.
+    pub(crate) const fn begin_timeout_epoch(&mut self, series: bool) -> LossEpoch {
+        self.loss_epoch = self.loss_epoch.next();
+        if !series {
+            self.begin_undo_epoch();
+        }
+        self.loss_epoch
     }
 
     /// The bytes of spurious losses since this was last asked.

@@ -122,6 +122,71 @@ fn a_timeout_leaves_a_segment() {
     assert_eq!((cubic.window(), cubic.ssthresh(), cubic.last_max), (SMSS, 70_000, 100_000), "an outage is one loss");
 }
 
+/// RFC 9438 §4.9.1. Where half of the acknowledgements are lost, timeouts are for nothing. Each took three tenths of the
+/// threshold, and a line of 10 Mbit/s carried three.
+#[test]
+fn a_timeout_for_lost_acknowledgements_leaves_the_threshold() {
+    let timed_out = || {
+        let mut cubic = avoiding(100_000, 120_000);
+        cubic.on_timeout(at(0), true);
+        cubic.on_timeout(at(500), true);
+        cubic
+    };
+    let answer = PacketFacts {
+        pre_ack_outstanding: 1_000,
+        acked_bytes: 1_000,
+        any_acks: true,
+        spurious_bytes: 20_000,
+        ..PacketFacts::default()
+    };
+    let mut cubic = timed_out();
+    // What acknowledges nothing new tells nothing.
+    cubic.on_packet(at(510), &PacketFacts { any_acks: true, ..PacketFacts::default() }, PLAIN);
+    cubic.on_packet(at(520), &answer, PLAIN);
+    assert_eq!((cubic.ssthresh(), cubic.last_max), (100_000, 120_000));
+    assert!((4_000..=5_000).contains(&cubic.window()), "{}: as at the start, not all at once", cubic.window());
+    let mut lost = timed_out();
+    for _ in 0..2 {
+        lost.on_packet(at(520), &PacketFacts { spurious_bytes: 0, ..answer }, PLAIN);
+    }
+    lost.on_packet(at(530), &answer, PLAIN);
+    assert_eq!(lost.ssthresh(), 70_000, "the first answer was for what was sent again");
+    let mut marked = timed_out();
+    marked.on_packet(at(520), &PacketFacts { any_mark: true, any_loss: true, ..answer }, PLAIN);
+    assert!(marked.ssthresh() <= 70_000);
+}
+
+/// The epoch went on meanwhile, and the window then grew as fast as in slow start to make up for the time.
+#[test]
+fn time_spent_yielding_is_not_made_up_for() {
+    let yielding = TimeCritical { sent_here: false, fast_grow: false };
+    let mut cubic = avoiding(100_000, 110_000);
+    round(&mut cubic, 0, 100);
+    for millis in (100..20_000).step_by(100) {
+        let facts = PacketFacts {
+            pre_ack_outstanding: cubic.window(),
+            acked_bytes: 10_000,
+            any_acks: true,
+            ..PacketFacts::default()
+        };
+        cubic.on_packet(at(millis), &facts, yielding);
+    }
+    let window = cubic.window();
+    round(&mut cubic, 20_000, 100);
+    assert!(cubic.window() < window + 3_000, "{window} {}", cubic.window());
+}
+
+/// RFC 7016 §3.5.2.1: not even what a cut took for nothing comes back at once.
+#[test]
+fn a_cut_for_nothing_is_not_taken_back_while_it_yields() {
+    let yielding = TimeCritical { sent_here: false, fast_grow: false };
+    let mut cubic = avoiding(100_000, 90_000);
+    cubic.on_packet(at(0), &loss(100_000), yielding);
+    let late = PacketFacts { any_acks: true, spurious_bytes: 1_000, outstanding: 49_000, ..PacketFacts::default() };
+    cubic.on_packet(at(10), &late, yielding);
+    assert_eq!((cubic.window(), cubic.ssthresh()), (50_000, 100_000));
+}
+
 /// RFC 7016 §3.5.2.1: no exponential growth while another session has time critical data.
 #[test]
 fn it_grows_gently_while_it_yields() {

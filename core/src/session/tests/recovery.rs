@@ -74,6 +74,33 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
     assert!(spurious_bytes.load(Relaxed) >= 1_000);
 }
 
+/// RFC 9438 §4.9.1: acknowledgements of what timeouts declared lost, and what was not sent again, show that it was not.
+#[test]
+fn what_only_timeouts_declared_lost_is_spurious_when_it_is_acknowledged() {
+    let mut network = Network::open(SessionConfig::default());
+    let spurious_bytes = Arc::new(AtomicU64::new(0));
+    let recorder = |window| Box::new(Recorder { spurious_bytes: Arc::clone(&spurious_bytes), window });
+    network.ends[A].session.delivery.sending.recovery.controller = recorder(100_000);
+    let flow = network.open_flow(A);
+    for _ in 0..4 {
+        network.write(A, flow, 1_000);
+    }
+    // All arrives but the acknowledgements.
+    network.filter = Box::new(|sent| if sent.from == B { Fate::Lost } else { Fate::Arrives });
+    network.pump();
+    // Only the first fragment is sent again, with each of two timeouts.
+    network.ends[A].session.delivery.sending.recovery.controller = recorder(1);
+    while network.ends[A].session.stats().timeouts < 2 {
+        let soon = network.now + Duration::from_millis(50);
+        network.run_until(soon);
+    }
+    assert_eq!(spurious_bytes.load(Relaxed), 0);
+    network.filter = Box::new(|_| Fate::Arrives);
+    network.run(20_000);
+    let spurious_bytes = spurious_bytes.load(Relaxed);
+    assert!((2_900..=3_100).contains(&spurious_bytes), "{spurious_bytes}");
+}
+
 /// As many gaps as a thousand million bits a second, 200 ms and a loss of a tenth make: here of a smaller window a
 /// fourth is lost.
 #[test]

@@ -279,7 +279,12 @@ impl Sending {
     fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport, cause: LossCause) -> bool {
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
-        self.report_lost(cx, transport, LossEpoch::NONE, cause);
+        let loss_epoch = if any && cause == LossCause::Timeout {
+            self.recovery.in_flight.begin_timeout_epoch(self.recovery.backed_off)
+        } else {
+            LossEpoch::NONE
+        };
+        self.report_lost(cx, transport, loss_epoch, cause);
         self.recovery.burst.restart();
         any
     }
