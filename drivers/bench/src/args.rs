@@ -70,7 +70,7 @@ pub(crate) struct BenchCommon {
     /// No message authentication codes: packets have a checksum only
     #[arg(long)]
     pub(crate) no_hmac: bool,
-    /// Congestion controller: rfc7016, cubic or bbr
+    /// Congestion controller: rfc7016, cubic, bbr or media
     #[arg(long, value_name = "NAME", default_value = "rfc7016")]
     pub(crate) cc: CongestionControl,
     /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved

@@ -229,6 +229,7 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
                 Congestion::Rfc7016 => CongestionControl::Rfc7016,
                 Congestion::Cubic => CongestionControl::Cubic,
                 Congestion::Bbr => CongestionControl::Bbr,
+                Congestion::Media => CongestionControl::Media,
             };
         }
         config.accept = node.accept.unwrap_or(config.accept);

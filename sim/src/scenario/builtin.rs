@@ -79,6 +79,7 @@ const LIST: &[(&str, &str)] = list![
     "bloat",
     "controllers",
     "fill-line",
+    "media-delay",
     "ecn",
     "rmcat-5.1",
     "policer-vs-shaper",

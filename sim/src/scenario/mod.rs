@@ -123,6 +123,8 @@ pub enum Congestion {
     Cubic,
     /// A model of the path.
     Bbr,
+    /// For real-time media: bounds the queueing delay.
+    Media,
 }
 
 /// A host with an endpoint.

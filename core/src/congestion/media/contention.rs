@@ -1,0 +1,92 @@
+//! Whether somebody else keeps the queue full, whatever this sender does.
+
+use core::time::Duration;
+
+use crate::time::Instant;
+
+/// So many cuts in a row, over so long a time, should have emptied a queue of one's own.
+const CUTS: u32 = 3;
+const TIME: Duration = Duration::from_millis(800);
+/// The part of the longest queue that may be left by then.
+const LEFT: u32 = 2;
+/// After so long it is tried again whether the other sender is still there.
+const COMPETE: Duration = Duration::from_secs(20);
+/// A queue that is short for so long shows that it is not.
+const GONE: Duration = Duration::from_secs(4);
+
+/// A sender that yields to queues gets nothing of a line whose queue another one fills until packets are lost. This tells
+/// such a line from one where the queue is the sender's own: of that at least half is gone a second after the sender has begun
+/// to send less than the line takes. Copa has such a mode too (NSDI 2018, §2.2), and enters it when the queue does not empty.
+#[derive(Debug)]
+pub(super) struct Contention {
+    /// Since the queue was last short.
+    episode: Option<Episode>,
+    /// The other sender is competed with until then.
+    until: Option<Instant>,
+    /// While it is: since when the queue is short.
+    short_since: Option<Instant>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Episode {
+    began: Instant,
+    cuts: u32,
+    longest: Duration,
+    /// The rate when it began.
+    rate: u64,
+}
+
+impl Contention {
+    pub(super) const fn new() -> Self {
+        Self { episode: None, until: None, short_since: None }
+    }
+
+    /// The queue is too long. `cut`: the rate is about to be cut for it.
+    ///
+    /// Returns the rate before all cuts of this queue once those are known to have been in vain.
+    pub(super) fn on_long_queue(
+        &mut self,
+        now: Instant,
+        queue: Duration,
+        base: Duration,
+        rate: u64,
+        cut: bool,
+    ) -> Option<u64> {
+        self.short_since = None;
+        if self.is_competing() {
+            return None;
+        }
+        let episode = self.episode.get_or_insert(Episode { began: now, cuts: 0, longest: queue, rate });
+        episode.longest = episode.longest.max(queue);
+        let long = now.saturating_duration_since(episode.began) > TIME + 2 * base;
+        if episode.cuts >= CUTS && long && queue > episode.longest / LEFT {
+            let before = episode.rate;
+            (self.episode, self.until) = (None, Some(now + COMPETE));
+            return Some(before);
+        }
+        episode.cuts += u32::from(cut);
+        None
+    }
+
+    /// The queue is as good as empty.
+    pub(super) fn on_short_queue(&mut self, now: Instant) {
+        self.episode = None;
+        let since = *self.short_since.get_or_insert(now);
+        if now.saturating_duration_since(since) > GONE {
+            self.until = None;
+        }
+    }
+
+    /// The queue is neither.
+    pub(super) const fn on_other_queue(&mut self) {
+        self.short_since = None;
+    }
+
+    pub(super) fn on_time(&mut self, now: Instant) {
+        self.until = self.until.filter(|until| *until > now);
+    }
+
+    pub(super) const fn is_competing(&self) -> bool {
+        self.until.is_some()
+    }
+}
