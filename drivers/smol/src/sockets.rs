@@ -73,7 +73,9 @@ impl Reactor for OverSockets {
 
     fn poll_ready(&mut self, context: &mut Context<'_>, turn: &Turn) -> Poll<io::Result<()>> {
         for (id, socket) in &self.sockets.sockets {
-            if let Poll::Ready(result) = socket.poll_readable(context) {
+            if self.pump.is_receiving(*id)
+                && let Poll::Ready(result) = socket.poll_readable(context)
+            {
                 return Poll::Ready(result);
             }
             if turn.blocked

@@ -1,7 +1,6 @@
 //! Datagrams, from a socket into the endpoint.
 
 use core::net::IpAddr;
-use core::time::Duration;
 use std::io::{self, IoSliceMut};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread;
@@ -19,9 +18,6 @@ const RECV_BUFFERS: usize = quinn_udp::BATCH_SIZE;
 const RECV_BUFFER_BYTES: usize = 65_536;
 /// Receive calls on one socket in a turn, so that a flood does not keep timers and sends waiting.
 const RECV_CALLS: usize = 4;
-
-/// After a receive error a socket is tried again within this time.
-pub(crate) const RETRY: Duration = Duration::from_millis(10);
 
 /// Buffers that no endpoint is reading into now. A set is in use for as long as a turn reads. So a process needs no more
 /// sets than threads that run at the same time, however many endpoints it has.
@@ -58,6 +54,9 @@ impl Incoming {
         endpoint: &mut Endpoint,
         stats: &mut PumpStats,
     ) -> io::Result<bool> {
+        if socket.receive_errors.is_some_and(|errors| errors.retry > clock.now()) {
+            return Ok(false);
+        }
         // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements of one
         // moment together.
         let mut arrived = None;
@@ -67,17 +66,15 @@ impl Incoming {
                 let mut buffers = self.0.chunks_mut(RECV_BUFFER_BYTES).map(IoSliceMut::new);
                 let mut slices: [IoSliceMut<'_>; RECV_BUFFERS] =
                     core::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-                let received = socket.state.recv((&*socket.socket).into(), &mut slices, &mut metas);
-                #[cfg(test)]
-                let received = socket.failing.map_or(received, |kind| Err(kind.into()));
-                match received {
+                match socket.receive(&mut slices, &mut metas) {
                     Ok(count) => count,
                     Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                        socket.receive_errors = None;
+                        socket.nothing_received();
                         return Ok(false);
                     }
                     Err(e) => {
                         stats.receive_errors += 1;
+                        socket.drain_error_queue();
                         if is_of_a_datagram(&e) {
                             continue;
                         }
@@ -88,7 +85,7 @@ impl Incoming {
                     }
                 }
             };
-            socket.receive_errors = None;
+            socket.something_received();
             stats.receives += 1;
             let now = *arrived.get_or_insert_with(|| clock.now());
             for (meta, buffer) in metas.iter().take(count).zip(self.0.chunks_mut(RECV_BUFFER_BYTES)) {
@@ -122,6 +119,14 @@ impl Drop for Incoming {
 }
 
 impl Socket {
+    fn receive(&self, buffers: &mut [IoSliceMut<'_>], metas: &mut [quinn_udp::RecvMeta]) -> io::Result<usize> {
+        #[cfg(test)]
+        if let Some(kind) = self.failing {
+            return Err(kind.into());
+        }
+        self.state.recv((&*self.socket).into(), buffers, metas)
+    }
+
     /// The local address that a datagram came to, if it can be sent from: what is sent to a group or to all is sent to
     /// nobody's address.
     fn local_ip(&self, destination: Option<IpAddr>) -> Option<IpAddr> {

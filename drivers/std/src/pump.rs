@@ -9,7 +9,7 @@ use std::io;
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, Transmit, TransmitBuf};
 
 use crate::clock::Clock;
-use crate::incoming::{Incoming, RETRY};
+use crate::incoming::Incoming;
 use crate::key_agreements::KeyAgreementThread;
 use crate::socket::Socket;
 use crate::watch::Watch;
@@ -156,6 +156,14 @@ impl Pump {
         self.interfaces.get(usize::from(interface.0)).is_some_and(|interface| interface.unsent.is_some())
     }
 
+    /// Whether to wait until something arrives at this socket. False for a while after a receive error: the system may
+    /// call the socket readable all the while, and the deadline of the turn says when it is tried again.
+    #[must_use]
+    pub fn is_receiving(&self, interface: InterfaceId) -> bool {
+        let socket = self.interfaces.get(usize::from(interface.0)).and_then(|interface| interface.socket.as_ref());
+        socket.is_some_and(|socket| socket.receive_errors.is_none())
+    }
+
     /// Makes the next [`turn`](Self::turn) call [`on_wake`](App::on_wake).
     pub const fn wake(&mut self) {
         self.woken = true;
@@ -225,8 +233,7 @@ impl Pump {
         more |= self.agree();
         let blocked = self.interfaces.iter().any(|interface| interface.unsent.is_some());
         let done = app.is_done() && !more && !blocked;
-        // What is waited for may not tell that a shortage has passed.
-        let retry = self.sockets().any(|(_, socket)| socket.receive_errors.is_some()).then(|| now + RETRY);
+        let retry = self.sockets().filter_map(|(_, socket)| Some(socket.receive_errors?.retry)).min();
         let deadlines = [self.endpoint.poll_timeout(), app.next_timeout(), self.next_rebind(), retry];
         let deadline = deadlines.into_iter().flatten().min();
         Ok(Turn { more, blocked, deadline, done })

@@ -12,6 +12,7 @@ use socket2::SockRef;
 
 use crate::outgoing::Outgoing;
 
+mod error_queue;
 mod options;
 
 use options::Options;
@@ -25,6 +26,10 @@ const BUFFER_BYTES: usize = 4 << 20;
 const MAX_ERRORS: u32 = 16;
 const ERRORS_LAST: Duration = Duration::from_secs(1);
 
+/// After the first of these errors nothing is received for this long, and then for twice as long each time.
+const RETRY_MIN: Duration = Duration::from_millis(1);
+const RETRY_MAX: Duration = Duration::from_millis(100);
+
 /// A non-blocking UDP socket: segmented sends, coalesced receives and ECN marks where the kernel has them, large
 /// buffers.
 #[derive(Debug)]
@@ -36,6 +41,8 @@ pub struct Socket {
     binding: Binding,
     /// Receive errors in a row that say nothing of a datagram.
     pub(crate) receive_errors: Option<ReceiveErrors>,
+    /// Receive calls in a row that found nothing.
+    empty_calls: u32,
     /// What every receive call is to fail with.
     #[cfg(test)]
     pub(crate) failing: Option<io::ErrorKind>,
@@ -76,16 +83,20 @@ impl Binding {
 pub(crate) struct ReceiveErrors {
     in_a_row: u32,
     since: Instant,
+    /// Nothing is received before. The system may call the socket readable all the while.
+    pub(crate) retry: Instant,
 }
 
 impl ReceiveErrors {
     /// None yet.
     pub(crate) const fn since(now: Instant) -> Self {
-        Self { in_a_row: 0, since: now }
+        Self { in_a_row: 0, since: now, retry: now }
     }
 
     /// Adds one, and tells whether they are the failure of their socket.
     pub(crate) fn add(&mut self, now: Instant) -> bool {
+        let wait = RETRY_MIN.saturating_mul(2_u32.saturating_pow(self.in_a_row));
+        self.retry = now + wait.min(RETRY_MAX);
         self.in_a_row = self.in_a_row.saturating_add(1);
         self.in_a_row >= MAX_ERRORS && now.saturating_duration_since(self.since) >= ERRORS_LAST
     }
@@ -114,8 +125,8 @@ impl Socket {
     ///
     /// Packet filters, groups that it has joined, and all other options are not.
     ///
-    /// On Linux it must not keep a queue of errors (`IP_RECVERR`, `IPV6_RECVERR`): nobody reads that here, and a wait ends at
-    /// once for as long as something is in it.
+    /// On Linux it may keep a queue of errors (`IP_RECVERR`, `IPV6_RECVERR`). The driver empties that, and does not need what
+    /// it says.
     ///
     /// # Errors
     /// As the system tells, if the socket cannot be set up.
@@ -147,6 +158,7 @@ impl Socket {
             outgoing: Outgoing::default(),
             binding: Binding { address, any_port, options },
             receive_errors: None,
+            empty_calls: 0,
             #[cfg(test)]
             failing: None,
         })

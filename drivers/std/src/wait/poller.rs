@@ -37,7 +37,8 @@ struct Source {
     interface: InterfaceId,
     /// Kept here too: none may be closed while it is registered.
     socket: Arc<UdpSocket>,
-    /// Whether room to send is waited for.
+    /// What is waited for: something to receive, and room to send.
+    readable: bool,
     writable: bool,
 }
 
@@ -78,7 +79,7 @@ impl Sources {
         let event = Event::readable(usize::from(interface.0));
         // SAFETY: the socket stays open until `delete_all` has deleted it from the poller, as `self.sockets` holds it.
         unsafe { self.poller.add_with_mode(&*socket, event, self.mode)? };
-        self.sockets.push(Source { interface, socket, writable: false });
+        self.sockets.push(Source { interface, socket, readable: true, writable: false });
         Ok(())
     }
 
@@ -93,7 +94,7 @@ impl Sources {
         Notifier(Arc::clone(&self.poller))
     }
 
-    /// Waits until a socket is readable, or one that is blocked is writable, or somebody notifies the driver, but not
+    /// Waits until a socket that is [receiving](Pump::is_receiving) is readable, or one that is blocked is writable, or somebody notifies the driver, but not
     /// longer than `timeout`.
     ///
     /// # Errors
@@ -101,11 +102,11 @@ impl Sources {
     pub(crate) fn wait(&mut self, pump: &Pump, timeout: Option<Duration>) -> io::Result<()> {
         self.update(pump)?;
         for source in &mut self.sockets {
-            let blocked = pump.is_blocked(source.interface);
-            if source.writable != blocked || self.mode == PollMode::Oneshot {
-                let event = Event::new(usize::from(source.interface.0), true, blocked);
+            let (receiving, blocked) = (pump.is_receiving(source.interface), pump.is_blocked(source.interface));
+            if (source.readable, source.writable) != (receiving, blocked) || self.mode == PollMode::Oneshot {
+                let event = Event::new(usize::from(source.interface.0), receiving, blocked);
                 self.poller.modify_with_mode(&*source.socket, event, self.mode)?;
-                source.writable = blocked;
+                (source.readable, source.writable) = (receiving, blocked);
             }
         }
         self.events.clear();

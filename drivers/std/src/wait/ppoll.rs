@@ -49,16 +49,21 @@ impl Sources {
         self.notifier.clone()
     }
 
-    /// Waits until a socket is readable, or one that is blocked is writable, or somebody notifies the driver, but not
+    /// Waits until a socket that is [receiving](Pump::is_receiving) is readable, or one that is blocked is writable, or somebody notifies the driver, but not
     /// longer than `timeout`.
     ///
     /// # Errors
     /// As the system tells.
     pub(crate) fn wait(&mut self, pump: &Pump, timeout: Option<Duration>) -> io::Result<()> {
         self.update(pump)?;
-        let sockets = self.sockets.iter().map(|(interface, socket)| {
-            let room = if pump.is_blocked(*interface) { PollFlags::OUT } else { PollFlags::empty() };
-            (socket.as_fd(), PollFlags::IN | room)
+        // One that is asked for nothing would end the wait all the same, if it has an error.
+        let waited =
+            self.sockets.iter().filter(|(interface, _)| pump.is_receiving(*interface) || pump.is_blocked(*interface));
+        let sockets = waited.map(|(interface, socket)| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, pump.is_receiving(*interface));
+            flags.set(PollFlags::OUT, pump.is_blocked(*interface));
+            (socket.as_fd(), flags)
         });
         self.notifier.wait(sockets, timeout)
     }

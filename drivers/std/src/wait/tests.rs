@@ -81,6 +81,23 @@ macro_rules! test_each {
                 sources.wait(&pump, None).unwrap();
             }
 
+            /// The socket is readable all the while: a driver span for a second, until the socket had failed.
+            #[test]
+            fn a_receive_error_that_does_not_pass_is_waited_for() {
+                let mut pump = Pump::failing(std::io::ErrorKind::OutOfMemory);
+                let mut sources = Sources::new(&pump).unwrap();
+                let (begun, address) = (now(), pump.local_addr(InterfaceId(0)).unwrap());
+                UdpSocket::bind("127.0.0.1:0").unwrap().send_to(b"hello", address).unwrap();
+                let mut turns = 0;
+                while pump.stats().socket_failures == 0 {
+                    let turn = pump.turn(&mut Idle).unwrap();
+                    turns += 1;
+                    assert!(turns < 100 && begun.elapsed() < Duration::from_secs(60), "{turns} turns");
+                    sources.wait(&pump, turn.deadline.map(|deadline| pump.clock().until(deadline))).unwrap();
+                }
+                assert!(pump.stats().receive_errors >= 16);
+            }
+
             #[test]
             fn a_wait_is_not_shorter_than_its_time() {
                 let pump = pump();
