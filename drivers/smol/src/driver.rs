@@ -67,6 +67,7 @@ mod tests {
 
     use core::time::Duration;
 
+    use futures_lite::future;
     use rtmfp_core::profile::plain::PlainProfile;
     use rtmfp_core::{CloseMode, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, Target};
     use rtmfp_std::{Clock, system_rng};
@@ -120,7 +121,39 @@ mod tests {
         let signal = Arc::new(Signal::default());
         let mut app = Busy { signal: Arc::clone(&signal), sessions: 0, wakes: 0 };
         let mut reactor = OverSockets::new(Pump::new(endpoint, clock, Vec::new()), &signal).unwrap();
-        futures_lite::future::block_on(drive(&mut reactor, &mut app, &signal)).unwrap();
+        future::block_on(drive(&mut reactor, &mut app, &signal)).unwrap();
         assert!(app.wakes == 2 && app.sessions < Busy::MOST, "{} sessions", app.sessions);
+    }
+
+    /// Has something for itself to do whenever it is asked.
+    struct AlwaysWoken {
+        signal: Arc<Signal>,
+        wakes: usize,
+    }
+
+    impl App for AlwaysWoken {
+        fn on_event(&mut self, _: Instant, _: &mut Endpoint, _: Event) {}
+
+        fn on_wake(&mut self, _: Instant, _: &mut Endpoint) {
+            self.wakes += 1;
+            self.signal.set();
+        }
+
+        fn is_done(&self) -> bool {
+            self.wakes > Busy::MOST
+        }
+    }
+
+    /// Other tasks of the executor had no turn for as long as handles gave commands.
+    #[test]
+    fn a_driver_that_is_woken_all_the_time_lets_other_tasks_run() {
+        let clock = Clock::new();
+        let profile = Arc::new(PlainProfile::new(b"near"));
+        let endpoint = Endpoint::new(EndpointConfig::default(), profile, system_rng().unwrap(), clock.now()).unwrap();
+        let signal = Arc::new(Signal::default());
+        let mut app = AlwaysWoken { signal: Arc::clone(&signal), wakes: 0 };
+        let mut reactor = OverSockets::new(Pump::new(endpoint, clock, Vec::new()), &signal).unwrap();
+        let polled = future::block_on(future::poll_once(drive(&mut reactor, &mut app, &signal)));
+        assert!(polled.is_none() && app.wakes < 10, "{} turns in a row", app.wakes);
     }
 }

@@ -48,7 +48,8 @@ impl Signal {
         }
     }
 
-    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    /// Ready if it was set since the last look. Otherwise the task is woken when it is.
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         let waker = context.waker().clone();
         let replaced = self.waker.lock().unwrap_or_else(PoisonError::into_inner).replace(waker);
         // Dropping a waker may run anything: nothing is locked here.
@@ -76,21 +77,39 @@ pub(crate) async fn drive(reactor: &mut dyn Reactor, app: &mut (dyn App + Send),
             return Ok(());
         }
         turns += 1;
+        // Turns without a wait are limited, whether there was more to do or the wait was over before it began.
+        if turns >= TURNS {
+            futures_lite::future::yield_now().await;
+            turns = 0;
+        }
         if turn.more {
-            if turns % TURNS == 0 {
-                futures_lite::future::yield_now().await;
-            }
             continue;
         }
+        let mut waited = false;
         let woken = poll_fn(|context| {
-            if signal.poll(context).is_ready() {
-                return Poll::Ready(Ok(true));
-            }
-            reactor.poll_ready(context, &turn).map(|result| result.map(|()| false))
+            let polled = poll_wait(reactor, context, &turn, signal);
+            waited |= polled.is_pending();
+            polled
         })
         .await?;
+        if waited {
+            turns = 0;
+        }
         if woken {
             reactor.wake();
         }
     }
+}
+
+/// Ready when there may be something to do: true if the signal tells so.
+fn poll_wait(
+    reactor: &mut dyn Reactor,
+    context: &mut Context<'_>,
+    turn: &Turn,
+    signal: &Signal,
+) -> Poll<io::Result<bool>> {
+    if signal.poll(context).is_ready() {
+        return Poll::Ready(Ok(true));
+    }
+    reactor.poll_ready(context, turn).map(|result| result.map(|()| false))
 }
