@@ -253,7 +253,11 @@ pub(crate) enum Place {
     Task,
     /// As a task of the executor and thread that what uses it is on.
     Local,
-    /// Not as a task, but on a thread of its own.
+    /// As `task`, without the thread that the driver makes for itself.
+    InTask,
+    /// As `local`, without that thread.
+    InLocal,
+    /// Not as a task, but on a thread of its own, and what uses it on one that only blocks.
     Thread,
 }
 

@@ -153,13 +153,13 @@ fn far(args: &Drivers, kind: DriverKind) -> Result<(), Failure> {
         DriverKind::Blocking => {
             let endpoint = rtmfp_std::Endpoint::bind(config, profile, &[LOCAL])?;
             let handle = endpoint.handle();
-            listen(endpoint.local_addrs(), move || handle.stop());
+            listen(&endpoint.local_addrs(), move || handle.stop());
             blocking::far(&endpoint)
         }
         DriverKind::Async => {
             let (endpoint, driver) = build(args, config, profile)?;
             let handle = endpoint.clone();
-            listen(endpoint.local_addrs(), move || handle.stop());
+            listen(&endpoint.local_addrs(), move || handle.stop());
             beside(args, driver, asynchronous::far(&endpoint))
         }
     };
@@ -178,16 +178,18 @@ fn build(
     profile: Arc<dyn CryptoProfile>,
 ) -> io::Result<(rtmfp_smol::Endpoint, Option<rtmfp_smol::Driver>)> {
     let builder = rtmfp_smol::Endpoint::builder().config(config).profile(profile).bind(LOCAL);
-    if args.place == Place::Thread {
-        return Ok((builder.spawn()?, None));
-    }
-    builder.build().map(|(endpoint, driver)| (endpoint, Some(driver)))
+    let built = match args.place {
+        Place::Thread => return Ok((builder.spawn()?, None)),
+        Place::InTask | Place::InLocal => builder.build_in_task(),
+        Place::Task | Place::Local => builder.build(),
+    };
+    built.map(|(endpoint, driver)| (endpoint, Some(driver)))
 }
 
 /// Runs the script beside the driver.
 fn beside<T>(args: &Drivers, driver: Option<rtmfp_smol::Driver>, script: impl Future<Output = T>) -> T {
     let Some(driver) = driver else { return smol::future::block_on(script) };
-    if args.place == Place::Local {
+    if matches!(args.place, Place::Local | Place::InLocal) {
         let executor = smol::LocalExecutor::new();
         executor.spawn(driver).detach();
         return smol::block_on(executor.run(script));

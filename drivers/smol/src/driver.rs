@@ -11,18 +11,29 @@ use rtmfp_std::Pump;
 
 use crate::reactor::{Reactor, Signal, drive};
 use crate::sockets::OverSockets;
+use crate::thread::{self, LateWaker};
 
-/// The future that owns an [`Endpoint`](crate::Endpoint)'s sockets and state: spawn it. It is ready when the endpoint
-/// was stopped, or no socket works any more.
+/// The future that runs an [`Endpoint`](crate::Endpoint), and owns its sockets and state: spawn it. It is ready when the
+/// endpoint was stopped, or no socket works any more.
+///
+/// It works on a thread of its own from the first poll on, whether or not it is polled again, and busy tasks beside it
+/// do not keep acknowledgements waiting. [`build_in_task`](crate::Builder::build_in_task) makes one without a thread.
 ///
 /// If nobody polls it within 5 s, whatever waits for the endpoint ends with [`NotDriven`](rtmfp_std::Error::NotDriven).
-/// When it is dropped, whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped), be it that the
-/// driver was never polled; far ends are not told.
+/// When it is dropped, the endpoint is gone, and its ports are free; the drop waits for a turn that its thread is at.
+/// Whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped) then, be it that the driver was never
+/// polled; far ends are not told.
 #[must_use = "nothing happens until the driver is spawned or polled"]
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
 impl Driver {
-    pub(crate) fn over_sockets(pump: Pump, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
+    /// On a thread of its own.
+    pub(crate) fn on_thread(pump: Pump, app: Box<dyn App + Send>, waker: Arc<LateWaker>) -> Self {
+        Self(Box::pin(thread::run(pump, app, waker)))
+    }
+
+    /// In the task that polls it.
+    pub(crate) fn in_task(pump: Pump, app: Box<dyn App + Send>, signal: Arc<Signal>) -> Self {
         Self(Box::pin(async move {
             let mut app = app;
             drive(&mut OverSockets::new(pump, &signal)?, &mut *app, &signal).await
@@ -51,8 +62,8 @@ impl Future for Driver {
     }
 }
 
-/// Runs any application over a pump until it is done: the same state machine that the blocking driver and the simulator
-/// run.
+/// Runs any application over a pump until it is done, in the task that polls this: the same state machine that the
+/// blocking driver and the simulator run.
 ///
 /// # Errors
 /// As the system tells, if no socket works, and none can be bound again.

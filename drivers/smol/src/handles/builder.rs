@@ -14,6 +14,7 @@ use rtmfp_std::IntroducePolicy;
 use super::Endpoint;
 use crate::driver::Driver;
 use crate::reactor::{Reactor, Signal};
+use crate::thread::LateWaker;
 
 /// Makes an endpoint: presets and settings are those of [`rtmfp_std::Builder`].
 ///
@@ -113,15 +114,32 @@ impl Builder {
         Self(self.0.new_static_keys())
     }
 
-    /// Makes the endpoint, and the [`Driver`] to spawn for it. Making keys takes some milliseconds.
+    /// Makes the endpoint, and the [`Driver`] to spawn for it. Making keys takes some milliseconds. The driver has a thread
+    /// of its own: a wait for sockets is one system call there (Linux).
     ///
     /// # Errors
     /// As the system tells, if an address cannot be bound; `InvalidInput` if a setting is out of its range.
     pub fn build(self) -> io::Result<(Endpoint, Driver)> {
+        let waker = Arc::new(LateWaker::default());
+        let wake = Arc::clone(&waker);
+        let (pump, app, handle) = self.0.parts(move || wake.wake())?;
+        Ok((Endpoint::from(handle), Driver::on_thread(pump, app, waker)))
+    }
+
+    /// [`build`](Self::build) with a [`Driver`] that has no thread for its sockets: all is done in the task that polls it,
+    /// and nothing while nobody polls it. For programs whose threads are counted.
+    ///
+    /// It waits with async-io, which takes up to eleven system calls a wait, and often a thread more to wake. Over loopback
+    /// that is a quarter more of the processor in a bulk transfer, two fifths more for a round trip, and half as long again
+    /// for its answer, if the executor has a thread beside the application's (`tests/benches/README.md`).
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub fn build_in_task(self) -> io::Result<(Endpoint, Driver)> {
         let signal = Arc::new(Signal::default());
         let wake = Arc::clone(&signal);
         let (pump, app, handle) = self.0.parts(move || wake.set())?;
-        Ok((Endpoint::from(handle), Driver::over_sockets(pump, app, signal)))
+        Ok((Endpoint::from(handle), Driver::in_task(pump, app, signal)))
     }
 
     /// Makes an endpoint that is not run over sockets, but by a reactor of the program's own, which is given the core's
@@ -146,10 +164,9 @@ impl Builder {
         Ok((Endpoint::from(handle), Driver::over(Box::new(reactor(endpoint)), app, signal)))
     }
 
-    /// Runs the endpoint on a thread of its own, in place of a [`Driver`] among other tasks. The handles are the same, and
-    /// any executor runs what uses them. A wait for sockets is one system call there (Linux). In a task it is up to eleven
-    /// of async-io's, which take an eighth more of the processor in a bulk transfer over loopback. The thread ends with the
-    /// last handle, or if no socket works and none can be bound again: handles are not told why.
+    /// Runs the endpoint without a [`Driver`] to spawn, on a thread of its own as that of [`build`](Self::build). The
+    /// handles are the same, and any executor runs what uses them. The thread ends with the last handle, or if no socket
+    /// works and none can be bound again: handles are not told why.
     ///
     /// # Errors
     /// As the system tells, if an address cannot be bound or a thread not started; `InvalidInput` if a setting is out of

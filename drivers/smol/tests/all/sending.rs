@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use futures_lite::future::{self, poll_once};
 use futures_sink::Sink;
+use rtmfp_core::FlowOptions;
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_core::{EndpointConfig, FlowOptions};
 use rtmfp_smol::{Bytes, Driver, Endpoint, Error, MessageOutcome, MessageSink, SendOptions, Session, TrySendError};
 
+/// Its driver does nothing while it is not polled.
 fn endpoint(name: &str) -> (Endpoint, Driver) {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
-    let local = "127.0.0.1:0".parse().unwrap();
-    Endpoint::bind(EndpointConfig::default(), profile, &[local]).unwrap()
+    Endpoint::builder().profile(profile).bind("127.0.0.1:0".parse().unwrap()).build_in_task().unwrap()
 }
 
 /// Two endpoints' sessions with each other, and the far end's driver, which nobody polls.
@@ -23,7 +23,7 @@ async fn stopped_pair() -> (Session, Session, Driver) {
     let ((near, driving), (far, mut driving_far)) = (endpoint("near"), endpoint("far"));
     smol::spawn(driving).detach();
     let opening = async {
-        let session = near.connect("far", far.local_addrs()).await.unwrap();
+        let session = near.connect("far", &far.local_addrs()).await.unwrap();
         (session, far.accept().await.unwrap())
     };
     let (session, accepted) = future::or(opening, async {
