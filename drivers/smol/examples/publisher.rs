@@ -77,7 +77,7 @@ async fn admit(endpoint: Endpoint, subscribers: smol::channel::Sender<SendFlow>)
 
 /// Subscribes at one endpoint of the publisher, and counts what comes.
 async fn subscribe(viewer: Endpoint, name: String, publisher: Endpoint) -> Result<(usize, usize)> {
-    let session = viewer.connect(name, publisher.local_addrs()).await?;
+    let session = viewer.connect(name, &publisher.local_addrs()).await?;
     let request = session.open_flow(FlowOptions::new("subscribe"));
     request.send("news").await?;
     let updates = session.accept_flow().await?;

@@ -20,6 +20,7 @@ mod entropy;
 mod incoming;
 mod key_agreements;
 mod key_log;
+mod locals;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod notifier;
 mod outgoing;

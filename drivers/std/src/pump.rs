@@ -5,12 +5,14 @@ mod rebind;
 
 use core::net::SocketAddr;
 use std::io;
+use std::sync::Arc;
 
 use rtmfp_core::{App, Endpoint, Instant, InterfaceId, Path, Transmit, TransmitBuf};
 
 use crate::clock::Clock;
 use crate::incoming::Incoming;
 use crate::key_agreements::KeyAgreementThread;
+use crate::locals::Locals;
 use crate::socket::Socket;
 use crate::watch::Watch;
 
@@ -78,6 +80,8 @@ pub struct Pump {
     segmentation: bool,
     key_agreements: Option<KeyAgreementThread>,
     sockets_version: u64,
+    /// Whom the addresses of the interfaces are told.
+    locals: Option<Arc<Locals>>,
     /// Whether changes of the network are to be noticed.
     watching: bool,
     watch: Option<Watch>,
@@ -102,6 +106,7 @@ impl Pump {
             segmentation: true,
             key_agreements: None,
             sockets_version: 0,
+            locals: None,
             watching: true,
             watch: None,
             #[cfg(test)]

@@ -72,9 +72,9 @@ impl Endpoint {
         self.0.peer_id()
     }
 
-    /// The local addresses, with the ports that the system chose.
+    /// The local addresses, with the ports that the system chose. A socket that fails can get another port.
     #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
         self.0.local_addrs()
     }
 

@@ -30,7 +30,7 @@ fn endpoints_find_each_other_by_peer_id() {
         let ((near, driving_near), (far, driving_far)) = (build(), build());
         smol::spawn(driving_near).detach();
         smol::spawn(driving_far).detach();
-        let session = near.connect(named(&far), far.local_addrs()).await.unwrap();
+        let session = near.connect(named(&far), &far.local_addrs()).await.unwrap();
         session.open_flow(FlowOptions::new("flow")).send("hello").await.unwrap();
         let flow = far.accept().await.unwrap().accept_flow().await.unwrap();
         assert_eq!(flow.recv().await.unwrap().unwrap().data, "hello");
@@ -41,10 +41,10 @@ fn endpoints_find_each_other_by_peer_id() {
 fn a_driver_that_is_dropped_before_it_is_polled_ends_all_calls() {
     smol::block_on(async {
         let ((near, driver), (far, _driving_far)) = (build(), build());
-        let session = near.begin(named(&far), far.local_addrs());
+        let session = near.begin(named(&far), &far.local_addrs());
         let flow = session.open_flow(FlowOptions::new("flow"));
         flow.send("hello").await.unwrap();
-        let (name, remotes) = (named(&far), far.local_addrs());
+        let (name, remotes) = (named(&far), &far.local_addrs());
         let waiting = future::zip(
             future::zip(near.connect(name.clone(), remotes), near.accept()),
             future::zip(session.opened(), future::zip(flow.finish(), near.stats())),
@@ -63,7 +63,7 @@ fn a_driver_that_is_dropped_before_it_is_polled_ends_all_calls() {
         // And those that come later.
         assert_eq!(near.connect(name, remotes).await.err(), Some(Error::Stopped));
         assert!(near.accept().await.is_none());
-        assert_eq!(near.begin(named(&far), far.local_addrs()).opened().await, Err(Error::Stopped));
+        assert_eq!(near.begin(named(&far), &far.local_addrs()).opened().await, Err(Error::Stopped));
     });
 }
 
@@ -120,7 +120,7 @@ fn a_service_and_the_handles_share_an_endpoint() {
         let (far, driving_far) = builder().service(Box::new(Lengths)).build().unwrap();
         smol::spawn(driving_near).detach();
         smol::spawn(driving_far).detach();
-        let session = near.connect(named(&far), far.local_addrs()).await.unwrap();
+        let session = near.connect(named(&far), &far.local_addrs()).await.unwrap();
         assert_eq!(length_of(&session, "for the service").await, "15");
         session.open_flow(FlowOptions::new("other")).send("for the handles").await.unwrap();
         let accepted = far.accept().await.unwrap();
@@ -140,7 +140,7 @@ fn an_endpoint_on_a_thread_of_its_own_has_the_same_handles_and_ends_with_them() 
     let (near, far) = (builder().spawn().unwrap(), builder().spawn().unwrap());
     // No reactor runs here.
     future::block_on(async {
-        let session = near.connect(named(&far), far.local_addrs()).await.unwrap();
+        let session = near.connect(named(&far), &far.local_addrs()).await.unwrap();
         session.open_flow(FlowOptions::new("flow")).send("hello").await.unwrap();
         let accepted = far.accept().await.unwrap();
         assert_eq!(accepted.accept_flow().await.unwrap().recv().await.unwrap().unwrap().data, "hello");
@@ -179,10 +179,10 @@ fn an_endpoint_over_a_programs_own_reactor_has_what_its_builder_gave_it() {
     let (client, driving) = build();
     smol::spawn(driving).detach();
     smol::block_on(async {
-        let session = client.connect(named(&server), server.local_addrs()).await.unwrap();
+        let session = client.connect(named(&server), &server.local_addrs()).await.unwrap();
         assert_eq!(length_of(&session, "hello").await, "5");
         let nobody = "00".repeat(32).parse::<Fingerprint>().unwrap();
-        let asking = async { client.connect_through(nobody, server.local_addrs()).await.is_err() };
+        let asking = async { client.connect_through(nobody, &server.local_addrs()).await.is_err() };
         let asked = async { server.introductions().next().await.unwrap().peer_id() == Some(nobody) };
         assert!(future::or(asked, asking).await);
     });

@@ -34,7 +34,7 @@ fn detached(name: &str) -> Endpoint {
 
 async fn pair() -> (Session, Session) {
     let (near, far) = (detached("near"), detached("far"));
-    let session = near.connect("far", far.local_addrs()).await.unwrap();
+    let session = near.connect("far", &far.local_addrs()).await.unwrap();
     (session, far.accept().await.unwrap())
 }
 
@@ -149,7 +149,7 @@ fn dropped_accepts_lose_no_session_and_no_flow() {
                     assert_eq!(metadata, (0..6_u8).map(|flow| vec![flow]).collect::<Vec<_>>());
                 };
                 let calling = async {
-                    let session = client.connect("server", server.local_addrs()).await.unwrap();
+                    let session = client.connect("server", &server.local_addrs()).await.unwrap();
                     for flow in 0..6_u8 {
                         session.open_flow(FlowOptions::new(vec![flow])).send("x").await.unwrap();
                     }
@@ -166,7 +166,8 @@ fn a_dropped_connect_leaves_nothing_that_hinders_the_next() {
     smol::block_on(async {
         for eager in [false, true] {
             let (near, far) = (detached("near"), detached("far"));
-            let session = swept(eager, || near.connect("far", far.local_addrs())).await.unwrap();
+            let remotes = far.local_addrs();
+            let session = swept(eager, || near.connect("far", &remotes)).await.unwrap();
             let sending = session.open_flow(FlowOptions::new("flow"));
             sending.send("here").await.unwrap();
             // Those that were given up may have opened at the far end, which hears of that only when nobody answers.
@@ -196,7 +197,7 @@ fn what_a_dropped_finish_close_or_shutdown_has_begun_goes_on() {
     smol::block_on(async {
         for polls in 1..4 {
             let ((near, driving), far) = (endpoint("near"), detached("far"));
-            let session = near.connect("far", far.local_addrs()).await.unwrap();
+            let session = near.connect("far", &far.local_addrs()).await.unwrap();
             let accepted = far.accept().await.unwrap();
             let (finishing, receiving) = flow(&session, &accepted).await;
             finishing.send(vec![7; 200_000]).await.unwrap();

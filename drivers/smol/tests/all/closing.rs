@@ -29,7 +29,7 @@ struct End {
 
 async fn pair() -> (End, End) {
     let ((near, driving_near), (far, driving_far)) = (endpoint("near"), endpoint("far"));
-    let session = near.connect("far", far.local_addrs()).await.unwrap();
+    let session = near.connect("far", &far.local_addrs()).await.unwrap();
     let accepted = far.accept().await.unwrap();
     let near = End { endpoint: near, driving: driving_near, session };
     (near, End { endpoint: far, driving: driving_far, session: accepted })

@@ -22,7 +22,7 @@ async fn pair() -> (Session, Session) {
     let ((near, driving_near), (far, driving_far)) = (endpoint("near"), endpoint("far"));
     driving_near.detach();
     driving_far.detach();
-    future::try_zip(async { near.connect("far", far.local_addrs()).await }, async {
+    future::try_zip(async { near.connect("far", &far.local_addrs()).await }, async {
         far.accept().await.ok_or(Error::Stopped)
     })
     .await
@@ -100,13 +100,13 @@ fn a_stopped_endpoint_ends_its_driver_and_tells_everybody() {
     smol::block_on(async {
         let ((near, driving), (far, driving_far)) = (endpoint("near"), endpoint("far"));
         driving_far.detach();
-        let session = near.connect("far", far.local_addrs()).await.unwrap();
+        let session = near.connect("far", &far.local_addrs()).await.unwrap();
         let accepted = far.accept().await.unwrap();
         near.stop();
         driving.await.unwrap();
         assert!(near.accept().await.is_none());
         assert!(session.opened().await.is_err());
-        assert!(near.connect("far", far.local_addrs()).await.is_err());
+        assert!(near.connect("far", &far.local_addrs()).await.is_err());
         assert!(matches!(accepted.closed().await, Error::SessionClosed(_)), "the far end is told");
     });
 }

@@ -18,7 +18,7 @@ fn endpoint(name: &str) -> Endpoint {
 
 async fn pair() -> (Session, Session) {
     let (near, far) = (endpoint("near"), endpoint("far"));
-    let session = near.connect("far", far.local_addrs()).await.unwrap();
+    let session = near.connect("far", &far.local_addrs()).await.unwrap();
     (session, far.accept().await.unwrap())
 }
 
@@ -39,7 +39,7 @@ fn sessions_flows_and_messages_are_streams_that_end() {
         let mut held = Vec::new();
         for n in 0..3 {
             let client = endpoint(&format!("client {n}"));
-            let session = client.connect("server", server.local_addrs()).await.unwrap();
+            let session = client.connect("server", &server.local_addrs()).await.unwrap();
             let flow = session.open_flow(FlowOptions::new("flow"));
             for text in ["one", "two"] {
                 flow.send(text).await.unwrap();

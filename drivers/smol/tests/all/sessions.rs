@@ -17,7 +17,7 @@ fn endpoint(builder: Builder) -> Endpoint {
 }
 
 async fn connect(near: &Endpoint, far: &Endpoint, discriminator: Discriminator<'_>) -> (Session, Session) {
-    let session = near.connect(discriminator.to_bytes(), far.local_addrs()).await.unwrap();
+    let session = near.connect(discriminator.to_bytes(), &far.local_addrs()).await.unwrap();
     (session, far.accept().await.unwrap())
 }
 

@@ -294,6 +294,7 @@ impl Builder {
         let (endpoint, app, handle) = self.parts_over(locals, system_rng()?, clock.now(), wake)?;
         let mut pump = Pump::new(endpoint, clock, sockets);
         pump.set_watching(watching);
+        pump.publish_locals(Arc::clone(handle.locals()));
         Ok((pump, app, handle))
     }
 

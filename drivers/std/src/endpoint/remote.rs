@@ -186,16 +186,15 @@ impl Remote {
     }
 
     /// The places to try from an endpoint with these local addresses. Those of another address family are left out.
-    pub(super) fn paths(&self, locals: &[SocketAddr]) -> Vec<(Path, Duration)> {
+    pub(super) fn paths(&self, locals: &[(InterfaceId, SocketAddr)]) -> Vec<(Path, Duration)> {
         let reached = |remote: SocketAddr, interface: Option<InterfaceId>| {
             // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
             let canonical = remote.ip().to_canonical();
             let remote = if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { remote };
-            let mut locals = (0..=u16::MAX).map(InterfaceId).zip(locals);
-            let fits = |(id, local): &(InterfaceId, &SocketAddr)| {
+            let fits = |(id, local): &&(InterfaceId, SocketAddr)| {
                 local.is_ipv4() == remote.is_ipv4() && interface.is_none_or(|interface| interface == *id)
             };
-            locals.find(fits).map(|(id, _)| Path::new(id, remote))
+            locals.iter().find(fits).map(|(id, _)| Path::new(*id, remote))
         };
         let reachable = self.addresses.iter().filter_map(|address| reached(*address, None));
         let delays = (0..).map(|number| CANDIDATE_DELAY * number);
@@ -236,7 +235,8 @@ mod tests {
             .at(address("192.0.2.2:3"))
             .at_candidate(candidate("192.0.2.3:4", 2))
             .at_candidate(candidate("192.0.2.3:4", 1));
-        let (v4, v6) = (address("0.0.0.0:9"), address("[::]:9"));
+        let [v4, v6, last] =
+            [(0, "0.0.0.0:9"), (1, "[::]:9"), (2, "0.0.0.0:9")].map(|(id, local)| (InterfaceId(id), address(local)));
         let path = |interface, remote, millis| {
             (Path::new(InterfaceId(interface), address(remote)), Duration::from_millis(millis))
         };
@@ -246,7 +246,7 @@ mod tests {
             path(0, "192.0.2.2:3", 500),
             path(2, "192.0.2.3:4", 1_000),
         ];
-        assert_eq!(remote.paths(&[v4, v6, v4]), all);
+        assert_eq!(remote.paths(&[v4, v6, last]), all);
         // What cannot be reached keeps nobody waiting.
         assert_eq!(remote.paths(&[v4]), [path(0, "192.0.2.1:2", 0), path(0, "192.0.2.2:3", 250)]);
         assert_eq!(remote.paths(&[]), []);

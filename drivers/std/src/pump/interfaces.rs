@@ -4,12 +4,14 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::UdpSocket;
+use std::sync::Arc;
 
 use rtmfp_core::{Instant, InterfaceId, SessionHandle, Transmit, TransmitBuf};
 
 use super::Pump;
 use super::rebind::{Failures, Rebind};
 use crate::addresses::Addresses;
+use crate::locals::Locals;
 use crate::socket::{Binding, Socket};
 use crate::watch::Watch;
 
@@ -106,7 +108,7 @@ impl Pump {
     pub fn add_socket(&mut self, socket: Socket) -> io::Result<InterfaceId> {
         let id = u16::try_from(self.interfaces.len()).map_err(|_| io::ErrorKind::OutOfMemory)?;
         self.interfaces.push(Interface::new(self.clock.now(), socket));
-        self.sockets_version += 1;
+        self.sockets_changed();
         Ok(InterfaceId(id))
     }
 
@@ -202,7 +204,7 @@ impl Pump {
     pub(super) fn open(&mut self, now: Instant, interface: InterfaceId, socket: Socket, failures: Failures) {
         if let Some(state) = self.interfaces.get_mut(usize::from(interface.0)) {
             *state = Interface { failures, ..Interface::new(now, socket) };
-            self.sockets_version += 1;
+            self.sockets_changed();
             self.endpoint.interface_changed(now, interface);
         }
     }
@@ -214,9 +216,21 @@ impl Pump {
             state.binding = socket.binding();
         }
         state.unsent = None;
-        self.sockets_version += 1;
         if core::mem::take(&mut state.blocked) {
             self.endpoint.set_blocked(now, interface, false);
+        }
+        self.sockets_changed();
+    }
+
+    /// Has the addresses of the interfaces told from now on. One without a socket has that where it is bound again.
+    pub(crate) fn publish_locals(&mut self, locals: Arc<Locals>) {
+        self.locals = Some(locals);
+    }
+
+    fn sockets_changed(&mut self) {
+        self.sockets_version += 1;
+        if let Some(locals) = &self.locals {
+            locals.set(self.interfaces.iter().map(|state| (!state.removed).then_some(state.binding.address)));
         }
     }
 

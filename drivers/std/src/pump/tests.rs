@@ -274,6 +274,27 @@ fn a_port_of_the_systems_choice_that_another_program_has_taken_is_given_up_for_a
     }
 }
 
+/// They told the port that another program had, for ever.
+#[test]
+fn handles_tell_the_port_that_a_socket_has_now() {
+    let profile = Arc::new(PlainProfile::new(b"near"));
+    let builder = crate::Endpoint::builder().profile(profile).bind("127.0.0.1:0".parse().unwrap());
+    let (mut near, _app, handle) = builder.parts(|| {}).unwrap();
+    let before = handle.local_addrs();
+    near.failed(near.clock.now(), InterfaceId(0), io::ErrorKind::NotConnected.into());
+    let _other = std::net::UdpSocket::bind(before[0]).unwrap();
+    assert_eq!(handle.local_addrs(), before, "it may be bound there again");
+    while let Some(at) = near.next_rebind() {
+        near.rebind_due(at);
+    }
+    assert_eq!(near.stats().port_changes, 1);
+    assert_eq!(handle.local_addrs(), [near.local_addr(InterfaceId(0)).unwrap()]);
+    assert_ne!(handle.local_addrs(), before);
+    let added = near.add_socket(Socket::bind("127.0.0.1:0".parse().unwrap()).unwrap()).unwrap();
+    near.remove_interface(InterfaceId(0));
+    assert_eq!(handle.local_addrs(), [near.local_addr(added).unwrap()]);
+}
+
 /// The sockets of a program were bound again as plain ones.
 #[test]
 fn the_socket_of_a_program_is_bound_again_as_it_was_set_last() {

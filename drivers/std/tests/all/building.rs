@@ -63,12 +63,12 @@ fn a_client_calls_a_server_by_its_uri_and_is_not_called() {
     let client = Endpoint::builder().client().bind(loopback()).spawn().unwrap();
     assert_eq!((server.peer_id(), client.peer_id()), (None, None), "their keys are fresh in each session");
     let uri = Discriminator::new().ancillary_data(b"rtmfp://127.0.0.1/app").to_bytes();
-    let session = client.connect(uri, server.local_addrs()).unwrap();
+    let session = client.connect(uri, &server.local_addrs()).unwrap();
     assert_eq!(session.remote_addr(), server.local_addrs().first().copied());
 
     let client = with_keys(Endpoint::builder().client());
     let caller = with_keys(Endpoint::builder().peer().configure(|config| config.open_timeout = Duration::from_secs(1)));
-    let refused = caller.connect(named(&client), client.local_addrs()).err();
+    let refused = caller.connect(named(&client), &client.local_addrs()).err();
     assert_eq!(refused, Some(Error::NotOpened(OpenFailure::TimedOut)));
 }
 

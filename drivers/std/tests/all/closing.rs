@@ -19,7 +19,7 @@ fn endpoint(name: &str) -> Endpoint {
 /// Two endpoints and the session between them, from both ends.
 fn pair() -> (Endpoint, Session, Endpoint, Session) {
     let (near, far) = (endpoint("near"), endpoint("far"));
-    let session = near.connect("far", far.local_addrs()).unwrap();
+    let session = near.connect("far", &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     (near, session, far, accepted)
 }
@@ -42,7 +42,7 @@ fn what_finish_promised_is_read_to_the_end_though_the_session_is_closed() {
     let profile = Arc::new(PlainProfile::new(b"far"));
     let far = Endpoint::bind(config, profile, &["127.0.0.1:0".parse().unwrap()]).unwrap();
     let near = endpoint("near");
-    let session = near.connect("far", far.local_addrs()).unwrap();
+    let session = near.connect("far", &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     let flow = session.open_flow(FlowOptions::new("much"));
     for _ in 0..300 {
@@ -86,7 +86,7 @@ fn what_was_sent_arrives_though_all_handles_are_dropped() {
 #[test]
 fn what_waits_for_a_session_to_open_arrives_though_all_handles_are_dropped() {
     let (near, far) = (endpoint("near"), endpoint("far"));
-    let flow = near.begin("far", far.local_addrs()).open_flow(FlowOptions::new("three"));
+    let flow = near.begin("far", &far.local_addrs()).open_flow(FlowOptions::new("three"));
     for _ in 0..3 {
         flow.send("message").unwrap();
     }
@@ -131,7 +131,7 @@ fn a_session_that_cannot_deliver_in_time_tells_what_it_has_not() {
     let profile = Arc::new(PlainProfile::new(b"far"));
     let far = Endpoint::bind(config, profile, &["127.0.0.1:0".parse().unwrap()]).unwrap();
     let near = endpoint("near");
-    let session = near.connect("far", far.local_addrs()).unwrap();
+    let session = near.connect("far", &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     let flow = session.open_flow(FlowOptions::new("much"));
     // Nobody reads. The far end's handle takes the first, and the second closes the receive window.

@@ -26,12 +26,12 @@ fn pass(from: &Session, to: &Session, message: &'static str) {
 #[test]
 fn connecting_to_a_far_end_with_a_session_returns_that_whoever_began_it() {
     let ((near, near_name), (far, far_name)) = (endpoint(), endpoint());
-    let session = near.connect(far_name.clone(), far.local_addrs()).unwrap();
+    let session = near.connect(far_name.clone(), &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     pass(&session, &accepted, "its keys are proved");
-    let again = near.connect(far_name, far.local_addrs()).unwrap();
+    let again = near.connect(far_name, &far.local_addrs()).unwrap();
     pass(&again, &accepted, "to the same");
-    let back = far.connect(near_name, near.local_addrs()).unwrap();
+    let back = far.connect(near_name, &near.local_addrs()).unwrap();
     pass(&back, &session, "from the same");
     // All are handles of one session, which lives as long as one of them.
     drop((session, accepted));
@@ -41,7 +41,7 @@ fn connecting_to_a_far_end_with_a_session_returns_that_whoever_began_it() {
 #[test]
 fn connecting_does_not_return_a_session_that_is_being_closed() {
     let ((near, _), (far, name)) = (endpoint(), endpoint());
-    let session = near.connect(name.clone(), far.local_addrs()).unwrap();
+    let session = near.connect(name.clone(), &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     let flow = session.open_flow(FlowOptions::new("much"));
     // Nobody reads: it cannot be delivered yet.
@@ -49,13 +49,13 @@ fn connecting_does_not_return_a_session_that_is_being_closed() {
         flow.send(vec![7; 1_000_000]).unwrap();
     }
     session.begin_close(Duration::from_secs(60));
-    let refused = near.connect(name.clone(), far.local_addrs()).err();
+    let refused = near.connect(name.clone(), &far.local_addrs()).err();
     assert!(matches!(refused, Some(Error::NotOpened(OpenFailure::Duplicate { .. }))), "{refused:?}");
     let received = accepted.accept_flow().unwrap();
     while received.recv().unwrap().is_some() {}
     assert!(matches!(session.closed(), Error::SessionClosed(_)));
     // Then there is room for another.
-    let another = near.connect(name, far.local_addrs()).unwrap();
+    let another = near.connect(name, &far.local_addrs()).unwrap();
     pass(&another, &far.accept().unwrap(), "a new one");
 }
 
@@ -63,7 +63,7 @@ fn connecting_does_not_return_a_session_that_is_being_closed() {
 fn a_malformed_discriminator_is_refused_at_once() {
     let ((near, _), (far, _)) = (endpoint(), endpoint());
     for malformed in [&b"not a discriminator"[..], b"\x02\x0f\x01", b"\x01\x63"] {
-        let refused = near.connect(Bytes::from_static(malformed), far.local_addrs());
+        let refused = near.connect(Bytes::from_static(malformed), &far.local_addrs());
         assert_eq!(refused.err(), Some(Error::NotBegun(OpenError::BadDiscriminator)), "{malformed:?}");
     }
 }
@@ -120,10 +120,10 @@ fn a_peer_is_found_through_an_introducer_that_knows_it() {
         (endpoint, name)
     };
     let ((near, _), (far, _)) = (endpoint(), endpoint());
-    let registered = far.connect(introducer_name, introducer.local_addrs()).unwrap();
+    let registered = far.connect(introducer_name, &introducer.local_addrs()).unwrap();
     let accepted = introducer.accept().unwrap();
     pass(&registered, &accepted, "its keys are proved");
-    let session = near.connect_through(far.peer_id().unwrap(), introducer.local_addrs()).unwrap();
+    let session = near.connect_through(far.peer_id().unwrap(), &introducer.local_addrs()).unwrap();
     pass(&session, &far.accept().unwrap(), "hello");
     assert_eq!(session.remote_addr(), far.local_addrs().first().copied(), "without the introducer");
 }

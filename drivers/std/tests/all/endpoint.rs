@@ -18,7 +18,7 @@ fn endpoint(name: &str) -> Endpoint {
 /// Two endpoints and the session between them, from both ends.
 fn pair() -> (Endpoint, Session, Endpoint, Session) {
     let (near, far) = (endpoint("near"), endpoint("far"));
-    let session = near.connect("far", far.local_addrs()).unwrap();
+    let session = near.connect("far", &far.local_addrs()).unwrap();
     let accepted = far.accept().unwrap();
     (near, session, far, accepted)
 }
@@ -79,7 +79,7 @@ fn sessions_flows_and_messages_come_from_iterators_that_end() {
     let clients = ["client 0", "client 1"].map(endpoint);
     let mut held = Vec::new();
     for client in &clients {
-        let session = client.connect("server", server.local_addrs()).unwrap();
+        let session = client.connect("server", &server.local_addrs()).unwrap();
         let flow = session.open_flow(FlowOptions::new("flow"));
         for text in ["one", "two"] {
             flow.send(text).unwrap();
@@ -203,8 +203,8 @@ fn every_socket_is_waited_for_however_many_there_are() {
         let far = Endpoint::bind(EndpointConfig::default(), profile, &addresses).unwrap();
         for address in far.local_addrs() {
             let near = endpoint("near");
-            let session = near.connect("far", &[*address]).unwrap();
-            assert_eq!(session.remote_addr(), Some(*address), "of {count}");
+            let session = near.connect("far", &[address]).unwrap();
+            assert_eq!(session.remote_addr(), Some(address), "of {count}");
         }
     }
 }
@@ -223,7 +223,7 @@ fn sessions_open_when_key_agreements_are_handed_out() {
     let (far, name) = bind();
     for _ in 0..3 {
         let (near, _) = bind();
-        let session = near.connect(name.clone(), far.local_addrs()).unwrap();
+        let session = near.connect(name.clone(), &far.local_addrs()).unwrap();
         let flow = session.open_flow(FlowOptions::new("f"));
         flow.send("hello").unwrap();
         let heard = far.accept().unwrap().accept_flow().unwrap().recv().unwrap().unwrap();

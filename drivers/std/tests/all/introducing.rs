@@ -53,7 +53,7 @@ fn whoever_is_registered_is_found() {
     let introducer = spawn(Endpoint::builder().peer().introduce(IntroducePolicy::Connected));
     let (near, far) = (peer(), peer());
     let registration = registered(&far, &introducer);
-    let session = near.connect_through(id(&far), introducer.local_addrs()).unwrap();
+    let session = near.connect_through(id(&far), &introducer.local_addrs()).unwrap();
     assert_eq!(session.remote_addr(), Some(address(&far)));
     pass(&session, &far);
     assert!(registration.registered());

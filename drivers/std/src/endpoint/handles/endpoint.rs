@@ -13,6 +13,7 @@ use super::{Asked, Incoming, Session};
 use crate::endpoint::shared::{Command, EndpointShared, LINGER, SessionShared, lock};
 use crate::endpoint::wakers::Waiter;
 use crate::endpoint::{Error, Remote, block_on};
+use crate::locals::Locals;
 
 /// A handle to a running endpoint. Clones are the same endpoint.
 ///
@@ -62,6 +63,10 @@ impl EndpointHandle {
         self.0.endpoint()
     }
 
+    pub(crate) fn locals(&self) -> &Arc<Locals> {
+        &self.0.endpoint().locals
+    }
+
     /// Who this endpoint is, for others to pin (RFC 7425 §4.3.2). `None` unless it has static keys of the Flash profile,
     /// which prove it.
     #[must_use]
@@ -74,10 +79,10 @@ impl EndpointHandle {
         self.0.endpoint().driven.store(true, Ordering::Relaxed);
     }
 
-    /// The local addresses, with the ports that the system chose.
+    /// The local addresses, with the ports that the system chose. A socket that fails can get another port.
     #[must_use]
-    pub fn local_addrs(&self) -> &[SocketAddr] {
-        &self.0.endpoint().locals
+    pub fn local_addrs(&self) -> Vec<SocketAddr> {
+        self.0.endpoint().locals.list().into_iter().map(|(_, local)| local).collect()
     }
 
     /// Begins a session with the endpoint that `discriminator` selects (for the Flash profile, see
@@ -92,7 +97,7 @@ impl EndpointHandle {
     /// that are not are left out.
     #[must_use]
     pub fn begin_to(&self, remote: &Remote) -> Session {
-        let candidates = remote.paths(&self.0.endpoint().locals);
+        let candidates = remote.paths(&self.0.endpoint().locals.list());
         let shared = Arc::new(SessionShared::default());
         lock(&shared.0).asks_introducer = remote.asks_introducer();
         if candidates.is_empty() && remote.has_places() {

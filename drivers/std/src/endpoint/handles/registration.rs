@@ -48,7 +48,7 @@ impl EndpointHandle {
     /// # Errors
     /// [`AddressFamily`](Error::AddressFamily), or [`Stopped`](Error::Stopped).
     pub fn register_resolved(&self, introducer: &Remote) -> Result<Registration, Error> {
-        let candidates = introducer.paths(&self.shared().locals);
+        let candidates = introducer.paths(&self.shared().locals.list());
         if candidates.is_empty() && introducer.has_places() {
             return Err(Error::AddressFamily);
         }

@@ -48,7 +48,7 @@ impl Session {
     #[must_use]
     pub fn local_addr(&self) -> Option<SocketAddr> {
         let path = self.path()?;
-        let bound = *self.0.endpoint().locals.get(usize::from(path.interface.0))?;
+        let bound = self.0.endpoint().locals.get(path.interface)?;
         Some(path.local.map_or(bound, |ip| SocketAddr::new(ip, bound.port())))
     }
 

@@ -20,7 +20,9 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rtmfp_core::profile::flash::Fingerprint;
-use rtmfp_core::{EndpointStats, FlowOptions, InterfaceId, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
+use rtmfp_core::{EndpointStats, FlowOptions, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
+
+use crate::locals::Locals;
 
 pub(crate) use answer::{Answer, Question};
 use commands::Commands;
@@ -132,7 +134,7 @@ pub(crate) enum Command {
 pub(crate) struct EndpointShared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) introductions: Mutex<IntroductionState>,
-    pub(crate) locals: Vec<SocketAddr>,
+    pub(crate) locals: Arc<Locals>,
     /// Of this end, if it has static keys.
     pub(crate) peer_id: Option<Fingerprint>,
     /// A driver has run the application.
@@ -196,15 +198,15 @@ impl EndpointShared {
         peer_id: Option<Fingerprint>,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
-        let introductions = Mutex::default();
+        let (introductions, locals) = (Mutex::default(), Arc::new(Locals::new(locals)));
         Self { queue: Mutex::default(), introductions, locals, peer_id, driven: AtomicBool::new(false), wake }
     }
 
     /// The way to an address: the first socket of its family reaches it.
     pub(crate) fn path_to(&self, remote: SocketAddr) -> Option<Path> {
-        let mut locals = (0..=u16::MAX).zip(&self.locals);
-        let (index, _) = locals.find(|(_, local)| local.is_ipv4() == remote.is_ipv4())?;
-        Some(Path::new(InterfaceId(index), remote))
+        let locals = self.locals.list();
+        let (interface, _) = locals.into_iter().find(|(_, local)| local.is_ipv4() == remote.is_ipv4())?;
+        Some(Path::new(interface, remote))
     }
 
     /// False if nobody will carry it out.
