@@ -12,6 +12,7 @@ use rtmfp_std::{Driver, Pump, Socket};
 
 use super::args::{PATIENCE, PathArguments};
 use super::{Run, column, ends, measure, nanos, ratio};
+use rtmfp_cli::buffers::Buffers;
 use rtmfp_cli::failure::{Code, Failure};
 use rtmfp_cli::output;
 
@@ -35,7 +36,8 @@ pub(super) fn run(args: &PathArguments) -> Result<(), Failure> {
         column("socket_send_buffer", "socket buffer to send, KiB", 1_024.0, 0),
         column("socket_recv_buffer", "socket buffer to receive, KiB", 1_024.0, 0),
     ];
-    measure("path", &args.common, &columns, || once(args))
+    let mut advised = false;
+    measure("path", &args.common, &columns, || once(args, &mut advised))
 }
 
 /// As programs have it by default, on one socket.
@@ -50,16 +52,28 @@ fn driver(args: &PathArguments, local: SocketAddr, reached: bool) -> Result<Driv
 /// Is the far end, until interrupted: reads whatever comes, and tells of each flow.
 fn listen(args: &PathArguments, address: SocketAddr) -> Result<(), Failure> {
     let mut driver = driver(args, address, true)?;
-    let pump = driver.pump().stats();
     for (_, socket) in driver.pump().sockets() {
         output::line(&socket.local_addr().to_string());
     }
-    let kib = |bytes| bytes / 1_024;
-    let (receive, send) = (kib(pump.recv_buffer), kib(pump.send_buffer));
-    output::line(&format!("socket buffers: {receive} KiB to receive, {send} KiB to send"));
+    let mut buffers = Buffers::of(driver.pump());
+    output::line(&buffers.granted());
+    advise(&buffers);
     let mut sink = Sink::default();
     loop {
         driver.step(&mut sink, None)?;
+        if core::mem::take(&mut sink.finished) {
+            let before = core::mem::replace(&mut buffers, Buffers::of(driver.pump())).overflows;
+            if buffers.overflows > before {
+                output::line(&format!("{} datagrams came when the socket was full", buffers.overflows - before));
+            }
+        }
+    }
+}
+
+/// Says what to do if the system has granted less than was asked for.
+fn advise(buffers: &Buffers) {
+    if let Some(advice) = buffers.advice() {
+        output::complain("rtmfp-bench", advice);
     }
 }
 
@@ -67,6 +81,8 @@ fn listen(args: &PathArguments, address: SocketAddr) -> Result<(), Failure> {
 struct Sink {
     /// When the first message came, and the bytes so far.
     flows: BTreeMap<RecvFlowHandle, (Instant, u64)>,
+    /// A flow has ended since this was looked at.
+    finished: bool,
 }
 
 impl App for Sink {
@@ -82,6 +98,7 @@ impl App for Sink {
             }
             Event::FlowFinished { flow, .. } => {
                 let Some((began, bytes)) = self.flows.remove(&flow) else { return };
+                self.finished = true;
                 let took = now.saturating_duration_since(began);
                 let rate = ratio(bytes * 8, nanos(took), super::GIGA) as f64 / 1e6;
                 output::line(&format!("{bytes} bytes in {:.2} s: {rate:.2} Mbit/s", took.as_secs_f64()));
@@ -134,10 +151,13 @@ impl App for Source {
     }
 }
 
-fn once(args: &PathArguments) -> Result<Run, Failure> {
+fn once(args: &PathArguments, advised: &mut bool) -> Result<Run, Failure> {
     let Some(remote) = args.ends.connect else { return Err(Failure::new(Code::Local, "nobody to connect to")) };
     let any = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let mut driver = driver(args, SocketAddr::new(any, 0), false)?;
+    if !core::mem::replace(advised, true) {
+        advise(&Buffers::of(driver.pump()));
+    }
     let session = ends::open(driver.pump_mut(), &args.common, remote)?;
     let (clock, lasts) = (*driver.pump().clock(), Duration::from_secs(args.seconds.into()));
     let (started, mut source, mut largest) = (clock.now(), Source::default(), 0);

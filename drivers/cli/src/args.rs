@@ -82,7 +82,7 @@ pub struct Common {
     /// One JSON object a line on standard output, for programs
     #[arg(long)]
     pub json: bool,
-    /// Tell at the end which packets were dropped, and why
+    /// Tell at the end which packets were dropped and why, and which socket buffers the system has granted
     #[arg(long, short)]
     pub verbose: bool,
     /// Read the password from this file (its first line), rather than from RTMFP_PASSWORD. Make it with `rtmfp password`:

@@ -6,6 +6,7 @@
 
 mod admission;
 pub mod args;
+pub mod buffers;
 pub mod commands;
 pub mod echo;
 pub mod failure;

@@ -13,6 +13,7 @@
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
 //! | `done` | `files`, `failed`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |
+//! | `buffers` | with `--verbose`: bytes that the system has granted of the `asked` to `receive` and to `send`, and `overflows` |
 //! | `error` | `code` (the exit code), `message` |
 //!
 //! At an end that anyone can reach, lines about far ends (`opened`, `file` unless verified, `echoed`, `closed`) are
@@ -27,8 +28,9 @@ use std::io::{self, IsTerminal};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use rtmfp_core::{EndpointStats, Instant};
-use rtmfp_std::Clock;
+use rtmfp_std::{Clock, Socket};
 
+use crate::buffers::Buffers;
 use crate::failure::Failure;
 use crate::json::Line;
 use crate::output;
@@ -186,6 +188,19 @@ impl Report {
         let json =
             || stats.drops().fold(Line::new("dropped"), |line, (reason, count)| line.number(reason.name(), count));
         self.either(json, human);
+    }
+
+    /// The socket buffers that there are, and what to do if they are small.
+    pub fn buffers(&mut self, buffers: &Buffers) {
+        let json = || {
+            let line =
+                Line::new("buffers").number("receive", buffers.receive as u64).number("send", buffers.send as u64);
+            line.number("asked", Socket::BUFFER_BYTES as u64).number("overflows", buffers.overflows)
+        };
+        self.either(json, || buffers.granted());
+        if let Some(advice) = buffers.advice() {
+            output::complain("rtmfp", advice);
+        }
     }
 
     /// Why the program ends.

@@ -14,12 +14,9 @@ use crate::outgoing::Outgoing;
 
 mod error_queue;
 mod options;
+mod overflow;
 
 use options::Options;
-
-/// Asked of the kernel for either direction, if it has given less. Common defaults (208 KiB) overflow in a burst; kernels
-/// cap this at what they allow.
-const BUFFER_BYTES: usize = 4 << 20;
 
 /// A socket has failed after receive errors in so many turns in a row, if they have lasted for [`ERRORS_LAST`] too: a
 /// shortage of memory may pass. Those that tell of an earlier datagram do not count: they end with what was sent.
@@ -103,6 +100,10 @@ impl ReceiveErrors {
 }
 
 impl Socket {
+    /// Asked of the system for either direction, if it has given less: 4 MiB. Common defaults (208 KiB) overflow in a burst.
+    /// Systems grant no more than they allow.
+    pub const BUFFER_BYTES: usize = 4 << 20;
+
     /// Binds to an address; port 0 lets the system choose. An IPv6 socket carries IPv6 only.
     ///
     /// # Errors
@@ -137,13 +138,13 @@ impl Socket {
     fn new(socket: UdpSocket, any_port: bool) -> io::Result<Self> {
         let state = UdpSocketState::new((&socket).into())?;
         // The socket works with less, only worse: a refusal is no error.
-        for bytes in [BUFFER_BYTES, BUFFER_BYTES / 2, BUFFER_BYTES / 8] {
+        for bytes in [Self::BUFFER_BYTES, Self::BUFFER_BYTES / 2, Self::BUFFER_BYTES / 8] {
             let enough = state.recv_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
             if enough || state.set_recv_buffer_size((&socket).into(), bytes).is_ok() {
                 break;
             }
         }
-        for bytes in [BUFFER_BYTES, BUFFER_BYTES / 2, BUFFER_BYTES / 8] {
+        for bytes in [Self::BUFFER_BYTES, Self::BUFFER_BYTES / 2, Self::BUFFER_BYTES / 8] {
             let enough = state.send_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
             if enough || state.set_send_buffer_size((&socket).into(), bytes).is_ok() {
                 break;

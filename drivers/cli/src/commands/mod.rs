@@ -15,11 +15,12 @@ use rtmfp_core::profile::flash::{Certificate, KeyKind};
 use rtmfp_std::Driver;
 
 use crate::args::{Command, Common, Listen};
+use crate::buffers::Buffers;
 use crate::failure::Failure;
 use crate::identity::Identity;
-use crate::net;
 use crate::report::Report;
 use crate::trace::TraceFile;
+use crate::{net, output};
 
 /// Does what the command line asks, telling of everything but the failure it ends with.
 ///
@@ -48,10 +49,14 @@ fn announce(driver: &Driver, identity: &Identity, listen: &Listen, report: &mut 
     Ok(())
 }
 
-/// Tells what is known only at the end, however it came: what was dropped.
+/// Tells what is known only at the end, however it came: what was dropped, by this end and by its sockets.
 fn conclude(driver: &Driver, common: &Common, report: &mut Report) {
+    let buffers = Buffers::of(driver.pump());
     if common.verbose {
         report.drops(&driver.pump().endpoint().stats());
+        report.buffers(&buffers);
+    } else if let Some(warning) = buffers.warning() {
+        output::complain("rtmfp", warning);
     }
 }
 

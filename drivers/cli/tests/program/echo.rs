@@ -125,4 +125,11 @@ fn what_was_dropped_is_told_if_asked() {
     assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
     let line = echo.wait_for("\"dropped\"");
     assert!(line.contains("\"too_short\":3"), "{line}");
+    let line = echo.wait_for("\"buffers\"");
+    let told: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let number = |key| told.get(key).unwrap().as_u64().unwrap();
+    let granted = number("receive");
+    assert!(granted > 0 && number("asked") == 4 << 20 && number("overflows") == 0, "{line}");
+    assert!(ended.out.contains(&format!("socket buffers: {} KiB to receive", granted / 1_024)), "{}", ended.out);
+    assert_eq!(ended.errors.contains("rmem_max=4194304"), granted < 4 << 20, "{}", ended.errors);
 }
