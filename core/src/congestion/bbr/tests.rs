@@ -23,6 +23,8 @@ struct Line {
     delivered: u64,
     outstanding: u64,
     longest_queue: Duration,
+    /// The window at the beginning of a round trip.
+    yielding: Option<(Instant, u64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -51,6 +53,7 @@ impl Line {
             delivered: 0,
             outstanding: 0,
             longest_queue: Duration::ZERO,
+            yielding: None,
         }
     }
 
@@ -70,11 +73,27 @@ impl Line {
         }
     }
 
+    /// RFC 7016 §3.5.2.1: 384 bytes or half a per cent in a round trip.
+    fn check_growth(&mut self) {
+        let window = self.bbr.window();
+        let (since, base) = *self.yielding.get_or_insert((self.now, window));
+        assert!(!self.yields || window <= base + 2 * 384.max(base / 200), "from {base} to {window}");
+        if !self.yields || window < base || self.now >= since + self.round_trip {
+            self.yielding = Some((self.now, window));
+        }
+    }
+
     /// Bytes a second delivered in this time.
     fn run(&mut self, seconds: u64) -> u64 {
-        let (begun, before) = (self.now, self.delivered);
+        let before = self.delivered;
+        self.run_for(Duration::from_secs(seconds));
+        (self.delivered - before) / seconds
+    }
+
+    fn run_for(&mut self, time: Duration) {
+        let end = self.now + time;
         let mut delivered_at = self.now;
-        while self.now < begun + Duration::from_secs(seconds) {
+        while self.now < end {
             self.send(delivered_at);
             let arrival = self.in_flight.front().map(|packet| packet.arrives);
             let departure = Some(self.next).filter(|next| *next > self.now && self.outstanding < self.bbr.window());
@@ -104,9 +123,9 @@ impl Line {
                 }
                 let time_critical = TimeCritical { fast_grow: !self.yields, ..PLAIN };
                 self.bbr.on_packet(self.now, &facts, time_critical);
+                self.check_growth();
             }
         }
-        (self.delivered - before) / seconds
     }
 }
 
@@ -202,6 +221,59 @@ fn it_keeps_its_rate_while_it_yields() {
     line.yields = true;
     line.run(30);
     assert!(line.run(5) >= 1_000_000);
+}
+
+/// Its window came back all at once after the round trip was measured anew: it doubled while asked to yield.
+#[test]
+fn its_window_does_not_jump_while_it_yields() {
+    for millis in [0, 20, 60, 100, 200, 270, 400] {
+        let mut line = Line::new(1_250_000, 50);
+        line.run(5);
+        line.bbr.phase = Phase::ProbeRtt { until: None, paced: false };
+        line.run_for(Duration::from_millis(millis));
+        line.yields = true;
+        line.run(3);
+    }
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.yields = true;
+    line.run(60);
+}
+
+/// A round trip that became longer is found even while it yields.
+#[test]
+fn it_measures_the_round_trip_anew_while_it_yields() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.yields = true;
+    line.round_trip = Duration::from_millis(80);
+    line.run(30);
+    let (min_rtt, _) = line.bbr.min_rtt.unwrap();
+    assert!(min_rtt >= Duration::from_millis(80), "{min_rtt:?}");
+}
+
+/// With twice what the path holds, those with the longest round trip had most of the queue, and of the line.
+#[test]
+fn its_share_of_a_queue_does_not_depend_on_the_round_trip() {
+    let in_queue = |round_trip| {
+        let mut line = Line::new(1_250_000, round_trip);
+        line.run(5);
+        line.bbr.phase = Phase::Cycle { step: Step::Cruise(3), since: line.now };
+        line.bbr.target().unwrap() - line.bbr.flight((1, 1)).unwrap()
+    };
+    let [short, long] = [20, 200].map(in_queue);
+    assert!(short.abs_diff(long) < short / 20, "{short} {long}");
+}
+
+/// Where neither losses nor marks tell, as with a queue that marks on a path that clears the marks.
+#[test]
+fn it_stops_doubling_when_a_queue_shows() {
+    for (rate, round_trip) in [(1_250_000, 50), (1_250_000, 100), (12_500_000, 100)] {
+        let mut line = Line::new(rate, round_trip);
+        line.run(10);
+        let longest = 2 * line.round_trip + Duration::from_millis(40);
+        assert!(line.longest_queue <= longest, "{:?} at {rate}", line.longest_queue);
+    }
 }
 
 #[test]
