@@ -206,7 +206,7 @@ impl Packetizer<'_> {
         let alone = !first.data || !fitting || !self.demand().for_data() || self.demand().for_control();
         if !alone && max_segments > 1 {
             let size = full.min(first.span.sealed + FIRST_PADDING);
-            self.transport.pad(bytes, &mut first.span, size);
+            self.pad_data(bytes, &mut first.span, size);
         }
         let size = first.span.sealed;
         spans.push(first.span);
@@ -221,13 +221,20 @@ impl Packetizer<'_> {
             let Some(mut next) = self.build(cx, bytes, spans.len(), size) else {
                 break;
             };
-            self.transport.pad(bytes, &mut next.span, size);
+            self.pad_data(bytes, &mut next.span, size);
             spans.push(next.span);
             if next.span.sealed < size {
                 break;
             }
         }
         true
+    }
+
+    /// Brings the last packet, which holds user data, to the length `sealed`, if little is missing. Its loss says something
+    /// of that size.
+    fn pad_data(&mut self, bytes: &mut Vec<u8>, span: &mut Span, sealed: usize) {
+        self.transport.pad(bytes, span, sealed);
+        self.delivery.sending.recovery.in_flight.mark_packet(span.plain);
     }
 
     /// Acknowledgements that are encoded already, each in a packet of its own. Whether there are any.
