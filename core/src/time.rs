@@ -64,6 +64,11 @@ pub(crate) const fn micros(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000).saturating_add(duration.subsec_micros() as u64)
 }
 
+/// The same in 32 bits: an hour is the most.
+pub(crate) fn micros32(duration: Duration) -> u32 {
+    u32::try_from(micros(duration)).unwrap_or(u32::MAX)
+}
+
 impl Add<Duration> for Instant {
     type Output = Self;
 

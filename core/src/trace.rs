@@ -191,6 +191,8 @@ pub enum TraceEvent<'a> {
 pub enum LossCause {
     /// Negative acknowledgements (RFC 7016 §3.6.2.5).
     NegativeAcknowledgements,
+    /// A later fragment is acknowledged, and this one was sent a round trip ago and an eighth (RFC 9002 §6.1.2).
+    TimeThreshold,
     /// The retransmission timeout (RFC 7016 §3.6.2.6).
     Timeout,
     /// The far end is at another address, and what was in flight to the old one does not arrive.

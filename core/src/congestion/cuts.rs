@@ -65,3 +65,70 @@ impl Cuts {
         *self = Self::new();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::boxed::Box;
+    use alloc::vec::Vec;
+    use core::time::Duration;
+
+    use quickcheck::quickcheck;
+
+    use super::super::{CongestionControl, Controller, Reaction, TimeCritical};
+    use super::*;
+    use crate::time::Instant;
+
+    const PLAIN: TimeCritical = TimeCritical { sent_here: false, fast_grow: true };
+
+    fn controllers() -> [Box<dyn Controller>; 2] {
+        [CongestionControl::Rfc7016, CongestionControl::Cubic].map(|control| {
+            let mut controller = control.controller(1_200);
+            // Past slow start, by a mark: that is not taken back.
+            let mark = PacketFacts { any_mark: true, ..facts(&*controller, 0, 1_200, 0) };
+            controller.on_packet(Instant::ORIGIN, &mark, PLAIN);
+            controller
+        })
+    }
+
+    fn facts(controller: &dyn Controller, acked: u64, lost: u64, spurious: u64) -> PacketFacts {
+        let flight = controller.window();
+        PacketFacts {
+            pre_ack_outstanding: flight,
+            acked_bytes: acked,
+            any_acks: true,
+            any_naks: lost > 0,
+            any_loss: lost > 0,
+            lost_bytes: lost,
+            spurious_bytes: spurious,
+            outstanding: flight.saturating_sub(acked + lost),
+            segment: 1_200,
+            srtt: Some(Duration::from_millis(40)),
+            ..PacketFacts::default()
+        }
+    }
+
+    quickcheck! {
+        /// A far end may leave out what it has, and acknowledge it later; or acknowledge what it never got. The window is
+        /// never larger for it than it was before the cut.
+        fn what_is_taken_back_is_no_more_than_what_was_there(packets: Vec<(u8, u8)>) -> bool {
+            let mut subjects = controllers().map(|controller| (controller, 0));
+            packets.iter().cycle().take(20 * packets.len()).enumerate().all(|(number, (acked, what))| {
+                let now = Instant::from_millis(5 * number as u64);
+                let (acked, lost, spurious) = match what % 4 {
+                    0 => (0, 1_200, 0),
+                    1 => (0, 0, 1_200),
+                    2 => (0, 1_200, 2_400),
+                    _ => (u64::from(*acked) * 20, 0, 0),
+                };
+                subjects.iter_mut().all(|(controller, before_cut)| {
+                    let before = controller.window();
+                    let facts = facts(&**controller, acked, lost, spurious);
+                    if controller.on_packet(now, &facts, PLAIN) == Reaction::Cut {
+                        *before_cut = before;
+                    }
+                    acked > 0 || controller.window() <= before.max(*before_cut)
+                })
+            })
+        }
+    }
+}

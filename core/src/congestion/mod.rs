@@ -119,7 +119,7 @@ pub enum Reaction {
 /// RFC 7016 §3.5.2 binds it: never more aggressive than slow start, and an initial window no larger than RFC 5681 §3.1 has
 /// it. The session itself sees to §3.5.2.3: six data packets between acknowledgements, whatever the window.
 pub trait Controller: Debug + Send {
-    /// A packet of the far end was processed.
+    /// A packet of the far end was processed, or time has shown a loss. Then there are no acknowledgements.
     fn on_packet(&mut self, now: Instant, facts: &PacketFacts, time_critical: TimeCritical) -> Reaction;
     /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6). `was_loss`: something was in flight, and counts as lost.
     fn on_timeout(&mut self, now: Instant, was_loss: bool);

@@ -17,10 +17,22 @@ pub(crate) struct Lost {
     pub(crate) flow_slot: u32,
     pub(crate) sequence: u64,
     pub(crate) size: u32,
-    /// The plain length of its packet, as far as it was filled when this was added.
+    /// The plain length of its packet, as far as it was filled when this was added; with padding, if this is its last.
     pub(crate) packet: u16,
     /// Which packet it was sent in, as [`DeliveryRate`] counts.
     number: u32,
+    /// When it was sent.
+    sent: Stamp,
+    /// The time since it was sent showed the loss, not the count of negative acknowledgements.
+    pub(crate) by_time: bool,
+}
+
+/// A time in microseconds that wraps after 71 minutes. Nothing is in flight for so long.
+type Stamp = u32;
+
+const fn stamp(now: Instant) -> Stamp {
+    let [.., a, b, c, d] = now.as_micros().to_be_bytes();
+    u32::from_be_bytes([a, b, c, d])
 }
 
 /// Numbers the packets of acknowledgements that declared fragments lost.
@@ -30,9 +42,16 @@ pub(crate) struct LossEpoch(u32);
 impl LossEpoch {
     /// It was never declared lost, or for a reason that says nothing of congestion.
     pub(crate) const NONE: Self = Self(0);
+    /// It was sent again as a probe. If an answer to that acknowledges it, it was lost before.
+    pub(crate) const PROBED: Self = Self(u32::MAX);
 
     const fn next(self) -> Self {
-        Self(if self.0 == u32::MAX { 1 } else { self.0 + 1 })
+        Self(if self.0 >= Self::PROBED.0 - 1 { 1 } else { self.0 + 1 })
+    }
+
+    /// It is the number of a packet.
+    fn is_numbered(self) -> bool {
+        self != Self::NONE && self != Self::PROBED
     }
 }
 
@@ -46,8 +65,8 @@ const REMEMBERED_MAX: usize = 16_384;
 /// packet of acknowledgements after which MAX_TSN_ACK is above its TSN. MAX_TSN_ACK never falls, so the fragment has
 /// three when its TSN is below what MAX_TSN_ACK was two such packets ago: no counter per fragment, no scan.
 ///
-/// Three mean loss (§3.6.2.5), unless there were spurious losses: see
-/// [`Reordering`].
+/// Three mean loss (§3.6.2.5), unless there were spurious losses: see [`Reordering`]. So does one, a while after the
+/// fragment was sent (RFC 9002 §6.1.2): few packets may come after it, or none.
 #[derive(Debug)]
 pub(crate) struct InFlight {
     /// None: acknowledged. The front is never None.
@@ -64,6 +83,15 @@ pub(crate) struct InFlight {
     /// Spurious losses count from this one on: the controller can undo what they caused.
     undo_epoch: LossEpoch,
     spurious_bytes: u64,
+    /// Bytes that a probe has shown to be lost.
+    probed_bytes: u32,
+    /// When the packet goes that is put together now.
+    sending: Stamp,
+    /// The microseconds that it took to acknowledge the fragment of MAX_TSN_ACK.
+    latest_rtt: u32,
+    /// So many microseconds after it was sent, a fragment with a negative acknowledgement is lost. None: no round trip is
+    /// measured, or no fragment has any.
+    loss_delay: Option<u32>,
     /// The largest packet of what was acknowledged.
     acked_packet: u16,
     /// None: rates are not wanted.
@@ -83,6 +111,10 @@ impl InFlight {
             loss_epoch: LossEpoch::NONE,
             undo_epoch: LossEpoch::NONE,
             spurious_bytes: 0,
+            probed_bytes: 0,
+            sending: 0,
+            latest_rtt: 0,
+            loss_delay: None,
             acked_packet: 0,
             rate: rated.then(Box::default),
         }
@@ -92,7 +124,8 @@ impl InFlight {
     pub(crate) fn sent(&mut self, flow_slot: u32, sequence: u64, size: u32) -> u64 {
         let tsn = self.next_tsn();
         let number = self.rate.as_mut().map_or(0, |rate| rate.on_sent(self.outstanding));
-        self.slots.push_back(Some(Lost { flow_slot, sequence, size, packet: 0, number }));
+        let lost = Lost { flow_slot, sequence, size, packet: 0, number, sent: self.sending, by_time: false };
+        self.slots.push_back(Some(lost));
         self.live += 1;
         self.outstanding += u64::from(size);
         tsn
@@ -125,6 +158,11 @@ impl InFlight {
     /// was sent before.
     pub(crate) fn set_min_rtt(&mut self, min_rtt: Option<Duration>) {
         self.reordering.echoed = min_rtt;
+    }
+
+    /// The smoothed round trip, once it is known, and by when an answer has come although round trips vary.
+    pub(crate) fn set_round_trips(&mut self, srtt: Option<Duration>, answer: Duration) {
+        self.reordering.set_round_trips(srtt, answer);
     }
 
     /// The last fragment recorded makes its plain packet as long as this.
@@ -160,6 +198,11 @@ impl InFlight {
         core::mem::replace(&mut self.spurious_bytes, 0)
     }
 
+    /// The bytes that probes have shown to be lost since this was last asked.
+    pub(crate) fn take_probed_bytes(&mut self) -> u64 {
+        core::mem::take(&mut self.probed_bytes).into()
+    }
+
     /// The plain length of the largest packet with anything acknowledged since this was last asked; 0 if nothing was.
     pub(crate) fn take_acked_packet(&mut self) -> usize {
         core::mem::take(&mut self.acked_packet).into()
@@ -174,19 +217,45 @@ impl InFlight {
         self.outstanding -= u64::from(fragment.size);
         self.acked_packet = self.acked_packet.max(fragment.packet);
         if self.reordering.is_answer_to(tsn, now) {
-            self.max_tsn_ack = self.max_tsn_ack.max(tsn);
+            if tsn > self.max_tsn_ack {
+                self.max_tsn_ack = tsn;
+                self.latest_rtt = age(now, &fragment);
+            }
+            if loss_epoch == LossEpoch::PROBED {
+                self.probed_bytes = self.probed_bytes.saturating_add(fragment.size);
+            }
             if let Some(rate) = &mut self.rate {
                 rate.on_acked(now, fragment.number, fragment.size, !self.reordering.was_repeated(tsn));
             }
         } else {
             self.spurious_loss(fragment.size, loss_epoch);
         }
+        self.trim_front();
+        Some(fragment.size)
+    }
+
+    /// The fragment sent last, if that is in flight, and all that is in flight was sent after what is acknowledged: then
+    /// nothing but a probe, or a timeout, would show that it is lost.
+    pub(crate) fn tail(&self) -> Option<Lost> {
+        self.slots.back().copied().flatten().filter(|_| !self.has_naks())
+    }
+
+    /// Takes out what [`tail`](Self::tail) returns: it is to be sent again.
+    pub(crate) fn take_tail(&mut self) {
+        if let Some(tail) = self.slots.back_mut().and_then(Option::take) {
+            self.live -= 1;
+            self.outstanding -= u64::from(tail.size);
+            self.trim_front();
+        }
+    }
+
+    /// Leaves the front in flight.
+    fn trim_front(&mut self) {
         while let Some(None) = self.slots.front() {
             self.slots.pop_front();
             self.first_tsn += 1;
         }
         self.forget_old();
-        Some(fragment.size)
     }
 
     /// What is before the front is not in flight any more.
@@ -202,6 +271,7 @@ impl InFlight {
 
     /// What is sent until the next call goes in one packet.
     pub(crate) fn begin_packet(&mut self, now: Instant) {
+        self.sending = stamp(now);
         if let Some(rate) = &mut self.rate {
             rate.begin_packet(now);
         }
@@ -221,8 +291,11 @@ impl InFlight {
 
     /// A fragment was acknowledged that had been declared lost, and only the lost transmission can have caused that.
     pub(crate) fn spurious_loss(&mut self, size: u32, loss_epoch: LossEpoch) {
+        if !loss_epoch.is_numbered() {
+            return;
+        }
         let next_tsn = self.next_tsn();
-        if loss_epoch != LossEpoch::NONE && loss_epoch >= self.undo_epoch {
+        if loss_epoch >= self.undo_epoch {
             self.spurious_bytes += u64::from(size);
         }
         self.reordering.widen(self.max_tsn_ack, next_tsn);
@@ -250,212 +323,76 @@ impl InFlight {
         // The front is in flight unless the deque is empty, and has the lowest TSN of all.
         let any_naks = !self.slots.is_empty() && self.first_tsn < doubtful;
         let before = lost.len();
-        self.lose_below(lost_below, lost);
-        if lost.len() > before {
+        self.lose_while(lost, |tsn, _| tsn < lost_below);
+        self.loss_delay = None;
+        if self.has_naks() {
+            self.loss_delay = self.reordering.loss_delay(self.latest_rtt);
+            self.lose_late_fragments(now, lost);
+        }
+        if lost.len() > before || self.probed_bytes > 0 {
             self.loss_epoch = self.loss_epoch.next();
         }
         any_naks
     }
 
-    /// TIMEOUT_ALARM: everything in flight is lost (RFC 7016 §3.6.2.6).
-    pub(crate) fn time_out(&mut self, lost: &mut Vec<Lost>) {
-        self.lose_below(u64::MAX, lost);
-        self.reordering.timed_out();
+    /// A fragment in flight has a negative acknowledgement.
+    fn has_naks(&self) -> bool {
+        !self.slots.is_empty() && self.first_tsn < self.max_tsn_ack
     }
 
-    /// Takes out what has a TSN below `limit`, and leaves the front in flight.
-    fn lose_below(&mut self, limit: u64, lost: &mut Vec<Lost>) {
-        while let Some(front) = self.slots.front()
-            && (front.is_none() || self.first_tsn < limit)
-        {
-            if let Some(Some(fragment)) = self.slots.pop_front() {
+    /// When the first of those with a negative acknowledgement is lost, if nothing is heard before.
+    pub(crate) fn late_at(&self, now: Instant) -> Option<Instant> {
+        let delay = self.loss_delay.filter(|_| self.has_naks())?;
+        let front = self.slots.front()?.as_ref()?;
+        Some(now + Duration::from_micros(delay.saturating_sub(age(now, front)).into()))
+    }
+
+    /// That time has come: appends what is lost.
+    pub(crate) fn lose_late(&mut self, now: Instant, lost: &mut Vec<Lost>) {
+        let before = lost.len();
+        self.lose_late_fragments(now, lost);
+        if lost.len() > before {
+            self.loss_epoch = self.loss_epoch.next();
+        }
+    }
+
+    fn lose_late_fragments(&mut self, now: Instant, lost: &mut Vec<Lost>) {
+        let (Some(delay), max_tsn_ack) = (self.loss_delay, self.max_tsn_ack) else { return };
+        self.lose_while(lost, |tsn, fragment| {
+            fragment.by_time = tsn < max_tsn_ack && age(now, fragment) >= delay;
+            fragment.by_time
+        });
+    }
+
+    /// TIMEOUT_ALARM: everything in flight is lost (RFC 7016 §3.6.2.6).
+    pub(crate) fn time_out(&mut self, lost: &mut Vec<Lost>) {
+        self.lose_while(lost, |_, _| true);
+        self.reordering.timed_out();
+        self.loss_delay = None;
+    }
+
+    /// Takes out the first fragments, in the order of TSNs, as long as each `is_lost`, and leaves the front in flight.
+    fn lose_while(&mut self, lost: &mut Vec<Lost>, mut is_lost: impl FnMut(u64, &mut Lost) -> bool) {
+        while let Some(front) = self.slots.front_mut() {
+            if let Some(fragment) = front {
+                if !is_lost(self.first_tsn, fragment) {
+                    break;
+                }
                 self.live -= 1;
                 self.outstanding -= u64::from(fragment.size);
-                lost.push(fragment);
+                lost.push(*fragment);
             }
+            self.slots.pop_front();
             self.first_tsn += 1;
         }
         self.forget_old();
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use quickcheck::quickcheck;
-
-    /// The method of RFC 7016 §3.6.2.5 to the letter: one counter per fragment, all visited each time.
-    #[derive(Default)]
-    struct Counters {
-        next_tsn: u64,
-        max_tsn_ack: u64,
-        queue: Vec<(u64, Lost, u32)>,
-    }
-
-    impl Counters {
-        fn sent(&mut self, fragment: Lost) -> u64 {
-            self.next_tsn += 1;
-            self.queue.push((self.next_tsn, fragment, 0));
-            self.next_tsn
-        }
-        fn acked(&mut self, tsn: u64) -> Option<u32> {
-            let index = self.queue.iter().position(|entry| entry.0 == tsn)?;
-            self.max_tsn_ack = self.max_tsn_ack.max(tsn);
-            Some(self.queue.remove(index).1.size)
-        }
-        fn end_of_acks(&mut self) -> (bool, Vec<Lost>) {
-            let mut any = false;
-            for (tsn, _, naks) in &mut self.queue {
-                if *tsn < self.max_tsn_ack {
-                    *naks += 1;
-                    any = true;
-                }
-            }
-            let lost = self.queue.iter().filter(|entry| entry.2 >= 3).map(|entry| entry.1).collect();
-            self.queue.retain(|entry| entry.2 < 3);
-            (any, lost)
-        }
-    }
-
-    quickcheck! {
-        fn it_finds_what_counters_find(ops: Vec<(u8, u16)>) -> bool {
-            let (mut subject, mut model) = (InFlight::new(false), Counters::default());
-            for (number, (op, value)) in ops.into_iter().enumerate() {
-                match op % 8 {
-                    0..=3 => {
-                        let fragment = Lost { flow_slot: 3, sequence: number as u64, size: u32::from(value), packet: 0, number: 0 };
-                        let tsn = subject.sent(3, fragment.sequence, fragment.size);
-                        assert_eq!(tsn, model.sent(fragment));
-                    }
-                    4 | 5 => {
-                        let tsn = u64::from(value) % (model.next_tsn + 2);
-                        assert_eq!(subject.acked(Instant::ORIGIN, tsn, LossEpoch::NONE), model.acked(tsn));
-                    }
-                    6 => {
-                        let mut lost = Vec::new();
-                        let any = subject.end_of_acks(Instant::ORIGIN, true, &mut lost);
-                        assert_eq!((any, lost), model.end_of_acks());
-                    }
-                    _ if value.is_multiple_of(16) => {
-                        let mut lost = Vec::new();
-                        subject.time_out(&mut lost);
-                        let all: Vec<Lost> = model.queue.drain(..).map(|entry| entry.1).collect();
-                        assert_eq!(lost, all);
-                    }
-                    _ => {}
-                }
-                assert_eq!(subject.outstanding(), model.queue.iter().map(|entry| u64::from(entry.1.size)).sum::<u64>());
-                assert_eq!(subject.is_empty(), model.queue.is_empty());
-            }
-            true
-        }
-    }
-
-    /// RFC 7016 §3.6.2.5: lost with the third negative acknowledgement, not before.
-    #[test]
-    fn the_third_negative_acknowledgement_means_loss() {
-        let mut in_flight = InFlight::new(false);
-        for sequence in 1..=5 {
-            assert_eq!(in_flight.sent(0, sequence, 100), sequence);
-        }
-        let mut lost = Vec::new();
-        for tsn in 2..=4 {
-            assert!(lost.is_empty());
-            assert_eq!(in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE), Some(100));
-            assert!(in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost));
-        }
-        assert_eq!(lost, [Lost { flow_slot: 0, sequence: 1, size: 100, packet: 0, number: 0 }]);
-        assert_eq!(in_flight.outstanding(), 100);
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 1, LossEpoch::NONE), None, "no longer in flight");
-        assert_eq!(in_flight.acked(Instant::ORIGIN, 2, LossEpoch::NONE), None, "acknowledged once already");
-    }
-
-    /// What was lost in an earlier window, or by a timeout, could be kept and acknowledged whenever there was a cut to take
-    /// back.
-    #[test]
-    fn what_was_found_lost_before_is_not_credited_to_what_came_after() {
-        let mut in_flight = InFlight::new(false);
-        let mut lost = Vec::new();
-        let mut lose_one = |in_flight: &mut InFlight| {
-            let first = in_flight.sent(0, 1, 100);
-            for tsn in first + 1..=first + 3 {
-                in_flight.sent(0, tsn, 100);
-                in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE);
-                in_flight.end_of_acks(Instant::ORIGIN, false, &mut lost);
-            }
-            in_flight.loss_epoch()
-        };
-        let before = lose_one(&mut in_flight);
-        let cut = lose_one(&mut in_flight);
-        in_flight.begin_undo_epoch();
-        let after = lose_one(&mut in_flight);
-        for (loss_epoch, credited) in [(LossEpoch::NONE, 0), (before, 0), (cut, 100), (after, 100)] {
-            in_flight.spurious_loss(100, loss_epoch);
-            assert_eq!(in_flight.take_spurious_bytes(), credited, "{loss_epoch:?} of {cut:?}");
-        }
-        assert_eq!(lost.len(), 3);
-    }
-
-    #[test]
-    fn a_hole_left_by_an_acknowledgement_takes_no_room_for_long() {
-        let mut in_flight = InFlight::new(false);
-        let mut lost = Vec::new();
-        in_flight.sent(0, 0, 1);
-        for sequence in 1..10_000 {
-            let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(Instant::ORIGIN, tsn, LossEpoch::NONE);
-            in_flight.end_of_acks(Instant::ORIGIN, true, &mut lost);
-            assert!(in_flight.slots.len() <= 4);
-        }
-        assert_eq!(lost.len(), 1);
-    }
-
-    /// The same by one that has made this end wait for what is late, as long as it can.
-    #[test]
-    fn a_hole_takes_no_room_without_end_even_with_a_reordering_window() {
-        let mut in_flight = InFlight::new(false);
-        in_flight.set_min_rtt(Some(Duration::from_secs(120)));
-        in_flight.spurious_loss(1, LossEpoch::NONE);
-        in_flight.sent(0, 0, 1);
-        let mut lost = Vec::new();
-        for sequence in 1..3 * REMEMBERED_MAX as u64 {
-            // All within the time that is waited for at most.
-            let now = Instant::from_micros(sequence);
-            let tsn = in_flight.sent(0, sequence, 1);
-            in_flight.acked(now, tsn, LossEpoch::NONE);
-            in_flight.end_of_acks(now, true, &mut lost);
-            assert!(in_flight.slots.len() <= REMEMBERED_MAX + 4);
-        }
-        assert_eq!(lost.len(), 1);
-    }
-
-    /// Else there would be no reordering window for a sender with more than that in flight.
-    #[test]
-    fn a_large_flight_has_a_reordering_window() {
-        let mut in_flight = InFlight::new(false);
-        in_flight.set_min_rtt(Some(Duration::from_secs(1)));
-        in_flight.spurious_loss(1, LossEpoch::NONE);
-        let mut lost = Vec::new();
-        let flight = 3 * REMEMBERED_MAX as u64;
-        for sequence in 0..=flight {
-            in_flight.sent(0, sequence, 1);
-        }
-        for tsn in 2..flight {
-            in_flight.sent(0, flight + tsn, 1);
-            in_flight.acked(Instant::from_micros(tsn), tsn, LossEpoch::NONE);
-            in_flight.end_of_acks(Instant::from_micros(tsn), true, &mut lost);
-        }
-        assert_eq!(lost, []);
-    }
-
-    #[test]
-    fn the_memory_is_that_of_what_is_in_flight() {
-        let mut in_flight = InFlight::new(false);
-        assert_eq!(in_flight.memory(), 0);
-        for sequence in 0..1_000 {
-            in_flight.sent(0, sequence, 100);
-        }
-        let least = 1_000 * size_of::<Lost>();
-        assert!((least..4 * least).contains(&in_flight.memory()), "{} bytes", in_flight.memory());
-    }
+/// Microseconds since a fragment was sent.
+const fn age(now: Instant, fragment: &Lost) -> u32 {
+    stamp(now).wrapping_sub(fragment.sent)
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::params::NAK_LOSS_THRESHOLD;
-use crate::time::Instant;
+use crate::time::{Instant, micros32};
 
 /// The reordering window grows by this part of the shortest round trip, up to all of it (RFC 8985 §6.2).
 const STEPS: u32 = 4;
@@ -12,8 +12,11 @@ const STEPS: u32 = 4;
 const MARKS: u32 = 32;
 /// The longest reordering window: the round trip is partly what the far end says it is.
 const MAX_WINDOW: Duration = Duration::from_secs(1);
+/// The least time in microseconds that shows a loss: the timestamps of the protocol have ticks of 4 ms (RFC 9002 §6.1.2,
+/// kGranularity).
+const GRANULARITY: u32 = 4_000;
 
-/// Since when fragments have had negative acknowledgements.
+/// Since when fragments have had negative acknowledgements, and how long after it was sent each is lost.
 ///
 /// The RFC's three are right where packets keep their order. Where some are late by more, each of them costs a
 /// retransmission and, what is worse, half the window. So each time that one proves to have been late, those to come
@@ -32,6 +35,8 @@ pub(super) struct Reordering {
     repeated: VecDeque<(u64, Instant)>,
     /// The shortest round trip by what the far end echoes.
     pub(super) echoed: Option<Duration>,
+    /// The microseconds after which a fragment is late, by the round trips of the past.
+    pub(super) round_trips: Option<u32>,
     /// The shortest by this end's clock alone. A far end that echoes too little would otherwise make round trips longer
     /// than they are, and every acknowledgement of a retransmission a proof that nothing was lost.
     measured: Option<Duration>,
@@ -51,6 +56,7 @@ impl Reordering {
             marks: VecDeque::new(),
             repeated: VecDeque::new(),
             echoed: None,
+            round_trips: None,
             measured: None,
             timed: None,
             grow_from: 0,
@@ -112,9 +118,28 @@ impl Reordering {
         (waited, waited.min(three_naks))
     }
 
+    /// How long the reordering window is; none if it is closed.
+    fn window(&self) -> Option<Duration> {
+        Some((self.min_rtt().filter(|_| self.window > 0)? * self.window / STEPS).min(MAX_WINDOW))
+    }
+
+    /// How many microseconds after it was sent a fragment is lost that has a negative acknowledgement: nine eighths of the
+    /// round trip (RFC 9002 §6.1.2), and the reordering window. None before a round trip is measured. `latest`: how long
+    /// it took to acknowledge what was sent last.
+    pub(super) fn loss_delay(&self, latest: u32) -> Option<u32> {
+        let delay = self.round_trips?.max(nine_eighths(latest)).max(GRANULARITY);
+        Some(delay.saturating_add(self.window().map_or(0, micros32)))
+    }
+
+    /// The smoothed round trip, and by when an answer has come although round trips vary. On a path where they do, packets
+    /// that come out of order are late by as much.
+    pub(super) fn set_round_trips(&mut self, srtt: Option<Duration>, answer: Duration) {
+        self.round_trips = srtt.map(|srtt| nine_eighths(micros32(srtt)).max(micros32(answer)));
+    }
+
     /// What MAX_TSN_ACK was at the beginning of the reordering window; none without a window.
     fn mark(&mut self, now: Instant, max_tsn_ack: u64) -> Option<u64> {
-        let window = (self.min_rtt().filter(|_| self.window > 0)? * self.window / STEPS).min(MAX_WINDOW);
+        let window = self.window()?;
         let apart = |(latest, _): &(Instant, u64)| now.saturating_duration_since(*latest) >= window / MARKS;
         if self.marks.back().is_none_or(apart) {
             self.marks.push_back((now, max_tsn_ack));
@@ -146,6 +171,10 @@ impl Reordering {
         (self.measured, self.timed) = (None, None);
         self.timed_out = true;
     }
+}
+
+const fn nine_eighths(micros: u32) -> u32 {
+    micros.saturating_add(micros / 8)
 }
 
 #[cfg(test)]

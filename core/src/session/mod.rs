@@ -156,7 +156,7 @@ impl Session {
         let path_mtu = transport.mtu.next_timeout().filter(|_| lifecycle.is_open());
         Deadlines([
             (liveness.retransmit_limit.get(), "retransmit limit"),
-            (delivery.sending.recovery.timeout.get(), "retransmission timeout"),
+            (delivery.sending.recovery.timer.get(), "retransmission timeout"),
             (delivery.sending.recovery.held_until(), "pacing"),
             (delivery.receiving.acks.delayed.get(), "delayed acknowledgement"),
             (liveness.keepalive.get(), "keepalive"),
@@ -183,9 +183,9 @@ impl Session {
             };
             self.end(cx, Ending::Abrupt(reason));
         }
-        let timed_out = self.delivery.on_alarms(cx, &mut self.transport);
+        let lost = self.delivery.on_alarms(cx, &mut self.transport);
         // What was lost may all be abandoned: then nothing waits for an answer any more.
-        if timed_out && !self.delivery.sending.awaits_answer() && !self.liveness.ping_unanswered() {
+        if lost && !self.delivery.sending.awaits_answer() && !self.liveness.ping_unanswered() {
             self.liveness.retransmit_limit.clear();
         }
         self.liveness.handle_timeout(now, &mut self.transport);

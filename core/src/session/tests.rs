@@ -6,6 +6,7 @@ mod draining;
 mod flights;
 mod limits;
 mod liveness;
+mod losses;
 mod mtu;
 mod network;
 mod packets;

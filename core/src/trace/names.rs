@@ -42,6 +42,7 @@ names! { TraceEvent<'_>,
 
 names! { LossCause,
     Self::NegativeAcknowledgements => "negative_acknowledgements",
+    Self::TimeThreshold => "time_threshold",
     Self::Timeout => "timeout",
     Self::PathChange => "path_change",
     Self::Revived => "revived",

@@ -8,6 +8,7 @@ impl fmt::Display for LossCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NegativeAcknowledgements => "acknowledgements left it out",
+            Self::TimeThreshold => "what was sent later is acknowledged",
             Self::Timeout => "it was not acknowledged in time",
             Self::PathChange => "the far end is at another address",
             Self::Revived => "the far end is heard again",

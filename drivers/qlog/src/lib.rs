@@ -19,7 +19,7 @@
 //! | `rtmfp:datagram_dropped` | `remote`, `raw.length`, `trigger`: why |
 //! | `rtmfp:chunk_dropped` | `trigger`: why a chunk of the packet before was not used |
 //! | `rtmfp:fragment_acknowledged` | `flow_id`, `sequence_number`, `length`: bytes of its chunk; `spurious_loss`: it had been declared lost |
-//! | `rtmfp:fragment_lost` | `flow_id`, `sequence_number`, `length`, `trigger`: `negative_acknowledgements`, `timeout`, `path_change`, `revived` |
+//! | `rtmfp:fragment_lost` | `flow_id`, `sequence_number`, `length`, `trigger`: `negative_acknowledgements`, `time_threshold`, `timeout`, `path_change`, `revived` |
 //! | `rtmfp:message_abandoned` | `flow_id`, `message`: its place in the order of writing, from 0; `length`; `trigger`: `user`, `deadline`, `not_retransmitted`, `dependency`, `flow_rejected`, `session_ended` |
 //! | `rtmfp:congestion` | `congestion_window`, `ssthresh`, `bytes_in_flight`; `smoothed_rtt`, `retransmission_timeout` in milliseconds; `rate` in bytes a second |
 //! | `rtmfp:timer_set` | `timer`; `at`: when, as `time` counts |
@@ -108,11 +108,12 @@ mod tests {
         for event in events {
             assert!(MANUAL.contains(&format!("`rtmfp:{}`", event.name())), "{event:?}");
         }
-        let losses =
-            [LossCause::NegativeAcknowledgements, LossCause::Timeout, LossCause::PathChange, LossCause::Revived];
+        let losses = [LossCause::NegativeAcknowledgements, LossCause::TimeThreshold, LossCause::Timeout];
+        let more_losses = [LossCause::PathChange, LossCause::Revived];
         let abandons = [AbandonCause::User, AbandonCause::Deadline, AbandonCause::NotRetransmitted];
         let more = [AbandonCause::Dependency, AbandonCause::FlowRejected, AbandonCause::SessionEnded];
-        let names = losses.iter().map(LossCause::name).chain(abandons.iter().chain(&more).map(AbandonCause::name));
+        let losses = losses.iter().chain(&more_losses);
+        let names = losses.map(LossCause::name).chain(abandons.iter().chain(&more).map(AbandonCause::name));
         for name in names {
             assert!(MANUAL.contains(&format!("`{name}`")), "{name}");
         }

@@ -45,6 +45,11 @@ impl SendFlow {
         self.flush(events);
     }
 
+    /// A fragment of this flow is sent again, though nothing shows that it is lost. False if it is not to be sent twice.
+    pub(crate) fn probe(&mut self, sequence: u64, loss_epoch: LossEpoch) -> bool {
+        self.queue.probe(sequence, loss_epoch)
+    }
+
     /// Processes a Flow Exception Report (RFC 7016 §3.6.2.10).
     pub(crate) fn on_exception(&mut self, now: Instant, code: u64, events: &mut EventQueue) {
         let was_open = self.state == SendFlowState::Open;

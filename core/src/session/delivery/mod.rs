@@ -100,7 +100,7 @@ impl Delivery {
     /// What the header of a packet of the far end tells, and the round trips of the path.
     pub(super) fn on_header(&mut self, cx: &mut Context<'_>, header: &PacketHeader, rtt: &Rtt) {
         self.receiving.on_header(cx, header, rtt.srtt());
-        self.sending.on_header(cx.now, header, rtt.min_rtt());
+        self.sending.on_header(cx.now, header, rtt);
     }
 
     /// RFC 7016 §3.6.3.2.
@@ -134,17 +134,14 @@ impl Delivery {
         self.receiving.acks.is_due() || self.sending.flows.is_probe_due()
     }
 
-    /// Does what the alarms of the session say, if they are due. Whether all in flight was taken for lost.
+    /// Does what the alarms of the session say, if they are due. Whether anything may have been declared lost.
     pub(super) fn on_alarms(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> bool {
         self.sending.recovery.release(cx.now);
-        let timed_out = self.sending.recovery.timeout.take_due(cx.now);
-        if timed_out {
-            self.sending.on_timeout_alarm(cx, transport);
-        }
+        let lost = self.sending.on_timer(cx, transport);
         if self.receiving.acks.delayed.take_due(cx.now) {
             self.receiving.acks.set_now();
         }
-        timed_out
+        lost
     }
 
     /// Deadlines of flows that have come.

@@ -75,6 +75,23 @@ impl SendQueue {
         self.normalize();
     }
 
+    /// An entry in flight is sent again, though nothing shows yet that it is lost. False if its data is not to be sent
+    /// twice. It is not abandoned, whatever its message says of losses.
+    pub(in crate::flow::send) fn probe(&mut self, sequence: u64, loss_epoch: LossEpoch) -> bool {
+        let Some(fragment) = self.window.get_mut(sequence).filter(|fragment| fragment.in_flight()) else {
+            return cannot_happen!(false, "what is in flight is in the window");
+        };
+        let message = fragment.message.filter(|_| !fragment.abandoned);
+        if !message.is_some_and(|id| self.messages.get(id).is_some_and(|message| message.retransmit)) {
+            return false;
+        }
+        self.outstanding -= u64::from(fragment.size);
+        fragment.tsn = 0;
+        fragment.loss_epoch = loss_epoch;
+        self.lost.insert(sequence);
+        true
+    }
+
     /// No more messages come (§3.6.2.11).
     pub(in crate::flow::send) fn close(&mut self) {
         self.closing = true;

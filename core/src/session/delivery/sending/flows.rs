@@ -141,13 +141,24 @@ impl SendFlows {
 
     /// A fragment was declared lost.
     pub(super) fn on_lost(&mut self, lost: Lost, epoch: LossEpoch, cause: LossCause, events: &mut EventQueue) {
-        let Lost { flow_slot, sequence, size, .. } = lost;
+        let Lost { flow_slot, sequence, size, by_time, .. } = lost;
+        let cause = if by_time { LossCause::TimeThreshold } else { cause };
         let Some(flow) = self.table.get_mut(flow_slot) else {
             return cannot_happen!((), "a flow lives until nothing of it is in flight");
         };
         events.trace(|| TraceEvent::FragmentLost { flow: flow.handle(), sequence, size, cause });
         flow.on_lost(sequence, epoch, events);
         self.reindex(flow_slot);
+    }
+
+    /// A fragment is sent again, though nothing shows that it is lost. False if it is not to be sent twice.
+    pub(super) fn probe(&mut self, tail: Lost, epoch: LossEpoch) -> bool {
+        let Some(flow) = self.table.get_mut(tail.flow_slot) else {
+            return cannot_happen!(false, "a flow lives until nothing of it is in flight");
+        };
+        let probed = flow.probe(tail.sequence, epoch);
+        self.reindex(tail.flow_slot);
+        probed
     }
 
     /// RFC 7016 §3.6.2.10.

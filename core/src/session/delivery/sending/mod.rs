@@ -4,7 +4,9 @@ mod burst;
 mod commands;
 mod flows;
 mod pacer;
+mod probe;
 mod recovery;
+mod timer;
 
 use core::time::Duration;
 
@@ -16,6 +18,7 @@ use crate::flow::Acknowledgement;
 use crate::handle::SessionHandle;
 use crate::invariant::cannot_happen;
 use crate::session::context::Context;
+use crate::session::transport::Rtt;
 use crate::time::Instant;
 use crate::wire::{PacketHeader, PacketWriter, session_id};
 
@@ -86,9 +89,10 @@ impl Sending {
         }
     }
 
-    /// What the header of a packet of the far end tells. `min_rtt`: the shortest round trip of the path.
-    pub(super) fn on_header(&mut self, now: Instant, header: &PacketHeader, min_rtt: Option<Duration>) {
-        self.recovery.in_flight.set_min_rtt(min_rtt);
+    /// What the header of a packet of the far end tells, and the round trips of the path.
+    pub(super) fn on_header(&mut self, now: Instant, header: &PacketHeader, rtt: &Rtt) {
+        self.recovery.in_flight.set_min_rtt(rtt.min_rtt());
+        self.recovery.in_flight.set_round_trips(rtt.srtt(), rtt.prompt_answer());
         if header.time_critical_reverse {
             self.recovery.on_reverse_notification(now);
         }

@@ -7,10 +7,11 @@ use alloc::vec::Vec;
 use super::Sending;
 use super::burst::Burst;
 use super::pacer::Pacer;
+use super::probe::Probe;
+use super::timer::{Due, Early, RetransmitTimer};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{InFlight, LossEpoch, Lost};
 use crate::params::BURST_PACKETS;
-use crate::session::alarm::Alarm;
 use crate::session::context::Context;
 use crate::session::time_critical::lately;
 use crate::session::transport::Transport;
@@ -21,10 +22,9 @@ use crate::trace::{LossCause, TraceEvent};
 pub(in crate::session) struct Recovery {
     pub(in crate::session) in_flight: InFlight,
     pub(in crate::session) controller: Box<dyn Controller>,
-    /// TIMEOUT_ALARM (RFC 7016 §3.6.2.6).
-    pub(in crate::session) timeout: Alarm,
-    /// The alarm comes before the timeout: the far end is heard again, and has not answered yet what was sent last.
-    early: bool,
+    /// TIMEOUT_ALARM (RFC 7016 §3.6.2.6), and what comes before it.
+    pub(in crate::session) timer: RetransmitTimer,
+    pub(super) probe: Probe,
     pub(in crate::session) burst: Burst,
     /// None: the controller has not asked for a rate.
     pacer: Option<Box<Pacer>>,
@@ -32,9 +32,9 @@ pub(in crate::session) struct Recovery {
     last_sent: Option<Instant>,
     /// The alarm found loss, and nothing was acknowledged since.
     backed_off: bool,
-    time_critical_sent: Option<Instant>,
+    pub(super) time_critical_sent: Option<Instant>,
     reverse_received: Option<Instant>,
-    lost: Vec<Lost>,
+    pub(super) lost: Vec<Lost>,
     pub(in crate::session) fragments_lost: u64,
     pub(in crate::session) timeouts: u64,
     /// Times that the window was made smaller for losses or marks.
@@ -46,8 +46,8 @@ impl Recovery {
         Self {
             in_flight: InFlight::new(controller.wants_samples()),
             controller,
-            timeout: Alarm::default(),
-            early: false,
+            timer: RetransmitTimer::default(),
+            probe: Probe::default(),
             burst: Burst::new(),
             pacer: None,
             last_sent: None,
@@ -120,21 +120,10 @@ impl Recovery {
             self.time_critical_sent = Some(now);
         }
         // RFC 7016 §3.6.2.6.
-        self.set_timeout(timeout);
-    }
-
-    fn set_timeout(&mut self, at: Instant) {
-        self.timeout.set(at);
-        self.early = false;
-    }
-
-    /// Until then an answer to what was sent last may be on its way.
-    fn expect_answer(&mut self, by: Instant) {
-        let timeout = self.timeout.get();
-        if timeout.is_none_or(|timeout| by < timeout) {
-            self.timeout.set(by);
-            self.early = true;
+        if !self.probe.take_next() {
+            self.timer.postpone(timeout);
         }
+        self.set_probe(now);
     }
 
     /// Packets that count for the burst if what is in flight is lost now: before a whole timeout is over, what was sent
@@ -169,7 +158,8 @@ impl Recovery {
         self.pacer = None;
         self.burst.set_packets(0);
         self.backed_off = false;
-        self.timeout.clear();
+        self.timer.clear();
+        self.probe.stop();
     }
 
     /// Bytes of user data a second that the congestion window lets out, once the round trip is measured.
@@ -211,46 +201,59 @@ impl Sending {
         report: Option<u8>,
     ) {
         if facts.any_acks {
-            let Recovery { in_flight, lost, fragments_lost, .. } = &mut self.recovery;
+            let Recovery { in_flight, lost, .. } = &mut self.recovery;
             facts.any_naks = in_flight.end_of_acks(cx.now, !self.flows.scheduler.is_empty(), lost);
-            *fragments_lost += lost.len() as u64;
-            let loss_epoch = in_flight.loss_epoch();
-            facts.lost_bytes = self.report_lost(cx, transport, loss_epoch, LossCause::NegativeAcknowledgements);
+            facts.lost_bytes = in_flight.take_probed_bytes();
+            facts.lost_bytes += self.report_lost(cx, transport, LossCause::NegativeAcknowledgements);
             facts.any_loss = facts.lost_bytes > 0;
             facts.spurious_bytes = self.recovery.in_flight.take_spurious_bytes();
             let (backlog, window) = (!self.flows.scheduler.is_empty(), self.window());
             self.recovery.burst.on_ack_packet(cx.now, backlog, window, facts);
             // RFC 7016 §3.6.2.6.
-            if self.recovery.timeout.is_set() {
-                self.recovery.set_timeout(cx.now + transport.rtt.erto());
+            if self.recovery.timer.is_set() {
+                self.recovery.timer.set(cx.now + transport.rtt.erto());
             }
             if facts.acked_bytes > 0 {
                 self.stall.moved(facts.acked_bytes);
                 self.recovery.backed_off = false;
                 transport.ecn.on_acks(report.is_some());
+                self.recovery.probe.restart(transport, transport.segment(self.window()));
             }
+            self.recovery.set_early(cx.now);
         }
         if let Some(count) = report {
             facts.any_mark = transport.ecn.on_report(count, cx.now, transport.rtt.srtt());
             facts.any_loss |= facts.any_mark;
         }
         if facts.any_acks || facts.any_loss {
-            facts.outstanding = self.recovery.in_flight.outstanding();
-            facts.segment = transport.segment(self.window());
-            facts.srtt = transport.rtt.srtt();
-            facts.sample = self.recovery.in_flight.take_rate_sample();
-            let time_critical = self.recovery.time_critical(cx);
-            if self.recovery.controller.on_packet(cx.now, facts, time_critical) == Reaction::Cut {
-                self.recovery.congestion_events += 1;
-                self.recovery.in_flight.begin_undo_epoch();
-            }
-            self.recovery.repace(cx.now);
-            self.recovery.trace_congestion(cx, transport);
+            self.update_controller(cx, transport, facts);
         }
     }
 
+    /// Tells the controller what was acknowledged and lost.
+    pub(super) fn update_controller(&mut self, cx: &mut Context<'_>, transport: &Transport, facts: &mut PacketFacts) {
+        facts.outstanding = self.recovery.in_flight.outstanding();
+        facts.segment = transport.segment(self.window());
+        facts.srtt = transport.rtt.srtt();
+        facts.sample = self.recovery.in_flight.take_rate_sample();
+        let time_critical = self.recovery.time_critical(cx);
+        if self.recovery.controller.on_packet(cx.now, facts, time_critical) == Reaction::Cut {
+            self.recovery.congestion_events += 1;
+            self.recovery.in_flight.begin_undo_epoch();
+        }
+        self.recovery.repace(cx.now);
+        self.recovery.trace_congestion(cx, transport);
+    }
+
+    /// The same for what was declared lost one by one, which counts for the statistics.
+    pub(super) fn report_lost(&mut self, cx: &mut Context<'_>, transport: &mut Transport, cause: LossCause) -> u64 {
+        self.recovery.fragments_lost += self.recovery.lost.len() as u64;
+        let loss_epoch = self.recovery.in_flight.loss_epoch();
+        self.report_lost_in(cx, transport, loss_epoch, cause)
+    }
+
     /// Tells the flows, and the search for the largest datagram, of what was declared lost; returns the bytes of it.
-    fn report_lost(
+    fn report_lost_in(
         &mut self,
         cx: &mut Context<'_>,
         transport: &mut Transport,
@@ -284,8 +287,11 @@ impl Sending {
         } else {
             LossEpoch::NONE
         };
-        self.report_lost(cx, transport, loss_epoch, cause);
+        self.report_lost_in(cx, transport, loss_epoch, cause);
         self.recovery.burst.restart();
+        if any {
+            self.recovery.probe.stop();
+        }
         any
     }
 
@@ -295,23 +301,34 @@ impl Sending {
     pub(in crate::session) fn on_path_change(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         self.recovery.controller.on_path_change();
         self.recovery.pacer = None;
+        self.recovery.probe.stop();
         let counted = self.recovery.burst.packets();
         self.lose_all(cx, transport, LossCause::PathChange);
         let recovery = &mut self.recovery;
         recovery.trace_congestion(cx, transport);
         recovery.backed_off = false;
-        recovery.timeout.clear();
+        recovery.timer.clear();
         if recovery.burst.is_first() && counted > 0 {
             recovery.burst.set_packets(counted);
-            recovery.set_timeout(cx.now + transport.rtt.erto());
+            recovery.timer.set(cx.now + transport.rtt.erto());
         }
     }
 
-    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
-    pub(in crate::session) fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        if core::mem::take(&mut self.recovery.early) {
-            return self.give_up_answer(cx, transport);
+    /// Does what the timer says, if it is due. Whether anything may have been declared lost.
+    pub(in crate::session) fn on_timer(&mut self, cx: &mut Context<'_>, transport: &mut Transport) -> bool {
+        let due = self.recovery.timer.take_due(cx.now);
+        match due {
+            None => {}
+            Some(Due::Timeout) => self.on_timeout_alarm(cx, transport),
+            Some(Due::Answer) => self.give_up_answer(cx, transport),
+            Some(Due::Late) => self.on_late(cx, transport),
+            Some(Due::Probe) => self.on_probe(cx, transport),
         }
+        due.is_some()
+    }
+
+    /// TIMEOUT_ALARM fired (RFC 7016 §3.6.2.6).
+    fn on_timeout_alarm(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         let was_loss = self.lose_all(cx, transport, LossCause::Timeout);
         let recovery = &mut self.recovery;
         if was_loss {
@@ -329,7 +346,7 @@ impl Sending {
     fn give_up_answer(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
         // One more may always go: nothing but an answer to it would let others out.
         let counted = self.recovery.counted(cx.now, transport).min(BURST_PACKETS - 1);
-        self.recovery.timeout.clear();
+        self.recovery.timer.clear();
         self.lose_all(cx, transport, LossCause::Revived);
         self.recovery.burst.set_packets(counted);
     }
@@ -337,11 +354,15 @@ impl Sending {
     /// What was sent last is sent again once an answer would have come. The far end does not delay it, since what is
     /// sent again fills a gap, and after a silence nothing waits in queues on the way.
     fn await_answer(&mut self, cx: &mut Context<'_>, transport: &mut Transport) {
-        let (Some(alarm), Some(sent)) = (self.recovery.timeout.get(), self.recovery.last_sent) else {
+        let (Some(alarm), Some(sent)) = (self.recovery.timer.timeout(), self.recovery.last_sent) else {
             return;
         };
         let due = alarm.min(sent + transport.rtt.idle_answer());
-        if cx.now < due { self.recovery.expect_answer(due) } else { self.give_up_answer(cx, transport) }
+        if cx.now < due {
+            self.recovery.timer.set_early(due, Early::Answer);
+        } else {
+            self.give_up_answer(cx, transport);
+        }
     }
 
     /// The far end is heard again after a silence, or an interface came up: what a backed-off timer would send
@@ -355,8 +376,8 @@ impl Sending {
             self.await_answer(cx, transport);
         } else if let Some(sent) = self.recovery.last_sent {
             let timeout = sent + transport.rtt.erto();
-            let alarm = self.recovery.timeout.get();
-            self.recovery.set_timeout(alarm.map_or(timeout, |alarm| alarm.min(timeout)));
+            let alarm = self.recovery.timer.timeout();
+            self.recovery.timer.set(alarm.map_or(timeout, |alarm| alarm.min(timeout)));
         }
     }
 
@@ -377,7 +398,7 @@ impl Sending {
         transport: &mut Transport,
         probed: Instant,
     ) {
-        if self.recovery.timeout.is_set() && self.recovery.last_sent.is_some_and(|sent| sent <= probed) {
+        if self.recovery.timer.is_set() && self.recovery.last_sent.is_some_and(|sent| sent <= probed) {
             self.recovery.burst.set_packets(0);
             self.give_up_answer(cx, transport);
         }
