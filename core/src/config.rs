@@ -163,11 +163,18 @@ pub struct SessionConfig {
     /// A window begins with 262,144 bytes, or this if it is less. It doubles when more than a quarter of it is read in a
     /// round trip, if that is faster than before. All windows of a session together grow by no more than half of
     /// [`max_recv_bytes`](Self::max_recv_bytes), and not while half of the common part of the endpoint's
-    /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is full and a message waits to be read, the sender is stopped.
+    /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is full
+    /// and a message waits to be read, the sender is stopped.
+    ///
+    /// What fills half of a window that can grow no more, and cannot be read yet, is a part of a long message, or came
+    /// after a loss. One flow at a time may then use whatever `max_recv_bytes` has left, until there is a message to read.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and
     /// none of them makes progress, flows are rejected with code 0 until the others go on. Default 16 MiB.
+    ///
+    /// It limits the length of messages: a flow with one that does not fit is rejected with code 0. A far end cannot know
+    /// the limit before, as RFC 7016 has no word for it.
     pub max_recv_bytes: usize,
     /// Bytes of acknowledgements for each byte received, at most; beside them one datagram each round trip. What more is
     /// to be acknowledged waits. Default 2, at least 1.

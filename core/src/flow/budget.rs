@@ -20,6 +20,8 @@ pub(crate) struct RecvBudget {
     flows: usize,
     /// Flows with a message to read.
     readable: u32,
+    /// The slot of the flow whose window is all the room there is.
+    unlimited: Option<u32>,
     /// `SessionConfig::max_recv_bytes`.
     limit: usize,
     /// The most that the endpoint grants at present. It falls while the memory of the endpoint is scarce, also below
@@ -45,6 +47,7 @@ impl RecvBudget {
             held: 0,
             flows: 0,
             readable: 0,
+            unlimited: None,
             limit,
             granted: usize::MAX,
             granted_windows: usize::MAX,
@@ -91,6 +94,26 @@ impl RecvBudget {
     /// What is left of it.
     pub(super) fn window_room(&self) -> usize {
         self.window_share().saturating_sub((self.windows as usize).saturating_mul(WINDOW_BLOCK))
+    }
+
+    /// What flows have received may never take more than this.
+    pub(super) const fn most_buffered(&self) -> usize {
+        self.limit.saturating_sub(self.flows)
+    }
+
+    /// Tells whether the window of the flow in this slot is all the room there is. That goes to one flow at a time that
+    /// `wants` it, until it does no more: two could fill the memory with parts of messages that never become whole.
+    pub(super) fn lift_limit(&mut self, slot: u32, wants: bool) -> bool {
+        if wants {
+            return *self.unlimited.get_or_insert(slot) == slot;
+        }
+        self.unlimited.take_if(|unlimited| *unlimited == slot);
+        false
+    }
+
+    /// The slot of the flow whose window is all the room there is.
+    pub(crate) const fn unlimited(&self) -> Option<u32> {
+        self.unlimited
     }
 
     /// Changes how long the path takes there and back.
@@ -259,6 +282,19 @@ impl SendBudget {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Parts of messages of two flows could fill the memory, and neither of them become whole.
+    #[test]
+    fn one_flow_at_a_time_has_all_the_room() {
+        let mut budget = RecvBudget::new(1_000);
+        assert!(budget.lift_limit(3, true) && budget.lift_limit(3, true));
+        assert!(!budget.lift_limit(4, true));
+        assert!(!budget.lift_limit(4, false));
+        assert!(!budget.lift_limit(4, true), "it is not for another flow to give up");
+        assert!(!budget.lift_limit(3, false));
+        assert!(budget.lift_limit(4, true));
+        assert_eq!(budget.unlimited(), Some(4));
+    }
 
     #[test]
     fn a_session_is_granted_less_than_it_may_hold_while_memory_is_scarce() {

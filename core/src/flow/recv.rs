@@ -75,6 +75,8 @@ pub(crate) struct RecvFlow {
     charged_gaps: usize,
     reporting: Reporting,
     window: RecvWindow,
+    /// The window is all the room that the session's budget has.
+    unlimited: bool,
     /// By how many blocks the session's budget lets all windows grow, when this flow last changed.
     share: u32,
     /// By how many blocks the budget knows that this window has grown.
@@ -129,6 +131,7 @@ impl RecvFlow {
             charged_gaps: 0,
             reporting: Reporting::default(),
             window: RecvWindow::new(recv_buffer),
+            unlimited: false,
             share: u32::MAX,
             charged_window: 0,
             advertised: None,
@@ -196,7 +199,8 @@ impl RecvFlow {
 
     /// BUFFER_CAPACITY in bytes.
     fn capacity(&self) -> usize {
-        self.window.capacity(self.share)
+        let all = self.unlimited && !self.suspended;
+        if all { self.buffer.buffered().saturating_add(self.room) } else { self.window.capacity(self.share) }
     }
 
     /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
@@ -204,7 +208,9 @@ impl RecvFlow {
     /// are pushed as edges.
     ///
     /// A fragment is refused if it would bring the session over its budget. If the flow alone holds that much and
-    /// has nothing to read, its message can never be completed: then the flow is rejected with code 0. Of a flow that
+    /// has nothing to read, its message can never be completed: then the flow is rejected with code 0. No message of
+    /// RFC 7016 tells a sender how long a message may be; so a receiver takes as much as its memory holds, and says no
+    /// to more as soon as it knows. Of a flow that
     /// is not RF_OPEN only what comes in order is remembered and acknowledged, as nobody is to read it.
     pub(crate) fn on_fragment(
         &mut self,
@@ -254,8 +260,7 @@ impl RecvFlow {
         // Step 16.
         self.buffer.advance(self.csn(), &mut budget.pool);
         ack_now |= self.complete(now);
-        // It waits for what is missing, and not for the reader: a long message, or what came after a loss.
-        if !self.buffer.is_readable() && self.buffer.buffered() > self.capacity() / 2 {
+        if self.is_cramped() {
             self.window.make_room(now, budget.window_room());
         }
         self.charge_budget(budget);

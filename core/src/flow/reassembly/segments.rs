@@ -13,6 +13,10 @@ use crate::wire::FragmentControl;
 /// may be less than half full.
 pub(super) const PIECE_OVERHEAD: usize = 192;
 
+/// Data that has become so long is not moved into a larger piece: another is begun. So a long message takes little more
+/// memory than its bytes, and none of them is copied more than once again.
+const LONG_PIECE: usize = 65_536;
+
 /// A contiguous run of fragments of one message.
 #[derive(Debug)]
 pub(super) struct Segment {
@@ -21,7 +25,7 @@ pub(super) struct Segment {
     pub(super) begins: bool,
     /// It has the last fragment of its message.
     ends: bool,
-    /// What comes before `data`, if segments were joined.
+    /// What comes before `data`, if segments were joined or the message is long.
     earlier: Option<Box<Earlier>>,
     /// Fragments that come in order are appended, so that a message received in order is copied once.
     data: Vec<u8>,
@@ -33,6 +37,14 @@ struct Earlier {
     pieces: VecDeque<Vec<u8>>,
     len: usize,
     capacity: usize,
+}
+
+impl Earlier {
+    fn push(&mut self, data: Vec<u8>) {
+        self.len += data.len();
+        self.capacity += data.capacity();
+        self.pieces.push_back(data);
+    }
 }
 
 impl Segment {
@@ -71,15 +83,35 @@ impl Segment {
         self.data.capacity() - self.data.len()
     }
 
+    /// Memory that is needed for a fragment right behind this segment.
+    const fn cost(&self, len: usize) -> usize {
+        match len.checked_sub(self.room()) {
+            None | Some(0) => 0,
+            Some(_) if self.data.len() >= LONG_PIECE => len.saturating_add(PIECE_OVERHEAD),
+            Some(more) => more,
+        }
+    }
+
     /// Adds the fragment right behind this segment. The memory is doubled if it is too small and `spare` allows.
     fn append(&mut self, sequence: u64, ends: bool, data: &[u8], spare: usize) {
         self.last = sequence;
         self.ends = ends;
         if self.room() < data.len() {
-            let more = if ends { 0 } else { self.data.len().saturating_add(data.len()).min(spare) };
+            if self.data.len() >= LONG_PIECE {
+                self.begin_piece();
+            }
+            let more = self.data.len().saturating_add(data.len());
+            let more = if self.earlier.is_some() { more.max(LONG_PIECE / 4) } else { more };
+            let more = if ends { 0 } else { more.min(spare) };
             self.data.reserve_exact(data.len().saturating_add(more));
         }
         self.data.extend_from_slice(data);
+    }
+
+    /// What is appended next goes to memory of its own.
+    fn begin_piece(&mut self) {
+        let data = core::mem::take(&mut self.data);
+        self.earlier.get_or_insert_default().push(data);
     }
 
     /// Joins the segment right behind this one. The shorter list of pieces moves.
@@ -88,9 +120,7 @@ impl Segment {
         self.ends = behind.ends;
         let data = core::mem::replace(&mut self.data, behind.data);
         let mut before = self.earlier.take().unwrap_or_default();
-        before.len += data.len();
-        before.capacity += data.capacity();
-        before.pieces.push_back(data);
+        before.push(data);
         self.earlier = Some(match behind.earlier {
             Some(mut after) => {
                 let (len, capacity) = (before.len + after.len, before.capacity + after.capacity);
@@ -115,7 +145,8 @@ impl Segment {
         if let Some(earlier) = self.earlier {
             let joined = Vec::with_capacity(earlier.len + whole.len());
             let last = core::mem::replace(&mut whole, joined);
-            earlier.pieces.iter().chain([&last]).for_each(|piece| whole.extend_from_slice(piece));
+            // Each piece is let go as soon as it is copied.
+            earlier.pieces.into_iter().chain([last]).for_each(|piece| whole.extend_from_slice(&piece));
         }
         Bytes::from(whole.into_boxed_slice())
     }
@@ -158,9 +189,7 @@ impl Segments {
     /// By how much `memory` grows at least with this fragment.
     pub(super) fn cost(&self, sequence: u64, control: FragmentControl, len: usize) -> usize {
         match &self.current {
-            Some((_, segment)) if segment.is_continued_by(sequence, ends_of(control).0) => {
-                len.saturating_sub(segment.room())
-            }
+            Some((_, segment)) if segment.is_continued_by(sequence, ends_of(control).0) => segment.cost(len),
             _ => len.saturating_add(PIECE_OVERHEAD),
         }
     }
@@ -287,5 +316,28 @@ mod tests {
             assert_eq!((earlier.len, earlier.capacity), (51, 51));
             assert_eq!(joined.into_data(), (1..=52).collect::<Vec<u8>>());
         }
+    }
+
+    /// Doubled, it would take twice the memory, and be copied as often as it is doubled.
+    #[test]
+    fn a_long_message_takes_little_more_memory_than_its_bytes() {
+        let (mut segments, fragment) = (Segments::new(), [7; 1_100]);
+        for sequence in 1..=2_000_u64 {
+            let control = if sequence == 1 { FragmentControl::Begin } else { FragmentControl::Middle };
+            let cost = segments.cost(sequence, control, fragment.len());
+            let before = segments.memory();
+            segments.insert(sequence, control, &fragment, 0, 1 << 20);
+            assert!(segments.memory() >= before + cost);
+            let len = sequence as usize * fragment.len();
+            assert!(
+                segments.memory() < len + len / 100 + 2 * LONG_PIECE + PIECE_OVERHEAD,
+                "{len}: {}",
+                segments.memory()
+            );
+        }
+        let segment = segments.take(1).unwrap();
+        assert_eq!((segment.len(), segments.memory()), (2_200_000, 0));
+        assert!(segment.earlier.as_ref().unwrap().pieces.len() < 40, "no piece for each fragment");
+        assert!(segment.into_data().iter().all(|&byte| byte == 7));
     }
 }

@@ -34,7 +34,7 @@ impl RecvFlow {
             cost = self.cost_of(fragment, self.seen.fit(fragment.sequence), in_order);
         }
         let Some(room) = budget.room().checked_sub(cost) else {
-            if self.buffer.is_readable() || self.memory().saturating_add(cost) <= budget.limit() {
+            if self.buffer.is_readable() || self.memory().saturating_add(cost) <= budget.most_buffered() {
                 return Err(DropReason::OverLimit);
             }
             self.reject(now, 0, budget, events);
@@ -83,10 +83,19 @@ impl RecvFlow {
         if self.state != RecvFlowState::Open {
             self.window.close();
         }
+        self.unlimited = budget.lift_limit(self.handle.slot, self.is_cramped());
         let grown = self.window.grown();
         budget.charge_window(self.charged_window, grown);
         self.charged_window = grown;
         self.look_at(budget);
+    }
+
+    /// What fills half of the window cannot be read yet: a part of a long message, or what came after a loss. The reader
+    /// can make no room, and a sender that waits for it might wait for ever.
+    pub(super) fn is_cramped(&self) -> bool {
+        let window = self.window.capacity(self.share);
+        let waits = self.state == RecvFlowState::Open && !self.suspended && !self.buffer.is_readable();
+        waits && window > 0 && self.buffer.buffered() > window / 2
     }
 
     /// Notes what the window depends on.

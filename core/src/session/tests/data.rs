@@ -546,3 +546,48 @@ fn a_message_that_is_longer_than_the_first_window_arrives_without_a_wait() {
     network.run(1_000);
     assert_eq!(network.ends[B].bytes_read(), 4_000_000);
 }
+
+/// The far end's memory is the limit, and no window that is a part of it: from the window on it came one fragment in a
+/// round trip.
+#[test]
+fn a_message_longer_than_all_windows_may_grow_arrives_without_a_wait() {
+    let large = SessionConfig { max_recv_bytes: 80 << 20, ..SessionConfig::default() };
+    let small = SessionConfig { recv_buffer: 16_384, ..SessionConfig::default() };
+    for (config, len) in [(SessionConfig::default(), 15 << 20), (large, 64 << 20), (small, 4_000_000)] {
+        let mut network = Network::open(config);
+        let flow = network.open_flow_with(A, FlowOptions::new("x").send_buffer(usize::MAX).unsent_limit(usize::MAX));
+        network.write(A, flow, len);
+        network.run(2_000);
+        assert_eq!(network.ends[B].bytes_read(), len);
+        // The window is no larger for it.
+        network.ends[B].reads = false;
+        (0..64).for_each(|_| network.write(A, flow, 1_000_000));
+        network.run(2_000);
+        let received = network.ends[B].opened_flow();
+        let stats = network.ends[B].session.delivery().recv_flow(received).unwrap().stats();
+        assert!(stats.buffered < 17 << 20, "{} bytes", stats.buffered);
+    }
+}
+
+/// Its sender would never know why it does not go on.
+#[test]
+fn a_message_longer_than_the_memory_of_the_far_end_is_rejected_at_once() {
+    let mut network = Network::open(SessionConfig::default());
+    let flow = network.open_flow(A);
+    network.write(A, flow, 20 << 20);
+    network.run(3_000);
+    assert!(network.ends[A].events.contains(&Event::FlowRejected { flow, code: 0, abandoned: 1, rejected: 1 }));
+    assert_eq!(network.ends[B].session.delivery.receiving.flows.budget.buffered(), 0);
+}
+
+/// Each may take all the memory, so they take it in turn.
+#[test]
+fn long_messages_of_many_flows_arrive_though_the_memory_does_not_hold_them_all() {
+    let mut network = Network::open(SessionConfig::default());
+    let flows: Vec<_> = (0..16).map(|_| network.open_flow(A)).collect();
+    for &flow in &flows {
+        network.write(A, flow, 2_000_000);
+    }
+    network.run(10_000);
+    assert_eq!(network.ends[B].bytes_read(), 32_000_000, "{:?}", network.ends[A].events);
+}

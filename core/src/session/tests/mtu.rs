@@ -20,7 +20,7 @@ fn narrow(size: usize) -> Filter {
 }
 
 fn discovering(max_datagram: usize) -> Network {
-    // With a window that makes transfers last.
+    // With a window that makes transfers of short messages last.
     Network::open_discovering(SessionConfig { max_datagram, recv_buffer: 262_144, ..SessionConfig::default() })
 }
 
@@ -60,7 +60,7 @@ fn probes_that_are_lost_hold_nothing_up() {
     let mut network = discovering(9_000);
     network.filter = narrow(1_300);
     let flow = network.open_flow(A);
-    network.write(A, flow, 2_000_000);
+    (0..40).for_each(|_| network.write(A, flow, 50_000));
     network.run(60_000);
     assert_eq!(network.ends[B].bytes_read(), 2_000_000);
     assert_eq!(network.ends[A].session.stats().datagram, 1_252);
@@ -154,7 +154,7 @@ fn flights_stay_even_when_some_fragments_were_cut_for_a_larger_path() {
     let mut network = discovering(0);
     let unlimited = || FlowOptions::new("x").send_buffer(usize::MAX);
     let old = network.open_flow_with(A, unlimited());
-    network.write(A, old, 2_000_000);
+    (0..40).for_each(|_| network.write(A, old, 50_000));
     network.run(400);
     let mut oversize = 0;
     network.filter = Box::new(move |sent| {
@@ -165,7 +165,7 @@ fn flights_stay_even_when_some_fragments_were_cut_for_a_larger_path() {
     network.run(2_000);
     assert_eq!(network.ends[A].session.stats().datagram, 1_000);
     let new = network.open_flow_with(A, unlimited());
-    network.write(A, new, 2_000_000);
+    (0..40).for_each(|_| network.write(A, new, 50_000));
     network.run(120_000);
     assert_eq!(network.ends[B].bytes_read(), 4_000_000);
 }

@@ -23,8 +23,8 @@ fn told(network: &Network) -> usize {
 /// An endless transfer from A to B.
 fn transfer(network: &mut Network) {
     let flow = network.open_flow_with(A, FlowOptions::new("much").send_buffer(usize::MAX));
-    for _ in 0..100 {
-        network.write(A, flow, 100_000);
+    for _ in 0..1_000 {
+        network.write(A, flow, 10_000);
     }
 }
 

@@ -146,12 +146,14 @@ impl Receiving {
         self.stall.since().is_some_and(|since| since + limit <= now)
     }
 
-    /// One flow yields to the others.
-    fn reject_for_memory(&mut self, cx: &mut Context<'_>, slot: u32) {
+    /// One flow yields to the others: that which may hold most, or that which refused a fragment.
+    fn reject_for_memory(&mut self, cx: &mut Context<'_>, refused: u32) {
+        let slot = self.flows.budget.unlimited().unwrap_or(refused);
         let Some(flow) = self.flows.table.get_mut(slot) else {
             return cannot_happen!((), "a flow that refused a fragment is in its slot");
         };
         flow.reject(cx.now, 0, &mut self.flows.budget, cx.events);
+        self.flows.reindex(slot);
         self.acks.set_now();
     }
 
