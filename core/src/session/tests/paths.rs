@@ -206,8 +206,8 @@ fn marks_are_counted_reported_and_answered_like_a_loss() {
     // With a window that makes the transfer last.
     let mut network = Network::open(SessionConfig { recv_buffer: 262_144, ..SessionConfig::default() });
     let flow = network.open_flow(A);
-    (0..40).for_each(|_| network.write(A, flow, 50_000));
-    network.run(300);
+    (0..200).for_each(|_| network.write(A, flow, 50_000));
+    network.run(600);
     let before = network.ends[A].session.stats();
     assert_eq!(before.ssthresh, u64::MAX);
     network.filter = Box::new(|sent| if sent.has_data() { Fate::Marked(Some(Ecn::Ce)) } else { Fate::Arrives });
