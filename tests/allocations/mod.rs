@@ -2,6 +2,8 @@
 //! bounds are what was measured, rounded up, so that it cannot get worse unseen.
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod in_flight;
+
 use std::cell::Cell;
 use std::sync::Arc;
 

@@ -10,6 +10,7 @@ mod answers;
 mod limits;
 mod memory;
 mod mutation;
+mod receivers;
 mod strangers;
 mod table;
 mod unread;

@@ -6,5 +6,6 @@ pub mod counting;
 pub mod duo;
 pub mod fuzz;
 pub mod mona;
+pub mod pipe;
 pub mod raw_peer;
 pub mod siege;

@@ -12,6 +12,7 @@ use rtmfp_core::wire::{Chunk, Ping};
 use rtmfp_core::{Bytes, Endpoint, EndpointConfig, FlowOptions, Instant, SendFlowHandle, SendOptions, TransmitBuf};
 use rtmfp_tests::back_to_back::BackToBack;
 use rtmfp_tests::duo::TestRng;
+use rtmfp_tests::pipe::{Line, Pipe};
 use rtmfp_tests::raw_peer::RawPeer;
 
 /// The largest size that is not only for `--large`.
@@ -29,6 +30,7 @@ pub(crate) struct Work {
 
 const ONE: &[u32] = &[1];
 const MANY: &[u32] = &[1, 100, 10_000, 100_000];
+const FLIGHTS: &[u32] = &[1, 64];
 
 pub(crate) const WORKS: &[Work] = &[
     Work { name: "bulk-hmac-64-KiB", sizes: ONE, times: 64, make: |_| transfer(flash(), 16_384) },
@@ -39,6 +41,19 @@ pub(crate) const WORKS: &[Work] = &[
     Work { name: "ping-by-sessions", sizes: MANY, times: 100, make: ping },
     Work { name: "message-by-flows", sizes: MANY, times: 100, make: by_flows },
     Work { name: "write-and-abandon-by-queue", sizes: MANY, times: 100, make: by_queue },
+    Work { name: "packets-by-MiB-in-flight", sizes: FLIGHTS, times: 20, make: |size| in_flight(size, Line::Clean) },
+    Work {
+        name: "packets-with-loss-by-MiB-in-flight",
+        sizes: FLIGHTS,
+        times: 20,
+        make: |size| in_flight(size, Line::Lossy),
+    },
+    Work {
+        name: "packets-reordered-by-MiB-in-flight",
+        sizes: FLIGHTS,
+        times: 20,
+        make: |size| in_flight(size, Line::Reordering),
+    },
 ];
 
 /// Does it so often, counted.
@@ -210,4 +225,10 @@ fn by_queue(messages: u32) -> Box<dyn FnMut()> {
         assert!(pair.endpoints[0].poll_transmit(pair.now, &mut buf).is_none());
         while pair.endpoints[0].poll_event().is_some() {}
     })
+}
+
+/// A hundred packets of one message each, there and acknowledged, while so many MiB are in flight.
+fn in_flight(mib: u32, line: Line) -> Box<dyn FnMut()> {
+    let mut pipe = Pipe::new((mib as usize) << 20, 1_000, line);
+    Box::new(move || pipe.packets(100))
 }

@@ -1,7 +1,8 @@
 //! Acknowledgements of a receiving flow (RFC 7016 §3.6.3.4, §3.6.3.5, §3.6.3.6).
 //!
-//! An acknowledgement that has no room for all ranges is truncated (§3.6.3.4.2). The RFC leaves open which ranges
-//! stay. The highest are what the sender has heard of last, so to leave them out each time would hide from it what
+//! An acknowledgement that has no room for all ranges is truncated (§3.6.3.4.2). So is one that would be long though there
+//! is room: with 64 MiB in flight and 1 % loss there are 600 gaps. Reported with each packet, they would bring back as
+//! many bytes as came, and be read again and again by the sender. The RFC leaves open which ranges stay. The highest are what the sender has heard of last, so to leave them out each time would hide from it what
 //! arrives. A truncated acknowledgement therefore reports the lowest ranges, those with the numbers that came last, and
 //! the others in turn: each range is reported again and again until the gap below it closes.
 
@@ -18,6 +19,9 @@ const RECENT: usize = 4;
 
 /// Room that is kept for a range with a number that came last: more than all but the longest gaps and ranges take.
 const RECENT_ROOM: usize = 6;
+
+/// The most bytes of ranges, or of a bitmap, in one acknowledgement: those of about fifty ranges.
+pub(super) const MOST_RANGES: usize = 128;
 
 /// An acknowledgement without ranges takes no more, chunk header included.
 const LEAST_ACK: usize = 33;
@@ -126,7 +130,10 @@ impl RecvFlow {
         truncate: bool,
         ranges_only: bool,
     ) -> bool {
-        let (id, csn, room) = (self.flow_id, self.csn(), packet.remaining());
+        let (id, csn) = (self.flow_id, self.csn());
+        let most = AckRanges::encoded_len(id, blocks, csn, []) + MOST_RANGES;
+        let room = most.min(packet.remaining());
+        let truncate = truncate || room == most;
         let all = || self.seen.above_from(0);
         let bitmap = AckBitmap::encoded_len(id, blocks, csn, self.seen.last().map(|(_, to)| to));
         let bitmap_fits = !ranges_only && self.has_gaps() && bitmap <= room;
@@ -136,16 +143,16 @@ impl RecvFlow {
         } else if bitmap_fits {
             AckBitmap::write(packet, id, blocks, csn, all(), false)
         } else {
-            truncate && self.write_truncated(packet, blocks)
+            truncate && self.write_truncated(packet, room, blocks)
         }
     }
 
     /// Half of the room is for the lowest ranges. The others get the rest in turn, but for some room for those with the
     /// numbers that came last.
-    fn write_truncated(&mut self, packet: &mut PacketWriter<'_>, blocks: u64) -> bool {
+    fn write_truncated(&mut self, packet: &mut PacketWriter<'_>, room: usize, blocks: u64) -> bool {
         let (id, csn) = (self.flow_id, self.csn());
         let head = AckRanges::encoded_len(id, blocks, csn, []);
-        let room = packet.remaining().saturating_sub(head);
+        let room = room.saturating_sub(head);
         let mut recent = self.reporting.recent.map(|number| self.seen.above_with(number?));
         recent.sort_unstable();
         let kept = (recent.iter().flatten().count() * RECENT_ROOM).min(room / 4);

@@ -464,12 +464,12 @@ fn more_gaps_than_a_packet_reports_are_all_remembered_and_all_reported_in_turn()
     while !missing.is_empty() {
         let ranges = reported(&mut rig, 1_200);
         assert!(ranges.starts_with(&[(3, 3), (5, 5), (7, 7)]), "the lowest are in each");
-        assert!(ranges.len() > 550 || missing.len() < 300, "the room is used: {}", ranges.len());
+        assert!(ranges.len() > 50 || missing.len() < 50, "the room is used: {}", ranges.len());
         assert!(ranges.iter().all(|range| range.0 == range.1 && rig.flow.seen.contains(range.0)));
         ranges.iter().for_each(|range| assert!(missing.remove(&range.0) || acks > 0));
         acks += 1;
     }
-    assert_eq!(acks, 6);
+    assert!(acks < 120, "{acks}");
 }
 
 #[test]
@@ -671,4 +671,24 @@ fn the_rest_of_a_message_without_its_beginning_is_not_kept() {
         rig.on(fragment(sequence)).unwrap();
     }
     assert_eq!(rig.flow.stats().buffered, 0);
+}
+
+/// As many gaps as 64 MiB in flight have with a loss of 1 %. Each packet's acknowledgement would be as long as the packet.
+#[test]
+fn an_acknowledgement_of_many_ranges_is_short_and_the_next_ones_tell_the_rest() {
+    let mut rig = Rig::new(1 << 20);
+    (2..=1_400).step_by(2).for_each(|sequence| assert_eq!(rig.on(plain(sequence)), Ok(true)));
+    let mut told = alloc::collections::BTreeSet::new();
+    for _ in 0..40 {
+        rig.flow.seen.visited.set(0);
+        // It may go with data, too.
+        let bytes = packet(1_200, |writer| assert!(rig.flow.write_ack(writer, false, true)));
+        assert!(bytes.len() < 160, "{} bytes", bytes.len());
+        assert!(rig.flow.seen.visited.get() < 250, "{} ranges were looked at", rig.flow.seen.visited.get());
+        let ranges = chunks(&bytes).iter().find_map(|chunk| {
+            if let Chunk::AckRanges(ack) = chunk { Some(ack.ranges().collect::<Vec<_>>()) } else { None }
+        });
+        told.extend(ranges.unwrap());
+    }
+    assert_eq!(told.len(), 700, "all are told within 40 acknowledgements");
 }
