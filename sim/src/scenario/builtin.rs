@@ -78,6 +78,7 @@ const LIST: &[(&str, &str)] = list![
     "fair-vs-tcp",
     "bloat",
     "controllers",
+    "audio-beside-bulk",
     "fill-line",
     "media-delay",
     "ecn",
