@@ -5,7 +5,7 @@ use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::sync::{Arc, Mutex};
 
-use datagram_sim::{LinkSpec, LossSpec, NodeId, Ppb, StageSpec, Stream, Time, World};
+use datagram_sim::{LinkSpec, LossSpec, NodeId, Ppb, QueueSpec, Rate, RateSpec, StageSpec, Stream, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Instant};
 use rtmfp_sim::rtmfp::SimRandom;
@@ -148,4 +148,45 @@ fn what_was_finished_is_read_whenever_the_session_ends() {
         let expected: Vec<_> = (0..20).map(|number| number.to_string()).collect();
         assert_eq!(heard, expected, "seed {seed}");
     }
+}
+
+/// One flow keeps a line of 100 Mbit/s with a round trip of 100 ms busy. Beyond what the endpoint has not sent yet
+/// (`unsent_limit`), no more waits than the handle's queue holds.
+#[test]
+fn one_flow_of_handles_fills_a_long_line() {
+    const MESSAGE: usize = 16_384;
+    let mut world = World::new(1);
+    let (heard, most) = (Arc::new(Mutex::new(0_usize)), Arc::new(Mutex::new(0_usize)));
+    let (told, waited) = (Arc::clone(&heard), Arc::clone(&most));
+    let server = host(&mut world, "far", FAR, |endpoint, spawner| {
+        spawner.spawn(async move {
+            let session = endpoint.accept().await.unwrap();
+            let flow = session.accept_flow().await.unwrap();
+            while let Some(message) = flow.recv().await.unwrap() {
+                *told.lock().unwrap() += message.data.len();
+            }
+        });
+    });
+    let client = host(&mut world, "near", NEAR, |endpoint, spawner| {
+        spawner.spawn(async move {
+            let session = endpoint.connect("far", &[SocketAddr::new(FAR, PORT)]).await.unwrap();
+            let flow = session.open_flow(FlowOptions::new("bulk"));
+            loop {
+                flow.send(vec![7; MESSAGE]).await.unwrap();
+                let mut most = waited.lock().unwrap();
+                *most = (*most).max(flow.buffered());
+            }
+        });
+    });
+    let queue = QueueSpec::TailTime(datagram_sim::Duration::millis(100));
+    let rate = StageSpec::Shaper { rate: RateSpec::Fixed(Rate::mbit(100)), queue };
+    let delay = StageSpec::Delay(datagram_sim::Duration::millis(50));
+    world.connect("line", client, server, &LinkSpec::symmetric(vec![rate, delay]));
+    world.add_address(server, 0, FAR, false);
+    world.add_address(client, 0, NEAR, false);
+    world.run_until(Time(11_000_000_000)).unwrap();
+    let (heard, most) = (*heard.lock().unwrap(), *most.lock().unwrap());
+    println!("{heard} bytes, {most} waited");
+    assert!(heard > 75_000_000, "{heard} bytes in 11 s");
+    assert!((1..=262_144 + MESSAGE).contains(&most), "{most} bytes waited in the handle");
 }
