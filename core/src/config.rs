@@ -166,8 +166,7 @@ pub struct SessionConfig {
     /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is full
     /// and a message waits to be read, the sender is stopped.
     ///
-    /// What fills half of a window that can grow no more, and cannot be read yet, is a part of a long message, or came
-    /// after a loss. One flow at a time may then use whatever `max_recv_bytes` has left, until there is a message to read.
+    /// A long message, or what comes after a loss, can fill a window before there is anything to read. One flow at a time may then use whatever `max_recv_bytes` has left, until there is a message to read.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and

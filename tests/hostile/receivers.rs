@@ -1,5 +1,7 @@
-//! Receivers that lie to a bulk sender, for every congestion controller: over a line with a queue, the sender puts no more
-//! into it than an honest receiver lets it, and holds no more memory than its limits say.
+//! Receivers that lie to a bulk sender, for every congestion controller. The sender puts hardly more into a line with a
+//! queue than for an honest receiver, and holds no more memory.
+
+#![expect(clippy::wildcard_enum_match_arm, reason = "a conduct is honest in all that is not named")]
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -298,9 +300,11 @@ fn a_receiver_that_lies_makes_a_sender_neither_overfill_the_line_nor_hold_more()
             let mut world = World::new(control.clone());
             world.run(conduct);
             let (sent, dropped, most) = (world.sent, world.dropped, world.most_held);
-            // Without a proof of what arrived, a sender cannot tell that losses are concealed: see `README.md`.
+            println!("{control:?} {conduct:?}: {sent} sent, {dropped} dropped, {most} held");
+            // What a receiver conceals is found out after a while.
             let conceals = matches!(conduct, Conceals | Guesses | FeignsReordering);
-            let overfills = dropped > honest.dropped + RATE * SECONDS / 20 && !conceals;
+            let more = RATE * SECONDS / if conceals { 4 } else { 20 };
+            let overfills = dropped > honest.dropped + more;
             if overfills || most > 2 * MIB as isize {
                 found.push(format!("{control:?} {conduct:?}: {sent} sent, {dropped} dropped, {most} held"));
             }

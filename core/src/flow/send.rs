@@ -51,6 +51,8 @@ pub(crate) struct AckOutcome {
     pub(crate) acked_bytes: u64,
     /// It acknowledged a sequence number never sent: the peer is at fault (RFC 7016 §3.6.1.3).
     pub(crate) impossible: bool,
+    /// The highest number that it acknowledged.
+    highest: u64,
 }
 
 /// What `assemble` put into a packet.
@@ -60,6 +62,8 @@ pub(crate) struct Assembled {
     pub(crate) fragments: u32,
     /// Any of them belongs to a time critical flow.
     pub(crate) time_critical: bool,
+    /// A fragment was kept back.
+    pub(crate) withheld: bool,
     /// The next fragment was cut for a larger path and does not fit into any packet of this size: the length of the
     /// plain packet, header included, that it needs.
     pub(crate) oversize: Option<usize>,

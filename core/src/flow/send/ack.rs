@@ -34,6 +34,7 @@ impl SendFlow {
                 ack.ranges().for_each(|(from, to)| self.acked(now, (from, to), in_flight, &mut outcome, events));
             }
         }
+        self.queue.release_before(outcome.highest);
         self.queue.normalize();
         self.changed(now, events);
         outcome
@@ -82,7 +83,8 @@ impl SendFlow {
     ) {
         let highest = self.queue.highest_sent();
         // RFC 7016 §3.6.1.3: receivers MUST NOT acknowledge what was not received.
-        outcome.impossible |= to > highest;
+        outcome.impossible |= to > highest || self.queue.is_withheld_in(from, to);
+        outcome.highest = outcome.highest.max(to);
         let to = to.min(highest);
         let mut from = from;
         while from <= to

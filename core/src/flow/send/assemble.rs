@@ -37,6 +37,8 @@ impl SendFlow {
     /// more, so that they fit whatever path the session may be on when they are sent again; where it has less, so that
     /// a message that would fit a packet of its own is left for one.
     ///
+    /// If `withhold`, the first new fragment is kept back: see [`SendQueue::withhold`](super::queue::SendQueue::withhold).
+    ///
     /// To be called once per packet. A message that fits into a packet is not split to fill up this one, so it may
     /// add nothing to a packet that has other chunks; to one without it adds something if the flow is ready, unless
     /// it reports an oversize.
@@ -47,8 +49,14 @@ impl SendFlow {
         in_flight: &mut InFlight,
         budget: u64,
         base: usize,
+        withhold: bool,
     ) -> Assembled {
         let mut result = Assembled::default();
+        if withhold && self.may_withhold() && budget > 0 {
+            let (sequence, fsn) = (self.queue.next_sn(), self.queue.next_sn() - 1);
+            let len = self.fragment_len(packet, sequence, fsn, None, base);
+            result.withheld = len.is_some_and(|len| self.queue.withhold(len));
+        }
         let mut previous = None;
         let mut used = 0;
         while used < budget
@@ -74,6 +82,12 @@ impl SendFlow {
             result.time_critical = self.time_critical;
         }
         result
+    }
+
+    /// A flow that carries a bulk, and whose receiver has room to wait for one fragment.
+    fn may_withhold(&self) -> bool {
+        let roomy = self.rx_buffer > self.queue.outstanding().saturating_mul(2);
+        roomy && !self.time_critical && self.startup.is_none() && self.is_ready()
     }
 
     /// Adds an entry that has its sequence number. Returns that, the FSN, and the size of the chunk.

@@ -2,6 +2,7 @@
 
 mod abandon;
 mod fates;
+mod withhold;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -148,6 +149,8 @@ pub(super) struct SendQueue {
     /// NEXT_SN.
     next_sn: u64,
     highest_sent: u64,
+    /// A fragment that has its number, and is not sent yet: see [`withhold`].
+    withheld: Option<u64>,
     /// F_FINAL_SN.
     final_sn: Option<u64>,
     closing: bool,
@@ -180,6 +183,7 @@ impl SendQueue {
             next_message: 0,
             next_sn: 1,
             highest_sent: 0,
+            withheld: None,
             final_sn: None,
             closing: false,
             payload: 0,
@@ -298,6 +302,9 @@ impl SendQueue {
     pub(super) fn next(&self) -> Option<Next> {
         if let Some(&sequence) = self.lost.first() {
             return Some(Next::Numbered(sequence));
+        }
+        if let Some(last) = self.withheld_last() {
+            return Some(Next::Numbered(last));
         }
         if !self.unsent.is_empty() && self.window.span() < self.max_span as usize {
             return Some(Next::New);

@@ -115,7 +115,7 @@ fn a_fragment_cut_for_a_larger_path_is_reported() {
     link.time_out();
     let mut oversize = None;
     let (send, in_flight) = (&mut link.send, &mut link.in_flight);
-    packet(200, |writer| oversize = send.assemble(link.now, writer, in_flight, FULL, 200).oversize);
+    packet(200, |writer| oversize = send.assemble(link.now, writer, in_flight, FULL, 200, false).oversize);
     assert_eq!(oversize, Some(300), "what it was cut for");
     assert!(link.transmit(FULL).is_some());
 }
@@ -376,7 +376,7 @@ quickcheck! {
         for (cumulative, blocks, bytes) in acks {
             let _ = link.send.write(link.now, vec![0; bytes.len() * 10].into(), SendOptions::default(), &mut link.events);
             let (send, in_flight) = (&mut link.send, &mut link.in_flight);
-            packet(300, |writer| { send.assemble(link.now, writer, in_flight, FULL, 300); });
+            packet(300, |writer| { send.assemble(link.now, writer, in_flight, FULL, 300, false); });
             let cumulative = if blocks.is_multiple_of(2) { cumulative % 8 } else { cumulative };
             let ranges = AckRanges { flow_id: 3, blocks_available: blocks, cumulative_ack: cumulative, encoded: &bytes };
             let bitmap = AckBitmap { flow_id: 3, blocks_available: blocks, cumulative_ack: cumulative, bits: &bytes };

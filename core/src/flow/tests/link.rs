@@ -122,8 +122,9 @@ impl Link {
         let (send, in_flight, now) = (&mut self.send, &mut self.in_flight, self.now);
         let ready = send.is_ready();
         let mut count = 0;
-        let bytes =
-            packet(self.limit, |writer| count = send.assemble(now, writer, in_flight, budget, self.limit).fragments);
+        let bytes = packet(self.limit, |writer| {
+            count = send.assemble(now, writer, in_flight, budget, self.limit, false).fragments
+        });
         assert_eq!(count > 0, ready && budget > 0, "an empty packet takes something from a ready flow");
         assert!(bytes.len() <= self.limit);
         if count == 0 {

@@ -72,6 +72,7 @@ impl SendQueue {
             }
             self.lost_in_doubt(id, events);
         }
+        self.release_before(sequence);
         self.normalize();
     }
 

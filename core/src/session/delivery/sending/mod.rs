@@ -7,6 +7,7 @@ mod pacer;
 mod probe;
 mod recovery;
 mod timer;
+mod trust;
 
 use core::time::Duration;
 
@@ -24,6 +25,7 @@ use crate::wire::{PacketHeader, PacketWriter, session_id};
 
 pub(crate) use flows::SendFlows;
 use recovery::Recovery;
+use trust::Trust;
 
 /// See the module.
 pub(crate) struct Sending {
@@ -31,6 +33,7 @@ pub(crate) struct Sending {
     pub(in crate::session) recovery: Recovery,
     /// Of what the far end is to acknowledge.
     stall: Stall,
+    trust: Trust,
 }
 
 impl Sending {
@@ -41,6 +44,7 @@ impl Sending {
             flows: SendFlows::new(session, config.max_send_bytes),
             recovery: Recovery::new(config.congestion.controller(smss as u64)),
             stall: Stall::default(),
+            trust: Trust::new(config.mona),
         }
     }
 
@@ -134,7 +138,12 @@ impl Sending {
                 return cannot_happen!(any, "a flow that is ready is in its slot");
             };
             let budget = self.recovery.budget();
-            let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget, base);
+            let window = self.recovery.controller.window();
+            let doubts = self.trust.doubts(window, before, cx.rng);
+            let assembled = flow.assemble(cx.now, packet, &mut self.recovery.in_flight, budget, base, doubts);
+            if assembled.withheld {
+                self.trust.tested(window, cx.rng);
+            }
             flow.flush(cx.events);
             any |= assembled.fragments > 0;
             time_critical |= assembled.time_critical;
@@ -153,6 +162,7 @@ impl Sending {
                 packet.set_time_critical();
                 cx.time_critical.sent(cx.now);
             }
+            self.trust.sent(self.recovery.in_flight.outstanding() - before);
             let more = !self.flows.scheduler.is_empty();
             self.recovery.on_data_sent(cx.now, before, more, time_critical, cx.now + erto);
         }
