@@ -62,11 +62,14 @@ fn real_cryptography_passes_too() {
     passes("hs-forwarder", Crypto::Real);
 }
 
-/// Who is first of those that are due at the same time must not matter to what holds in every run (I19).
+/// Who is first of those that are due at the same time must not matter to what holds in every run (I19). Handshakes for
+/// each change, and the whole quick set with `RTMFP_LONG=1`.
 #[test]
 fn invariants_hold_in_another_order() {
     let mut others = 0;
-    for entry in builtins().filter(|entry| entry.scenario().is_ok_and(|scenario| scenario.quick)) {
+    let chosen = |name: &str| crate::is_long() || name.starts_with("hs-");
+    for entry in builtins().filter(|entry| chosen(entry.name) && entry.scenario().is_ok_and(|scenario| scenario.quick))
+    {
         for (label, scenario) in cases(entry.name) {
             let options = RunOptions::new(scenario.seed);
             let usual = run(&scenario, &options).expect("it can be run");
@@ -75,7 +78,7 @@ fn invariants_hold_in_another_order() {
             others += u32::from(other.hash != usual.hash);
         }
     }
-    assert!(others > 20, "only {others} runs were in another order");
+    assert!(others > 5, "only {others} runs were in another order");
 }
 
 /// The hash holds everything that happened; how the event queue is grained must not show in it.

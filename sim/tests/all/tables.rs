@@ -1,5 +1,6 @@
 //! The tables of `sim/tables` that are made whole by a program: what the core does, run by run, beside what an oracle or
-//! a derivation says. Each is made anew and compared with the file; `RTMFP_TABLES=renew` writes the files.
+//! a derivation says. Each is made anew and compared with the file; `RTMFP_TABLES=renew` writes the files. Two of them
+//! take a minute, and are made only with one of these: `RTMFP_LONG=1`, `RTMFP_TABLES=renew`.
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use std::fmt::Write as _;
@@ -16,10 +17,23 @@ fn measured(text: &str) -> Vec<String> {
     outcome.measured.iter().map(Verdict::shown).collect()
 }
 
+fn is_renewed() -> bool {
+    std::env::var("RTMFP_TABLES").is_ok_and(|what| what == "renew")
+}
+
+/// Whether a table that takes long is left out, which is said.
+fn is_left_out(name: &str) -> bool {
+    let left_out = !crate::is_long() && !is_renewed();
+    if left_out {
+        eprintln!("LEFT OUT: {name} takes half a minute; RTMFP_LONG=1 makes it");
+    }
+    left_out
+}
+
 /// Compares a table with its file.
 fn table(name: &str, text: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tables").join(name);
-    if std::env::var("RTMFP_TABLES").is_ok_and(|what| what == "renew") {
+    if is_renewed() {
         std::fs::write(&file, text).expect("the file can be written");
     }
     let kept = std::fs::read_to_string(&file).expect("the file is there");
@@ -188,6 +202,9 @@ both = {{ rate = "10Mbit", delay = "{delay_ms}ms" }}
 
 #[test]
 fn stalls_after_a_move() {
+    if is_left_out("mobility.md") {
+        return;
+    }
     let mut text = String::from(
         "# Stall after a move\n\nA transfer from A to B over 10 Mbit/s, with packets of 1 kB, of which one end gets another \
          address at 3 s; whatever was\non its way to the old one is lost. The longest time between two deliveries, which is \
@@ -268,6 +285,9 @@ fn micros(shown: &str) -> u64 {
 
 #[test]
 fn recovery_after_an_outage() {
+    if is_left_out("outage.md") {
+        return;
+    }
     let mut text = String::from(
         "# Recovery after an outage\n\nA transfer over 10 Mbit/s and a round trip of 50 ms (93 ms with the queue), whose \
          line is dead for a while. Seconds from the\nend of that to the next delivery, half a round trip of which is the \

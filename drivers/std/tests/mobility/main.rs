@@ -148,16 +148,21 @@ fn stall(world: &World, family: Family, mobile: Mobile, near: Near, steps: &[Ste
     stall
 }
 
-/// Takes the steps in both families and both directions.
+/// Takes the steps in both families and both directions, at once, as they are mostly waited for.
 fn case(what: &str, near: Near, steps: &[Step]) {
-    for family in [Family::V4, Family::V6] {
-        for mobile in [Mobile::Sender, Mobile::Receiver] {
-            let Some(world) = World::new(family) else { return };
-            let stall = stall(&world, family, mobile, near, steps);
-            println!("{what}, {near:?}, {family:?}, at the {mobile:?}: nothing came for {stall:?}");
-            assert!(stall < LIMIT, "{what}, {near:?}, {family:?}, at the {mobile:?}: nothing came for {stall:?}");
+    let one = |family: Family, mobile: Mobile| {
+        let Some(world) = World::new(family) else { return };
+        let stall = stall(&world, family, mobile, near, steps);
+        println!("{what}, {near:?}, {family:?}, at the {mobile:?}: nothing came for {stall:?}");
+        assert!(stall < LIMIT, "{what}, {near:?}, {family:?}, at the {mobile:?}: nothing came for {stall:?}");
+    };
+    std::thread::scope(|scope| {
+        for family in [Family::V4, Family::V6] {
+            for mobile in [Mobile::Sender, Mobile::Receiver] {
+                scope.spawn(move || one(family, mobile));
+            }
         }
-    }
+    });
 }
 
 use Step::{Add, Off, On, OnChecked, Outage, Remove};
