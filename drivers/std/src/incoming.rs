@@ -55,6 +55,8 @@ impl Incoming {
         stats: &mut PumpStats,
     ) -> io::Result<bool> {
         if socket.receive_errors.is_some_and(|errors| errors.retry > clock.now()) {
+            // It ends a wait for room to send, too.
+            socket.drain_error_queue();
             return Ok(false);
         }
         // What was waiting came at one moment, as far as this end can tell: the endpoint counts acknowledgements of one
@@ -74,8 +76,8 @@ impl Incoming {
                     }
                     Err(e) => {
                         stats.receive_errors += 1;
-                        socket.drain_error_queue();
-                        if is_of_a_datagram(&e) {
+                        // What an entry told of is no failure of the socket, whatever it says: anybody can forge ICMP.
+                        if socket.drain_error_queue() || is_of_a_datagram(&e) {
                             continue;
                         }
                         let now = clock.now();
@@ -124,7 +126,13 @@ impl Socket {
         if let Some(kind) = self.failing {
             return Err(kind.into());
         }
-        self.state.recv((&*self.socket).into(), buffers, metas)
+        let received = self.state.recv((&*self.socket).into(), buffers, metas);
+        #[cfg(test)]
+        let received = received.map_err(|e| match self.renamed {
+            Some(kind) if e.kind() != io::ErrorKind::WouldBlock => kind.into(),
+            _ => e,
+        });
+        received
     }
 
     /// The local address that a datagram came to, if it can be sent from: what is sent to a group or to all is sent to
@@ -142,11 +150,15 @@ impl Socket {
 /// each datagram at most.
 fn is_of_a_datagram(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionRefused, ConnectionReset, HostUnreachable, Interrupted, NetworkUnreachable};
+    // The datagram was too long.
     #[cfg(unix)]
-    let too_long = error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error());
-    #[cfg(not(unix))]
-    let too_long = false;
-    too_long
+    let code = Some(rustix::io::Errno::MSGSIZE.raw_os_error());
+    // WSAENETRESET: its time to live was over (ICMP, time exceeded).
+    #[cfg(windows)]
+    let code = Some(10_052);
+    #[cfg(not(any(unix, windows)))]
+    let code = None;
+    (code.is_some() && error.raw_os_error() == code)
         || matches!(
             error.kind(),
             ConnectionRefused | ConnectionReset | HostUnreachable | Interrupted | NetworkUnreachable

@@ -59,7 +59,7 @@ impl Socket {
         let segmentation = segmentation && !fragmented;
         self.set_fragmenting(transmit.may_fragment, segment);
         let mut sent = Sent::default();
-        let mut given_up = None;
+        let (mut given_up, mut drained_at) = (None, None);
         let mut offset = offset;
         #[cfg(test)]
         if self.outgoing.full {
@@ -86,6 +86,11 @@ impl Socket {
                     return sent;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                // It may be what ICMP said of another datagram, perhaps to somebody else: this one was not tried then.
+                Err(_) if self.drain_error_queue() && drained_at != Some(offset) => {
+                    drained_at = Some(offset);
+                    continue;
+                }
                 Err(_) if segments > 1 && self.state.max_gso_segments() == 1 => continue,
                 Err(e) if source.is_some() && is_of_the_source(&e) && self.refuse(source).is_ok() => {
                     self.set_fragmenting(transmit.may_fragment, segment);

@@ -16,7 +16,7 @@ mod error_queue;
 mod options;
 mod overflow;
 
-use options::Options;
+use options::{Options, asked};
 
 /// A socket has failed after receive errors in so many turns in a row, if they have lasted for [`ERRORS_LAST`] too: a
 /// shortage of memory may pass. Those that tell of an earlier datagram do not count: they end with what was sent.
@@ -43,6 +43,9 @@ pub struct Socket {
     /// What every receive call is to fail with.
     #[cfg(test)]
     pub(crate) failing: Option<io::ErrorKind>,
+    /// What the errors of receive calls are told as.
+    #[cfg(test)]
+    pub(crate) renamed: Option<io::ErrorKind>,
 }
 
 /// Where a socket is bound and how it is set: enough to bind another in its place.
@@ -139,13 +142,13 @@ impl Socket {
         let state = UdpSocketState::new((&socket).into())?;
         // The socket works with less, only worse: a refusal is no error.
         for bytes in [Self::BUFFER_BYTES, Self::BUFFER_BYTES / 2, Self::BUFFER_BYTES / 8] {
-            let enough = state.recv_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
+            let enough = state.recv_buffer_size((&socket).into()).is_ok_and(|has| asked(has) >= bytes);
             if enough || state.set_recv_buffer_size((&socket).into(), bytes).is_ok() {
                 break;
             }
         }
         for bytes in [Self::BUFFER_BYTES, Self::BUFFER_BYTES / 2, Self::BUFFER_BYTES / 8] {
-            let enough = state.send_buffer_size((&socket).into()).is_ok_and(|has| has >= bytes);
+            let enough = state.send_buffer_size((&socket).into()).is_ok_and(|has| asked(has) >= bytes);
             if enough || state.set_send_buffer_size((&socket).into(), bytes).is_ok() {
                 break;
             }
@@ -162,6 +165,8 @@ impl Socket {
             empty_calls: 0,
             #[cfg(test)]
             failing: None,
+            #[cfg(test)]
+            renamed: None,
         })
     }
 
@@ -178,18 +183,18 @@ impl Socket {
         self.binding.address
     }
 
-    /// The bytes that the system granted for what is received, of 4 MiB that were asked for; 0 if it does not tell. On
+    /// The bytes that the system grants now for what is received, of 4 MiB that were asked for; 0 if it does not tell. On
     /// Linux `net.core.rmem_max` limits it.
     #[must_use]
     pub fn recv_buffer(&self) -> usize {
-        self.binding.options.recv_buffer.unwrap_or(0)
+        SockRef::from(&*self.socket).recv_buffer_size().map_or(0, asked)
     }
 
-    /// The bytes that the system granted for what is sent, of 4 MiB that were asked for; 0 if it does not tell. On Linux
+    /// The bytes that the system grants now for what is sent, of 4 MiB that were asked for; 0 if it does not tell. On Linux
     /// `net.core.wmem_max` limits it.
     #[must_use]
     pub fn send_buffer(&self) -> usize {
-        self.binding.options.send_buffer.unwrap_or(0)
+        SockRef::from(&*self.socket).send_buffer_size().map_or(0, asked)
     }
 
     /// Whether it has all addresses of this machine.

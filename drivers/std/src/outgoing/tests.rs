@@ -95,3 +95,27 @@ fn an_address_is_not_blamed_for_what_fails_without_it_too() {
     assert_eq!((sent.sends, sent.refused), (0, 1));
     assert!(near.outgoing.refused.is_empty());
 }
+
+/// The next datagram counted as refused, whomever it was to, and its source was given up.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_icmp_said_of_another_datagram_does_not_refuse_the_next() {
+    let given = UdpSocket::bind("0.0.0.0:0").unwrap();
+    UdpSocketState::new((&given).into()).unwrap().enable_transport_errors((&given).into()).unwrap();
+    let (mut near, far) = (Socket::from_std(given).unwrap(), UdpSocket::bind("127.0.0.1:0").unwrap());
+    let (mut transmit, bytes) = flight(&far, 100);
+    transmit.path = transmit.path.with_local(Some("127.0.0.9".parse().unwrap()));
+    for _ in 0..3 {
+        let nobody = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        near.socket.send_to(b"hello", nobody).unwrap();
+        let sent = near.send(&transmit, &bytes, 0, true);
+        assert_eq!((sent.sends, sent.refused), (1, 0));
+        assert_eq!(far.recv_from(&mut [0; 200]).unwrap().0, 100);
+    }
+    // What is refused itself stays so.
+    (transmit.len, transmit.segment_size) = (60_000, None);
+    let long = vec![7; 60_000];
+    transmit.path = transmit.path.with_remote("255.255.255.255:9".parse().unwrap());
+    let sent = near.send(&transmit, &long, 0, true);
+    assert_eq!((sent.sends, sent.refused), (0, 1));
+}

@@ -24,15 +24,19 @@ impl Socket {
         (self.receive_errors, self.empty_calls) = (None, 0);
     }
 
-    /// Empties the queue. What it says is not needed: the errors of sends are told by the calls themselves.
-    pub(crate) fn drain_error_queue(&mut self) {
+    /// Empties the queue, and tells whether anything was in it: an error that a call has just returned can be an entry's
+    /// then. What entries say is not needed: the errors of sends are told by the calls themselves.
+    pub(crate) fn drain_error_queue(&mut self) -> bool {
         self.empty_calls = 0;
         #[cfg(any(target_os = "linux", target_os = "android"))]
         {
             use rustix::net::{RecvFlags, recv};
             let flags = RecvFlags::ERRQUEUE | RecvFlags::DONTWAIT;
             // The datagrams that the errors are of are cut off.
-            let _ = (0..ENTRIES).find(|_| recv(&*self.socket, &mut [0_u8; 1], flags).is_err());
+            let taken = (0..ENTRIES).take_while(|_| recv(&*self.socket, &mut [0_u8; 1], flags).is_ok()).count();
+            taken > 0
         }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        false
     }
 }

@@ -12,8 +12,8 @@ pub(crate) struct Options {
     reuse_address: Option<bool>,
     broadcast: Option<bool>,
     /// In what [`set`](Self::set) is given, which is half of what Linux tells.
-    pub(super) recv_buffer: Option<usize>,
-    pub(super) send_buffer: Option<usize>,
+    recv_buffer: Option<usize>,
+    send_buffer: Option<usize>,
     hops: Option<u32>,
     reuse_port: Option<bool>,
     #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -32,7 +32,7 @@ struct Linux {
 }
 
 /// What was asked for, of the bytes of a buffer that the system tells: Linux doubles them.
-const fn asked(bytes: usize) -> usize {
+pub(super) const fn asked(bytes: usize) -> usize {
     if cfg!(any(target_os = "linux", target_os = "android")) { bytes / 2 } else { bytes }
 }
 
