@@ -16,13 +16,20 @@ use crate::thread::{self, LateWaker};
 /// The future that runs an [`Endpoint`](crate::Endpoint), and owns its sockets and state: spawn it. It is ready when the
 /// endpoint was stopped, or no socket works any more.
 ///
-/// It works on a thread of its own from the first poll on, whether or not it is polled again, and busy tasks beside it
-/// do not keep acknowledgements waiting. [`build_in_task`](crate::Builder::build_in_task) makes one without a thread.
+/// Over sockets it works on a thread of its own from the first poll on, whether or not it is polled again. So busy tasks
+/// beside it do not keep acknowledgements waiting. [Services](crate::Builder::service) run on that thread, and so do the
+/// calls that wake tasks. There is no executor there: what spawns a task needs a handle to one.
+///
+/// Made by [`build_in_task`](crate::Builder::build_in_task), or over a [`Reactor`] of the program's own, it has no such
+/// thread: all runs in the task that polls it.
 ///
 /// If nobody polls it within 5 s, whatever waits for the endpoint ends with [`NotDriven`](rtmfp_std::Error::NotDriven).
-/// When it is dropped, the endpoint is gone, and its ports are free; the drop waits for a turn that its thread is at.
-/// Whatever waits for the endpoint ends with [`Stopped`](rtmfp_std::Error::Stopped) then, be it that the driver was never
-/// polled; far ends are not told.
+/// When it is dropped, the endpoint is gone, and far ends are not told. Whatever waits for the endpoint ends with
+/// [`Stopped`](rtmfp_std::Error::Stopped) then, also if the driver was never polled.
+///
+/// The drop waits for a turn that its thread is at: drop it with no lock held that a service or waker takes. The ports
+/// are free afterwards. A drop on a thread that runs a driver (by a waker or service) waits for nothing, and the ports
+/// are free soon.
 #[must_use = "nothing happens until the driver is spawned or polled"]
 pub struct Driver(Pin<Box<dyn Future<Output = io::Result<()>> + Send>>);
 
@@ -62,7 +69,7 @@ impl Future for Driver {
     }
 }
 
-/// Runs any application over a pump until it is done, in the task that polls this: the same state machine that the
+/// Runs any application over a pump until it is done, in the task that polls this. It is the same state machine that the
 /// blocking driver and the simulator run.
 ///
 /// # Errors

@@ -1,7 +1,7 @@
 //! RTMFP for asynchronous programs: it runs under smol, and under any other executor.
 //!
 //! [`Endpoint::builder`] gives a handle and a [`Driver`]: a future that owns the endpoint and has to be spawned or
-//! polled for anything to happen. The driver has a thread of its own, unless it is
+//! polled for anything to happen. Over sockets the driver has a thread of its own, unless it is
 //! [built without one](Builder::build_in_task). The handle opens and accepts [`Session`]s, those open and accept [`SendFlow`]s and
 //! [`RecvFlow`]s. Handles talk to the driver by a queue, and each waits for what concerns it alone. Every future here
 //! may be dropped before it is ready, and nothing is lost by that.

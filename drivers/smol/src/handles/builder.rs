@@ -84,7 +84,9 @@ impl Builder {
         Self(self.0.introduce(policy))
     }
 
-    /// [`service`](rtmfp_std::Builder::service): runs a ready-made service on the endpoint too.
+    /// [`service`](rtmfp_std::Builder::service): runs a ready-made service on the endpoint too. With [`build`](Self::build)
+    /// it runs on the driver's thread, where there is no executor: what spawns a task needs a handle to one. With
+    /// [`build_in_task`](Self::build_in_task) it runs in the driver's task.
     pub fn service(self, service: Box<dyn Service + Send>) -> Self {
         Self(self.0.service(service))
     }
@@ -126,12 +128,13 @@ impl Builder {
         Ok((Endpoint::from(handle), Driver::on_thread(pump, app, waker)))
     }
 
-    /// [`build`](Self::build) with a [`Driver`] that has no thread for its sockets: all is done in the task that polls it,
-    /// and nothing while nobody polls it. For programs whose threads are counted.
+    /// [`build`](Self::build) with a [`Driver`] that has no thread for its sockets. All is done in the task that polls it,
+    /// and nothing while nobody polls it. For programs whose threads are counted, and for services and wakers that need
+    /// the executor's thread.
     ///
     /// It waits with async-io, which takes up to eleven system calls a wait, and often a thread more to wake. Over loopback
-    /// that is a quarter more of the processor in a bulk transfer, two fifths more for a round trip, and half as long again
-    /// for its answer, if the executor has a thread beside the application's (`tests/benches/README.md`).
+    /// that is a quarter more of the processor in a bulk transfer, and two fifths more for a round trip. An answer takes
+    /// half as long again, if the executor has a thread beside the application's (`tests/benches/README.md`).
     ///
     /// # Errors
     /// As [`build`](Self::build).

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use futures_lite::future::{self, poll_once};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, FlowOptions, Undelivered};
-use rtmfp_smol::{Endpoint, Error, RecvFlow, Session};
+use rtmfp_smol::{Builder, Endpoint, Error, RecvFlow, Session};
 use smol::Timer;
 
 const LONG: Duration = Duration::from_secs(60);
@@ -154,4 +154,21 @@ fn a_hundred_thousand_tasks_wait_for_one_end_and_cancelled_ones_are_forgotten() 
             assert!(matches!(task.await, Error::SessionClosed(_)));
         }
     });
+}
+
+#[test]
+fn what_waits_for_a_driver_that_is_dropped_while_it_runs_is_told() {
+    for build in [Builder::build, Builder::build_in_task] {
+        let builder = Endpoint::builder().profile(Arc::new(PlainProfile::new(b"near")));
+        let (near, mut driver) = build(builder.bind("127.0.0.1:0".parse().unwrap())).unwrap();
+        let session = near.begin("far", &["127.0.0.1:9".parse().unwrap()]);
+        smol::block_on(async {
+            assert!(poll_once(&mut driver).await.is_none());
+            let waits =
+                future::zip(near.sleep(Duration::from_secs(3_600)), future::zip(session.opened(), near.accept()));
+            // They wait before it is dropped.
+            let (told, ()) = future::zip(waits, async { drop(driver) }).await;
+            assert!(matches!(told, (Err(Error::Stopped), (Err(Error::Stopped), None))), "{told:?}");
+        });
+    }
 }
