@@ -64,7 +64,10 @@ fn listen(args: &PathArguments, address: SocketAddr) -> Result<(), Failure> {
         if core::mem::take(&mut sink.finished) {
             let before = core::mem::replace(&mut buffers, Buffers::of(driver.pump())).overflows;
             if buffers.overflows > before {
-                output::line(&format!("{} datagrams came when the socket was full", buffers.overflows - before));
+                let dropped = buffers.overflows - before;
+                output::line(&format!(
+                    "{dropped} datagrams were dropped by the system, mostly because the buffer was full"
+                ));
             }
         }
     }

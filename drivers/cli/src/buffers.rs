@@ -9,7 +9,7 @@ pub struct Buffers {
     pub receive: usize,
     /// Bytes for what is sent, likewise.
     pub send: usize,
-    /// Datagrams that were dropped here, as the buffer for what is received was full. 0 if the system does not tell.
+    /// Datagrams that the system dropped as they arrived, mostly because the buffer was full. 0 if it does not tell.
     pub overflows: u64,
 }
 
@@ -27,7 +27,9 @@ impl Buffers {
     pub fn granted(&self) -> String {
         let full = match self.overflows {
             0 => String::new(),
-            overflows => format!("; {overflows} datagrams came when the first was full"),
+            overflows => {
+                format!("; {overflows} datagrams were dropped by the system, mostly because the first was full")
+            }
         };
         format!("socket buffers: {} KiB to receive, {} KiB to send{full}", self.receive / 1_024, self.send / 1_024)
     }
@@ -55,7 +57,10 @@ impl Buffers {
     pub fn warning(&self) -> Option<String> {
         let advice = self.advice().filter(|_| self.overflows > 0 && self.receive < Socket::BUFFER_BYTES)?;
         let granted = self.receive / 1_024;
-        Some(format!("{} datagrams were lost here in a full socket buffer of {granted} KiB. {advice}", self.overflows))
+        Some(format!(
+            "{} datagrams were dropped by the system, mostly because the socket buffer of {granted} KiB was full. {advice}",
+            self.overflows
+        ))
     }
 }
 
@@ -84,8 +89,11 @@ mod tests {
     fn a_warning_is_given_only_if_a_small_buffer_has_lost_datagrams() {
         let some = Buffers { receive: 212_992, send: ALL, overflows: 7 };
         let warning = some.warning().unwrap_or_default();
-        assert!(warning.starts_with("7 datagrams were lost here in a full socket buffer of 208 KiB. "), "{warning}");
-        assert!(some.granted().ends_with("; 7 datagrams came when the first was full"));
+        let told = "7 datagrams were dropped by the system, mostly because the socket buffer of 208 KiB was full. ";
+        assert!(warning.starts_with(told), "{warning}");
+        assert!(
+            some.granted().ends_with("; 7 datagrams were dropped by the system, mostly because the first was full")
+        );
         for none in [
             Buffers { overflows: 0, ..some },
             Buffers { receive: ALL, ..some },

@@ -48,7 +48,7 @@ fn each_of_a_thousand_endpoints_with_a_session_takes_less_than_315_kb() {
         return;
     }
     // One for each driver and one for its key agreements, and some that are for all.
-    if !can_have(2 * ENDPOINTS + 20) {
+    if !can_have(2 * endpoints + 20) {
         eprintln!("SKIPPED: this process may not start enough threads, so nobody has tried this");
         return;
     }

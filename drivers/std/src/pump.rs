@@ -144,6 +144,9 @@ impl Pump {
     }
 
     /// The sockets, to wait on. Interfaces without one are left out: see [`sockets_version`](Self::sockets_version).
+    ///
+    /// A program with a loop of its own waits until those that are [receiving](Self::is_receiving) are readable, and those
+    /// that are [blocked](Self::is_blocked) writable. One that is neither is left out of the wait, which it could end at once.
     pub fn sockets(&self) -> impl Iterator<Item = (InterfaceId, &Socket)> {
         let interfaces = (0..=u16::MAX).map(InterfaceId).zip(&self.interfaces);
         interfaces.filter_map(|(id, interface)| Some((id, interface.socket.as_ref()?)))
@@ -161,8 +164,8 @@ impl Pump {
         self.interfaces.get(usize::from(interface.0)).is_some_and(|interface| interface.unsent.is_some())
     }
 
-    /// Whether to wait until something arrives at this socket. False for a while after a receive error: the system may
-    /// call the socket readable all the while, and the deadline of the turn says when it is tried again.
+    /// Whether to wait until something arrives at this socket. False for a while after a receive error, as the system may
+    /// call the socket readable all the while. The deadline of the turn says when it is tried again.
     #[must_use]
     pub fn is_receiving(&self, interface: InterfaceId) -> bool {
         let socket = self.interfaces.get(usize::from(interface.0)).and_then(|interface| interface.socket.as_ref());

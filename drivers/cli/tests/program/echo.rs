@@ -131,5 +131,6 @@ fn what_was_dropped_is_told_if_asked() {
     let granted = number("receive");
     assert!(granted > 0 && number("asked") == 4 << 20 && number("overflows") == 0, "{line}");
     assert!(ended.out.contains(&format!("socket buffers: {} KiB to receive", granted / 1_024)), "{}", ended.out);
+    #[cfg(target_os = "linux")]
     assert_eq!(ended.errors.contains("rmem_max=4194304"), granted < 4 << 20, "{}", ended.errors);
 }

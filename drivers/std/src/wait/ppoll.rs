@@ -49,8 +49,8 @@ impl Sources {
         self.notifier.clone()
     }
 
-    /// Waits until a socket that is [receiving](Pump::is_receiving) is readable, or one that is blocked is writable, or somebody notifies the driver, but not
-    /// longer than `timeout`.
+    /// Waits until there is something to do, but not longer than `timeout`: a socket that is
+    /// [receiving](Pump::is_receiving) is readable, one that is blocked is writable, or somebody notifies the driver.
     ///
     /// # Errors
     /// As the system tells.
