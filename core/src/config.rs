@@ -205,6 +205,11 @@ pub struct SessionConfig {
     pub mona: bool,
     /// Which congestion controller sessions have. Default [`Rfc7016`](CongestionControl::Rfc7016).
     pub congestion: CongestionControl,
+    /// The most bytes of user data a second that a session sends, whatever its congestion controller: its packets are spread
+    /// accordingly. Bytes count as in [`pacing_rate`](crate::SessionStats::pacing_rate): acknowledgements, headers and
+    /// encryption come on top. [`set_max_rate`](crate::SessionMut::set_max_rate) changes it later. Default `None`: no limit;
+    /// at least 1,200.
+    pub max_rate: Option<u64>,
     /// Whether data packets are sent ECT(0) and congestion marks are reported and answered. Default true.
     pub ecn: bool,
 }
@@ -394,6 +399,7 @@ impl Default for SessionConfig {
             stall_limit: None,
             mona: false,
             congestion: CongestionControl::default(),
+            max_rate: None,
             ecn: true,
         }
     }
@@ -441,6 +447,8 @@ impl SessionConfig {
         rule(self.max_recv_flows <= 1 << 20, "max_recv_flows", "must be at most 1,048,576")?;
         rule(self.stall_limit.is_none_or(|limit| limit >= second), "stall_limit", "must be at least 1 s")?;
         rule(self.max_recv_bytes >= 65_536, "max_recv_bytes", "must be at least 65,536")?;
+        let slowest = params::LEAST_RATE;
+        rule(self.max_rate.is_none_or(|rate| rate >= slowest), "max_rate", "must be at least 1,200")?;
         rule(self.unsent_limit >= 1, "unsent_limit", "must be at least 1")?;
         rule(self.max_ack_expansion >= 1, "max_ack_expansion", "must be at least 1")?;
         rule(self.gap_limit >= second, "gap_limit", "must be at least 1 s")

@@ -107,3 +107,6 @@ pub const DATAGRAM_BASE: usize = 1_200;
 pub const DATAGRAM_SAFE: usize = 1_000;
 /// The datagram size (UDP payload) that path MTU discovery tries for by default: Ethernet under IPv6.
 pub const DATAGRAM_MAX: usize = 1_452;
+
+/// Data is paced at no rate slower than this, in bytes a second: a packet each second.
+pub const LEAST_RATE: u64 = 1_200;

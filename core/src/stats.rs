@@ -72,7 +72,8 @@ pub struct SessionStats {
     /// shorter paths more is possible. While the sender has less to send than that, nothing shows whether the path
     /// carries it. The far end's receive window may allow less.
     pub send_rate: Option<u64>,
-    /// Bytes of user data a second that the congestion controller spreads it to. None if it sets no rate.
+    /// Bytes of user data a second that data is spread to: the rate of the congestion controller, or
+    /// [`max_rate`](crate::SessionConfig::max_rate) if that is less. None if there is neither.
     pub pacing_rate: Option<u64>,
     /// What the congestion controller is about, in a few words: [`Controller::phase`](crate::congestion::Controller::phase).
     pub congestion_phase: &'static str,

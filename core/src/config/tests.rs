@@ -32,6 +32,7 @@ fn the_limits_of_a_session_are_checked_field_by_field() {
         ("max_send_flows", field(|config, value| config.max_send_flows = value, 1 << 20, (1 << 20) + 1)),
         ("max_recv_flows", field(|config, value| config.max_recv_flows = value, 1 << 20, (1 << 20) + 1)),
         ("max_recv_bytes", field(|config, value| config.max_recv_bytes = value, 65_536, 65_535)),
+        ("max_rate", field(|config, value| config.max_rate = value, Some(1_200), Some(1_199))),
         ("max_ack_expansion", field(|config, value| config.max_ack_expansion = value, 1, 0)),
     ];
     for (name, [allow, refuse]) in cases {

@@ -184,6 +184,12 @@ impl<'a> SessionMut<'a> {
         self.env.session(self.slot, |session, cx| session.set_idle_limit(cx, limit));
     }
 
+    /// Replaces the [`max_rate`](crate::SessionConfig::max_rate) of this session, at once, also for what waits to be sent. A
+    /// rate below 1,200 bytes a second counts as that.
+    pub fn set_max_rate(&mut self, rate: Option<u64>) {
+        self.env.session(self.slot, |session, cx| session.set_max_rate(cx, rate));
+    }
+
     /// Sets further addresses at which the far end can be reached, as it told them, for introductions
     /// (RFC 7016 §3.5.1.6). The address that its packets come from is always told. At most 23 are kept.
     pub fn introduce_at(&mut self, addresses: &[Address]) {

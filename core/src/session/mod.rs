@@ -125,7 +125,7 @@ impl Session {
             send_rate: recovery.send_rate(&self.transport),
             cwnd: recovery.controller.window(),
             ssthresh: recovery.controller.ssthresh(),
-            pacing_rate: recovery.controller.pacing_rate(),
+            pacing_rate: recovery.pacing_rate(),
             congestion_phase: recovery.controller.phase(),
             outstanding: recovery.in_flight.outstanding(),
             ..self.transport.stats()
@@ -254,6 +254,11 @@ impl Session {
     pub(crate) fn set_idle_limit(&mut self, cx: &mut Context<'_>, limit: Duration) {
         self.config.idle_limit = limit;
         self.lifecycle.restart_idle();
+        self.update_timers(cx);
+    }
+
+    pub(crate) fn set_max_rate(&mut self, cx: &mut Context<'_>, rate: Option<u64>) {
+        self.delivery.sending.set_max_rate(cx.now, rate);
         self.update_timers(cx);
     }
 

@@ -217,6 +217,9 @@ pub struct Send {
     /// Files on their way at once
     #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=16))]
     pub parallel: u8,
+    /// Send at most so many KiB a second
+    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(2..=1 << 30))]
+    pub max_rate: Option<u64>,
     /// Whom to connect to.
     #[command(flatten)]
     pub connect: Connect,
@@ -312,6 +315,7 @@ mod tests {
             &["rtmfp"][..],
             &["rtmfp", "send", "file"],
             &["rtmfp", "ping", "http://example.org/"],
+            &["rtmfp", "send", "file", "rtmfp://h/", "--max-rate", "1"],
             &["rtmfp", "receive", "dir", "--listen", "nowhere"],
             &["rtmfp", "receive", "dir", "--timeout", "0.5"],
             &["rtmfp", "receive", "dir", "--password", "secret"],

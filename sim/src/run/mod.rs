@@ -223,6 +223,7 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
         session.max_datagram = node.max_datagram.map_or(session.max_datagram, size);
         session.recv_buffer = node.recv_buffer.map_or(session.recv_buffer, size);
         session.send_buffer = node.send_buffer.map_or(session.send_buffer, size);
+        session.max_rate = node.max_rate.map(|rate| rate.0.0 / 8);
         session.ecn = node.ecn.unwrap_or(session.ecn);
         if let Some(chosen) = node.congestion {
             session.congestion = match chosen {

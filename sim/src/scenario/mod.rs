@@ -167,6 +167,9 @@ pub struct NodeText {
     /// Its congestion controller.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub congestion: Option<Congestion>,
+    /// The most that its sessions send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<Bits>,
     /// Whether it uses ECN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ecn: Option<bool>,

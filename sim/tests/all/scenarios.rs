@@ -56,6 +56,19 @@ fn roles_are_checked() {
     }
 }
 
+/// The limit is of bytes of user data: what the packets add is on top, and is not goodput.
+#[test]
+fn a_node_sends_no_more_than_its_maximum_rate() {
+    let (_, line) = cases("fill-line").swap_remove(0);
+    let line = line.set("link.wan.both.rate", "10Mbit").expect("right");
+    let line = line.set("expect", r#"["goodput(a->b) >= 4Mbit", "goodput(a->b) <= 5Mbit"]"#).expect("right");
+    let limited = line.set("node.a.max-rate", "5Mbit").expect("right");
+    let outcome = run(&limited, &RunOptions::new(1)).expect("it can be run");
+    assert!(outcome.passed(), "{:?}", outcome.failures);
+    let outcome = run(&line, &RunOptions::new(1)).expect("it can be run");
+    assert!(!outcome.passed(), "without the limit it is more");
+}
+
 #[test]
 fn real_cryptography_passes_too() {
     passes("hs-clean", Crypto::Real);

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::network::{A, B, Fate, Network};
 use crate::config::{FlowOptions, SessionConfig};
+use crate::congestion::CongestionControl;
 use crate::event::Event;
 use crate::stats::SessionStats;
 use crate::transmit::Ecn;
@@ -18,6 +19,50 @@ fn watch(network: &mut Network) -> SessionStats {
 fn told(network: &Network) -> usize {
     let session = network.ends[A].session.handle();
     network.ends[A].events.iter().filter(|event| **event == Event::SessionUpdated { session }).count()
+}
+
+/// With the controller of RFC 7016, which knows no rate, and with those that do.
+#[test]
+fn no_more_is_sent_than_the_user_allows() {
+    for congestion in [CongestionControl::Rfc7016, CongestionControl::Cubic, CongestionControl::Media] {
+        let max_rate = Some(50_000);
+        let config = SessionConfig { congestion, max_rate, recv_buffer: 16_000_000, ..SessionConfig::default() };
+        let mut network = Network::open(config);
+        transfer(&mut network);
+        network.run(4_000);
+        let mut read = network.ends[B].bytes_read();
+        for (rate, millis) in [(50_000, 20_000), (200_000, 5_000), (20_000, 50_000)] {
+            network.with(A, |session, cx| session.set_max_rate(cx, Some(rate)));
+            // What was under way, or came of another rate, is over.
+            network.run(1_000);
+            read = network.ends[B].bytes_read().max(read);
+            network.run(millis);
+            let came = network.ends[B].bytes_read() - read;
+            let due = usize::try_from(rate * millis / 1_000).unwrap();
+            assert!(came.abs_diff(due) <= 110_000, "{came} of {due}, a message more or less");
+            assert_eq!(network.ends[A].session.stats().pacing_rate, Some(rate));
+        }
+        network.with(A, |session, cx| session.set_max_rate(cx, None));
+        assert!(network.ends[A].session.stats().pacing_rate != Some(20_000));
+        assert!(network.ends[B].bytes_read() < 5_000_000);
+        network.run(20_000);
+        assert_eq!(network.ends[B].bytes_read(), 10_000_000, "without the limit");
+    }
+}
+
+/// What the limit held back says nothing of the path: a model of the path must not take it for the rate of the line.
+#[test]
+fn a_limit_that_is_lifted_leaves_no_trace_in_the_model_of_the_path() {
+    let (congestion, max_rate) = (CongestionControl::Bbr, Some(100_000));
+    let config = SessionConfig { congestion, max_rate, recv_buffer: 16_000_000, ..SessionConfig::default() };
+    let mut network = Network::open(config);
+    transfer(&mut network);
+    network.run(10_000);
+    let read = network.ends[B].bytes_read();
+    assert!(read <= 1_100_000, "{read} bytes");
+    network.with(A, |session, cx| session.set_max_rate(cx, None));
+    network.run(3_000);
+    assert_eq!(network.ends[B].bytes_read(), 10_000_000, "a tenth of the time that it took for a tenth of this");
 }
 
 /// An endless transfer from A to B.

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use rtmfp_core::SessionHandle;
+use rtmfp_core::{Instant, SessionHandle};
 use rtmfp_std::{Driver, Uri};
 
 use super::{conclude, far_fingerprint};
@@ -28,6 +28,7 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
 
     let clock = *driver.pump().clock();
     let begun = clock.now();
+    limit(&mut driver, session, begun, args);
     let report = RefCell::new(report);
     let opened = Cell::new(None);
     let mut sender = Sender::new(session, files, args.parallel.into(), |event| {
@@ -70,6 +71,13 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
             Err(Failure::new(Code::Files, format!("{failed} of {} files failed, see above", failed + verified)))
         }
         None => Ok(()),
+    }
+}
+
+/// Bounds the rate of the session, if the user has asked for that.
+fn limit(driver: &mut Driver, session: SessionHandle, now: Instant, args: &Send) {
+    if let Some(mut session) = driver.pump_mut().endpoint_mut().session_mut(now, session) {
+        session.set_max_rate(args.max_rate.map(|kibibytes| kibibytes << 10));
     }
 }
 
@@ -132,5 +140,32 @@ impl Opening {
         let first = state == Some(Open) && !self.open;
         self.open |= first;
         first
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    /// The rate that a session is paced at, after these arguments.
+    fn paced(more: &[&str]) -> Option<u64> {
+        let line = ["rtmfp", "send", "file", "rtmfp://127.0.0.1:9/"].iter().chain(more);
+        let Command::Send(args) = Cli::parse_from(line).command else { unreachable!("it says send") };
+        let identity = Identity::new(&args.common, Part::Client).unwrap();
+        let uri = split(&args.files_and_uri).unwrap().1;
+        let wanted = discriminator(&args.common.profile, &args.connect, &uri).unwrap();
+        let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, None).unwrap();
+        let now = driver.pump().clock().now();
+        limit(&mut driver, session, now, &args);
+        driver.pump().endpoint().session(session).unwrap().stats().pacing_rate
+    }
+
+    #[test]
+    fn the_session_has_the_rate_that_the_user_allows() {
+        assert_eq!(paced(&["--max-rate", "64"]), Some(65_536));
+        assert_eq!(paced(&[]), None);
     }
 }

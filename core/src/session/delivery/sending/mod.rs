@@ -42,7 +42,7 @@ impl Sending {
         let smss = config.base_datagram.saturating_sub(session_id::LEN + PacketHeader::MAX_LEN);
         Self {
             flows: SendFlows::new(session, config.max_send_bytes),
-            recovery: Recovery::new(config.congestion.controller(smss as u64)),
+            recovery: Recovery::new(config.congestion.controller(smss as u64), config.max_rate),
             stall: Stall::default(),
             trust: Trust::new(config.mona),
         }
@@ -63,6 +63,11 @@ impl Sending {
     /// Since when the far end has acknowledged next to nothing of what is sent to it; None if nothing waits for it.
     pub(crate) const fn stalled_since(&self) -> Option<Instant> {
         self.stall.since()
+    }
+
+    /// From now on data leaves no faster, in bytes a second.
+    pub(in crate::session) fn set_max_rate(&mut self, now: Instant, rate: Option<u64>) {
+        self.recovery.set_max_rate(now, rate);
     }
 
     /// The congestion window, in bytes.

@@ -2,6 +2,7 @@
 
 use core::time::Duration;
 
+use crate::params::LEAST_RATE;
 use crate::session::alarm::Alarm;
 use crate::time::{Instant, micros};
 
@@ -11,8 +12,6 @@ const BURST_TIME: Duration = Duration::from_millis(1);
 /// takes.
 const LEAST_BURST: u64 = 2_400;
 const MOST_BURST: u64 = 64_000;
-/// No rate is slower: a packet each second.
-const LEAST_RATE: u64 = 1_200;
 
 /// Holds data back so that it leaves at a rate. What a timer is late is made up for, up to one burst.
 #[derive(Debug, Default)]

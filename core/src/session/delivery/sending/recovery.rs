@@ -11,7 +11,7 @@ use super::probe::Probe;
 use super::timer::{Due, Early, RetransmitTimer};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{InFlight, LossEpoch, Lost};
-use crate::params::BURST_PACKETS;
+use crate::params::{BURST_PACKETS, LEAST_RATE};
 use crate::session::context::Context;
 use crate::session::time_critical::lately;
 use crate::session::transport::Transport;
@@ -26,8 +26,10 @@ pub(in crate::session) struct Recovery {
     pub(in crate::session) timer: RetransmitTimer,
     pub(super) probe: Probe,
     pub(in crate::session) burst: Burst,
-    /// None: the controller has not asked for a rate.
+    /// None: neither the controller nor the user has asked for a rate.
     pacer: Option<Box<Pacer>>,
+    /// Data leaves no faster, in bytes a second.
+    max_rate: Option<u64>,
     /// When user data was last sent.
     last_sent: Option<Instant>,
     /// The alarm found loss, and nothing was acknowledged since.
@@ -42,7 +44,7 @@ pub(in crate::session) struct Recovery {
 }
 
 impl Recovery {
-    pub(super) fn new(controller: Box<dyn Controller>) -> Self {
+    pub(super) fn new(controller: Box<dyn Controller>, max_rate: Option<u64>) -> Self {
         Self {
             in_flight: InFlight::new(controller.wants_samples()),
             controller,
@@ -50,6 +52,7 @@ impl Recovery {
             probe: Probe::default(),
             burst: Burst::new(),
             pacer: None,
+            max_rate,
             last_sent: None,
             backed_off: false,
             time_critical_sent: None,
@@ -82,9 +85,26 @@ impl Recovery {
         }
     }
 
+    /// Bytes a second at which data leaves, if it is not the window alone that limits it.
+    pub(in crate::session) fn pacing_rate(&self) -> Option<u64> {
+        let rates = [self.controller.pacing_rate(), self.max_rate];
+        rates.into_iter().flatten().min()
+    }
+
+    /// The user allows less than the controller: what is delivered then says nothing of the path.
+    fn is_held_by_user(&self) -> bool {
+        self.max_rate.is_some_and(|most| self.controller.pacing_rate().is_none_or(|rate| most < rate))
+    }
+
+    /// From now on data leaves no faster, also what is held back.
+    pub(super) fn set_max_rate(&mut self, now: Instant, rate: Option<u64>) {
+        self.max_rate = rate.map(|rate| rate.max(LEAST_RATE));
+        self.repace(now);
+    }
+
     /// The controller was told of something: what is held back leaves at the rate of now.
     fn repace(&mut self, now: Instant) {
-        match (self.controller.pacing_rate(), &mut self.pacer) {
+        match (self.pacing_rate(), &mut self.pacer) {
             (Some(rate), Some(pacer)) => pacer.set_rate(now, rate),
             (None, Some(_)) => self.pacer = None,
             (_, None) => {}
@@ -109,10 +129,10 @@ impl Recovery {
     ) {
         self.burst.on_data_sent();
         let outstanding = self.in_flight.outstanding();
-        if let Some(rate) = self.controller.pacing_rate() {
+        if let Some(rate) = self.pacing_rate() {
             self.pacer.get_or_insert_default().on_sent(now, outstanding - before, rate);
         }
-        if !more && outstanding < self.controller.window() {
+        if (!more || self.is_held_by_user()) && outstanding < self.controller.window() {
             self.in_flight.app_limited();
         }
         self.last_sent = Some(now);
@@ -168,7 +188,7 @@ impl Recovery {
         let round_trip = transport.rtt.srtt()?.as_micros().max(4_000);
         let micros = u64::try_from(round_trip).unwrap_or(u64::MAX);
         let rate = self.controller.window().saturating_mul(1_000_000) / micros;
-        Some(self.controller.pacing_rate().map_or(rate, |paced| paced.min(rate)))
+        Some(self.pacing_rate().map_or(rate, |paced| paced.min(rate)))
     }
 
     /// The controller was told of something.

@@ -231,6 +231,9 @@ fn carry_out_of_core(now: Instant, endpoint: &mut Endpoint, handle: SessionHandl
         CoreCommand::IntroduceAt(addresses) => {
             with_session(now, endpoint, handle, |mut session| session.introduce_at(&addresses));
         }
+        CoreCommand::MaxRate(rate) => {
+            with_session(now, endpoint, handle, |mut session| session.set_max_rate(rate));
+        }
         CoreCommand::AddIntroducer(path) => {
             with_session(now, endpoint, handle, |mut session| session.add_introducer(path));
         }

@@ -181,6 +181,12 @@ impl Session {
         self.command(CoreCommand::IntroduceAt(addresses.to_vec()));
     }
 
+    /// Sends no more than so many bytes of user data a second from now on, in place of
+    /// [`SessionConfig::max_rate`](rtmfp_core::SessionConfig::max_rate). `None`: as fast as the congestion controller allows.
+    pub fn set_max_rate(&self, rate: Option<u64>) {
+        self.command(CoreCommand::MaxRate(rate));
+    }
+
     /// Names an address of somebody who can introduce this end to the far end again, should both lose sight of each other
     /// (RFC 7016 §3.5.1.6). Those who did so when the session was opened are known already; four are kept.
     ///

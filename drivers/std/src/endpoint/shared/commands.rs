@@ -157,6 +157,7 @@ impl Command {
                     SessionCommand::Core(CoreCommand::Ping) => 3,
                     SessionCommand::Core(CoreCommand::Prove) => 4,
                     SessionCommand::Core(CoreCommand::IntroduceAt(_)) => 5,
+                    SessionCommand::Core(CoreCommand::MaxRate(_)) => 7,
                     SessionCommand::Core(CoreCommand::AddIntroducer(_)) => {
                         return Some(((address(session), 6), INTRODUCERS));
                     }

@@ -33,6 +33,7 @@ pub(crate) enum CoreCommand {
     Prove,
     IntroduceAt(Vec<Address>),
     AddIntroducer(Path),
+    MaxRate(Option<u64>),
     Nonces(Question<Nonces>),
     Stats(Question<SessionStats>),
 }
