@@ -312,7 +312,7 @@ impl Controller for Bbr {
         self.round.marked |= facts.any_mark;
         let mut reaction = Reaction::Other;
         self.round.acked = self.round.acked.saturating_add(facts.acked_bytes);
-        self.round.lost = self.round.lost.saturating_add(facts.lost_bytes.saturating_sub(facts.spurious_bytes));
+        self.round.lost = self.round.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.spurious_bytes);
         if let Some(sample) = facts.sample {
             if let Some(rtt) = sample.rtt {
                 self.on_rtt(now, rtt);

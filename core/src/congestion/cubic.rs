@@ -90,9 +90,13 @@ impl Cubic {
     }
 
     /// The first acknowledgements after a timeout tell whether anything was lost. Where only acknowledgements were, they are
-    /// for fragments that were not sent again (RFC 9438 §4.9.1, RFC 5682).
+    /// for fragments that were not sent again (RFC 9438 §4.9.1, RFC 5682), and for all of them.
     fn judge_timeout(&mut self, facts: &PacketFacts, time_critical: TimeCritical) {
         if facts.acked_bytes == 0 && facts.spurious_bytes == 0 {
+            return;
+        }
+        // One late acknowledgement says nothing of the others.
+        if facts.spurious_bytes > 0 && facts.timed_out_bytes > 0 && !facts.any_mark {
             return;
         }
         if let Some(before) = self.timed_out.take()

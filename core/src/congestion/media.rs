@@ -64,7 +64,7 @@ enum Phase {
 }
 
 /// A controller of the class of SCReAM (RFC 8298, draft-johansson-ccwg-rfc8298bis-screamv2), C4
-/// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817), though the algorithm of none of them: it has a rate, which grows until
+/// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817), though the algorithm of none of them. It has a rate, which grows until
 /// packets wait longer than they may, is cut then, and lets the queue empty.
 ///
 /// The rate grows with time and not with round trips, by a step for its square root, so that sessions of any round trip
@@ -119,23 +119,29 @@ impl Tick {
 /// Losses of the last packets.
 #[derive(Clone, Copy, Debug, Default)]
 struct Losses {
+    /// Bytes.
     acked: u64,
     lost: u64,
+    /// About how many packets they were in.
+    packets: u64,
 }
 
 impl Losses {
     fn add(&mut self, facts: &PacketFacts, smss: u64) {
         self.acked = self.acked.saturating_add(facts.acked_bytes);
         self.lost = self.lost.saturating_add(facts.lost_bytes).saturating_sub(facts.spurious_bytes);
+        // Small packets count as much as large ones: else a voice would need half a minute for so many.
+        self.packets += facts.acked_bytes.div_ceil(smss) + facts.lost_bytes.div_ceil(smss);
         // Half of it is forgotten, so that there is always something to go by.
-        if self.acked + self.lost >= 2 * LOSS_PACKETS * smss {
-            (self.acked, self.lost) = (self.acked / 2, self.lost / 2);
+        if self.packets >= 2 * LOSS_PACKETS {
+            (self.acked, self.lost, self.packets) = (self.acked / 2, self.lost / 2, self.packets / 2);
         }
     }
 
     /// Whether more than this part of enough packets was lost.
-    fn exceed(&self, (part, whole): Gain, smss: u64) -> bool {
-        self.acked + self.lost >= LOSS_PACKETS * smss && self.lost > scale(self.acked + self.lost, part, whole)
+    fn exceed(&self, (part, whole): Gain) -> bool {
+        let all = self.acked.saturating_add(self.lost);
+        self.packets >= LOSS_PACKETS && self.lost > scale(all, part, whole)
     }
 }
 
@@ -159,7 +165,7 @@ impl Media {
             rounds: Rounds::new(),
             cut_in: None,
             tick: Tick::new(Instant::ORIGIN),
-            losses: Losses { acked: 0, lost: 0 },
+            losses: Losses { acked: 0, lost: 0, packets: 0 },
             full: (0, 0),
             yields: false,
         }
@@ -229,8 +235,8 @@ impl Media {
 
     fn trouble(&self, queue: Duration) -> Option<Trouble> {
         let (long, short) = self.limits();
-        let lossy = self.losses.exceed(HEAVY_LOSS, self.smss);
-        let full = queue > short && self.losses.exceed(QUEUE_LOSS, self.smss);
+        let lossy = self.losses.exceed(HEAVY_LOSS);
+        let full = queue > short && self.losses.exceed(QUEUE_LOSS);
         if self.tick.marked || lossy || full {
             return Some(Trouble::Loss);
         }
@@ -256,7 +262,10 @@ impl Media {
             self.contention.on_long_queue(now, queue, self.base(), self.rate, trouble.is_some())
         {
             // The cuts were in vain. One is left, as a sender that heeds only loss would have had it.
-            self.rate = self.rate.max(scale(before, IN_VAIN.0, IN_VAIN.1));
+            // RFC 7016 §3.5.2.1: a rate that yields does not grow in one step.
+            if !time_critical.yields() {
+                self.rate = self.rate.max(scale(before, IN_VAIN.0, IN_VAIN.1));
+            }
             self.phase = Phase::Grow { since: now };
             return Reaction::Other;
         }
@@ -362,8 +371,11 @@ impl Controller for Media {
     /// nothing to send for a while (RFC 5681 §4.1).
     fn on_timeout(&mut self, now: Instant, was_loss: bool) {
         if was_loss {
+            // RFC 5681 §3.1: what is lost once more says nothing new of the path.
+            if self.rate > 0 && self.cwnd > self.smss {
+                self.rate = (self.rate / 2).max(LEAST_RATE);
+            }
             self.cwnd = self.smss;
-            self.rate = if self.rate > 0 { (self.rate / 2).max(LEAST_RATE) } else { 0 };
         } else {
             self.cwnd = self.cwnd.min(initial_window(self.smss));
         }

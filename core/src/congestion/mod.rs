@@ -45,6 +45,8 @@ pub struct PacketFacts {
     /// Bytes of spurious losses (RFC 4015): declared lost with the packet of the last [cut](Reaction::Cut), by the last
     /// timeout, or since, and acknowledged after all.
     pub spurious_bytes: u64,
+    /// Bytes that the last timeouts declared lost, and that are neither sent again nor acknowledged since.
+    pub timed_out_bytes: u64,
     /// A congestion mark was reported.
     pub any_mark: bool,
     /// Bytes in flight after the packet.
@@ -166,15 +168,15 @@ pub enum CongestionControl {
     /// queues short.
     ///
     /// A departure from the SHOULDs of RFC 7016 §3.5.2: as long as the round trip shows no queue, up to one packet in five
-    /// may be lost in each round before it slows down, where RFC 5681 halves its window for each loss. It is never more
+    /// may be lost in each round before it slows down. RFC 5681 halves its window for each loss. It is never more
     /// aggressive than slow start, which is the MUST.
     ///
     /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of several
     /// round trips they take more than theirs from it: it keeps a short queue, and they fill what there is.
     Bbr,
     /// For real-time media: a rate that grows until packets wait longer than about 10 ms, of the class of SCReAM (RFC 8298), C4
-    /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). It keeps its rate where up to 5 % are lost at random, and halves
-    /// it a few times where 10 % are.
+    /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). It keeps its rate where up to 5 % are lost at random. Where 10 %
+    /// were, it had 2.2 of 10 Mbit/s at a round trip of 100 ms (one seed).
     ///
     /// Alone on a line of 10 Mbit/s it leaves a tenth of it unused, and 95 % of the packets wait no more than 26 ms at round trips
     /// of up to 100 ms (33 ms at 200 ms). A line that somebody else keeps full it competes for, up to a point: next to a

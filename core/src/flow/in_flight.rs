@@ -83,6 +83,8 @@ pub(crate) struct InFlight {
     /// Spurious losses count from this one on: the controller can undo what they caused.
     undo_epoch: LossEpoch,
     spurious_bytes: u64,
+    /// Bytes that timeouts declared lost, and that are neither sent again nor acknowledged since.
+    timed_out_bytes: u32,
     /// Bytes that a probe has shown to be lost.
     probed_bytes: u32,
     /// When the packet goes that is put together now.
@@ -111,6 +113,7 @@ impl InFlight {
             loss_epoch: LossEpoch::NONE,
             undo_epoch: LossEpoch::NONE,
             spurious_bytes: 0,
+            timed_out_bytes: 0,
             probed_bytes: 0,
             sending: 0,
             latest_rtt: 0,
@@ -152,6 +155,8 @@ impl InFlight {
     pub(crate) fn mark_repeated(&mut self, now: Instant) {
         let tsn = self.next_tsn() - 1;
         self.reordering.repeated(tsn, now);
+        let size = self.slots.back().copied().flatten().map_or(0, |last| last.size);
+        self.timed_out_bytes = self.timed_out_bytes.saturating_sub(size);
     }
 
     /// The shortest round trip of the path by what the far end echoes, once it is known: what is acknowledged sooner
@@ -184,13 +189,20 @@ impl InFlight {
     }
 
     /// What a timeout declared lost has an epoch of its own. Unless it is one of a `series`, spurious losses count from this
-    /// one on.
-    pub(crate) const fn begin_timeout_epoch(&mut self, series: bool) -> LossEpoch {
+    /// one on. `bytes`: what it declared lost.
+    pub(crate) fn begin_timeout_epoch(&mut self, series: bool, bytes: u64) -> LossEpoch {
         self.loss_epoch = self.loss_epoch.next();
         if !series {
             self.begin_undo_epoch();
+            self.timed_out_bytes = 0;
         }
+        self.timed_out_bytes = self.timed_out_bytes.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
         self.loss_epoch
+    }
+
+    /// Bytes that the last timeouts declared lost, and that are neither sent again nor acknowledged since.
+    pub(crate) fn timed_out_bytes(&self) -> u64 {
+        self.timed_out_bytes.into()
     }
 
     /// The bytes of spurious losses since this was last asked.
@@ -228,7 +240,7 @@ impl InFlight {
                 rate.on_acked(now, fragment.number, fragment.size, !self.reordering.was_repeated(tsn));
             }
         } else {
-            self.spurious_loss(fragment.size, loss_epoch);
+            self.count_spurious_loss(fragment.size, loss_epoch);
         }
         self.trim_front();
         Some(fragment.size)
@@ -291,6 +303,13 @@ impl InFlight {
 
     /// A fragment was acknowledged that had been declared lost, and only the lost transmission can have caused that.
     pub(crate) fn spurious_loss(&mut self, size: u32, loss_epoch: LossEpoch) {
+        if loss_epoch.is_numbered() && loss_epoch >= self.undo_epoch {
+            self.timed_out_bytes = self.timed_out_bytes.saturating_sub(size);
+        }
+        self.count_spurious_loss(size, loss_epoch);
+    }
+
+    fn count_spurious_loss(&mut self, size: u32, loss_epoch: LossEpoch) {
         if !loss_epoch.is_numbered() {
             return;
         }

@@ -286,3 +286,14 @@ fn a_timeout_leaves_a_segment_and_the_model() {
     line.bbr.on_path_change();
     assert_eq!((line.bbr.window(), line.bbr.rate()), (4_000, 0));
 }
+
+/// They cancelled only within one packet.
+#[test]
+fn a_loss_that_a_later_packet_shows_to_be_spurious_does_not_count() {
+    let mut bbr = Bbr::new(SMSS);
+    let now = Instant::from_millis(1);
+    bbr.on_packet(now, &PacketFacts { any_loss: true, lost_bytes: 3_000, ..PacketFacts::default() }, PLAIN);
+    assert_eq!(bbr.round.lost, 3_000);
+    bbr.on_packet(now, &PacketFacts { any_acks: true, spurious_bytes: 2_000, ..PacketFacts::default() }, PLAIN);
+    assert_eq!(bbr.round.lost, 1_000);
+}

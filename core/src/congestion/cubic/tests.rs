@@ -247,3 +247,28 @@ fn cube_roots_are_whole() {
     }
     assert_eq!(cube_root(u64::MAX), 2_642_245);
 }
+
+/// Of a hundred packets that a timeout declared lost, only the last had arrived. Its late acknowledgement took all back.
+#[test]
+fn a_timeout_is_not_taken_back_while_anything_that_it_declared_lost_is_open() {
+    let mut cubic = Cubic { cwnd: 100_000, ..Cubic::new(SMSS) };
+    cubic.on_timeout(at(0), true);
+    let answer = PacketFacts {
+        pre_ack_outstanding: 1_000,
+        any_acks: true,
+        spurious_bytes: 1_000,
+        timed_out_bytes: 98_000,
+        ..PacketFacts::default()
+    };
+    cubic.on_packet(at(10), &answer, PLAIN);
+    assert_eq!(cubic.ssthresh(), 70_000);
+    let mut lost = Cubic { cwnd: 100_000, ..Cubic::new(SMSS) };
+    lost.on_timeout(at(0), true);
+    lost.on_packet(at(10), &answer, PLAIN);
+    lost.on_packet(at(20), &PacketFacts { acked_bytes: 1_000, spurious_bytes: 0, ..answer }, PLAIN);
+    let last = PacketFacts { timed_out_bytes: 0, ..answer };
+    lost.on_packet(at(30), &last, PLAIN);
+    assert_eq!(lost.ssthresh(), 70_000, "what was sent again was needed");
+    cubic.on_packet(at(30), &last, PLAIN);
+    assert_eq!(cubic.ssthresh(), u64::MAX, "all had arrived");
+}

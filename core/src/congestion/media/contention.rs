@@ -15,7 +15,7 @@ const COMPETE: Duration = Duration::from_secs(20);
 const GONE: Duration = Duration::from_secs(4);
 
 /// A sender that yields to queues gets nothing of a line whose queue another one fills until packets are lost. This tells
-/// such a line from one where the queue is the sender's own: of that at least half is gone a second after the sender has begun
+/// such a line from one where the queue is the sender's own. Of that at least half is gone a second after the sender has begun
 /// to send less than the line takes. Copa has such a mode too (NSDI 2018, §2.2), and enters it when the queue does not empty.
 #[derive(Debug)]
 pub(super) struct Contention {

@@ -12,7 +12,7 @@ const BASE_AGE: Duration = Duration::from_secs(30);
 /// delays, which RTMFP does not tell.
 ///
 /// Of several samples the shortest counts: one that is long may show a delayed acknowledgement (RFC 7016 §3.6.3.4.4) or a
-/// radio that was busy, but a queue makes all of them long.
+/// radio that was busy. A queue makes all of them long.
 #[derive(Debug)]
 pub(super) struct QueueDelay {
     /// The shortest round trip since `since`, and of the time before.

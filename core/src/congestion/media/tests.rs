@@ -305,3 +305,36 @@ fn a_rate_that_is_not_used_does_not_grow() {
     assert!(!grow(49_999));
     assert!(grow(50_000));
 }
+
+/// It counted bytes: a voice of 40 kbit/s had lost half of its packets for 30 s before that counted.
+#[test]
+fn losses_of_small_packets_count_as_soon_as_those_of_large_ones() {
+    let mut losses = Losses::default();
+    for number in 0..64 {
+        assert!(!losses.exceed(HEAVY_LOSS), "after {number}");
+        losses.add(&PacketFacts { acked_bytes: 100, ..PacketFacts::default() }, SMSS);
+        losses.add(&PacketFacts { lost_bytes: 100, ..PacketFacts::default() }, SMSS);
+    }
+    assert!(losses.exceed(HEAVY_LOSS));
+}
+
+#[test]
+fn an_outage_of_several_timeouts_halves_the_rate_once() {
+    let mut path = Path::new(1_250_000, 50);
+    path.run(10);
+    let rate = path.media.rate;
+    (0..5).for_each(|_| path.media.on_timeout(path.now, true));
+    assert_eq!((path.media.window(), path.media.rate), (SMSS, rate / 2));
+}
+
+/// RFC 7016 §3.5.2.1.
+#[test]
+fn while_it_yields_cuts_in_vain_are_not_taken_back_in_one_step() {
+    let mut path = Path::new(1_250_000, 50);
+    path.run(5);
+    let rate = path.media.rate;
+    (path.others, path.time_critical) = (Duration::from_millis(100), YIELDING);
+    path.run(3);
+    assert!(path.competed);
+    assert!(path.media.rate < rate / 2, "{} after {rate}", path.media.rate);
+}

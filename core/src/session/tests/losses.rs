@@ -162,3 +162,18 @@ fn one_probe_is_sent_and_the_timeout_stays() {
     assert!(sent[5] <= 290, "{sent:?}");
     assert_eq!(network.ends[A].session.stats().timeouts, 1);
 }
+
+/// A probe that was never sent left its mark: what was sent next had no timeout, and was lost for good.
+#[test]
+fn what_follows_a_probe_that_was_not_sent_has_a_timeout() {
+    let (mut network, flow) = network(FlowOptions::new("state"));
+    lose(&mut network, &[0]);
+    let recovery = &mut network.ends[A].session.delivery.sending.recovery;
+    assert!(!recovery.timer.is_set());
+    recovery.probe.is_next = true;
+    let before = network.ends[B].bytes_read();
+    network.write(A, flow, 1_000);
+    network.run(5_000);
+    assert_eq!(network.ends[B].bytes_read(), before + 1_000);
+    assert_eq!(network.ends[A].session.stats().outstanding, 0);
+}

@@ -36,6 +36,18 @@ impl Controller for Recorder {
     }
 }
 
+/// An acknowledgement of B comes to A.
+fn acknowledge(network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]) {
+    let flow_id = network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id() as u8;
+    let plain = packet(header_of(B), |writer| {
+        assert!(writer.push_with(ACK_RANGES, |out| {
+            out.extend_from_slice(&[flow_id, 0]);
+            out.extend_from_slice(cumulative_and_ranges);
+        }));
+    });
+    network.inject(A, path_to(B), &plain).unwrap();
+}
+
 /// A receiver that keeps back the acknowledgement of what was lost once could take back a later cut with it.
 #[test]
 fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
@@ -45,16 +57,6 @@ fn what_was_lost_before_a_cut_and_comes_after_it_does_not_take_it_back() {
         Box::new(Recorder { spurious_bytes: Arc::clone(&spurious_bytes), window: 100_000 });
     network.filter = Box::new(|_| Fate::Lost);
     // With no room for more, what was lost is not sent again.
-    let acknowledge = |network: &mut Network, flow: SendFlowHandle, cumulative_and_ranges: &[u8]| {
-        let flow_id = network.ends[A].session.delivery().send_flow(flow).unwrap().flow_id() as u8;
-        let plain = packet(header_of(B), |writer| {
-            assert!(writer.push_with(ACK_RANGES, |out| {
-                out.extend_from_slice(&[flow_id, 0]);
-                out.extend_from_slice(cumulative_and_ranges);
-            }));
-        });
-        network.inject(A, path_to(B), &plain).unwrap();
-    };
     let flows = [(); 2].map(|()| network.open_flow(A));
     for flow in flows {
         for _ in 0..4 {
@@ -99,6 +101,34 @@ fn what_only_timeouts_declared_lost_is_spurious_when_it_is_acknowledged() {
     network.run(20_000);
     let spurious_bytes = spurious_bytes.load(Relaxed);
     assert!((2_900..=3_100).contains(&spurious_bytes), "{spurious_bytes}");
+}
+
+/// What comes late of the first timeout counted for the second, too: nothing new was acknowledged between them.
+#[test]
+fn what_shows_one_timeout_to_be_spurious_says_nothing_of_the_next() {
+    let mut network = Network::open(SessionConfig::default());
+    let spurious_bytes = Arc::new(AtomicU64::new(0));
+    let recorder = |window| Box::new(Recorder { spurious_bytes: Arc::clone(&spurious_bytes), window });
+    network.ends[A].session.delivery.sending.recovery.controller = recorder(100_000);
+    network.filter = Box::new(|_| Fate::Lost);
+    let flow = network.open_flow(A);
+    (0..4).for_each(|_| network.write(A, flow, 1_000));
+    network.pump();
+    network.ends[A].session.delivery.sending.recovery.controller = recorder(1);
+    let wait = |network: &mut Network, timeouts| {
+        while network.ends[A].session.stats().timeouts < timeouts {
+            let soon = network.now + Duration::from_millis(50);
+            network.run_until(soon);
+        }
+    };
+    wait(&mut network, 1);
+    // Of what was not sent again, the second fragment was there.
+    acknowledge(&mut network, flow, &[0, 0, 0]);
+    let first = spurious_bytes.load(Relaxed);
+    assert!((900..=1_100).contains(&first), "{first}");
+    wait(&mut network, 2);
+    acknowledge(&mut network, flow, &[0, 0, 2]);
+    assert_eq!(spurious_bytes.load(Relaxed), first);
 }
 
 /// As many gaps as a thousand million bits a second, 200 ms and a loss of a tenth make: here of a smaller window a

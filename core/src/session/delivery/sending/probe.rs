@@ -18,7 +18,7 @@ const SOONEST: Duration = Duration::from_millis(10);
 
 /// When what was sent last is sent again, if nothing is heard.
 #[derive(Debug, Default)]
-pub(super) struct Probe {
+pub(in crate::session) struct Probe {
     /// So many microseconds after it was sent, or anything was heard. None: there was one since anything new was
     /// acknowledged, or no round trip is measured.
     after: Option<u32>,
@@ -26,7 +26,7 @@ pub(super) struct Probe {
     /// acknowledgement (RFC 7016 §3.6.3.2).
     packet: u32,
     /// The next packet is one, and the timeout is set for it.
-    is_next: bool,
+    pub(in crate::session) is_next: bool,
 }
 
 impl Probe {

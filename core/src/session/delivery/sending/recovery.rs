@@ -24,7 +24,7 @@ pub(in crate::session) struct Recovery {
     pub(in crate::session) controller: Box<dyn Controller>,
     /// TIMEOUT_ALARM (RFC 7016 §3.6.2.6), and what comes before it.
     pub(in crate::session) timer: RetransmitTimer,
-    pub(super) probe: Probe,
+    pub(in crate::session) probe: Probe,
     pub(in crate::session) burst: Burst,
     /// None: neither the controller nor the user has asked for a rate.
     pacer: Option<Box<Pacer>>,
@@ -140,7 +140,7 @@ impl Recovery {
             self.time_critical_sent = Some(now);
         }
         // RFC 7016 §3.6.2.6.
-        if !self.probe.take_next() {
+        if !self.probe.take_next() || !self.timer.is_set() {
             self.timer.postpone(timeout);
         }
         self.set_probe(now);
@@ -227,15 +227,18 @@ impl Sending {
             facts.lost_bytes += self.report_lost(cx, transport, LossCause::NegativeAcknowledgements);
             facts.any_loss = facts.lost_bytes > 0;
             facts.spurious_bytes = self.recovery.in_flight.take_spurious_bytes();
+            facts.timed_out_bytes = self.recovery.in_flight.timed_out_bytes();
             let (backlog, window) = (!self.flows.scheduler.is_empty(), self.window());
             self.recovery.burst.on_ack_packet(cx.now, backlog, window, facts);
             // RFC 7016 §3.6.2.6.
             if self.recovery.timer.is_set() {
                 self.recovery.timer.set(cx.now + transport.rtt.erto());
             }
+            if facts.acked_bytes > 0 || facts.spurious_bytes > 0 {
+                self.recovery.backed_off = false;
+            }
             if facts.acked_bytes > 0 {
                 self.stall.moved(facts.acked_bytes);
-                self.recovery.backed_off = false;
                 transport.ecn.on_acks(report.is_some());
                 self.recovery.probe.restart(transport, transport.segment(self.window()));
             }
@@ -300,10 +303,13 @@ impl Sending {
 
     /// Takes everything in flight for lost; tells whether there was anything.
     fn lose_all(&mut self, cx: &mut Context<'_>, transport: &mut Transport, cause: LossCause) -> bool {
+        let bytes = self.recovery.in_flight.outstanding();
         self.recovery.in_flight.time_out(&mut self.recovery.lost);
         let any = !self.recovery.lost.is_empty();
+        // What was to be the probe may have been abandoned before it was sent.
+        self.recovery.probe.take_next();
         let loss_epoch = if any && cause == LossCause::Timeout {
-            self.recovery.in_flight.begin_timeout_epoch(self.recovery.backed_off)
+            self.recovery.in_flight.begin_timeout_epoch(self.recovery.backed_off, bytes)
         } else {
             LossEpoch::NONE
         };

@@ -45,7 +45,7 @@ impl RetransmitTimer {
         self.timeout
     }
 
-    pub(super) const fn is_set(&self) -> bool {
+    pub(in crate::session) const fn is_set(&self) -> bool {
         self.timeout.is_some()
     }
 
