@@ -163,10 +163,12 @@ pub struct SessionConfig {
     /// A window begins with 262,144 bytes, or this if it is less. It doubles when more than a quarter of it is read in a
     /// round trip, if that is faster than before. All windows of a session together grow by no more than half of
     /// [`max_recv_bytes`](Self::max_recv_bytes), and not while half of the common part of the endpoint's
-    /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is full
-    /// and a message waits to be read, the sender is stopped.
+    /// [`max_recv_memory`](EndpointConfig::max_recv_memory) is taken. One that is not used shrinks again. While a window is
+    /// full and a message waits to be read, the sender is stopped.
     ///
-    /// A long message, or what comes after a loss, can fill a window before there is anything to read. One flow at a time may then use whatever `max_recv_bytes` has left, until there is a message to read.
+    /// A long message, or what comes after a loss, can fill a window before there is anything to read. One flow at a time
+    /// may then use what `max_recv_bytes` has left, but for a reserve of 256 KiB (a sixteenth, if that is less), until
+    /// there is a message to read. It may not while windows do not grow for want of the endpoint's memory.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and

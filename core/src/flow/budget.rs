@@ -11,6 +11,13 @@ use crate::time::micros;
 const WINDOWS_PART: usize = 2;
 const WINDOW_BLOCK: usize = params::WINDOW_BLOCK as usize;
 
+/// The most that is kept from a flow without a limit: the window that another flow begins with.
+const RESERVE: usize = 262_144;
+/// It is no more than this part of what the session may hold.
+const RESERVE_PART: usize = 16;
+/// Of the reserve the flow may take this part in a round trip: a message that is nearly as long as the limit ends in a few.
+const OF_RESERVE: usize = 8;
+
 /// The receive side of one session. Everything that its flows keep because of the far end is charged here: fragments,
 /// messages that nobody has read yet, and what it takes to keep track of them.
 #[derive(Debug)]
@@ -20,7 +27,7 @@ pub(crate) struct RecvBudget {
     flows: usize,
     /// Flows with a message to read.
     readable: u32,
-    /// The slot of the flow whose window is all the room there is.
+    /// The slot of the flow whose window has no limit of its own.
     unlimited: Option<u32>,
     /// `SessionConfig::max_recv_bytes`.
     limit: usize,
@@ -101,7 +108,7 @@ impl RecvBudget {
         self.limit.saturating_sub(self.flows)
     }
 
-    /// Tells whether the window of the flow in this slot is all the room there is. That goes to one flow at a time that
+    /// Tells whether the window of the flow in this slot has no limit of its own. So it is with one flow at a time that
     /// `wants` it, until it does no more: two could fill the memory with parts of messages that never become whole.
     pub(super) fn lift_limit(&mut self, slot: u32, wants: bool) -> bool {
         if wants {
@@ -111,7 +118,18 @@ impl RecvBudget {
         false
     }
 
-    /// The slot of the flow whose window is all the room there is.
+    /// What may come for the flow in this slot whatever the limit of its window is: not the reserve, which is for other
+    /// flows, and no more than windows may grow by, so that all sessions together do not take all that the endpoint has.
+    pub(super) fn lifted_room(&self, slot: u32) -> u32 {
+        if self.unlimited != Some(slot) {
+            return 0;
+        }
+        let room = self.room();
+        let beyond_reserve = room.saturating_sub(RESERVE.min(self.limit / RESERVE_PART));
+        u32::try_from(beyond_reserve.max(room / OF_RESERVE).min(self.granted_windows)).unwrap_or(u32::MAX)
+    }
+
+    /// The slot of the flow whose window has no limit of its own.
     pub(crate) const fn unlimited(&self) -> Option<u32> {
         self.unlimited
     }
@@ -294,6 +312,21 @@ mod tests {
         assert!(!budget.lift_limit(3, false));
         assert!(budget.lift_limit(4, true));
         assert_eq!(budget.unlimited(), Some(4));
+    }
+
+    #[test]
+    fn a_flow_without_a_limit_leaves_a_reserve_and_what_the_endpoint_keeps() {
+        let mut budget = RecvBudget::new(16 << 20);
+        assert!(budget.lift_limit(3, true));
+        assert_eq!(budget.lifted_room(4), 0);
+        assert_eq!(budget.lifted_room(3), (16 << 20) - (256 << 10));
+        budget.charge(0, (16 << 20) - (256 << 10));
+        assert_eq!(budget.lifted_room(3), 32 << 10, "the end of a long message takes few round trips");
+        budget.charge(15 << 20, 0);
+        for (windows, room) in [(100_000, 100_000), (0, 0)] {
+            budget.grant(usize::MAX, windows);
+            assert_eq!(budget.lifted_room(3), room);
+        }
     }
 
     #[test]

@@ -75,8 +75,8 @@ pub(crate) struct RecvFlow {
     charged_gaps: usize,
     reporting: Reporting,
     window: RecvWindow,
-    /// The window is all the room that the session's budget has.
-    unlimited: bool,
+    /// The window has this many bytes more than what is buffered, whatever its limit is; 0 if that holds.
+    lifted: u32,
     /// By how many blocks the session's budget lets all windows grow, when this flow last changed.
     share: u32,
     /// By how many blocks the budget knows that this window has grown.
@@ -131,7 +131,7 @@ impl RecvFlow {
             charged_gaps: 0,
             reporting: Reporting::default(),
             window: RecvWindow::new(recv_buffer),
-            unlimited: false,
+            lifted: 0,
             share: u32::MAX,
             charged_window: 0,
             advertised: None,
@@ -199,8 +199,8 @@ impl RecvFlow {
 
     /// BUFFER_CAPACITY in bytes.
     fn capacity(&self) -> usize {
-        let all = self.unlimited && !self.suspended;
-        if all { self.buffer.buffered().saturating_add(self.room) } else { self.window.capacity(self.share) }
+        let window = self.window.capacity(self.share);
+        if self.lifted == 0 { window } else { window.max(self.buffer.buffered().saturating_add(self.lifted as usize)) }
     }
 
     /// Processes a fragment (RFC 7016 §3.6.3.2, steps 3 to 16). Returns whether an acknowledgement is due at once
@@ -320,13 +320,15 @@ impl RecvFlow {
     }
 
     /// Suspends delivery (RFC 7016 §3.6.3.3).
-    pub(crate) const fn suspend(&mut self) {
+    pub(crate) fn suspend(&mut self, budget: &mut RecvBudget) {
         self.suspended = true;
+        self.charge_budget(budget);
     }
 
     /// Resumes delivery.
-    pub(crate) fn resume(&mut self, events: &mut EventQueue) {
+    pub(crate) fn resume(&mut self, budget: &mut RecvBudget, events: &mut EventQueue) {
         self.suspended = false;
+        self.charge_budget(budget);
         self.flush(events);
         self.ask_to_ack();
     }

@@ -83,7 +83,7 @@ impl RecvFlow {
         if self.state != RecvFlowState::Open {
             self.window.close();
         }
-        self.unlimited = budget.lift_limit(self.handle.slot, self.is_cramped());
+        budget.lift_limit(self.handle.slot, self.is_cramped());
         let grown = self.window.grown();
         budget.charge_window(self.charged_window, grown);
         self.charged_window = grown;
@@ -102,6 +102,7 @@ impl RecvFlow {
     pub(super) fn look_at(&mut self, budget: &RecvBudget) {
         self.room = budget.room();
         self.share = budget.window_share_blocks();
+        self.lifted = budget.lifted_room(self.handle.slot);
     }
 
     /// Nobody is to read what was received: it is forgotten, with all numbers above the CSN.

@@ -153,7 +153,7 @@ fn the_window_is_what_is_free_in_blocks() {
         }
         rig.flow.set_window(capacity, &mut rig.budget);
         if suspended {
-            rig.flow.suspend();
+            rig.flow.suspend(&mut rig.budget);
         }
         assert_eq!(rig.flow.blocks_available(), blocks, "{capacity} {control:?} {held} {suspended}");
         rig.flow.never_advertise_zero();
@@ -325,11 +325,11 @@ fn readable_is_told_once_until_a_read_finds_nothing() {
     rig.on(plain(3)).unwrap();
     assert_eq!(rig.events(), []);
     while rig.read().is_some() {}
-    rig.flow.suspend();
+    rig.flow.suspend(&mut rig.budget);
     rig.on(plain(4)).unwrap();
     assert_eq!(rig.events(), []);
     assert!(rig.read().is_none());
-    rig.flow.resume(&mut rig.events);
+    rig.flow.resume(&mut rig.budget, &mut rig.events);
     assert_eq!(rig.events(), readable);
     assert!(rig.read().is_some());
 }
@@ -691,4 +691,31 @@ fn an_acknowledgement_of_many_ranges_is_short_and_the_next_ones_tell_the_rest() 
         told.extend(ranges.unwrap());
     }
     assert_eq!(told.len(), 700, "all are told within 40 acknowledgements");
+}
+
+/// While a flow is suspended, another has the room for a long message. Once it goes on, it wants that again.
+#[test]
+fn a_flow_that_is_suspended_leaves_the_room_to_others() {
+    use FragmentControl::{Begin, Middle};
+    let mut rig = Rig::new(100_000);
+    let mut other = RecvFlow::new(RecvFlowHandle { slot: RECV.slot + 1, ..RECV }, 4, "b".into(), None, 100_000);
+    rig.part(1, Begin, &[0; 60_000]);
+    assert_eq!(rig.budget.unlimited(), Some(RECV.slot));
+    let mut other_window = |rig: &mut Rig, sequence, control| {
+        let fragment = Fragment { control, data: &[0; 55_000], ..plain(sequence) };
+        other.on_fragment(rig.now, &fragment, &mut rig.budget, &mut rig.events).unwrap();
+        other.window_bytes()
+    };
+    assert!(other_window(&mut rig, 1, Begin) < 100_000);
+    rig.flow.suspend(&mut rig.budget);
+    assert_eq!(rig.budget.unlimited(), None, "nobody takes it for one that may hold more than others");
+    assert!(other_window(&mut rig, 2, Middle) > 500_000);
+    rig.flow.resume(&mut rig.budget, &mut rig.events);
+    assert_eq!((rig.budget.unlimited(), rig.flow.lifted), (Some(RECV.slot + 1), 0), "the other has it now");
+    rig.flow.suspend(&mut rig.budget);
+    assert_eq!(rig.budget.unlimited(), Some(RECV.slot + 1));
+    other.reject(rig.now, 0, &mut rig.budget, &mut rig.events);
+    rig.flow.resume(&mut rig.budget, &mut rig.events);
+    assert_eq!(rig.budget.unlimited(), Some(RECV.slot));
+    assert!(rig.flow.window_bytes() > 700_000);
 }

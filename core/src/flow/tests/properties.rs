@@ -155,8 +155,8 @@ fn run(ops: &[(u8, u16)], reliable: bool, order: ReceiveOrder) -> Ledger {
                 }
             }
             23 => match (&mut link.recv, value % 2) {
-                (Some(recv), 0) => recv.suspend(),
-                (Some(recv), _) => recv.resume(&mut link.events),
+                (Some(recv), 0) => recv.suspend(&mut link.budget),
+                (Some(recv), _) => recv.resume(&mut link.budget, &mut link.events),
                 _ => {}
             },
             _ => {}
@@ -178,7 +178,7 @@ fn run_until_quiet(link: &mut Link, ledger: &mut Ledger) {
             link.receive(&packet);
         }
         if let Some(recv) = &mut link.recv {
-            recv.resume(&mut link.events);
+            recv.resume(&mut link.budget, &mut link.events);
         }
         ledger.read(link, true);
         let ack = link.acknowledge(true).expect("a closed flow begins at least");

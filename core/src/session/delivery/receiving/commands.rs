@@ -31,15 +31,15 @@ impl Receiving {
     }
 
     pub(crate) fn suspend(&mut self, flow: RecvFlowHandle) {
-        if let Some((found, _)) = self.flows.get_mut(flow) {
-            found.suspend();
+        if let Some((found, budget)) = self.flows.get_mut(flow) {
+            found.suspend(budget);
             self.flows.reindex(flow.slot);
         }
     }
 
     pub(crate) fn resume(&mut self, cx: &mut Context<'_>, flow: RecvFlowHandle) {
-        if let Some((found, _)) = self.flows.get_mut(flow) {
-            found.resume(cx.events);
+        if let Some((found, budget)) = self.flows.get_mut(flow) {
+            found.resume(budget, cx.events);
             self.reindex(flow.slot);
         }
     }
