@@ -275,7 +275,8 @@ impl World {
     }
 }
 
-const CONTROLS: [CongestionControl; 3] = [CongestionControl::Rfc7016, CongestionControl::Cubic, CongestionControl::Bbr];
+const CONTROLS: [CongestionControl; 4] =
+    [CongestionControl::Rfc7016, CongestionControl::Cubic, CongestionControl::Bbr, CongestionControl::Media];
 
 #[test]
 fn a_receiver_that_lies_makes_a_sender_neither_overfill_the_line_nor_hold_more() {

@@ -4,7 +4,8 @@
 //! So once in a while a fragment of a bulk is given its number and kept back, until what was sent after it is acknowledged.
 //! An honest receiver reports a gap there, as after a loss. One that conceals losses acknowledges the number, which was
 //! never sent. It cannot know which gaps are losses, and one mistake ends the session (RFC 7016 §5, §3.6.1.3). To wait and
-//! see does not help: a loss that is not acknowledged for a round trip has been noticed.
+//! see does not help: a loss that is not acknowledged for a round trip has been noticed. One that conceals only gaps of two
+//! numbers or more is not found out, nor is one whose window is less than twice what is in flight.
 
 use super::{Next, SendQueue};
 
