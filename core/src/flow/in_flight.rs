@@ -252,6 +252,11 @@ impl InFlight {
         self.slots.back().copied().flatten().filter(|_| !self.has_naks())
     }
 
+    /// The plain length of the packet with the fragment sent last; 0 if that is not in flight.
+    pub(crate) fn last_packet(&self) -> u64 {
+        self.slots.back().copied().flatten().map_or(0, |fragment| fragment.packet.into())
+    }
+
     /// Takes out what [`tail`](Self::tail) returns: it is to be sent again.
     pub(crate) fn take_tail(&mut self) {
         if let Some(tail) = self.slots.back_mut().and_then(Option::take) {

@@ -3,8 +3,9 @@
 //! An acknowledgement that has no room for all ranges is truncated (§3.6.3.4.2). So is one that would be long though there
 //! is room: with 64 MiB in flight and 1 % loss there are 600 gaps. Reported with each packet, they would bring back as
 //! many bytes as came, and be read again and again by the sender. The RFC leaves open which ranges stay. The highest are
-//! what the sender has heard of last, so to leave them out each time would hide from it what arrives. A truncated acknowledgement therefore reports the lowest ranges, those with the numbers that came last, and
-//! the others in turn: each range is reported again and again until the gap below it closes.
+//! what the sender has heard of last, so to leave them out each time would hide from it what arrives. A truncated
+//! acknowledgement therefore reports the lowest ranges, those with the numbers that came last, and the others in turn:
+//! each range is reported again and again until the gap below it closes.
 
 use core::ops::Range;
 use core::time::Duration;

@@ -13,8 +13,9 @@ use crate::session::transport::Transport;
 use crate::time::{Instant, micros32};
 use crate::trace::LossCause;
 
-/// A probe comes no sooner: what answers may be busy for so long.
-const SOONEST: Duration = Duration::from_millis(10);
+/// A probe comes no sooner. What answers may be busy for so long, which no measured round trip shows: the time that an
+/// answer waits is not counted in it. And the answer to a probe that came too soon looks like a loss.
+const SOONEST: Duration = Duration::from_millis(50);
 
 /// When what was sent last is sent again, if nothing is heard.
 #[derive(Debug, Default)]
@@ -60,8 +61,8 @@ impl Recovery {
     }
 
     /// More than one packet is in flight.
-    const fn has_packets_in_flight(&self) -> bool {
-        self.in_flight.outstanding() > self.probe.packet as u64
+    fn has_packets_in_flight(&self) -> bool {
+        self.in_flight.outstanding() > u64::from(self.probe.packet).max(self.in_flight.last_packet())
     }
 
     fn is_time_critical(&self, now: Instant) -> bool {
