@@ -16,6 +16,8 @@ const BURST: u32 = 6;
 const TOGETHER: u32 = BURST * 32;
 /// A retransmission timeout is longer than this (§3.5.2.2), and lets a burst begin anew.
 const SURELY_NO_TIMEOUT: Duration = Duration::millis(200);
+/// No probe comes sooner after what was sent last.
+const MAY_BE_PROBE: Duration = Duration::millis(50);
 /// Pings that are surely meant to be answered.
 const UNANSWERED: u32 = 4;
 
@@ -60,6 +62,8 @@ pub(super) struct SessionChecker {
     /// Data packets since the last acknowledgement, and how many there may be.
     data_packets: u32,
     allowed: u32,
+    /// What was sent last may be a probe.
+    probed: bool,
     last_sent: Time,
     /// Pings since the last reply, a second apart at least, and when the last came.
     pings: u32,
@@ -87,6 +91,7 @@ impl SessionChecker {
             sent: SentFlows::default(),
             data_packets: 0,
             allowed: 0,
+            probed: false,
             last_sent: Time::ZERO,
             pings: 0,
             last_ping: Time::ZERO,
@@ -223,7 +228,11 @@ impl SessionChecker {
         if now.since(self.last_sent) >= SURELY_NO_TIMEOUT {
             (self.data_packets, self.allowed) = (0, self.allowed.max(BURST));
         }
-        self.last_sent = now;
+        // A probe does not put the timeout off, and comes after a while without anything.
+        self.probed = !self.probed && now.since(self.last_sent) >= MAY_BE_PROBE && self.data_packets > 0;
+        if !self.probed {
+            self.last_sent = now;
+        }
         self.data_packets += 1;
         if self.data_packets > self.allowed.max(BURST) {
             let name = self.node.name();

@@ -177,7 +177,7 @@ fn no_receipt_contradicts_what_arrived() {
     }
     // All of these happen.
     assert!(given_up > 0, "{given_up} sends were given up");
-    assert!(counts[&MessageOutcome::Delivered][0] > 3_000, "{counts:?}");
-    assert!(counts[&MessageOutcome::Abandoned][1] > 1_000, "{counts:?}");
+    assert!(counts[&MessageOutcome::Delivered][0] > if crate::is_long() { 3_000 } else { 500 }, "{counts:?}");
+    assert!(counts[&MessageOutcome::Abandoned][1] > if crate::is_long() { 1_000 } else { 500 }, "{counts:?}");
     assert!(counts[&MessageOutcome::Unknown].iter().all(|count| *count > 0), "{counts:?}");
 }
