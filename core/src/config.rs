@@ -167,8 +167,8 @@ pub struct SessionConfig {
     /// full and a message waits to be read, the sender is stopped.
     ///
     /// A long message, or what comes after a loss, can fill a window before there is anything to read. One flow at a time
-    /// may then use what `max_recv_bytes` has left, but for a reserve of 256 KiB (a sixteenth, if that is less), until
-    /// there is a message to read. It may not while windows do not grow for want of the endpoint's memory.
+    /// may then use what `max_recv_bytes` has left, until there is a message to read. A reserve of 256 KiB stays for
+    /// others, or a sixteenth if that is less. It may not while windows do not grow for want of the endpoint's memory.
     pub recv_buffer: usize,
     /// Bytes of memory that received messages and fragments of all flows together may take, with what it takes to keep
     /// track of them; what comes beyond is not acknowledged. If that is needed for messages that are not complete, and

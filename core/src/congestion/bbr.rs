@@ -24,8 +24,8 @@ const CRUISE_MARGIN: Gain = (99, 100);
 /// is delivered in this time, which is no more than twice what the path holds.
 ///
 /// Sessions that share a queue each keep their slack in it. If that were a part of what the path holds, those with the
-/// longest round trip would have the most in the queue, and with that of the line (twice it: Jain's index 42 % in
-/// `fair-rtt`). Of packets each has as many, and the smaller ones gain, as with FAST TCP.
+/// longest round trip would have the most in the queue, and of the line. With twice what the path holds, Jain's index
+/// was 42 % in `fair-rtt`. Of packets each has as many, and the smaller ones gain, as with FAST TCP.
 const SLACK_PACKETS: u64 = 6;
 const SLACK_TIME: Duration = Duration::from_millis(20);
 /// What is left of the window, or of the rate, while the shortest round trip is measured anew.

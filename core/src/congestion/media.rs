@@ -67,8 +67,8 @@ enum Phase {
 /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817), though the algorithm of none of them. It has a rate, which grows until
 /// packets wait longer than they may, is cut then, and lets the queue empty.
 ///
-/// The rate grows with time and not with round trips, by a step for its square root, so that sessions of any round trip
-/// and any rate at which they begin come to share a line equally. The longer nothing was in the way, the longer the step
+/// The rate grows with time and not with round trips, by a step for its square root. So sessions come to share a line
+/// equally, whatever their round trips are and the rates at which they begin. The longer nothing was in the way, the longer the step
 /// becomes, as in CUBIC (RFC 9438).
 ///
 /// Loss alone does not make it slower, up to one packet in ten of 128: media would rather lose some of what was sent than

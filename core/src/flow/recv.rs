@@ -209,7 +209,7 @@ impl RecvFlow {
     ///
     /// A fragment is refused if it would bring the session over its budget. If the flow alone holds that much and
     /// has nothing to read, its message can never be completed: then the flow is rejected with code 0. No message of
-    /// RFC 7016 tells a sender how long a message may be; so a receiver takes as much as its memory holds, and says no
+    /// RFC 7016 tells a sender how long a message may be. So a receiver takes as much as its memory holds, and says no
     /// to more as soon as it knows. Of a flow that
     /// is not RF_OPEN only what comes in order is remembered and acknowledged, as nobody is to read it.
     pub(crate) fn on_fragment(

@@ -107,6 +107,23 @@ fn a_burst_without_acknowledgements_is_seen() {
     assert_eq!(scene.broken(), ["I3"]);
 }
 
+/// A probe does not put the timeout off, which lets out a burst. Other packets do.
+#[test]
+fn a_burst_after_a_timeout_is_allowed_though_a_probe_came_before_it() {
+    for (lone, allowed) in [(1_080, true), (1_030, false)] {
+        let mut scene = Scene::new();
+        for (now, packets) in [(1_000, 1..=2), (lone, 3..=3), (1_210, 4..=9)] {
+            scene.set_now(at(now));
+            for sequence in packets {
+                scene.ends[0].sealing(&mut data(sequence));
+            }
+        }
+        assert_eq!(scene.broken().is_empty(), allowed, "a packet at {lone} ms");
+        scene.ends[0].sealing(&mut data(10));
+        assert!(scene.broken().iter().any(|broken| broken == "I3"), "a seventh");
+    }
+}
+
 #[test]
 fn pings_that_are_not_answered_are_seen() {
     let mut scene = Scene::new();
