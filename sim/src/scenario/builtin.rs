@@ -94,6 +94,7 @@ const LIST: &[(&str, &str)] = list![
     "pmtu",
     "small-mtu",
     "tiny-mtu",
+    "thin-flows",
     "reorder-deep",
     "atk-ihello-flood",
     "atk-offpath",
