@@ -51,9 +51,10 @@ pub enum Event {
         path: Path,
     },
     /// A session that is [watched](crate::SessionMut::watch) has changed in one of these: its
-    /// [`send_rate`](crate::SessionStats::send_rate) by more than a tenth, its
+    /// [`target_rate`](crate::SessionStats::target_rate), its
     /// [`congestion_events`](crate::SessionStats::congestion_events), or whether the far end
-    /// [has proved its keys](crate::SessionRef::far_keys_proved). Comes once, until it is watched again.
+    /// [has proved its keys](crate::SessionRef::far_keys_proved). Comes once, until it is watched again, and for the rate not
+    /// more than once in a round trip.
     SessionUpdated {
         /// The session.
         session: SessionHandle,

@@ -108,5 +108,12 @@ pub const DATAGRAM_SAFE: usize = 1_000;
 /// The datagram size (UDP payload) that path MTU discovery tries for by default: Ethernet under IPv6.
 pub const DATAGRAM_MAX: usize = 1_452;
 
+/// A target rate is less by this part than what congestion control allows, so that what waits at the sender drains.
+pub const TARGET_MARGIN: u64 = 16;
+/// A target rate that is larger by more than this part is told.
+pub const TARGET_RISE: u64 = 8;
+/// A target rate that is smaller by more than this part is told: sooner, as a sender that does not hear of it fills queues.
+pub const TARGET_FALL: u64 = 16;
+
 /// Data is paced at no rate slower than this, in bytes a second: a packet each second.
 pub const LEAST_RATE: u64 = 1_200;

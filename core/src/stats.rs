@@ -67,11 +67,21 @@ pub struct SessionStats {
     pub cwnd: u64,
     /// Slow start threshold in bytes; `u64::MAX` while unset.
     pub ssthresh: u64,
-    /// Bytes of user data a second that may be sent: the congestion window divided by the smoothed round-trip time, once
-    /// that is measured. A round trip counts as 4 ms at least, the resolution of the protocol's timestamps, so on
-    /// shorter paths more is possible. While the sender has less to send than that, nothing shows whether the path
-    /// carries it. The far end's receive window may allow less.
-    pub send_rate: Option<u64>,
+    /// Bytes of user data a second that an encoder may be set to, all flows together. None until the round trip is measured.
+    ///
+    /// What the congestion controller allows
+    /// ([`Controller::target_rate`](crate::congestion::Controller::target_rate)) or
+    /// [`max_rate`](crate::SessionConfig::max_rate), whichever is less, and a sixteenth less than that, so that what waits in
+    /// the send buffer drains. It is not what was delivered lately. A sender that sends half of it or more is allowed more as
+    /// long as the path carries that; one that sends less keeps what it has, up to about twice what it sends (RFC 7661). After
+    /// a time with nothing to send, the controllers that have a window begin anew (RFC 5681 §4.1). Retransmissions count in
+    /// it. The far end's receive window may allow less.
+    ///
+    /// A round trip counts as 4 ms at least, the resolution of the protocol's timestamps, so on shorter paths more is possible.
+    ///
+    /// Of a session that is [watched](crate::SessionMut::watch), it stays as it was until it is more than an eighth larger
+    /// or a sixteenth smaller.
+    pub target_rate: Option<u64>,
     /// Bytes of user data a second that data is spread to: the rate of the congestion controller, or
     /// [`max_rate`](crate::SessionConfig::max_rate) if that is less. None if there is neither.
     pub pacing_rate: Option<u64>,

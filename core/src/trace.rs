@@ -128,8 +128,9 @@ pub enum TraceEvent<'a> {
         srtt: Option<Duration>,
         /// The effective retransmission timeout (ERTO).
         erto: Duration,
-        /// Bytes a second that the window allows: itself in each smoothed round trip.
-        rate: Option<u64>,
+        /// Bytes of user data a second that an encoder may be set to, once the round trip is measured: what
+        /// [`SessionStats::target_rate`](crate::SessionStats::target_rate) is before small changes are left out.
+        target_rate: Option<u64>,
     },
     /// A deadline of the session was set or moved.
     TimerSet {

@@ -119,6 +119,8 @@ pub(super) struct Bbr {
     /// The rate that the last rounds did not exceed by a quarter, and how many they were.
     full: (u64, u32),
     round: Round,
+    /// What was acknowledged last was sent while there was no more to send.
+    app_limited: bool,
     yields: bool,
 }
 
@@ -151,6 +153,7 @@ impl Bbr {
             cwnd: initial_window(smss),
             full: (0, 0),
             round: Round::NEW,
+            app_limited: false,
             yields: false,
         }
     }
@@ -318,6 +321,7 @@ impl Controller for Bbr {
                 self.on_rtt(now, rtt);
             }
             let begins = self.rounds.on_sample(&sample);
+            self.app_limited = sample.app_limited;
             if begins {
                 reaction = self.on_round(sample.app_limited);
             }
@@ -370,6 +374,21 @@ impl Controller for Bbr {
         // A first small message says little of the path: never less than the initial window in each round trip.
         let initial = self.min_rtt.filter(|_| self.phase == Phase::Startup);
         Some(initial.map_or(rate, |(min_rtt, _)| rate.max(rate_of(initial_window(self.smss), min_rtt))))
+    }
+
+    /// What the path delivers. A sender that has less to send can show that it delivers more only if it is told to send
+    /// more: twice as much while the rate doubles, and a quarter more when it is time to try that, which lasts until then.
+    fn target_rate(&self, srtt: Duration) -> u64 {
+        let rate = self.rate();
+        let (part, whole) = match self.phase {
+            _ if self.yields => (1, 1),
+            Phase::Startup => (2, 1),
+            Phase::Cycle { step: Step::Up, .. } if self.app_limited => UP_GAIN,
+            Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { .. } => (1, 1),
+        };
+        // The first messages say little of the path.
+        let least = if self.phase == Phase::Startup { rate_of(initial_window(self.smss), srtt) } else { 0 };
+        scale(rate, part, whole).max(least)
     }
 
     fn wants_samples(&self) -> bool {

@@ -5,7 +5,7 @@ mod hystart;
 use core::time::Duration;
 
 use super::cuts::{Cuts, Verdict};
-use super::{Controller, PacketFacts, Reaction, TimeCritical, gentle_growth, initial_window, rate_of, scale};
+use super::{Controller, PacketFacts, Reaction, TimeCritical, gentle_growth, initial_window, is_used, rate_of, scale};
 use crate::time::{Instant, micros};
 use hystart::{Growth, HyStart};
 
@@ -231,8 +231,9 @@ impl Controller for Cubic {
             Verdict::Hold => false,
             Verdict::Grow => true,
         };
-        // §4.2: an epoch goes on only while the window is used.
-        if facts.pre_ack_outstanding.saturating_add(2 * self.smss) < self.cwnd && facts.any_acks {
+        // §4.2 and §5.8: an epoch goes on only while the window is used.
+        let used = is_used(self.cwnd, facts.pre_ack_outstanding, 2 * self.smss);
+        if facts.any_acks && !used {
             self.epoch = None;
         } else if grow && facts.any_acks && !facts.any_naks {
             self.grow(now, facts, time_critical);

@@ -7,10 +7,10 @@ use core::time::Duration;
 
 use super::rounds::Rounds;
 use super::{
-    Controller, PacketFacts, RateSample, Reaction, TimeCritical, gentle_growth, initial_window, rate_of, scale,
+    Controller, PacketFacts, RateSample, Reaction, TimeCritical, gentle_growth, initial_window, is_used, rate_of, scale,
 };
 use crate::time::{Instant, micros};
-use contention::Contention;
+use contention::{Contention, Sending};
 use delay::QueueDelay;
 
 /// A share: parts and whole.
@@ -259,7 +259,7 @@ impl Media {
         } else if queue <= long {
             self.contention.on_other_queue();
         } else if let Some(before) =
-            self.contention.on_long_queue(now, queue, self.base(), self.rate, trouble.is_some())
+            self.contention.on_long_queue(now, queue, self.base(), self.sending(trouble, time_critical))
         {
             // The cuts were in vain. One is left, as a sender that heeds only loss would have had it.
             // RFC 7016 §3.5.2.1: a rate that yields does not grow in one step.
@@ -290,21 +290,41 @@ impl Media {
         if self.phase == Phase::Startup {
             self.end_startup(now);
         }
-        // What was delivered is what there is, unless less was sent than might have been.
-        let delivered = Some(self.tick.delivered).filter(|rate| *rate > 0 && !self.tick.app_limited);
-        let rate = delivered.map_or(self.rate, |delivered| self.rate.min(delivered));
+        self.rate = self.after_cut(trouble, time_critical);
+        self.losses = Losses::default();
+        self.drain(now);
+        // A queue that others keep does not drain.
+        if self.contention.is_competing() {
+            self.phase = Phase::Grow { since: now };
+        }
+    }
+
+    fn sending(&self, trouble: Option<Trouble>, time_critical: TimeCritical) -> Sending {
+        let cut_to = trouble.map(|trouble| self.after_cut(trouble, time_critical));
+        Sending { rate: self.rate, delivered: self.tick.delivered, cut_to }
+    }
+
+    /// The rate that a cut leaves.
+    fn after_cut(&self, trouble: Trouble, time_critical: TimeCritical) -> u64 {
         let (part, whole) = match trouble {
             // RFC 7016 §3.5.2.1: who yields, yields more.
             _ if time_critical.yields() => (1, 2),
             Trouble::Queue(gain) => gain,
             Trouble::Loss => BETA,
         };
-        self.rate = scale(rate, part, whole).max(LEAST_RATE);
-        self.losses = Losses::default();
-        self.drain(now);
-        // A queue that others keep does not drain.
-        if self.contention.is_competing() {
-            self.phase = Phase::Grow { since: now };
+        scale(self.rate.min(self.known_to_carry(trouble)), part, whole).max(LEAST_RATE)
+    }
+
+    /// Bytes a second that the path is known to carry. What was delivered is what there is, unless less was sent than might
+    /// have been.
+    fn known_to_carry(&self, trouble: Trouble) -> u64 {
+        match (self.tick.delivered, trouble) {
+            (0, _) => self.rate,
+            (delivered, _) if !self.tick.app_limited => delivered,
+            // The line was busy all the time, and took no more. What was not sent has proved nothing (RFC 7661 §4.4.1), but a
+            // queue of others does not cost more than half of it at once.
+            (delivered, Trouble::Queue(_)) => delivered.max(self.rate / 2),
+            (_, Trouble::Loss) => self.rate,
         }
     }
 
@@ -338,7 +358,7 @@ impl Media {
             TimeCritical { fast_grow: false, .. } if self.phase == Phase::Startup => acked.div_ceil(4),
             TimeCritical { .. } => acked,
         };
-        let used = facts.pre_ack_outstanding.saturating_add(2 * segment) >= self.cwnd;
+        let used = is_used(self.cwnd, facts.pre_ack_outstanding, 2 * segment);
         let grown = if used { self.cwnd.saturating_add(growth) } else { self.cwnd };
         self.cwnd = self.target().map_or(grown, |target| grown.min(target));
     }
@@ -403,6 +423,13 @@ impl Controller for Media {
             Phase::Drain { .. } => Some(scale(self.rate, DRAIN.0, DRAIN.1)),
             Phase::Grow { .. } => Some(self.rate),
         }
+    }
+
+    /// The pace, which is no faster for bursts once startup is over. An encoder that was not told of a drain would have made
+    /// what waits at the sender for as long as the queue on the line did before.
+    fn target_rate(&self, srtt: Duration) -> u64 {
+        let paced = self.pacing_rate().filter(|_| self.phase != Phase::Startup);
+        paced.unwrap_or_else(|| rate_of(self.cwnd, srtt))
     }
 
     fn wants_samples(&self) -> bool {

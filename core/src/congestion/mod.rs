@@ -18,6 +18,8 @@ mod max_filter;
 mod media;
 mod rfc7016;
 mod rounds;
+#[cfg(test)]
+mod tests;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -137,6 +139,20 @@ pub trait Controller: Debug + Send {
     fn pacing_rate(&self) -> Option<u64> {
         None
     }
+    /// Bytes of user data a second that the session may send for longer than a round trip, of which
+    /// [`SessionStats::target_rate`](crate::SessionStats::target_rate) is made. `srtt`: the smoothed round trip, at least
+    /// 4 ms.
+    ///
+    /// A sender that follows it, with breaks, must come to learn of a path that carries more. So the rate exceeds what the
+    /// sender uses of it, but not without bound, and it does not fall because less is used (RFC 7661). Probes for more, and
+    /// rates that only drain a queue, are left out where the sender need not know of them.
+    ///
+    /// By default the window in each round trip, and no more than [`pacing_rate`](Self::pacing_rate).
+    fn target_rate(&self, srtt: Duration) -> u64 {
+        // In 64 bits: each packet of a watched session asks.
+        let rate = self.window().saturating_mul(1_000_000) / crate::time::micros(srtt).max(1);
+        self.pacing_rate().map_or(rate, |paced| paced.min(rate))
+    }
     /// Whether [`PacketFacts::sample`] is wanted. It takes 48 bytes for each packet in flight. Asked once.
     fn wants_samples(&self) -> bool {
         false
@@ -236,6 +252,15 @@ const fn initial_window(smss: u64) -> u64 {
         1_096..=2_190 => smss * 3,
         _ => smss * 4,
     }
+}
+
+/// Whether a window is used so far that it may grow: to the half (RFC 7661 §4.3), or but for so many bytes of slack.
+///
+/// An encoder that stays a little below its rate, and is told of changes only when they are worth it, never fills its window.
+/// If that had to be full to grow, the encoder would never be told of more.
+const fn is_used(window: u64, outstanding: u64, slack: u64) -> bool {
+    let unused = window.saturating_sub(outstanding);
+    unused <= window / 2 || unused <= slack
 }
 
 /// Growth of a window while time critical data has precedence elsewhere (RFC 7016 §3.5.2.1): half a per cent of it or 384

@@ -1,7 +1,7 @@
 //! The congestion control of RFC 7016 appendix A.2, at the pace of RFC 5681.
 
 use super::cuts::{Cuts, Verdict};
-use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window};
+use super::{Controller, PacketFacts, Reaction, TimeCritical, initial_window, is_used};
 use crate::time::Instant;
 
 /// Bytes in flight above which a loss cuts by less than a half (appendix A.1).
@@ -14,7 +14,7 @@ const LARGEST_SEGMENT: u64 = 1_460;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
 
-/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for five things.
+/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for six things.
 ///
 /// One cut per window of data. The appendix cuts the window for every packet that reports a loss, so that several losses
 /// out of one window of data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of
@@ -31,6 +31,9 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// No way back to the initial window but by growth. In the appendix a loss, an acknowledgement, or a time with nothing to
 /// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that yields that is more
 /// than §3.5.2.1 lets it grow, and after a time with nothing to send RFC 5681 §4.1 forbids it.
+///
+/// Growth of a window that is used to the half (RFC 7661 §4.3). In the appendix it has to be full, which an encoder never
+/// makes it that stays below the rate that it is told.
 ///
 /// Cuts that are taken back where nothing was lost after all (as in RFC 4015).
 #[derive(Debug)]
@@ -134,7 +137,8 @@ impl Controller for Rfc7016 {
             Verdict::Hold => false,
             Verdict::Grow => true,
         };
-        if grow && facts.any_acks && !facts.any_naks && facts.pre_ack_outstanding >= self.cwnd {
+        let used = is_used(self.cwnd, facts.pre_ack_outstanding, 0);
+        if grow && facts.any_acks && !facts.any_naks && used {
             self.grow(facts, time_critical);
         }
         Reaction::Other

@@ -204,11 +204,11 @@ impl<'a> SessionMut<'a> {
         self.env.with(self.slot, |entry, _| entry.learn_introducer(path));
     }
 
-    /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's rate, congestion or proof of
+    /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's target rate, congestion or proof of
     /// keys differ from what they are now. Call it again after the event to hear of the next change. Nothing is told
     /// once the session has ended.
     pub fn watch(&mut self) {
-        self.env.session(self.slot, |session, _| session.watch());
+        self.env.session(self.slot, |session, cx| session.watch(cx.now));
     }
 
     /// Pings the far end now (RFC 7016 §3.5.4.1).

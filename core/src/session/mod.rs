@@ -122,7 +122,7 @@ impl Session {
             fragments_lost: recovery.fragments_lost,
             timeouts: recovery.timeouts,
             congestion_events: recovery.congestion_events,
-            send_rate: recovery.send_rate(&self.transport),
+            target_rate: self.watch.steady(recovery.target_rate(&self.transport)),
             cwnd: recovery.controller.window(),
             ssthresh: recovery.controller.ssthresh(),
             pacing_rate: recovery.pacing_rate(),
@@ -133,8 +133,8 @@ impl Session {
     }
 
     /// The user has seen what is measured, and is to be told of the next change.
-    pub(crate) fn watch(&mut self) {
-        self.watch.arm(Measured::now(&self.transport, &self.delivery));
+    pub(crate) fn watch(&mut self, now: Instant) {
+        self.watch.arm(now, Measured::now(&self.transport, &self.delivery));
     }
 
     /// What the endpoint grants to the session.
@@ -219,7 +219,7 @@ impl Session {
                 self.delivery.update_timers(now, &self.transport, &self.config);
                 let limit = self.transport.idle_limit(self.config.idle_limit);
                 self.lifecycle.update_idle(now, !self.delivery.is_empty(), limit);
-                if self.watch.take_news(|| Measured::now(&self.transport, &self.delivery)) {
+                if self.watch.take_news(now, || Measured::now(&self.transport, &self.delivery)) {
                     cx.events.push(Event::SessionUpdated { session: self.handle });
                 }
             }

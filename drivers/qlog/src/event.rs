@@ -223,7 +223,7 @@ enum Data<'a> {
         smoothed_rtt: Option<f64>,
         retransmission_timeout: f64,
         #[serde(skip_serializing_if = "Option::is_none")]
-        rate: Option<u64>,
+        target_rate: Option<u64>,
     },
     TimerSet {
         timer: &'static str,
@@ -279,13 +279,13 @@ impl<'a> Data<'a> {
                 length: size,
                 trigger: cause.name(),
             },
-            TraceEvent::Congestion { window, threshold, outstanding, srtt, erto, rate } => Self::Congestion {
+            TraceEvent::Congestion { window, threshold, outstanding, srtt, erto, target_rate } => Self::Congestion {
                 congestion_window: window,
                 ssthresh: threshold,
                 bytes_in_flight: outstanding,
                 smoothed_rtt: srtt.map(duration),
                 retransmission_timeout: duration(erto),
-                rate,
+                target_rate,
             },
             TraceEvent::TimerSet { timer, at } => Self::TimerSet { timer, at: millis(at) },
             TraceEvent::TimerCancelled { timer } | TraceEvent::TimerExpired { timer } => Self::Timer { timer },

@@ -21,7 +21,7 @@
 //! | `rtmfp:fragment_acknowledged` | `flow_id`, `sequence_number`, `length`: bytes of its chunk; `spurious_loss`: it had been declared lost |
 //! | `rtmfp:fragment_lost` | `flow_id`, `sequence_number`, `length`, `trigger`: `negative_acknowledgements`, `time_threshold`, `timeout`, `path_change`, `revived` |
 //! | `rtmfp:message_abandoned` | `flow_id`, `message`: its place in the order of writing, from 0; `length`; `trigger`: `user`, `deadline`, `not_retransmitted`, `dependency`, `flow_rejected`, `session_ended` |
-//! | `rtmfp:congestion` | `congestion_window`, `ssthresh`, `bytes_in_flight`; `smoothed_rtt`, `retransmission_timeout` in milliseconds; `rate` in bytes a second |
+//! | `rtmfp:congestion` | `congestion_window`, `ssthresh`, `bytes_in_flight`; `smoothed_rtt`, `retransmission_timeout` in milliseconds; `target_rate` in bytes a second |
 //! | `rtmfp:timer_set` | `timer`; `at`: when, as `time` counts |
 //! | `rtmfp:timer_cancelled`, `rtmfp:timer_expired` | `timer` |
 //! | `rtmfp:moved` | `from`, `to`: addresses of the far end; `proved` |

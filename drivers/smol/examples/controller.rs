@@ -1,6 +1,6 @@
 //! A congestion controller of one's own: `cargo run -p rtmfp-smol --example controller`
 //!
-//! What to look for: a controller gets facts, and gives a window and a rate. It knows nothing of packets, timers or flows, and
+//! What to look for: a controller gets facts, and gives a window, a rate, and a target for encoders. It knows nothing of packets, timers or flows, and
 //! the transport keeps the rest of RFC 7016 §3.5.2 by itself.
 
 use std::sync::Arc;
@@ -40,8 +40,9 @@ impl Controller for Simple {
             (self.window, self.recovery) = ((self.window / 2).max(2 * self.segment), facts.outstanding);
             return Reaction::Cut;
         }
-        // A window that is not full needs no more room, and who yields to others does not grow (RFC 7016 §3.5.2.1).
-        if facts.pre_ack_outstanding >= self.window && !time_critical.yields() {
+        // A window that is not used to the half needs no more room (RFC 7661 §4.3), and who yields to others does not grow
+        // (RFC 7016 §3.5.2.1).
+        if facts.pre_ack_outstanding >= self.window / 2 && !time_critical.yields() {
             self.acked += facts.acked_bytes;
             if self.acked >= self.window {
                 (self.window, self.acked) = (self.window + self.segment, 0);
@@ -67,6 +68,11 @@ impl Controller for Simple {
     fn pacing_rate(&self) -> Option<u64> {
         let micros = u64::try_from(self.round_trip?.as_micros()).ok().filter(|micros| *micros > 0)?;
         Some(self.window * 1_250_000 / micros)
+    }
+
+    /// What an encoder is told of: without the quarter that the pace has for bursts.
+    fn target_rate(&self, srtt: Duration) -> u64 {
+        self.window * 1_000_000 / u64::try_from(srtt.as_micros()).unwrap_or(u64::MAX).max(1)
     }
 
     fn phase(&self) -> &'static str {
@@ -126,6 +132,7 @@ fn main() -> Result<()> {
         let (made, told) = (factory.made.load(Ordering::Relaxed), factory.told.load(Ordering::Relaxed));
         println!("{received} bytes came; {made} controller was told {told} times; its window is {} bytes", stats.cwnd);
         let right = received == SIZE * COUNT && made == 1 && told > 10 && stats.congestion_phase == "simple";
+        let right = right && stats.target_rate.is_some();
         if right { Ok(()) } else { Err("that is not what should have come".into()) }
     })
 }

@@ -1,5 +1,7 @@
 //! Scenarios, tables and the program; and tasks, which need no scenario files.
 
+#[cfg(feature = "tasks")]
+mod encoder;
 #[cfg(feature = "cli")]
 mod program;
 #[cfg(feature = "tasks")]

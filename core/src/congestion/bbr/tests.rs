@@ -297,3 +297,33 @@ fn a_loss_that_a_later_packet_shows_to_be_spurious_does_not_count() {
     bbr.on_packet(now, &PacketFacts { any_acks: true, spurious_bytes: 2_000, ..PacketFacts::default() }, PLAIN);
     assert_eq!(bbr.round.lost, 1_000);
 }
+
+/// It is what the line delivers, whatever is tried or drained meanwhile.
+#[test]
+fn its_target_is_the_rate_of_the_line_without_probes() {
+    let mut line = Line::new(1_000_000, 50);
+    line.run(5);
+    let mut phases = alloc::collections::BTreeSet::new();
+    for _ in 0..300 {
+        line.run_for(Duration::from_millis(10));
+        phases.insert(line.bbr.phase());
+        let target = line.bbr.target_rate(line.round_trip);
+        assert!((950_000..=1_020_000).contains(&target), "{target} while {}", line.bbr.phase());
+    }
+    assert!(phases.contains("probing up") && phases.contains("probing down"), "{phases:?}");
+}
+
+/// A sender that has not enough to send for a probe is told of it.
+#[test]
+fn its_target_is_more_while_a_probe_lacks_data() {
+    let mut line = Line::new(1_000_000, 50);
+    line.run(5);
+    line.bbr.phase = Phase::Cycle { step: Step::Up, since: line.now };
+    let before = line.bbr.target_rate(line.round_trip);
+    line.bbr.app_limited = true;
+    assert_eq!(line.bbr.target_rate(line.round_trip), before * 5 / 4);
+    line.bbr.yields = true;
+    assert_eq!(line.bbr.target_rate(line.round_trip), before);
+    // Of an unknown path, what the initial window makes in a round trip.
+    assert_eq!(Bbr::new(SMSS).target_rate(Duration::from_millis(50)), 80_000);
+}

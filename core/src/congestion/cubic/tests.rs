@@ -97,10 +97,20 @@ fn a_window_that_is_not_used_does_not_grow() {
     let mut cubic = avoiding(100_000, 50_000);
     for millis in (0..60_000).step_by(10) {
         let facts =
-            PacketFacts { pre_ack_outstanding: 50_000, acked_bytes: 2_000, any_acks: true, ..PacketFacts::default() };
+            PacketFacts { pre_ack_outstanding: 49_000, acked_bytes: 2_000, any_acks: true, ..PacketFacts::default() };
         cubic.on_packet(at(millis), &facts, PLAIN);
     }
     assert_eq!(cubic.window(), 100_000);
+}
+
+/// The pace is above it, twice in slow start: that is for bursts, and not for longer than a round trip.
+#[test]
+fn its_target_is_a_window_in_each_round_trip() {
+    for mut cubic in [avoiding(100_000, 50_000), Cubic { cwnd: 100_000, ..Cubic::new(SMSS) }] {
+        cubic.srtt = Some(Duration::from_millis(50));
+        assert!(cubic.pacing_rate() > Some(2_000_000));
+        assert_eq!(cubic.target_rate(Duration::from_millis(50)), 2_000_000);
+    }
 }
 
 #[test]

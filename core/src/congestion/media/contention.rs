@@ -36,12 +36,22 @@ struct Episode {
     rate: u64,
 }
 
+/// What is sent, in bytes a second.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sending {
+    pub(super) rate: u64,
+    /// The largest rate of delivery lately; 0 if it is not known.
+    pub(super) delivered: u64,
+    /// What the rate is about to be cut to.
+    pub(super) cut_to: Option<u64>,
+}
+
 impl Contention {
     pub(super) const fn new() -> Self {
         Self { episode: None, until: None, short_since: None }
     }
 
-    /// The queue is too long. `cut`: the rate is about to be cut for it.
+    /// The queue is too long.
     ///
     /// Returns the rate before all cuts of this queue once those are known to have been in vain.
     pub(super) fn on_long_queue(
@@ -49,14 +59,19 @@ impl Contention {
         now: Instant,
         queue: Duration,
         base: Duration,
-        rate: u64,
-        cut: bool,
+        sending: Sending,
     ) -> Option<u64> {
         self.short_since = None;
         if self.is_competing() {
             return None;
         }
+        let Sending { rate, delivered, cut_to } = sending;
         let episode = self.episode.get_or_insert(Episode { began: now, cuts: 0, longest: queue, rate });
+        if delivered > 0 && cut_to.is_some_and(|rate| rate > delivered) {
+            // Not even now does it send less than the line takes: the queue is its own.
+            *episode = Episode { began: now, cuts: 0, longest: queue, rate: delivered };
+            return None;
+        }
         episode.longest = episode.longest.max(queue);
         let long = now.saturating_duration_since(episode.began) > TIME + 2 * base;
         if episode.cuts >= CUTS && long && queue > episode.longest / LEFT {
@@ -64,7 +79,7 @@ impl Contention {
             (self.episode, self.until) = (None, Some(now + COMPETE));
             return Some(before);
         }
-        episode.cuts += u32::from(cut);
+        episode.cuts += u32::from(cut_to.is_some());
         None
     }
 

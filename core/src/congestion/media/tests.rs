@@ -338,3 +338,55 @@ fn while_it_yields_cuts_in_vain_are_not_taken_back_in_one_step() {
     assert!(path.competed);
     assert!(path.media.rate < rate / 2, "{} after {rate}", path.media.rate);
 }
+
+/// It is less while a queue is drained, so that an encoder does not make another at the sender.
+#[test]
+fn its_target_is_its_pace_and_before_it_has_one_that_of_its_window() {
+    let target = |path: &Path| path.media.target_rate(Duration::from_millis(100));
+    let mut path = Path::new(1_250_000, 100);
+    assert_eq!(target(&path), 36_000, "three segments in a round trip");
+    path.run(5);
+    for _ in 0..10 {
+        path.run(1);
+        assert_eq!(Some(target(&path)), path.media.pacing_rate());
+        assert!((700_000..=1_400_000).contains(&target(&path)), "{}", target(&path));
+    }
+    path.media.drain(path.now);
+    assert_eq!(target(&path), path.media.rate / 4 * 3 + path.media.rate % 4 * 3 / 4);
+    path.media.phase = Phase::Grow { since: path.now };
+    path.media.on_timeout(path.now, false);
+    assert_eq!(target(&path), path.media.rate, "nothing to send for a while");
+}
+
+/// Packets that were sent before the sender had enough counted as proof of nothing, and the rate was cut by an eighth of what
+/// the line had taken before: it sent three times as much as the line took, for seconds.
+#[test]
+fn a_queue_tells_what_the_line_takes_of_a_sender_that_had_no_more_to_send() {
+    let mut path = Path::new(500_000, 50);
+    path.run(10);
+    let media = &mut path.media;
+    media.rate = 500_000;
+    let mut cut = |delivered, trouble| {
+        media.rate = 500_000;
+        media.tick = Tick { delivered, app_limited: true, ..media.tick };
+        media.cut(path.now, trouble, PLAIN);
+        media.rate
+    };
+    assert_eq!(cut(400_000, Trouble::Queue(GENTLE)), 350_000);
+    assert_eq!(cut(100_000, Trouble::Queue(GENTLE)), 218_750, "not more than a half besides");
+    assert_eq!(cut(100_000, Trouble::Loss), 400_000, "loss does not show that the line was busy");
+}
+
+/// It had sent more than the line took until the last of the three cuts, and took its own queue for somebody else's.
+#[test]
+fn a_line_that_loses_three_quarters_of_its_rate_is_not_taken_for_a_shared_one() {
+    for rate in [125_000, 80_000] {
+        let mut path = Path::new(500_000, 50);
+        path.run(10);
+        path.rate = rate;
+        path.run(5);
+        assert!(!path.competed, "at {rate}");
+        path.run(5);
+        assert!(!path.competed && path.queue_p95() <= Duration::from_millis(60), "{:?} at {rate}", path.queue_p95());
+    }
+}

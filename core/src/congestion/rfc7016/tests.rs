@@ -184,19 +184,23 @@ fn two_of_different_size_get_the_same() {
     }
 }
 
-/// Figure 25: no growth on negative acknowledgements, without acknowledgements, or with room left in the window.
+/// Figure 25: no growth on negative acknowledgements, or without acknowledgements. RFC 7661 §4.3: nor with less than half of
+/// the window in use.
 #[test]
-fn growth_needs_a_full_window_and_no_doubt() {
+fn growth_needs_half_of_the_window_and_no_doubt() {
     let full = acks(10_000, 1_000);
     for facts in [
         PacketFacts { any_naks: true, ..full },
         PacketFacts { any_acks: false, ..full },
-        PacketFacts { pre_ack_outstanding: 9_999, ..full },
+        PacketFacts { pre_ack_outstanding: 4_999, ..full },
     ] {
         let mut controller = at(10_000, u64::MAX);
         controller.on_packet(Instant::ORIGIN, &facts, PLAIN);
         assert_eq!(controller.window(), 10_000);
     }
+    let mut controller = at(10_000, u64::MAX);
+    controller.on_packet(Instant::ORIGIN, &PacketFacts { pre_ack_outstanding: 5_000, ..full }, PLAIN);
+    assert_eq!(controller.window(), 11_000, "half of it is used");
 }
 
 /// RFC 5681 §4.3, RFC 6582: one reduction per window of data.
@@ -217,6 +221,18 @@ fn one_window_of_data_is_cut_for_once() {
     assert_eq!(controller.window(), 20_144);
     controller.on_packet(Instant::ORIGIN, &loses(20_144, 1_000), PLAIN);
     assert_eq!(controller.window(), 10_072);
+}
+
+/// A loss halves it, and a timeout leaves a segment in each round trip.
+#[test]
+fn its_target_is_a_window_in_each_round_trip() {
+    let target = |controller: &Rfc7016| controller.target_rate(core::time::Duration::from_millis(50));
+    let mut controller = at(40_000, u64::MAX);
+    assert_eq!(target(&controller), 800_000);
+    controller.on_packet(Instant::ORIGIN, &loses(40_000, 1_000), PLAIN);
+    assert_eq!(target(&controller), 400_000);
+    controller.on_timeout(Instant::ORIGIN, true);
+    assert_eq!(target(&controller), 29_200);
 }
 
 #[test]

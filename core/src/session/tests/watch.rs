@@ -11,7 +11,7 @@ use crate::stats::SessionStats;
 use crate::transmit::Ecn;
 
 fn watch(network: &mut Network) -> SessionStats {
-    network.with(A, |session, _| session.watch());
+    network.with(A, |session, cx| session.watch(cx.now));
     network.ends[A].session.stats()
 }
 
@@ -40,7 +40,8 @@ fn no_more_is_sent_than_the_user_allows() {
             let came = network.ends[B].bytes_read() - read;
             let due = usize::try_from(rate * millis / 1_000).unwrap();
             assert!(came.abs_diff(due) <= 110_000, "{came} of {due}, a message more or less");
-            assert_eq!(network.ends[A].session.stats().pacing_rate, Some(rate));
+            let stats = network.ends[A].session.stats();
+            assert_eq!((stats.pacing_rate, stats.target_rate), (Some(rate), Some(rate - rate / 16)));
         }
         network.with(A, |session, cx| session.set_max_rate(cx, None));
         assert!(network.ends[A].session.stats().pacing_rate != Some(20_000));
@@ -78,40 +79,42 @@ fn nobody_is_told_who_does_not_watch() {
     let mut network = Network::open(SessionConfig::default());
     transfer(&mut network);
     network.run(2_000);
-    assert!(network.ends[A].session.stats().send_rate.is_some());
+    assert!(network.ends[A].session.stats().target_rate.is_some());
     assert_eq!(told(&network), 0);
 }
 
 #[test]
-fn a_change_of_the_rate_is_told_once_until_the_user_has_seen_it() {
+fn a_change_of_the_target_rate_is_told_once_until_the_user_has_seen_it() {
     let mut network = Network::open(SessionConfig { recv_buffer: 16_000_000, ..SessionConfig::default() });
     let before = watch(&mut network);
-    assert_eq!((before.send_rate, told(&network)), (None, 0));
+    assert_eq!((before.target_rate, told(&network)), (None, 0));
     transfer(&mut network);
     network.run(200);
     assert_eq!(told(&network), 1);
     network.run(200);
     assert_eq!(told(&network), 1, "again, though nobody has looked");
-    let mut known = watch(&mut network).send_rate.unwrap();
+    let mut known = watch(&mut network).target_rate.unwrap();
     assert!(known > before.cwnd, "a window each round trip of 40 ms");
-    let mut changes = 0;
+    let (mut changes, mut last) = (0, network.now);
     for _ in 0..2_000 {
         let before = told(&network);
         network.run(1);
-        let rate = network.ends[A].session.stats().send_rate.unwrap();
-        let worth_it = rate.abs_diff(known) > known / 10;
-        assert_eq!(told(&network) - before, usize::from(worth_it), "from {known} to {rate}");
-        if worth_it {
-            known = rate;
+        let session = &network.ends[A].session;
+        let rate = session.delivery.sending.recovery.target_rate(&session.transport).unwrap();
+        let worth_it = rate > known / 8 * 9 || rate < known / 16 * 15;
+        let over = network.now >= last + session.stats().srtt.unwrap();
+        assert_eq!(told(&network) - before, usize::from(worth_it && over), "from {known} to {rate}");
+        assert_eq!(session.stats().target_rate, Some(if worth_it { rate } else { known }));
+        if worth_it && over {
+            (known, last) = (watch(&mut network).target_rate.unwrap(), network.now);
             changes += 1;
         }
-        watch(&mut network);
     }
     assert!(changes > 5, "{changes}: the window grows slowly and adds up");
 }
 
 #[test]
-fn the_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() {
+fn the_target_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() {
     for (delay, round_trip) in [(50, 100), (0, 4)] {
         let mut network = Network::open(SessionConfig::default());
         network.delay = Duration::from_millis(delay);
@@ -119,8 +122,9 @@ fn the_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() {
         network.write(A, flow, 10);
         network.run(1_000);
         let stats = network.ends[A].session.stats();
-        let expected = stats.cwnd * 1_000 / round_trip;
-        let rate = stats.send_rate.unwrap();
+        // A sixteenth is left for what waits.
+        let expected = stats.cwnd * 1_000 / round_trip / 16 * 15;
+        let rate = stats.target_rate.unwrap();
         assert!(rate.abs_diff(expected) < expected / 20, "{rate} is not {expected}");
     }
 }

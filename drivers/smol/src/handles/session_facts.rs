@@ -88,13 +88,13 @@ impl Session {
         wait(&asked, |context, waiter| asked.poll(context, waiter)).await
     }
 
-    /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up
-    /// to 100 ms old and exact to a tenth.
+    /// Bytes of user data a second that an encoder is to be set to, once the round trip is measured: as
+    /// [`SessionEvent::TargetRate`] told it last.
     ///
-    /// [`SessionEvent::SendRate`]: rtmfp_std::SessionEvent::SendRate
+    /// [`SessionEvent::TargetRate`]: rtmfp_std::SessionEvent::TargetRate
     #[must_use]
-    pub fn send_rate(&self) -> Option<u64> {
-        self.0.send_rate()
+    pub fn target_rate(&self) -> Option<u64> {
+        self.0.target_rate()
     }
 
     /// Whether the network has lost or marked packets of this end within about a second.

@@ -76,8 +76,8 @@ fn what_happens_to_a_session_is_a_stream_that_ends_with_it() {
             }
         };
         future::zip(writing, reading).await;
-        while !matches!(near.next().await.unwrap(), SessionEvent::SendRate(rate) if rate > 0) {}
-        assert!(session.send_rate().is_some() && session.stats().await.unwrap().bytes_sent > 4_000_000);
+        while !matches!(near.next().await.unwrap(), SessionEvent::TargetRate(rate) if rate > 0) {}
+        assert!(session.target_rate().is_some() && session.stats().await.unwrap().bytes_sent > 4_000_000);
         accepted.close(LONG).await.unwrap();
         let last = near.fold(None, |_, event| Some(event)).await;
         assert_eq!(last, Some(SessionEvent::Closed(Error::SessionClosed(CloseReason::Far))));

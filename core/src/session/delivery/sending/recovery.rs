@@ -3,6 +3,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use super::Sending;
 use super::burst::Burst;
@@ -11,12 +12,15 @@ use super::probe::Probe;
 use super::timer::{Due, Early, RetransmitTimer};
 use crate::congestion::{Controller, PacketFacts, Reaction, TimeCritical};
 use crate::flow::{InFlight, LossEpoch, Lost};
-use crate::params::{BURST_PACKETS, LEAST_RATE};
+use crate::params::{BURST_PACKETS, LEAST_RATE, TARGET_MARGIN};
 use crate::session::context::Context;
 use crate::session::time_critical::lately;
 use crate::session::transport::Transport;
 use crate::time::Instant;
 use crate::trace::{LossCause, TraceEvent};
+
+/// What is measured is whole ticks of 4 ms.
+const LEAST_ROUND_TRIP: Duration = Duration::from_millis(4);
 
 /// The transmission budget of a session and what it depends on.
 pub(in crate::session) struct Recovery {
@@ -182,28 +186,25 @@ impl Recovery {
         self.probe.stop();
     }
 
-    /// Bytes of user data a second that the congestion window lets out, once the round trip is measured.
-    pub(in crate::session) fn send_rate(&self, transport: &Transport) -> Option<u64> {
+    /// See [`SessionStats::target_rate`](crate::SessionStats::target_rate).
+    pub(in crate::session) fn target_rate(&self, transport: &Transport) -> Option<u64> {
         // What is measured is whole ticks of 4 ms.
-        let round_trip = transport.rtt.srtt()?.as_micros().max(4_000);
-        let micros = u64::try_from(round_trip).unwrap_or(u64::MAX);
-        let rate = self.controller.window().saturating_mul(1_000_000) / micros;
-        Some(self.pacing_rate().map_or(rate, |paced| paced.min(rate)))
+        let rate = self.controller.target_rate(transport.rtt.srtt()?.max(LEAST_ROUND_TRIP));
+        let rate = self.max_rate.map_or(rate, |most| most.min(rate));
+        Some(rate - rate / TARGET_MARGIN)
     }
 
     /// The controller was told of something.
     fn trace_congestion(&self, cx: &mut Context<'_>, transport: &Transport) {
         cx.events.trace(|| {
             let Self { controller, in_flight, .. } = self;
-            let (window, srtt) = (controller.window(), transport.rtt.srtt());
-            let round_trip = srtt.and_then(|srtt| u64::try_from(srtt.as_micros()).ok());
             TraceEvent::Congestion {
-                window,
+                window: controller.window(),
                 threshold: Some(controller.ssthresh()).filter(|threshold| *threshold != u64::MAX),
                 outstanding: in_flight.outstanding(),
-                srtt,
+                srtt: transport.rtt.srtt(),
                 erto: transport.rtt.erto(),
-                rate: round_trip.and_then(|micros| window.saturating_mul(1_000_000).checked_div(micros)),
+                target_rate: self.target_rate(transport),
             }
         });
     }

@@ -68,7 +68,7 @@ impl EndpointApp {
         drop(state);
         let mut updates = lock(&updates.0);
         updates.set_congested(calm_at.is_some());
-        updates.set_send_rate(stats.send_rate);
+        updates.set_target_rate(stats.target_rate);
         drop(updates);
         if let Some(mut session) = endpoint.session_mut(now, session) {
             session.watch();

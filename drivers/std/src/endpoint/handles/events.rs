@@ -20,9 +20,12 @@ pub enum SessionEvent {
         /// Which end is elsewhere.
         moved: Moved,
     },
-    /// So many bytes of user data a second may be sent now. Told when that has changed by more than a tenth, and not
-    /// more often than every 100 ms. What it is made of: [`SessionStats::send_rate`](rtmfp_core::SessionStats::send_rate).
-    SendRate(u64),
+    /// The bytes of user data a second that an encoder is to be set to now, all flows of the session together.
+    ///
+    /// It is what congestion control allows, not what was delivered lately, so that a program that sends less learns when it
+    /// may send more: see [`SessionStats::target_rate`](rtmfp_core::SessionStats::target_rate). Told when it is more than an
+    /// eighth larger or a sixteenth smaller than before, and not more often than every 100 ms.
+    TargetRate(u64),
     /// The network loses packets of this end, or marks them for congestion, so less is sent.
     CongestionBegan,
     /// For a second the window was not made smaller.

@@ -144,14 +144,14 @@ impl Session {
         self.ask(CoreCommand::Stats)
     }
 
-    /// Bytes of user data a second that may be sent, once it is measured: as [`SessionEvent::SendRate`] told it last, so up
-    /// to 100 ms old and exact to a tenth.
+    /// Bytes of user data a second that an encoder is to be set to, once the round trip is measured: as
+    /// [`SessionEvent::TargetRate`] told it last.
     ///
-    /// [`SessionEvent::SendRate`]: super::SessionEvent::SendRate
+    /// [`SessionEvent::TargetRate`]: super::SessionEvent::TargetRate
     #[must_use]
-    pub fn send_rate(&self) -> Option<u64> {
+    pub fn target_rate(&self) -> Option<u64> {
         let updates = Arc::clone(&lock(&self.0.shared().0).updates);
-        lock(&updates.0).send_rate()
+        lock(&updates.0).target_rate()
     }
 
     /// Whether the network has lost or marked packets of this end within about a second.

@@ -18,7 +18,7 @@ pub(crate) struct UpdatesShared(pub(crate) Mutex<Updates>);
 pub(crate) struct Updates {
     changes: u64,
     path: (u64, Option<(Path, Moved)>),
-    send_rate: (u64, Option<u64>),
+    target_rate: (u64, Option<u64>),
     congested: (u64, bool),
     /// A flow is held up by its reader.
     unread: u64,
@@ -31,8 +31,8 @@ impl Updates {
         self.changes
     }
 
-    pub(crate) const fn send_rate(&self) -> Option<u64> {
-        self.send_rate.1
+    pub(crate) const fn target_rate(&self) -> Option<u64> {
+        self.target_rate.1
     }
 
     pub(crate) const fn is_congested(&self) -> bool {
@@ -49,14 +49,10 @@ impl Updates {
         self.path = (self.next_change(), Some((path, moved)));
     }
 
-    /// A rate that is within a tenth of the one before is no change.
-    pub(crate) fn set_send_rate(&mut self, rate: Option<u64>) {
-        let change = match (self.send_rate.1, rate) {
-            (Some(told), Some(rate)) => told.abs_diff(rate) > told / 10,
-            (told, rate) => told != rate,
-        };
-        if change {
-            self.send_rate = (self.next_change(), rate);
+    /// Core leaves out small changes.
+    pub(crate) fn set_target_rate(&mut self, rate: Option<u64>) {
+        if self.target_rate.1 != rate {
+            self.target_rate = (self.next_change(), rate);
         }
     }
 
@@ -73,7 +69,7 @@ impl Updates {
     /// The first change after `seen`, and its place.
     pub(crate) fn after(&self, seen: u64) -> Option<(u64, SessionEvent)> {
         let path = self.path.1.map(|(path, moved)| (self.path.0, SessionEvent::PathChanged { path, moved }));
-        let rate = self.send_rate.1.map(|rate| (self.send_rate.0, SessionEvent::SendRate(rate)));
+        let rate = self.target_rate.1.map(|rate| (self.target_rate.0, SessionEvent::TargetRate(rate)));
         let congestion = if self.congested.1 { SessionEvent::CongestionBegan } else { SessionEvent::CongestionEnded };
         let all = [path, rate, Some((self.congested.0, congestion)), Some((self.unread, SessionEvent::UnreadFlow))];
         all.into_iter().flatten().filter(|(place, _)| *place > seen).min_by_key(|(place, _)| *place)
@@ -101,7 +97,7 @@ mod tests {
         let mut updates = Updates::default();
         assert_eq!(updates.after(0), None);
         for round in 0..1_000 {
-            updates.set_send_rate(Some(1_000 << (round % 8)));
+            updates.set_target_rate(Some(1_000 << (round % 8)));
             updates.set_path(path(round), Moved::FarEnd);
             updates.set_congested(round % 2 == 0);
             updates.set_unread();
@@ -114,7 +110,7 @@ mod tests {
             Some(event)
         });
         let expected = [
-            SessionEvent::SendRate(1_000 << 7),
+            SessionEvent::TargetRate(1_000 << 7),
             SessionEvent::CongestionEnded,
             SessionEvent::UnreadFlow,
             SessionEvent::PathChanged { path: path(7), moved: Moved::ThisEnd },
@@ -124,15 +120,14 @@ mod tests {
     }
 
     #[test]
-    fn a_rate_within_a_tenth_is_no_change_however_often_it_comes() {
+    fn the_same_rate_is_no_change_however_often_it_comes() {
         let mut updates = Updates::default();
-        updates.set_send_rate(Some(1_000));
-        for rate in [1_100, 900, 1_000] {
-            updates.set_send_rate(Some(rate));
+        for rate in [1_000, 1_000, 1_000] {
+            updates.set_target_rate(Some(rate));
         }
-        assert_eq!((updates.changes(), updates.send_rate()), (1, Some(1_000)));
-        updates.set_send_rate(Some(1_101));
-        updates.set_send_rate(Some(990));
-        assert_eq!((updates.changes(), updates.send_rate()), (3, Some(990)));
+        assert_eq!((updates.changes(), updates.target_rate()), (1, Some(1_000)));
+        updates.set_target_rate(Some(1_200));
+        updates.set_target_rate(Some(990));
+        assert_eq!((updates.changes(), updates.target_rate()), (3, Some(990)));
     }
 }
