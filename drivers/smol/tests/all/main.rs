@@ -10,5 +10,6 @@ mod futures;
 mod introducing;
 mod parity;
 mod receiving;
+mod redirecting;
 mod sending;
 mod sessions;
