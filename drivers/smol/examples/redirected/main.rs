@@ -110,8 +110,8 @@ async fn show(at: SocketAddr, hostname: &str, account: &Account, ours: Option<(E
     println!("client: the URI of the redirector leads to {}", call(&client, by_uri.clone()).await?);
 
     place.tell([DRAINING]).await?;
-    // The redirector does not say when it has read that.
-    while call(&client, by_uri.clone().timeout(SOON)).await.is_ok() {}
+    // The redirector does not say when it has read that. Within this time the client asks three times.
+    while call(&client, by_uri.clone().timeout(Duration::from_secs(3))).await.is_ok() {}
     println!("client: with the only server draining, nobody answers");
     println!("client: its peer ID leads to {}", call(&client, by_peer_id).await?);
     place.tell(settings(&[])).await?;

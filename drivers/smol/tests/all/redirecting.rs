@@ -21,6 +21,8 @@ mod server;
 use server::{Account, BAD_AUTHENTICATION, DRAINING, join, load_factor, settings};
 
 const SOON: Duration = Duration::from_secs(1);
+/// Long enough for the third hello: the first may come when the redirector has answered enough in that second.
+const THREE_HELLOS: Duration = Duration::from_secs(3);
 const METADATA: &str = "http://zenomt.com/ns/rtmfp#redirector";
 
 /// A test, which fails if what it waits for does not come.
@@ -91,7 +93,7 @@ async fn register(server: &Endpoint, at: SocketAddr) -> Registration {
 
 /// Where a client gets to that asks the redirector for any server.
 async fn reached(client: &Endpoint, at: SocketAddr) -> Result<SocketAddr, Error> {
-    let session = client.connect_to(Remote::uri(&format!("rtmfp://{at}/app")).unwrap().timeout(SOON)).await?;
+    let session = client.connect_to(Remote::uri(&format!("rtmfp://{at}/app")).unwrap().timeout(THREE_HELLOS)).await?;
     let reached = session.remote_addr().unwrap();
     session.close(SOON).await?;
     Ok(reached)
