@@ -7,7 +7,7 @@ use core::time::Duration;
 
 use super::rounds::Rounds;
 use super::{
-    Controller, PacketFacts, RateSample, Reaction, TimeCritical, gentle_growth, initial_window, is_used, rate_of, scale,
+    Controller, PacketFacts, RateSample, Reaction, TimeCritical, gentle_growth, initial_window, rate_of, scale,
 };
 use crate::time::{Instant, micros};
 use contention::{Contention, Sending};
@@ -358,7 +358,9 @@ impl Media {
             TimeCritical { fast_grow: false, .. } if self.phase == Phase::Startup => acked.div_ceil(4),
             TimeCritical { .. } => acked,
         };
-        let used = is_used(self.cwnd, facts.pre_ack_outstanding, 2 * segment);
+        // Later it is the rate that grows though it is not used up, and the window follows.
+        let slack = if self.phase == Phase::Startup { (self.cwnd / 2).max(2 * segment) } else { 2 * segment };
+        let used = facts.pre_ack_outstanding.saturating_add(slack) >= self.cwnd;
         let grown = if used { self.cwnd.saturating_add(growth) } else { self.cwnd };
         self.cwnd = self.target().map_or(grown, |target| grown.min(target));
     }

@@ -105,3 +105,44 @@ impl Contention {
         self.until.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const QUEUE: Duration = Duration::from_millis(200);
+    const BASE: Duration = Duration::from_millis(50);
+
+    /// The cut of a line that had become much slower left more than that took. The queue was the sender's own, and it competed
+    /// with itself.
+    #[test]
+    fn cuts_that_leave_more_than_the_line_takes_are_not_in_vain() {
+        let mut contention = Contention::new();
+        let mut judge = |millis, delivered, cut_to| {
+            let sending = Sending { rate: 400_000, delivered, cut_to: Some(cut_to) };
+            contention.on_long_queue(Instant::from_millis(millis), QUEUE, BASE, sending)
+        };
+        for millis in (1_000..5_000).step_by(300) {
+            assert_eq!(judge(millis, 100_000, 250_000), None);
+        }
+        let begun = 5_000;
+        for millis in (begun..=begun + 900).step_by(300) {
+            assert_eq!(judge(millis, 100_000, 90_000), None);
+        }
+        // What a queue of others is competed with is the rate that the line took.
+        assert_eq!(judge(begun + 1_200, 100_000, 90_000), Some(100_000));
+    }
+
+    #[test]
+    fn three_cuts_that_leave_the_queue_as_it_is_are_in_vain() {
+        let mut contention = Contention::new();
+        let told: alloc::vec::Vec<_> = (1_000..=2_200)
+            .step_by(300)
+            .filter_map(|millis| {
+                let sending = Sending { rate: 400_000, delivered: 0, cut_to: Some(350_000) };
+                contention.on_long_queue(Instant::from_millis(millis), QUEUE, BASE, sending)
+            })
+            .collect();
+        assert_eq!((told, contention.is_competing()), (alloc::vec![400_000], true));
+    }
+}
