@@ -321,10 +321,10 @@ impl Media {
         match (self.tick.delivered, trouble) {
             (0, _) => self.rate,
             (delivered, _) if !self.tick.app_limited => delivered,
-            // The line was busy all the time, and took no more. What was not sent has proved nothing (RFC 7661 §4.4.1), but a
-            // queue of others does not cost more than half of it at once.
-            (delivered, Trouble::Queue(_)) => delivered.max(self.rate / 2),
-            (_, Trouble::Loss) => self.rate,
+            // A very long queue shows that the line was busy all the time, and took no more. What was not sent has proved
+            // nothing (RFC 7661 §4.4.1), but a queue of others does not cost more than half of it at once.
+            (delivered, Trouble::Queue(STERN)) => delivered.max(self.rate / 2),
+            (_, Trouble::Queue(_) | Trouble::Loss) => self.rate,
         }
     }
 

@@ -20,8 +20,9 @@ const PORT: u16 = 1_935;
 const FAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const NEAR: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
 
-/// The capacity of the line in kbit/s, for 15 s each.
-const STEPS: [u32; 3] = [4_000, 1_000, 3_000];
+/// The capacity of a line in kbit/s, for 15 s each.
+type Steps = [u32; 3];
+const STEPS: Steps = [4_000, 1_000, 3_000];
 const STEP: Duration = Duration::from_secs(15);
 /// How much of each step is measured, up to its end.
 const MEASURED: Duration = Duration::from_secs(7);
@@ -86,7 +87,7 @@ fn delivered(frames: &[Frame], now: Instant) -> u64 {
 }
 
 /// What came of an encoder in each step, over a line that holds `queue` milliseconds of packets.
-fn run(control: &CongestionControl, follow: Follow, queue: u64) -> Vec<Measured> {
+fn run(control: &CongestionControl, follow: Follow, steps: Steps, queue: u64) -> Vec<Measured> {
     let mut world = World::new(7);
     let frames = Arc::<Mutex<Vec<Frame>>>::default();
     let (read, seen) = (Arc::clone(&frames), Arc::clone(&frames));
@@ -123,17 +124,17 @@ fn run(control: &CongestionControl, follow: Follow, queue: u64) -> Vec<Measured>
             encode(endpoint, spawner_too, session, rate).await;
         });
     });
-    let steps = (0..).zip(STEPS).map(|(at, kbit)| (Time(at * STEP.as_nanos() as u64), Rate::kbit(kbit.into())));
+    let capacity = (0..).zip(steps).map(|(at, kbit)| (Time(at * STEP.as_nanos() as u64), Rate::kbit(kbit.into())));
     let queue = QueueSpec::TailTime(datagram_sim::Duration::millis(queue));
     let line = |rate| vec![StageSpec::Shaper { rate, queue: queue.clone() }, delay()];
     let backward = vec![delay()];
-    let spec = LinkSpec { forward: line(RateSpec::Steps(steps.collect())), backward, ..LinkSpec::symmetric(vec![]) };
+    let spec = LinkSpec { forward: line(RateSpec::Steps(capacity.collect())), backward, ..LinkSpec::symmetric(vec![]) };
     world.connect("line", client, server, &spec);
     world.add_address(server, 0, FAR, false);
     world.add_address(client, 0, NEAR, false);
-    world.run_until(Time(STEPS.len() as u64 * STEP.as_nanos() as u64)).unwrap();
+    world.run_until(Time(steps.len() as u64 * STEP.as_nanos() as u64)).unwrap();
     let frames = frames.lock().unwrap();
-    (1..).take(STEPS.len()).map(|step| measure(&frames, Instant::ORIGIN + STEP * step)).collect()
+    (1..).take(steps.len()).map(|step| measure(&frames, Instant::ORIGIN + STEP * step)).collect()
 }
 
 fn delay() -> StageSpec {
@@ -152,8 +153,8 @@ fn measure(frames: &[Frame], end: Instant) -> Measured {
 
 /// Whether the encoder used so many per cent of the line in each step, and its frames took no longer than that. Headers take
 /// about 5 %. Nine of ten frames must have come.
-fn keeps_up(steps: &[Measured], share: u64, delay: Duration) -> bool {
-    steps.iter().zip(STEPS).all(|(step, kbit)| {
+fn keeps_up(measured: &[Measured], steps: Steps, share: u64, delay: Duration) -> bool {
+    measured.iter().zip(steps).all(|(step, kbit)| {
         let most_came = step.frames * 10 >= MEASURED.as_secs() * FRAMES * 9;
         step.kbit * 100 >= u64::from(kbit) * share && step.p95 <= delay && most_came
     })
@@ -162,8 +163,20 @@ fn keeps_up(steps: &[Measured], share: u64, delay: Duration) -> bool {
 /// Packets hardly wait, though 300 ms of them would have room. A frame is spread over the 33 ms to the next one.
 #[test]
 fn with_the_controller_for_media_an_encoder_uses_the_line_and_its_frames_hardly_wait() {
-    let steps = run(&CongestionControl::Media, Follow::Target, 300);
-    assert!(keeps_up(&steps, 75, Duration::from_millis(85)), "{steps:?}");
+    let steps = run(&CongestionControl::Media, Follow::Target, STEPS, 300);
+    assert!(keeps_up(&steps, STEPS, 85, Duration::from_millis(85)), "{steps:?}");
+}
+
+/// After the line had lost seven eighths of its rate, the sender's own queue was taken for somebody else's. It competed with
+/// it for 20 s, and next to no frame came in time.
+#[test]
+fn with_the_controller_for_media_an_encoder_follows_a_line_that_becomes_much_slower() {
+    for steps in [[8_000, 1_000, 4_000], [4_000, 500, 3_000], [3_000, 300, 2_000]] {
+        for queue in [300, 1_000] {
+            let measured = run(&CongestionControl::Media, Follow::Target, steps, queue);
+            assert!(keeps_up(&measured, steps, 80, Duration::from_millis(130)), "{steps:?} {queue}: {measured:?}");
+        }
+    }
 }
 
 /// Those that heed only loss fill the queue of 100 ms.
@@ -172,8 +185,8 @@ fn with_other_controllers_an_encoder_uses_the_line_and_its_frames_wait_in_the_qu
     for (control, delay) in
         [(CongestionControl::Rfc7016, 350), (CongestionControl::Cubic, 350), (CongestionControl::Bbr, 250)]
     {
-        let steps = run(&control, Follow::Target, 100);
-        assert!(keeps_up(&steps, 88, Duration::from_millis(delay)), "{control:?}: {steps:?}");
+        let steps = run(&control, Follow::Target, STEPS, 100);
+        assert!(keeps_up(&steps, STEPS, 88, Duration::from_millis(delay)), "{control:?}: {steps:?}");
     }
 }
 
@@ -182,8 +195,11 @@ fn with_other_controllers_an_encoder_uses_the_line_and_its_frames_wait_in_the_qu
 fn an_encoder_that_is_set_to_what_was_delivered_never_learns_of_more() {
     for control in [CongestionControl::Media, CongestionControl::Rfc7016] {
         for follow in [Follow::Nothing, Follow::Delivered] {
-            let steps = run(&control, follow, 300);
-            assert!(!keeps_up(&steps, 30, WORTH) && keeps_up(&steps, 5, WORTH), "{control:?} {follow:?}: {steps:?}");
+            let steps = run(&control, follow, STEPS, 300);
+            assert!(
+                !keeps_up(&steps, STEPS, 30, WORTH) && keeps_up(&steps, STEPS, 5, WORTH),
+                "{control:?} {follow:?}: {steps:?}"
+            );
         }
     }
 }
