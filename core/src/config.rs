@@ -205,7 +205,7 @@ pub struct SessionConfig {
     /// with an echo if there is one. They close a session on a buffer probe or on a window of zero: neither is sent.
     /// They know no ECN report: nothing is marked.
     pub mona: bool,
-    /// Which congestion controller sessions have. Default [`Rfc7016`](CongestionControl::Rfc7016).
+    /// Which congestion controller sessions have. Default [`Bbr`](CongestionControl::Bbr).
     pub congestion: CongestionControl,
     /// The most bytes of user data a second that a session sends, whatever its congestion controller: its packets are spread
     /// accordingly. Bytes count as in [`pacing_rate`](crate::SessionStats::pacing_rate): acknowledgements, headers and

@@ -47,6 +47,8 @@ const HEAVY_LOSS_PACKETS: u64 = 16;
 const BETA: Gain = (7, 10);
 /// Packets that are in flight at the least, so that acknowledgements are not waited for.
 const LEAST_PACKETS: u64 = 4;
+/// What took no time took less than the clock tells, and clocks may tick in milliseconds.
+const CLOCK_TICK: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -111,6 +113,8 @@ pub(super) struct Bbr {
     phase: Phase,
     rounds: Rounds,
     rates: MaxFilter,
+    /// Rounds that could have shown that the path delivers less than it did.
+    age: u64,
     /// The shortest round trip, and when it was measured.
     min_rtt: Option<(Duration, Instant)>,
     /// The rate that congestion leaves, until the cycle begins anew.
@@ -148,6 +152,7 @@ impl Bbr {
             phase: Phase::Startup,
             rounds: Rounds::new(),
             rates: MaxFilter::new(),
+            age: 0,
             min_rtt: None,
             bound: None,
             cwnd: initial_window(smss),
@@ -184,8 +189,16 @@ impl Bbr {
         marked || heavy || (more_than(LOSS_LIMIT) && self.is_queued())
     }
 
+    /// A round says nothing against the model if the window was smaller than what the path should hold: after a timeout,
+    /// or while the round trip was measured. It would otherwise take the model down with it, and stay as small.
+    fn could_tell(&self) -> bool {
+        let full = self.flight((1, 1)).is_none_or(|flight| self.cwnd >= flight);
+        full && !matches!(self.phase, Phase::ProbeRtt { .. })
+    }
+
     /// A round is over.
     fn on_round(&mut self, app_limited: bool) -> Reaction {
+        self.age += u64::from(self.could_tell());
         let congested = self.is_congested();
         if self.phase == Phase::Startup {
             if !app_limited {
@@ -333,10 +346,11 @@ impl Controller for Bbr {
             }
             // Faster than a round trip is only a heap of acknowledgements.
             let believable = self.min_rtt.is_none_or(|(min_rtt, _)| sample.interval >= min_rtt);
-            if let Some(rate) = sample.rate().filter(|_| believable) {
+            let rate = sample.rate().or_else(|| Some(rate_of(sample.delivered, CLOCK_TICK)).filter(|rate| *rate > 0));
+            if let Some(rate) = rate.filter(|_| believable) {
                 self.round.rate = self.round.rate.max(rate);
                 if !sample.app_limited || rate >= self.rates.get() {
-                    self.rates.update(self.rounds.count(), rate, RATE_ROUNDS);
+                    self.rates.update(self.age, rate, RATE_ROUNDS);
                 }
             }
         }

@@ -176,11 +176,10 @@ pub trait ControllerFactory: Debug + Send + Sync {
 pub enum CongestionControl {
     /// That of RFC 7016 appendix A, at the pace of RFC 5681. Above 146 kB in flight it grows by 1 % in each round trip, as the
     /// appendix says: sessions that share a line with a deep queue stay as unequal as they began.
-    #[default]
     Rfc7016,
     /// CUBIC (RFC 9438) with HyStart++ (RFC 9406): fills long fat lines that seldom lose anything.
     Cubic,
-    /// A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
+    /// The default. A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
     /// queues short.
     ///
     /// A departure from the SHOULDs of RFC 7016 §3.5.2: as long as the round trip shows no queue, up to one packet in five
@@ -189,6 +188,7 @@ pub enum CongestionControl {
     ///
     /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of several
     /// round trips they take more than theirs from it: it keeps a short queue, and they fill what there is.
+    #[default]
     Bbr,
     /// For real-time media: a rate that grows until packets wait longer than about 10 ms, of the class of SCReAM (RFC 8298), C4
     /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). On a line of 10 Mbit/s with a

@@ -71,7 +71,7 @@ pub(crate) struct BenchCommon {
     #[arg(long)]
     pub(crate) no_hmac: bool,
     /// Congestion controller: rfc7016, cubic, bbr or media
-    #[arg(long, value_name = "NAME", default_value = "rfc7016")]
+    #[arg(long, value_name = "NAME", default_value = "bbr")]
     pub(crate) cc: CongestionControl,
     /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved
     #[arg(long, value_name = "N", default_value_t = 0)]

@@ -15,6 +15,9 @@ struct Line {
     round_trip: Duration,
     /// One in so many is lost.
     loses: u64,
+    /// So many are acknowledged together, since other acknowledgements are lost.
+    together: u64,
+    unacknowledged: u64,
     /// When the line is free, and when the next packet may leave.
     free: Instant,
     next: Instant,
@@ -46,6 +49,8 @@ impl Line {
             rate,
             round_trip: Duration::from_millis(round_trip),
             loses: u64::MAX,
+            together: 1,
+            unacknowledged: 0,
             free: now,
             next: now,
             in_flight: alloc::collections::VecDeque::new(),
@@ -100,16 +105,21 @@ impl Line {
             self.now = Instant::earliest([arrival, departure]).unwrap();
             while let Some(packet) = self.in_flight.front().copied().filter(|packet| packet.arrives <= self.now) {
                 self.in_flight.pop_front();
+                self.unacknowledged += SMSS;
+                if self.unacknowledged < self.together * SMSS && !self.in_flight.is_empty() {
+                    continue;
+                }
+                let acked = core::mem::take(&mut self.unacknowledged);
                 let mut facts = PacketFacts { pre_ack_outstanding: self.outstanding, ..PacketFacts::default() };
-                self.outstanding -= SMSS;
+                self.outstanding -= acked;
                 facts.outstanding = self.outstanding;
                 if packet.lost {
-                    facts.lost_bytes = SMSS;
+                    facts.lost_bytes = acked;
                     facts.any_loss = true;
                 } else {
-                    self.delivered += SMSS;
+                    self.delivered += acked;
                     delivered_at = self.now;
-                    facts.acked_bytes = SMSS;
+                    facts.acked_bytes = acked;
                     facts.any_acks = true;
                     facts.sample = Some(RateSample {
                         delivered: self.delivered - packet.prior,
@@ -276,6 +286,32 @@ fn it_stops_doubling_when_a_queue_shows() {
     }
 }
 
+/// By a clock that ticks in milliseconds nothing on a local network takes time. Startup ended, and the rate stayed as small
+/// as that of a first message.
+#[test]
+fn what_takes_no_time_by_the_clock_counts_as_a_tick_of_it() {
+    let (mut bbr, mut delivered) = (Bbr::new(SMSS), 0);
+    for millis in 1..=100 {
+        let now = Instant::from_millis(millis);
+        let acked = bbr.window() / 2;
+        let sample = RateSample {
+            delivered: acked,
+            interval: Duration::ZERO,
+            rtt: Some(Duration::ZERO),
+            prior_delivered: delivered,
+            total_delivered: delivered + acked,
+            in_flight: 0,
+            app_limited: false,
+        };
+        delivered += acked;
+        let pre_ack_outstanding = bbr.window();
+        let facts =
+            PacketFacts { pre_ack_outstanding, acked_bytes: acked, sample: Some(sample), ..PacketFacts::default() };
+        bbr.on_packet(now, &facts, PLAIN);
+    }
+    assert!(bbr.pacing_rate().unwrap() >= 1_000_000, "{bbr:?}");
+}
+
 #[test]
 fn a_timeout_leaves_a_segment_and_the_model() {
     let mut line = Line::new(1_250_000, 50);
@@ -285,6 +321,19 @@ fn a_timeout_leaves_a_segment_and_the_model() {
     assert_eq!((line.bbr.window(), line.bbr.rate()), (SMSS, rate));
     line.bbr.on_path_change();
     assert_eq!((line.bbr.window(), line.bbr.rate()), (4_000, 0));
+}
+
+/// Where most acknowledgements are lost, the window grows back in more rounds than the model remembers. The rates of a
+/// small window were taken for those of the path, and it stayed small.
+#[test]
+fn a_window_that_grows_back_slowly_does_not_change_the_model() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.bbr.on_timeout(line.now, true);
+    line.together = 8;
+    line.run(4);
+    let goodput = line.run(5);
+    assert!(goodput >= 1_100_000, "{goodput}");
 }
 
 /// They cancelled only within one packet.

@@ -12,13 +12,14 @@ use core::time::Duration;
 use std::sync::{Mutex, MutexGuard};
 
 use super::pair::{A, B, Kind, Pair, address, path_to};
+use crate::congestion::CongestionControl;
 use crate::error::DropReason;
 use crate::event::{CloseReason, Event, OpenFailure};
 use crate::profile::KeyingError;
 use crate::wire::{Chunk, PacketHeader};
 use crate::{
     AbandonCause, CloseMode, EndpointConfig, FlowOptions, Instant, KeyAgreementOutcome, KeyAgreementStep, LossCause,
-    SendFlowHandle, SendOptions, SessionHandle, SessionState, Trace, TraceEvent,
+    SendFlowHandle, SendOptions, SessionConfig, SessionHandle, SessionState, Trace, TraceEvent,
 };
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -212,7 +213,9 @@ fn a_trace_changes_nothing_and_ends_when_it_is_taken_away() {
 
 #[test]
 fn a_loss_is_told_with_its_cause_and_what_it_does_to_the_window() {
-    let mut pair = Pair::new(3);
+    // That cuts its window for a single loss.
+    let session = SessionConfig { congestion: CongestionControl::Rfc7016, ..SessionConfig::default() };
+    let mut pair = Pair::with_config(3, EndpointConfig { session, ..EndpointConfig::default() });
     let sink = Sink::on(&mut pair, A);
     let flow = open_flow(&mut pair);
     pair.run_for_millis(200);

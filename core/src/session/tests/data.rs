@@ -12,6 +12,7 @@ use super::network::{
 };
 use super::packets::{header_of, packet};
 use crate::config::{FlowOptions, Priority, SendOptions, SessionConfig};
+use crate::congestion::CongestionControl;
 use crate::event::{Event, FlowEnd, MessageOutcome};
 use crate::flow::RecvFlow;
 use crate::transmit::RecvMeta;
@@ -146,7 +147,8 @@ fn acknowledgements_of_nothing_new_do_not_add_up() {
 
 #[test]
 fn a_lost_packet_is_repaired_without_a_timeout() {
-    let mut network = Network::open(SessionConfig::default());
+    let mut network =
+        Network::open(SessionConfig { congestion: CongestionControl::Rfc7016, ..SessionConfig::default() });
     let mut count = 0;
     network.filter = Box::new(move |sent| {
         count += u32::from(sent.from == 0 && sent.has_data());

@@ -8,11 +8,14 @@ use bytes::Bytes;
 
 use super::network::{A, B, Fate, Network};
 use crate::config::{FlowOptions, SendOptions, SessionConfig};
+use crate::congestion::CongestionControl;
 use crate::handle::SendFlowHandle;
 
 /// With a round trip of 80 ms, known from some messages.
 fn network(options: FlowOptions) -> (Network, SendFlowHandle) {
-    let mut network = Network::open(SessionConfig::default());
+    // Bursts leave as they are, without a pace.
+    let congestion = CongestionControl::Rfc7016;
+    let mut network = Network::open(SessionConfig { congestion, ..SessionConfig::default() });
     network.delay = Duration::from_millis(40);
     let flow = network.open_flow_with(A, options);
     for _ in 0..20 {

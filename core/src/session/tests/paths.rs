@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::network::{A, ACK_RANGES, B, ECN_REPORT, Fate, Network, PING, PING_REPLY, Sent, address, path_to};
 use super::packets::{header_of, one, packet, user_data};
 use crate::config::SessionConfig;
+use crate::congestion::CongestionControl;
 use crate::event::Event;
 use crate::session::transport::mobility::MESSAGE_LEN;
 use crate::session::{MoveBasis, NetworkChange};
@@ -203,8 +204,9 @@ fn data_is_marked_and_nothing_else() {
 
 #[test]
 fn marks_are_counted_reported_and_answered_like_a_loss() {
+    let congestion = CongestionControl::Rfc7016;
     // With a window that makes the transfer last.
-    let mut network = Network::open(SessionConfig { recv_buffer: 262_144, ..SessionConfig::default() });
+    let mut network = Network::open(SessionConfig { congestion, recv_buffer: 262_144, ..SessionConfig::default() });
     let flow = network.open_flow(A);
     (0..200).for_each(|_| network.write(A, flow, 50_000));
     network.run(600);

@@ -24,7 +24,9 @@ fn told(network: &Network) -> usize {
 /// With the controller of RFC 7016, which knows no rate, and with those that do.
 #[test]
 fn no_more_is_sent_than_the_user_allows() {
-    for congestion in [CongestionControl::Rfc7016, CongestionControl::Cubic, CongestionControl::Media] {
+    for congestion in
+        [CongestionControl::Rfc7016, CongestionControl::Cubic, CongestionControl::Bbr, CongestionControl::Media]
+    {
         let max_rate = Some(50_000);
         let config = SessionConfig { congestion, max_rate, recv_buffer: 16_000_000, ..SessionConfig::default() };
         let mut network = Network::open(config);
@@ -131,9 +133,12 @@ fn the_target_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() 
 
 #[test]
 fn losses_marks_and_timeouts_are_congestion_and_told() {
+    // To which each loss and each mark is congestion.
+    let congestion = CongestionControl::Rfc7016;
     for cause in ["loss", "mark", "timeout"] {
+        let congestion = congestion.clone();
         // So that it lasts.
-        let mut network = Network::open(SessionConfig { recv_buffer: 65_536, ..SessionConfig::default() });
+        let mut network = Network::open(SessionConfig { congestion, recv_buffer: 65_536, ..SessionConfig::default() });
         transfer(&mut network);
         network.run(1_000);
         assert_eq!(watch(&mut network).congestion_events, 0);

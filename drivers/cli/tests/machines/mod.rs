@@ -135,7 +135,7 @@ fn when_no_file_can_be_read_the_receiver_still_hears_the_end() {
 #[test]
 fn a_network_that_goes_away_ends_both_within_their_limits() {
     let store = Files::default();
-    let net = Net { dead_after: Some(Duration::from_millis(400)), ..Net::default() };
+    let net = Net { dead_after: Some(Duration::from_millis(100)), ..Net::default() };
     let outcome = transfer(net, vec![outgoing("never", 50_000_000)], &store);
     // The plain profile authenticates nothing.
     assert_eq!(outcome.failure, Some(SendFailure::Lost(CloseReason::TimedOutAtFixedAddress)));

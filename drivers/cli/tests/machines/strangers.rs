@@ -128,11 +128,11 @@ fn a_file_with_a_gap_is_refused_whatever_its_hash() {
 
 #[test]
 fn a_slow_sender_is_not_taken_for_an_idle_one() {
-    // Loss and delay that keep it to a few kilobytes a second, for some minutes.
+    // A few kilobytes a second, for some minutes.
     let mut world = World::new(Net { delay: Duration::from_millis(1_500), loss_percent: 10, dead_after: None });
     let store = Files::default();
     let mut receiver = Receiver::new(Box::new(store.clone()), false, |_| {});
-    let mut sender = Sender::new(world.open(), vec![outgoing("slow", 500_000)], MAX_FILE_FLOWS, |_| {});
+    let mut sender = Sender::new(world.open_slow(3_000), vec![outgoing("slow", 500_000)], MAX_FILE_FLOWS, |_| {});
     let begun = world.now();
     world.run(&mut sender, &mut receiver);
     assert!(world.now() > begun + Duration::from_secs(130), "too fast to show anything: {:?}", world.now());

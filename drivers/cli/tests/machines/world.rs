@@ -80,6 +80,13 @@ impl World {
         self.open_from(0)
     }
 
+    /// A session that sends no more than `rate` bytes a second.
+    pub(crate) fn open_slow(&mut self, rate: u64) -> SessionHandle {
+        let session = self.open();
+        self.ends[0].session_mut(self.now, session).unwrap().set_max_rate(Some(rate));
+        session
+    }
+
     fn open_from(&mut self, end: usize) -> SessionHandle {
         let path = Path::new(InterfaceId(0), RECEIVER.parse().unwrap());
         let target = Target { discriminator: "receiver".into(), candidates: vec![(path, Duration::ZERO)] };

@@ -1,5 +1,6 @@
 //! What a session tells of itself, and its events.
 
+use rtmfp_core::congestion::CongestionControl;
 use rtmfp_core::wire::{Address, AddressOrigin};
 use rtmfp_core::{CloseReason, SessionStats};
 
@@ -126,7 +127,10 @@ fn the_rate_is_told_when_it_changes_and_not_more_often_than_every_100_ms() {
 
 #[test]
 fn congestion_begins_with_a_loss_and_ends_after_a_second_without() {
-    let (mut server, mut client, session) = with_session();
+    // To which each loss is congestion.
+    let mut config = EndpointConfig::default();
+    config.session.congestion = CongestionControl::Rfc7016;
+    let (mut server, mut client, session) = with_session_of(config);
     let flow = session.open_flow(FlowOptions::new("much"));
     send_for(&mut server, &mut client, &flow, 10);
     let mut events = session.events();
