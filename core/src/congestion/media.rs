@@ -44,9 +44,9 @@ const MOST_TICK: Duration = Duration::from_millis(100);
 /// Samples that tell the queue.
 const SAMPLES: u32 = 2;
 /// Losses are counted over so many packets. More than the first share of them is too much, whatever the round trip shows;
-/// more than the second, if it shows a queue.
+/// more than the second, if it shows a queue. Of one packet in ten that is lost at random it is seldom as many as the first.
 const LOSS_PACKETS: u64 = 128;
-const HEAVY_LOSS: Gain = (1, 10);
+const HEAVY_LOSS: Gain = (3, 20);
 const QUEUE_LOSS: Gain = (2, 100);
 /// No rate is slower: two packets of 1,200 bytes each second.
 const LEAST_RATE: u64 = 2_400;
@@ -71,9 +71,9 @@ enum Phase {
 /// equally, whatever their round trips are and the rates at which they begin. The longer nothing was in the way, the longer the step
 /// becomes, as in CUBIC (RFC 9438).
 ///
-/// Loss alone does not make it slower, up to one packet in ten of 128: media would rather lose some of what was sent than
-/// send less. Where there is a queue too, more than 2 % are too much. A congestion mark cuts the rate by a fifth, as in RFC
-/// 8511.
+/// Loss alone does not make it slower, up to 15 % of 128 packets, which one in ten that is lost at random seldom makes: media
+/// would rather lose some of what was sent than send less. Where there is a queue too, more than 2 % are too much. A
+/// congestion mark cuts the rate by a fifth, as in RFC 8511.
 ///
 /// Where others fill the queue until packets are lost, less would never be enough: see [`Contention`]. Against those the rate
 /// grows whatever the queue, and loss and marks cut it.

@@ -171,6 +171,19 @@ fn a_few_per_cent_of_random_loss_cost_little_more_than_what_is_lost() {
     }
 }
 
+/// Chance makes 13 of 128 packets 17 now and then. The rate was cut for more than 12, and fell to a tenth of the line.
+#[test]
+fn one_packet_in_ten_lost_at_random_is_not_heavy_loss() {
+    for (lost, heavy) in [(13, false), (18, false), (21, true)] {
+        let mut losses = Losses::default();
+        losses.add(
+            &PacketFacts { acked_bytes: (128 - lost) * SMSS, lost_bytes: lost * SMSS, ..Default::default() },
+            SMSS,
+        );
+        assert_eq!(losses.exceed(HEAVY_LOSS), heavy, "{lost} of 128");
+    }
+}
+
 #[test]
 fn heavy_loss_makes_it_slow() {
     let mut path = Path::new(1_250_000, 50);
