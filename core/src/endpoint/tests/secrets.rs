@@ -28,15 +28,24 @@ fn private_bytes(mut rng: ChaCha20Rng) -> Vec<u8> {
 
 /// Eight bytes in a row that the text shows, as numbers or in hexadecimal.
 fn first_shown(secret: &[u8], text: &str) -> Option<usize> {
+    let lowercase = text.to_lowercase();
     secret.windows(8).position(|window| {
         let mut hex = String::new();
         window.iter().for_each(|byte| write!(hex, "{byte:02x}").unwrap());
-        text.contains(format!("{window:?}").trim_matches(['[', ']'])) || text.to_lowercase().contains(&hex)
+        text.contains(format!("{window:?}").trim_matches(['[', ']'])) || lowercase.contains(&hex)
     })
 }
 
 fn shown(endpoint: &Endpoint) -> String {
     format!("{endpoint:?}")
+}
+
+#[test]
+fn a_secret_that_is_shown_is_found() {
+    let secret: Vec<u8> = (150..160).collect();
+    assert_eq!(first_shown(&secret, "key: 98999A9B9C9D9E9F"), Some(2));
+    assert_eq!(first_shown(&secret, "[149, 150, 151, 152, 153, 154, 155, 156, 157]"), Some(0));
+    assert_eq!(first_shown(&secret, "[150, 151, 152, 153, 154, 155, 156]"), None);
 }
 
 #[test]
