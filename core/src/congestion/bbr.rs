@@ -32,6 +32,8 @@ const SLACK_TIME: Duration = Duration::from_millis(20);
 const PROBE_RTT_GAIN: Gain = (1, 2);
 /// Rounds that the largest rate is remembered for.
 const RATE_ROUNDS: u64 = 10;
+/// A small window excuses small rates for so many rounds. It grows to anything in them.
+const UNTOLD_ROUNDS: u64 = 2 * RATE_ROUNDS;
 /// Doubling ends after so many rounds that each brought less than a quarter more.
 const FULL_ROUNDS: u32 = 3;
 /// A shortest round trip is as good as new for so long; then it is measured, with little in flight, for a while.
@@ -49,6 +51,8 @@ const BETA: Gain = (7, 10);
 const LEAST_PACKETS: u64 = 4;
 /// What took no time took less than the clock tells, and clocks may tick in milliseconds.
 const CLOCK_TICK: Duration = Duration::from_millis(1);
+/// Below this a round trip is no measure for how much faster a rate may become.
+const LEAST_RTT: Duration = Duration::from_millis(1);
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Phase {
@@ -113,8 +117,11 @@ pub(super) struct Bbr {
     phase: Phase,
     rounds: Rounds,
     rates: MaxFilter,
-    /// Rounds that could have shown that the path delivers less than it did.
+    /// Rounds that could have shown that the path delivers less than it did, and how many in a row could not.
     age: u64,
+    untold: u64,
+    /// After a timeout: the window is not back yet at what the path should hold.
+    regrows: bool,
     /// The shortest round trip, and when it was measured.
     min_rtt: Option<(Duration, Instant)>,
     /// The rate that congestion leaves, until the cycle begins anew.
@@ -153,6 +160,8 @@ impl Bbr {
             rounds: Rounds::new(),
             rates: MaxFilter::new(),
             age: 0,
+            untold: 0,
+            regrows: false,
             min_rtt: None,
             bound: None,
             cwnd: initial_window(smss),
@@ -189,19 +198,27 @@ impl Bbr {
         marked || heavy || (more_than(LOSS_LIMIT) && self.is_queued())
     }
 
+    /// What the path should hold is in the window.
+    fn is_whole(&self) -> bool {
+        self.flight((1, 1)).is_none_or(|flight| self.cwnd >= flight)
+    }
+
     /// A round says nothing against the model if the window was smaller than what the path should hold: after a timeout,
-    /// or while the round trip was measured. It would otherwise take the model down with it, and stay as small.
-    fn could_tell(&self) -> bool {
-        let full = self.flight((1, 1)).is_none_or(|flight| self.cwnd >= flight);
-        full && !matches!(self.phase, Phase::ProbeRtt { .. })
+    /// or while the round trip was measured. It would otherwise take the model down with it, and stay as small. After many
+    /// such rounds it is the model that is wrong.
+    fn grow_older(&mut self) {
+        let tells = self.is_whole() && !matches!(self.phase, Phase::ProbeRtt { .. });
+        self.untold = if tells { 0 } else { self.untold + 1 };
+        self.age += u64::from(tells || self.untold > UNTOLD_ROUNDS);
     }
 
     /// A round is over.
     fn on_round(&mut self, app_limited: bool) -> Reaction {
-        self.age += u64::from(self.could_tell());
+        self.grow_older();
         let congested = self.is_congested();
         if self.phase == Phase::Startup {
-            if !app_limited {
+            // A rate that yields is not meant to double.
+            if !app_limited && !self.yields {
                 let (full, rounds) = self.full;
                 self.full = if self.rates.get() >= full / 4 * 5 { (self.rates.get(), 0) } else { (full, rounds + 1) };
             }
@@ -300,11 +317,19 @@ impl Bbr {
         let used = facts.pre_ack_outstanding.saturating_add(2 * segment) >= self.cwnd;
         let grown = if used { self.cwnd.saturating_add(growth) } else { self.cwnd };
         self.cwnd = self.target().map_or(grown, |target| grown.min(target.max(least)));
+        self.regrows = self.regrows && !self.is_whole();
+    }
+
+    /// What a rate that yields tries for more: what §3.5.2.1 lets it grow in a round trip.
+    fn gentle_increase(&self) -> u64 {
+        let tries = matches!(self.phase, Phase::Startup | Phase::Cycle { step: Step::Up, .. });
+        let Some((min_rtt, _)) = self.min_rtt.filter(|_| self.yields && tries) else { return 0 };
+        (self.rate() / 200).max(rate_of(384, min_rtt.max(LEAST_RTT)))
     }
 
     fn gain(&self) -> Gain {
         match self.phase {
-            // Its rate, and no more: less would make the model smaller round by round.
+            // Its rate, and a little more: less would make the model smaller round by round.
             Phase::Startup | Phase::Cycle { step: Step::Up, .. } if self.yields => (1, 1),
             Phase::Startup => STARTUP_GAIN,
             Phase::Drain => DRAIN_GAIN,
@@ -359,11 +384,16 @@ impl Controller for Bbr {
         reaction
     }
 
-    /// What was in flight is gone; the model of the path stays, and the window grows back to it.
+    /// What was in flight is gone; the model of the path stays, and the window grows back to it. If there is another timeout
+    /// before it is there, the path is another one, and all but its round trip is found anew.
     fn on_timeout(&mut self, _: Instant, was_loss: bool) {
-        if was_loss {
-            self.cwnd = self.smss;
+        if !was_loss {
+            return;
         }
+        if self.regrows {
+            *self = Self { min_rtt: self.min_rtt, yields: self.yields, ..Self::new(self.smss) };
+        }
+        (self.cwnd, self.regrows) = (self.smss, true);
     }
 
     fn on_path_change(&mut self) {
@@ -385,6 +415,7 @@ impl Controller for Bbr {
         let (part, whole) = self.gain();
         let (margin, of) = if self.yields { (1, 1) } else { CRUISE_MARGIN };
         let rate = scale(scale(rate, part, whole), margin, of);
+        let rate = rate.saturating_add(self.gentle_increase());
         // A first small message says little of the path: never less than the initial window in each round trip.
         let initial = self.min_rtt.filter(|_| self.phase == Phase::Startup);
         Some(initial.map_or(rate, |(min_rtt, _)| rate.max(rate_of(initial_window(self.smss), min_rtt))))
@@ -402,7 +433,9 @@ impl Controller for Bbr {
         };
         // The first messages say little of the path.
         let least = if self.phase == Phase::Startup { rate_of(initial_window(self.smss), srtt) } else { 0 };
-        scale(rate, part, whole).max(least)
+        let rate = scale(rate, part, whole).max(least);
+        // After a timeout it is the window that limits.
+        if self.is_whole() { rate } else { rate.min(rate_of(self.cwnd, srtt)) }
     }
 
     fn wants_samples(&self) -> bool {

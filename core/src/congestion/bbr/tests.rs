@@ -233,6 +233,26 @@ fn it_keeps_its_rate_while_it_yields() {
     assert!(line.run(5) >= 1_000_000);
 }
 
+/// It never sent faster than its model, which so never saw a higher rate: who began beside somebody's call stayed at its
+/// first rate as long as that lasted.
+#[test]
+fn it_finds_the_line_while_it_yields() {
+    let mut line = Line::new(1_250_000, 100);
+    line.yields = true;
+    let goodput = [(); 6].map(|()| line.run(10));
+    assert!(goodput.is_sorted() && goodput[5] >= 1_150_000, "{goodput:?}");
+    // And again, after it was slower for a while.
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.yields = true;
+    line.rate = 125_000;
+    line.run(10);
+    line.rate = 1_250_000;
+    line.run(30);
+    let goodput = line.run(5);
+    assert!(goodput >= 1_100_000, "{goodput}");
+}
+
 /// Its window came back all at once after the round trip was measured anew: it doubled while asked to yield.
 #[test]
 fn its_window_does_not_jump_while_it_yields() {
@@ -284,6 +304,41 @@ fn it_stops_doubling_when_a_queue_shows() {
         let longest = 2 * line.round_trip + Duration::from_millis(40);
         assert!(line.longest_queue <= longest, "{:?} at {rate}", line.longest_queue);
     }
+}
+
+/// The rate of a path that is gone stayed, and filled the buffer of the new one, if one timeout followed the other.
+#[test]
+fn a_timeout_before_the_window_is_back_makes_the_model_anew() {
+    let mut line = Line::new(1_250_000, 100);
+    line.run(5);
+    line.rate = 31_250;
+    for _ in 0..4 {
+        line.bbr.on_timeout(line.now, true);
+        line.run(3);
+    }
+    assert!(line.bbr.rates.get() <= 60_000, "{}", line.bbr.rates.get());
+}
+
+/// A window that a path cannot fill again excused the rates of that path for ever.
+#[test]
+fn a_small_window_excuses_small_rates_for_a_while_only() {
+    let mut line = Line::new(1_250_000, 100);
+    line.run(5);
+    for _ in 0..UNTOLD_ROUNDS + 2 * RATE_ROUNDS {
+        line.bbr.cwnd = 20_000;
+        line.run_for(Duration::from_millis(101));
+    }
+    assert!(line.bbr.rates.get() <= 500_000, "{}", line.bbr.rates.get());
+}
+
+#[test]
+fn after_a_timeout_the_target_is_that_of_the_window() {
+    let mut line = Line::new(1_250_000, 100);
+    line.run(5);
+    let srtt = Duration::from_millis(100);
+    assert!(line.bbr.target_rate(srtt) >= 1_100_000);
+    line.bbr.on_timeout(line.now, true);
+    assert_eq!(line.bbr.target_rate(srtt), SMSS * 10);
 }
 
 /// By a clock that ticks in milliseconds nothing on a local network takes time. Startup ended, and the rate stayed as small
