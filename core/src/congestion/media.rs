@@ -258,9 +258,12 @@ impl Media {
             self.contention.on_short_queue(now);
         } else if queue <= long {
             self.contention.on_other_queue();
-        } else if let Some(before) =
-            self.contention.on_long_queue(now, queue, self.base(), self.sending(trouble, time_critical))
-        {
+        } else if let Some(before) = self.contention.on_long_queue(
+            now,
+            queue,
+            self.base(),
+            self.sending(queue > 3 * long, trouble, time_critical),
+        ) {
             // The cuts were in vain. One is left, as a sender that heeds only loss would have had it.
             // RFC 7016 §3.5.2.1: a rate that yields does not grow in one step.
             if !time_critical.yields() {
@@ -299,9 +302,12 @@ impl Media {
         }
     }
 
-    fn sending(&self, trouble: Option<Trouble>, time_critical: TimeCritical) -> Sending {
-        let cut_to = trouble.map(|trouble| self.after_cut(trouble, time_critical));
-        Sending { rate: self.rate, delivered: self.tick.delivered, cut_to }
+    /// What tells whether others keep the queue. `very_long`: the queue.
+    fn sending(&self, very_long: bool, trouble: Option<Trouble>, time_critical: TimeCritical) -> Sending {
+        let cut_to = trouble.map(|trouble| scale(self.after_cut(trouble, time_critical), DRAIN.0, DRAIN.1));
+        // What is all that there was to send tells nothing of the line, unless a very long queue shows that it was busy.
+        let proved = !self.tick.app_limited || very_long;
+        Sending { rate: self.rate, delivered: if proved { self.tick.delivered } else { 0 }, cut_to }
     }
 
     /// The rate that a cut leaves.

@@ -40,9 +40,9 @@ struct Episode {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Sending {
     pub(super) rate: u64,
-    /// The largest rate of delivery lately; 0 if it is not known.
+    /// The largest rate of delivery lately; 0 if it tells nothing of the line.
     pub(super) delivered: u64,
-    /// What the rate is about to be cut to.
+    /// What is sent at first after a cut that is about to be made.
     pub(super) cut_to: Option<u64>,
 }
 
@@ -67,10 +67,14 @@ impl Contention {
         }
         let Sending { rate, delivered, cut_to } = sending;
         let episode = self.episode.get_or_insert(Episode { began: now, cuts: 0, longest: queue, rate });
-        if delivered > 0 && cut_to.is_some_and(|rate| rate > delivered) {
+        if delivered > 0 && cut_to.is_some_and(|sent| sent > delivered) {
             // Not even now does it send less than the line takes: the queue is its own.
             *episode = Episode { began: now, cuts: 0, longest: queue, rate: delivered };
             return None;
+        }
+        if queue < episode.longest / LEFT {
+            // It does what this sender does.
+            *episode = Episode { began: now, cuts: 0, longest: queue, rate };
         }
         episode.longest = episode.longest.max(queue);
         let long = now.saturating_duration_since(episode.began) > TIME + 2 * base;
@@ -143,5 +147,19 @@ mod tests {
             })
             .collect();
         assert_eq!((told, contention.is_competing()), (alloc::vec![400_000], true));
+    }
+
+    /// After packets of the sender's own queue had been lost, another that it made was taken for what was left of that.
+    #[test]
+    fn a_queue_that_shrinks_to_less_than_half_is_another_one() {
+        let mut contention = Contention::new();
+        let mut judge = |millis, queue, rate| {
+            let sending = Sending { rate, delivered: 0, cut_to: Some(rate / 2) };
+            contention.on_long_queue(Instant::from_millis(millis), Duration::from_millis(queue), BASE, sending)
+        };
+        assert_eq!((judge(1_000, 300, 400_000), judge(1_300, 300, 350_000)), (None, None));
+        assert_eq!((judge(1_600, 140, 300_000), judge(1_900, 200, 250_000)), (None, None));
+        assert_eq!((judge(2_200, 200, 200_000), judge(2_500, 200, 200_000)), (None, None));
+        assert_eq!(judge(2_800, 200, 200_000), Some(300_000), "the rate when it began");
     }
 }

@@ -15,6 +15,8 @@ struct Path {
     rate: u64,
     round_trip: Duration,
     others: Duration,
+    /// There is less to send: what an encoder makes that is set to a sixteenth less than the target.
+    encodes: bool,
     /// One in so many is lost.
     loses: u64,
     free: Instant,
@@ -49,6 +51,7 @@ impl Path {
             rate,
             round_trip: Duration::from_millis(round_trip),
             others: Duration::ZERO,
+            encodes: false,
             loses: u64::MAX,
             free: now,
             next: now,
@@ -82,7 +85,8 @@ impl Path {
                 lost: self.sent.is_multiple_of(self.loses),
             });
             self.outstanding += SMSS;
-            if let Some(rate) = self.media.pacing_rate() {
+            let encoded = Some(self.media.target_rate(self.round_trip) / 16 * 15).filter(|_| self.encodes);
+            if let Some(rate) = encoded.or(self.media.pacing_rate()) {
                 self.next = self.next.max(self.now) + Duration::from_micros(SMSS * 1_000_000 / rate);
             }
         }
@@ -107,7 +111,7 @@ impl Path {
                 prior_delivered: packet.prior,
                 total_delivered: self.delivered,
                 in_flight: self.outstanding,
-                app_limited: false,
+                app_limited: self.encodes,
             });
         }
         self.media.on_packet(self.now, &facts, self.time_critical);
@@ -222,6 +226,21 @@ fn a_queue_that_others_keep_is_competed_with() {
     path.run(10);
     assert!(!path.competed);
     assert!(path.queue_p95() <= Duration::from_millis(30));
+}
+
+/// What an encoder sends, as little as it is told, was taken for what the line takes. So each cut seemed to leave more than
+/// that, none was counted, and it yielded until next to nothing was left.
+#[test]
+fn a_queue_that_others_keep_is_competed_with_by_an_encoder_that_follows_its_target() {
+    for others in [25, 100] {
+        let mut path = Path::new(1_250_000, 50);
+        path.run(5);
+        (path.encodes, path.others) = (true, Duration::from_millis(others));
+        path.run(5);
+        assert!(path.competed, "with {others} ms");
+        let goodput = path.run(10);
+        assert!(goodput >= 600_000, "{goodput} with {others} ms");
+    }
 }
 
 #[test]
@@ -389,4 +408,20 @@ fn a_very_long_queue_tells_what_the_line_takes_of_a_sender_that_had_no_more_to_s
     assert_eq!(cut(100_000, Trouble::Queue(STERN)), 156_250, "not more than a half besides");
     assert_eq!(cut(100_000, Trouble::Queue(GENTLE)), 437_500, "a short queue says little");
     assert_eq!(cut(100_000, Trouble::Loss), 400_000, "loss does not show that the line was busy");
+}
+
+/// An encoder that follows its target sends fifteen sixteenths of a pace that drains.
+#[test]
+fn what_there_was_to_send_tells_of_the_line_only_beside_a_very_long_queue() {
+    let mut media = Media { rate: 400_000, ..Media::new(SMSS) };
+    media.tick = Tick { delivered: 281_250, app_limited: true, ..media.tick };
+    let seen = |media: &Media, very_long, trouble| {
+        let sending = media.sending(very_long, Some(trouble), PLAIN);
+        (sending.delivered, sending.cut_to)
+    };
+    assert_eq!(seen(&media, false, Trouble::Queue(GENTLE)), (0, Some(262_500)));
+    assert_eq!(seen(&media, false, Trouble::Loss), (0, Some(240_000)));
+    assert_eq!(seen(&media, true, Trouble::Loss), (281_250, Some(240_000)), "less than what came");
+    media.tick.app_limited = false;
+    assert_eq!(seen(&media, false, Trouble::Loss), (281_250, Some(168_750)));
 }
