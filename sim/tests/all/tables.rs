@@ -296,7 +296,7 @@ fn recovery_after_an_outage() {
          round trip if it was noticed.\n\nWhere ours is later: without a notice it is the phase of the timer that decides, \
          and after a short outage half of what is\nsent again had arrived, and only its acknowledgement was lost, so that \
          the next delivery is a round trip later. Noticed:\na ping goes and comes back (50 ms), then the data goes (25 \
-         ms); but what a timer sent again just before the end is waited\nfor first, up to a whole timeout (RFC 7016 §3.5.2.2).\n\n",
+         ms), also what a timer sent again just before the end.\n\n",
     );
     text.push_str(AGAIN);
     text.push_str("\n| dead for | plain | reference | noticed | reference |\n|---|---|---|---|---|\n");
