@@ -231,7 +231,8 @@ impl Controller for Cubic {
             Verdict::Hold => false,
             Verdict::Grow => true,
         };
-        // §4.2 and §5.8: an epoch goes on only while the window is used.
+        // A departure from §5.8, by which no window grows that is not full. Here half is enough (RFC 7661 §4.3), as an
+        // encoder never fills its window. §4.2: an epoch goes on only while the window may grow.
         let used = is_used(self.cwnd, facts.pre_ack_outstanding, 2 * self.smss);
         if facts.any_acks && !used {
             self.epoch = None;

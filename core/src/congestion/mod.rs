@@ -174,32 +174,32 @@ pub trait ControllerFactory: Debug + Send + Sync {
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum CongestionControl {
-    /// That of RFC 7016 appendix A, at the pace of RFC 5681. Above 146 kB in flight it grows by 1 % in each round trip, as the
-    /// appendix says: sessions that share a line with a deep queue stay as unequal as they began.
+    /// That of RFC 7016 appendix A, at the pace of RFC 5681. Above 146 kB in flight it grows by 1 % in each round trip, as
+    /// the appendix says: sessions that share a line with a deep queue stay as unequal as they began.
     Rfc7016,
     /// CUBIC (RFC 9438) with HyStart++ (RFC 9406): fills long fat lines that seldom lose anything.
     Cubic,
-    /// The default. A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without congestion, and
-    /// queues short.
+    /// The default. A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without
+    /// congestion, and queues short.
     ///
-    /// A departure from the SHOULDs of RFC 7016 §3.5.2: as long as the round trip shows no queue, up to one packet in five
-    /// may be lost in each round before it slows down. RFC 5681 halves its window for each loss. It is never more
-    /// aggressive than slow start, which is the MUST.
+    /// A departure from the SHOULDs of RFC 7016 §3.5.2. While the round trip shows no queue, it slows down only if more
+    /// than a fifth of a round is lost, and more than 16 packets. RFC 5681 halves its window for each loss. It is never
+    /// more aggressive than slow start, which is the MUST.
     ///
-    /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of several
-    /// round trips they take more than theirs from it: it keeps a short queue, and they fill what there is.
+    /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of
+    /// several round trips it gets less than its share. It keeps the queue short, and the others fill it.
     #[default]
     Bbr,
-    /// For real-time media: a rate that grows until packets wait longer than about 10 ms, of the class of SCReAM (RFC 8298), C4
-    /// (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). On a line of 10 Mbit/s with a
-    /// round trip of 100 ms it had 8.4 Mbit/s, 7.6 with 3 % lost at random, 7.4 with 5 %, and 6.3 with 10 % (three seeds).
+    /// For real-time media: a rate that grows until packets wait longer than about 10 ms. It is of the class of SCReAM
+    /// (RFC 8298), C4 (draft-huitema-ccwg-c4-design) and LEDBAT (RFC 6817). On a line of 10 Mbit/s with a round trip of
+    /// 100 ms it had 8.4 Mbit/s. With 3 % lost at random it had 7.6, with 5 % 7.4, and with 10 % 6.3 (three seeds).
     ///
-    /// Of its packets, 95 % waited no more than 26 ms there, and less at shorter round trips. At 200 ms it was 36 ms. A
-    /// line that somebody else keeps full it competes for, up to a point. Next to a model of NewReno or CUBIC it had 9 to
-    /// 39 % of it, and next to BBR with a queue of 50 ms 5 %.
+    /// Of its packets, 95 % waited no more than 26 ms there, and less at shorter round trips. At 200 ms it was 36 ms. It
+    /// competes, up to a point, for a line that another sender keeps full. Next to a model of NewReno or CUBIC it had 9 to
+    /// 39 % of the line, and next to BBR with a queue of 50 ms 5 %.
     ///
-    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914): without a queue, up to one
-    /// packet in ten may be lost at random before it slows down, or 15 % of the last 128.
+    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914). Without a queue, up to one
+    /// packet in ten may be lost at random before it slows down, or 15 % of the 128 to 255 packets since the last cut.
     Media,
     /// One of your own.
     Custom(Arc<dyn ControllerFactory>),
@@ -254,10 +254,10 @@ const fn initial_window(smss: u64) -> u64 {
     }
 }
 
-/// Whether a window is used so far that it may grow: to the half (RFC 7661 §4.3), or but for so many bytes of slack.
+/// Whether a window may grow: at least half of it is used (RFC 7661 §4.3), or all except at most `slack` bytes.
 ///
-/// An encoder that stays a little below its rate, and is told of changes only when they are worth it, never fills its window.
-/// If that had to be full to grow, the encoder would never be told of more.
+/// An encoder that stays a little below its rate never fills its window. If the window had to be full to grow, the encoder
+/// would never learn of a higher rate.
 const fn is_used(window: u64, outstanding: u64, slack: u64) -> bool {
     let unused = window.saturating_sub(outstanding);
     unused <= window / 2 || unused <= slack

@@ -14,7 +14,7 @@ const LARGEST_SEGMENT: u64 = 1_460;
 /// Increase per segment of the round trip while yielding or probing gently (appendix A.2).
 const GENTLE_SEGMENT_INCREASE: u64 = 24;
 
-/// The window based controller of RFC 7016 appendix A.2, an example by its own words, but for six things.
+/// The window based controller of RFC 7016 appendix A.2, an example by its own words, with six changes.
 ///
 /// One cut per window of data. The appendix cuts the window for every packet that reports a loss, so that several losses
 /// out of one window of data cut it several times over. RFC 5681 §4.3 and RFC 6582 ask for one reduction per window of
@@ -32,8 +32,8 @@ const GENTLE_SEGMENT_INCREASE: u64 = 24;
 /// send brings a window that a timeout left below CWND_INIT up to it at once. For a session that yields that is more
 /// than §3.5.2.1 lets it grow, and after a time with nothing to send RFC 5681 §4.1 forbids it.
 ///
-/// Growth of a window that is used to the half (RFC 7661 §4.3). In the appendix it has to be full, which an encoder never
-/// makes it that stays below the rate that it is told.
+/// Growth of a window that is at least half used (RFC 7661 §4.3). In the appendix it has to be full. An encoder that stays
+/// below the rate that it is told never fills it.
 ///
 /// Cuts that are taken back where nothing was lost after all (as in RFC 4015).
 #[derive(Debug)]

@@ -168,7 +168,7 @@ fn by_default_the_target_is_the_window_in_each_round_trip_at_its_pace() {
 }
 
 #[test]
-fn a_window_is_used_to_the_half_or_but_for_the_slack() {
+fn a_window_may_grow_if_half_of_it_is_used_or_all_except_the_slack() {
     for (window, outstanding, slack, used) in
         [(10, 5, 0, true), (10, 4, 0, false), (11, 6, 0, true), (11, 5, 0, false), (10, 2, 8, true), (10, 1, 8, false)]
     {

@@ -213,7 +213,7 @@ fn a_trace_changes_nothing_and_ends_when_it_is_taken_away() {
 
 #[test]
 fn a_loss_is_told_with_its_cause_and_what_it_does_to_the_window() {
-    // That cuts its window for a single loss.
+    // This controller cuts its window for a single loss.
     let session = SessionConfig { congestion: CongestionControl::Rfc7016, ..SessionConfig::default() };
     let mut pair = Pair::with_config(3, EndpointConfig { session, ..EndpointConfig::default() });
     let sink = Sink::on(&mut pair, A);

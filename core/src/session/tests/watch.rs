@@ -133,7 +133,7 @@ fn the_target_rate_is_the_window_by_the_round_trip_which_counts_4_ms_at_least() 
 
 #[test]
 fn losses_marks_and_timeouts_are_congestion_and_told() {
-    // To which each loss and each mark is congestion.
+    // This controller takes each loss and each mark for congestion.
     let congestion = CongestionControl::Rfc7016;
     for cause in ["loss", "mark", "timeout"] {
         let congestion = congestion.clone();

@@ -22,6 +22,9 @@ mod server;
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 const SOON: Duration = Duration::from_secs(1);
+/// So often the client calls while the server drains.
+const ATTEMPTS: u32 = 10;
+const PAUSE: Duration = Duration::from_millis(200);
 
 /// A redirector of our own, with the task that ends when it is shut down.
 fn start_redirector(at: SocketAddr, hostname: &str, account: &Account) -> Result<(Endpoint, Task<()>)> {
@@ -75,7 +78,7 @@ async fn count(flow: RecvFlow) {
     println!("server: {messages} messages of a client");
 }
 
-/// Sends something to whoever the client gets to, and waits for the answer. Tells who that is.
+/// Connects, sends three messages, and waits for their answers. Returns the address of the server.
 async fn call(client: &Endpoint, remote: Remote) -> Result<SocketAddr> {
     let session = client.connect_to(remote).await?;
     let reached = session.remote_addr().ok_or("no address")?;
@@ -88,6 +91,21 @@ async fn call(client: &Endpoint, remote: Remote) -> Result<SocketAddr> {
     flow.finish().await?;
     session.close(SOON).await?;
     Ok(reached)
+}
+
+/// The redirector does not say when it has read that a server drains. Until then it sends clients there.
+async fn until_unanswered(client: &Endpoint, by_uri: &Remote) -> Result<()> {
+    let mut answered = None;
+    for _ in 0..ATTEMPTS {
+        // Within this time the client asks three times.
+        match call(client, by_uri.clone().timeout(Duration::from_secs(3))).await {
+            Ok(reached) => answered = Some(reached),
+            Err(_) => return Ok(()),
+        }
+        smol::Timer::after(PAUSE).await;
+    }
+    let who = answered.map(|reached| reached.to_string()).unwrap_or_default();
+    Err(format!("{who} still answers while our server drains: has the redirector another server?").into())
 }
 
 fn explain(why: Error) -> String {
@@ -110,8 +128,7 @@ async fn show(at: SocketAddr, hostname: &str, account: &Account, ours: Option<(E
     println!("client: the URI of the redirector leads to {}", call(&client, by_uri.clone()).await?);
 
     place.tell([DRAINING]).await?;
-    // The redirector does not say when it has read that. Within this time the client asks three times.
-    while call(&client, by_uri.clone().timeout(Duration::from_secs(3))).await.is_ok() {}
+    until_unanswered(&client, &by_uri).await?;
     println!("client: with the only server draining, nobody answers");
     println!("client: its peer ID leads to {}", call(&client, by_peer_id).await?);
     place.tell(settings(&[])).await?;

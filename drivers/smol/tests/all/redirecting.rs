@@ -238,7 +238,7 @@ fn clients_get_to_the_server_with_the_least_load_that_is_not_draining() {
         until_reached(&client, at, Some(one_at)).await;
         first.tell([DRAINING]).await.unwrap();
         until_reached(&client, at, Some(two_at)).await;
-        // Whoever gives its place up gets no clients either, though it stays registered.
+        // A server that gives its place up gets no clients either, though it stays registered.
         drop(second);
         until_reached(&client, at, None).await;
     });

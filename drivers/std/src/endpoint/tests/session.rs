@@ -127,7 +127,7 @@ fn the_rate_is_told_when_it_changes_and_not_more_often_than_every_100_ms() {
 
 #[test]
 fn congestion_begins_with_a_loss_and_ends_after_a_second_without() {
-    // To which each loss is congestion.
+    // This controller takes each loss for congestion.
     let mut config = EndpointConfig::default();
     config.session.congestion = CongestionControl::Rfc7016;
     let (mut server, mut client, session) = with_session_of(config);
