@@ -46,7 +46,7 @@ impl Alarm {
 }
 
 /// Deadlines that a session can have.
-pub(crate) const TIMERS: usize = 13;
+pub(crate) const TIMERS: usize = 14;
 
 /// Every deadline that a session can have, if it is set, and what it is for.
 pub(crate) struct Deadlines(pub(crate) [(Option<Instant>, &'static str); TIMERS]);

@@ -151,7 +151,7 @@ impl Session {
     /// Every deadline that there can be, and what it is for.
     #[inline]
     pub(crate) fn deadlines(&self) -> Deadlines {
-        let Self { lifecycle, transport, delivery, liveness, .. } = self;
+        let Self { lifecycle, transport, delivery, liveness, watch, .. } = self;
         let ClosingDeadlines { idle, retry, end } = lifecycle.deadlines();
         let path_mtu = transport.mtu.next_timeout().filter(|_| lifecycle.is_open());
         Deadlines([
@@ -168,6 +168,7 @@ impl Session {
             (path_mtu, "path MTU discovery"),
             (transport.proof.get(), "proof of keys"),
             (delivery.stall.get(), "stall limit"),
+            (watch.due().filter(|_| lifecycle.is_open()), "news for the user"),
         ])
     }
 

@@ -32,18 +32,26 @@ struct Asked {
     known: Measured,
     /// Since when the user knows of this target rate. None: since the beginning.
     since: Option<Instant>,
+    /// When there is another rate to tell, if nothing else comes before.
+    due: Option<Instant>,
 }
 
 impl Watch {
     /// The user has seen this, and wants to hear of the next change.
     pub(super) fn arm(&mut self, now: Instant, seen: Measured) {
-        let Asked { on, known, since } = &mut **self.0.get_or_insert_default();
+        let Asked { on, known, since, due } = &mut **self.0.get_or_insert_default();
         let target_rate = steady(known.target_rate, seen.target_rate);
         if target_rate != known.target_rate {
             *since = Some(now);
         }
         *known = Measured { target_rate, ..seen };
-        *on = true;
+        (*on, *due) = (true, None);
+    }
+
+    /// When it is to be asked for [news](Self::take_news) though nothing has happened.
+    #[inline]
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.as_ref().and_then(|asked| asked.due)
     }
 
     /// The target rate that the user sees. Small changes add up: they are measured from what was worth telling last.
@@ -55,19 +63,30 @@ impl Watch {
     #[inline]
     pub(super) fn take_news(&mut self, now: Instant, measured: impl FnOnce() -> Measured) -> bool {
         let Some(asked) = self.0.as_deref_mut().filter(|asked| asked.on) else { return false };
-        asked.on = !asked.is_news(now, &measured());
-        !asked.on
+        let measured = measured();
+        let news = asked.is_news(now, &measured);
+        (asked.on, asked.due) = (!news, asked.again(&measured).filter(|_| !news));
+        news
     }
 }
 
 impl Asked {
     /// Whether the user is to hear of this.
     fn is_news(&self, now: Instant, measured: &Measured) -> bool {
-        let Self { known, since, .. } = self;
+        let Self { known, .. } = self;
         measured.congestion_events != known.congestion_events
             || measured.far_keys_proved != known.far_keys_proved
-            || (since.is_none_or(|since| now >= since + measured.round_trip)
-                && steady(known.target_rate, measured.target_rate) != known.target_rate)
+            || (self.again(measured).is_none_or(|again| now >= again) && self.is_other_rate(measured))
+    }
+
+    fn is_other_rate(&self, measured: &Measured) -> bool {
+        steady(self.known.target_rate, measured.target_rate) != self.known.target_rate
+    }
+
+    /// When this rate may be told: not more than once in a round trip. None: at any time, or it is the one that is known.
+    fn again(&self, measured: &Measured) -> Option<Instant> {
+        let since = self.since.filter(|_| self.is_other_rate(measured))?;
+        Some(since + measured.round_trip)
     }
 }
 
@@ -121,8 +140,10 @@ mod tests {
         watch.arm(now, measured(1_000));
         now += ROUND_TRIP / 2;
         assert!(!watch.take_news(now, || measured(2_000)));
+        assert_eq!(watch.due(), Some(now + ROUND_TRIP / 2));
         now += ROUND_TRIP / 2;
         assert!(!watch.take_news(now, || measured(1_100)));
+        assert_eq!(watch.due(), None, "it is not worth telling any more");
         assert_eq!(watch.steady(Some(1_100)), Some(1_000));
         assert!(watch.take_news(now, || measured(2_000)));
         assert!(!watch.take_news(now, || measured(2_000)), "once");
@@ -132,6 +153,8 @@ mod tests {
         watch.arm(now, measured(2_001));
         assert!(watch.take_news(now, || Measured { congestion_events: 1, ..measured(2_000) }));
         watch.arm(now, Measured { congestion_events: 1, ..measured(2_000) });
-        assert!(watch.take_news(now + Duration::from_millis(1), || Measured { congestion_events: 1, ..measured(500) }));
+        let news = || Measured { congestion_events: 1, ..measured(500) };
+        assert!(!watch.take_news(now, news) && watch.due() == Some(now + Duration::from_millis(1)));
+        assert!(watch.take_news(now + Duration::from_millis(1), news) && watch.due().is_none());
     }
 }

@@ -172,3 +172,27 @@ fn the_proof_of_the_far_ends_keys_is_told() {
     network.run(20);
     assert!(told(&network) == 1 && network.ends[A].session.transport().keys_proved());
 }
+
+/// There was no deadline for it: if no packet came afterwards, it was never told.
+#[test]
+fn a_fall_of_the_rate_within_a_round_trip_of_the_last_is_told_though_no_packet_comes() {
+    let mut network = Network::open(SessionConfig { recv_buffer: 16_000_000, ..SessionConfig::default() });
+    transfer(&mut network);
+    network.run(1_000);
+    watch(&mut network);
+    network.run(1_000);
+    // It has been told once: the next is the first thing that the user sees of this round trip.
+    network.with(A, |session, cx| session.set_max_rate(cx, Some(20_000)));
+    watch(&mut network);
+    network.filter = Box::new(|_| Fate::Lost);
+    let before = told(&network);
+    network.with(A, |session, cx| session.set_max_rate(cx, Some(10_000)));
+    assert_eq!(told(&network), before, "not yet");
+    let (now, round_trip) = (network.now, network.ends[A].session.stats().srtt.unwrap());
+    assert!(network.ends[A].session.deadlines().first().is_some_and(|at| at <= now + round_trip));
+    network.with(A, |session, cx| {
+        cx.now = now + round_trip;
+        session.handle_timeout(cx);
+    });
+    assert_eq!(told(&network), before + 1);
+}
