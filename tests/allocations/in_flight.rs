@@ -1,4 +1,4 @@
-//! What 16 MiB in flight take, beside 1 MiB: memory for each byte, and acknowledgements for each packet. With
+//! What 16 MiB in flight take, compared with 1 MiB: memory for each byte, and acknowledgements for each packet. With
 //! `RTMFP_LONG=1` there are 64 MiB in flight.
 
 use rtmfp_tests::counting::held;

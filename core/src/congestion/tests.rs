@@ -119,7 +119,7 @@ fn an_encoder_that_stays_below_its_target_is_told_of_more() {
     }
 }
 
-/// RFC 7661: what is not used to the half has proved nothing.
+/// RFC 7661: a window of which less than half is used has proved nothing.
 #[test]
 fn the_target_of_an_encoder_that_needs_no_more_does_not_run_away() {
     for control in ALL {

@@ -40,7 +40,7 @@ impl Controller for Simple {
             (self.window, self.recovery) = ((self.window / 2).max(2 * self.segment), facts.outstanding);
             return Reaction::Cut;
         }
-        // A window that is not used to the half needs no more room (RFC 7661 §4.3), and who yields to others does not grow
+        // A window of which less than half is used needs no more room (RFC 7661 §4.3), and who yields does not grow
         // (RFC 7016 §3.5.2.1).
         if facts.pre_ack_outstanding >= self.window / 2 && !time_critical.yields() {
             self.acked += facts.acked_bytes;
