@@ -225,13 +225,13 @@ fn with_the_controller_for_media_an_encoder_keeps_a_part_of_a_line_whose_queue_a
 #[test]
 fn with_other_controllers_an_encoder_uses_the_line_and_its_frames_wait_in_the_queue() {
     for (control, delays) in [
-        (CongestionControl::Rfc7016, [215, 305, 195]),
-        (CongestionControl::Cubic, [190, 295, 240]),
+        (CongestionControl::Rfc7016, [215, 325, 240]),
+        (CongestionControl::Cubic, [210, 290, 240]),
         (CongestionControl::Bbr, [220, 190, 195]),
     ] {
         let steps = run(&control, Follow::Target, Line::alone(STEPS, 100));
         let in_time = steps.iter().zip(delays).all(|(step, delay)| step.p95 <= Duration::from_millis(delay));
-        assert!(keeps_up(&steps, STEPS, 90, Duration::MAX) && in_time, "{control:?}: {steps:?}");
+        assert!(keeps_up(&steps, STEPS, 88, Duration::MAX) && in_time, "{control:?}: {steps:?}");
     }
 }
 
