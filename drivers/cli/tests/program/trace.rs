@@ -169,7 +169,9 @@ fn what_the_network_loses_is_in_the_trace() {
         lost.len()
     );
     let triggers: BTreeSet<&str> = lost.iter().map(|data| data["trigger"].as_str().unwrap()).collect();
-    assert!(triggers.contains("negative_acknowledgements"), "{triggers:?}");
+    // Which of the two is first depends on how fast packets follow.
+    let seen = ["negative_acknowledgements", "time_threshold"].iter().any(|trigger| triggers.contains(trigger));
+    assert!(seen, "{triggers:?}");
     // All of them came over in the end, and so did the file.
     let acknowledged: BTreeSet<_> =
         log.of("fragment_acknowledged").iter().map(|data| data["sequence_number"].as_u64()).collect();
