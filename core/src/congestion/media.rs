@@ -433,8 +433,8 @@ impl Controller for Media {
         }
     }
 
-    /// The pace, which is no faster for bursts once startup is over. An encoder that was not told of a drain would have made
-    /// what waits at the sender for as long as the queue on the line did before.
+    /// The pace, which is no faster for bursts once startup is over. To an encoder that was not told of a drain, what
+    /// waited on the line before waits at the sender.
     fn target_rate(&self, srtt: Duration) -> u64 {
         let paced = self.pacing_rate().filter(|_| self.phase != Phase::Startup);
         paced.unwrap_or_else(|| rate_of(self.cwnd, srtt))

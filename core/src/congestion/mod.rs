@@ -196,7 +196,7 @@ pub enum CongestionControl {
     ///
     /// Of its packets, 95 % waited no more than 26 ms there, and less at shorter round trips. At 200 ms it was 36 ms. It
     /// competes, up to a point, for a line that another sender keeps full. Next to a model of NewReno or CUBIC it had 9 to
-    /// 39 % of the line, and next to BBR with a queue of 50 ms 5 %.
+    /// 39 % of the line. Next to BBR with a queue of 50 ms it had 5 %.
     ///
     /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914). Without a queue, up to one
     /// packet in ten may be lost at random before it slows down, or 15 % of the 128 to 255 packets since the last cut.

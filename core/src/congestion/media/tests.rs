@@ -390,8 +390,8 @@ fn its_target_is_its_pace_and_before_it_has_one_that_of_its_window() {
     assert_eq!(target(&path), path.media.rate, "nothing to send for a while");
 }
 
-/// Packets that were sent before the sender had enough counted as proof of nothing, and the rate was cut by an eighth of what
-/// the line had taken before: it sent three times as much as the line took, for seconds.
+/// Packets that were sent before the sender had enough counted as proof of nothing. The rate was cut by an eighth of what the
+/// line had taken before. For seconds it sent three times as much as the line took.
 #[test]
 fn a_very_long_queue_tells_what_the_line_takes_of_a_sender_that_had_no_more_to_send() {
     let mut path = Path::new(500_000, 50);
