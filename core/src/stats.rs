@@ -71,13 +71,13 @@ pub struct SessionStats {
     ///
     /// What the congestion controller allows
     /// ([`Controller::target_rate`](crate::congestion::Controller::target_rate)) or
-    /// [`max_rate`](crate::SessionConfig::max_rate), whichever is less, and a sixteenth less than that, so that what waits in
+    /// [`max_rate`](crate::SessionConfig::max_rate), whichever is less. A sixteenth is taken off, so that what waits in
     /// the send buffer drains. It is not what was delivered lately: it does not fall because less is sent.
     ///
     /// The default controller goes by the most that the path has delivered lately. It allows twice that until the path was
     /// full once. Then it allows as much as that, and a quarter more while it tries for more, which lasts until as much is
-    /// sent. What is sent in bursts counts at the rate of a burst. The other controllers allow more as long as at least half
-    /// of it is used, and so up to about twice what is sent (RFC 7661). Those of `Rfc7016` and `Cubic` begin anew after a time
+    /// sent. What is sent in bursts counts at the rate of a burst. The other controllers allow more while at least half of it
+    /// is used. That is up to about twice what is sent (RFC 7661). Those of `Rfc7016` and `Cubic` begin anew after a time
     /// with nothing to send (RFC 5681 §4.1).
     ///
     /// Retransmissions count in it. The far end's receive window may allow less.

@@ -182,8 +182,8 @@ pub enum CongestionControl {
     /// The default. A model of the path, after BBR (draft-ietf-ccwg-bbr): keeps its rate where packets are lost without
     /// congestion, and queues short.
     ///
-    /// A departure from the SHOULDs of RFC 7016 §3.5.2. While the round trip shows no queue, it slows down only if more
-    /// than a fifth of a round is lost, and more than 16 packets. RFC 5681 halves its window for each loss. It is never
+    /// A departure from the SHOULDs of RFC 7016 §3.5.2. While the round trip shows no queue, it slows down only for heavy
+    /// loss: more than a fifth of a round, and more than 16 packets. RFC 5681 halves its window for each loss. It is never
     /// more aggressive than slow start, which is the MUST.
     ///
     /// On a line with a very short queue it takes more than its share from senders that yield to loss. In a queue of
@@ -198,8 +198,8 @@ pub enum CongestionControl {
     /// competes, up to a point, for a line that another sender keeps full. Next to a model of NewReno or CUBIC it had 9 to
     /// 39 % of the line. Next to BBR with a queue of 50 ms it had 5 %.
     ///
-    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914). Without a queue, up to one
-    /// packet in ten may be lost at random before it slows down, or 15 % of the 128 to 255 packets since the last cut.
+    /// A departure from RFC 7016 §3.5.2, which asks for compatibility with TCP (RFC 2914). Without a queue, it
+    /// slows down once 15 % of the 128 to 255 packets since the last cut are lost. One in ten lost at random seldom is.
     Media,
     /// One of your own.
     Custom(Arc<dyn ControllerFactory>),
