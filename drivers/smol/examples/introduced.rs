@@ -56,6 +56,8 @@ async fn ben(endpoint: Endpoint) -> Result<()> {
     let speaking = hearing.open_return_flow(FlowOptions::new("chat"));
     talk("Ben", &speaking, &hearing, &["Hello, who is there?", "Nice to meet you"]).await?;
     speaking.finish().await?;
+    // Dropping the session closes it. Ada may not have ended her flow yet, so Ben reads it to its end first.
+    while hearing.recv().await?.is_some() {}
     Ok(())
 }
 
