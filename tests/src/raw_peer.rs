@@ -12,7 +12,7 @@ use rtmfp_core::wire::{
     Chunk, EncodeChunk, InitiatorHello, InitiatorKeying, Mode, PacketHeader, PacketWriter, ResponderHello,
     ResponderKeying, session_id,
 };
-use rtmfp_core::{Endpoint, Instant, InterfaceId, Path, RecvMeta, TransmitBuf};
+use rtmfp_core::{Endpoint, Instant, InterfaceId, Path, RecvMeta, Role, TransmitBuf};
 
 use crate::duo::TestRng;
 
@@ -184,7 +184,7 @@ impl RawPeer {
         let rx_id = self.rng.next_u32() | 1;
         let (cookie, component) = (self.cookie.clone(), initiation.component);
         let signed = InitiatorKeying::signed_parameters(rx_id, &cookie, profile.certificate(), &component);
-        let signature = profile.sign(&[&signed]);
+        let signature = profile.sign(Role::Initiator, &self.far_certificate, &[&signed]);
         let keying = InitiatorKeying {
             session_id: rx_id,
             cookie_echo: &cookie,
@@ -203,7 +203,7 @@ impl RawPeer {
         let Ok(response) = profile.respond(keying.certificate, keying.component, None, &mut self.rng) else { return };
         let rx_id = self.rng.next_u32() | 1;
         let signed = ResponderKeying::signed_parameters(rx_id, &response.component);
-        let signature = profile.sign(&[&signed, keying.component]);
+        let signature = profile.sign(Role::Responder, keying.certificate, &[&signed, keying.component]);
         let answer = ResponderKeying {
             session_id: rx_id,
             component: &response.component,

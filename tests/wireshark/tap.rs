@@ -4,10 +4,10 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use rtmfp_core::error::DropReason;
+use rtmfp_core::Role;
 use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::profile::{
-    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+    CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
 };
 use rtmfp_core::rand_core::CryptoRng;
 
@@ -41,12 +41,12 @@ impl CryptoProfile for Tap {
         self.inner.canonical_discriminator(certificate)
     }
 
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-        self.inner.sign(message)
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        self.inner.sign(signer, far_certificate, message)
     }
 
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        self.inner.verify(certificate, message, signature)
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.inner.verify(signer, far_certificate, message, signature)
     }
 
     fn prevails(&self, far_certificate: &[u8]) -> bool {
@@ -122,7 +122,7 @@ impl SessionKeys for Keys {
         self.seen.lock().unwrap().extend(sealed.zip(plains));
     }
 
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
         self.inner.open(encrypted)
     }
 

@@ -22,7 +22,7 @@ use crate::error::DropReason;
 use crate::event::OpenFailure;
 use crate::params::{COMPONENT_MAX, DATAGRAM_MAX, EARLY_PACKETS};
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PendingKeying, SessionKeys};
-use crate::session::Established;
+use crate::session::{Established, Role};
 use crate::time::Instant;
 use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::{Path, RecvMeta};
@@ -85,7 +85,14 @@ impl Env<'_> {
         identity: Identity,
     ) {
         let rx_id = self.table.give_id(slot, self.shared);
-        let packet = keying_packet(self.shared.profile.as_ref(), path, rx_id, hello.cookie, &initiation.component);
+        let packet = keying_packet(
+            self.shared.profile.as_ref(),
+            hello.certificate,
+            path,
+            rx_id,
+            hello.cookie,
+            &initiation.component,
+        );
         self.with(slot, |entry, shared| {
             let Some(opening) = entry.opening_mut() else { return };
             if opening.introducers.is_empty()
@@ -140,7 +147,14 @@ impl Env<'_> {
             if !keying.cookie_changed {
                 keying.cookie = hello.cookie.to_vec();
                 let profile = shared.profile.as_ref();
-                keying.packet = keying_packet(profile, keying.path, rx_id, hello.cookie, &keying.component);
+                keying.packet = keying_packet(
+                    profile,
+                    &keying.far_certificate,
+                    keying.path,
+                    rx_id,
+                    hello.cookie,
+                    &keying.component,
+                );
             }
             shared.startup.push_own(shared.now, keying.packet.clone());
             Ok(())
@@ -159,7 +173,14 @@ impl Env<'_> {
             return Err(DropReason::OverLimit);
         }
         let profile = self.shared.profile.as_ref();
-        let packet = keying_packet(profile, keying.path, entry.rx_id, change.new_cookie, &keying.component);
+        let packet = keying_packet(
+            profile,
+            &keying.far_certificate,
+            keying.path,
+            entry.rx_id,
+            change.new_cookie,
+            &keying.component,
+        );
         self.with(slot, |entry, shared| {
             if let Some(keying) = entry.keying_mut() {
                 keying.cookie_changed = true;
@@ -277,7 +298,7 @@ impl Handshake {
                 return Err(DropReason::OverLimit);
             }
             let signed = [chunk.signed, &keying.component];
-            if !shared.profile.verify(&keying.far_certificate, &signed, chunk.signature) {
+            if !shared.profile.verify(Role::Responder, &keying.far_certificate, &signed, chunk.signature) {
                 return Err(DropReason::NotAuthentic);
             }
             // One answer at a time: while one is being combined, others are as if they had been lost.
@@ -332,6 +353,7 @@ impl SessionEntry {
 
 fn keying_packet(
     profile: &dyn CryptoProfile,
+    far_certificate: &[u8],
     path: Path,
     session_id: u32,
     cookie: &[u8],
@@ -339,7 +361,7 @@ fn keying_packet(
 ) -> StartupPacket {
     let certificate = profile.certificate();
     let signed = InitiatorKeying::signed_parameters(session_id, cookie, certificate, component);
-    let signature = profile.sign(&[&signed]);
+    let signature = profile.sign(Role::Initiator, far_certificate, &[&signed]);
     let keying = InitiatorKeying {
         session_id,
         cookie_echo: cookie,

@@ -99,6 +99,10 @@ impl Handshake {
         if !self.keying_limits.take_many(env.shared.now, path.remote.ip(), cost) {
             return Err(DropReason::OverLimit);
         }
+        // Within the limits, since it may cost as much as a key agreement, and only here: not again when that is done.
+        if !env.shared.profile.verify(Role::Initiator, keying.certificate, &[keying.signed], keying.signature) {
+            return Err(DropReason::NotAuthentic);
+        }
         // Nothing is computed for what has no place.
         env.place_keying(path, keying, &checked)?;
         self.respond(env, path, checked.digest, keying)
@@ -144,9 +148,6 @@ impl Handshake {
         if let Some(slot) = known.filter(|slot| env.table.get(*slot).is_some_and(SessionEntry::is_open)) {
             return env.repeat_reply(slot, path, keying, cookie_made).map(|()| None);
         }
-        if !env.shared.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
-            return Err(DropReason::NotAuthentic);
-        }
         Ok(Some(Checked { digest, cookie_made }))
     }
 
@@ -180,7 +181,7 @@ impl Handshake {
         let slot = placement.yielded.unwrap_or_else(|| env.insert_responder(checked));
         let rx_id = env.table.give_id(slot, env.shared);
         let signed = ResponderKeying::signed_parameters(rx_id, &component);
-        let signature = env.shared.profile.sign(&[&signed, keying.component]);
+        let signature = env.shared.profile.sign(Role::Responder, keying.certificate, &[&signed, keying.component]);
         let chunk =
             ResponderKeying { session_id: rx_id, component: &component, signature: &signature, signed: &signed };
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
@@ -277,7 +278,7 @@ impl Env<'_> {
         if entry.session.transport().path().is_none_or(|known| !known.matches(&path))
             && cookie_made >= responded.cookie_made
         {
-            if !self.shared.profile.verify(keying.certificate, &[keying.signed], keying.signature) {
+            if !self.shared.profile.verify(Role::Initiator, keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
             self.with(slot, |entry, shared| {

@@ -12,6 +12,7 @@
 
 mod checksum;
 pub mod flash;
+pub mod modern;
 pub mod plain;
 
 use alloc::boxed::Box;
@@ -23,6 +24,7 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::error::DropReason;
+use crate::session::Role;
 pub use crate::transmit::Span;
 
 /// The duties of a Cryptography Profile towards one near identity (RFC 7016 §3.2). All are deterministic but for
@@ -56,11 +58,14 @@ pub trait CryptoProfile: Debug + Send + Sync {
     /// The Canonical Endpoint Discriminator of a certificate.
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8>;
 
-    /// Signs the concatenation of `message` as the near identity, for IIKeying or RIKeying.
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8>;
+    /// Signs the concatenation of `message`, the signed parameters of an IIKeying (RFC 7016 §2.3.7) or RIKeying
+    /// (§2.3.8), as the near identity. `signer` is the near end's role, and `far_certificate` is that of the end which
+    /// is to verify.
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8>;
 
-    /// Whether `signature` is the certificate's owner's over the concatenation of `message`.
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool;
+    /// Whether `signature` is a valid one by the owner of `far_certificate` over the concatenation of `message`, made
+    /// for the near identity. `signer` is the far end's role.
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool;
 
     /// Whether the near end prevails as initiator in glare with the owner of `far_certificate` (§3.5.1.3).
     fn prevails(&self, far_certificate: &[u8]) -> bool;
@@ -118,8 +123,8 @@ pub trait CryptoProfile: Debug + Send + Sync {
 /// A key pair that waits for its session, which is one only: a second would have the secrets of the first. Its private
 /// part is wiped when dropped.
 pub struct PreparedKey {
-    /// What the profile tells its groups of keys apart by.
-    pub group: u64,
+    /// What the profile tells its kinds of keys apart by, if it has several.
+    pub kind: u64,
     /// The private key, as the profile writes it.
     pub private: Zeroizing<Vec<u8>>,
     /// The public key, as the profile sends it.
@@ -128,7 +133,7 @@ pub struct PreparedKey {
 
 impl Debug for PreparedKey {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("PreparedKey").field("group", &self.group).finish_non_exhaustive()
+        f.debug_struct("PreparedKey").field("kind", &self.kind).finish_non_exhaustive()
     }
 }
 
@@ -179,9 +184,9 @@ pub trait SessionKeys: Debug + Send {
     /// Opens an encrypted packet in place and tells where in it the plain packet (with padding) stands.
     ///
     /// # Errors
-    /// [`DropReason::NotAuthentic`], [`DropReason::Replayed`] or [`DropReason::TooShort`]; nothing has changed then
-    /// but the bytes of the packet.
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason>;
+    /// [`PacketError`] if the packet is not to be used. Nothing has changed then except the bytes of the packet, and
+    /// what the keys count.
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError>;
 
     /// A secret known only to the two ends, which the far end knows as its far nonce. Empty if there is none.
     fn near_nonce(&self) -> &[u8];
@@ -192,6 +197,44 @@ pub trait SessionKeys: Debug + Send {
     /// Whether received packets are authenticated by a secret of the two ends. Without that, a change of address
     /// must not be followed (RFC 7016 §5).
     fn authenticates(&self) -> bool;
+}
+
+/// Why keys did not open a packet.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum PacketError {
+    /// Shorter than any sealed packet.
+    TooShort,
+    /// It failed the integrity test.
+    NotAuthentic,
+    /// It was received before, or is too old to tell.
+    Replayed,
+    /// The keys open nothing any more: the session is over, or a limit of their use is reached.
+    Exhausted,
+}
+
+impl From<PacketError> for DropReason {
+    fn from(error: PacketError) -> Self {
+        match error {
+            PacketError::TooShort => Self::TooShort,
+            PacketError::NotAuthentic => Self::NotAuthentic,
+            PacketError::Replayed => Self::Replayed,
+            PacketError::Exhausted => Self::Unexpected,
+        }
+    }
+}
+
+impl core::error::Error for PacketError {}
+
+impl core::fmt::Display for PacketError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(match self {
+            Self::TooShort => "the packet is shorter than any sealed packet",
+            Self::NotAuthentic => "the packet is not authentic",
+            Self::Replayed => "the packet was received before",
+            Self::Exhausted => "the keys open nothing any more",
+        })
+    }
 }
 
 /// Why a key agreement failed.

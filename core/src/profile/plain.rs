@@ -11,8 +11,8 @@ use core::ops::Range;
 use rand_core::CryptoRng;
 
 use super::checksum::internet_checksum;
-use super::{CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
-use crate::error::DropReason;
+use super::{CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys};
+use crate::session::Role;
 use crate::transmit::Span;
 
 /// Padding bytes behind every plain packet.
@@ -76,11 +76,11 @@ impl CryptoProfile for PlainProfile {
         certificate.to_vec()
     }
 
-    fn sign(&self, _message: &[&[u8]]) -> Vec<u8> {
+    fn sign(&self, _signer: Role, _far_certificate: &[u8], _message: &[&[u8]]) -> Vec<u8> {
         SIGNATURE.to_vec()
     }
 
-    fn verify(&self, _certificate: &[u8], _message: &[&[u8]], _signature: &[u8]) -> bool {
+    fn verify(&self, _signer: Role, _far_certificate: &[u8], _message: &[&[u8]], _signature: &[u8]) -> bool {
         true
     }
 
@@ -183,13 +183,13 @@ impl SessionKeys for PlainKeys {
         }
     }
 
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
-        let (body, field) = encrypted.split_last_chunk::<CHECKSUM>().ok_or(DropReason::TooShort)?;
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
+        let (body, field) = encrypted.split_last_chunk::<CHECKSUM>().ok_or(PacketError::TooShort)?;
         if body.is_empty() {
-            return Err(DropReason::TooShort);
+            return Err(PacketError::TooShort);
         }
         if Self::checksum(body, self.recv_salt) != *field {
-            return Err(DropReason::NotAuthentic);
+            return Err(PacketError::NotAuthentic);
         }
         Ok(0..body.len())
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use super::flash::tests::rng;
 use super::plain::PlainProfile;
 use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
+use crate::session::Role;
 use rand_core::CryptoRng;
 
 /// Only what a profile must say.
@@ -28,11 +29,11 @@ impl CryptoProfile for Least {
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
         self.0.canonical_discriminator(certificate)
     }
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-        self.0.sign(message)
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        self.0.sign(signer, far_certificate, message)
     }
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        self.0.verify(certificate, message, signature)
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.0.verify(signer, far_certificate, message, signature)
     }
     fn prevails(&self, far_certificate: &[u8]) -> bool {
         self.0.prevails(far_certificate)

@@ -81,6 +81,7 @@ mod tests {
     use std::time::Duration;
 
     use rtmfp_core::EndpointConfig;
+    use rtmfp_core::Role;
     use rtmfp_core::profile::plain::PlainProfile;
     use rtmfp_core::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
     use rtmfp_core::rand_core::CryptoRng;
@@ -107,11 +108,11 @@ mod tests {
         fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
             self.0.canonical_discriminator(certificate)
         }
-        fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-            self.0.sign(message)
+        fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+            self.0.sign(signer, far_certificate, message)
         }
-        fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-            self.0.verify(certificate, message, signature)
+        fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+            self.0.verify(signer, far_certificate, message, signature)
         }
         fn prevails(&self, far_certificate: &[u8]) -> bool {
             self.0.prevails(far_certificate)

@@ -4,9 +4,9 @@ use core::fmt::Debug;
 use core::ops::Range;
 use std::sync::Arc;
 
-use rtmfp_core::error::DropReason;
+use rtmfp_core::Role;
 use rtmfp_core::profile::{
-    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+    CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
 };
 use rtmfp_core::rand_core::CryptoRng;
 
@@ -73,11 +73,11 @@ impl CryptoProfile for TappedProfile {
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
         self.inner.canonical_discriminator(certificate)
     }
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-        self.inner.sign(message)
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        self.inner.sign(signer, far_certificate, message)
     }
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        self.inner.verify(certificate, message, signature)
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.inner.verify(signer, far_certificate, message, signature)
     }
     fn prevails(&self, far_certificate: &[u8]) -> bool {
         self.inner.prevails(far_certificate)
@@ -157,7 +157,7 @@ impl SessionKeys for TappedKeys {
         }
         self.inner.seal(bytes, packets);
     }
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
         let range = self.inner.open(encrypted)?;
         self.tap.opened(encrypted.get(range.clone()).unwrap_or_default());
         Ok(range)

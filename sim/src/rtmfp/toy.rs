@@ -7,9 +7,9 @@ use core::ops::Range;
 
 use datagram_sim::rng::fold;
 use datagram_sim::{Key, digest};
-use rtmfp_core::error::DropReason;
+use rtmfp_core::Role;
 use rtmfp_core::profile::{
-    CryptoProfile, Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
+    CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
 };
 use rtmfp_core::rand_core::CryptoRng;
 
@@ -115,10 +115,10 @@ impl CryptoProfile for ToyProfile {
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
         Self::named(certificate)
     }
-    fn sign(&self, _message: &[&[u8]]) -> Vec<u8> {
+    fn sign(&self, _signer: Role, _far_certificate: &[u8], _message: &[&[u8]]) -> Vec<u8> {
         vec![b'X']
     }
-    fn verify(&self, _certificate: &[u8], _message: &[&[u8]], _signature: &[u8]) -> bool {
+    fn verify(&self, _signer: Role, _far_certificate: &[u8], _message: &[&[u8]], _signature: &[u8]) -> bool {
         true
     }
     fn prevails(&self, far_certificate: &[u8]) -> bool {
@@ -286,21 +286,21 @@ impl SessionKeys for ToyKeys {
             Self::scramble(self.send, field, body);
         }
     }
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
-        let (body, field) = encrypted.split_last_chunk_mut::<MAC>().ok_or(DropReason::TooShort)?;
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
+        let (body, field) = encrypted.split_last_chunk_mut::<MAC>().ok_or(PacketError::TooShort)?;
         if body.len() < BLOCK || body.len() % BLOCK != 0 {
-            return Err(DropReason::TooShort);
+            return Err(PacketError::TooShort);
         }
         Self::scramble(self.receive, field, body);
         if Self::mac(self.receive, body) != *field {
-            return Err(DropReason::NotAuthentic);
+            return Err(PacketError::NotAuthentic);
         }
         if !self.session {
             return Ok(0..body.len());
         }
         let sequence = body.first_chunk::<FRONT>().map_or(0, |front| u32::from_be_bytes(*front));
         let fresh = self.fresh(sequence);
-        if fresh { Ok(FRONT..body.len()) } else { Err(DropReason::Replayed) }
+        if fresh { Ok(FRONT..body.len()) } else { Err(PacketError::Replayed) }
     }
     fn near_nonce(&self) -> &[u8] {
         &self.nonces.0
@@ -329,11 +329,11 @@ mod tests {
         near.seal(&mut bytes, &[Span { start: 0, front: FRONT, plain: plain.len(), sealed }]);
         let mut damaged = bytes.clone();
         damaged[3] ^= 1;
-        assert_eq!(far.open(&mut damaged), Err(DropReason::NotAuthentic));
+        assert_eq!(far.open(&mut damaged), Err(PacketError::NotAuthentic));
         let mut copy = bytes.clone();
         let range = far.open(&mut copy).unwrap();
         assert_eq!(&copy[range][..plain.len()], plain);
-        assert_eq!(far.open(&mut bytes.clone()), Err(DropReason::Replayed));
+        assert_eq!(far.open(&mut bytes.clone()), Err(PacketError::Replayed));
         assert_eq!(near.near_nonce(), far.far_nonce());
         assert_eq!(near.plain_capacity(FRONT, bytes.len()), bytes.len() - MAC - FRONT);
     }

@@ -17,6 +17,7 @@ use crate::endpoint::startup::{StartupPacket, StartupQueue};
 use crate::event::{Event, EventQueue, OpenFailure};
 use crate::profile::flash::{Builder, Discriminator, FlashProfile, Group, StaticKeys};
 use crate::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
+use crate::session::Role;
 use crate::wire::{self, Chunk, ResponderHello};
 use crate::{Endpoint, EndpointConfig, FlowOptions, Instant, SessionHandle, SessionState, Target, TransmitBuf};
 
@@ -195,11 +196,11 @@ impl CryptoProfile for Thief {
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
         self.own.canonical_discriminator(certificate)
     }
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
-        self.own.sign(message)
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        self.own.sign(signer, far_certificate, message)
     }
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
-        self.own.verify(certificate, message, signature)
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.own.verify(signer, far_certificate, message, signature)
     }
     fn prevails(&self, _: &[u8]) -> bool {
         true

@@ -34,7 +34,7 @@ impl Keys {
         let Self::Ephemeral(generators) = self else { return None };
         let group = *generators.groups.first()?;
         let (private, public) = generators.generate(group, rng)?;
-        Some(PreparedKey { group: group.id(), private: private.to_bytes(), public })
+        Some(PreparedKey { kind: group.id(), private: private.to_bytes(), public })
     }
 }
 
@@ -60,7 +60,7 @@ impl Generators {
         prepared: Option<PreparedKey>,
         rng: &mut dyn CryptoRng,
     ) -> Option<(PrivateKey, Vec<u8>)> {
-        let prepared = prepared.filter(|key| key.group == group.id());
+        let prepared = prepared.filter(|key| key.kind == group.id());
         let restored = prepared.and_then(|key| Some((PrivateKey::restore(group, &key.private)?, key.public)));
         restored.or_else(|| self.generate(group, rng))
     }

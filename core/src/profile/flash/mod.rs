@@ -58,6 +58,7 @@ use self::negotiation::Rules;
 use self::seal::FlashKeys;
 use self::signature::Password;
 use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
+use crate::session::Role;
 
 /// One near identity under the Flash profile. Made by its [`builder`](Self::builder).
 #[derive(Debug)]
@@ -153,15 +154,15 @@ impl CryptoProfile for FlashProfile {
             .unwrap_or_default()
     }
 
-    fn sign(&self, message: &[&[u8]]) -> Vec<u8> {
+    fn sign(&self, _signer: Role, _far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
         signature::sign(&self.signing, message)
     }
 
     /// RFC 7425 §4.3.5: any signature is valid if none is required. If one is, a signature with the near certificate is
     /// not: both ends may sign with one password, and somebody without it could send this end's own keying back.
-    fn verify(&self, certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+    fn verify(&self, _signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
         !self.signature_required
-            || (certificate != self.certificate && signature::verify(&self.accepted, message, signature))
+            || (far_certificate != self.certificate && signature::verify(&self.accepted, message, signature))
     }
 
     /// RFC 7425 §4.3.6: the end whose certificate is ordered before the other's, or identical to it.

@@ -18,10 +18,9 @@ use super::cipher::{self, BLOCK, LANES, Lane};
 use super::derive::{Derived, HmacSha256, keyed};
 use super::negotiation::Negotiated;
 use super::replay::ReplayWindow;
-use crate::error::DropReason;
 use crate::invariant::cannot_happen;
-use crate::profile::SessionKeys;
 use crate::profile::checksum::internet_checksum;
+use crate::profile::{PacketError, SessionKeys};
 use crate::transmit::Span;
 use crate::wire::{Cursor, vlu};
 
@@ -153,16 +152,16 @@ impl FlashKeys {
     }
 
     /// Checks the HMAC, if there is one, and returns the length of the cipher blocks.
-    fn check_hmac(&self, encrypted: &[u8]) -> Result<usize, DropReason> {
+    fn check_hmac(&self, encrypted: &[u8]) -> Result<usize, PacketError> {
         let Some((hmac, length)) = &self.recv_hmac else { return Ok(encrypted.len()) };
         let (blocks, field) = encrypted
             .len()
             .checked_sub(*length)
             .and_then(|at| encrypted.split_at_checked(at))
-            .ok_or(DropReason::TooShort)?;
+            .ok_or(PacketError::TooShort)?;
         let mut hmac = hmac.clone();
         hmac.update(blocks);
-        hmac.verify_truncated_left(field).map_err(|_| DropReason::NotAuthentic)?;
+        hmac.verify_truncated_left(field).map_err(|_| PacketError::NotAuthentic)?;
         Ok(blocks.len())
     }
 }
@@ -208,24 +207,24 @@ impl SessionKeys for FlashKeys {
         }
     }
 
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
         let blocks = self.check_hmac(encrypted)?;
         // RFC 7425 §4.7.2: nothing may be left over between the blocks and the HMAC.
         if blocks == 0 || blocks % BLOCK != 0 {
-            return Err(if blocks < BLOCK { DropReason::TooShort } else { DropReason::NotAuthentic });
+            return Err(if blocks < BLOCK { PacketError::TooShort } else { PacketError::NotAuthentic });
         }
         let blocks = encrypted.get_mut(..blocks);
         let blocks = blocks.unwrap_or_else(|| cannot_happen!(&mut [], "the blocks are within the packet"));
         cipher::decrypt(&self.decrypt, blocks);
         let mut cursor = Cursor::new(blocks);
         let number = match self.recv_window {
-            Some(_) => Some(cursor.vlu().map_err(|_| DropReason::NotAuthentic)?),
+            Some(_) => Some(cursor.vlu().map_err(|_| PacketError::NotAuthentic)?),
             None => None,
         };
         if self.recv_hmac.is_none() {
-            let field = cursor.array::<CHECKSUM>().map_err(|_| DropReason::NotAuthentic)?;
+            let field = cursor.array::<CHECKSUM>().map_err(|_| PacketError::NotAuthentic)?;
             if !bool::from(internet_checksum(cursor.as_slice()).to_be_bytes().ct_eq(&field)) {
-                return Err(DropReason::NotAuthentic);
+                return Err(PacketError::NotAuthentic);
             }
         }
         let plain = blocks.len() - cursor.remaining()..blocks.len();
@@ -233,7 +232,7 @@ impl SessionKeys for FlashKeys {
         if let (Some(window), Some(number)) = (&mut self.recv_window, number)
             && !window.insert(number)
         {
-            return Err(DropReason::Replayed);
+            return Err(PacketError::Replayed);
         }
         Ok(plain)
     }

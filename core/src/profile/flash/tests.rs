@@ -14,7 +14,7 @@ use chacha20::ChaCha20Rng;
 use chacha20::rand_core::SeedableRng;
 
 use super::{Builder, FlashProfile, Group, KeyKind, StaticKeys};
-use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
+use crate::profile::{CryptoProfile, KeyingError, PacketError, SessionKeys};
 use crate::transmit::Span;
 
 /// The same numbers in every run.
@@ -51,7 +51,7 @@ pub(in crate::profile) fn seal_one(keys: &mut dyn SessionKeys, plain: &[u8]) -> 
 }
 
 /// Opens a packet and returns it with its padding.
-pub(in crate::profile) fn open(keys: &mut dyn SessionKeys, sealed: &[u8]) -> Result<Vec<u8>, crate::error::DropReason> {
+pub(in crate::profile) fn open(keys: &mut dyn SessionKeys, sealed: &[u8]) -> Result<Vec<u8>, PacketError> {
     let mut bytes = sealed.to_vec();
     keys.open(&mut bytes).map(|range| bytes[range].to_vec())
 }

@@ -5,9 +5,9 @@ use alloc::vec::Vec;
 use quickcheck::quickcheck;
 
 use super::{PlainKeys, PlainProfile};
-use crate::error::DropReason;
 use crate::profile::flash::tests::{hex, rng, seal_all, seal_one};
-use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
+use crate::profile::{CryptoProfile, KeyingError, PacketError, SessionKeys};
+use crate::session::Role;
 use crate::transmit::Span;
 use crate::wire::{Chunk, PacketHeader, session_id};
 
@@ -74,8 +74,8 @@ fn sessions_are_kept_apart_by_their_salts() {
     let mut default = PlainProfile::new(b"one").default_keys();
     let mut sealed = seal_one(&mut *near, b"packet");
     assert_eq!(far.open(&mut sealed), Ok(0..6 + 16));
-    assert_eq!(default.open(&mut sealed), Err(DropReason::NotAuthentic));
-    assert_eq!(near.open(&mut sealed), Err(DropReason::NotAuthentic), "each direction has its own");
+    assert_eq!(default.open(&mut sealed), Err(PacketError::NotAuthentic));
+    assert_eq!(near.open(&mut sealed), Err(PacketError::NotAuthentic), "each direction has its own");
 }
 
 #[test]
@@ -95,7 +95,11 @@ fn names_are_everything() {
     assert!(one.selects_near(b"one") && !one.selects_near(b"two") && one.selects(b"two", b"two"));
     assert!(one.prevails(b"two") && !one.prevails(b"one") && !one.prevails(b"on"));
     assert!(one.overrides(b"two", b"two") && !one.overrides(b"two", b"three"));
-    assert!(one.is_authentic(b"") && one.verify(b"", &[], b"") && one.sign(&[]) == b"X");
+    assert!(
+        one.is_authentic(b"")
+            && one.verify(Role::Initiator, b"", &[], b"")
+            && one.sign(Role::Initiator, b"", &[]) == b"X"
+    );
 }
 
 #[test]
@@ -113,7 +117,7 @@ fn salts_have_two_bytes() {
 fn impossible_lengths() {
     let mut keys = PlainKeys::default();
     for len in 0..3 {
-        assert_eq!(keys.open(&mut vec![0; len]), Err(DropReason::TooShort));
+        assert_eq!(keys.open(&mut vec![0; len]), Err(PacketError::TooShort));
     }
     assert_eq!((keys.plain_capacity(0, 17), keys.plain_capacity(0, 20)), (0, 2));
     assert_eq!(keys.sealed_len(0, 2), 20);

@@ -15,7 +15,7 @@ use crate::config::{FlowOptions, SendOptions, SessionConfig};
 use crate::error::DropReason;
 use crate::event::{Event, EventQueue};
 use crate::handle::{RecvFlowHandle, SendFlowHandle, SessionHandle};
-use crate::profile::SessionKeys;
+use crate::profile::{PacketError, SessionKeys};
 use crate::session::{Context, Established, ReceivedForward, Role, Session, TimeCriticalClock};
 use crate::stats::EndpointStats;
 use crate::time::Instant;
@@ -52,10 +52,10 @@ impl SessionKeys for GlassKeys {
             bytes[span.start + span.sealed - 1] = BACK;
         }
     }
-    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
+    fn open(&mut self, encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
         match encrypted {
             [FRONT, plain @ .., BACK] => Ok(1..1 + plain.len()),
-            _ => Err(DropReason::NotAuthentic),
+            _ => Err(PacketError::NotAuthentic),
         }
     }
     fn near_nonce(&self) -> &[u8] {

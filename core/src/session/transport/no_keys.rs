@@ -2,8 +2,7 @@
 
 use core::ops::Range;
 
-use crate::error::DropReason;
-use crate::profile::SessionKeys;
+use crate::profile::{PacketError, SessionKeys};
 use crate::transmit::Span;
 
 /// Seals and opens nothing.
@@ -26,8 +25,8 @@ impl SessionKeys for NoKeys {
 
     fn seal(&mut self, _bytes: &mut [u8], _packets: &[Span]) {}
 
-    fn open(&mut self, _encrypted: &mut [u8]) -> Result<Range<usize>, DropReason> {
-        Err(DropReason::Unexpected)
+    fn open(&mut self, _encrypted: &mut [u8]) -> Result<Range<usize>, PacketError> {
+        Err(PacketError::Exhausted)
     }
 
     fn near_nonce(&self) -> &[u8] {

@@ -4,11 +4,10 @@ use alloc::vec::Vec;
 use quickcheck::{TestResult, quickcheck};
 
 use super::{FlashKeys, NextNumber, put_vlu};
-use crate::error::DropReason;
-use crate::profile::SessionKeys;
 use crate::profile::flash::derive::Derived;
 use crate::profile::flash::negotiation::Negotiated;
 use crate::profile::flash::tests::{is_padded, open, seal_all, seal_one};
+use crate::profile::{PacketError, SessionKeys};
 use crate::transmit::Span;
 use crate::wire::vlu;
 
@@ -116,7 +115,7 @@ fn a_flipped_bit_is_found_anywhere() {
         for bit in 0..sealed.len() * 8 {
             let mut altered = sealed.clone();
             altered[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(open(&mut far, &altered), Err(DropReason::NotAuthentic), "bit {bit}");
+            assert_eq!(open(&mut far, &altered), Err(PacketError::NotAuthentic), "bit {bit}");
         }
         assert!(open(&mut far, &sealed).is_ok(), "none of which has moved the window");
     }
@@ -133,10 +132,10 @@ fn forgeries_do_not_move_the_window() {
         let mut forged = seal_one(&mut forger, b"forged");
         let last = forged.len() - 1;
         forged[last] ^= 1;
-        assert_eq!(open(&mut far, &forged), Err(DropReason::NotAuthentic));
+        assert_eq!(open(&mut far, &forged), Err(PacketError::NotAuthentic));
         for packet in &honest {
             assert!(open(&mut far, packet).is_ok());
-            assert_eq!(open(&mut far, packet), Err(DropReason::Replayed));
+            assert_eq!(open(&mut far, packet), Err(PacketError::Replayed));
         }
     }
 }
@@ -150,9 +149,9 @@ fn late_packets_are_taken_within_the_window() {
     for number in (40..999).rev() {
         assert!(open(&mut far, &packets[number]).is_ok(), "{number}");
     }
-    assert_eq!(open(&mut far, &packets[39]), Err(DropReason::Replayed), "behind the window");
+    assert_eq!(open(&mut far, &packets[39]), Err(PacketError::Replayed), "behind the window");
     assert!(open(&mut far, &packets[1999]).is_ok());
-    assert_eq!(open(&mut far, &packets[999]), Err(DropReason::Replayed));
+    assert_eq!(open(&mut far, &packets[999]), Err(PacketError::Replayed));
 }
 
 /// RFC 7425 §4.6.6, §4.7.3.3: numbers have 64 bits and never repeat.
@@ -180,14 +179,14 @@ fn packets_of_impossible_lengths() {
         let (mut near, _) = ends(hmac, sequence);
         let mut longer = seal_one(&mut near, b"packet");
         longer.push(0);
-        assert_eq!(open(&mut far, &longer), Err(DropReason::NotAuthentic));
-        assert_eq!(open(&mut far, &[]), Err(DropReason::TooShort));
+        assert_eq!(open(&mut far, &longer), Err(PacketError::NotAuthentic));
+        assert_eq!(open(&mut far, &[]), Err(PacketError::TooShort));
     }
     // An authentic HMAC over nothing: whoever has the key may do so, and still it is no packet.
     let (near, mut far) = ends(Some(16), true);
     let mut field = vec![0; 16];
     near.finish(&mut [&mut field]);
-    assert_eq!(open(&mut far, &field), Err(DropReason::TooShort));
+    assert_eq!(open(&mut far, &field), Err(PacketError::TooShort));
 }
 
 /// A number that does not end within the packet.
@@ -197,7 +196,7 @@ fn an_endless_number_is_refused() {
     near.send_sequence = None;
     far.recv_window = Some(alloc::boxed::Box::default());
     let sealed = seal_one(&mut near, &[0xff; 16]);
-    assert_eq!(open(&mut far, &sealed), Err(DropReason::NotAuthentic));
+    assert_eq!(open(&mut far, &sealed), Err(PacketError::NotAuthentic));
 }
 
 /// Spans that do not fit the keys or the buffer: nothing panics, and nothing plain is left.

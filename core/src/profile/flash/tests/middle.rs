@@ -10,6 +10,7 @@ use crate::profile::flash::negotiation::Negotiated;
 use crate::profile::flash::seal::FlashKeys;
 use crate::profile::flash::{Builder, Certificate, Discriminator, FlashProfile, Group, KeyKind, StaticKeys};
 use crate::profile::{CryptoProfile, KeyingError};
+use crate::session::Role;
 
 const GROUP: Group = Group::Modp2048;
 
@@ -33,7 +34,15 @@ fn a_signature_does_not_cover_the_responder_s_certificate_so_a_static_one_is_ref
     let initiation = near.initiate(mallory.certificate(), None, &mut rng(4)).unwrap();
     let response = far.respond(near.certificate(), &initiation.component, None, &mut rng(5)).unwrap();
     let signed: &[&[u8]] = &[b"the responder's ID", &response.component, &initiation.component];
-    assert!(near.verify(mallory.certificate(), signed, &far.sign(signed)), "RFC 7425 §4.3.5");
+    assert!(
+        near.verify(
+            Role::Responder,
+            mallory.certificate(),
+            signed,
+            &far.sign(Role::Responder, near.certificate(), signed)
+        ),
+        "RFC 7425 §4.3.5"
+    );
     let mut keys = initiation.pending.finish(&response.component).unwrap();
 
     let sent = Component::parse(&initiation.component).unwrap();
@@ -101,6 +110,16 @@ fn a_signature_under_the_near_certificate_is_not_another_s() {
     let near = profile(KeyKind::Ephemeral, GROUP, 1, with_password);
     let far = profile(KeyKind::Ephemeral, GROUP, 2, with_password);
     let message: &[&[u8]] = &[b"signed"];
-    assert!(near.verify(far.certificate(), message, &far.sign(message)));
-    assert!(!near.verify(near.certificate(), message, &near.sign(message)));
+    assert!(near.verify(
+        Role::Initiator,
+        far.certificate(),
+        message,
+        &far.sign(Role::Initiator, near.certificate(), message)
+    ));
+    assert!(!near.verify(
+        Role::Initiator,
+        near.certificate(),
+        message,
+        &near.sign(Role::Initiator, far.certificate(), message)
+    ));
 }

@@ -8,6 +8,7 @@ use crate::profile::flash::{
     Builder, Discriminator, FlashProfile, Group, KeyKind, Protection, Receiving, Sending, StaticKeys, component,
 };
 use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
+use crate::session::Role;
 
 const SENDING: [Sending; 3] = [Sending::Never, Sending::OnRequest, Sending::Always];
 const RECEIVING: [Receiving; 3] = [Receiving::Unasked, Receiving::Requested, Receiving::Required];
@@ -157,7 +158,7 @@ fn components_for_byte_exact_peers() {
     let skrc = static_ours.respond(peer.certificate(), &skic, None, &mut rng(8)).unwrap().component;
     assert_eq!(skrc.len(), 73);
     assert_eq!(skrc[..9], hex("031a0000021e00410e")[..]);
-    assert_eq!(ours.sign(&[b"any"]), b"X");
+    assert_eq!(ours.sign(Role::Initiator, &[], &[b"any"]), b"X");
 }
 
 /// Somebody who asks is given what `compatible` has to offer.

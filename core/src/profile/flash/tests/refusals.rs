@@ -10,6 +10,7 @@ use crate::profile::flash::component::{put_ephemeral_key, put_group_select, put_
 use crate::profile::flash::negotiation::{Offer, Offers};
 use crate::profile::flash::{Builder, FlashProfile, Group, KeyKind, Protection, StaticKeys};
 use crate::profile::{CryptoProfile, KeyingError};
+use crate::session::Role;
 use crate::wire::{encode_option, vlu};
 
 const GROUP: Group = Group::Modp1024;
@@ -234,13 +235,13 @@ fn signatures_by_configuration() {
     let open = build(FlashProfile::builder().accept_password(b"new", b"3"));
     let strict = build(FlashProfile::builder().accept_password(b"new", b"2").require_signature());
     let stricter = build(FlashProfile::builder().accept_password(b"new", b"3").require_signature());
-    let signature = client.sign(message);
+    let signature = client.sign(Role::Initiator, &[], message);
     for any in [&signature[..], b"", b"X", b"\xff\xff"] {
-        assert!(open.verify(&[], message, any), "none is required");
-        assert_eq!(strict.verify(&[], message, any), any == signature);
-        assert!(!stricter.verify(&[], message, any));
+        assert!(open.verify(Role::Initiator, &[], message, any), "none is required");
+        assert_eq!(strict.verify(Role::Initiator, &[], message, any), any == signature);
+        assert!(!stricter.verify(Role::Initiator, &[], message, any));
     }
-    assert_eq!(open.sign(message), b"X");
+    assert_eq!(open.sign(Role::Initiator, &[], message), b"X");
 }
 
 #[test]

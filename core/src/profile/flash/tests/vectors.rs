@@ -3,13 +3,12 @@
 use alloc::vec::Vec;
 
 use super::{hex, is_padded, open, seal_all, seal_one};
-use crate::error::DropReason;
 use crate::profile::flash::certificate::{Certificate, KeyKind};
 use crate::profile::flash::component::Component;
 use crate::profile::flash::derive::Derived;
 use crate::profile::flash::negotiation::Negotiated;
 use crate::profile::flash::seal::FlashKeys;
-use crate::profile::{SessionKeys, flash::Fingerprint};
+use crate::profile::{PacketError, SessionKeys, flash::Fingerprint};
 
 const VECTORS: &str = include_str!("../../../../tests/data/flash.txt");
 
@@ -129,7 +128,7 @@ fn sealed_packets_open_once() {
             assert!(is_padded(&open(keys, sealed).unwrap(), plain), "{}", session.title);
             let again = open(keys, sealed);
             if session.has("sseq") {
-                assert_eq!(again, Err(DropReason::Replayed));
+                assert_eq!(again, Err(PacketError::Replayed));
             } else {
                 assert!(again.is_ok());
             }
