@@ -3,8 +3,9 @@
 use super::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
-const LIBRARIES: [&str; 7] = [
+const LIBRARIES: [&str; 8] = [
     "core/src",
+    "core/meet/src",
     "drivers/std/src",
     "drivers/smol/src",
     "drivers/qlog/src",

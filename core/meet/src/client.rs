@@ -1,0 +1,188 @@
+//! What a client of a rendezvous server needs: messages to write, and what their answers mean.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use rtmfp_core::Bytes;
+use rtmfp_core::wire::{Address, Malformed};
+
+use crate::message::{Refusal, Reply, Request};
+
+/// The most requests that wait for an answer. Older ones are forgotten, and their answers ignored.
+const MAX_WAITING: usize = 256;
+
+/// A client's side: gives each request a number of its own, and matches answers to them.
+///
+/// Write the bytes of each call to a flow with [`METADATA`](crate::METADATA), and give [`on_message`](Self::on_message)
+/// what the return flow carries.
+#[derive(Clone, Debug, Default)]
+pub struct Client {
+    next: u64,
+    waiting: BTreeMap<u64, Asked>,
+}
+
+/// What was asked, which an answer must be one to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Number,
+    Who,
+    Token,
+}
+
+/// What a server has said.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Answer {
+    /// The server sees this end at this address, which is another one than before.
+    Seen(Address),
+    /// A number has been given to this end.
+    Number {
+        /// The request.
+        request: u64,
+        /// The number: it leads to this end while the session lasts.
+        number: u64,
+    },
+    /// A peer is here. A session can be opened to it through the server, now and for a minute and a half.
+    Found {
+        /// The request.
+        request: u64,
+        /// The peer's Canonical Endpoint Discriminator.
+        discriminator: Bytes,
+    },
+    /// Nobody is there.
+    Nobody {
+        /// The request.
+        request: u64,
+    },
+    /// Not now, or not at all.
+    Refused {
+        /// The request.
+        request: u64,
+        /// Why.
+        reason: Refusal,
+        /// Seconds after which it may be asked again; 0 for never.
+        seconds: u64,
+    },
+    /// The token is accepted.
+    Accepted {
+        /// The request.
+        request: u64,
+    },
+}
+
+impl Client {
+    /// A client that has asked for nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks for a number under which others can meet this end.
+    pub fn number(&mut self) -> (u64, Vec<u8>) {
+        let request = self.ask(Asked::Number);
+        (request, Request::Number { request }.to_bytes())
+    }
+
+    /// Gives a number back.
+    #[must_use]
+    pub fn release(&self, number: u64) -> Vec<u8> {
+        Request::Release { number }.to_bytes()
+    }
+
+    /// Asks who can be met under a number.
+    pub fn look_up(&mut self, number: u64) -> (u64, Vec<u8>) {
+        let request = self.ask(Asked::Who);
+        (request, Request::LookUp { request, number }.to_bytes())
+    }
+
+    /// Asks for a peer by its Canonical Endpoint Discriminator, at most
+    /// [`MAX_DISCRIMINATOR`](crate::message::MAX_DISCRIMINATOR) bytes.
+    pub fn peer(&mut self, discriminator: &[u8]) -> (u64, Vec<u8>) {
+        let request = self.ask(Asked::Who);
+        (request, Request::Peer { request, discriminator }.to_bytes())
+    }
+
+    /// Shows a token, at most [`MAX_TOKEN`](crate::message::MAX_TOKEN) bytes.
+    pub fn token(&mut self, token: &[u8]) -> (u64, Vec<u8>) {
+        let request = self.ask(Asked::Token);
+        (request, Request::Token { request, token }.to_bytes())
+    }
+
+    /// Reads what the server has said. `None` for what answers no request, or is of a kind that is not known.
+    ///
+    /// # Errors
+    /// The message does not follow the syntax: the server is at fault.
+    pub fn on_message(&mut self, message: &[u8]) -> Result<Option<Answer>, Malformed> {
+        let Some(reply) = Reply::parse(message)? else { return Ok(None) };
+        let answer = match reply {
+            Reply::Seen { address } => return Ok(Some(Answer::Seen(address))),
+            Reply::Number { request, number } => {
+                self.answered(request, &[Asked::Number]).then_some(Answer::Number { request, number })
+            }
+            Reply::Found { request, discriminator } => {
+                let discriminator = Bytes::copy_from_slice(discriminator);
+                self.answered(request, &[Asked::Who]).then_some(Answer::Found { request, discriminator })
+            }
+            Reply::Nobody { request } => self.answered(request, &[Asked::Who]).then_some(Answer::Nobody { request }),
+            Reply::Refused { request, reason, seconds } => {
+                let any = [Asked::Number, Asked::Who, Asked::Token];
+                self.answered(request, &any).then_some(Answer::Refused { request, reason, seconds })
+            }
+            Reply::Accepted { request } => {
+                self.answered(request, &[Asked::Token]).then_some(Answer::Accepted { request })
+            }
+        };
+        Ok(answer)
+    }
+
+    fn ask(&mut self, what: Asked) -> u64 {
+        let request = self.next;
+        self.next = self.next.wrapping_add(1);
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.pop_first();
+        }
+        self.waiting.insert(request, what);
+        request
+    }
+
+    fn answered(&mut self, request: u64, to: &[Asked]) -> bool {
+        let matches = self.waiting.get(&request).is_some_and(|asked| to.contains(asked));
+        if matches {
+            self.waiting.remove(&request);
+        }
+        matches
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_once_and_only_to_what_was_asked() {
+        let mut client = Client::new();
+        let (number, _) = client.number();
+        let (who, _) = client.look_up(7_214);
+        assert_ne!(number, who);
+        let found = Reply::Found { request: number, discriminator: b"eve" }.to_bytes();
+        assert_eq!(client.on_message(&found), Ok(None), "no answer to a wish for a number");
+        let given = Reply::Number { request: number, number: 1_234 }.to_bytes();
+        assert_eq!(client.on_message(&given), Ok(Some(Answer::Number { request: number, number: 1_234 })));
+        assert_eq!(client.on_message(&given), Ok(None), "the second time");
+        let nobody = Reply::Nobody { request: who }.to_bytes();
+        assert_eq!(client.on_message(&nobody), Ok(Some(Answer::Nobody { request: who })));
+        assert_eq!(client.on_message(&[0x77, 1, 2]), Ok(None));
+        assert_eq!(client.on_message(&[]), Err(Malformed));
+    }
+
+    #[test]
+    fn of_requests_that_are_never_answered_the_last_are_remembered() {
+        let mut client = Client::new();
+        let asked: Vec<_> = (0..300).map(|number| client.look_up(number).0).collect();
+        let answered = asked.iter().filter(|request| {
+            let nobody = Reply::Nobody { request: **request }.to_bytes();
+            matches!(client.on_message(&nobody), Ok(Some(_)))
+        });
+        assert_eq!(answered.copied().collect::<Vec<_>>(), asked.get(44..).unwrap_or_default());
+    }
+}

@@ -1,0 +1,56 @@
+//! What a server tells those who run it.
+
+use core::net::SocketAddr;
+
+use rtmfp_core::SessionHandle;
+
+use crate::message::Refusal;
+
+/// What a [`Rendezvous`](crate::Rendezvous) tells its user, for logs and counts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Happening {
+    /// A session uses the service.
+    Joined {
+        /// The session.
+        session: SessionHandle,
+    },
+    /// It does not any more.
+    Left {
+        /// The session.
+        session: SessionHandle,
+    },
+    /// A number was given.
+    NumberGiven {
+        /// To whom.
+        session: SessionHandle,
+    },
+    /// Somebody was asked for, by number or by name.
+    Sought {
+        /// By whom.
+        session: SessionHandle,
+        /// Whether somebody was there.
+        found: bool,
+    },
+    /// A token was shown.
+    TokenShown {
+        /// By whom.
+        session: SessionHandle,
+        /// Whether it holds.
+        accepted: bool,
+    },
+    /// A request was refused.
+    Refused {
+        /// Whose.
+        session: SessionHandle,
+        /// Why.
+        reason: Refusal,
+    },
+    /// A hello came for somebody.
+    Hello {
+        /// From where, which is not proved.
+        from: SocketAddr,
+        /// Whether the two were introduced.
+        introduced: bool,
+    },
+}

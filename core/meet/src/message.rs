@@ -1,0 +1,335 @@
+//! What a client and a rendezvous server say to each other: see the [table](crate#the-protocol-rtmfp-meet1).
+
+use alloc::vec::Vec;
+
+use rtmfp_core::wire::{Address, Cursor, Malformed, vlu};
+
+/// The metadata of the flows, both ways. The version is the last digit.
+pub const METADATA: &[u8] = b"rtmfp-meet/1";
+
+/// The longest discriminator that is asked for, in bytes.
+pub const MAX_DISCRIMINATOR: usize = 512;
+/// The longest token, in bytes.
+pub const MAX_TOKEN: usize = 4_096;
+
+/// What a client says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Request<'a> {
+    /// Asks for a number of its own.
+    Number {
+        /// Chosen by the client, to know the answer by.
+        request: u64,
+    },
+    /// Gives a number back.
+    Release {
+        /// The number.
+        number: u64,
+    },
+    /// Asks who can be met under a number.
+    LookUp {
+        /// To know the answer by.
+        request: u64,
+        /// The number.
+        number: u64,
+    },
+    /// Asks whether a peer is here, and to be introduced to it.
+    Peer {
+        /// To know the answer by.
+        request: u64,
+        /// The peer's Canonical Endpoint Discriminator, at most [`MAX_DISCRIMINATOR`] bytes.
+        discriminator: &'a [u8],
+    },
+    /// Shows a token that was given to the client by other ways.
+    Token {
+        /// To know the answer by.
+        request: u64,
+        /// The token, at most [`MAX_TOKEN`] bytes.
+        token: &'a [u8],
+    },
+}
+
+/// What a server says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Reply<'a> {
+    /// Where the client's packets come from.
+    Seen {
+        /// The address.
+        address: Address,
+    },
+    /// A number is the client's.
+    Number {
+        /// What is answered.
+        request: u64,
+        /// The number.
+        number: u64,
+    },
+    /// A peer is here, and may be asked for.
+    Found {
+        /// What is answered.
+        request: u64,
+        /// The peer's Canonical Endpoint Discriminator.
+        discriminator: &'a [u8],
+    },
+    /// Nobody is there.
+    Nobody {
+        /// What is answered.
+        request: u64,
+    },
+    /// Not now, or not at all.
+    Refused {
+        /// What is answered.
+        request: u64,
+        /// Why.
+        reason: Refusal,
+        /// Seconds after which it may be asked again; 0 for never.
+        seconds: u64,
+    },
+    /// A token is accepted.
+    Accepted {
+        /// What is answered.
+        request: u64,
+    },
+}
+
+/// Why a request is refused.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This client, or the network that it is in, has asked too often or has too many numbers.
+    TooMany,
+    /// The server has no more numbers, or is too busy.
+    Full,
+    /// The client may not do this. A token may help.
+    NotAllowed,
+    /// The client's session does not prove who it is, so nobody could be sure to meet it.
+    Unproved,
+    /// A reason that a later version has added.
+    Other(u64),
+}
+
+impl Refusal {
+    const fn code(self) -> u64 {
+        match self {
+            Self::TooMany => 1,
+            Self::Full => 2,
+            Self::NotAllowed => 3,
+            Self::Unproved => 4,
+            Self::Other(code) => code,
+        }
+    }
+
+    const fn from_code(code: u64) -> Self {
+        match code {
+            1 => Self::TooMany,
+            2 => Self::Full,
+            3 => Self::NotAllowed,
+            4 => Self::Unproved,
+            code => Self::Other(code),
+        }
+    }
+}
+
+impl core::error::Error for Refusal {}
+
+impl core::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::TooMany => f.write_str("asked too often, or for too much"),
+            Self::Full => f.write_str("the server has no room"),
+            Self::NotAllowed => f.write_str("not allowed"),
+            Self::Unproved => f.write_str("this end's session does not prove who it is"),
+            Self::Other(code) => write!(f, "reason {code}"),
+        }
+    }
+}
+
+impl Request<'_> {
+    /// Reads a message; `None` if it is of a kind that is not known.
+    ///
+    /// # Errors
+    /// It does not follow the syntax, or something in it is too long.
+    pub fn parse(message: &[u8]) -> Result<Option<Request<'_>>, Malformed> {
+        let mut cursor = Cursor::new(message);
+        let request = match cursor.u8()? {
+            0x01 => Request::Number { request: cursor.vlu()? },
+            0x02 => Request::Release { number: cursor.vlu()? },
+            0x03 => Request::LookUp { request: cursor.vlu()?, number: cursor.vlu()? },
+            0x04 => Request::Peer { request: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? },
+            0x05 => Request::Token { request: cursor.vlu()?, token: rest(&mut cursor, MAX_TOKEN)? },
+            _ => return Ok(None),
+        };
+        if cursor.is_empty() { Ok(Some(request)) } else { Err(Malformed) }
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match *self {
+            Request::Number { request } => start(0x01, request, &mut out),
+            Request::Release { number } => start(0x02, number, &mut out),
+            Request::LookUp { request, number } => {
+                start(0x03, request, &mut out);
+                vlu::encode(number, &mut out);
+            }
+            Request::Peer { request, discriminator } => {
+                start(0x04, request, &mut out);
+                out.extend_from_slice(discriminator);
+            }
+            Request::Token { request, token } => {
+                start(0x05, request, &mut out);
+                out.extend_from_slice(token);
+            }
+        }
+        out
+    }
+}
+
+impl Reply<'_> {
+    /// Reads a message; `None` if it is of a kind that is not known.
+    ///
+    /// # Errors
+    /// It does not follow the syntax, or something in it is too long.
+    pub fn parse(message: &[u8]) -> Result<Option<Reply<'_>>, Malformed> {
+        let mut cursor = Cursor::new(message);
+        let reply = match cursor.u8()? {
+            0x11 => Reply::Seen { address: Address::parse(&mut cursor)? },
+            0x12 => Reply::Number { request: cursor.vlu()?, number: cursor.vlu()? },
+            0x13 => Reply::Found { request: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? },
+            0x14 => Reply::Nobody { request: cursor.vlu()? },
+            0x15 => {
+                let (request, reason) = (cursor.vlu()?, Refusal::from_code(cursor.vlu()?));
+                Reply::Refused { request, reason, seconds: cursor.vlu()? }
+            }
+            0x16 => Reply::Accepted { request: cursor.vlu()? },
+            _ => return Ok(None),
+        };
+        if cursor.is_empty() { Ok(Some(reply)) } else { Err(Malformed) }
+    }
+
+    /// The message.
+    #[must_use]
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        match *self {
+            Reply::Seen { address } => {
+                out.push(0x11);
+                address.encode(&mut out);
+            }
+            Reply::Number { request, number } => {
+                start(0x12, request, &mut out);
+                vlu::encode(number, &mut out);
+            }
+            Reply::Found { request, discriminator } => {
+                start(0x13, request, &mut out);
+                out.extend_from_slice(discriminator);
+            }
+            Reply::Nobody { request } => start(0x14, request, &mut out),
+            Reply::Refused { request, reason, seconds } => {
+                start(0x15, request, &mut out);
+                vlu::encode(reason.code(), &mut out);
+                vlu::encode(seconds, &mut out);
+            }
+            Reply::Accepted { request } => start(0x16, request, &mut out),
+        }
+        out
+    }
+}
+
+fn start(kind: u8, number: u64, out: &mut Vec<u8>) {
+    out.push(kind);
+    vlu::encode(number, out);
+}
+
+fn rest<'a>(cursor: &mut Cursor<'a>, longest: usize) -> Result<&'a [u8], Malformed> {
+    let rest = cursor.rest();
+    if rest.len() <= longest { Ok(rest) } else { Err(Malformed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::net::SocketAddr;
+    use rtmfp_core::wire::AddressOrigin;
+
+    const BIG: u64 = 1 << 40;
+
+    fn requests() -> [Request<'static>; 5] {
+        [
+            Request::Number { request: 1 },
+            Request::Release { number: 7_214 },
+            Request::LookUp { request: BIG, number: 7_214 },
+            Request::Peer { request: 2, discriminator: b"somebody" },
+            Request::Token { request: 3, token: b"" },
+        ]
+    }
+
+    fn replies() -> [Reply<'static>; 6] {
+        let socket = SocketAddr::from(([192, 0, 2, 1], 1935));
+        [
+            Reply::Seen { address: Address { origin: AddressOrigin::Observed, socket } },
+            Reply::Number { request: 1, number: 7_214 },
+            Reply::Found { request: 2, discriminator: b"somebody" },
+            Reply::Nobody { request: BIG },
+            Reply::Refused { request: 4, reason: Refusal::TooMany, seconds: 60 },
+            Reply::Accepted { request: 5 },
+        ]
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_and_is_as_the_table_says() {
+        for request in requests() {
+            assert_eq!(Request::parse(&request.to_bytes()), Ok(Some(request)));
+        }
+        for reply in replies() {
+            assert_eq!(Reply::parse(&reply.to_bytes()), Ok(Some(reply)));
+        }
+        assert_eq!(Request::LookUp { request: 1, number: 7_214 }.to_bytes(), [3, 1, 0xb8, 0x2e]);
+        let [.., refused, _] = replies();
+        assert_eq!(refused.to_bytes(), [0x15, 4, 1, 60]);
+    }
+
+    #[test]
+    fn what_is_cut_short_or_goes_on_is_refused() {
+        for bytes in requests().map(|request| request.to_bytes()).iter().take(3) {
+            for len in 0..bytes.len() {
+                assert_eq!(Request::parse(bytes.get(..len).unwrap_or_default()), Err(Malformed), "{bytes:x?} to {len}");
+            }
+            assert_eq!(Request::parse(&[&bytes[..], &[0]].concat()), Err(Malformed));
+        }
+        for bytes in [0, 1, 3, 4, 5].map(|index| replies().get(index).map(Reply::to_bytes).unwrap_or_default()) {
+            for len in 0..bytes.len() {
+                assert_eq!(Reply::parse(bytes.get(..len).unwrap_or_default()), Err(Malformed), "{bytes:x?} to {len}");
+            }
+            assert_eq!(Reply::parse(&[&bytes[..], &[0]].concat()), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused_and_what_is_not_known_is_ignored() {
+        let longest = alloc::vec![b'x'; MAX_DISCRIMINATOR];
+        let peer = Request::Peer { request: 1, discriminator: &longest }.to_bytes();
+        assert!(matches!(Request::parse(&peer), Ok(Some(Request::Peer { .. }))));
+        assert_eq!(Request::parse(&[&peer[..], b"x"].concat()), Err(Malformed));
+        let longest = alloc::vec![b'x'; MAX_TOKEN + 1];
+        assert_eq!(Request::parse(&Request::Token { request: 1, token: &longest }.to_bytes()), Err(Malformed));
+        for kind in [0x00, 0x06, 0x11, 0xff] {
+            assert_eq!(Request::parse(&[kind, 0xff]), Ok(None));
+        }
+        for kind in [0x01, 0x10, 0x17, 0xff] {
+            assert_eq!(Reply::parse(&[kind]), Ok(None));
+        }
+    }
+
+    quickcheck::quickcheck! {
+        fn what_is_read_is_the_same_when_written(message: Vec<u8>) -> bool {
+            let again = |bytes: Vec<u8>| Request::parse(&bytes).map(|parsed| parsed.map(|parsed| parsed.to_bytes()));
+            match Request::parse(&message) {
+                Ok(Some(request)) => again(request.to_bytes()) == Ok(Some(request.to_bytes())),
+                Ok(None) | Err(Malformed) => true,
+            }
+        }
+    }
+}

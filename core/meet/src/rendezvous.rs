@@ -1,0 +1,375 @@
+//! The server's part.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use rtmfp_core::rand_core::CryptoRng;
+use rtmfp_core::wire::{Address, AddressOrigin, Malformed};
+use rtmfp_core::{
+    Bytes, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, Service, SessionHandle,
+    UnmatchedHello,
+};
+
+use crate::admit::{Admit, Asker};
+use crate::happening::Happening;
+use crate::message::{MAX_DISCRIMINATOR, METADATA, Refusal, Reply, Request};
+use crate::numbers::Numbers;
+use crate::permits::Permits;
+use crate::rates::{Rate, Rates};
+
+/// Exception code for a second flow of one session.
+pub(crate) const ONE_FLOW: u64 = 1;
+/// Exception code for a flow with a message that does not follow the syntax.
+pub(crate) const MALFORMED: u64 = 2;
+
+/// The longest reply: one that names a peer.
+const LONGEST_REPLY: usize = MAX_DISCRIMINATOR + 16;
+/// What a client may have on its way to here: several of the longest requests.
+const WINDOW: usize = 16 << 10;
+
+/// How much of everything there may be.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Numbers of one session. Default 4.
+    pub numbers_per_session: usize,
+    /// Numbers in all. Default 100,000.
+    pub numbers: usize,
+    /// How often one source (an IPv4 address, or a /64 network of IPv6) may ask for anything that costs somebody something:
+    /// a number, who has one, a peer, whether a token holds. Default: 20 at once, and one more every 3 s.
+    pub requests_per_source: Rate,
+    /// The same of all sources together. Default: 2,000 at once, and 1,000 a second.
+    pub requests: Rate,
+    /// Sources that are remembered for that. Default 65,536.
+    pub sources: usize,
+    /// Permits to ask for a peer, each for 95 s. Default 65,536; each takes up to 600 bytes.
+    pub permits: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            numbers_per_session: 4,
+            numbers: 100_000,
+            requests_per_source: Rate { burst: 20, every: Duration::from_secs(3) },
+            requests: Rate { burst: 2_000, every: Duration::from_millis(1) },
+            sources: 1 << 16,
+            permits: 1 << 16,
+        }
+    }
+}
+
+/// A session that uses the service.
+#[derive(Debug)]
+struct Visitor {
+    inbox: RecvFlowHandle,
+    outbox: SendFlowHandle,
+    numbers: Vec<u64>,
+    accepted: bool,
+    /// The address that it was told of last.
+    told: Option<SocketAddr>,
+}
+
+/// Introduces far ends that have a session here, gives them numbers, and tells them their addresses.
+///
+/// The endpoint must tell of [unmatched hellos](rtmfp_core::EndpointConfig::max_unmatched_hellos), and must not
+/// [introduce](rtmfp_core::EndpointConfig::introduce) by itself. Its limits hold for hellos and sessions; for what is
+/// asked over sessions [`Limits`] hold.
+pub struct Rendezvous<A, O> {
+    limits: Limits,
+    admit: A,
+    observer: O,
+    rng: Box<dyn CryptoRng + Send>,
+    visitors: BTreeMap<SessionHandle, Visitor>,
+    numbers: Numbers,
+    rates: Rates,
+    permits: Permits,
+}
+
+impl<A, O> fmt::Debug for Rendezvous<A, O> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Rendezvous");
+        shown.field("visitors", &self.visitors.len()).field("numbers", &self.numbers.len()).finish_non_exhaustive()
+    }
+}
+
+impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
+    /// A server without visitors. The generator makes the numbers.
+    pub fn new(limits: Limits, admit: A, rng: Box<dyn CryptoRng + Send>, observer: O) -> Self {
+        Self {
+            admit,
+            observer,
+            rng,
+            visitors: BTreeMap::new(),
+            numbers: Numbers::default(),
+            rates: Rates::new(limits.requests_per_source, limits.requests, limits.sources),
+            permits: Permits::new(limits.permits),
+            limits,
+        }
+    }
+
+    /// How many sessions use the service.
+    #[must_use]
+    pub fn visitors(&self) -> usize {
+        self.visitors.len()
+    }
+
+    /// How many numbers are given.
+    #[must_use]
+    pub fn numbers(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Whether a flow is the one over which its session asks.
+    fn receives(&self, flow: RecvFlowHandle) -> bool {
+        self.visitors.get(&flow.session()).is_some_and(|visitor| visitor.inbox == flow)
+    }
+
+    /// A flow has begun: its session joins.
+    fn join(&mut self, now: Instant, endpoint: &mut Endpoint, inbox: RecvFlowHandle) {
+        let session = inbox.session();
+        let Some(mut flow) = endpoint.recv_flow_mut(now, inbox) else { return };
+        if self.visitors.contains_key(&session) {
+            return flow.reject(ONE_FLOW);
+        }
+        flow.set_window(WINDOW);
+        let Ok(outbox) = flow.open_return_flow(FlowOptions::new(METADATA)) else { return flow.reject(0) };
+        let visitor = Visitor { inbox, outbox, numbers: Vec::new(), accepted: false, told: None };
+        self.visitors.insert(session, visitor);
+        (self.observer)(Happening::Joined { session });
+        self.serve(now, endpoint, session);
+    }
+
+    /// Forgets a session, and whatever was its own.
+    fn leave(&mut self, session: SessionHandle) {
+        let Some(visitor) = self.visitors.remove(&session) else { return };
+        for number in visitor.numbers {
+            self.numbers.release(number, session);
+        }
+        (self.observer)(Happening::Left { session });
+    }
+
+    /// Ends a session's flows, and forgets it.
+    fn dismiss(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, code: u64) {
+        let Some(visitor) = self.visitors.get(&session) else { return };
+        if let Some(mut flow) = endpoint.recv_flow_mut(now, visitor.inbox) {
+            flow.reject(code);
+        }
+        if let Some(mut flow) = endpoint.send_flow_mut(now, visitor.outbox) {
+            flow.close();
+        }
+        self.leave(session);
+    }
+
+    /// Answers what can be read, as long as there is room for answers. What is not read counts against the client.
+    fn serve(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        while let Some(visitor) = self.visitors.get_mut(&session) {
+            let (inbox, outbox) = (visitor.inbox, visitor.outbox);
+            if !endpoint.send_flow_mut(now, outbox).is_some_and(|mut flow| flow.has_room(LONGEST_REPLY)) {
+                return;
+            }
+            let at = endpoint.session(session).and_then(|session| session.path()).map(|path| path.remote);
+            if let Some(socket) = at.filter(|at| visitor.told != Some(*at)) {
+                visitor.told = at;
+                let address = Address { origin: AddressOrigin::Observed, socket };
+                say(now, endpoint, outbox, &Reply::Seen { address });
+                continue;
+            }
+            // A read that finds nothing asks to be told of the next message.
+            let Some(message) = endpoint.recv_flow_mut(now, inbox).and_then(|mut flow| flow.read()) else { return };
+            match Request::parse(&message.data) {
+                Ok(Some(request)) => self.answer(now, endpoint, session, request),
+                Ok(None) => {}
+                Err(Malformed) => self.dismiss(now, endpoint, session, MALFORMED),
+            }
+        }
+    }
+
+    fn answer(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, request: Request<'_>) {
+        let Some(visitor) = self.visitors.get(&session) else { return };
+        let outbox = visitor.outbox;
+        let Some(asker) = asker(endpoint, session, visitor.accepted) else { return };
+        match request {
+            Request::Number { request } => match self.give_number(now, &asker) {
+                Ok(number) => say(now, endpoint, outbox, &Reply::Number { request, number }),
+                Err(refused) => self.refuse(now, endpoint, session, request, refused),
+            },
+            Request::Release { number } => self.release(session, number),
+            Request::LookUp { request, number } => {
+                let holder = |rendezvous: &Self, endpoint: &Endpoint| {
+                    let holder = endpoint.session(rendezvous.numbers.holder(number)?)?;
+                    Some(holder.far_canonical_discriminator().into())
+                };
+                self.find(now, endpoint, &asker, request, holder);
+            }
+            Request::Peer { request, discriminator } => {
+                let named = |_: &Self, endpoint: &Endpoint| {
+                    endpoint.session_named(discriminator).map(|_| Bytes::copy_from_slice(discriminator))
+                };
+                self.find(now, endpoint, &asker, request, named);
+            }
+            Request::Token { request, token } => {
+                if let Err(refused) = self.take(now, &asker) {
+                    return self.refuse(now, endpoint, session, request, refused);
+                }
+                let accepted = self.admit.accepts_token(&asker, token);
+                (self.observer)(Happening::TokenShown { session, accepted });
+                if !accepted {
+                    return self.refuse(now, endpoint, session, request, (Refusal::NotAllowed, 0));
+                }
+                if let Some(visitor) = self.visitors.get_mut(&session) {
+                    visitor.accepted = true;
+                }
+                say(now, endpoint, outbox, &Reply::Accepted { request });
+            }
+        }
+    }
+
+    /// Counts a request that costs somebody something.
+    fn take(&mut self, now: Instant, asker: &Asker) -> Result<(), Refused> {
+        self.rates.take(now, asker.address.ip()).map_err(|wait| (Refusal::TooMany, whole_seconds(wait)))
+    }
+
+    fn give_number(&mut self, now: Instant, asker: &Asker) -> Result<u64, Refused> {
+        let Some(visitor) = self.visitors.get_mut(&asker.session) else { return Err((Refusal::Full, 0)) };
+        if !asker.proved {
+            return Err((Refusal::Unproved, 0));
+        }
+        if visitor.numbers.len() >= self.limits.numbers_per_session {
+            return Err((Refusal::TooMany, 0));
+        }
+        self.rates.take(now, asker.address.ip()).map_err(|wait| (Refusal::TooMany, whole_seconds(wait)))?;
+        if !self.admit.may_have_number(asker) {
+            return Err((Refusal::NotAllowed, 0));
+        }
+        let number = if self.numbers.len() < self.limits.numbers {
+            self.numbers.give(asker.session, &mut *self.rng)
+        } else {
+            None
+        };
+        let number = number.ok_or((Refusal::Full, FULL_FOR))?;
+        visitor.numbers.push(number);
+        (self.observer)(Happening::NumberGiven { session: asker.session });
+        Ok(number)
+    }
+
+    fn release(&mut self, session: SessionHandle, number: u64) {
+        if self.numbers.release(number, session)
+            && let Some(visitor) = self.visitors.get_mut(&session)
+        {
+            visitor.numbers.retain(|other| *other != number);
+        }
+    }
+
+    /// Finds a peer for somebody. Nobody learns whether a peer is here that may not be found.
+    fn find(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        asker: &Asker,
+        request: u64,
+        whom: impl FnOnce(&Self, &Endpoint) -> Option<Bytes>,
+    ) {
+        let session = asker.session;
+        if let Err(refused) = self.take(now, asker) {
+            return self.refuse(now, endpoint, session, request, refused);
+        }
+        let found = whom(self, endpoint).filter(|found| self.admit.may_find(asker, found));
+        (self.observer)(Happening::Sought { session, found: found.is_some() });
+        let Some(visitor) = self.visitors.get(&session) else { return };
+        let outbox = visitor.outbox;
+        let Some(found) = found else { return say(now, endpoint, outbox, &Reply::Nobody { request }) };
+        if !self.permits.give(now, asker.address.ip(), found.clone()) {
+            return self.refuse(now, endpoint, session, request, (Refusal::Full, FULL_FOR));
+        }
+        say(now, endpoint, outbox, &Reply::Found { request, discriminator: &found });
+    }
+
+    fn refuse(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        request: u64,
+        (reason, seconds): Refused,
+    ) {
+        (self.observer)(Happening::Refused { session, reason });
+        if let Some(visitor) = self.visitors.get(&session) {
+            say(now, endpoint, visitor.outbox, &Reply::Refused { request, reason, seconds });
+        }
+    }
+
+    /// Somebody wants to reach a peer (RFC 7016 §3.5.1.4). There is no answer for a peer that is not here: it would have
+    /// to go to an address that is not proved.
+    fn hello(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) {
+        let from = hello.path.remote;
+        let here = endpoint.session_named(&hello.discriminator).is_some();
+        let may = here
+            && (self.permits.has(now, from.ip(), &hello.discriminator)
+                || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
+        let introduced = may && endpoint.introduce(now, hello);
+        (self.observer)(Happening::Hello { from, introduced });
+    }
+}
+
+/// Why a request is refused, and for how many seconds; 0 for ever.
+type Refused = (Refusal, u64);
+
+/// Seconds after which something that was full may have room.
+const FULL_FOR: u64 = 60;
+
+fn asker(endpoint: &Endpoint, session: SessionHandle, accepted: bool) -> Option<Asker> {
+    let seen = endpoint.session(session)?;
+    Some(Asker {
+        session,
+        address: seen.path()?.remote,
+        discriminator: seen.far_canonical_discriminator().into(),
+        proved: seen.far_owner_proved(),
+        accepted,
+    })
+}
+
+/// Says something to a client. There was room for it, or the client has ended the flow and nobody waits.
+fn say(now: Instant, endpoint: &mut Endpoint, outbox: SendFlowHandle, reply: &Reply<'_>) {
+    if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
+        let _ = flow.write(reply.to_bytes());
+    }
+}
+
+fn whole_seconds(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
+}
+
+impl<A: Admit, O: FnMut(Happening)> Service for Rendezvous<A, O> {
+    fn claims(&self, metadata: &[u8]) -> bool {
+        metadata == METADATA
+    }
+
+    fn owns(&self, flow: SendFlowHandle) -> bool {
+        self.visitors.get(&flow.session()).is_some_and(|visitor| visitor.outbox == flow)
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a service acts on the events that it knows of")]
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) {
+        match event {
+            Event::FlowOpened { flow } => self.join(now, endpoint, *flow),
+            Event::FlowReadable { flow } => self.serve(now, endpoint, flow.session()),
+            Event::FlowWritable { flow } => self.serve(now, endpoint, flow.session()),
+            Event::PathChanged { session, .. } => self.serve(now, endpoint, *session),
+            Event::FlowFinished { flow, .. } if self.receives(*flow) => {
+                self.dismiss(now, endpoint, flow.session(), 0);
+            }
+            Event::FlowRejected { flow, .. } => self.dismiss(now, endpoint, flow.session(), 0),
+            Event::SessionClosed { session, .. } => self.leave(*session),
+            Event::UnmatchedHello { hello } => self.hello(now, endpoint, hello),
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;
