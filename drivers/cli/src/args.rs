@@ -53,6 +53,15 @@ const AFTER_PASSWORD: &str = "\
 Give the same file to both ends with --password-file. A password of your own can be guessed offline from the first \
 packets of one session (RFC 7425 section 4.3.5.1.1: they carry an HMAC of it); one with 80 random bits cannot.";
 
+/// Told at the end of the help for `rtmfp serve`.
+const AFTER_SERVE: &str = "\
+Programs that are registered here can be reached by others through their NATs: by peer ID, or by a number that this \
+server gives them for as long as they stay. What they say to each other does not come here. Everything is kept in \
+memory, and gone when the server ends. Anybody may register and ask; each address may ask 20 times at once, and once more \
+every 3 seconds.
+
+The first interrupt (or SIGTERM) closes all sessions in order, so that clients look elsewhere at once.";
+
 /// What the program can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -68,6 +77,9 @@ pub enum Command {
     Echo(Echo),
     /// Measure round trips to an echo
     Ping(Ping),
+    /// Introduce programs to each other, which have a session with this server
+    #[command(after_help = AFTER_SERVE)]
+    Serve(Serve),
     /// Make a password that cannot be guessed: 80 random bits
     #[command(after_help = AFTER_PASSWORD)]
     Password(Password),
@@ -247,6 +259,23 @@ pub struct Echo {
     pub common: Common,
 }
 
+/// `rtmfp serve`
+#[derive(Clone, Debug, Args)]
+pub struct Serve {
+    /// Where to listen.
+    #[command(flatten)]
+    pub listen: Listen,
+    /// Sessions at once; each takes some 3 kB while it is quiet
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = sessions)]
+    pub max_sessions: usize,
+    /// Close sessions that have had no flow for so many seconds
+    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds)]
+    pub idle: Duration,
+    /// Common options.
+    #[command(flatten)]
+    pub common: Common,
+}
+
 /// `rtmfp ping`
 #[derive(Clone, Debug, Args)]
 pub struct Ping {
@@ -293,6 +322,11 @@ fn seconds_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn sessions(text: &str) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (16..=1_000_000).contains(number));
+    number.ok_or_else(|| "must be 16 to 1000000 sessions".to_owned())
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     seconds_or_zero(text).and_then(|duration| {
         if duration >= Duration::from_secs(1) { Ok(duration) } else { Err("must be at least 1 second".to_owned()) }
@@ -320,6 +354,7 @@ mod tests {
             &["rtmfp", "receive", "dir", "--timeout", "0.5"],
             &["rtmfp", "receive", "dir", "--password", "secret"],
             &["rtmfp", "ping", "rtmfp://h/", "--interval", "-1"],
+            &["rtmfp", "serve", "--max-sessions", "15"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

@@ -15,6 +15,7 @@ fn main() -> ExitCode {
         Command::Send(args) => args.common.json,
         Command::Echo(args) => args.common.json,
         Command::Ping(args) => args.common.json,
+        Command::Serve(args) => args.common.json,
     };
     let result = commands::run(&cli.command, Report::new(json));
     if let Err(failure) = &result {

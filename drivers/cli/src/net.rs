@@ -14,6 +14,8 @@ use crate::trace::TraceFile;
 
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
 const TICK: Duration = Duration::from_millis(200);
+/// How long sessions may take to end in order.
+const DRAIN: Duration = Duration::from_secs(5);
 /// Between the first hellos to the addresses of a host, in the order that the resolver prefers.
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 /// The most addresses of a host that are tried.
@@ -67,6 +69,19 @@ pub fn listen(
     timeout: Duration,
     trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
+    listen_with(addresses, identity, config(identity, timeout, true), trace)
+}
+
+/// The same, with settings of one's own.
+///
+/// # Errors
+/// If an address cannot be bound, or the settings are not acceptable.
+pub fn listen_with(
+    addresses: &[SocketAddr],
+    identity: &Identity,
+    config: EndpointConfig,
+    trace: Option<&mut TraceFile>,
+) -> Result<Driver, Failure> {
     let bind = |address: SocketAddr| {
         Socket::bind(address).map_err(|e| {
             Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; --listen chooses another"))
@@ -80,7 +95,7 @@ pub fn listen(
     } else {
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
-    driver(sockets, identity, config(identity, timeout, true), trace)
+    driver(sockets, identity, config, trace)
 }
 
 fn driver(
@@ -174,6 +189,31 @@ pub fn run(driver: &mut Driver, app: &mut dyn App, mut each: impl FnMut(&Driver)
             driver.pump_mut().endpoint_mut().close_all(now, CloseMode::Abrupt);
             driver.pump_mut().turn(app)?;
             return Err(Failure::interrupted());
+        }
+    }
+}
+
+/// Runs an application until the user interrupts. Then sessions are drained, for five seconds at most, and this is no
+/// failure.
+///
+/// # Errors
+/// If a socket fails.
+pub fn serve(driver: &mut Driver, app: &mut dyn App, mut each: impl FnMut(&Driver)) -> Result<(), Failure> {
+    let interrupted = Interrupt::watch(driver.waker())?;
+    let mut until = None;
+    loop {
+        driver.step(app, Some(TICK))?;
+        each(driver);
+        let now = driver.pump().clock().now();
+        if interrupted.is_set() && until.is_none() {
+            until = Some(now + DRAIN);
+            driver.pump_mut().endpoint_mut().drain_all(now, now + DRAIN);
+            driver.pump_mut().turn(app)?;
+        }
+        let endpoint = driver.pump().endpoint();
+        let awaits = |session| endpoint.session(session).is_some_and(|session| session.awaits_far_end());
+        if until.is_some_and(|until| now >= until || !endpoint.sessions().any(awaits)) {
+            return Ok(());
         }
     }
 }

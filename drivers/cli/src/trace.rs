@@ -56,6 +56,7 @@ impl TraceFile {
             Command::Send(args) => common(&args.common, "rtmfp send", client, &args.files_and_uri),
             Command::Echo(args) => common(&args.common, "rtmfp echo", server, &[]),
             Command::Ping(args) => common(&args.common, "rtmfp ping", client, &[]),
+            Command::Serve(args) => common(&args.common, "rtmfp serve", server, &[]),
             Command::Password(_) => None,
         };
         Self { wanted, file: None }

@@ -6,6 +6,7 @@ mod password;
 mod ping;
 mod receive;
 mod send;
+mod serve;
 
 use std::fs;
 use std::path::Path;
@@ -34,6 +35,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Send(args) => send::run(args, report, &mut trace),
         Command::Echo(args) => echo::run(args, report, &mut trace),
         Command::Ping(args) => ping::run(args, report, &mut trace),
+        Command::Serve(args) => serve::run(args, report, &mut trace),
         Command::Password(args) => password::run(args),
     };
     trace.finish(result)

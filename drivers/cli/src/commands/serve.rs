@@ -1,10 +1,120 @@
 //! `rtmfp serve`
 
-use core::cell::RefCell;
-use core::time::Duration;
-use std::rc::Rc;
+use std::sync::mpsc;
 
-use rtmfp_core::{App as _, EndpointConfig, Event, Instant, Router, SessionHandle};
+use rtmfp_core::{EndpointConfig, Router};
+use rtmfp_meet::{Everybody, Happening, Limits, Rendezvous};
 use rtmfp_std::{Driver, system_rng};
 
 use super::{announce, conclude};
+use crate::args::Serve;
+use crate::failure::Failure;
+use crate::identity::{Identity, Part};
+use crate::json::Line;
+use crate::net;
+use crate::report::Report;
+use crate::trace::TraceFile;
+
+/// Hellos for others that wait to be decided on, and how many of them from one source.
+const HELLOS: usize = 1_024;
+const HELLOS_PER_SOURCE: usize = 64;
+/// The window of a flow, which carries short questions only.
+const WINDOW: usize = 64 << 10;
+/// All that a session holds of what was received and not read, or sent and not acknowledged.
+const SESSION_BYTES: usize = 256 << 10;
+
+pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
+    let identity = Identity::new(&args.common, Part::Server { lasting: true })?;
+    let config = config(args, &identity);
+    let mut driver = net::listen_with(&args.listen.listen, &identity, config, Some(trace))?;
+    announce(&driver, &identity, &args.listen, &mut report)?;
+    let mut report = report.limited();
+    let (tell, happenings) = mpsc::channel();
+    // The receiver lives as long as this function.
+    let observer = move |happening| {
+        let _ = tell.send(happening);
+    };
+    let rendezvous = Rendezvous::new(Limits::default(), Everybody, system_rng()?, observer);
+    let mut app = Router::new().with(Box::new(rendezvous));
+    let mut told = Told::default();
+    let result = net::serve(&mut driver, &mut app, |driver| {
+        for happening in happenings.try_iter() {
+            told.count(happening);
+            tell_of(happening, driver, &mut report);
+        }
+    });
+    let sessions = driver.pump().endpoint().stats().sessions_opened;
+    told.sum(sessions, &mut report);
+    conclude(&driver, &args.common, &mut report);
+    result
+}
+
+/// Settings for many sessions of which each does little.
+fn config(args: &Serve, identity: &Identity) -> EndpointConfig {
+    let mut config = net::config(identity, args.common.timeout, true);
+    config.max_sessions = args.max_sessions;
+    config.max_unmatched_hellos = HELLOS;
+    config.max_unmatched_hellos_per_source = HELLOS_PER_SOURCE;
+    config.session.recv_buffer = WINDOW;
+    config.session.max_recv_bytes = SESSION_BYTES;
+    config.session.send_buffer = WINDOW;
+    config.session.max_send_bytes = SESSION_BYTES;
+    // Who is registered here may have no flow, and is kept until it leaves or does not answer.
+    config.session.idle_limit = args.idle;
+    config
+}
+
+/// What there was in all.
+#[derive(Clone, Copy, Default, Debug)]
+struct Told {
+    introduced: u64,
+    numbers: u64,
+    refused: u64,
+}
+
+impl Told {
+    const fn count(&mut self, happening: Happening) {
+        match happening {
+            Happening::Hello { introduced: true, .. } => self.introduced += 1,
+            Happening::NumberGiven { .. } => self.numbers += 1,
+            Happening::Refused { .. } => self.refused += 1,
+            _ => {}
+        }
+    }
+
+    fn sum(self, sessions: u64, report: &mut Report) {
+        let Self { introduced, numbers, refused } = self;
+        report.either(
+            || {
+                let line = Line::new("served").number("sessions", sessions).number("introduced", introduced);
+                line.number("numbers", numbers).number("refused", refused)
+            },
+            || {
+                format!(
+                    "{sessions} sessions, {introduced} introductions, {numbers} numbers, {refused} requests refused"
+                )
+            },
+        );
+    }
+}
+
+/// A line for what happened.
+fn tell_of(happening: Happening, driver: &Driver, report: &mut Report) {
+    let address = |session| {
+        let path = driver.pump().endpoint().session(session).and_then(|session| session.path());
+        path.map_or_else(|| "unknown".to_owned(), |path| path.remote.to_string())
+    };
+    let (event, peer, human) = match happening {
+        Happening::Joined { session } => ("joined", address(session), "asks for help to meet"),
+        Happening::NumberGiven { session } => ("number", address(session), "has a number"),
+        Happening::Sought { session, found: true } => ("found", address(session), "has found somebody"),
+        Happening::Sought { session, found: false } => ("nobody", address(session), "has found nobody"),
+        Happening::Refused { session, .. } => ("refused", address(session), "is refused"),
+        Happening::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),
+        Happening::Hello { from, introduced: false } => {
+            ("unknown", from.to_string(), "asks for somebody who is not here")
+        }
+        _ => return,
+    };
+    report.either_of_far(|| Line::new(event).text("peer", &peer), || format!("{peer} {human}"));
+}

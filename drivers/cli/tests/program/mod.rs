@@ -7,6 +7,7 @@ mod harness;
 mod kill;
 mod namespaces;
 mod output;
+mod serve;
 mod trace;
 mod transfer;
 mod trust;
