@@ -5,3 +5,4 @@ mod mona;
 mod parity;
 mod wireshark;
 mod worlds;
+mod wycheproof;

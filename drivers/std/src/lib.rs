@@ -12,6 +12,8 @@
 //! [`App`]: rtmfp_core::App
 #![deny(missing_docs)]
 
+#[cfg(feature = "accelerated")]
+mod accelerated;
 mod addresses;
 mod clock;
 mod driver;
@@ -33,6 +35,8 @@ mod wake;
 #[cfg_attr(not(any(target_os = "linux", target_os = "android")), path = "watch/unsupported.rs")]
 mod watch;
 
+#[cfg(feature = "accelerated")]
+pub use accelerated::Accelerated;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
