@@ -73,6 +73,7 @@ struct Told {
 }
 
 impl Told {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the sum is of these")]
     const fn count(&mut self, happening: Happening) {
         match happening {
             Happening::Hello { introduced: true, .. } => self.introduced += 1,
@@ -99,6 +100,7 @@ impl Told {
 }
 
 /// A line for what happened.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are not worth a line")]
 fn tell_of(happening: Happening, driver: &Driver, report: &mut Report) {
     let address = |session| {
         let path = driver.pump().endpoint().session(session).and_then(|session| session.path());
