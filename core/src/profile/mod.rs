@@ -11,9 +11,13 @@
 #![warn(dead_code, unused_imports, missing_docs, missing_debug_implementations)]
 
 mod checksum;
+mod fingerprint;
 pub mod flash;
+mod flight;
+mod key_log;
 pub mod modern;
 pub mod plain;
+mod replay;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -26,6 +30,8 @@ use zeroize::Zeroizing;
 use crate::error::DropReason;
 use crate::session::Role;
 pub use crate::transmit::Span;
+pub use fingerprint::{Fingerprint, NotAFingerprint};
+pub use key_log::KeyLog;
 
 /// The duties of a Cryptography Profile towards one near identity (RFC 7016 §3.2). All are deterministic but for
 /// the randomness they are given.

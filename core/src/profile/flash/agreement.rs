@@ -12,11 +12,11 @@ use super::component::{Component, put_ephemeral_key, put_group_select, put_offer
 use super::derive::Derived;
 use super::dh::{PrivateKey, PublicKey};
 use super::groups::Group;
-use super::key_log::{self, KeyLog, NearEnd};
+use super::key_log::{self, NearEnd};
 use super::keys::Keys;
 use super::negotiation::{Negotiated, Offers, Rules};
 use super::seal::FlashKeys;
-use crate::profile::{Initiation, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
+use crate::profile::{Initiation, KeyLog, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
 use crate::wire::Malformed;
 
 /// Bytes of extra randomness that salt the keys of a session with a static key: the most that RFC 7425 §4.5.2.2

@@ -2,8 +2,8 @@
 
 use alloc::vec::Vec;
 
-use super::fingerprint::Fingerprint;
 use super::groups::Group;
+use crate::profile::Fingerprint;
 use crate::wire::option::{Options, RawOption, encode_option};
 use crate::wire::{Cursor, Malformed, vlu};
 

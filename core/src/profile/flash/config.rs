@@ -9,11 +9,11 @@ use super::FlashProfile;
 use super::certificate::{Certificate, Contents};
 use super::component::HMAC_LENGTHS;
 use super::groups::Group;
-use super::key_log::KeyLog;
 use super::keys::{Generators, Keys, StaticKeys};
 use super::negotiation::{Protection, Rules};
 use super::signature::Password;
 use crate::error::ConfigError;
+use crate::profile::KeyLog;
 
 /// Bytes of extra randomness in a certificate without keys, to give it a fingerprint of its own (RFC 7425 §4.3.3.3).
 const CERTIFICATE_RANDOMNESS: usize = 64;

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::certificate::Certificate;
-use super::fingerprint::Fingerprint;
+use crate::profile::Fingerprint;
 use crate::wire::Malformed;
 use crate::wire::option::{Options, RawOption, encode_option};
 

@@ -28,12 +28,10 @@ mod config;
 mod derive;
 mod dh;
 mod discriminator;
-mod fingerprint;
 mod groups;
 mod key_log;
 mod keys;
 mod negotiation;
-mod replay;
 mod seal;
 mod signature;
 
@@ -43,12 +41,12 @@ use alloc::vec::Vec;
 
 use rand_core::CryptoRng;
 
+pub use super::fingerprint::{Fingerprint, NotAFingerprint};
+pub use super::key_log::KeyLog;
 pub use certificate::{Certificate, KeyKind};
 pub use config::Builder;
 pub use discriminator::Discriminator;
-pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use groups::Group;
-pub use key_log::KeyLog;
 pub use keys::StaticKeys;
 pub use negotiation::{Protection, Receiving, Sending};
 pub use zeroize::Zeroizing;

@@ -17,9 +17,10 @@ use zeroize::Zeroizing;
 use super::cipher::{self, BLOCK, LANES, Lane};
 use super::derive::{Derived, HmacSha256, keyed};
 use super::negotiation::Negotiated;
-use super::replay::ReplayWindow;
 use crate::invariant::cannot_happen;
 use crate::profile::checksum::internet_checksum;
+use crate::profile::flight::{cut, in_order};
+use crate::profile::replay;
 use crate::profile::{PacketError, SessionKeys};
 use crate::transmit::Span;
 use crate::wire::{Cursor, vlu};
@@ -30,6 +31,9 @@ const DEFAULT_SESSION_KEY: [u8; 16] = *b"Adobe Systems 02";
 const CHECKSUM: usize = 2;
 /// What packets are padded with (RFC 7425 §4.7.2).
 const PADDING: u8 = 0xff;
+
+/// RFC 7425 §4.7.3.3 asks for 32 numbers; this has 960.
+type ReplayWindow = replay::ReplayWindow<16>;
 
 /// A keyed HMAC and how many bytes of it go with a packet, 4 to 32.
 type TruncatedHmac = (HmacSha256, usize);
@@ -261,29 +265,6 @@ impl fmt::Debug for FlashKeys {
             .field("recv_sequence", &self.recv_window.is_some())
             .finish_non_exhaustive()
     }
-}
-
-/// Whether the packets lie one behind the other within `len` bytes.
-fn in_order(len: usize, packets: &[Span]) -> bool {
-    let mut end = 0;
-    packets.iter().all(|span| {
-        let begins_behind = span.start >= end;
-        end = span.start.saturating_add(span.sealed);
-        begins_behind && end <= len
-    })
-}
-
-/// Cuts a packet off the front of what is left of the buffer, of which `passed` bytes are behind; `None`, and
-/// nothing cut, if the packet is not wholly in what is left.
-fn cut<'a>(rest: &mut &'a mut [u8], passed: &mut usize, span: &Span) -> Option<(&'a mut [u8], &'a mut [u8])> {
-    let skip = span.start.checked_sub(*passed)?;
-    let end = skip.checked_add(span.sealed)?;
-    if end > rest.len() {
-        return None;
-    }
-    let (head, behind) = core::mem::take(rest).split_at_mut(end);
-    *passed += end;
-    Some((head.split_at_mut(skip).1, behind))
 }
 
 /// Writes a VLU that is exactly as long as the field.

@@ -103,3 +103,9 @@ impl<'a> PacketText<'a> {
         self.text.split_last_chunk_mut::<TAG_LEN>()
     }
 }
+
+impl Default for PacketText<'_> {
+    fn default() -> Self {
+        Self { nonce: [0; NONCE_LEN], text: &mut [] }
+    }
+}

@@ -1,27 +1,36 @@
-//! The anti-replay window over session sequence numbers (RFC 7425 §4.7.3.3), by the method of RFC 6479.
+//! The anti-replay window over the numbers of packets (RFC 7016 §2.2.3), by the method of RFC 6479.
 
-/// Words of the ring. A power of two, so that a number's word is found by masking.
-const WORDS: u64 = 16;
 const BITS: u64 = 64;
 
-/// How far behind the highest sequence number one may be and still be told from a replay. RFC 7425 §4.7.3.3 asks for
-/// 32. One word of the ring is always the one being filled, and does not count (RFC 6479 §2).
-pub(super) const WINDOW: u64 = (WORDS - 1) * BITS;
-
-/// Which sequence numbers were received: a ring of bits of which whole words are cleared as the window moves on, so
-/// that nothing is ever shifted.
-#[derive(Clone, Debug, Default)]
-pub(super) struct ReplayWindow {
+/// Which numbers were received: a ring of bits of which whole words are cleared as the window moves on, so that nothing
+/// is ever shifted.
+#[derive(Clone, Debug)]
+pub(super) struct ReplayWindow<const WORDS: usize> {
     highest: Option<u64>,
-    ring: [u64; WORDS as usize],
+    ring: [u64; WORDS],
 }
 
-impl ReplayWindow {
+impl<const WORDS: usize> Default for ReplayWindow<WORDS> {
+    fn default() -> Self {
+        Self { highest: None, ring: [0; WORDS] }
+    }
+}
+
+impl<const WORDS: usize> ReplayWindow<WORDS> {
+    /// How far behind the highest number one may be and still be told from a replay. One word of the ring is always the
+    /// one being filled, and does not count (RFC 6479 §2).
+    pub(super) const SIZE: u64 = (WORDS as u64 - 1) * BITS;
+
+    /// The highest number received.
+    pub(super) const fn highest(&self) -> Option<u64> {
+        self.highest
+    }
+
     /// Whether a number is new. Changes nothing: the packet is not known to be authentic yet, or is being looked at.
     pub(super) fn is_new(&self, number: u64) -> bool {
         match self.highest {
             Some(highest) if number <= highest => {
-                highest - number < WINDOW && self.word(number).is_some_and(|word| word & bit(number) == 0)
+                highest - number < Self::SIZE && self.word(number).is_some_and(|word| word & bit(number) == 0)
             }
             _ => true,
         }
@@ -36,7 +45,7 @@ impl ReplayWindow {
             Some(highest) if number <= highest => {}
             Some(highest) => {
                 let (from, to) = (highest / BITS, number / BITS);
-                for index in (from + 1..=to).rev().take(WORDS as usize) {
+                for index in (from + 1..=to).rev().take(WORDS) {
                     self.set_word(index, 0);
                 }
                 self.highest = Some(number);
@@ -50,11 +59,11 @@ impl ReplayWindow {
     }
 
     fn word(&self, number: u64) -> Option<u64> {
-        self.ring.get((number / BITS % WORDS) as usize).copied()
+        self.ring.get((number / BITS % WORDS as u64) as usize).copied()
     }
 
     fn set_word(&mut self, index: u64, value: u64) {
-        if let Some(word) = self.ring.get_mut((index % WORDS) as usize) {
+        if let Some(word) = self.ring.get_mut((index % WORDS as u64) as usize) {
             *word = value;
         }
     }
@@ -71,7 +80,9 @@ mod tests {
 
     use quickcheck::quickcheck;
 
-    use super::{ReplayWindow, WINDOW};
+    /// The size of the Flash profile.
+    type ReplayWindow = super::ReplayWindow<16>;
+    const WINDOW: u64 = ReplayWindow::SIZE;
 
     /// Remembers everything.
     #[derive(Default)]

@@ -1,11 +1,12 @@
-//! Fingerprints, also called peer IDs (RFC 7425 §4.3.2).
+//! Fingerprints, also called peer IDs.
 
 use core::fmt::{self, Display};
 use core::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 hash of a certificate's canonical section, also called the peer ID (RFC 7425 §4.3.2).
+/// What tells one identity from all others, also called the peer ID. In the Flash profile it is the SHA-256 hash of a
+/// certificate's canonical section (RFC 7425 §4.3.2), in the modern profile that of the identity's key.
 ///
 /// Shown and parsed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

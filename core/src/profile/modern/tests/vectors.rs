@@ -1,0 +1,162 @@
+//! Whole handshakes and packets, as the oracle makes them and as they are printed in README.md.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write as _;
+
+use super::oracle::{self, End, Session};
+use super::{Identity, ModernProfile};
+use crate::profile::flash::tests::{hex, open, seal_all, seal_one};
+use crate::profile::modern::Cipher;
+use crate::profile::modern::agreement::prepare;
+use crate::profile::modern::seal::ModernKeys;
+use crate::profile::{CryptoProfile, Initiation, PreparedKey, Response};
+use crate::session::Role;
+use zeroize::Zeroizing;
+
+const INITIATOR: End = End { identity: [1; 32], fresh: [2; 32] };
+const RESPONDER: End = End { identity: [3; 32], fresh: [4; 32] };
+
+fn profile(end: &End, cipher: Cipher) -> ModernProfile {
+    let identity = Identity::from_bytes(&end.identity).unwrap();
+    let builder = ModernProfile::builder().identity(identity).ciphers(&[cipher]);
+    builder.build(&mut crate::profile::flash::tests::rng(1)).unwrap()
+}
+
+fn fresh(end: &End) -> Option<PreparedKey> {
+    let made = prepare(&crate::profile::modern::PureRust, &mut crate::profile::flash::tests::rng(1));
+    let public = x25519_dalek::x25519(end.fresh, x25519_dalek::X25519_BASEPOINT_BYTES).to_vec();
+    Some(PreparedKey { kind: made.kind, private: Zeroizing::new(end.fresh.to_vec()), public })
+}
+
+/// The profile's session of these two.
+fn session(cipher: Cipher) -> (Initiation, Response) {
+    let (near, far) = (profile(&INITIATOR, cipher), profile(&RESPONDER, cipher));
+    let mut rng = crate::profile::flash::tests::rng(1);
+    let initiation = near.initiate(far.certificate(), fresh(&INITIATOR), &mut rng).unwrap();
+    let response = far.respond(near.certificate(), &initiation.component, fresh(&RESPONDER), &mut rng).unwrap();
+    (initiation, response)
+}
+
+#[test]
+fn the_handshake_is_the_oracle_s() {
+    for cipher in Cipher::ALL {
+        let (near, far) = (profile(&INITIATOR, cipher), profile(&RESPONDER, cipher));
+        assert_eq!(near.certificate(), INITIATOR.certificate());
+        let key = &INITIATOR.certificate()[2..];
+        assert_eq!(near.peer_id().0, oracle::sha("peer ID", key));
+        assert_eq!(near.canonical_discriminator(near.certificate()), oracle::option(0x4f, &near.peer_id().0));
+        let (initiation, response) = session(cipher);
+        assert_eq!(initiation.component, INITIATOR.component(&[cipher.id()]));
+        assert_eq!(response.component, RESPONDER.component(&[cipher.id()]));
+        let theirs = Session::new(&INITIATOR, &RESPONDER, &[cipher.id()], cipher.id());
+        let ours = initiation.pending.finish(&response.component).unwrap();
+        assert_eq!([ours.near_nonce(), ours.far_nonce()], [&theirs.nonces[0][..], &theirs.nonces[1]]);
+        let message: &[&[u8]] = &[b"signed ", b"parameters"];
+        for (role, text, signer, profiles) in [
+            (Role::Initiator, "initiator", &INITIATOR, [&near, &far]),
+            (Role::Responder, "responder", &RESPONDER, [&far, &near]),
+        ] {
+            let [signs, verifies] = profiles;
+            let signature = oracle::signature(signer, text, &theirs.certificates, &message.concat());
+            assert_eq!(signs.sign(role, verifies.certificate(), message), signature);
+            assert!(verifies.verify(role, signs.certificate(), message, &signature));
+        }
+    }
+}
+
+#[test]
+fn packets_are_the_oracle_s() {
+    for cipher in Cipher::ALL {
+        let theirs = Session::new(&INITIATOR, &RESPONDER, &[cipher.id()], cipher.id());
+        let (initiation, mut response) = session(cipher);
+        let mut initiator = initiation.pending.finish(&response.component).unwrap();
+        let plains: Vec<Vec<u8>> = (0..40).map(|length| (0..length).collect()).collect();
+        let plains: Vec<&[u8]> = plains.iter().map(Vec::as_slice).collect();
+        for (sender, keys) in [(0, &mut initiator), (1, &mut response.keys)] {
+            let sealed = seal_all(&mut **keys, &plains);
+            for ((sealed, plain), counter) in sealed.iter().zip(&plains).zip(0..) {
+                assert_eq!(*sealed, theirs.packet(sender, counter, plain), "{cipher:?} {counter}");
+            }
+        }
+        for counter in [1_000, 4_194_303, 4_194_304, 4_194_310, 2 * 4_194_304] {
+            let packet = theirs.packet(1, counter, b"far ahead");
+            assert_eq!(open(&mut *initiator, &packet).as_deref(), Ok(&b"far ahead"[..]), "{counter}");
+        }
+    }
+}
+
+/// Straight to an epoch that no test could reach packet by packet.
+#[test]
+fn late_epochs_are_the_oracle_s() {
+    let theirs = Session::new(&INITIATOR, &RESPONDER, &[1], 1);
+    let (initiation, response) = session(Cipher::Aes128Gcm);
+    drop(initiation.pending.finish(&response.component).unwrap());
+    for counter in [3 * 4_194_304 + 5, (1 << 32) - 1, 1 << 32] {
+        let mut keys = modern_keys(Cipher::Aes128Gcm);
+        keys.sending.next = counter;
+        assert_eq!(seal_one(&mut keys, b"late"), theirs.packet(0, counter, b"late"), "{counter}");
+    }
+}
+
+/// The initiator's.
+fn modern_keys(cipher: Cipher) -> ModernKeys {
+    use crate::profile::modern::schedule::{Schedule, certificates, transcript};
+    let (skic, skrc) = (INITIATOR.component(&[cipher.id()]), RESPONDER.component(&[cipher.id()]));
+    let certificates = certificates(&INITIATOR.certificate(), &RESPONDER.certificate());
+    let far = x25519_dalek::x25519(RESPONDER.fresh, x25519_dalek::X25519_BASEPOINT_BYTES);
+    let shared = x25519_dalek::x25519(INITIATOR.fresh, far);
+    let schedule = Schedule::new(&transcript(&certificates, &skic, &skrc), &[&shared]);
+    ModernKeys::new(&(alloc::sync::Arc::new(crate::profile::modern::PureRust) as _), cipher, Role::Initiator, &schedule)
+}
+
+#[test]
+fn startup_packets_are_the_oracle_s() {
+    let mut keys = profile(&INITIATOR, Cipher::Aes128Gcm).default_keys();
+    let sealed = seal_one(&mut *keys, b"hello");
+    assert_eq!(sealed, oracle::startup(b"hello"));
+    assert_eq!(open(&mut *keys, &sealed).unwrap(), b"hello");
+    assert!(!keys.authenticates() && keys.near_nonce().is_empty() && keys.far_nonce().is_empty());
+}
+
+/// The vectors of README.md: a change of them is another protocol.
+#[test]
+fn the_printed_vectors() {
+    let mut text = String::new();
+    let mut put = |name: &str, bytes: &[u8]| {
+        write!(text, "{name:<22}").unwrap();
+        bytes.iter().for_each(|byte| write!(text, "{byte:02x}").unwrap());
+        text.push('\n');
+    };
+    let near = profile(&INITIATOR, Cipher::Aes128Gcm);
+    put("certificate I", &INITIATOR.certificate());
+    put("peer ID I", &near.peer_id().0);
+    put("certificate R", &RESPONDER.certificate());
+    for cipher in Cipher::ALL {
+        let (id, parameters) = (cipher.id(), hex("00010203"));
+        let (initiation, mut response) = session(cipher);
+        let mut initiator = initiation.pending.finish(&response.component).unwrap();
+        let theirs = Session::new(&INITIATOR, &RESPONDER, &[id], id);
+        put("SKIC", &initiation.component);
+        put("SKRC", &response.component);
+        if id == 1 {
+            let far = RESPONDER.certificate();
+            put("C", &theirs.certificates);
+            put("signature I", &near.sign(Role::Initiator, &far, &[&parameters]));
+        }
+        put("nonce I", initiator.near_nonce());
+        put("nonce R", initiator.far_nonce());
+        put("header", &theirs.header);
+        put("packet I 0", &seal_one(&mut *initiator, b"RTMFP"));
+        put("packet R 0", &seal_one(&mut *response.keys, b"RTMFP"));
+        let mut late = modern_keys(cipher);
+        late.sending.next = 4_194_304;
+        put("packet I 4194304", &seal_one(&mut late, b"RTMFP"));
+    }
+    let mut startup = near.default_keys();
+    put("startup packet", &seal_one(&mut *startup, b"RTMFP"));
+    let readme = include_str!("../README.md");
+    let printed: Vec<&str> = readme.lines().skip_while(|line| *line != "```vectors").skip(1).collect();
+    let printed = printed.into_iter().take_while(|line| *line != "```");
+    assert!(printed.eq(text.lines()), "README.md should have:\n{text}");
+}
