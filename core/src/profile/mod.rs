@@ -28,10 +28,18 @@ use rand_core::CryptoRng;
 use zeroize::Zeroizing;
 
 use crate::error::DropReason;
-use crate::session::Role;
 pub use crate::transmit::Span;
 pub use fingerprint::{Fingerprint, NotAFingerprint};
 pub use key_log::KeyLog;
+
+/// Which end began the session.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Role {
+    /// This end sent the IIKeying.
+    Initiator,
+    /// This end answered it.
+    Responder,
+}
 
 /// The duties of a Cryptography Profile towards one near identity (RFC 7016 §3.2). All are deterministic but for
 /// the randomness they are given.

@@ -11,8 +11,9 @@ use core::ops::Range;
 use rand_core::CryptoRng;
 
 use super::checksum::internet_checksum;
-use super::{CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys};
-use crate::session::Role;
+use super::{
+    CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, Role, SessionKeys,
+};
 use crate::transmit::Span;
 
 /// Padding bytes behind every plain packet.

@@ -5,8 +5,7 @@ use alloc::vec::Vec;
 
 use super::flash::tests::rng;
 use super::plain::PlainProfile;
-use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
-use crate::session::Role;
+use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, Role, SessionKeys};
 use rand_core::CryptoRng;
 
 /// Only what a profile must say.

@@ -15,15 +15,6 @@ use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::transmit::Path;
 
-/// Which end began the session.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Role {
-    /// This end sent the IIKeying.
-    Initiator,
-    /// This end answered it.
-    Responder,
-}
-
 /// What an endpoint grants to one of its sessions, in bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grant {

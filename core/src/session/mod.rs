@@ -47,9 +47,9 @@ use lifecycle::{ClosingDeadlines, Lifecycle};
 use packetizer::{Demand, Packetizer};
 use watch::{Measured, Watch};
 
+pub use crate::profile::Role;
 pub use crate::session_state::SessionState;
 pub(crate) use alarm::TIMERS;
-pub use context::Role;
 pub(crate) use context::{Context, Established, Grant, Memory, ReceivedForward};
 pub(crate) use delivery::{Delivery, Receiving, SendFlows};
 pub use lifecycle::CloseMode;

@@ -1,8 +1,9 @@
 //! The way to S_OPEN (RFC 7016 §3.5.1), as the endpoint goes it: to S_KEYING_SENT, then open. What fails is ended.
 
 use super::Session;
-use super::context::{Context, Established, Role};
+use super::context::{Context, Established};
 use crate::event::Event;
+use crate::profile::Role;
 
 impl Session {
     /// To S_KEYING_SENT.

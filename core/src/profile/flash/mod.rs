@@ -55,8 +55,7 @@ use self::keys::Keys;
 use self::negotiation::Rules;
 use self::seal::FlashKeys;
 use self::signature::Password;
-use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, SessionKeys};
-use crate::session::Role;
+use super::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, Role, SessionKeys};
 
 /// One near identity under the Flash profile. Made by its [`builder`](Self::builder).
 #[derive(Debug)]

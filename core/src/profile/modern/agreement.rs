@@ -16,8 +16,7 @@ use super::key_log;
 use super::provider::{Cipher, Provider};
 use super::schedule::{Schedule, certificates, transcript};
 use super::seal::ModernKeys;
-use crate::profile::{Initiation, KeyLog, KeyingError, PendingKeying, PreparedKey, Response, SessionKeys};
-use crate::session::Role;
+use crate::profile::{Initiation, KeyLog, KeyingError, PendingKeying, PreparedKey, Response, Role, SessionKeys};
 use crate::wire::Malformed;
 
 /// A fresh X25519 key pair.

@@ -52,8 +52,7 @@ pub use self::pure_rust::PureRust;
 pub use super::fingerprint::{Fingerprint, NotAFingerprint};
 
 use self::startup::StartupKeys;
-use super::{CryptoProfile, Initiation, KeyLog, KeyingError, PreparedKey, Response, SessionKeys};
-use crate::session::Role;
+use super::{CryptoProfile, Initiation, KeyLog, KeyingError, PreparedKey, Response, Role, SessionKeys};
 
 /// One near identity under the modern profile. Made by its [`builder`](Self::builder).
 #[derive(Debug)]

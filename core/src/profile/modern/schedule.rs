@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac as _};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::session::Role;
+use crate::profile::Role;
 
 /// What every label begins with: name and version of the profile.
 pub(super) const PREFIX: &str = "RTMFP modern 1 ";

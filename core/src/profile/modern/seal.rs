@@ -11,8 +11,7 @@ use super::receiving::Receiving;
 use super::schedule::{Schedule, Secret};
 use crate::invariant::cannot_happen;
 use crate::profile::flight::{cut, in_order};
-use crate::profile::{PacketError, SessionKeys};
-use crate::session::Role;
+use crate::profile::{PacketError, Role, SessionKeys};
 use crate::transmit::Span;
 
 /// What sealing adds to a plain packet.

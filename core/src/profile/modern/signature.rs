@@ -6,7 +6,7 @@ use ed25519_dalek::{Signature, VerifyingKey};
 
 use super::identity::Identity;
 use super::schedule::{PREFIX, certificates_of};
-use crate::session::Role;
+use crate::profile::Role;
 
 /// What is signed: label, hash of both certificates, and the signed parameters of RFC 7016.
 fn signed(signer: Role, its_certificate: &[u8], other: &[u8], message: &[&[u8]]) -> Vec<u8> {

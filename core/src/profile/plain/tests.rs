@@ -6,8 +6,7 @@ use quickcheck::quickcheck;
 
 use super::{PlainKeys, PlainProfile};
 use crate::profile::flash::tests::{hex, rng, seal_all, seal_one};
-use crate::profile::{CryptoProfile, KeyingError, PacketError, SessionKeys};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, KeyingError, PacketError, Role, SessionKeys};
 use crate::transmit::Span;
 use crate::wire::{Chunk, PacketHeader, session_id};
 

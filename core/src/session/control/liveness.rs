@@ -8,8 +8,8 @@ use core::num::NonZeroI32;
 use core::time::Duration;
 
 use crate::config::SessionConfig;
+use crate::profile::Role;
 use crate::session::alarm::Alarm;
-use crate::session::context::Role;
 use crate::session::transport::{Rtt, Transport};
 use crate::time::Instant;
 use crate::wire::{PacketWriter, Ping};

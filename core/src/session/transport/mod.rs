@@ -17,11 +17,12 @@ use bytes::Bytes;
 use rand_core::CryptoRng;
 
 use super::alarm::Alarm;
-use super::context::{Established, Role};
+use super::context::Established;
 use crate::config::SessionConfig;
 use crate::error::DropReason;
 use crate::invariant::cannot_happen;
 use crate::params::{DATAGRAM_SAFE, UNPROVED_IDLE_LIMIT};
+use crate::profile::Role;
 use crate::profile::SessionKeys;
 use crate::stats::SessionStats;
 use crate::time::Instant;

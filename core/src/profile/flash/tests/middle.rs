@@ -9,8 +9,7 @@ use crate::profile::flash::dh::PublicKey;
 use crate::profile::flash::negotiation::Negotiated;
 use crate::profile::flash::seal::FlashKeys;
 use crate::profile::flash::{Builder, Certificate, Discriminator, FlashProfile, Group, KeyKind, StaticKeys};
-use crate::profile::{CryptoProfile, KeyingError};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, KeyingError, Role};
 
 const GROUP: Group = Group::Modp2048;
 

@@ -7,8 +7,7 @@ use crate::profile::flash::negotiation::{Offer, Offers};
 use crate::profile::flash::{
     Builder, Discriminator, FlashProfile, Group, KeyKind, Protection, Receiving, Sending, StaticKeys, component,
 };
-use crate::profile::{CryptoProfile, KeyingError, SessionKeys};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, KeyingError, Role, SessionKeys};
 
 const SENDING: [Sending; 3] = [Sending::Never, Sending::OnRequest, Sending::Always];
 const RECEIVING: [Receiving; 3] = [Receiving::Unasked, Receiving::Requested, Receiving::Required];

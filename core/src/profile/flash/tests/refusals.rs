@@ -9,8 +9,7 @@ use super::{agree, hex, profile, rng};
 use crate::profile::flash::component::{put_ephemeral_key, put_group_select, put_offers, put_randomness};
 use crate::profile::flash::negotiation::{Offer, Offers};
 use crate::profile::flash::{Builder, FlashProfile, Group, KeyKind, Protection, StaticKeys};
-use crate::profile::{CryptoProfile, KeyingError};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, KeyingError, Role};
 use crate::wire::{encode_option, vlu};
 
 const GROUP: Group = Group::Modp1024;

@@ -13,8 +13,7 @@ use super::{Cipher, agree, converse, profile, with};
 use crate::profile::flash::tests::{hex, open, rng, seal_one};
 use crate::profile::modern::ModernProfile;
 use crate::profile::modern::component::encode;
-use crate::profile::{CryptoProfile, KeyLog, KeyingError, PacketError};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, KeyLog, KeyingError, PacketError, Role};
 
 const MESSAGE: &[&[u8]] = &[b"session ID and cookie", b"component"];
 

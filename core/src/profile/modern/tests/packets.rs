@@ -12,8 +12,7 @@ use crate::profile::modern::PureRust;
 use crate::profile::modern::receiving::MAX_FAILURES;
 use crate::profile::modern::schedule::Schedule;
 use crate::profile::modern::seal::ModernKeys;
-use crate::profile::{CryptoProfile, PacketError, SessionKeys};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, PacketError, Role, SessionKeys};
 use crate::transmit::Span;
 
 /// Packets of an epoch.

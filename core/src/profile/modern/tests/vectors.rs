@@ -10,8 +10,7 @@ use crate::profile::flash::tests::{hex, open, seal_all, seal_one};
 use crate::profile::modern::Cipher;
 use crate::profile::modern::agreement::prepare;
 use crate::profile::modern::seal::ModernKeys;
-use crate::profile::{CryptoProfile, Initiation, PreparedKey, Response};
-use crate::session::Role;
+use crate::profile::{CryptoProfile, Initiation, PreparedKey, Response, Role};
 use zeroize::Zeroizing;
 
 const INITIATOR: End = End { identity: [1; 32], fresh: [2; 32] };
