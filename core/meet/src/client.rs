@@ -11,6 +11,9 @@ use crate::message::{Refusal, Reply, Request};
 /// The most requests that wait for an answer. Older ones are forgotten, and their answers ignored.
 const MAX_WAITING: usize = 256;
 
+/// The kind of a message that has no meaning.
+const HELLO: u8 = 0;
+
 /// A client's side: gives each request a number of its own, and matches answers to them.
 ///
 /// Write the bytes of each call to a flow with [`METADATA`](crate::METADATA), and give [`on_message`](Self::on_message)
@@ -70,11 +73,33 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The request that it answers, if it answers one.
+    #[must_use]
+    pub const fn request(&self) -> Option<u64> {
+        match self {
+            Self::Seen(_) => None,
+            Self::Number { request, .. }
+            | Self::Found { request, .. }
+            | Self::Nobody { request }
+            | Self::Refused { request, .. }
+            | Self::Accepted { request } => Some(*request),
+        }
+    }
+}
+
 impl Client {
     /// A client that has asked for nothing.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The first message, with which the server hears of the flow: it tells this end's address. Needed only if nothing is
+    /// asked at once.
+    #[must_use]
+    pub fn hello(&self) -> Vec<u8> {
+        [HELLO].into()
     }
 
     /// Asks for a number under which others can meet this end.
@@ -164,13 +189,16 @@ mod tests {
         let (number, _) = client.number();
         let (who, _) = client.look_up(7_214);
         assert_ne!(number, who);
+        assert_eq!(Request::parse(&client.hello()), Ok(None), "a server has nothing to answer");
         let found = Reply::Found { request: number, discriminator: b"eve" }.to_bytes();
         assert_eq!(client.on_message(&found), Ok(None), "no answer to a wish for a number");
         let given = Reply::Number { request: number, number: 1_234 }.to_bytes();
         assert_eq!(client.on_message(&given), Ok(Some(Answer::Number { request: number, number: 1_234 })));
         assert_eq!(client.on_message(&given), Ok(None), "the second time");
         let nobody = Reply::Nobody { request: who }.to_bytes();
-        assert_eq!(client.on_message(&nobody), Ok(Some(Answer::Nobody { request: who })));
+        let answer = client.on_message(&nobody);
+        assert_eq!(answer, Ok(Some(Answer::Nobody { request: who })));
+        assert_eq!(answer.map(|answer| answer.and_then(|answer| answer.request())), Ok(Some(who)));
         assert_eq!(client.on_message(&[0x77, 1, 2]), Ok(None));
         assert_eq!(client.on_message(&[]), Err(Malformed));
     }

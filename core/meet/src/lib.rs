@@ -15,6 +15,7 @@
 //!
 //! | Byte | From | Fields | Meaning |
 //! |---|---|---|---|
+//! | 00 | client | | nothing: the server hears of the flow |
 //! | 01 | client | request | give me a number |
 //! | 02 | client | number | I need this number no longer |
 //! | 03 | client | request, number | who can be met under this number? |

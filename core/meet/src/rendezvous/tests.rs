@@ -164,8 +164,8 @@ impl World {
         node.to_server = node.endpoint.open(now, target).ok();
         let mut session = node.to_server.and_then(|session| node.endpoint.session_mut(now, session));
         node.outbox = session.as_mut().and_then(|session| session.open_flow(FlowOptions::new(METADATA)).ok());
-        // The far end hears of a flow with its first message: one of a kind that it does not know.
-        self.say(number, vec![0]);
+        let hello = node.client.hello();
+        self.say(number, hello);
     }
 
     fn say(&mut self, number: usize, message: Vec<u8>) {

@@ -23,10 +23,10 @@ impl Guest {
         let endpoint = Endpoint::builder().peer().bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
         let session = endpoint.connect_to(Remote::peer(server).at(at)).unwrap();
         let to = session.open_flow(FlowOptions::new(METADATA));
-        // The server hears of the flow with its first message, and ignores what it does not know.
-        to.send(vec![0]).unwrap();
+        let client = Client::new();
+        to.send(client.hello()).unwrap();
         let from = session.accept_flow().unwrap();
-        Self { endpoint, _session: session, to, from, client: Client::new() }
+        Self { endpoint, _session: session, to, from, client }
     }
 
     fn listen(&mut self) -> Answer {
