@@ -12,6 +12,7 @@ mod keying;
 mod limits;
 mod local_address;
 mod middle;
+mod modern;
 mod overrides;
 mod pair;
 mod parallel;

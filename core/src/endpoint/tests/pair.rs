@@ -15,9 +15,10 @@ use crate::endpoint::demux::startup_chunks;
 use crate::endpoint::interfaces::Blocked;
 use crate::endpoint::startup::{StartupPacket, StartupQueue};
 use crate::event::EventQueue;
-use crate::profile::CryptoProfile;
 use crate::profile::flash::{Builder, Discriminator, FlashProfile};
+use crate::profile::modern;
 use crate::profile::plain::PlainProfile;
+use crate::profile::{CryptoProfile, SessionKeys};
 use crate::wire::{self, Chunk, EncodeChunk, InitiatorHello, InitiatorKeying};
 use crate::{
     Disposition, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, RecvMeta, SessionHandle, Target,
@@ -82,15 +83,19 @@ impl Datagram {
 
     /// The session ID and the plain startup packet.
     pub(super) fn plain(&self) -> Option<(u32, Vec<u8>)> {
+        self.plain_under(PlainProfile::new(b"").default_keys().as_mut())
+    }
+
+    /// The same, of a profile with these keys.
+    pub(super) fn plain_under(&self, default_keys: &mut dyn SessionKeys) -> Option<(u32, Vec<u8>)> {
         let mut bytes = self.bytes.clone();
         let (id, offset) = wire::session_id::unscramble(&bytes)?;
-        let mut keys = PlainProfile::new(b"").default_keys();
-        let plain = keys.open(&mut bytes[offset..]).ok()?;
+        let plain = default_keys.open(&mut bytes[offset..]).ok()?;
         Some((id, bytes[offset..][plain].to_vec()))
     }
 }
 
-fn kind_of(plain: &[u8]) -> Kind {
+pub(super) fn kind_of(plain: &[u8]) -> Kind {
     let chunk = startup_chunks(plain).ok().and_then(|mut chunks| chunks.next());
     match chunk {
         Some(Ok(Chunk::InitiatorHello(_))) => Kind::Hello,
@@ -191,7 +196,18 @@ impl Pair {
         Self::with_nodes(seed, nodes.into())
     }
 
-    fn with_nodes(seed: u8, nodes: Vec<(Arc<dyn CryptoProfile>, Vec<u8>, EndpointConfig)>) -> Self {
+    /// Endpoints of the modern profile with these settings.
+    pub(super) fn modern(seed: u8, configs: &[EndpointConfig]) -> Self {
+        let nodes = configs.iter().zip(1..).map(|(config, index)| {
+            let profile = modern::tests::profile(u64::from(seed) << 8 | index, |builder| builder);
+            let discriminator = modern::Discriminator::new().peer_id(profile.peer_id()).to_bytes();
+            (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator, config.clone())
+        });
+        Self::with_nodes(seed, nodes.collect())
+    }
+
+    /// Endpoints of any profiles, with the names by which they are opened.
+    pub(super) fn with_nodes(seed: u8, nodes: Vec<(Arc<dyn CryptoProfile>, Vec<u8>, EndpointConfig)>) -> Self {
         let now = Instant::from_millis(1_000);
         let nodes = nodes.into_iter().enumerate().map(|(index, (profile, discriminator, config))| {
             let rng = Box::new(Self::rng(seed, index));
