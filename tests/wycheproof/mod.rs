@@ -2,6 +2,12 @@
 //!
 //! The data are Wycheproof's, under the Apache License 2.0 (`LICENSE` in this directory), in another form: a vector a line.
 //! Each file says what was left out.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, as it should"
+)]
 
 use ed25519_dalek::{Signature, VerifyingKey};
 use rtmfp_core::profile::modern::{Cipher, PacketText, Provider, PureRust};

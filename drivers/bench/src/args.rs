@@ -64,10 +64,10 @@ pub(crate) struct BenchCommon {
     /// How often to measure; the medians are told
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) runs: u32,
-    /// Cryptography of both ends
+    /// Cryptography of both ends: modern, flash or plain
     #[arg(long, value_enum, default_value = "flash")]
     pub(crate) profile: Profile,
-    /// No message authentication codes: packets have a checksum only
+    /// With the Flash profile, no message authentication codes: packets have a checksum only
     #[arg(long)]
     pub(crate) no_hmac: bool,
     /// Congestion controller: rfc7016, cubic, bbr or media
@@ -76,7 +76,7 @@ pub(crate) struct BenchCommon {
     /// Key agreements that may wait for a thread of their own; with 0 each is computed where packets are moved
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(crate) key_agreements: usize,
-    /// Diffie-Hellman group: 2, 5, 14 or 16
+    /// Diffie-Hellman group of the Flash profile: 2, 5, 14 or 16
     #[arg(long, default_value_t = 14, value_parser = group)]
     pub(crate) group: u64,
     /// One datagram a system call

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, Protection};
+use rtmfp_core::profile::flash::{self, FlashProfile, Group, Protection};
+use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{App, Bytes, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
 use rtmfp_std::{Clock, Driver, Pump, Socket, Waker, system_rng};
@@ -52,6 +53,10 @@ pub(super) fn profile(common: &BenchCommon, reached: bool) -> Result<Arc<dyn Cry
         rng.fill_bytes(&mut name);
         return Ok(Arc::new(PlainProfile::new(if reached { FAR } else { &name })));
     }
+    if common.profile == Profile::Modern {
+        let builder = with_provider(ModernProfile::builder().accept_ancillary(reached));
+        return Ok(Arc::new(builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?));
+    }
     let group = Group::from_id(common.group).unwrap_or(Group::Modp2048);
     let mut builder = FlashProfile::builder().accept_ancillary(reached).groups(&[group]);
     if common.no_hmac {
@@ -59,6 +64,16 @@ pub(super) fn profile(common: &BenchCommon, reached: bool) -> Result<Arc<dyn Cry
     }
     let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
     Ok(Arc::new(profile))
+}
+
+#[cfg(feature = "accelerated")]
+fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder.provider(Arc::new(rtmfp_std::Accelerated))
+}
+
+#[cfg(not(feature = "accelerated"))]
+const fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder
 }
 
 /// An endpoint on a loopback port of its own, and whether it is the one that others open sessions to.
@@ -96,7 +111,8 @@ pub(super) fn driver(common: &BenchCommon, config: EndpointConfig, reached: bool
 pub(super) fn target(common: &BenchCommon, remote: SocketAddr) -> Target {
     let discriminator: Bytes = match common.profile {
         Profile::Plain => Bytes::from_static(FAR),
-        Profile::Flash => Discriminator::new().ancillary_data(URI).to_bytes().into(),
+        Profile::Flash => flash::Discriminator::new().ancillary_data(URI).to_bytes().into(),
+        Profile::Modern => modern::Discriminator::new().ancillary_data(URI).to_bytes().into(),
     };
     Target::new(discriminator, Path::new(InterfaceId(0), remote))
 }

@@ -28,7 +28,12 @@ fn every_byte_of_the_throughput_is_checked_in_both_directions() {
 /// Five times as much as may be on its way at once.
 #[test]
 fn every_packet_of_the_bare_pipe_is_opened() {
-    for more in [&[][..], &["--no-segmentation", "--no-hmac"], &["--profile", "plain"]] {
+    for more in [
+        &[][..],
+        &["--no-segmentation", "--profile", "flash", "--no-hmac"],
+        &["--profile", "modern"],
+        &["--profile", "plain"],
+    ] {
         let line = median(&[&["ceiling", "--megabytes", "5"], more].concat());
         let bytes = line.split("\"pipe_bytes\":").nth(1).and_then(|rest| rest.split(',').next()).unwrap_or_default();
         assert!(line.contains("\"part_ppm\":") && bytes.parse::<u64>().is_ok_and(|bytes| bytes >= 5_000_000), "{line}");

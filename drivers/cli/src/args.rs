@@ -23,8 +23,10 @@ Environment:
   RTMFP_KEYLOG    a file that gets the keys of all sessions, so that Wireshark can read what they carry: for finding
                   faults, and never otherwise
 
-Who is at the other end is known by a fingerprint (send --fingerprint) or by a password; without either, anybody can \
-answer in its place. A password can be guessed offline, at hundreds of thousands of guesses a second, by whoever has \
+  RTMFP_HOME      the directory of the identity and of known_peers; otherwise rtmfp in the directory for settings
+
+Who is at the other end is known by a fingerprint (send --fingerprint), by a pin (send --pin, rtmfp identity pin) or by a \
+password; without any, anybody can answer in its place. Passwords belong to the Flash profile, and choose it. A password can be guessed offline, at hundreds of thousands of guesses a second, by whoever has \
 seen one session begin: RFC 7425 leaves no way around that. Use one that `rtmfp password` has made.";
 
 /// The whole command line.
@@ -62,6 +64,13 @@ every 3 seconds.
 
 The first interrupt (or SIGTERM) closes all sessions in order, so that clients look elsewhere at once.";
 
+/// Told at the end of the help for `rtmfp identity`.
+const AFTER_IDENTITY: &str = "\
+Whoever has the identity file can pose as its owner, so only the owner may read it. If there is one, `receive`, `echo` \
+and `serve` are reached under it, one process at a time; otherwise they have a new identity at each start. Commands that \
+reach out have a new one each time. Pinned peers stand in known_peers, a line each: a name and a fingerprint. A server's \
+name is HOST:PORT, and from then on nobody else is accepted there.";
+
 /// What the program can do.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
@@ -83,6 +92,9 @@ pub enum Command {
     /// Make a password that cannot be guessed: 80 random bits
     #[command(after_help = AFTER_PASSWORD)]
     Password(Password),
+    /// The lasting identity under which this user is reached, and the pinned ones of others
+    #[command(after_help = AFTER_IDENTITY)]
+    Identity(IdentityArgs),
 }
 
 /// The greatest size of a trace in MiB, unless another is given.
@@ -127,9 +139,9 @@ pub struct ProfileArgs {
     /// Anybody on the path can read and change what is sent
     #[arg(long, conflicts_with_all = ["compatible", "hmac", "sequence"])]
     pub mona: bool,
-    /// Cryptography; `plain` has none and is for tests
-    #[arg(long, value_enum, default_value = "flash", hide = true)]
-    pub profile: Profile,
+    /// Cryptography of both ends [default: modern; flash with --compatible, --mona or a password]
+    #[arg(long, value_enum)]
+    pub profile: Option<Profile>,
     /// Name of this end in the plain profile
     #[arg(long, default_value = "rtmfp", hide = true)]
     pub name: String,
@@ -144,9 +156,12 @@ pub struct ProfileArgs {
 /// A cryptography profile.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
 pub enum Profile {
-    /// RFC 7425 §4.
+    /// Ed25519, X25519 and AES-GCM or ChaCha20-Poly1305, at port 1936
+    Modern,
+    /// RFC 7425 section 4, for existing RTMFP software, at port 1935
     Flash,
-    /// None at all.
+    /// None at all, for tests
+    #[value(hide = true)]
     Plain,
 }
 
@@ -164,10 +179,13 @@ pub enum Protect {
 /// Where to listen.
 #[derive(Clone, Debug, Args)]
 pub struct Listen {
-    /// Local address and port, may be given several times; port 0 lets the system choose [default: port 1935 of all
-    /// addresses]
+    /// Local address and port, may be given several times; port 0 lets the system choose [default: port 1936 of all
+    /// addresses, 1935 with the Flash profile]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<SocketAddr>,
+    /// Be reached under the identity in this file [default: that of `rtmfp identity`, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub identity: Option<PathBuf>,
     /// Write the fingerprint of this end to this file once it listens. With a password, or --compatible, this end has a
     /// fingerprint only if this is given; with a password senders must then pin it
     #[arg(long, value_name = "FILE")]
@@ -177,9 +195,13 @@ pub struct Listen {
 /// Whom to connect to.
 #[derive(Clone, Debug, Args)]
 pub struct Connect {
-    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it; it must prove to own it
-    #[arg(long, value_name = "HEX")]
+    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it; it must prove to own it. Or the
+    /// name of a pinned peer
+    #[arg(long, value_name = "HEX or NAME")]
     pub fingerprint: Option<String>,
+    /// Pin whoever answers: from then on, nobody else is accepted at this HOST:PORT
+    #[arg(long)]
+    pub pin: bool,
     /// Name of the far end in the plain profile
     #[arg(long, default_value = "rtmfp", hide = true)]
     pub peer: String,
@@ -223,7 +245,7 @@ pub struct Receive {
 /// `rtmfp send`
 #[derive(Clone, Debug, Args)]
 pub struct Send {
-    /// Files to send, and last the receiver, as in `rtmfp://HOST:PORT/` (1935 if no port is given)
+    /// Files to send, and last the receiver, as in `rtmfp://HOST:PORT/` (without a port, that of the profile)
     #[arg(value_name = "FILE... URI", num_args = 2.., required = true)]
     pub files_and_uri: Vec<PathBuf>,
     /// Files on their way at once
@@ -238,6 +260,44 @@ pub struct Send {
     /// Common options.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// `rtmfp identity`
+#[derive(Clone, Debug, Args)]
+pub struct IdentityArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: IdentityCommand,
+}
+
+/// What `rtmfp identity` can do.
+#[derive(Clone, Debug, Subcommand)]
+pub enum IdentityCommand {
+    /// Show the fingerprint by which others know this user
+    Show(IdentityFile),
+    /// Make an identity, if there is none
+    New(IdentityFile),
+    /// Replace the identity by a new one. The old one is gone
+    Rotate(IdentityFile),
+    /// Give a fingerprint a name, for --fingerprint; the name HOST:PORT is that of a server
+    Pin(Pin),
+}
+
+/// Where an identity is.
+#[derive(Clone, Debug, Args)]
+pub struct IdentityFile {
+    /// The file [default: identity in RTMFP_HOME, or in rtmfp in the directory for settings]
+    #[arg(value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// `rtmfp identity pin`
+#[derive(Clone, Debug, Args)]
+pub struct Pin {
+    /// The name, without spaces
+    pub name: String,
+    /// The fingerprint: 64 hexadecimal digits, in groups or not
+    pub fingerprint: String,
 }
 
 /// `rtmfp password`
@@ -279,7 +339,7 @@ pub struct Serve {
 /// `rtmfp ping`
 #[derive(Clone, Debug, Args)]
 pub struct Ping {
-    /// The echo, as in `rtmfp://HOST:PORT/` (1935 if no port is given)
+    /// The echo, as in `rtmfp://HOST:PORT/` (without a port, that of the profile)
     pub uri: Uri,
     /// How many messages
     #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]

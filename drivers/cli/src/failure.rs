@@ -59,11 +59,12 @@ impl Failure {
             ),
             (OpenFailure::TimedOut, _) if pinned => format!(
                 "nobody with this fingerprint answered at {to}: check it against what the far end shows now (a \
-                 receiver has a new one at each start), and check the address"
+                 receiver without an identity has a new one at each start), and known_peers if it was pinned; check the \
+                 address, and that both ends have the same profile"
             ),
             (OpenFailure::TimedOut, _) => format!(
-                "nobody answered at {to}: check that the far end is running, the address and port, and that UDP gets \
-                 through the firewalls between"
+                "nobody answered at {to}: check that the far end is running, the address and port, that UDP gets through \
+                 the firewalls between, and that both ends have the same --profile (a password or --compatible means flash)"
             ),
             (OpenFailure::CertificateRefused, _) if pinned => format!(
                 "{to} shows this fingerprint but has no static keys to prove it, so it may be a copy: start the far end \

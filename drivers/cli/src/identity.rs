@@ -7,15 +7,15 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rtmfp_core::Bytes;
-use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::profile::flash::{
-    Builder, Certificate, Fingerprint, FlashProfile, Group, KeyLog, Protection, StaticKeys,
-};
+use rtmfp_core::profile::flash::{Builder, FlashProfile, Group, KeyLog, Protection, StaticKeys};
+use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_std::{KeyLogFile, Uri};
+use rtmfp_core::profile::{CryptoProfile, Fingerprint};
+use rtmfp_std::{KeyLogFile, ProfileKind, Uri};
 
-use crate::args::{Common, Connect, Profile, ProfileArgs, Protect};
+use crate::args::{Common, Connect, Listen, Profile, ProfileArgs, Protect};
 use crate::failure::{Code, Failure};
+use crate::keyring::{self, Kept, Peers};
 use crate::output;
 
 /// Names the password in signatures (RFC 7425 §4.3.5.1.1). Both ends of this program know one password or none.
@@ -30,10 +30,12 @@ const PASSWORD_VARIABLE: &str = "RTMFP_PASSWORD";
 pub struct Identity {
     /// For the endpoint.
     pub profile: Arc<dyn CryptoProfile>,
-    /// What others can pin; `None` unless static keys prove it.
+    /// What others can pin; `None` unless the profile's keys prove it.
     pub fingerprint: Option<Fingerprint>,
     /// Whether far ends are of the Mona family, and sessions are to suit them.
     pub mona: bool,
+    /// The file of the identity stays locked as long as this lives.
+    pub kept: Option<Arc<Kept>>,
 }
 
 impl fmt::Debug for Identity {
@@ -43,12 +45,14 @@ impl fmt::Debug for Identity {
 }
 
 /// The part that this end plays.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Part {
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
     /// Is reached by URI.
     Server {
         /// Whether the user asks for a fingerprint that others pin, password or not.
         lasting: bool,
+        /// Where the user says who this end is; `None` for a new identity.
+        listen: Option<&'a Listen>,
     },
     /// Reaches out, and is nobody in particular.
     Client,
@@ -59,21 +63,58 @@ impl Identity {
     ///
     /// # Errors
     /// If the password cannot be read, or the system has no randomness.
-    pub fn new(common: &Common, part: Part) -> Result<Self, Failure> {
+    pub fn new(common: &Common, part: Part<'_>) -> Result<Self, Failure> {
         let password = password(common.password_file.as_deref())?;
         let args = &common.profile;
-        if args.profile == Profile::Plain {
-            let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
-            return Ok(Self { profile, fingerprint: None, mona: args.mona });
+        let own = matches!(part, Part::Server { listen: Some(Listen { identity: Some(_), .. }), .. });
+        match profile_of(args, password.is_some())? {
+            Profile::Modern => Self::modern(part),
+            Profile::Flash | Profile::Plain if own => Err(Failure::new(
+                Code::Usage,
+                "identities belong to the modern profile: leave out --identity, or what asks for another profile",
+            )),
+            Profile::Flash => Self::flash(args, part, password.as_deref()),
+            Profile::Plain => {
+                let profile = Arc::new(PlainProfile::new(args.name.as_bytes()));
+                Ok(Self { profile, fingerprint: None, mona: args.mona, kept: None })
+            }
         }
-        Self::flash(args, part, password.as_deref())
+    }
+
+    /// An identity under the modern profile: for a server, that of the user, if there is one.
+    ///
+    /// # Errors
+    /// If the identity cannot be read or is in use, or the system has no randomness.
+    pub fn modern(part: Part<'_>) -> Result<Self, Failure> {
+        let mut rng = rtmfp_std::system_rng()?;
+        let mut builder = with_provider(ModernProfile::builder());
+        if let Some(log) = key_log()? {
+            builder = builder.key_log(log);
+        }
+        let mut kept = None;
+        if let Part::Server { listen, .. } = part {
+            builder = builder.accept_ancillary(true);
+            kept = listen.map(kept_identity).transpose()?.flatten();
+        }
+        if let Some(kept) = &kept {
+            builder = builder.identity(kept.identity.clone());
+        }
+        let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
+        let fingerprint = Some(profile.peer_id());
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false, kept: kept.map(Arc::new) })
+    }
+
+    /// The kind of its profile.
+    #[must_use]
+    pub fn kind(&self) -> ProfileKind {
+        ProfileKind::of(&*self.profile)
     }
 
     /// An identity under the Flash profile.
     ///
     /// # Errors
     /// If the system has no randomness.
-    pub fn flash(args: &ProfileArgs, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
+    pub fn flash(args: &ProfileArgs, part: Part<'_>, password: Option<&[u8]>) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
         let mut builder = FlashProfile::builder();
         if let Some(log) = key_log()? {
@@ -85,7 +126,7 @@ impl Identity {
         if args.compatible {
             builder = builder.compatible();
         }
-        if let Part::Server { lasting } = part {
+        if let Part::Server { lasting, .. } = part {
             builder = builder.accept_ancillary(true);
             // Only static keys make the far end's check of the fingerprint a proof; they are as old as the process. With
             // a password they are refused by who does not pin them, and `compatible` peers may know fresh keys only.
@@ -102,11 +143,11 @@ impl Identity {
         let builder = with_password(builder, password);
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: false, kept: None })
     }
 
     /// An identity for far ends of the Mona family. They know no passwords, and a signature would be too long for them.
-    fn mona(builder: Builder, part: Part, password: Option<&[u8]>) -> Result<Self, Failure> {
+    fn mona(builder: Builder, part: Part<'_>, password: Option<&[u8]>) -> Result<Self, Failure> {
         if password.is_some() {
             return Err(Failure::new(
                 Code::Usage,
@@ -120,8 +161,45 @@ impl Identity {
         };
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());
-        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true })
+        Ok(Self { profile: Arc::new(profile), fingerprint, mona: true, kept: None })
     }
+}
+
+/// The profile that the command line asks for. There is one, and an end never falls back to another.
+fn profile_of(args: &ProfileArgs, password: bool) -> Result<Profile, Failure> {
+    let flash = args.compatible || args.mona || args.hmac.is_some() || args.sequence.is_some();
+    match args.profile {
+        Some(Profile::Modern) if flash => {
+            Err(Failure::new(Code::Usage, "--compatible and --mona belong to the Flash profile: leave out --profile"))
+        }
+        Some(Profile::Modern) if password => Err(Failure::new(
+            Code::Usage,
+            "passwords belong to the Flash profile: leave out --profile, or pin a fingerprint instead of the password",
+        )),
+        Some(profile) => Ok(profile),
+        None if flash || password => Ok(Profile::Flash),
+        None => Ok(Profile::Modern),
+    }
+}
+
+/// The identity that the user names, or else the user's own, if there is one.
+fn kept_identity(listen: &Listen) -> Result<Option<Kept>, Failure> {
+    if let Some(path) = &listen.identity {
+        return Kept::open(path).map(Some);
+    }
+    // Without a home directory there is none.
+    let Ok(path) = keyring::identity_path(None) else { return Ok(None) };
+    if path.exists() { Kept::open(&path).map(Some) } else { Ok(None) }
+}
+
+#[cfg(feature = "accelerated")]
+fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder.provider(Arc::new(rtmfp_std::Accelerated))
+}
+
+#[cfg(not(feature = "accelerated"))]
+const fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder
 }
 
 /// Small groups for old peers only, and not with a password, which is checked over the key agreement.
@@ -197,29 +275,57 @@ fn password(file: Option<&Path>) -> Result<Option<Vec<u8>>, Failure> {
     Ok(Some(password).filter(|password| !password.is_empty()))
 }
 
-/// The endpoint discriminator (RFC 7016 §3.2) of the far end.
-///
-/// # Errors
-/// If the fingerprint is none.
-pub fn discriminator(args: &ProfileArgs, connect: &Connect, uri: &Uri) -> Result<Bytes, Failure> {
-    if args.profile == Profile::Plain {
-        return Ok(connect.peer.clone().into_bytes().into());
-    }
-    let discriminator = uri.discriminator();
-    let discriminator = match &connect.fingerprint {
-        Some(text) => discriminator.fingerprint(text.parse().map_err(|_| {
-            Failure::new(Code::Usage, "--fingerprint takes the 64 hexadecimal digits that the receiver shows")
-        })?),
-        None => discriminator,
-    };
-    Ok(discriminator.to_bytes().into())
+/// A far end: its place, and who it must be.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// `HOST:PORT`.
+    pub place: String,
+    /// The endpoint discriminator (RFC 7016 §3.2).
+    pub discriminator: Bytes,
+    /// Whom nobody else may stand in for.
+    pub pinned: Option<Fingerprint>,
 }
 
-/// Which group two ends agreed on, as the initiator of a session with the owner of `far_certificate` sees it; `None`
-/// if it is no Flash certificate.
-#[must_use]
-pub fn group_with(far_certificate: &[u8]) -> Option<Group> {
-    let far = Certificate::parse(far_certificate).ok()?;
-    // The initiator takes the first group of the responder's list that it has; the default profile has one.
-    far.groups().filter_map(Group::from_id).find(|group| *group == Group::Modp2048)
+/// Who the far end must be: of the fingerprint or name that the user gives, or whoever is pinned at this place.
+///
+/// # Errors
+/// If the fingerprint is none, or the pinned peers cannot be read.
+pub fn destination(common: &Common, connect: &Connect, uri: &Uri, near: &Identity) -> Result<Destination, Failure> {
+    let place = format!("{}:{}", uri.host, uri.port.unwrap_or(near.kind().default_port()));
+    if common.profile.profile == Some(Profile::Plain) {
+        return Ok(Destination { place, discriminator: connect.peer.clone().into_bytes().into(), pinned: None });
+    }
+    let pinned = match &connect.fingerprint {
+        Some(text) => Some(named(text)?),
+        // Those of the Flash profile change with each start.
+        None if near.kind() == ProfileKind::Modern => Peers::load()?.get(&place),
+        None => None,
+    };
+    let discriminator = near.kind().discriminator(Some(&uri.text), pinned);
+    Ok(Destination { place, discriminator, pinned })
+}
+
+/// A fingerprint, or that of a pinned peer.
+fn named(text: &str) -> Result<Fingerprint, Failure> {
+    let known = keyring::fingerprint(text).map(Ok).or_else(|| Peers::load().map(|peers| peers.get(text)).transpose());
+    known.unwrap_or_else(|| {
+        let message =
+            "--fingerprint takes the 64 hexadecimal digits that the receiver shows, or the name of a pinned peer";
+        Err(Failure::new(Code::Usage, message))
+    })
+}
+
+/// Pins the far end that has answered, if the user asks for that and there was a session.
+///
+/// # Errors
+/// If it has proved no fingerprint, or the file cannot be written.
+pub fn pin(connect: &Connect, to: &Destination, far: Option<&str>, opened: bool) -> Result<(), Failure> {
+    if !connect.pin || !opened {
+        return Ok(());
+    }
+    let Some(far) = far.and_then(keyring::fingerprint) else {
+        let message = format!("{} has proved no fingerprint, and cannot be pinned", to.place);
+        return Err(Failure::new(Code::Local, message));
+    };
+    Peers::load()?.pin(&to.place, far)
 }

@@ -12,6 +12,7 @@ pub mod echo;
 pub mod failure;
 pub mod identity;
 pub mod json;
+pub mod keyring;
 pub mod net;
 pub mod output;
 pub mod ping;

@@ -5,11 +5,11 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtmfp_core::{App, Bytes, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
-use rtmfp_std::{Clock, DEFAULT_PORT, Driver, Pump, Socket, Uri, Waker, system_rng};
+use rtmfp_core::{App, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
+use rtmfp_std::{Clock, Driver, Pump, Socket, Uri, Waker, system_rng};
 
 use crate::failure::{Code, Failure};
-use crate::identity::Identity;
+use crate::identity::{Destination, Identity};
 use crate::trace::TraceFile;
 
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
@@ -59,7 +59,7 @@ pub fn config(identity: &Identity, timeout: Duration, server: bool) -> EndpointC
     config
 }
 
-/// A driver on these local addresses; without any, on the default port of all addresses.
+/// A driver on these local addresses; without any, on the profile's port of all addresses.
 ///
 /// # Errors
 /// If one cannot be bound.
@@ -88,9 +88,10 @@ pub fn listen_with(
         })
     };
     let sockets = if addresses.is_empty() {
-        let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT).into())?];
+        let port = identity.kind().default_port();
+        let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, port).into())?];
         // Not every machine has IPv6.
-        sockets.extend(Socket::bind((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT).into()).ok());
+        sockets.extend(Socket::bind((Ipv6Addr::UNSPECIFIED, port).into()).ok());
         sockets
     } else {
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
@@ -124,12 +125,12 @@ pub fn local_addresses(driver: &Driver) -> Vec<SocketAddr> {
 /// If the host has no address that can be reached from here.
 pub fn connect(
     uri: &Uri,
-    discriminator: Bytes,
+    to: &Destination,
     identity: &Identity,
     timeout: Duration,
     trace: Option<&mut TraceFile>,
 ) -> Result<(Driver, SessionHandle), Failure> {
-    let addresses = uri.resolve().map_err(|e| {
+    let addresses = uri.resolve(identity.kind().default_port()).map_err(|e| {
         Failure::local(
             format_args!("no address of {} could be found", uri.host),
             format_args!("{e}; check the name, or give an address"),
@@ -167,7 +168,7 @@ pub fn connect(
     }
     let mut driver = driver(sockets, identity, config(identity, timeout, false), trace)?;
     let now = driver.pump().clock().now();
-    let target = Target { discriminator, candidates };
+    let target = Target { discriminator: to.discriminator.clone(), candidates };
     let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(&uri.text, e))?;
     Ok((driver, session))
 }

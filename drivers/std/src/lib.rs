@@ -22,6 +22,7 @@ mod entropy;
 mod incoming;
 mod key_agreements;
 mod key_log;
+mod kind;
 mod locals;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod notifier;
@@ -50,6 +51,7 @@ pub use endpoint::{
 };
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
+pub use kind::{ProfileKind, peer_id_of};
 pub use places::{Admission, Places};
 pub use pump::{Pump, PumpStats, Turn};
 /// The transport itself. What programs need most of it is here by its own name too.
@@ -59,7 +61,7 @@ pub use rtmfp_core::{
     MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
 pub use socket::Socket;
-pub use uri::{DEFAULT_PORT, Uri, UriError};
+pub use uri::{DEFAULT_PORT, MODERN_PORT, Uri, UriError};
 pub use wake::Waker;
 
 /// The README's example is compiled and run with the tests.

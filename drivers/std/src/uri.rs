@@ -9,20 +9,20 @@ use core::net::{Ipv6Addr, SocketAddr};
 use std::io;
 use std::net::ToSocketAddrs;
 
-use rtmfp_core::profile::flash::Discriminator;
-
-/// The port if a URI names none.
+/// The port of the Flash profile, if a URI names none.
 pub const DEFAULT_PORT: u16 = 1_935;
+/// The port of the modern profile, if a URI names none.
+pub const MODERN_PORT: u16 = 1_936;
 
 /// A URI of the form `rtmfp://HOST[:PORT]/PATH`, of a server that is reached by its name or address.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Uri {
-    /// As it was given: a Flash endpoint discriminator carries all of it (RFC 7425 §4.4.2.2).
+    /// As it was given: an endpoint discriminator carries all of it (RFC 7425 §4.4.2.2).
     pub text: String,
     /// Host name or address, an IPv6 address without its brackets.
     pub host: String,
-    /// Port.
-    pub port: u16,
+    /// Port; `None` stands for [that of the profile](crate::ProfileKind::default_port).
+    pub port: Option<u16>,
 }
 
 /// What is wrong with a URI.
@@ -83,8 +83,8 @@ impl core::str::FromStr for Uri {
             return Err(UriError::NoHost);
         }
         let port = match port {
-            None | Some("") => DEFAULT_PORT,
-            Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or(UriError::Port)?,
+            None | Some("") => None,
+            Some(port) => Some(port.parse().ok().filter(|port| *port != 0).ok_or(UriError::Port)?),
         };
         Ok(Self { text: text.to_owned(), host: host.to_owned(), port })
     }
@@ -92,18 +92,12 @@ impl core::str::FromStr for Uri {
 
 impl Uri {
     /// All addresses of the host, as the system's resolver gives them, IPv6 and IPv4 in turn (as in RFC 8305 §4). The
-    /// calling thread waits for the resolver.
+    /// calling thread waits for the resolver. `default_port`: if the URI names none.
     ///
     /// # Errors
     /// As the system tells; `NotFound` if it has none.
-    pub fn resolve(&self) -> io::Result<Vec<SocketAddr>> {
-        resolve(&self.host, self.port)
-    }
-
-    /// Selects the server in the Flash profile (RFC 7425 §4.4.2.2).
-    #[must_use]
-    pub fn discriminator(&self) -> Discriminator<'_> {
-        Discriminator::new().ancillary_data(self.text.as_bytes())
+    pub fn resolve(&self, default_port: u16) -> io::Result<Vec<SocketAddr>> {
+        resolve(&self.host, self.port.unwrap_or(default_port))
     }
 }
 
@@ -135,17 +129,17 @@ mod tests {
 
     use super::*;
 
-    fn parse(text: &str) -> Result<(String, u16), UriError> {
+    fn parse(text: &str) -> Result<(String, Option<u16>), UriError> {
         text.parse::<Uri>().map(|uri| (uri.host, uri.port))
     }
 
     #[test]
     fn hosts_and_ports_are_found() {
-        assert_eq!(parse("rtmfp://example.org/a/b"), Ok(("example.org".into(), 1_935)));
-        assert_eq!(parse("RTMFP://10.0.0.1:5"), Ok(("10.0.0.1".into(), 5)));
-        assert_eq!(parse("rtmfp://[2001:db8::1]:70/x?y#z"), Ok(("2001:db8::1".into(), 70)));
-        assert_eq!(parse("rtmfp://[::1]"), Ok(("::1".into(), 1_935)));
-        assert_eq!(parse("rtmfp://h?x"), Ok(("h".into(), 1_935)));
+        assert_eq!(parse("rtmfp://example.org/a/b"), Ok(("example.org".into(), None)));
+        assert_eq!(parse("RTMFP://10.0.0.1:5"), Ok(("10.0.0.1".into(), Some(5))));
+        assert_eq!(parse("rtmfp://[2001:db8::1]:70/x?y#z"), Ok(("2001:db8::1".into(), Some(70))));
+        assert_eq!(parse("rtmfp://[::1]"), Ok(("::1".into(), None)));
+        assert_eq!(parse("rtmfp://h?x"), Ok(("h".into(), None)));
     }
 
     #[test]

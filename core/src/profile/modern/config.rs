@@ -59,6 +59,12 @@ impl Builder {
         self
     }
 
+    /// What computes packet ciphers and X25519, unless a [provider](Self::provider) is set already.
+    pub fn default_provider(mut self, provider: impl FnOnce() -> Arc<dyn Provider>) -> Self {
+        self.provider.get_or_insert_with(provider);
+        self
+    }
+
     /// Tells the keys of every session to `log`, for a packet analyser. Not unless set. Whoever has them can read what
     /// the sessions carry, and forge packets while they last: never set this where others can read the log.
     pub fn key_log(mut self, log: Arc<dyn KeyLog>) -> Self {

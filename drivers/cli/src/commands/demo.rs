@@ -7,12 +7,12 @@ use core::time::Duration;
 use std::io::{self, Read};
 use std::thread;
 
-use rtmfp_core::{SessionHandle, SessionStats};
+use rtmfp_core::SessionStats;
 use rtmfp_std::{Driver, Uri};
 
 use crate::args::{Common, Connect, Demo, Profile, ProfileArgs};
 use crate::failure::{Chain, Code, Failure};
-use crate::identity::{Identity, Part, discriminator, group_with};
+use crate::identity::{Identity, Part, destination};
 use crate::report::{milliseconds, rate};
 use crate::trace::TraceFile;
 use crate::transfer::store::{Content, Incoming, Outgoing, Store};
@@ -30,7 +30,7 @@ const STEPS: u64 = 4;
 pub(super) fn run(args: &Demo, trace: &mut TraceFile) -> Result<(), Failure> {
     let total = args.size * MEBI;
     say(format_args!("Two endpoints in this process, each with a UDP socket and a thread of its own."));
-    let server = Identity::new(&common(), Part::Server { lasting: true })?;
+    let server = Identity::new(&common(), Part::Server { lasting: true, listen: None })?;
     let mut driver = net::listen(&[(Ipv4Addr::LOCALHOST, 0).into()], &server, TIMEOUT, None)?;
     let address = net::local_addresses(&driver).first().copied();
     let address = address.ok_or_else(|| Failure::new(Code::Local, "the receiver has no address"))?;
@@ -61,10 +61,10 @@ fn receive(driver: &mut Driver) -> Result<Received, Failure> {
 
 fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&common(), Part::Client)?;
-    let connect = Connect { fingerprint, peer: String::new() };
-    let wanted = discriminator(&common().profile, &connect, uri)?;
+    let connect = Connect { fingerprint, pin: false, peer: String::new() };
+    let destination = destination(&common(), &connect, uri, &identity)?;
     let files = (0..FILES).map(|index| generated(index, total)).collect();
-    let (mut driver, session) = net::connect(uri, wanted, &identity, TIMEOUT, Some(trace))?;
+    let (mut driver, session) = net::connect(uri, &destination, &identity, TIMEOUT, Some(trace))?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
     let opened = Cell::new(None);
@@ -81,7 +81,7 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: &mut TraceFil
         if !introduced {
             introduced = true;
             let took = at.saturating_duration_since(begun);
-            introduce(driver, session, took);
+            introduce(took);
         }
         let step = bytes.get() * STEPS / total;
         if step > told.get() {
@@ -107,13 +107,12 @@ fn send(uri: &Uri, fingerprint: Option<String>, total: u64, trace: &mut TraceFil
 }
 
 /// Tells of the handshake.
-fn introduce(driver: &Driver, session: SessionHandle, took: Duration) {
-    let group = driver.pump().endpoint().session(session).and_then(|session| group_with(session.far_certificate()));
-    let group = group.map_or_else(String::new, |g| format!(" in group {} ({} bits)", g.id(), g.bits()));
-    say(format_args!("Session open after {}: Diffie-Hellman{group}, AES-128-CBC,", milliseconds(took)));
+fn introduce(took: Duration) {
     say(format_args!(
-        "HMAC-SHA256 and sequence numbers required by both ends; the receiver's fingerprint is the pinned one."
+        "Session open after {}: fresh X25519 keys, signed by both ends with Ed25519;",
+        milliseconds(took)
     ));
+    say(format_args!("packets under AES-GCM or ChaCha20-Poly1305; the receiver's fingerprint is the pinned one."));
     say(format_args!("Sending {FILES} files as parallel flows:"));
 }
 
@@ -131,7 +130,7 @@ fn common() -> Common {
     let profile = ProfileArgs {
         compatible: false,
         mona: false,
-        profile: Profile::Flash,
+        profile: Some(Profile::Modern),
         name: String::new(),
         hmac: None,
         sequence: None,

@@ -14,7 +14,10 @@ use crate::text::shown;
 use crate::trace::TraceFile;
 
 pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
-    let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
+    let identity = Identity::new(
+        &args.common,
+        Part::Server { lasting: args.listen.fingerprint_file.is_some(), listen: Some(&args.listen) },
+    )?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;
     let report = RefCell::new(report.limited());

@@ -2,6 +2,7 @@
 
 mod demo;
 mod echo;
+mod identity;
 mod password;
 mod ping;
 mod receive;
@@ -12,8 +13,7 @@ use std::fs;
 use std::path::Path;
 
 use rtmfp_core::SessionHandle;
-use rtmfp_core::profile::flash::{Certificate, KeyKind};
-use rtmfp_std::Driver;
+use rtmfp_std::{Driver, peer_id_of};
 
 use crate::args::{Command, Common, Listen};
 use crate::buffers::Buffers;
@@ -37,6 +37,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Ping(args) => ping::run(args, report, &mut trace),
         Command::Serve(args) => serve::run(args, report, &mut trace),
         Command::Password(args) => password::run(args),
+        Command::Identity(args) => identity::run(args),
     };
     trace.finish(result)
 }
@@ -71,10 +72,9 @@ fn write_whole(file: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|e| Failure::local(format_args!("{} could not be written", file.display()), e))
 }
 
-/// The far end's fingerprint, if it has proved to own it: its certificate has static keys, and it uses them.
+/// The far end's fingerprint, if it has proved to own it.
 fn far_fingerprint(driver: &Driver, session: SessionHandle) -> Option<String> {
-    let session = driver.pump().endpoint().session(session).filter(|session| session.far_keys_proved())?;
-    let certificate = Certificate::parse(session.far_certificate()).ok()?;
-    let owned = certificate.key_kind() == Some(KeyKind::Static);
-    owned.then(|| certificate.fingerprint().to_string())
+    let session = driver.pump().endpoint().session(session).filter(|session| session.far_owner_proved())?;
+    let peer_id = peer_id_of(session.far_certificate(), &session.far_canonical_discriminator())?;
+    Some(peer_id.to_string())
 }

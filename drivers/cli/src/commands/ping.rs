@@ -8,7 +8,7 @@ use super::{conclude, far_fingerprint};
 use crate::args::Ping;
 use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
-use crate::identity::{Identity, Part, discriminator};
+use crate::identity::{Identity, Part, destination, pin};
 use crate::json::Line;
 use crate::net;
 use crate::ping::{Ping as App, PingEvent, PingFailure, PingOptions};
@@ -39,11 +39,11 @@ impl Times {
 
 pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Client)?;
-    let wanted = discriminator(&args.common.profile, &args.connect, &args.uri)?;
-    let (mut driver, session) = net::connect(&args.uri, wanted, &identity, args.common.timeout, Some(trace))?;
+    let destination = destination(&args.common, &args.connect, &args.uri, &identity)?;
+    let (mut driver, session) = net::connect(&args.uri, &destination, &identity, args.common.timeout, Some(trace))?;
     let clock = *driver.pump().clock();
     let begun = clock.now();
-    let to = format!("{}:{}", args.uri.host, args.uri.port);
+    let to = destination.place.clone();
     let report = RefCell::new(report);
     let times = Cell::new(Times::default());
     let opened = Cell::new(None);
@@ -63,10 +63,15 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
         }
     });
     let mut progress = Opening::new(session);
+    let mut far = None;
     let result = net::run(&mut driver, &mut app, |driver| {
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), opened.get());
+        }
+        // It is proved by the first packet, which may come later.
+        if far.is_none() && args.connect.pin {
+            far = far_fingerprint(driver, session);
         }
     });
     let failure = app.failure();
@@ -77,10 +82,11 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
     }
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
+    pin(&args.connect, &destination, far.as_deref(), opened.get().is_some())?;
     match failure {
         None => Ok(()),
         Some(PingFailure::NotOpened(reason)) => {
-            Err(Failure::not_opened(reason, progress.reached, &to, args.connect.fingerprint.is_some()))
+            Err(Failure::not_opened(reason, progress.reached, &to, destination.pinned.is_some()))
         }
         Some(PingFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
         Some(PingFailure::Rejected(BUSY)) => {

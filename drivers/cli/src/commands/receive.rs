@@ -18,7 +18,10 @@ pub(super) fn run(args: &Receive, mut report: Report, trace: &mut TraceFile) -> 
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?
         .with_dot_names(args.dot_files);
-    let identity = Identity::new(&args.common, Part::Server { lasting: args.listen.fingerprint_file.is_some() })?;
+    let identity = Identity::new(
+        &args.common,
+        Part::Server { lasting: args.listen.fingerprint_file.is_some(), listen: Some(&args.listen) },
+    )?;
     let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;
 

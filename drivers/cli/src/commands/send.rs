@@ -10,7 +10,7 @@ use rtmfp_std::{Driver, Uri};
 use super::{conclude, far_fingerprint};
 use crate::args::Send;
 use crate::failure::{Code, Failure};
-use crate::identity::{Identity, Part, discriminator};
+use crate::identity::{Identity, Part, destination, pin};
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
@@ -23,8 +23,8 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
     let (files, bytes) = open_all(&files)?;
     report.expect(bytes);
     let identity = Identity::new(&args.common, Part::Client)?;
-    let wanted = discriminator(&args.common.profile, &args.connect, &uri)?;
-    let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, Some(trace))?;
+    let destination = destination(&args.common, &args.connect, &uri, &identity)?;
+    let (mut driver, session) = net::connect(&uri, &destination, &identity, args.common.timeout, Some(trace))?;
 
     let clock = *driver.pump().clock();
     let begun = clock.now();
@@ -43,11 +43,16 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
         }
     });
     let mut progress = Opening::new(session);
+    let mut far = None;
     let result = net::run(&mut driver, &mut sender, |driver| {
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             let took = opened.get().map(|at| at.saturating_duration_since(begun));
             report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), took);
+        }
+        // It is proved by the first packet, which may come later.
+        if far.is_none() && args.connect.pin {
+            far = far_fingerprint(driver, session);
         }
     });
     let (verified, failed, failure) = (sender.verified(), sender.failed(), sender.failure());
@@ -57,10 +62,11 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
     }
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
-    let to = format!("{}:{}", uri.host, uri.port);
+    pin(&args.connect, &destination, far.as_deref(), opened.get().is_some())?;
+    let to = destination.place.clone();
     match failure {
         Some(SendFailure::NotOpened(reason)) => {
-            Err(Failure::not_opened(reason, progress.reached, &to, args.connect.fingerprint.is_some()))
+            Err(Failure::not_opened(reason, progress.reached, &to, destination.pinned.is_some()))
         }
         Some(SendFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
         Some(SendFailure::Rejected(code)) => Err(Failure::new(Code::Lost, rejected(&to, code))),
@@ -156,8 +162,8 @@ mod tests {
         let Command::Send(args) = Cli::parse_from(line).command else { unreachable!("it says send") };
         let identity = Identity::new(&args.common, Part::Client).unwrap();
         let uri = split(&args.files_and_uri).unwrap().1;
-        let wanted = discriminator(&args.common.profile, &args.connect, &uri).unwrap();
-        let (mut driver, session) = net::connect(&uri, wanted, &identity, args.common.timeout, None).unwrap();
+        let destination = destination(&args.common, &args.connect, &uri, &identity).unwrap();
+        let (mut driver, session) = net::connect(&uri, &destination, &identity, args.common.timeout, None).unwrap();
         let now = driver.pump().clock().now();
         limit(&mut driver, session, now, &args);
         driver.pump().endpoint().session(session).unwrap().stats().pacing_rate

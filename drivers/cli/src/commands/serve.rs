@@ -24,7 +24,7 @@ const WINDOW: usize = 64 << 10;
 const SESSION_BYTES: usize = 256 << 10;
 
 pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
-    let identity = Identity::new(&args.common, Part::Server { lasting: true })?;
+    let identity = Identity::new(&args.common, Part::Server { lasting: true, listen: Some(&args.listen) })?;
     let config = config(args, &identity);
     let mut driver = net::listen_with(&args.listen.listen, &identity, config, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;

@@ -49,7 +49,7 @@ const RECEIVER: &str = "192.0.2.1:1935";
 
 fn endpoint(name: &str, seed: [u8; 32]) -> Endpoint {
     let profile = Arc::new(PlainProfile::new(name.as_bytes()));
-    let identity = Identity { profile, fingerprint: None, mona: false };
+    let identity = Identity { profile, fingerprint: None, mona: false, kept: None };
     let mut config = rtmfp_cli::net::config(&identity, Duration::from_secs(15), true);
     // A crowd calls at one moment.
     config.max_hello_replies_per_source = u32::MAX;

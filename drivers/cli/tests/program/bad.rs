@@ -38,10 +38,15 @@ fn a_wrong_password_is_told_of_at_the_sender_and_lets_nothing_in() {
     let scratch = Scratch::new();
     let file = scratch.file("a", 10, 1);
     let (_receiver, uri, _) = serve("receive", &[scratch.directory().to_str().unwrap()], Some("right"));
-    for password in [Some("wrong"), None] {
-        let sent = send(&[&file], &uri, &["--timeout", "2"], password);
+    let flash = &["--timeout", "2", "--profile", "flash"][..];
+    for (more, password, hint) in [
+        (flash, Some("wrong"), "same password"),
+        (flash, None, "same password"),
+        (&["--timeout", "2"], None, "a password or --compatible means flash"),
+    ] {
+        let sent = send(&[&file], &uri, more, password);
         assert_eq!(sent.code, Some(3), "{sent:?}");
-        assert!(sent.errors.contains("same password"), "{}", sent.errors);
+        assert!(sent.errors.contains(hint), "{}", sent.errors);
     }
     assert!(scratch.received().is_empty());
 }

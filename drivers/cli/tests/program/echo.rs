@@ -85,7 +85,7 @@ fn both_ends_log_the_same_keys_if_asked() {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     assert!(ended.errors.contains("RTMFP_KEYLOG is set"), "{}", ended.errors);
     let [near, far] = [near, far].map(|file| fs::read_to_string(file).unwrap());
-    assert!(near.starts_with("RTMFP_SESSION ") && near.lines().count() == 1, "{near}");
+    assert!(near.starts_with("RTMFP_MODERN ") && near.lines().count() == 1, "{near}");
     assert_eq!(near, far);
     let ended = start_logging(&["ping", &uri], &scratch.source("no such directory/file")).end();
     assert_eq!(ended.code, Some(1), "{ended:?}");

@@ -106,7 +106,7 @@ pub(crate) fn start_logging(arguments: &[&str], key_log: &Path) -> Running {
     run(None, arguments, &[("RTMFP_KEYLOG", key_log.to_str().unwrap())])
 }
 
-fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+pub(crate) fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
     let program = env!("CARGO_BIN_EXE_rtmfp");
     let mut command = match namespace {
         Some(namespace) => {
@@ -117,6 +117,8 @@ fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]
         None => Command::new(program),
     };
     command.args(arguments).env_remove("RTMFP_PASSWORD").env_remove("RTMFP_KEYLOG");
+    // Nobody's identity and pinned peers, unless a test has its own.
+    command.env("RTMFP_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no home"));
     command.envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();

@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::process::Command;
 
-use rtmfp_core::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_core::profile::Fingerprint;
+use rtmfp_core::profile::modern::{Discriminator, ModernProfile};
 use rtmfp_meet::{Answer, Client, METADATA};
 use rtmfp_std::{Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Session};
 
@@ -20,7 +21,8 @@ struct Guest {
 
 impl Guest {
     fn join(server: Fingerprint, at: SocketAddr) -> Self {
-        let endpoint = Endpoint::builder().peer().bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
+        let endpoint = Endpoint::builder().peer().modern(ModernProfile::builder());
+        let endpoint = endpoint.bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
         let session = endpoint.connect_to(Remote::peer(server).at(at)).unwrap();
         let to = session.open_flow(FlowOptions::new(METADATA));
         let client = Client::new();
@@ -61,7 +63,7 @@ fn two_programs_meet_by_a_number_and_the_server_closes_in_order() {
     let Answer::Number { number, .. } = ben.ask(wish) else { panic!("no number") };
     let question = ada.client.look_up(number);
     let Answer::Found { discriminator, .. } = ada.ask(question) else { panic!("nobody has {number}") };
-    let whom = Discriminator::parse(&discriminator).unwrap().required_fingerprint().unwrap();
+    let whom = Discriminator::parse(&discriminator).unwrap().required_peer_id().unwrap();
     assert_eq!(Some(whom), ben.endpoint.peer_id());
     let session = ada.endpoint.connect_through(whom, &[at]).unwrap();
     assert_eq!(session.remote_addr(), Some(seen.socket), "the session is between the two");

@@ -96,7 +96,7 @@ fn ipv6_works_like_ipv4() {
 fn the_demo_tells_its_story() {
     let ended = start(&["demo", "--size", "4"]).end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
-    for part in ["fingerprint", "Session open after", "group 14", "100 %", "Moved 4 MiB", "RTT", "Verified"] {
+    for part in ["fingerprint", "Session open after", "X25519", "100 %", "Moved 4 MiB", "RTT", "Verified"] {
         assert!(ended.out.contains(part), "{part:?} in {}", ended.out);
     }
 }

@@ -14,7 +14,7 @@ use rtmfp_core::profile::{CryptoProfile, Span};
 use rtmfp_core::wire::{Chunk, Mode, PacketHeader, PacketWriter, ResponderHello, session_id};
 use rtmfp_std::{Endpoint, system_rng};
 
-use super::harness::{Scratch, send, serve, start};
+use super::harness::{Ended, Scratch, run, send, serve, start, start_with};
 
 fn profile(
     set: impl FnOnce(rtmfp_core::profile::flash::Builder) -> rtmfp_core::profile::flash::Builder,
@@ -136,8 +136,8 @@ fn a_fingerprint_that_proves_nothing_is_neither_shown_nor_accepted() {
     let fingerprint = copied.fingerprint().to_string();
     let thief = Endpoint::bind(EndpointConfig::default(), Arc::new(copied), &["127.0.0.1:0".parse().unwrap()]).unwrap();
     let uri = format!("rtmfp://{}/", thief.local_addrs()[0]);
-    for compatible in [&[][..], &["--compatible"]] {
-        let sent = send(&[&file], &uri, &[&["--fingerprint", &*fingerprint], compatible].concat(), None);
+    for flash in [&["--profile", "flash"][..], &["--compatible"]] {
+        let sent = send(&[&file], &uri, &[&["--fingerprint", &*fingerprint], flash].concat(), None);
         assert_eq!(sent.code, Some(3), "{sent:?}");
         assert!(sent.errors.contains("no static keys to prove it"), "{}", sent.errors);
     }
@@ -147,9 +147,101 @@ fn a_fingerprint_that_proves_nothing_is_neither_shown_nor_accepted() {
     let directory = scratch.directory();
     let lasting = [directory.to_str().unwrap(), "--compatible", "--fingerprint-file", shown.to_str().unwrap()];
     let (receiver, uri, fingerprint) = serve("receive", &lasting, None);
-    let sent = send(&[&file], &uri, &["--fingerprint", &fingerprint], None);
+    let sent = send(&[&file], &uri, &["--fingerprint", &fingerprint, "--profile", "flash"], None);
     assert_eq!(sent.code, Some(0), "{sent:?}");
     assert_eq!(receiver.end().code, Some(0));
+}
+
+/// The fingerprint that a command about identities shows.
+fn shown(ended: &Ended) -> String {
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    let line = ended.out.lines().find_map(|line| line.strip_prefix("fingerprint "));
+    line.expect("a line with the fingerprint").to_owned()
+}
+
+#[test]
+fn a_receiver_is_reached_under_the_identity_of_its_file_by_one_process_at_a_time() {
+    let scratch = Scratch::new();
+    let path = scratch.source("identity");
+    let identity = path.to_str().unwrap();
+    let file = scratch.file("a", 10, 1);
+    let made = shown(&start(&["identity", "new", identity]).end());
+    assert_eq!(shown(&start(&["identity", "show", identity]).end()), made);
+
+    let directory = scratch.directory();
+    let arguments = [directory.to_str().unwrap(), "--identity", identity];
+    let (receiver, uri, fingerprint) = serve("receive", &arguments, None);
+    assert_eq!(fingerprint, made);
+    let second = start(&["echo", "--listen", "127.0.0.1:0", "--identity", identity]).end();
+    assert_eq!(second.code, Some(1), "{second:?}");
+    assert!(second.errors.contains("another process is reachable"), "{}", second.errors);
+    assert_eq!(shown(&start(&["identity", "show", identity]).end()), made, "that locks nothing");
+    assert_eq!(start(&["identity", "rotate", identity]).end().code, Some(1), "it is in use");
+    let sent = send(&[&file], &uri, &["--fingerprint", &made], None);
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert_eq!(receiver.end().code, Some(0));
+    assert_ne!(shown(&start(&["identity", "rotate", identity]).end()), made);
+}
+
+#[cfg(unix)]
+#[test]
+fn an_identity_that_others_can_read_is_not_used() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let scratch = Scratch::new();
+    let path = scratch.source("identity");
+    let identity = path.to_str().unwrap();
+    shown(&start(&["identity", "new", identity]).end());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = start(&["echo", "--listen", "127.0.0.1:0", "--identity", identity]).end();
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.errors.contains("chmod 600"), "{}", refused.errors);
+}
+
+#[test]
+fn whoever_is_pinned_at_a_place_is_the_only_one_there() {
+    let scratch = Scratch::new();
+    let home = scratch.source("home");
+    let home = [("RTMFP_HOME", home.to_str().unwrap())];
+    let run = |arguments: &[&str]| run(None, arguments, &home).end();
+    let (echo, uri, fingerprint) = serve("echo", &[], None);
+    let ping = |more: &[&str]| run(&[&["ping", "--json", "-c", "1", "--timeout", "2", &*uri], more].concat());
+    assert_eq!(ping(&["--pin"]).code, Some(0));
+    assert_eq!(ping(&[]).code, Some(0));
+    assert_eq!(run(&["identity", "pin", "ada", &fingerprint]).code, Some(0));
+    assert_eq!(ping(&["--fingerprint", "ada"]).code, Some(0));
+    assert_eq!(ping(&["--fingerprint", "ben"]).code, Some(2), "nobody has that name");
+
+    // Another takes the place.
+    drop(echo);
+    let place = uri.trim_start_matches("rtmfp://").trim_end_matches('/');
+    let mut other = start(&["echo", "--json", "--listen", place]);
+    other.wait_for("\"listening\"");
+    for more in [&[][..], &["--pin"], &["--fingerprint", "ada"]] {
+        let ended = ping(more);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert!(ended.errors.contains("nobody with this fingerprint"), "{}", ended.errors);
+    }
+    assert_eq!(start(&["ping", "-c", "1", &uri]).end().code, Some(0), "who has pinned nobody");
+}
+
+#[test]
+fn one_profile_is_chosen_and_contradictions_are_told() {
+    for (line, hint) in [
+        (&["ping", "--profile", "modern", "--compatible", "rtmfp://127.0.0.1/"][..], "belong to the Flash profile"),
+        (&["ping", "--profile", "modern", "--mona", "rtmfp://127.0.0.1/"], "belong to the Flash profile"),
+        (
+            &["echo", "--profile", "flash", "--identity", "file", "--listen", "127.0.0.1:0"],
+            "belong to the modern profile",
+        ),
+    ] {
+        let ended = start(line).end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.errors.contains(hint), "{}", ended.errors);
+    }
+    let ended = start_with(&["ping", "--profile", "modern", "rtmfp://127.0.0.1/"], Some("secret")).end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.errors.contains("passwords belong to the Flash profile"), "{}", ended.errors);
 }
 
 #[test]

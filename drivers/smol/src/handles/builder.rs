@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, StaticKeys};
+use rtmfp_core::profile::modern;
 use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::{EndpointConfig, Instant, Service};
 
@@ -104,6 +105,17 @@ impl Builder {
     /// Uses a Flash profile with these settings, made with the system's generator.
     pub fn flash(self, profile: flash::Builder) -> Self {
         Self(self.0.flash(profile))
+    }
+
+    /// Uses a modern profile with these settings, made with the system's generator. Without an
+    /// [identity](modern::Builder::identity) it has a new one. With the feature `accelerated` it has a faster provider.
+    pub fn modern(self, profile: modern::Builder) -> Self {
+        Self(self.0.modern(profile))
+    }
+
+    /// Uses a modern profile with this identity: the same identity is the same peer ID.
+    pub fn identity(self, identity: modern::Identity) -> Self {
+        Self(self.0.identity(identity))
     }
 
     /// Gives a Flash profile these static keys: the same keys are the same peer ID.

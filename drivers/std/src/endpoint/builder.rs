@@ -9,6 +9,7 @@ use std::thread;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
+use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::{App, EndpointConfig, Instant, Router, Service};
 
@@ -18,9 +19,9 @@ use super::{Endpoint, EndpointApp, EndpointHandle};
 use crate::clock::Clock;
 use crate::driver::Driver;
 use crate::entropy::system_rng;
+use crate::kind::ProfileKind;
 use crate::pump::Pump;
 use crate::socket::Socket;
-use crate::uri::DEFAULT_PORT;
 use crate::wake::Waker;
 
 const MIB: usize = 1 << 20;
@@ -47,8 +48,8 @@ const REGISTERED_IDLE: Duration = Duration::from_secs(30 * 86_400);
 pub struct Builder {
     config: EndpointConfig,
     addresses: Vec<SocketAddr>,
-    /// Of the wildcard addresses, if no address is given.
-    port: u16,
+    /// Whether clients call it by its URI: it has the profile's port, unless an address is given.
+    server: bool,
     identity: Identity,
     introduce: Option<IntroducePolicy>,
     services: Vec<Box<dyn Service + Send>>,
@@ -61,16 +62,17 @@ enum Identity {
     NewKeys(flash::Builder),
     /// A Flash profile as it is.
     Flash(flash::Builder),
+    Modern(modern::Builder),
     Profile(Arc<dyn CryptoProfile>),
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { config, addresses, port, identity: _, introduce, services, watching } = self;
+        let Self { config, addresses, server, identity: _, introduce, services, watching } = self;
         let mut text = f.debug_struct("Builder");
         text.field("config", config)
             .field("addresses", addresses)
-            .field("port", port)
+            .field("server", server)
             .field("introduce", introduce)
             .field("services", &services.len())
             .field("watching", watching)
@@ -83,7 +85,7 @@ impl Default for Builder {
         Self {
             config: EndpointConfig::default(),
             addresses: Vec::new(),
-            port: 0,
+            server: false,
             identity: Identity::NewKeys(FlashProfile::builder()),
             introduce: None,
             services: Vec::new(),
@@ -121,7 +123,8 @@ impl Builder {
         self
     }
 
-    /// For a program that is called by its URI. It is bound to port 1935 unless [`bind`](Self::bind) names addresses.
+    /// For a program that is called by its URI. It is bound to [its profile's
+    /// port](crate::ProfileKind::default_port) unless [`bind`](Self::bind) names addresses.
     /// Discriminators with a URI select it, and it has fresh keys for each session, as RFC 7425 §7 advises. Without
     /// static keys its peer ID proves nothing: give it [`static_keys`](Self::static_keys) if clients are to pin it.
     ///
@@ -132,7 +135,7 @@ impl Builder {
         self.config.max_prepared_keys = 64;
         self.config.max_opening = 64;
         self.config.session.stall_limit = Some(Duration::from_secs(300));
-        self.port = DEFAULT_PORT;
+        self.server = true;
         self.identity = Identity::Flash(FlashProfile::builder().accept_ancillary(true));
         self
     }
@@ -232,6 +235,26 @@ impl Builder {
         self
     }
 
+    /// Uses a modern profile with these settings, made with the system's generator. It takes the place of all other
+    /// settings of who the endpoint is. Without an [identity](modern::Builder::identity) it has a new one, whose peer ID
+    /// lasts as long as the endpoint. With the feature `accelerated` it has a faster provider, unless one is set.
+    ///
+    /// As a [server](Self::server), discriminators with a URI select it.
+    pub fn modern(mut self, profile: modern::Builder) -> Self {
+        self.identity = Identity::Modern(profile);
+        self
+    }
+
+    /// Uses a modern profile with this identity: the same identity is the same peer ID. Another
+    /// [profile](Self::profile) that was given before is replaced.
+    pub fn identity(mut self, identity: modern::Identity) -> Self {
+        let profile = match &mut self.identity {
+            Identity::Modern(builder) => core::mem::take(builder),
+            Identity::NewKeys(_) | Identity::Flash(_) | Identity::Profile(_) => ModernProfile::builder(),
+        };
+        self.modern(profile.identity(identity))
+    }
+
     /// Gives a Flash profile these static keys: the same keys are the same peer ID. A [profile](Self::profile) that was
     /// given before is replaced.
     pub fn static_keys(mut self, keys: StaticKeys) -> Self {
@@ -249,7 +272,7 @@ impl Builder {
     fn take_flash(&mut self) -> flash::Builder {
         match &mut self.identity {
             Identity::NewKeys(builder) | Identity::Flash(builder) => core::mem::take(builder),
-            Identity::Profile(_) => FlashProfile::builder(),
+            Identity::Modern(_) | Identity::Profile(_) => FlashProfile::builder(),
         }
     }
 }
@@ -286,7 +309,8 @@ impl Builder {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<(Pump, Box<dyn App + Send>, EndpointHandle)> {
         let sockets: Vec<_> = match &*self.addresses {
-            [] => wildcards(self.port)?,
+            [] if self.server => wildcards(self.identity.kind().default_port())?,
+            [] => wildcards(0)?,
             addresses => addresses.iter().map(|address| Socket::bind(*address)).collect::<io::Result<_>>()?,
         };
         let locals = sockets.iter().map(Socket::local_addr).collect();
@@ -312,7 +336,7 @@ impl Builder {
         wake: impl Fn() + Send + Sync + 'static,
     ) -> io::Result<(rtmfp_core::Endpoint, Box<dyn App + Send>, EndpointHandle)> {
         let config = self.introducer_config();
-        let profile = self.identity.profile(&mut *rng)?;
+        let profile = self.identity.profile(self.server, &mut *rng)?;
         let (mut app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
         if let Some(policy) = self.introduce {
             app = app.introduce(policy);
@@ -346,14 +370,38 @@ impl Builder {
 }
 
 impl Identity {
-    fn profile(self, rng: &mut dyn CryptoRng) -> io::Result<Arc<dyn CryptoProfile>> {
+    fn kind(&self) -> ProfileKind {
+        match self {
+            Self::NewKeys(_) | Self::Flash(_) => ProfileKind::Flash,
+            Self::Modern(_) => ProfileKind::Modern,
+            Self::Profile(profile) => ProfileKind::of(&**profile),
+        }
+    }
+
+    fn profile(self, server: bool, rng: &mut dyn CryptoRng) -> io::Result<Arc<dyn CryptoProfile>> {
         let builder = match self {
             Self::Profile(profile) => return Ok(profile),
+            Self::Modern(builder) => {
+                let builder = if server { builder.accept_ancillary(true) } else { builder };
+                return Ok(Arc::new(with_provider(builder).build(rng).map_err(invalid)?));
+            }
             Self::Flash(builder) => builder,
             Self::NewKeys(builder) => builder.static_keys(StaticKeys::generate(&[Group::Modp2048], rng)),
         };
         Ok(Arc::new(builder.build(rng).map_err(invalid)?))
     }
+}
+
+/// With the fastest provider that this package was built with, unless one is set.
+#[cfg(feature = "accelerated")]
+fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder.default_provider(|| Arc::new(crate::Accelerated))
+}
+
+/// With core's own provider, unless one is set.
+#[cfg(not(feature = "accelerated"))]
+const fn with_provider(builder: modern::Builder) -> modern::Builder {
+    builder
 }
 
 fn invalid(error: impl core::error::Error + Send + Sync + 'static) -> io::Error {

@@ -4,10 +4,11 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use rtmfp_core::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{Bytes, UnmatchedHello};
 
 use super::Error;
+use crate::kind::required_peer_id;
 
 /// Whom an introducer introduces: see [`Builder::introduce`](super::Builder::introduce).
 #[non_exhaustive]
@@ -54,10 +55,10 @@ impl IntroductionRequest {
         Self { from: hello.path.remote, discriminator: hello.discriminator.clone() }
     }
 
-    /// Whom it asks for, if that is a peer ID of the Flash profile.
+    /// Whom it asks for, if that is a peer ID.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
-        Discriminator::parse(&self.discriminator).ok()?.required_fingerprint()
+        required_peer_id(&self.discriminator)
     }
 }
 

@@ -6,10 +6,11 @@ use core::time::Duration;
 use std::io;
 
 use rtmfp_core::error::OpenError;
-use rtmfp_core::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{Bytes, InterfaceId, Path};
 
 use super::Error;
+use crate::kind::ProfileKind;
 use crate::uri::{Uri, UriError, resolve};
 
 /// Between the first hellos to the addresses of one far end (RFC 8305 §5, Connection Attempt Delay).
@@ -79,27 +80,27 @@ impl Remote {
         Self::to(Whom::Discriminator(discriminator.into()))
     }
 
-    /// The server of a URI, in the Flash profile, at all addresses of its host.
+    /// The server of a URI, at all addresses of its host. A URI without a port means that of the endpoint's profile.
     ///
     /// # Errors
     /// [`UriError`] if it is none of the form `rtmfp://HOST[:PORT]/PATH`.
     pub fn uri(uri: &str) -> Result<Self, UriError> {
         let Uri { text, host, port } = uri.parse()?;
-        Ok(Self::to(Whom::Uri(text)).at_host(host, port))
+        Ok(Self::to(Whom::Uri(text)).at_host(host, port.unwrap_or_default()))
     }
 
-    /// The peer with this ID, in the Flash profile, at addresses that are still to be given.
+    /// The peer with this ID, at addresses that are still to be given.
     pub fn peer(peer_id: Fingerprint) -> Self {
         Self::to(Whom::Peer).pin(peer_id)
     }
 
-    /// Tries this address too.
+    /// Tries this address too. Port 0 stands for the [port](ProfileKind::default_port) of the endpoint's profile.
     pub fn at(mut self, address: SocketAddr) -> Self {
         self.addresses.push(address);
         self
     }
 
-    /// Tries all addresses of this host too.
+    /// Tries all addresses of this host too. Port 0 stands for that of the endpoint's profile.
     pub fn at_host(mut self, host: impl Into<String>, port: u16) -> Self {
         self.names.push((host.into(), port));
         self
@@ -122,7 +123,7 @@ impl Remote {
         introducers.iter().fold(self, |remote, introducer| remote.through(*introducer))
     }
 
-    /// Requires this peer ID, in the Flash profile: nobody else is connected to (RFC 7425 §4.4.2.3). For
+    /// Requires this peer ID: nobody else is connected to (for the Flash profile, RFC 7425 §4.4.2.3). For
     /// [another discriminator](Self::new) that cannot be checked, and connecting fails: it says itself whom it selects.
     pub const fn pin(mut self, peer_id: Fingerprint) -> Self {
         self.pin = Some(peer_id);
@@ -175,19 +176,23 @@ impl Remote {
 
     /// # Errors
     /// A peer ID is required of a discriminator whose syntax is not known here: nothing would check it.
-    pub(super) fn discriminator(&self) -> Result<Bytes, Error> {
-        let discriminator = match &self.whom {
+    pub(super) fn discriminator(&self, kind: ProfileKind) -> Result<Bytes, Error> {
+        let uri = match &self.whom {
             Whom::Discriminator(_) if self.pin.is_some() => return Err(Error::NotBegun(OpenError::BadDiscriminator)),
             Whom::Discriminator(bytes) => return Ok(bytes.clone()),
-            Whom::Uri(text) => Discriminator::new().ancillary_data(text.as_bytes()),
-            Whom::Peer => Discriminator::new(),
+            Whom::Uri(text) => Some(&**text),
+            Whom::Peer => None,
         };
-        Ok(self.pin.map_or(discriminator, |peer_id| discriminator.fingerprint(peer_id)).to_bytes().into())
+        Ok(kind.discriminator(uri, self.pin))
     }
 
-    /// The places to try from an endpoint with these local addresses. Those of another address family are left out.
-    pub(super) fn paths(&self, locals: &[(InterfaceId, SocketAddr)]) -> Vec<(Path, Duration)> {
-        let reached = |remote: SocketAddr, interface: Option<InterfaceId>| {
+    /// The places to try from an endpoint of this kind with these local addresses. Those of another address family are
+    /// left out.
+    pub(super) fn paths(&self, locals: &[(InterfaceId, SocketAddr)], kind: ProfileKind) -> Vec<(Path, Duration)> {
+        let reached = |mut remote: SocketAddr, interface: Option<InterfaceId>| {
+            if remote.port() == 0 {
+                remote.set_port(kind.default_port());
+            }
             // An IPv4 address that is written as one of IPv6 is reached by IPv4 sockets.
             let canonical = remote.ip().to_canonical();
             let remote = if canonical.is_ipv4() { SocketAddr::new(canonical, remote.port()) } else { remote };
@@ -215,6 +220,8 @@ impl FromStr for Remote {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+    use rtmfp_core::profile::flash::Discriminator;
 
     use super::*;
 
@@ -246,10 +253,20 @@ mod tests {
             path(0, "192.0.2.2:3", 500),
             path(2, "192.0.2.3:4", 1_000),
         ];
-        assert_eq!(remote.paths(&[v4, v6, last]), all);
+        assert_eq!(remote.paths(&[v4, v6, last], ProfileKind::Flash), all);
         // What cannot be reached keeps nobody waiting.
-        assert_eq!(remote.paths(&[v4]), [path(0, "192.0.2.1:2", 0), path(0, "192.0.2.2:3", 250)]);
-        assert_eq!(remote.paths(&[]), []);
+        assert_eq!(remote.paths(&[v4], ProfileKind::Flash), [path(0, "192.0.2.1:2", 0), path(0, "192.0.2.2:3", 250)]);
+        assert_eq!(remote.paths(&[], ProfileKind::Flash), []);
+    }
+
+    #[test]
+    fn without_a_port_that_of_the_profile_is_tried() {
+        let remote = Remote::uri("rtmfp://192.0.2.1/").unwrap().resolve().unwrap();
+        let local = [(InterfaceId(0), address("0.0.0.0:9"))];
+        for (kind, port) in [(ProfileKind::Flash, 1_935), (ProfileKind::Modern, 1_936)] {
+            let paths = remote.paths(&local, kind);
+            assert_eq!(paths.first().map(|(path, _)| path.remote.port()), Some(port), "{kind}");
+        }
     }
 
     #[test]
@@ -265,12 +282,13 @@ mod tests {
     #[test]
     fn a_pin_outweighs_a_uri_and_stays_with_it() {
         let peer_id = Fingerprint([7; 32]);
-        let named = Remote::uri("rtmfp://192.0.2.1/app").unwrap().pin(peer_id).discriminator().unwrap();
+        let named =
+            Remote::uri("rtmfp://192.0.2.1/app").unwrap().pin(peer_id).discriminator(ProfileKind::Flash).unwrap();
         let named = Discriminator::parse(&named).unwrap();
         assert_eq!(named.required_fingerprint(), Some(peer_id));
         assert_eq!(named.required_ancillary_data(), Some(&b"rtmfp://192.0.2.1/app"[..]));
-        let peer = Remote::peer(peer_id).discriminator().unwrap();
-        let unchecked = Remote::new("far").pin(peer_id).discriminator();
+        let peer = Remote::peer(peer_id).discriminator(ProfileKind::Flash).unwrap();
+        let unchecked = Remote::new("far").pin(peer_id).discriminator(ProfileKind::Flash);
         assert_eq!(unchecked, Err(Error::NotBegun(OpenError::BadDiscriminator)));
         assert_eq!(peer, Discriminator::new().fingerprint(peer_id).to_bytes());
     }

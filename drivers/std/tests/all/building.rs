@@ -6,9 +6,10 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
+use rtmfp_core::profile::modern::{Identity, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{FlowOptions, OpenFailure};
-use rtmfp_std::{Builder, Endpoint, Error, system_rng};
+use rtmfp_std::{Builder, Endpoint, Error, Remote, system_rng};
 
 fn loopback() -> SocketAddr {
     (Ipv4Addr::LOCALHOST, 0).into()
@@ -79,4 +80,39 @@ fn what_cannot_be_bound_or_is_out_of_range_is_told() {
     let out_of_range =
         Endpoint::builder().configure(|config| config.max_sessions_per_address = 0).spawn().err().unwrap();
     assert_eq!(out_of_range.kind(), std::io::ErrorKind::InvalidInput);
+}
+
+#[test]
+fn a_modern_endpoint_is_reached_by_its_peer_id_and_by_its_uri() {
+    let identity = Identity::generate(&mut *system_rng().unwrap());
+    let server = Endpoint::builder().server().identity(identity.clone()).bind(loopback()).spawn().unwrap();
+    assert_eq!(server.peer_id(), Some(identity.peer_id()));
+    let client = Endpoint::builder().client().modern(ModernProfile::builder()).bind(loopback()).spawn().unwrap();
+    let address = server.local_addrs()[0];
+    let uri = format!("rtmfp://{address}/app");
+    for remote in [Remote::peer(identity.peer_id()).at(address), uri.parse().unwrap()] {
+        let session = client.connect_to(remote).unwrap();
+        session.open_flow(FlowOptions::new("flow")).send("hello").unwrap();
+        let accepted = server.accept().unwrap();
+        assert_eq!(accepted.accept_flow().unwrap().recv().unwrap().unwrap().data, "hello");
+        for (session, far) in [(&session, &server), (&accepted, &client)] {
+            session.far_keys_proved().unwrap();
+            assert_eq!(session.peer_id(), far.peer_id());
+        }
+        session.close(Duration::from_secs(5)).unwrap();
+    }
+    let another = uri.parse::<Remote>().unwrap().pin(client.peer_id().unwrap()).timeout(Duration::from_secs(1));
+    assert!(client.connect_to(another).is_err(), "nobody else is connected to");
+}
+
+/// Neither falls back to the other's profile.
+#[test]
+fn endpoints_of_different_profiles_have_no_sessions() {
+    let modern = Endpoint::builder().server().modern(ModernProfile::builder()).bind(loopback()).spawn().unwrap();
+    let flash = Endpoint::builder().server().bind(loopback()).spawn().unwrap();
+    for (from, to) in [(&modern, &flash), (&flash, &modern)] {
+        let uri = format!("rtmfp://{}/app", to.local_addrs()[0]);
+        let remote = uri.parse::<Remote>().unwrap().timeout(Duration::from_secs(1));
+        assert_eq!(from.connect_to(remote).unwrap_err(), Error::NotOpened(OpenFailure::TimedOut));
+    }
 }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::profile::flash::{Certificate, Discriminator, Fingerprint};
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
 
 use self::closing::Shutdown;
@@ -29,6 +29,7 @@ use super::Error;
 use super::handles::{self, EndpointHandle};
 use super::introduction::IntroducePolicy;
 use super::shared::{Command, EndpointShared, lock};
+use crate::kind::{ProfileKind, peer_id_of};
 
 /// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
 /// thread.
@@ -57,7 +58,7 @@ impl EndpointApp {
     /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
     /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
     pub fn new(locals: Vec<SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
-        Self::with_peer_id(locals, None, wake)
+        Self::with_kind(locals, ProfileKind::default(), None, wake)
     }
 
     /// The same, for an endpoint of this profile: handles know its peer ID.
@@ -66,7 +67,7 @@ impl EndpointApp {
         profile: &dyn CryptoProfile,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> (Self, EndpointHandle) {
-        Self::with_peer_id(locals, peer_id_of(profile), wake)
+        Self::with_kind(locals, ProfileKind::of(profile), near_peer_id(profile), wake)
     }
 
     /// For an endpoint that others use too, such as the services of a [`Router`](rtmfp_core::Router): sessions that this
@@ -77,12 +78,13 @@ impl EndpointApp {
         self
     }
 
-    fn with_peer_id(
+    fn with_kind(
         locals: Vec<SocketAddr>,
+        kind: ProfileKind,
         peer_id: Option<Fingerprint>,
         wake: impl Fn() + Send + Sync + 'static,
     ) -> (Self, EndpointHandle) {
-        let shared = Arc::new(EndpointShared::new(locals, peer_id, Box::new(wake)));
+        let shared = Arc::new(EndpointShared::new(locals, kind, peer_id, Box::new(wake)));
         let app = Self {
             shared: Arc::clone(&shared),
             sessions: BTreeMap::new(),
@@ -133,14 +135,11 @@ impl EndpointApp {
     }
 }
 
-/// The peer ID of a near identity that the Flash profile's keys prove.
-fn peer_id_of(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
+/// The peer ID of a near identity that the profile's keys prove.
+fn near_peer_id(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
     let certificate = profile.certificate();
-    let fingerprint = Certificate::parse(certificate).ok()?.fingerprint();
-    // Another profile's certificate may look like one.
-    let canonical = Discriminator::new().fingerprint(fingerprint).to_bytes();
-    let proved = profile.keys_prove_owner(certificate) && profile.canonical_discriminator(certificate) == canonical;
-    proved.then_some(fingerprint)
+    let peer_id = peer_id_of(certificate, &profile.canonical_discriminator(certificate));
+    peer_id.filter(|_| profile.keys_prove_owner(certificate))
 }
 
 impl App for EndpointApp {

@@ -6,12 +6,13 @@
 use core::time::Duration;
 use std::sync::Arc;
 
-use rtmfp_core::profile::flash::{Certificate, Discriminator, Fingerprint};
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{Endpoint, Instant, Path, SessionHandle, SessionRef};
 
 use super::EndpointApp;
 use crate::endpoint::handles::Moved;
 use crate::endpoint::shared::lock;
+use crate::kind::peer_id_of;
 
 /// Between two looks at a session.
 const PACE: Duration = Duration::from_millis(100);
@@ -126,10 +127,8 @@ impl EndpointApp {
     }
 }
 
-/// The peer ID of a far end that has proved it, in the Flash profile.
+/// The peer ID of a far end that has proved it.
 fn peer_id(view: SessionRef<'_>) -> Option<Fingerprint> {
-    let fingerprint = Certificate::parse(view.far_certificate()).ok()?.fingerprint();
-    // Another profile's certificate may look like one.
-    let canonical = Discriminator::new().fingerprint(fingerprint).to_bytes();
-    (view.far_owner_proved() && view.far_canonical_discriminator() == canonical).then_some(fingerprint)
+    let peer_id = peer_id_of(view.far_certificate(), &view.far_canonical_discriminator());
+    peer_id.filter(|_| view.far_owner_proved())
 }

@@ -97,14 +97,14 @@ impl EndpointHandle {
     /// that are not are left out.
     #[must_use]
     pub fn begin_to(&self, remote: &Remote) -> Session {
-        let candidates = remote.paths(&self.0.endpoint().locals.list());
+        let candidates = remote.paths(&self.0.endpoint().locals.list(), self.0.endpoint().kind);
         let shared = Arc::new(SessionShared::default());
         lock(&shared.0).asks_introducer = remote.asks_introducer();
         if candidates.is_empty() && remote.has_places() {
             lock(&shared.0).end = Some(Error::AddressFamily);
             return Session::new(&self.0.0, &shared);
         }
-        let discriminator = match remote.discriminator() {
+        let discriminator = match remote.discriminator(self.0.endpoint().kind) {
             Ok(discriminator) => discriminator,
             Err(error) => {
                 lock(&shared.0).end = Some(error);

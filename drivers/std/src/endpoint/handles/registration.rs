@@ -48,11 +48,11 @@ impl EndpointHandle {
     /// # Errors
     /// [`AddressFamily`](Error::AddressFamily), or [`Stopped`](Error::Stopped).
     pub fn register_resolved(&self, introducer: &Remote) -> Result<Registration, Error> {
-        let candidates = introducer.paths(&self.shared().locals.list());
+        let candidates = introducer.paths(&self.shared().locals.list(), self.shared().kind);
         if candidates.is_empty() && introducer.has_places() {
             return Err(Error::AddressFamily);
         }
-        let target = Target { discriminator: introducer.discriminator()?, candidates };
+        let target = Target { discriminator: introducer.discriminator(self.shared().kind)?, candidates };
         let shared = Arc::<RegistrationShared>::default();
         if !self.shared().send(Command::Register(Arc::clone(&shared), target, introducer.limit())) {
             return Err(Error::Stopped);

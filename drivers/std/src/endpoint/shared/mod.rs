@@ -22,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{EndpointStats, FlowOptions, Path, SessionHandle, Target, Undelivered, UnmatchedHello};
 
+use crate::kind::ProfileKind;
 use crate::locals::Locals;
 
 pub(crate) use answer::{Answer, Question};
@@ -135,6 +136,8 @@ pub(crate) struct EndpointShared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) introductions: Mutex<IntroductionState>,
     pub(crate) locals: Arc<Locals>,
+    /// Of the endpoint's profile.
+    pub(crate) kind: ProfileKind,
     /// Of this end, if it has static keys.
     pub(crate) peer_id: Option<Fingerprint>,
     /// A driver has run the application.
@@ -195,11 +198,12 @@ impl fmt::Debug for EndpointShared {
 impl EndpointShared {
     pub(crate) fn new(
         locals: Vec<SocketAddr>,
+        kind: ProfileKind,
         peer_id: Option<Fingerprint>,
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         let (introductions, locals) = (Mutex::default(), Arc::new(Locals::new(locals)));
-        Self { queue: Mutex::default(), introductions, locals, peer_id, driven: AtomicBool::new(false), wake }
+        Self { queue: Mutex::default(), introductions, locals, kind, peer_id, driven: AtomicBool::new(false), wake }
     }
 
     /// The way to an address: the first socket of its family reaches it.

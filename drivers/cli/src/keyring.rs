@@ -1,0 +1,303 @@
+//! What the program keeps about who is who: the near identity, and the peers that the user has pinned.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use rtmfp_core::profile::Fingerprint;
+use rtmfp_core::profile::flash::Zeroizing;
+use rtmfp_core::profile::modern;
+use rtmfp_std::system_rng;
+
+use crate::failure::{Code, Failure};
+use crate::text::shown;
+
+/// Names another directory for the files of this module.
+const HOME_VARIABLE: &str = "RTMFP_HOME";
+/// What an identity file begins with.
+const MAGIC: &str = "rtmfp-identity-1 ";
+/// The most bytes of an identity file.
+const IDENTITY_BYTES: u64 = 256;
+/// The most bytes of the file of pinned peers.
+const PEERS_BYTES: u64 = 4 << 20;
+/// The longest name of a peer: a host name, a colon and a port.
+const LONGEST_NAME: usize = 262;
+
+/// A file in the program's directory: `RTMFP_HOME`, or `rtmfp` in the user's directory for settings.
+fn in_home(name: &str) -> Result<PathBuf, Failure> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = variable(HOME_VARIABLE)
+        .or_else(|| variable("XDG_CONFIG_HOME").map(|path| path.join("rtmfp")))
+        .or_else(|| variable("HOME").map(|path| path.join(".config").join("rtmfp")))
+        .or_else(|| variable("APPDATA").map(|path| path.join("rtmfp")));
+    match home {
+        Some(home) => Ok(home.join(name)),
+        None => {
+            Err(Failure::new(Code::Local, format!("there is no home directory: set {HOME_VARIABLE} to a directory")))
+        }
+    }
+}
+
+/// The file of the near identity, unless another is named.
+///
+/// # Errors
+/// If the user has no home directory.
+pub fn identity_path(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    named.map_or_else(|| in_home("identity"), |path| Ok(path.to_path_buf()))
+}
+
+/// An identity that was read from its file. The file stays locked as long as this lives, so that no other process is
+/// reachable under the same identity.
+#[derive(Debug)]
+pub struct Kept {
+    /// The identity.
+    pub identity: modern::Identity,
+    _lock: File,
+}
+
+impl Kept {
+    /// Reads an identity from its file, and locks it.
+    ///
+    /// # Errors
+    /// If it cannot be read, is locked by another process, can be read by others than its owner, or holds no identity.
+    pub fn open(path: &Path) -> Result<Self, Failure> {
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let advice =
+                    "another process is reachable under this identity: end it, or give --identity another file";
+                return Err(Failure::local(path.display(), advice));
+            }
+            Err(TryLockError::Error(error)) => return Err(Failure::local(path.display(), error)),
+        }
+        Ok(Self { identity: read(path, &file)?, _lock: file })
+    }
+
+    /// The peer ID of the identity in a file, which may be in use.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), if it is not locked.
+    pub fn look(path: &Path) -> Result<Fingerprint, Failure> {
+        Ok(read(path, &open(path)?)?.peer_id())
+    }
+
+    /// Makes an identity, and its file, which must not be there.
+    ///
+    /// # Errors
+    /// If the file is there or cannot be written.
+    pub fn create(path: &Path) -> Result<modern::Identity, Failure> {
+        let fail = |e: io::Error| {
+            let advice =
+                if e.kind() == io::ErrorKind::AlreadyExists { "; `rtmfp identity rotate` replaces it" } else { "" };
+            Failure::local(path.display(), format_args!("{e}{advice}"))
+        };
+        let identity = modern::Identity::generate(&mut *system_rng()?);
+        make_directory_of(path).and_then(|()| write_identity(path, &identity)).map_err(fail)?;
+        Ok(identity)
+    }
+
+    /// Replaces the identity in a file. The old one is gone then.
+    ///
+    /// # Errors
+    /// If a process is reachable under it, or the file cannot be read or written.
+    pub fn rotate(path: &Path) -> Result<(Fingerprint, modern::Identity), Failure> {
+        let old = Self::open(path)?;
+        let identity = modern::Identity::generate(&mut *system_rng()?);
+        let mut part = path.as_os_str().to_owned();
+        part.push(".new");
+        let part = PathBuf::from(part);
+        let written = write_identity(&part, &identity).and_then(|()| fs::rename(&part, path));
+        written.map_err(|e| Failure::local(path.display(), e))?;
+        Ok((old.identity.peer_id(), identity))
+    }
+}
+
+fn open(path: &Path) -> Result<File, Failure> {
+    let file = File::open(path).map_err(|e| {
+        let advice = if e.kind() == io::ErrorKind::NotFound { "; `rtmfp identity new` makes one" } else { "" };
+        Failure::local(path.display(), format_args!("{e}{advice}"))
+    })?;
+    check_owner(path, &file)?;
+    Ok(file)
+}
+
+fn read(path: &Path, file: &File) -> Result<modern::Identity, Failure> {
+    let mut text = Zeroizing::new(String::with_capacity(512));
+    let read = file.take(IDENTITY_BYTES).read_to_string(&mut text);
+    read.map_err(|e| Failure::local(path.display(), e))?;
+    let advice = "this is no identity: restore the file, or remove it, and `rtmfp identity new` makes another";
+    parse_identity(&text).ok_or_else(|| Failure::local(path.display(), advice))
+}
+
+/// Makes a file that its owner alone can read.
+fn write_identity(path: &Path, identity: &modern::Identity) -> io::Result<()> {
+    let mut text = Zeroizing::new(String::with_capacity(512));
+    text.push_str(MAGIC);
+    for byte in &**identity.to_bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
+    }
+    text.push('\n');
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+fn parse_identity(text: &str) -> Option<modern::Identity> {
+    // The same digits as those of a fingerprint.
+    let secret: Fingerprint = text.strip_prefix(MAGIC)?.trim_end().parse().ok()?;
+    let secret = Zeroizing::new(secret.0);
+    modern::Identity::from_bytes(&*secret).ok()
+}
+
+/// Refuses a file that others than its owner can read or write.
+#[cfg(unix)]
+fn check_owner(path: &Path, file: &File) -> Result<(), Failure> {
+    use std::os::unix::fs::MetadataExt as _;
+    let found = file.metadata().map_err(|e| Failure::local(path.display(), e))?;
+    if found.mode() & 0o077 != 0 {
+        let advice = format!("others can read or change this file: run `chmod 600 {}`", path.display());
+        return Err(Failure::local(path.display(), advice));
+    }
+    if found.uid() != rustix::process::geteuid().as_raw() {
+        return Err(Failure::local(path.display(), "this file belongs to another user, who knows this identity"));
+    }
+    Ok(())
+}
+
+/// Elsewhere, files in a user's directory are that user's.
+#[cfg(not(unix))]
+fn check_owner(_path: &Path, _file: &File) -> Result<(), Failure> {
+    Ok(())
+}
+
+fn make_directory_of(path: &Path) -> io::Result<()> {
+    let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) else { return Ok(()) };
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+/// The peers that the user has pinned: a line each, `NAME FINGERPRINT`. A server's name is `HOST:PORT`; those of people
+/// are chosen.
+#[derive(Debug)]
+pub struct Peers {
+    path: PathBuf,
+    lines: Vec<(String, Fingerprint)>,
+}
+
+impl Peers {
+    /// Reads them. Without a file there are none.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a line is wrong.
+    pub fn load() -> Result<Self, Failure> {
+        Self::load_from(in_home("known_peers")?)
+    }
+
+    fn load_from(path: PathBuf) -> Result<Self, Failure> {
+        let mut text = String::new();
+        match File::open(&path) {
+            Ok(file) => {
+                let read = file.take(PEERS_BYTES).read_to_string(&mut text);
+                read.map_err(|e| Failure::local(path.display(), e))?;
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(Failure::local(path.display(), e)),
+        }
+        let mut lines = Vec::new();
+        for (number, line) in text.lines().enumerate() {
+            let line = line.trim();
+            if line.is_empty() || line.starts_with('#') {
+                continue;
+            }
+            let parsed = line.split_once(char::is_whitespace);
+            let parsed = parsed.and_then(|(name, text)| Some((name.to_owned(), fingerprint(text)?)));
+            lines.push(parsed.ok_or_else(|| {
+                let message = format!("line {}: write a name and a fingerprint, or remove the line", number + 1);
+                Failure::local(path.display(), message)
+            })?);
+        }
+        Ok(Self { path, lines })
+    }
+
+    /// Where they are kept.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The fingerprint of a name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Fingerprint> {
+        let found = self.lines.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, fingerprint)| *fingerprint)
+    }
+
+    /// Adds a peer at the end of the file.
+    ///
+    /// # Errors
+    /// If the name cannot be one, is there with another fingerprint, or the file cannot be written.
+    pub fn pin(&mut self, name: &str, fingerprint: Fingerprint) -> Result<(), Failure> {
+        let odd = |c: char| c.is_whitespace() || c.is_control();
+        if name.is_empty() || name.len() > LONGEST_NAME || name.contains(odd) || name.starts_with('#') {
+            let message = format!("`{}` cannot be a name: use up to {LONGEST_NAME} bytes without spaces", shown(name));
+            return Err(Failure::new(Code::Usage, message));
+        }
+        match self.get(name) {
+            Some(known) if known == fingerprint => return Ok(()),
+            Some(known) => {
+                let name = shown(name);
+                let message = format!("{name} is pinned to {known}: remove that line if {name} really has another now");
+                return Err(Failure::local(self.path.display(), message));
+            }
+            None => {}
+        }
+        let mut options = OpenOptions::new();
+        options.append(true).create(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // In one call: other processes may append to the same file.
+        let line = format!("{name} {fingerprint}\n");
+        let written = make_directory_of(&self.path)
+            .and_then(|()| options.open(&self.path))
+            .and_then(|mut file| file.write_all(line.as_bytes()));
+        written.map_err(|e| Failure::local(self.path.display(), e))?;
+        self.lines.push((name.to_owned(), fingerprint));
+        Ok(())
+    }
+}
+
+/// A fingerprint, with or without the spaces, dashes and colons of a form for people.
+#[must_use]
+pub fn fingerprint(text: &str) -> Option<Fingerprint> {
+    let digits: String = text.trim().chars().filter(|c| !matches!(c, ' ' | '-' | ':')).collect();
+    digits.parse().ok()
+}
+
+/// A fingerprint in groups of four digits, eight in a line, which two people can read to each other.
+#[must_use]
+pub fn grouped(fingerprint: &Fingerprint) -> String {
+    let mut text = String::new();
+    for (place, digit) in fingerprint.to_string().chars().enumerate() {
+        match place {
+            0 => {}
+            32 => text.push('\n'),
+            place if place % 4 == 0 => text.push(' '),
+            _ => {}
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

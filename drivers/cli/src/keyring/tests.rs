@@ -1,0 +1,116 @@
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use super::*;
+
+/// A directory of one test alone, removed at its end.
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("rtmfp-keyring-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        Self(path)
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+#[test]
+fn an_identity_is_the_same_when_it_is_read_again() {
+    let directory = Directory::new("again");
+    let path = directory.file("identity");
+    let made = Kept::create(&path).unwrap();
+    assert_eq!(Kept::open(&path).unwrap().identity.to_bytes(), made.to_bytes());
+    let again = Kept::create(&path).unwrap_err().to_string();
+    assert!(again.contains("rotate"), "nothing is overwritten: {again}");
+    let (old, new) = Kept::rotate(&path).unwrap();
+    assert_eq!(old, made.peer_id());
+    assert_ne!(new.peer_id(), old);
+    assert_eq!(Kept::open(&path).unwrap().identity.peer_id(), new.peer_id());
+}
+
+#[test]
+fn an_identity_is_locked_while_it_is_used() {
+    let directory = Directory::new("locked");
+    let path = directory.file("identity");
+    Kept::create(&path).unwrap();
+    let used = Kept::open(&path).unwrap();
+    for error in [Kept::open(&path).map(|_| ()).unwrap_err(), Kept::rotate(&path).map(|_| ()).unwrap_err()] {
+        assert!(error.to_string().contains("another process is reachable"), "{error}");
+    }
+    drop(used);
+    assert!(Kept::open(&path).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_identity_that_others_can_read_is_refused() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let directory = Directory::new("modes");
+    let path = directory.file("identity");
+    Kept::create(&path).unwrap();
+    for mode in [0o640, 0o620, 0o604, 0o602, 0o610] {
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        let error = Kept::open(&path).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("chmod 600"), "{mode:o}: {error}");
+    }
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+    assert!(Kept::open(&path).is_ok());
+}
+
+#[test]
+fn a_damaged_identity_is_refused() {
+    let directory = Directory::new("damaged");
+    let path = directory.file("identity");
+    Kept::create(&path).unwrap();
+    let whole = fs::read_to_string(&path).unwrap();
+    for damaged in ["", &whole[..60], &whole.replace("identity-1", "identity-2"), &format!("{}x", whole.trim_end())] {
+        fs::write(&path, damaged).unwrap();
+        assert!(Kept::open(&path).map(|_| ()).unwrap_err().to_string().contains("no identity"), "{damaged}");
+    }
+}
+
+#[test]
+fn a_pinned_name_keeps_its_fingerprint() {
+    let directory = Directory::new("peers");
+    let path = directory.file("known_peers");
+    let (one, two) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let mut peers = Peers::load_from(path.clone()).unwrap();
+    peers.pin("host.example:1936", one).unwrap();
+    peers.pin("anna", two).unwrap();
+    peers.pin("anna", two).unwrap();
+    let error = peers.pin("Host.example:1936", two).unwrap_err().to_string();
+    assert!(error.contains("remove that line"), "{error}");
+    for wrong in ["", "two words", "#x", "a\nb", &"x".repeat(LONGEST_NAME + 1)] {
+        assert!(peers.pin(wrong, one).is_err(), "{wrong}");
+    }
+    let peers = Peers::load_from(path.clone()).unwrap();
+    assert_eq!((peers.get("HOST.example:1936"), peers.get("anna"), peers.get("bert")), (Some(one), Some(two), None));
+    assert_eq!(peers.lines.len(), 2);
+    fs::write(&path, format!("# people\n\nanna\t{}\n", grouped(&one).replace('\n', " "))).unwrap();
+    assert_eq!(Peers::load_from(path.clone()).unwrap().get("anna"), Some(one));
+    fs::write(&path, "anna 12\n").unwrap();
+    assert!(Peers::load_from(path).unwrap_err().to_string().contains("line 1"));
+}
+
+#[test]
+fn fingerprints_are_read_in_every_form_that_is_shown() {
+    let one = Fingerprint(core::array::from_fn(|place| u8::try_from(place * 7).unwrap()));
+    let shown = grouped(&one);
+    assert!(shown.starts_with("0007 0e15 1c23 2a31"), "{shown}");
+    assert_eq!(shown.lines().map(str::len).collect::<Vec<_>>(), [39, 39]);
+    for text in
+        [one.to_string(), shown.replace('\n', " "), shown.replace([' ', '\n'], ":"), one.to_string().to_uppercase()]
+    {
+        assert_eq!(fingerprint(&text), Some(one), "{text}");
+    }
+    assert_eq!(fingerprint("0007"), None);
+}
