@@ -12,6 +12,8 @@ const BURST_TIME: Duration = Duration::from_millis(1);
 /// takes.
 const LEAST_BURST: u64 = 2_400;
 const MOST_BURST: u64 = 64_000;
+/// To make up for a wait, data leaves faster: it takes less time by this part.
+const CATCH_UP: u32 = 3;
 
 /// Holds data back so that it leaves at a rate. What a timer is late is made up for, up to one burst.
 #[derive(Debug, Default)]
@@ -22,6 +24,8 @@ pub(in crate::session) struct Pacer {
     rest: u64,
     /// The rate of that.
     rate: u64,
+    /// How long something other than the rate held data back, as far as that is not made up for.
+    behind: Duration,
     /// Data is held back until then.
     pub(in crate::session) held: Alarm,
 }
@@ -35,10 +39,27 @@ impl Pacer {
         let burst_time = Duration::from_micros(burst.saturating_mul(1_000_000) / rate);
         let from = self.paid.map_or(now, |paid| paid.max(now - burst_time));
         let owed = bytes.saturating_mul(1_000_000).saturating_add(self.rest);
-        let paid = from + Duration::from_micros(owed / rate);
+        let mut takes = Duration::from_micros(owed / rate);
+        if self.behind > Duration::ZERO {
+            let made_up = (takes / CATCH_UP).min(self.behind);
+            self.behind -= made_up;
+            takes -= made_up;
+        }
+        let paid = from + takes;
         (self.paid, self.rest) = (Some(paid), owed % rate);
         if paid >= now + burst_time {
             self.held.set(paid);
+        }
+    }
+
+    /// Data waited until now, and not for the rate. That is made up for, as far as it took no longer than `most`. Without,
+    /// each wait would make the rate that the path is seen to deliver smaller.
+    pub(super) fn make_up(&mut self, now: Instant, most: Duration) {
+        if let Some(paid) = &mut self.paid
+            && *paid < now
+        {
+            self.behind = (self.behind + now.saturating_duration_since(*paid)).min(most);
+            *paid = now;
         }
     }
 }
@@ -106,6 +127,30 @@ mod tests {
             burst += 1_200;
         }
         assert!(burst <= 3 * LEAST_BURST, "{burst} bytes at once after a minute of silence");
+    }
+
+    #[test]
+    fn a_wait_for_something_else_is_made_up_for_at_one_and_a_half_of_the_rate() {
+        let (mut pacer, start) = (Pacer::default(), Instant::from_millis(1_000));
+        pacer.on_sent(start, 1_200, 1_250_000);
+        let most = Duration::from_millis(50);
+        let mut now = start + Duration::from_millis(30);
+        pacer.make_up(now, most);
+        // 29 ms too late; so many are made up for in 58 ms.
+        let mut sent = 1_200;
+        while now < start + Duration::from_millis(100) {
+            pacer.on_sent(now, 1_200, 1_250_000);
+            sent += 1_200;
+            if now < start + Duration::from_millis(59) {
+                let even = 1_250_000 * (now.saturating_duration_since(start).as_micros() as u64) / 1_000_000;
+                assert!(sent <= even.max(LEAST_BURST) + 2 * LEAST_BURST, "{sent} at once at {now:?}");
+            }
+            now = pacer.held.get().unwrap_or(now);
+            pacer.held.take_due(now);
+        }
+        assert!(sent >= 125_000, "{sent} in 100 ms");
+        pacer.make_up(now + Duration::from_secs(60), most);
+        assert_eq!(pacer.behind, most);
     }
 
     /// A deadline at the rate of a small first message held back what came after it for seconds.
