@@ -127,6 +127,8 @@ pub(super) struct Bbr {
     /// The rate that congestion leaves, until the cycle begins anew.
     bound: Option<u64>,
     cwnd: u64,
+    /// What the window shrinks to, step by step, while the round trip is measured anew.
+    probe_window: u64,
     /// The rate that the last rounds did not exceed by a quarter, and how many they were.
     full: (u64, u32),
     round: Round,
@@ -165,6 +167,7 @@ impl Bbr {
             min_rtt: None,
             bound: None,
             cwnd: initial_window(smss),
+            probe_window: 0,
             full: (0, 0),
             round: Round::NEW,
             app_limited: false,
@@ -267,7 +270,7 @@ impl Bbr {
     fn probe_rtt(&mut self, now: Instant, outstanding: u64) {
         let Some((min_rtt, measured)) = self.min_rtt else { return };
         match self.phase {
-            Phase::ProbeRtt { until: None, paced } if paced || outstanding <= self.window() => {
+            Phase::ProbeRtt { until: None, paced } if paced || outstanding <= self.least_probe_window() => {
                 let lasts = if paced { PROBE_RTT_TIME + min_rtt } else { PROBE_RTT_TIME };
                 self.phase = Phase::ProbeRtt { until: Some(now + lasts), paced };
             }
@@ -276,10 +279,30 @@ impl Bbr {
                 self.begin_cycle(now);
             }
             Phase::Cycle { .. } if now.saturating_duration_since(measured) > MIN_RTT_AGE => {
-                // §3.5.2.1: a window that yields would not come back after it was small.
-                self.phase = Phase::ProbeRtt { until: None, paced: self.yields };
+                self.begin_probe_rtt(outstanding);
             }
             Phase::Startup | Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { .. } => {}
+        }
+    }
+
+    fn begin_probe_rtt(&mut self, outstanding: u64) {
+        // §3.5.2.1: a window that yields would not come back after it was small.
+        self.phase = Phase::ProbeRtt { until: None, paced: self.yields };
+        self.probe_window = outstanding.max(self.least_probe_window());
+    }
+
+    /// The window at the end of that.
+    fn least_probe_window(&self) -> u64 {
+        self.flight(PROBE_RTT_GAIN).unwrap_or(0).max(LEAST_PACKETS * self.smss)
+    }
+
+    /// One packet leaves for two that arrive, as in RFC 6937, until little is in flight. A window that is small at once
+    /// makes a silence of half a round trip. No acknowledgements come a round trip later, and without them only six
+    /// packets leave (RFC 7016 §3.5.2.3). That repeats itself, and the line is used half for seconds.
+    fn shrink_probe_window(&mut self, facts: &PacketFacts) {
+        if matches!(self.phase, Phase::ProbeRtt { paced: false, .. }) {
+            let gone = facts.acked_bytes.saturating_add(facts.lost_bytes);
+            self.probe_window = self.probe_window.saturating_sub(gone / 2).max(self.least_probe_window());
         }
     }
 
@@ -379,6 +402,7 @@ impl Controller for Bbr {
                 }
             }
         }
+        self.shrink_probe_window(facts);
         self.update_phase(now, facts.outstanding);
         self.update_window(facts);
         reaction
@@ -402,10 +426,7 @@ impl Controller for Bbr {
 
     fn window(&self) -> u64 {
         match self.phase {
-            Phase::ProbeRtt { paced: false, .. } => {
-                let flight = self.flight(PROBE_RTT_GAIN).unwrap_or(0);
-                self.cwnd.min(flight.max(LEAST_PACKETS * self.smss))
-            }
+            Phase::ProbeRtt { paced: false, .. } => self.cwnd.min(self.probe_window),
             Phase::Startup | Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { paced: true, .. } => self.cwnd,
         }
     }

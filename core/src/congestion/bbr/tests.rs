@@ -18,6 +18,9 @@ struct Line {
     /// So many are acknowledged together, since other acknowledgements are lost.
     together: u64,
     unacknowledged: u64,
+    /// Packets that may leave between acknowledgements, and those that have since the last.
+    burst: u64,
+    since_ack: u64,
     /// When the line is free, and when the next packet may leave.
     free: Instant,
     next: Instant,
@@ -51,6 +54,8 @@ impl Line {
             loses: u64::MAX,
             together: 1,
             unacknowledged: 0,
+            burst: u64::MAX,
+            since_ack: 0,
             free: now,
             next: now,
             in_flight: alloc::collections::VecDeque::new(),
@@ -62,9 +67,14 @@ impl Line {
         }
     }
 
+    fn may_send(&self) -> bool {
+        self.outstanding < self.bbr.window() && self.since_ack < self.burst
+    }
+
     fn send(&mut self, delivered_at: Instant) {
-        while self.outstanding < self.bbr.window() && self.next <= self.now {
+        while self.may_send() && self.next <= self.now {
             self.sent += 1;
+            self.since_ack += 1;
             self.free = self.free.max(self.now) + Duration::from_micros(SMSS * 1_000_000 / self.rate);
             self.longest_queue = self.longest_queue.max(self.free.saturating_duration_since(self.now));
             let lost = self.sent.is_multiple_of(self.loses);
@@ -101,7 +111,7 @@ impl Line {
         while self.now < end {
             self.send(delivered_at);
             let arrival = self.in_flight.front().map(|packet| packet.arrives);
-            let departure = Some(self.next).filter(|next| *next > self.now && self.outstanding < self.bbr.window());
+            let departure = Some(self.next).filter(|next| *next > self.now && self.may_send());
             self.now = Instant::earliest([arrival, departure]).unwrap();
             while let Some(packet) = self.in_flight.front().copied().filter(|packet| packet.arrives <= self.now) {
                 self.in_flight.pop_front();
@@ -110,6 +120,7 @@ impl Line {
                     continue;
                 }
                 let acked = core::mem::take(&mut self.unacknowledged);
+                self.since_ack = 0;
                 let mut facts = PacketFacts { pre_ack_outstanding: self.outstanding, ..PacketFacts::default() };
                 self.outstanding -= acked;
                 facts.outstanding = self.outstanding;
@@ -150,6 +161,28 @@ fn it_fills_the_line_and_keeps_the_queue_short() {
         let longest = line.round_trip + Duration::from_millis(40);
         assert!(line.longest_queue <= longest, "{:?} at {rate}", line.longest_queue);
     }
+}
+
+/// The window became small at once. That made a silence, and with six packets between acknowledgements (RFC 7016 §3.5.2.3)
+/// there was one in each of the round trips that followed.
+#[test]
+fn the_line_is_full_again_soon_after_the_round_trip_was_measured() {
+    let mut line = Line::new(12_500_000, 100);
+    (line.burst, line.together) = (6, 2);
+    line.run(5);
+    line.bbr.begin_probe_rtt(line.outstanding);
+    line.run_for(Duration::from_millis(600));
+    let goodput = line.run(1);
+    assert!(goodput >= 12_000_000, "{goodput}");
+}
+
+/// After an outage nothing is in flight, nor will be if the window is nothing.
+#[test]
+fn the_round_trip_is_measured_with_a_window_even_if_nothing_is_in_flight() {
+    let mut line = Line::new(1_250_000, 50);
+    line.run(5);
+    line.bbr.begin_probe_rtt(0);
+    assert!(line.bbr.window() >= LEAST_PACKETS * SMSS, "{}", line.bbr.window());
 }
 
 #[test]
@@ -259,7 +292,7 @@ fn its_window_does_not_jump_while_it_yields() {
     for millis in [0, 20, 60, 100, 200, 270, 400] {
         let mut line = Line::new(1_250_000, 50);
         line.run(5);
-        line.bbr.phase = Phase::ProbeRtt { until: None, paced: false };
+        line.bbr.begin_probe_rtt(line.outstanding);
         line.run_for(Duration::from_millis(millis));
         line.yields = true;
         line.run(3);
