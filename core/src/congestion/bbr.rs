@@ -18,6 +18,9 @@ const DRAIN_GAIN: Gain = (35, 100);
 const UP_GAIN: Gain = (5, 4);
 const DOWN_GAIN: Gain = (3, 4);
 const CRUISES: u64 = 6;
+/// It tries for so many packets more in a round trip at the least. A quarter of three packets is none: a session with as
+/// few would stay at them. In the next round trip it sends as many less, but at least a quarter of its rate.
+const UP_PACKETS: u64 = 3;
 /// Slightly below what the path delivers, so that queues do not last.
 const CRUISE_MARGIN: Gain = (99, 100);
 /// What the window has more than the path holds, since acknowledgements come in lots, and late: so many packets, and what
@@ -350,6 +353,19 @@ impl Bbr {
         (self.rate() / 200).max(rate_of(384, min_rtt.max(LEAST_RTT)))
     }
 
+    /// The rate with a gain. To try for more means some packets at the least, which the next round trip takes back.
+    fn gained(&self, rate: u64) -> u64 {
+        let (part, whole) = self.gain();
+        let gained = scale(rate, part, whole);
+        let Some((min_rtt, _)) = self.min_rtt.filter(|_| !self.yields) else { return gained };
+        let packets = rate_of(UP_PACKETS * self.smss, min_rtt.max(LEAST_RTT));
+        match self.phase {
+            Phase::Cycle { step: Step::Up, .. } => gained.max(rate.saturating_add(packets)),
+            Phase::Cycle { step: Step::Down, .. } => gained.min(rate.saturating_sub(packets).max(rate / 4)),
+            Phase::Startup | Phase::Drain | Phase::Cycle { .. } | Phase::ProbeRtt { .. } => gained,
+        }
+    }
+
     fn gain(&self) -> Gain {
         match self.phase {
             // Its rate, and a little more: less would make the model smaller round by round.
@@ -433,9 +449,8 @@ impl Controller for Bbr {
 
     fn pacing_rate(&self) -> Option<u64> {
         let rate = Some(self.rate()).filter(|rate| *rate > 0)?;
-        let (part, whole) = self.gain();
         let (margin, of) = if self.yields { (1, 1) } else { CRUISE_MARGIN };
-        let rate = scale(scale(rate, part, whole), margin, of);
+        let rate = scale(self.gained(rate), margin, of);
         let rate = rate.saturating_add(self.gentle_increase());
         // A first small message says little of the path: never less than the initial window in each round trip.
         let initial = self.min_rtt.filter(|_| self.phase == Phase::Startup);

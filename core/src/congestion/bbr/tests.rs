@@ -158,7 +158,8 @@ fn it_fills_the_line_and_keeps_the_queue_short() {
         line.longest_queue = Duration::ZERO;
         let goodput = line.run(10);
         assert!(goodput >= rate / 100 * 94, "{goodput} of {rate}");
-        let longest = line.round_trip + Duration::from_millis(40);
+        let tried = Duration::from_micros(UP_PACKETS * SMSS * 1_000_000 / rate);
+        let longest = line.round_trip + Duration::from_millis(40) + tried;
         assert!(line.longest_queue <= longest, "{:?} at {rate}", line.longest_queue);
     }
 }
@@ -326,6 +327,27 @@ fn its_share_of_a_queue_does_not_depend_on_the_round_trip() {
     };
     let [short, long] = [20, 200].map(in_queue);
     assert!(short.abs_diff(long) < short / 20, "{short} {long}");
+}
+
+/// Ten sessions shared a line and a queue of 50 packets. A quarter more than three packets is no packet: those with few
+/// stayed at them, while those with 20 tried for five more.
+#[test]
+fn a_small_rate_tries_for_some_packets_more_and_takes_them_back() {
+    for (rate, more) in [(100_000, UP_PACKETS * SMSS), (1_200_000, 15_000)] {
+        let mut bbr = Bbr::new(SMSS);
+        bbr.min_rtt = Some((Duration::from_millis(50), Instant::ORIGIN));
+        bbr.rates.update(0, rate, RATE_ROUNDS);
+        bbr.phase = Phase::Cycle { step: Step::Up, since: Instant::ORIGIN };
+        let in_round_trip = bbr.pacing_rate().unwrap() / 20 - rate / 20;
+        assert!(in_round_trip.abs_diff(more) <= more / 10, "{in_round_trip} at {rate}");
+        // What that leaves in a queue goes again, as far as there is as much.
+        bbr.phase = Phase::Cycle { step: Step::Down, since: Instant::ORIGIN };
+        let less = rate / 20 - bbr.pacing_rate().unwrap() / 20;
+        assert!(less.abs_diff(more) <= more / 10, "{less} at {rate}");
+        bbr.phase = Phase::Cycle { step: Step::Up, since: Instant::ORIGIN };
+        bbr.yields = true;
+        assert!(bbr.pacing_rate().unwrap() <= rate + rate / 50 + 384 * 20, "{bbr:?}");
+    }
 }
 
 /// Where neither losses nor marks tell, as with a queue that marks on a path that clears the marks.
