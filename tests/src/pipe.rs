@@ -67,6 +67,8 @@ pub struct Pipe {
     /// Called around each endpoint's work, with its number: true before, false after.
     pub watch: fn(usize, bool),
     line: Line,
+    /// The least time between two that arrive.
+    gap: Duration,
     /// Datagrams on their way, and when they arrive.
     wire: VecDeque<(Instant, Vec<u8>)>,
     spare: Vec<Vec<u8>>,
@@ -104,6 +106,7 @@ impl Pipe {
             read: 0,
             watch: |_, _| {},
             line: Line::Clean,
+            gap: Duration::ZERO,
             wire: VecDeque::new(),
             spare: Vec::new(),
             flow: None,
@@ -123,7 +126,14 @@ impl Pipe {
             steps += 1;
         }
         pipe.line = line;
-        pipe.packets(in_flight as u64 / 1_100 * 3);
+        let packets = in_flight as u32 / 1_100;
+        let mut round_trips = 3;
+        if line == Line::Reordering {
+            // How late a packet is can be seen only if time passes between them. The sender learns it in some round trips,
+            // and repeats much until then.
+            (pipe.gap, round_trips) = (DELAY / packets, 20);
+        }
+        pipe.packets(u64::from(packets) * round_trips);
         (pipe.ack_bytes, pipe.acks, pipe.read) = (0, 0, 0);
         pipe
     }
@@ -236,7 +246,8 @@ impl Pipe {
                 let mut bytes = self.spare.pop().unwrap_or_default();
                 bytes.clear();
                 bytes.extend_from_slice(datagram);
-                self.wire.push_back((self.now + DELAY, bytes));
+                let at = self.wire.back().map_or(Instant::ORIGIN, |(last, _)| *last + self.gap).max(self.now + DELAY);
+                self.wire.push_back((at, bytes));
                 self.sent += 1;
             }
             (self.watch)(0, true);
