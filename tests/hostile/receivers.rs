@@ -9,8 +9,8 @@ use std::time::Duration;
 use rtmfp_core::congestion::CongestionControl;
 use rtmfp_core::wire::{AckRanges, Chunk, EcnReport, PacketHeader, PacketWriter};
 use rtmfp_core::{
-    Bytes, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta, SendFlowHandle,
-    SendOptions, TransmitBuf,
+    Bytes, CloseReason, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta,
+    SendFlowHandle, SendOptions, SessionHandle, TransmitBuf,
 };
 use rtmfp_tests::counting::held;
 use rtmfp_tests::raw_peer::RawPeer;
@@ -24,6 +24,10 @@ const RATE: u64 = 1_250_000;
 const DELAY: Duration = Duration::from_millis(25);
 /// Bytes that wait before the line: those of a round trip.
 const QUEUE: u64 = 62_500;
+/// With a round trip as short, and next to nothing that waits before the line, less than half of the default controller's
+/// window may be in flight.
+const SHORT_DELAY: Duration = Duration::from_millis(5);
+const SHORT_QUEUE: u64 = 3_000;
 const STEP: Duration = Duration::from_micros(500);
 const SECONDS: u64 = 10;
 
@@ -63,7 +67,14 @@ use Conduct::{
 struct World {
     victim: Endpoint,
     peer: RawPeer,
+    session: SessionHandle,
     flow: SendFlowHandle,
+    /// Bytes a second of the line.
+    rate: u64,
+    delay: Duration,
+    queue: u64,
+    /// Why the sender has ended the session.
+    closed: Option<CloseReason>,
     now: Instant,
     /// When the line is free again.
     free: Instant,
@@ -169,11 +180,17 @@ impl World {
                 session = Some(opened);
             }
         }
-        let flow = victim.session_mut(START, session.unwrap()).unwrap().open_flow(FlowOptions::new("bulk")).unwrap();
+        let session = session.unwrap();
+        let flow = victim.session_mut(START, session).unwrap().open_flow(FlowOptions::new("bulk")).unwrap();
         Self {
             victim,
             peer,
+            session,
             flow,
+            rate: RATE,
+            delay: DELAY,
+            queue: QUEUE,
+            closed: None,
             now: START,
             free: START,
             data: VecDeque::new(),
@@ -186,17 +203,22 @@ impl World {
         }
     }
 
-    fn run(&mut self, conduct: Conduct) {
+    /// For so many seconds, or until the session ends.
+    fn run(&mut self, conduct: Conduct, seconds: u64) {
         let message = Bytes::from_static(&[7; 4_000]);
-        let end = START + Duration::from_secs(SECONDS);
-        while self.now < end {
+        let end = self.now + Duration::from_secs(seconds);
+        while self.now < end && self.closed.is_none() {
             self.now += STEP;
             self.deliver(conduct);
             self.victim.handle_timeout(self.now);
             while let Some(mut flow) = self.victim.send_flow_mut(self.now, self.flow)
                 && flow.write_with(message.clone(), SendOptions::default()).is_ok()
             {}
-            while self.victim.poll_event().is_some() {}
+            while let Some(event) = self.victim.poll_event() {
+                if let Event::SessionClosed { reason, .. } = event {
+                    self.closed = Some(reason);
+                }
+            }
             self.transmit();
             let wire: usize = self.data.iter().chain(&self.acks).map(|(_, bytes)| bytes.capacity()).sum();
             self.most_held = self.most_held.max(held() - self.before - wire as isize);
@@ -211,13 +233,13 @@ impl World {
                 let len = datagram.len() as u64;
                 self.sent += len;
                 let waits = self.free.saturating_duration_since(self.now);
-                if waits.as_micros() as u64 * RATE / 1_000_000 + len > QUEUE {
+                if waits.as_micros() as u64 * self.rate / 1_000_000 + len > self.queue {
                     self.dropped += len;
                     continue;
                 }
-                self.free = self.free.max(self.now) + Duration::from_micros(len * 1_000_000 / RATE);
+                self.free = self.free.max(self.now) + Duration::from_micros(len * 1_000_000 / self.rate);
                 if let Some((plain, true)) = self.peer.receive(datagram) {
-                    self.data.push_back((self.free + DELAY, plain));
+                    self.data.push_back((self.free + self.delay, plain));
                 }
             }
         }
@@ -270,7 +292,7 @@ impl World {
             let most = ranges.len().saturating_sub(200);
             assert!(AckRanges::write(&mut packet, 1, blocks, cumulative, ranges[most..].iter().copied(), true));
             let datagram = session.seal(&plain);
-            self.acks.push_back((self.now + DELAY, datagram));
+            self.acks.push_back((self.now + self.delay, datagram));
         }
     }
 }
@@ -283,7 +305,7 @@ fn a_receiver_that_lies_makes_a_sender_neither_overfill_the_line_nor_hold_more()
     let mut found = Vec::new();
     for control in CONTROLS {
         let mut honest = World::new(control.clone());
-        honest.run(Honest);
+        honest.run(Honest, SECONDS);
         assert!(honest.sent > RATE * SECONDS / 2, "{control:?}: the line is used: {} bytes", honest.sent);
         for conduct in [
             Conceals,
@@ -299,7 +321,7 @@ fn a_receiver_that_lies_makes_a_sender_neither_overfill_the_line_nor_hold_more()
             FeignsReordering,
         ] {
             let mut world = World::new(control.clone());
-            world.run(conduct);
+            world.run(conduct, SECONDS);
             let (sent, dropped, most) = (world.sent, world.dropped, world.most_held);
             println!("{control:?} {conduct:?}: {sent} sent, {dropped} dropped, {most} held");
             // What a receiver conceals is found out after a while.
@@ -312,4 +334,22 @@ fn a_receiver_that_lies_makes_a_sender_neither_overfill_the_line_nor_hold_more()
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Sessions were tested only with half of their window in flight. A sender with a rate, by itself or by the user, may never
+/// have as much: its receiver could begin to lie after slow start, and was never found out.
+#[test]
+fn a_receiver_that_conceals_losses_is_found_out_with_less_than_half_a_window_in_flight() {
+    for control in CONTROLS {
+        let mut world = World::new(control.clone());
+        (world.rate, world.delay) = (5 * RATE, SHORT_DELAY);
+        world.run(Honest, 2);
+        assert_eq!(world.closed, None, "{control:?}");
+        world.victim.session_mut(world.now, world.session).unwrap().set_max_rate(Some(2 * RATE));
+        (world.rate, world.queue) = (RATE, SHORT_QUEUE);
+        let honest = world.now;
+        world.run(Conceals, 30);
+        println!("{control:?}: {:?} after {:?}", world.closed, world.now.saturating_duration_since(honest));
+        assert_eq!(world.closed, Some(CloseReason::PeerAtFault), "{control:?}");
+    }
 }

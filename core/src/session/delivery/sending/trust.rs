@@ -5,8 +5,11 @@
 
 use rand_core::CryptoRng;
 
-/// No harm is done with less in flight.
+/// No harm is done with a smaller window.
 const LEAST_WINDOW: u64 = 65_536;
+/// With less in flight a sender is hardly busy. A part of the window would be no measure: where a rate limits a sender, by
+/// the controller or by the user, any small part of the window may be in flight.
+const LEAST_IN_FLIGHT: u64 = LEAST_WINDOW / 4;
 /// A test is due after so many windows were sent, and by chance after up to twice as many.
 const WINDOWS: u64 = 32;
 /// One packet in so many begins a test that is due: the far end is not to know which.
@@ -32,7 +35,7 @@ impl Trust {
         let has_grown = window / 2 >= self.window.into();
         let due = self.window < u32::MAX
             && window >= LEAST_WINDOW
-            && in_flight >= window / 2
+            && in_flight >= LEAST_IN_FLIGHT
             && (has_grown || self.until == 0);
         due && rng.next_u32().is_multiple_of(CHANCE)
     }
