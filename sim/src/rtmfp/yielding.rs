@@ -28,8 +28,9 @@ impl Yielding {
             return None;
         }
         let (since, base) = *self.base.get_or_insert((now, window));
-        // A round trip as this counts them may touch two as the sender does.
-        let allowed = base + 2 * GROWTH.max(base / 200);
+        // A round trip as this counts them may touch two as the sender does. Nothing may be judged for more than one.
+        let round_trips = now.since(since).as_nanos() / round_trip.as_nanos().max(1);
+        let allowed = base + (2 + round_trips) * GROWTH.max(base / 200);
         if window > allowed {
             self.base = Some((now, window));
             return Some(format!(
@@ -59,7 +60,9 @@ mod tests {
         assert_eq!(yielding.judge(at(1_000), asked, (100_000, round_trip)), None);
         assert_eq!(yielding.judge(at(1_050), asked, (100_500, round_trip)), None);
         assert_eq!(yielding.judge(at(1_100), asked, (101_000, round_trip)), None);
-        let said = yielding.judge(at(1_150), asked, (103_000, round_trip));
+        // Nobody looked for two round trips.
+        assert_eq!(yielding.judge(at(1_300), asked, (102_500, round_trip)), None);
+        let said = yielding.judge(at(1_350), asked, (104_500, round_trip));
         assert!(said.is_some_and(|said| said.starts_with("I15 ")));
         // Those that send such data themselves need not, nor those that were asked long ago.
         let mut free = Yielding::default();
