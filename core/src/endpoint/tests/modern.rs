@@ -5,13 +5,16 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::time::Duration;
+
+use rand_core::CryptoRng;
 
 use super::pair::{A, B, Datagram, Kind, Pair, address, kind_of, path_to};
 use crate::profile::flash::{self, FlashProfile};
 use crate::profile::modern::tests::profile;
-use crate::profile::modern::{Discriminator, PureRust};
-use crate::profile::{CryptoProfile, SessionKeys};
+use crate::profile::modern::{Discriminator, ModernProfile, PureRust};
+use crate::profile::{CryptoProfile, Initiation, KeyingError, PreparedKey, Response, Role, SessionKeys};
 use crate::{
     Disposition, EndpointConfig, Event, FlowOptions, ForwardedHelloPolicy, InterfaceId, Path, RecvMeta, SessionHandle,
     Target,
@@ -331,4 +334,96 @@ fn garbage_is_counted_and_leaves_nothing() {
         assert_eq!(disposition, Disposition::Dropped, "{at}");
     }
     assert_eq!(pair.nodes[B].endpoint.sessions().count(), 1);
+}
+
+/// Counts the signatures that it verifies.
+#[derive(Debug)]
+struct Counting(ModernProfile, AtomicUsize);
+
+impl CryptoProfile for Counting {
+    fn certificate(&self) -> &[u8] {
+        self.0.certificate()
+    }
+    fn is_authentic(&self, certificate: &[u8]) -> bool {
+        self.0.is_authentic(certificate)
+    }
+    fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.0.selects(discriminator, certificate)
+    }
+    fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
+        self.0.accepts(discriminator, certificate)
+    }
+    fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
+        self.0.canonical_discriminator(certificate)
+    }
+    fn sign(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]]) -> Vec<u8> {
+        self.0.sign(signer, far_certificate, message)
+    }
+    fn verify(&self, signer: Role, far_certificate: &[u8], message: &[&[u8]], signature: &[u8]) -> bool {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        self.0.verify(signer, far_certificate, message, signature)
+    }
+    fn prevails(&self, far_certificate: &[u8]) -> bool {
+        self.0.prevails(far_certificate)
+    }
+    fn overrides(&self, new: &[u8], existing: &[u8]) -> bool {
+        self.0.overrides(new, existing)
+    }
+    fn keys_prove_owner(&self, certificate: &[u8]) -> bool {
+        self.0.keys_prove_owner(certificate)
+    }
+    fn default_keys(&self) -> Box<dyn SessionKeys> {
+        self.0.default_keys()
+    }
+    fn initiate(
+        &self,
+        far_certificate: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Initiation, KeyingError> {
+        self.0.initiate(far_certificate, prepared, rng)
+    }
+    fn respond(
+        &self,
+        far_certificate: &[u8],
+        initiator_component: &[u8],
+        prepared: Option<PreparedKey>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Response, KeyingError> {
+        self.0.respond(far_certificate, initiator_component, prepared, rng)
+    }
+}
+
+/// It costs as much as a key agreement: a responder verified before its limits, and once more when it had its keys.
+#[test]
+fn a_responder_verifies_a_keying_once_and_within_its_limits() {
+    let counting = Arc::new(Counting(profile(2, |builder| builder), AtomicUsize::new(0)));
+    let name = |profile: &ModernProfile| Discriminator::new().peer_id(profile.peer_id()).to_bytes();
+    let near = profile(1, |builder| builder);
+    let near_name = name(&near);
+    let nodes: Vec<(Arc<dyn CryptoProfile>, Vec<u8>, EndpointConfig)> = vec![
+        (Arc::new(near), near_name, EndpointConfig::default()),
+        (Arc::clone(&counting) as _, name(&counting.0), EndpointConfig::default()),
+    ];
+    let mut pair = Pair::with_nodes(14, nodes);
+    pair.fate = Box::new(|sent| if kind(sent) == Kind::InitiatorKeying { vec![] } else { vec![DELAY] });
+    pair.open(A);
+    pair.run_for_millis(100);
+    let keying =
+        pair.log.iter().map(|(_, sent)| sent).find(|sent| kind(sent) == Kind::InitiatorKeying).unwrap().clone();
+    let (id, plain) = keying.plain_under(default_keys().as_mut()).unwrap();
+    // The cookie is right and the signature is not, many in one moment.
+    for number in 0..2_000_u32 {
+        let mut forged = plain.clone();
+        let at = forged.len() - 4;
+        forged[at..].copy_from_slice(&number.to_be_bytes());
+        let _ = pair.deliver(keying.from, keying.to, sealed(id, &forged));
+    }
+    let forgeries = counting.1.load(Ordering::Relaxed);
+    assert!((1..1_000).contains(&forgeries), "{forgeries}");
+    assert_eq!(opened(&pair, B), 0);
+    pair.fate = Box::new(|_| vec![DELAY]);
+    pair.run_for_millis(10_000);
+    assert_eq!((opened(&pair, A), opened(&pair, B)), (1, 1));
+    assert_eq!(counting.1.load(Ordering::Relaxed), forgeries + 1);
 }
