@@ -17,6 +17,7 @@ use super::env::Env;
 use super::handshake::Handshake;
 use super::index::Identity;
 use super::initiator::MAX_COOKIE;
+use super::limits::Bucket;
 use super::startup::StartupPacket;
 use crate::error::DropReason;
 use crate::event::OpenFailure;
@@ -32,6 +33,10 @@ use crate::wire::{
 
 /// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
 const MAX_FAILED_KEYINGS: u32 = 8;
+/// RIKeyings a second whose signatures an opening session looks at. One is wanted. A signature of the modern profile takes
+/// some 40 µs, so whoever forges them takes less than a hundredth of a processor; and among fewer than that the right one
+/// still comes through.
+const ANSWERS_PER_SECOND: u32 = 200;
 
 /// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved, and each may be
 /// four times as long as that.
@@ -51,6 +56,8 @@ pub(super) struct Keying {
     pub(super) cookie_changed: bool,
     /// Answers that could not be combined.
     pub(super) failures: u32,
+    /// Answers whose signatures may still be looked at: anybody who has seen the IIKeying can send any number.
+    answers: Bucket,
     pub(super) packet: StartupPacket,
     pub(super) attempts: HelloBackoff,
     /// The system refused to send the last IIKeying.
@@ -112,6 +119,7 @@ impl Env<'_> {
                 cookie: hello.cookie.to_vec(),
                 cookie_changed: false,
                 failures: 0,
+                answers: Bucket::new(ANSWERS_PER_SECOND, shared.now),
                 packet,
                 attempts: HelloBackoff::starting(shared.now, &opening.tag),
                 unsent: false,
@@ -297,11 +305,17 @@ impl Handshake {
             if keying.failures >= MAX_FAILED_KEYINGS || chunk.component.len() > COMPONENT_MAX {
                 return Err(DropReason::OverLimit);
             }
+            // One answer at a time: while one is being combined, others are as if they had been lost.
+            if keying.pending.is_none() {
+                return Err(DropReason::Unexpected);
+            }
+            if !keying.answers.take(shared.now) {
+                return Err(DropReason::OverLimit);
+            }
             let signed = [chunk.signed, &keying.component];
             if !shared.profile.verify(Role::Responder, &keying.far_certificate, &signed, chunk.signature) {
                 return Err(DropReason::NotAuthentic);
             }
-            // One answer at a time: while one is being combined, others are as if they had been lost.
             Ok((session, keying.pending.take().ok_or(DropReason::Unexpected)?))
         });
         let (session, pending) = taken.ok_or(DropReason::Unexpected)??;

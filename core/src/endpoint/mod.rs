@@ -26,6 +26,7 @@
 //! Three types say how far a session is. [`SessionState`](crate::SessionState) is the RFC's state. [`Phase`] says who
 //! began it, with what that end still needs. `Standing` says what the far end has shown, for the index.
 
+mod answered;
 mod backoff;
 mod cookie;
 mod demux;
@@ -83,6 +84,7 @@ use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::trace::Trace;
 use crate::transmit::{Path, Transmit, TransmitBuf};
+use answered::Answered;
 use cookie::Cookies;
 use entry::{Phase, SessionEntry};
 use env::Env;
@@ -158,6 +160,7 @@ impl Endpoint {
         let handshake = Handshake {
             cookies,
             keying_limits: SharedRate::new(units, units_per_source, now, key),
+            answered: Answered::default(),
             reassembly: Reassembly::default(),
             agreements: Agreements::default(),
             forwards: Forwards::default(),

@@ -146,7 +146,16 @@ impl Handshake {
         let digest = digest_of(keying);
         let known = env.table.by_keying(&digest);
         if let Some(slot) = known.filter(|slot| env.table.get(*slot).is_some_and(SessionEntry::is_open)) {
+            // To move the session takes the proof of a signature, which costs as much as a key agreement may.
+            let moves = env.is_from_elsewhere(slot, path, cookie_made);
+            if moves && !self.keying_limits.take_many(env.shared.now, path.remote.ip(), 1) {
+                return Err(DropReason::OverLimit);
+            }
             return env.repeat_reply(slot, path, keying, cookie_made).map(|()| None);
+        }
+        // Its session has ended: this is late, or a recording, with whose keys nobody could do anything.
+        if self.answered.contains(env.shared.now, &digest) {
+            return Err(DropReason::Replayed);
         }
         Ok(Some(Checked { digest, cookie_made }))
     }
@@ -187,6 +196,7 @@ impl Handshake {
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
         let responded = RespondedKeying { reply: Some(packet.plain.clone()), ..checked.responded(env.shared.now) };
         env.shared.startup.push_reply(env.shared.now, packet);
+        self.answered.insert(env.shared.now, &checked.digest);
         let established = Established {
             keys,
             tx_id: keying.session_id,
@@ -275,9 +285,7 @@ impl Env<'_> {
         let (Some(plain), Some(session_id)) = (responded.reply.clone(), entry.session.transport().tx_id()) else {
             return Err(DropReason::Unexpected);
         };
-        if entry.session.transport().path().is_none_or(|known| !known.matches(&path))
-            && cookie_made >= responded.cookie_made
-        {
+        if self.is_from_elsewhere(slot, path, cookie_made) {
             if !self.shared.profile.verify(Role::Initiator, keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
@@ -290,6 +298,15 @@ impl Env<'_> {
         }
         let sent = self.shared.startup.push_reply(self.shared.now, StartupPacket { path, session_id, plain });
         if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+    }
+
+    /// Whether a repeated IIKeying, with a cookie that is no older than the last, comes from another address than the
+    /// session's.
+    fn is_from_elsewhere(&self, slot: u32, path: Path, cookie_made: Instant) -> bool {
+        self.table.get(slot).is_some_and(|entry| {
+            entry.session.transport().path().is_none_or(|known| !known.matches(&path))
+                && entry.responded().is_some_and(|responded| cookie_made >= responded.cookie_made)
+        })
     }
 
     /// A session that a peer begins.

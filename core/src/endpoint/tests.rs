@@ -13,6 +13,7 @@ mod limits;
 mod local_address;
 mod middle;
 mod modern;
+mod modern_forgeries;
 mod overrides;
 mod pair;
 mod parallel;

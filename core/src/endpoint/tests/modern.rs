@@ -23,24 +23,24 @@ use crate::{
 const DELAY: Duration = Duration::from_millis(25);
 const INTRO: usize = 2;
 
-fn pair(seed: u8) -> Pair {
+pub(super) fn pair(seed: u8) -> Pair {
     Pair::modern(seed, &[EndpointConfig::default(), EndpointConfig::default()])
 }
 
-fn default_keys() -> Box<dyn SessionKeys> {
+pub(super) fn default_keys() -> Box<dyn SessionKeys> {
     profile(1, |builder| builder.provider(Arc::new(PureRust))).default_keys()
 }
 
-fn kind(datagram: &Datagram) -> Kind {
+pub(super) fn kind(datagram: &Datagram) -> Kind {
     datagram.plain_under(default_keys().as_mut()).map_or(Kind::Session, |(_, plain)| kind_of(&plain))
 }
 
-fn opened(pair: &Pair, node: usize) -> usize {
+pub(super) fn opened(pair: &Pair, node: usize) -> usize {
     pair.nodes[node].events.iter().filter(|event| matches!(event, Event::SessionOpened { .. })).count()
 }
 
 /// Writes a message on a new flow.
-fn write(pair: &mut Pair, node: usize, session: SessionHandle, message: &[u8]) {
+pub(super) fn write(pair: &mut Pair, node: usize, session: SessionHandle, message: &[u8]) {
     let mut view = pair.nodes[node].endpoint.session_mut(pair.now, session).unwrap();
     let flow = view.open_flow(FlowOptions::new("flow")).unwrap();
     pair.nodes[node].endpoint.send_flow_mut(pair.now, flow).unwrap().write(message.to_vec()).unwrap();
@@ -255,7 +255,7 @@ fn every_altered_byte_of_keying_is_refused() {
 }
 
 /// A startup packet as anybody can make it.
-fn sealed(id: u32, plain: &[u8]) -> Vec<u8> {
+pub(super) fn sealed(id: u32, plain: &[u8]) -> Vec<u8> {
     let mut keys = default_keys();
     let length = keys.sealed_len(0, plain.len());
     let mut bytes = vec![0; 4 + length];
