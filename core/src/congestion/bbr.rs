@@ -108,6 +108,8 @@ impl Step {
 /// - The cycle is that of version 1, of eight round trips. It needs no random numbers, and no state for what a probe found.
 /// - Up to a fifth may be lost without a queue, where version 3 stops at 2 %.
 /// - The window is what the path holds and a slack that does not depend on the round trip, instead of twice that.
+/// - A probe has at least three packets more, and the round trip after it as many less.
+/// - To measure the round trip the window shrinks step by step, as in RFC 6937.
 /// - Startup ends with the first round that shows a queue and no higher rate. Its window has a limit too.
 /// - While it yields (RFC 7016 §3.5.2.1), it does not try for more, and measures the round trip anew by its rate alone.
 ///
