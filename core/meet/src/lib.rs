@@ -46,6 +46,8 @@ mod numbers;
 mod permits;
 mod rates;
 mod rendezvous;
+#[cfg(test)]
+mod testing;
 
 pub use admit::{Admit, Asker, Everybody};
 pub use client::{Answer, Client};

@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    use crate::rendezvous::tests::{a_session, another_session, generator};
+    use crate::testing::{a_session, another_session, generator};
 
     #[test]
     fn numbers_have_four_digits_until_a_tenth_of_these_is_taken() {

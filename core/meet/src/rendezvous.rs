@@ -372,4 +372,4 @@ impl<A: Admit, O: FnMut(Happening)> Service for Rendezvous<A, O> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

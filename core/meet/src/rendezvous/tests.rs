@@ -1,17 +1,14 @@
 use alloc::collections::BTreeMap;
-use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use alloc::vec;
 use std::sync::Mutex;
 
-use chacha20::ChaCha20Rng;
-use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_core::rand_core::SeedableRng as _;
 use rtmfp_core::{App as _, CloseMode, EndpointConfig, InterfaceId, Path, RecvMeta, Router, Target, TransmitBuf};
 
 use super::*;
 use crate::admit::Everybody;
 use crate::client::{Answer, Client};
+use crate::testing::{address, endpoint, generator, name, path_to};
 
 extern crate std;
 
@@ -19,47 +16,6 @@ const DELAY: Duration = Duration::from_millis(10);
 const SERVER: usize = 0;
 const ADA: usize = 1;
 const BEN: usize = 2;
-
-pub(crate) fn generator(seed: u8) -> ChaCha20Rng {
-    ChaCha20Rng::from_seed([seed; 32])
-}
-
-fn address(node: usize) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, u8::try_from(node).unwrap_or(u8::MAX)], 1935))
-}
-
-fn path_to(node: usize) -> Path {
-    Path::new(InterfaceId(0), address(node))
-}
-
-fn name(node: usize) -> String {
-    node.to_string()
-}
-
-/// Two sessions of an endpoint that never open.
-fn sessions() -> (SessionHandle, SessionHandle) {
-    let mut endpoint = endpoint(9, EndpointConfig::default(), true);
-    let mut open = |name: &'static [u8]| {
-        let target = Target { discriminator: Bytes::from_static(name), candidates: vec![(path_to(1), Duration::ZERO)] };
-        endpoint.open(Instant::ORIGIN, target).ok()
-    };
-    open(b"a").zip(open(b"b")).unwrap_or_else(|| unreachable!("there is room for two"))
-}
-
-pub(crate) fn a_session() -> SessionHandle {
-    sessions().0
-}
-
-pub(crate) fn another_session() -> SessionHandle {
-    sessions().1
-}
-
-fn endpoint(node: usize, config: EndpointConfig, authentic: bool) -> Endpoint {
-    let profile = PlainProfile::new(name(node).as_bytes()).pretend_authentic(authentic);
-    let rng = generator(u8::try_from(node).unwrap_or(u8::MAX));
-    Endpoint::new(config, Arc::new(profile), Box::new(rng), Instant::ORIGIN)
-        .unwrap_or_else(|error| unreachable!("{error}"))
-}
 
 /// A server that accepts the token "open", and lets only those find others, and be found by number, who have shown it.
 struct Doorkeeper;
