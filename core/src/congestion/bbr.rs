@@ -359,7 +359,9 @@ impl Bbr {
     fn gained(&self, rate: u64) -> u64 {
         let (part, whole) = self.gain();
         let gained = scale(rate, part, whole);
-        let Some((min_rtt, _)) = self.min_rtt.filter(|_| !self.yields) else { return gained };
+        // Only then: most of the time it is asked for each packet.
+        let adds = matches!(self.phase, Phase::Cycle { step: Step::Up | Step::Down, .. }) && !self.yields;
+        let Some((min_rtt, _)) = self.min_rtt.filter(|_| adds) else { return gained };
         let packets = rate_of(UP_PACKETS * self.smss, min_rtt.max(LEAST_RTT));
         match self.phase {
             Phase::Cycle { step: Step::Up, .. } => gained.max(rate.saturating_add(packets)),
