@@ -283,6 +283,7 @@ impl Handshake {
         }
         let Shared { profile, private_rng, .. } = &mut *env.shared;
         let outcome = op.run(profile.as_ref(), None, private_rng);
+        env.shared.forget_draws();
         self.on_outcome(env, waiting, outcome)
     }
 

@@ -82,6 +82,7 @@ impl KeyAgreement {
     pub(super) fn new(shared: &mut Shared, op: Op) -> Self {
         let id = shared.private_rng.next_u64();
         let rng = ChaCha20Rng::from_rng(&mut shared.private_rng);
+        shared.forget_draws();
         Self { id, op, prepared: None, profile: Arc::clone(&shared.profile), rng }
     }
 

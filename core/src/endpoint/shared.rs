@@ -5,7 +5,7 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
 use chacha20::ChaCha20Rng;
-use rand_core::Rng as _;
+use rand_core::{Rng as _, SeedableRng as _};
 
 use super::interfaces::Blocked;
 use super::limits::{Asker, Asking, ReplyLimits, SharedRate};
@@ -35,7 +35,7 @@ pub(super) struct Shared {
     pub(super) default_keys: Box<dyn SessionKeys>,
     /// Values that others see: tags, session IDs.
     pub(super) public_rng: ChaCha20Rng,
-    /// Secrets: cookies' keys, key agreement.
+    /// Secrets: cookies' keys, key agreement. See [`forget_draws`](Self::forget_draws).
     pub(super) private_rng: ChaCha20Rng,
     /// Startup packets on their way out.
     pub(super) startup: StartupQueue,
@@ -66,6 +66,12 @@ impl Shared {
             forwarded: &mut self.forwarded,
             stats: &mut self.stats,
         }
+    }
+
+    /// After a key was drawn from the generator of secrets: seeds that anew from its own output, and wipes what it was.
+    /// Whoever reads the memory of this process later cannot go back to the key, and sessions keep forward secrecy.
+    pub(super) fn forget_draws(&mut self) {
+        self.private_rng = ChaCha20Rng::from_rng(&mut self.private_rng);
     }
 
     pub(super) fn draw_tag(&mut self) -> Tag {

@@ -14,6 +14,7 @@ mod local_address;
 mod middle;
 mod modern;
 mod modern_forgeries;
+mod modern_secrets;
 mod overrides;
 mod pair;
 mod parallel;

@@ -98,8 +98,6 @@ fn keyings_that_would_move_a_session_cost_their_sender_its_share_of_key_agreemen
 fn cookie_in(sent: &Datagram) -> Option<Vec<u8>> {
     use crate::wire::Chunk;
     let (_, plain) = sent.plain_under(default_keys().as_mut())?;
-    match crate::endpoint::demux::startup_chunks(&plain).ok()?.next()?.ok()? {
-        Chunk::ResponderHello(hello) => Some(hello.cookie.to_vec()),
-        _ => None,
-    }
+    let first = crate::endpoint::demux::startup_chunks(&plain).ok()?.next()?.ok()?;
+    if let Chunk::ResponderHello(hello) = first { Some(hello.cookie.to_vec()) } else { None }
 }
