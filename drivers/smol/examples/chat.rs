@@ -4,18 +4,20 @@
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtmfp_smol::profile::flash::{Discriminator, Fingerprint};
-use rtmfp_smol::{Bytes, Endpoint, Error, FlowOptions, SendFlow, Session};
+use rtmfp_smol::profile::Fingerprint;
+use rtmfp_smol::profile::modern::ModernProfile;
+use rtmfp_smol::{Bytes, Endpoint, Error, FlowOptions, Remote, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 /// A flow to each client, the one to the speaker left out.
 type Room = Arc<Mutex<Vec<Arc<SendFlow>>>>;
 
-/// An endpoint with a new identity. Its peer ID proves who has the static keys.
+/// An endpoint with a new identity. Whoever is reached by its peer ID is its owner.
 fn bind() -> Result<(Endpoint, Fingerprint)> {
-    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) =
+        Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
-    let peer_id = endpoint.peer_id().ok_or("no static keys")?;
+    let peer_id = endpoint.peer_id().ok_or("no peer ID")?;
     Ok((endpoint, peer_id))
 }
 
@@ -45,8 +47,7 @@ async fn client(
     go: smol::channel::Receiver<()>,
 ) -> Result<()> {
     let (endpoint, _) = bind()?;
-    let target = Discriminator::new().fingerprint(fingerprint).to_bytes();
-    let session = endpoint.connect(target, &[server]).await?;
+    let session = endpoint.connect_to(Remote::peer(fingerprint).at(server)).await?;
     let speaking = session.open_flow(FlowOptions::new("speaking"));
     speaking.send(Bytes::new()).await?;
     let hearing = session.accept_flow().await?;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rtmfp_core::Instant;
 use rtmfp_core::congestion::{CongestionControl, Controller, ControllerFactory, PacketFacts, Reaction, TimeCritical};
+use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Endpoint, FlowOptions, Remote};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -99,7 +100,8 @@ impl ControllerFactory for Factory {
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let (server, driver) = Endpoint::builder().server().bind("127.0.0.1:0".parse()?).build()?;
+        let builder = Endpoint::builder().server().modern(ModernProfile::builder());
+        let (server, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
         smol::spawn(driver).detach();
         let uri = format!("rtmfp://{}/", server.local_addrs().first().ok_or("no address")?);
         let serving = smol::spawn(async move {
@@ -115,7 +117,8 @@ fn main() -> Result<()> {
 
         let factory = Arc::new(Factory::default());
         let control = CongestionControl::Custom(factory.clone());
-        let builder = Endpoint::builder().client().configure(|config| config.session.congestion = control);
+        let builder = Endpoint::builder().client().modern(ModernProfile::builder());
+        let builder = builder.configure(|config| config.session.congestion = control);
         let (client, driver) = builder.build()?;
         smol::spawn(driver).detach();
         let session = client.connect_to(Remote::uri(&uri)?.timeout(Duration::from_secs(10))).await?;

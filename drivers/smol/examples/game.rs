@@ -9,9 +9,9 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rtmfp_smol::profile::flash::Discriminator;
+use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{CloseMode, Endpoint, Error, FlowOptions, MessageOutcome, Priority, Receipt};
-use rtmfp_smol::{RecvFlow, SendFlow, SendOptions, Session};
+use rtmfp_smol::{RecvFlow, Remote, SendFlow, SendOptions, Session};
 use smol::Timer;
 use smol::net::UdpSocket;
 
@@ -26,7 +26,8 @@ const QUEUE: Duration = Duration::from_millis(40);
 const DELAY: Duration = Duration::from_millis(20);
 
 fn bind() -> Result<(Endpoint, SocketAddr)> {
-    let (endpoint, driver) = Endpoint::builder().peer().game().bind("127.0.0.1:0".parse()?).build()?;
+    let builder = Endpoint::builder().peer().game().modern(ModernProfile::builder());
+    let (endpoint, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     let address = *endpoint.local_addrs().first().ok_or("no address")?;
     Ok((endpoint, address))
@@ -132,10 +133,10 @@ async fn listen(flow: RecvFlow) -> String {
 fn main() -> Result<()> {
     smol::block_on(async {
         let ((server, at), (client, near)) = (bind()?, bind()?);
-        let name = Discriminator::new().fingerprint(server.peer_id().ok_or("no static keys")?).to_bytes();
+        let peer_id = server.peer_id().ok_or("no peer ID")?;
         let address = line(near, at).await?;
         let serving = smol::spawn(async move { serve(server.accept().await.ok_or(Error::Stopped)?).await });
-        let session = client.connect(name, &[address]).await?;
+        let session = client.connect_to(Remote::peer(peer_id).at(address)).await?;
         let mut listening = Vec::new();
         while let Ok(flow) = session.accept_flow().await {
             listening.push(smol::spawn(listen(flow)));

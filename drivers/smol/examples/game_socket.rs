@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use rtmfp_smol::profile::flash::Fingerprint;
+use rtmfp_smol::profile::Fingerprint;
+use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Bytes, Endpoint, FlowOptions, ReceiveOrder, RecvFlow, Remote, SendFlow, SendOptions, Session};
 use smol::Timer;
 
@@ -62,9 +63,10 @@ impl NonBlockingSocket<Fingerprint> for RtmfpSocket {
 }
 
 fn bind() -> Result<(Endpoint, Fingerprint)> {
-    let (endpoint, driver) = Endpoint::builder().peer().game().bind("127.0.0.1:0".parse()?).build()?;
+    let builder = Endpoint::builder().peer().game().modern(ModernProfile::builder());
+    let (endpoint, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
-    let peer_id = endpoint.peer_id().ok_or("no static keys")?;
+    let peer_id = endpoint.peer_id().ok_or("no peer ID")?;
     Ok((endpoint, peer_id))
 }
 

@@ -8,14 +8,15 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use futures_lite::{StreamExt, future};
-use rtmfp_smol::profile::flash::Fingerprint;
+use rtmfp_smol::profile::Fingerprint;
+use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Endpoint, FlowOptions, IntroducePolicy, RecvFlow, Remote, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// Who somebody is, for others to call.
 fn id(endpoint: &Endpoint) -> Result<Fingerprint> {
-    Ok(endpoint.peer_id().ok_or("no static keys")?)
+    Ok(endpoint.peer_id().ok_or("no peer ID")?)
 }
 
 /// A fingerprint is long. Its beginning will do to read.
@@ -34,7 +35,8 @@ async fn introduce(introducer: Endpoint) {
 }
 
 fn peer() -> Result<Endpoint> {
-    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) =
+        Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     Ok(endpoint)
 }
@@ -76,7 +78,7 @@ async fn ada(session: &Session) -> Result<()> {
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let builder = Endpoint::builder().peer().introduce(IntroducePolicy::Ask);
+        let builder = Endpoint::builder().peer().modern(ModernProfile::builder()).introduce(IntroducePolicy::Ask);
         let (introducer, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
         let running = smol::spawn(driver);
         let introducer_id = id(&introducer)?;

@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures_lite::future;
 use rtmfp_meet::{Answer, Client, Everybody, Limits, METADATA, Rendezvous};
-use rtmfp_smol::profile::flash::{Discriminator, Fingerprint};
+use rtmfp_smol::profile::modern::{Discriminator, ModernProfile};
 use rtmfp_smol::{Builder, Endpoint, FlowOptions, IntroducePolicy, RecvFlow, Remote, SendFlow, Session, system_rng};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn bind(builder: Builder) -> Result<Endpoint> {
-    let (endpoint, driver) = builder.peer().bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) = builder.peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     Ok(endpoint)
 }
@@ -77,7 +77,7 @@ async fn ada(endpoint: Endpoint, server: Remote, at: SocketAddr, told: smol::cha
     let mut guest = Guest::join(&endpoint, server).await?;
     let question = guest.client.look_up(told.recv().await?);
     let Answer::Found { discriminator, .. } = guest.ask(question).await? else { return Err("nobody is there".into()) };
-    let whom: Fingerprint = Discriminator::parse(&discriminator)?.required_fingerprint().ok_or("not a peer ID")?;
+    let whom = Discriminator::parse(&discriminator)?.required_peer_id().ok_or("not a peer ID")?;
     let session = endpoint.connect_through(whom, &[at]).await?;
     let flow = session.open_flow(FlowOptions::new("greeting"));
     flow.send("we have met").await?;
@@ -89,7 +89,7 @@ fn main() -> Result<()> {
     smol::block_on(async {
         let server = server()?;
         let at = *server.local_addrs().first().ok_or("no address")?;
-        let remote = || server.peer_id().map(|id| Remote::peer(id).at(at)).ok_or("no static keys");
+        let remote = || server.peer_id().map(|id| Remote::peer(id).at(at)).ok_or("no peer ID");
         let (tell, told) = smol::channel::bounded(1);
         let (one, other) = (bind(Endpoint::builder())?, bind(Endpoint::builder())?);
         future::try_zip(ben(one, remote()?, tell), ada(other, remote()?, at, told)).await?;

@@ -7,15 +7,14 @@
 //! may be dropped before it is ready, and nothing is lost by that.
 //!
 //! ```no_run
-//! use rtmfp_smol::profile::flash::Discriminator;
+//! use rtmfp_smol::profile::modern::ModernProfile;
 //! use rtmfp_smol::{Endpoint, FlowOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
-//!     let (endpoint, driver) = Endpoint::builder().client().build()?;
+//!     let (endpoint, driver) = Endpoint::builder().client().modern(ModernProfile::builder()).build()?;
 //!     smol::spawn(driver).detach();
-//!     let server = Discriminator::new().ancillary_data(b"rtmfp://192.0.2.1/app").to_bytes();
-//!     let session = endpoint.connect(server, &["192.0.2.1:1935".parse()?]).await?;
+//!     let session = endpoint.connect_uri("rtmfp://192.0.2.1/app").await?;
 //!     let flow = session.open_flow(FlowOptions::new("greeting"));
 //!     flow.send("hello").await?;
 //!     flow.finish().await?;
