@@ -36,7 +36,7 @@ impl<'a> Certificate<'a> {
     pub fn parse(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let (mut public_key, mut hostname, mut ancillary) = (None, None, None);
         read(bytes, |kind, value| match kind {
-            IDENTITY => once(&mut public_key, value.try_into().map_err(|_| Malformed)?),
+            IDENTITY => once(&mut public_key, value.try_into().ok().filter(is_canonical).ok_or(Malformed)?),
             HOSTNAME if is_hostname(value) => once(&mut hostname, value),
             ANCILLARY_DATA if value.is_empty() => once(&mut ancillary, ()),
             HOSTNAME | ANCILLARY_DATA => Err(Malformed),
@@ -69,6 +69,13 @@ impl<'a> Certificate<'a> {
     pub const fn accepts_ancillary_data(&self) -> bool {
         self.accepts_ancillary_data
     }
+}
+
+/// Whether a public key is written in the one way that RFC 8032 §5.1.3 allows: the coordinate is less than 2^255 - 19.
+/// Otherwise one key would have several peer IDs. The other keys with two forms are of small order, and sign nothing.
+fn is_canonical(public_key: &&[u8; 32]) -> bool {
+    let [least, middle @ .., most] = *public_key;
+    *most & 0x7f != 0x7f || *least < 0xed || middle.iter().any(|byte| *byte != 0xff)
 }
 
 /// Whether a hostname may stand in a certificate.

@@ -43,6 +43,7 @@ pub(super) fn verify(
     let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(public_key), Signature::from_slice(signature)) else {
         return false;
     };
-    // Without keys of small order, under which a signature would be valid for any message.
+    // Without keys of small order, under which a signature would be valid for any message. That the key is canonical was
+    // seen when the certificate was read.
     key.verify_strict(&signed(signer, far_certificate, near_certificate, message), &signature).is_ok()
 }

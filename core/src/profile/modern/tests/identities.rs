@@ -10,7 +10,7 @@ use quickcheck::quickcheck;
 use super::{Identity, profile};
 use crate::profile::flash::tests::rng;
 use crate::profile::modern::{Certificate, Cipher, Discriminator, ModernProfile, Provider as _};
-use crate::profile::{CryptoProfile, Fingerprint, PreparedKey};
+use crate::profile::{CryptoProfile, Fingerprint, PreparedKey, Role};
 use crate::wire::option::encode_option;
 
 fn options(list: &[(u64, &[u8])]) -> Vec<u8> {
@@ -132,6 +132,31 @@ fn certificates_follow_the_syntax() {
     assert!(!ours.is_authentic(flash.certificate()), "another profile's");
     let parsed = Certificate::parse(ours.certificate()).unwrap();
     assert_eq!((parsed.peer_id(), parsed.hostname()), (ours.peer_id(), None));
+}
+
+/// 19 numbers can be written in a second way. Some of those are keys, which would have a second peer ID.
+#[test]
+fn public_keys_that_are_not_canonical_are_refused() {
+    let ours = profile(1, |builder| builder);
+    let mut keys = 0;
+    for (least, sign) in (0xed..=0xff).flat_map(|least| [(least, 0), (least, 0x80)]) {
+        let mut key = [0xff; 32];
+        key[0] = least;
+        key[31] = 0x7f | sign;
+        keys += u32::from(ed25519_dalek::VerifyingKey::from_bytes(&key).is_ok());
+        let certificate = options(&[(0x41, &key)]);
+        assert!(!ours.is_authentic(&certificate), "{least:x} {sign:x}");
+        assert!(!ours.accepts(b"any", &certificate) && !ours.keys_prove_owner(&certificate));
+        assert!(ours.initiate(&certificate, None, &mut rng(1)).is_err());
+        assert!(!ours.verify(Role::Initiator, &certificate, &[b"message"], &[1; 64]));
+    }
+    assert!(keys > 10, "{keys} would be taken for keys");
+    let mut highest = [0xff; 32];
+    (highest[0], highest[31]) = (0xec, 0x7f);
+    assert!(ours.is_authentic(&options(&[(0x41, &highest)])), "the highest that is canonical");
+    highest = [0xff; 32];
+    (highest[0], highest[1], highest[31]) = (0xff, 0xfe, 0xff);
+    assert!(ours.is_authentic(&options(&[(0x41, &highest)])));
 }
 
 #[test]
