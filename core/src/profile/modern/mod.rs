@@ -21,6 +21,7 @@
 
 mod agreement;
 mod certificate;
+mod channel;
 mod component;
 mod config;
 mod discriminator;
@@ -44,6 +45,7 @@ use alloc::vec::Vec;
 use rand_core::CryptoRng;
 
 pub use self::certificate::Certificate;
+pub use self::channel::Channel;
 pub use self::config::Builder;
 pub use self::discriminator::Discriminator;
 pub use self::identity::Identity;

@@ -23,8 +23,8 @@ pub(super) fn hash(label: &str, parts: &[&[u8]]) -> [u8; 32] {
     hash.finalize().into()
 }
 
-/// The length of a field in four bytes. Fields come out of packets, so that they are shorter than 2^32.
-const fn length(field: &[u8]) -> [u8; 4] {
+/// The length of a field in four bytes. Fields are shorter than 2^32.
+pub(super) const fn length(field: &[u8]) -> [u8; 4] {
     (field.len() as u32).to_be_bytes()
 }
 

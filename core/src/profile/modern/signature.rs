@@ -40,10 +40,15 @@ pub(super) fn verify(
     message: &[&[u8]],
     signature: &[u8],
 ) -> bool {
+    is_valid(public_key, &signed(signer, far_certificate, near_certificate, message), signature)
+}
+
+/// Whether this key has signed a message.
+pub(super) fn is_valid(public_key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     let (Ok(key), Ok(signature)) = (VerifyingKey::from_bytes(public_key), Signature::from_slice(signature)) else {
         return false;
     };
     // Without keys of small order, under which a signature would be valid for any message. That the key is canonical was
     // seen when the certificate was read.
-    key.verify_strict(&signed(signer, far_certificate, near_certificate, message), &signature).is_ok()
+    key.verify_strict(message, &signature).is_ok()
 }

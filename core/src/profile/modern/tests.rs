@@ -1,5 +1,6 @@
 //! The profile as a whole, through its traits.
 
+mod channels;
 mod handshakes;
 mod identities;
 mod known_answers;
