@@ -67,9 +67,14 @@ fn jobs(arguments: &RunArguments) -> Result<Vec<Job>, String> {
                 options.crypto = match arguments.crypto {
                     CryptoChoice::Toy => Crypto::Toy,
                     CryptoChoice::Real => Crypto::Real,
+                    CryptoChoice::Modern => Crypto::Modern,
                 };
                 options.until = arguments.until.as_deref().map(units::span).transpose()?;
-                let crypto = if arguments.crypto == CryptoChoice::Real { " --crypto real" } else { "" };
+                let crypto = match arguments.crypto {
+                    CryptoChoice::Toy => "",
+                    CryptoChoice::Real => " --crypto real",
+                    CryptoChoice::Modern => " --crypto modern",
+                };
                 let again = format!("{name} --seed {seed}{given}{settings}{crypto}");
                 all.push(Job { again, scenario: case.scenario.clone(), options });
             }

@@ -159,6 +159,8 @@ enum CryptoChoice {
     Toy,
     /// The Flash profile.
     Real,
+    /// The modern profile.
+    Modern,
 }
 
 #[derive(Debug, clap::Args)]
@@ -206,7 +208,7 @@ struct RunArguments {
     /// How many runs at once.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// The cryptography of all endpoints.
+    /// The cryptography of endpoints whose scenario names no profile.
     #[arg(long, value_enum, default_value_t)]
     crypto: CryptoChoice,
     /// Ends at this time; expectations are not judged then.

@@ -60,6 +60,9 @@ impl CryptoProfile for TappedProfile {
     fn is_authentic(&self, certificate: &[u8]) -> bool {
         self.inner.is_authentic(certificate)
     }
+    fn is_discriminator(&self, discriminator: &[u8]) -> bool {
+        self.inner.is_discriminator(discriminator)
+    }
     fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.accepts(discriminator, certificate)
     }
@@ -106,6 +109,9 @@ impl CryptoProfile for TappedProfile {
     ) -> Result<Initiation, KeyingError> {
         let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
         Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, taps: self.taps.clone() }) })
+    }
+    fn respond_cost(&self, far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
+        self.inner.respond_cost(far_certificate, initiator_component)
     }
     fn respond(
         &self,

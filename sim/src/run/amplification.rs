@@ -1,10 +1,10 @@
 //! I7: how much a node sends to an address that has proved nothing, for what comes from there.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use datagram_sim::Time;
-use rtmfp_core::profile::{CryptoProfile, SessionKeys};
+use rtmfp_core::profile::SessionKeys;
 use rtmfp_core::wire::{Chunk, PacketHeader, session_id};
 
 /// What may be sent for a byte that came.
@@ -27,28 +27,29 @@ struct Exchange {
 /// Counts the startup packets of all nodes.
 #[derive(Debug)]
 pub(super) struct Amplification {
-    keys: Box<dyn SessionKeys>,
-    /// Nodes that are judged.
-    nodes: BTreeSet<u32>,
+    /// Nodes that are judged, and their keys for startup packets.
+    nodes: BTreeMap<u32, Box<dyn SessionKeys>>,
     exchanges: BTreeMap<(u32, SocketAddr), Exchange>,
 }
 
 impl Amplification {
-    /// Judges these nodes, who have startup keys like this profile's.
-    pub(super) fn new(profile: &dyn CryptoProfile, nodes: BTreeSet<u32>) -> Self {
-        Self { keys: profile.default_keys(), nodes, exchanges: BTreeMap::new() }
+    /// Judges these nodes, who have these startup keys.
+    pub(super) const fn new(nodes: BTreeMap<u32, Box<dyn SessionKeys>>) -> Self {
+        Self { nodes, exchanges: BTreeMap::new() }
     }
 
-    fn startup(&mut self, datagram: &[u8]) -> Option<Vec<u8>> {
+    /// The plain packet, if it is a startup packet that the node understands, or has sent itself.
+    fn startup(&mut self, node: u32, datagram: &[u8]) -> Option<Vec<u8>> {
+        let keys = self.nodes.get_mut(&node)?;
         let (id, at) = session_id::unscramble(datagram)?;
         let mut packet = datagram.get(at..).filter(|_| id == 0)?.to_vec();
-        let plain = self.keys.open(&mut packet).ok()?;
+        let plain = keys.open(&mut packet).ok()?;
         packet.get(plain).map(<[u8]>::to_vec)
     }
 
     /// A datagram from `from` reached node `node`.
     pub(super) fn got(&mut self, now: Time, node: u32, from: SocketAddr, datagram: &[u8]) {
-        if self.nodes.contains(&node) && self.startup(datagram).is_some() {
+        if self.startup(node, datagram).is_some() {
             let exchange = self.exchanges.entry((node, from)).or_default();
             if exchange.got == 0 {
                 exchange.since = now;
@@ -59,7 +60,7 @@ impl Amplification {
 
     /// Node `node` sent a datagram to `to`. Returns what is wrong with that.
     pub(super) fn sent(&mut self, now: Time, node: u32, to: SocketAddr, datagram: &[u8]) -> Option<String> {
-        let plain = self.nodes.contains(&node).then(|| self.startup(datagram))??;
+        let plain = self.startup(node, datagram)?;
         let (_, chunks) = PacketHeader::parse(&plain).ok()?;
         let exchange = self.exchanges.entry((node, to)).or_default();
         for chunk in chunks {
@@ -82,7 +83,7 @@ impl Amplification {
 mod tests {
     use super::*;
     use crate::rtmfp::ToyProfile;
-    use rtmfp_core::profile::Span;
+    use rtmfp_core::profile::{CryptoProfile, Span};
     use rtmfp_core::wire::{InitiatorHello, Mode, PacketWriter, ResponderKeying};
 
     fn datagram(fill: impl FnOnce(&mut PacketWriter<'_>) -> bool) -> Vec<u8> {
@@ -103,7 +104,7 @@ mod tests {
     fn more_than_three_times_what_came_and_the_excess_is_seen() {
         let now = Time::ZERO;
         let (stranger, other) = (([192, 0, 2, 1], 1).into(), ([192, 0, 2, 2], 1).into());
-        let mut amplification = Amplification::new(&ToyProfile::new(1), BTreeSet::from([7]));
+        let mut amplification = Amplification::new(BTreeMap::from([(7, ToyProfile::new(1).default_keys())]));
         let answer = datagram(|writer| writer.push_with(0x70, |out| out.extend_from_slice(&[0; 40])));
         // Nothing came: named by an introducer.
         assert_eq!(amplification.sent(now, 7, stranger, &answer), None);

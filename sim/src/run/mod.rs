@@ -2,6 +2,7 @@
 
 mod act;
 mod amplification;
+mod cryptography;
 mod invariants;
 mod log;
 mod measure;
@@ -14,6 +15,7 @@ mod worker;
 
 use core::net::IpAddr;
 use std::cell::RefCell;
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,34 +23,23 @@ use std::sync::Arc;
 use datagram_sim::{Checkpoint, Config, Duration, ExplicitFault, Key, Mode, Node, RunError, Time, World};
 use rtmfp_core::congestion::CongestionControl;
 use rtmfp_core::profile::CryptoProfile;
-use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::wire::{Address, AddressOrigin};
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, SessionConfig, Trace};
 
+pub use cryptography::Crypto;
 pub use log::{Delivery, DeliveryLog, RunLog, SessionLog, SharedRunLog};
 pub use verdict::{Failure, FoldedVerdict, Verdict, folded, range};
 pub use watch::{LaneLog, Seen, Watched};
 
 use amplification::Amplification;
+use cryptography::{new_profile, profile};
 
-use crate::rtmfp::{
-    EndpointNode, InvariantChecker, MalformingPeer, Plaintexts, SimRandom, TappedProfile, ToyProfile, ViolationLog,
-};
+use crate::rtmfp::{EndpointNode, InvariantChecker, Plaintexts, SimRandom, TappedProfile, ViolationLog};
 use crate::scenario::{Action, Congestion, Link, Scenario, ScenarioError, missing};
 use qlog::NodeLog;
 use worker::{Directory, Peer, Worker};
 
 use crate::scenario::build::{Map, PORT};
-
-/// Which cryptography endpoints use.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
-pub enum Crypto {
-    /// Sizes without security: fast.
-    #[default]
-    Toy,
-    /// RFC 7425 §4.
-    Real,
-}
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -242,46 +233,6 @@ fn configuration(scenario: &Scenario, name: &str) -> EndpointConfig {
     config
 }
 
-fn profile(
-    scenario: &Scenario,
-    name: &str,
-    &RunOptions { seed, crypto, .. }: &RunOptions,
-) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
-    let place = scenario.node.keys().position(|known| known == name).unwrap_or(0);
-    let own = u32::try_from(place).unwrap_or(0).saturating_add(1_000_000);
-    let node = scenario.node.get(name);
-    let identity = node.and_then(|node| node.identity).unwrap_or(own);
-    let made = match (node.and_then(|node| node.certificate), crypto) {
-        (Some(length), Crypto::Toy) => {
-            let length = usize::try_from(length.0).unwrap_or(usize::MAX);
-            Ok(Arc::new(ToyProfile::new(identity).with_certificate(length)) as Arc<dyn CryptoProfile>)
-        }
-        _ => new_profile(identity, crypto),
-    };
-    let made = made.map_err(|error| ScenarioError(format!("{name}: {error}")))?;
-    Ok(match node.and_then(|node| node.malforms) {
-        Some(every) => {
-            // The label is part of the seed: with another one, the hashes change.
-            let malforming = MalformingPeer::new(every, Key::mix(seed, name, "spoils"));
-            Arc::new(TappedProfile::new(made, malforming))
-        }
-        None => made,
-    })
-}
-
-/// The profile of an identity.
-fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
-    Ok(match crypto {
-        Crypto::Toy => Arc::new(ToyProfile::new(identity)),
-        Crypto::Real => {
-            let mut rng = SimRandom::new(Key::mix(identity.into(), "identity", "certificate"));
-            // Nodes name each other by fingerprint, and have fresh keys as servers should (RFC 7425 §7).
-            let built = FlashProfile::builder().allow_ephemeral_fingerprints(true).build(&mut rng);
-            Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?)
-        }
-    })
-}
-
 impl<'a> Run<'a> {
     fn new(scenario: &'a Scenario, options: &'a RunOptions, plaintexts: &Plaintexts) -> Result<Self, ScenarioError> {
         let mut players = Players::new();
@@ -339,8 +290,17 @@ impl<'a> Run<'a> {
         let usual = |name: &String| {
             self.scenario.node.get(name).is_some_and(|node| node.plays.is_none() && node.certificate.is_none())
         };
-        let nodes = self.map.nodes.iter().filter(|(name, _)| usual(name)).map(|(_, id)| id.number());
-        Ok(Amplification::new(new_profile(0, self.options.crypto)?.as_ref(), nodes.collect()))
+        let mut profiles = BTreeMap::new();
+        let mut judged = BTreeMap::new();
+        for (name, id) in self.map.nodes.iter().filter(|(name, _)| usual(name)) {
+            let crypto = cryptography::of(self.scenario, name, self.options);
+            let profile = match profiles.entry(crypto) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => free.insert(new_profile(0, crypto)?),
+            };
+            judged.insert(id.number(), profile.default_keys());
+        }
+        Ok(Amplification::new(judged))
     }
 
     /// Runs to the end, doing the scenario's events on the way.

@@ -6,7 +6,8 @@ use datagram_sim::{Key, Node, Stream, Time};
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{Endpoint, EndpointConfig, Instant, InterfaceId, Path, Target, TransmitBuf};
 
-use super::{Crypto, Players, RunOptions, new_profile};
+use super::cryptography::{Crypto, new_profile, of};
+use super::{Players, RunOptions};
 use crate::rtmfp::SimRandom;
 use crate::scenario::build::{Map, PORT};
 use crate::scenario::{Forgery, Role, Scenario, ScenarioError};
@@ -70,7 +71,7 @@ pub(super) fn make(
     let end = Time(scenario.duration.0.0);
     let forged = |what: Forgery, victim: &String| {
         let player = players.get(victim).ok_or_else(|| ScenarioError(format!("`{victim}` runs no endpoint")))?;
-        payload(what, player.profile.as_ref(), options.crypto)
+        payload(what, player.profile.as_ref(), of(scenario, victim, options))
     };
     Ok(match role {
         Role::Sink => Box::new(Receiver::new()),

@@ -102,6 +102,12 @@ const LIST: &[(&str, &str)] = list![
     "atk-memory",
     "close-races",
     "p2p-mesh",
+    "profile-transfer",
+    "profile-mobility",
+    "profile-introduction",
+    "profile-redirect",
+    "profile-glare",
+    "profile-both",
 ];
 
 /// All of them, in order.

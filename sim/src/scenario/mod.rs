@@ -71,6 +71,9 @@ pub struct Scenario {
     /// Its seed, unless one is given. Default 1.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub seed: u64,
+    /// The Cryptography Profile of all nodes that name none. By default it is the run's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
     /// Whether it belongs to the quick set.
     #[serde(default, skip_serializing_if = "is_false")]
     pub quick: bool,
@@ -127,6 +130,16 @@ pub enum Congestion {
     Media,
 }
 
+/// A Cryptography Profile, with real keys.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProfileName {
+    /// That of RFC 7425 §4.
+    Flash,
+    /// That of today's cryptography.
+    Modern,
+}
+
 /// A host with an endpoint.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case", default)]
@@ -134,6 +147,9 @@ pub struct NodeText {
     /// Its key pair: nodes of one number are the same identity. By default each has its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub identity: Option<u32>,
+    /// Its Cryptography Profile. By default the scenario's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<ProfileName>,
     /// Its address; given out in order if none is said.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<core::net::IpAddr>,

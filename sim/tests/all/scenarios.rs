@@ -73,6 +73,35 @@ fn a_node_sends_no_more_than_its_maximum_rate() {
 fn real_cryptography_passes_too() {
     passes("hs-clean", Crypto::Real);
     passes("hs-forwarder", Crypto::Real);
+    passes("hs-clean", Crypto::Modern);
+    passes("hs-forwarder", Crypto::Modern);
+}
+
+/// The scenarios name their profiles: each passes with both, or has endpoints of both.
+#[test]
+fn both_profiles_pass() {
+    for entry in builtins().filter(|entry| entry.name.starts_with("profile-")) {
+        passes(entry.name, Crypto::Toy);
+    }
+}
+
+/// Somebody of one profile hears nothing from somebody of the other, whoever's choice the profile is.
+#[test]
+fn a_node_has_the_profile_that_is_named() {
+    let (_, clean) = cases("hs-clean").swap_remove(0);
+    let clean = clean.set("expect", r#"["sessions(b) == 1"]"#).expect("right");
+    let hash = |all: Option<&str>, b: Option<&str>, crypto| {
+        let named = [("profile", all), ("node.b.profile", b)].into_iter().filter_map(|(key, name)| Some((key, name?)));
+        let scenario = named.fold(clean.clone(), |scenario, (key, name)| scenario.set(key, name).expect("right"));
+        let outcome = run(&scenario, &RunOptions { crypto, ..RunOptions::new(1) }).expect("it can be run");
+        outcome.passed().then_some(outcome.hash)
+    };
+    let [flash, modern] = [Crypto::Real, Crypto::Modern].map(|crypto| hash(None, None, crypto));
+    assert!(flash.is_some() && modern.is_some() && flash != modern);
+    assert_eq!(hash(Some("flash"), None, Crypto::Toy), flash);
+    assert_eq!(hash(Some("modern"), None, Crypto::Real), modern);
+    assert_eq!(hash(Some("modern"), Some("flash"), Crypto::Toy), None);
+    assert_eq!(hash(None, Some("modern"), Crypto::Real), None);
 }
 
 /// Who is first of those that are due at the same time must not matter to what holds in every run (I19). Handshakes for
