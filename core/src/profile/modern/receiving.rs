@@ -59,7 +59,7 @@ impl Receiving {
     }
 
     /// The counter with these low bits that is nearest to the one expected next.
-    fn complete(&self, low: u32) -> Option<u64> {
+    pub(super) fn complete(&self, low: u32) -> Option<u64> {
         let expected = self.window.highest().map_or(0, |highest| highest.saturating_add(1));
         #[expect(clippy::cast_possible_truncation, reason = "the low bits")]
         let ahead = low.wrapping_sub(expected as u32).cast_signed();
@@ -76,6 +76,18 @@ impl Receiving {
             return Some(self.next.get_or_insert_with(|| self.ratchet.turn()));
         }
         self.previous.as_ref().filter(|_| epoch.checked_add(1) == Some(self.epoch))
+    }
+
+    /// The epoch of the highest counter.
+    #[cfg(test)]
+    pub(super) const fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// As if a packet with this counter had come; the ratchet stays where it is.
+    #[cfg(test)]
+    pub(super) fn note(&mut self, counter: u64) {
+        assert!(self.window.insert(counter));
     }
 
     /// Follows the highest counter.

@@ -143,7 +143,10 @@ impl SessionKeys for ModernKeys {
         let (mut rest, mut passed) = (bytes, 0);
         let mut batch = Batch::default();
         for span in packets {
-            let Some((packet, behind)) = cut(&mut rest, &mut passed, span) else { continue };
+            let Some((packet, behind)) = cut(&mut rest, &mut passed, span) else {
+                rest.fill(0);
+                continue;
+            };
             rest = behind;
             if span.front != FIELD
                 || packet.len() != self.sealed_len(FIELD, span.plain)

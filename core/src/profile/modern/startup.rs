@@ -38,7 +38,12 @@ impl SessionKeys for StartupKeys {
 
     fn seal(&mut self, bytes: &mut [u8], packets: &[Span]) {
         for span in packets {
-            let Some(text) = bytes.get_mut(span.start..span.start.saturating_add(span.sealed)) else { continue };
+            let (start, end) = (span.start, span.start.saturating_add(span.sealed));
+            let Some(text) = bytes.get_mut(start..end) else {
+                // Nothing that was not sealed may leave.
+                bytes.get_mut(start..).unwrap_or_default().fill(0);
+                continue;
+            };
             if span.front == 0 && span.sealed == self.sealed_len(0, span.plain) {
                 self.cipher.seal(&mut [PacketText { nonce: NONCE, text }]);
             } else {
