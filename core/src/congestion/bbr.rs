@@ -463,6 +463,10 @@ impl Controller for Bbr {
 
     /// What the path delivers. A sender that has less to send can show that it delivers more only if it is told to send
     /// more: twice as much while the rate doubles, and a quarter more when it is time to try that, which lasts until then.
+    fn makes_up_for_waits(&self) -> bool {
+        true
+    }
+
     fn target_rate(&self, srtt: Duration) -> u64 {
         let rate = self.rate();
         let (part, whole) = match self.phase {

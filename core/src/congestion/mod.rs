@@ -139,6 +139,13 @@ pub trait Controller: Debug + Send {
     fn pacing_rate(&self) -> Option<u64> {
         None
     }
+    /// Whether data may leave faster than [`pacing_rate`](Self::pacing_rate), by a half, after it had to wait for an
+    /// acknowledgement (RFC 7016 §3.5.2.3): until as much has left as would have without, and at most what half a round trip
+    /// takes. That suits a controller whose rate is what the path was seen to deliver: each wait would make it smaller. It
+    /// does not suit one that keeps a queue short. False unless said otherwise.
+    fn makes_up_for_waits(&self) -> bool {
+        false
+    }
     /// Bytes of user data a second that the session may send for longer than a round trip, of which
     /// [`SessionStats::target_rate`](crate::SessionStats::target_rate) is made. `srtt`: the smoothed round trip, at least
     /// 4 ms.

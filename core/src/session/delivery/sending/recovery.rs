@@ -119,6 +119,7 @@ impl Recovery {
     /// (RFC 7016 §3.5.2.3), as it would have if the window alone counted.
     fn make_up(&mut self, now: Instant, transport: &Transport) {
         if self.burst.is_over()
+            && self.controller.makes_up_for_waits()
             && let (Some(pacer), Some(srtt)) = (&mut self.pacer, transport.rtt.srtt())
         {
             pacer.make_up(now, srtt / 2);
