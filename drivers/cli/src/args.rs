@@ -69,7 +69,7 @@ const AFTER_IDENTITY: &str = "\
 Whoever has the identity file can pose as its owner, so only the owner may read it. If there is one, `receive`, `echo` \
 and `serve` are reached under it, one process at a time; otherwise they have a new identity at each start. Commands that \
 reach out have a new one each time. Pinned peers stand in known_peers, a line each: a name and a fingerprint. A server's \
-name is HOST:PORT, and from then on nobody else is accepted there.";
+name is HOST:PORT (HOST alone for port 1936; an IPv6 address in brackets), and from then on nobody else is accepted there.";
 
 /// What the program can do.
 #[derive(Clone, Debug, Subcommand)]

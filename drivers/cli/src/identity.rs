@@ -11,7 +11,7 @@ use rtmfp_core::profile::flash::{Builder, FlashProfile, Group, KeyLog, Protectio
 use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::profile::{CryptoProfile, Fingerprint};
-use rtmfp_std::{KeyLogFile, ProfileKind, Uri};
+use rtmfp_std::{KeyLogFile, MODERN_PORT, ProfileKind, Uri};
 
 use crate::args::{Common, Connect, Listen, Profile, ProfileArgs, Protect};
 use crate::failure::{Code, Failure};
@@ -289,20 +289,49 @@ pub struct Destination {
 /// Who the far end must be: of the fingerprint or name that the user gives, or whoever is pinned at this place.
 ///
 /// # Errors
-/// If the fingerprint is none, or the pinned peers cannot be read.
+/// If the fingerprint is none, the pinned peers cannot be read, or pins are asked for that the profile cannot keep.
 pub fn destination(common: &Common, connect: &Connect, uri: &Uri, near: &Identity) -> Result<Destination, Failure> {
-    let place = format!("{}:{}", uri.host, uri.port.unwrap_or(near.kind().default_port()));
+    let port = uri.port.unwrap_or(near.kind().default_port());
+    let place = keyring::place(&uri.host, port);
+    if near.kind() != ProfileKind::Modern {
+        refuse_pins(connect, uri, port)?;
+    }
     if common.profile.profile == Some(Profile::Plain) {
         return Ok(Destination { place, discriminator: connect.peer.clone().into_bytes().into(), pinned: None });
     }
     let pinned = match &connect.fingerprint {
         Some(text) => Some(named(text)?),
-        // Those of the Flash profile change with each start.
-        None if near.kind() == ProfileKind::Modern => Peers::load()?.get(&place),
+        None if near.kind() == ProfileKind::Modern => Peers::load()?.at(&uri.host, port),
         None => None,
     };
     let discriminator = near.kind().discriminator(Some(&uri.text), pinned);
     Ok(Destination { place, discriminator, pinned })
+}
+
+/// Fingerprints of the Flash profile change with each start: it keeps no pins, and must not pass over those there are.
+fn refuse_pins(connect: &Connect, uri: &Uri, port: u16) -> Result<(), Failure> {
+    let advice = "leave out what asks for another profile (--profile, --compatible, --mona, --hmac, --sequence, \
+                  --password-file, RTMFP_PASSWORD), or give --fingerprint with what the far end shows";
+    if connect.pin {
+        let message =
+            format!("--pin belongs to the modern profile, whose fingerprints last: leave out --pin, or {advice}");
+        return Err(Failure::new(Code::Usage, message));
+    }
+    // Without a home directory nobody is pinned.
+    if connect.fingerprint.is_some() || keyring::identity_path(None).is_err() {
+        return Ok(());
+    }
+    let peers = Peers::load()?;
+    // Without a port, the user means the server that is pinned at the port of the modern profile.
+    let ports = [port, uri.port.unwrap_or(MODERN_PORT)];
+    match ports.into_iter().find(|port| peers.at(&uri.host, *port).is_some()) {
+        Some(port) => {
+            let place = keyring::place(&uri.host, port);
+            let message = format!("{place} is pinned in {}, for the modern profile: {advice}", peers.path().display());
+            Err(Failure::new(Code::Usage, message))
+        }
+        None => Ok(()),
+    }
 }
 
 /// A fingerprint, or that of a pinned peer.

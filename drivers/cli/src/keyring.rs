@@ -7,10 +7,14 @@ use std::path::{Path, PathBuf};
 use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::profile::flash::Zeroizing;
 use rtmfp_core::profile::modern;
-use rtmfp_std::system_rng;
+use rtmfp_std::{MODERN_PORT, system_rng};
 
 use crate::failure::{Code, Failure};
 use crate::text::shown;
+
+mod place;
+
+pub use place::place;
 
 /// Names another directory for the files of this module.
 const HOME_VARIABLE: &str = "RTMFP_HOME";
@@ -22,6 +26,8 @@ const IDENTITY_BYTES: u64 = 256;
 const PEERS_BYTES: u64 = 4 << 20;
 /// The longest name of a peer: a host name, a colon and a port.
 const LONGEST_NAME: usize = 262;
+/// Told of an IPv6 address that may or may not end in a port.
+const BRACKETS: &str = "an IPv6 address stands in brackets, with its port after them, as in [2001:db8::1]:1936";
 
 /// A file in the program's directory: `RTMFP_HOME`, or `rtmfp` in the user's directory for settings.
 fn in_home(name: &str) -> Result<PathBuf, Failure> {
@@ -219,12 +225,15 @@ impl Peers {
             if line.is_empty() || line.starts_with('#') {
                 continue;
             }
-            let parsed = line.split_once(char::is_whitespace);
-            let parsed = parsed.and_then(|(name, text)| Some((name.to_owned(), fingerprint(text)?)));
-            lines.push(parsed.ok_or_else(|| {
-                let message = format!("line {}: write a name and a fingerprint, or remove the line", number + 1);
-                Failure::local(path.display(), message)
-            })?);
+            let wrong = |what: &str| Failure::local(path.display(), format_args!("line {}: {what}", number + 1));
+            let parsed = line.split_once(char::is_whitespace).and_then(|(name, text)| Some((name, fingerprint(text)?)));
+            let (name, fingerprint) =
+                parsed.ok_or_else(|| wrong("write a name and a fingerprint, or remove the line"))?;
+            // It would pin nobody, and whoever answers there would be accepted.
+            if place::lacks_brackets(name) {
+                return Err(wrong(BRACKETS));
+            }
+            lines.push((place::canonical(name), fingerprint));
         }
         Ok(Self { path, lines })
     }
@@ -235,11 +244,19 @@ impl Peers {
         &self.path
     }
 
-    /// The fingerprint of a name.
+    /// The fingerprint of a name, or of a place in any of its forms.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Fingerprint> {
-        let found = self.lines.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
-        found.map(|(_, fingerprint)| *fingerprint)
+        let name = place::canonical(name);
+        self.lines.iter().find(|(known, _)| *known == name).map(|(_, fingerprint)| *fingerprint)
+    }
+
+    /// The fingerprint of whoever is pinned at a place. A name without a port is one of its names, if the port is that
+    /// of a URI without one.
+    #[must_use]
+    pub fn at(&self, host: &str, port: u16) -> Option<Fingerprint> {
+        let found = self.get(&place(host, port));
+        if port == MODERN_PORT { found.or_else(|| self.get(host)) } else { found }
     }
 
     /// Adds a peer at the end of the file.
@@ -251,6 +268,9 @@ impl Peers {
         if name.is_empty() || name.len() > LONGEST_NAME || name.contains(odd) || name.starts_with('#') {
             let message = format!("`{}` cannot be a name: use up to {LONGEST_NAME} bytes without spaces", shown(name));
             return Err(Failure::new(Code::Usage, message));
+        }
+        if place::lacks_brackets(name) {
+            return Err(Failure::new(Code::Usage, BRACKETS));
         }
         match self.get(name) {
             Some(known) if known == fingerprint => return Ok(()),
@@ -271,7 +291,7 @@ impl Peers {
             .and_then(|()| options.open(&self.path))
             .and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(|e| Failure::local(self.path.display(), e))?;
-        self.lines.push((name.to_owned(), fingerprint));
+        self.lines.push((place::canonical(name), fingerprint));
         Ok(())
     }
 }

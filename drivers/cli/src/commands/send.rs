@@ -155,14 +155,17 @@ mod tests {
 
     use super::*;
     use crate::args::{Cli, Command};
+    use crate::identity::Destination;
 
     /// The rate that a session is paced at, after these arguments.
     fn paced(more: &[&str]) -> Option<u64> {
         let line = ["rtmfp", "send", "file", "rtmfp://127.0.0.1:9/"].iter().chain(more);
         let Command::Send(args) = Cli::parse_from(line).command else { unreachable!("it says send") };
-        let identity = Identity::new(&args.common, Part::Client).unwrap();
+        // Made here: neither a password in the environment nor pinned peers of the user have a say.
+        let identity = Identity::modern(Part::Client).unwrap();
         let uri = split(&args.files_and_uri).unwrap().1;
-        let destination = destination(&args.common, &args.connect, &uri, &identity).unwrap();
+        let discriminator = identity.kind().discriminator(Some(&uri.text), None);
+        let destination = Destination { place: uri.host.clone(), discriminator, pinned: None };
         let (mut driver, session) = net::connect(&uri, &destination, &identity, args.common.timeout, None).unwrap();
         let now = driver.pump().clock().now();
         limit(&mut driver, session, now, &args);

@@ -102,6 +102,39 @@ fn a_pinned_name_keeps_its_fingerprint() {
 }
 
 #[test]
+fn a_place_is_found_in_every_form_of_its_name() {
+    let directory = Directory::new("forms");
+    let one = Fingerprint([1; 32]);
+    for (host, port, forms) in [
+        ("2001:db8::1", 1936, &["[2001:db8::1]:1936", "[2001:DB8:0:0::1]:1936", "[2001:db8::1]"][..]),
+        ("::1", 70, &["[::1]:70", "[0:0::1]:70"]),
+        ("fe80::1%eth0", 70, &["[fe80::1%eth0]:70", "[FE80:0::1%eth0]:70"]),
+        ("10.0.0.1", 1936, &["10.0.0.1:1936", "10.0.0.1", "[::ffff:10.0.0.1]:1936"]),
+        ("host.example", 1936, &["host.example:1936", "HOST.example.:1936", "Host.Example.", "host.example"]),
+        ("Host.example.", 1936, &["host.example:1936", "host.example"]),
+    ] {
+        for (number, form) in forms.iter().enumerate() {
+            let path = directory.file(&format!("{}-{number}", host.replace([':', '%'], "_")));
+            let mut peers = Peers::load_from(path.clone()).unwrap();
+            peers.pin(form, one).unwrap();
+            let again = Peers::load_from(path).unwrap();
+            for peers in [&peers, &again] {
+                assert_eq!(peers.at(host, port), Some(one), "{form}");
+                assert_eq!(peers.at(host, port + 1), None, "{form}");
+            }
+            assert!(peers.pin(&place(host, port), one).is_ok(), "{form}");
+        }
+    }
+    for form in ["2001:db8::1", "2001:db8::1:1936", "::1:1936", "fe80::1%eth0"] {
+        let path = directory.file("bare");
+        assert!(Peers::load_from(path.clone()).unwrap().pin(form, one).unwrap_err().message.contains("brackets"));
+        fs::write(&path, format!("{form} {one}\n")).unwrap();
+        assert!(Peers::load_from(path.clone()).unwrap_err().message.contains("brackets"), "{form}");
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
 fn fingerprints_are_read_in_every_form_that_is_shown() {
     let one = Fingerprint(core::array::from_fn(|place| u8::try_from(place * 7).unwrap()));
     let shown = grouped(&one);

@@ -14,7 +14,7 @@ use rtmfp_core::profile::{CryptoProfile, Span};
 use rtmfp_core::wire::{Chunk, Mode, PacketHeader, PacketWriter, ResponderHello, session_id};
 use rtmfp_std::{Endpoint, system_rng};
 
-use super::harness::{Ended, Scratch, run, send, serve, start, start_with};
+use super::harness::{Ended, Scratch, field, run, send, serve, start, start_with};
 
 fn profile(
     set: impl FnOnce(rtmfp_core::profile::flash::Builder) -> rtmfp_core::profile::flash::Builder,
@@ -156,7 +156,7 @@ fn a_fingerprint_that_proves_nothing_is_neither_shown_nor_accepted() {
 fn shown(ended: &Ended) -> String {
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let line = ended.out.lines().find_map(|line| line.strip_prefix("fingerprint "));
-    line.expect("a line with the fingerprint").to_owned()
+    line.unwrap().to_owned()
 }
 
 #[test]
@@ -234,14 +234,63 @@ fn one_profile_is_chosen_and_contradictions_are_told() {
             &["echo", "--profile", "flash", "--identity", "file", "--listen", "127.0.0.1:0"],
             "belong to the modern profile",
         ),
+        (&["ping", "--pin", "--profile", "flash", "rtmfp://127.0.0.1/"], "--pin belongs to the modern profile"),
+        (&["ping", "--pin", "--compatible", "rtmfp://127.0.0.1/"], "--pin belongs to the modern profile"),
     ] {
         let ended = start(line).end();
         assert_eq!(ended.code, Some(2), "{ended:?}");
         assert!(ended.errors.contains(hint), "{}", ended.errors);
     }
+    let ended = start_with(&["ping", "--pin", "rtmfp://127.0.0.1/"], Some("secret")).end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.errors.contains("--pin belongs to the modern profile"), "{}", ended.errors);
     let ended = start_with(&["ping", "--profile", "modern", "rtmfp://127.0.0.1/"], Some("secret")).end();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.errors.contains("passwords belong to the Flash profile"), "{}", ended.errors);
+}
+
+#[test]
+fn pins_are_not_passed_over_by_another_profile() {
+    let scratch = Scratch::new();
+    let home = scratch.source("home");
+    let home = ("RTMFP_HOME", home.to_str().unwrap());
+    let fingerprint = "ab".repeat(32);
+    for place in ["127.0.0.1:9", "10.0.0.1:1936"] {
+        assert_eq!(run(None, &["identity", "pin", place, &fingerprint], &[home]).end().code, Some(0));
+    }
+    for uri in ["rtmfp://127.0.0.1:9/", "rtmfp://10.0.0.1/"] {
+        let line = ["ping", "-c", "1", "--timeout", "1", uri];
+        let password = run(None, &line, &[home, ("RTMFP_PASSWORD", "secret")]).end();
+        let compatible = run(None, &[&line[..], &["--compatible"]].concat(), &[home]).end();
+        for ended in [password, compatible] {
+            assert_eq!(ended.code, Some(2), "{ended:?}");
+            assert!(ended.errors.contains("is pinned in"), "{}", ended.errors);
+        }
+    }
+    let chosen = ["ping", "--timeout", "1", "--compatible", "--fingerprint", &fingerprint, "rtmfp://127.0.0.1:9/"];
+    assert_eq!(run(None, &chosen, &[home]).end().code, Some(3), "the user has said whom");
+}
+
+#[test]
+fn a_server_pinned_by_its_ipv6_address_is_the_only_one_there() {
+    let scratch = Scratch::new();
+    let home = scratch.source("home");
+    let home = [("RTMFP_HOME", home.to_str().unwrap())];
+    let mut echo = start(&["echo", "--json", "--listen", "[::1]:0"]);
+    let line = echo.wait_for("\"listening\"");
+    let place = field(&line, "address").unwrap();
+    let uri = format!("rtmfp://{place}/");
+    let ping = || run(None, &["ping", "-c", "1", "--timeout", "2", &uri], &home).end();
+    let written = place.replace("[::1]", "[0:0::1]");
+    let wrong = "ab".repeat(32);
+    assert_eq!(run(None, &["identity", "pin", &written, &wrong], &home).end().code, Some(0));
+    let ended = ping();
+    assert_eq!(ended.code, Some(3), "{ended:?}");
+    assert!(ended.errors.contains("nobody with this fingerprint"), "{}", ended.errors);
+    fs::remove_file(scratch.source("home").join("known_peers")).unwrap();
+    let right = field(&line, "fingerprint").unwrap();
+    assert_eq!(run(None, &["identity", "pin", &written, &right], &home).end().code, Some(0));
+    assert_eq!(ping().code, Some(0));
 }
 
 #[test]
