@@ -461,12 +461,13 @@ impl Controller for Bbr {
         Some(initial.map_or(rate, |(min_rtt, _)| rate.max(rate_of(initial_window(self.smss), min_rtt))))
     }
 
-    /// What the path delivers. A sender that has less to send can show that it delivers more only if it is told to send
-    /// more: twice as much while the rate doubles, and a quarter more when it is time to try that, which lasts until then.
+    /// Otherwise each wait would make the rate smaller that the path is seen to deliver.
     fn makes_up_for_waits(&self) -> bool {
         true
     }
 
+    /// What the path delivers. A sender that has less to send can show that it delivers more only if it is told to send
+    /// more: twice as much while the rate doubles, and a quarter more when it is time to try that, which lasts until then.
     fn target_rate(&self, srtt: Duration) -> u64 {
         let rate = self.rate();
         let (part, whole) = match self.phase {

@@ -2,7 +2,6 @@
 
 use alloc::vec::Vec;
 
-use super::answered::Answered;
 use super::cookie::Cookies;
 use super::fragments::{PacketKey, Reassembly};
 use super::jobs::Agreements;
@@ -18,7 +17,6 @@ pub(super) struct Handshake {
     pub(super) cookies: Cookies,
     /// Key agreements that peers cause, in units of work.
     pub(super) keying_limits: SharedRate,
-    pub(super) answered: Answered,
     pub(super) reassembly: Reassembly,
     pub(super) agreements: Agreements,
     pub(super) forwards: Forwards,

@@ -26,7 +26,6 @@
 //! Three types say how far a session is. [`SessionState`](crate::SessionState) is the RFC's state. [`Phase`] says who
 //! began it, with what that end still needs. `Standing` says what the far end has shown, for the index.
 
-mod answered;
 mod backoff;
 mod cookie;
 mod demux;
@@ -58,6 +57,7 @@ mod table;
 mod tests;
 mod traced;
 mod tracked;
+mod used_keyings;
 mod views;
 
 use alloc::boxed::Box;
@@ -84,7 +84,6 @@ use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::trace::Trace;
 use crate::transmit::{Path, Transmit, TransmitBuf};
-use answered::Answered;
 use cookie::Cookies;
 use entry::{Phase, SessionEntry};
 use env::Env;
@@ -99,6 +98,7 @@ use reintroduce::Forwards;
 use shared::Shared;
 use startup::StartupQueue;
 use table::SessionTable;
+use used_keyings::UsedKeyings;
 
 /// Whom to open a session to: an Endpoint Discriminator and where to try (RFC 7016 §3.5.1.1.1).
 #[derive(Clone, Debug)]
@@ -160,7 +160,6 @@ impl Endpoint {
         let handshake = Handshake {
             cookies,
             keying_limits: SharedRate::new(units, units_per_source, now, key),
-            answered: Answered::default(),
             reassembly: Reassembly::default(),
             agreements: Agreements::default(),
             forwards: Forwards::default(),
@@ -181,6 +180,7 @@ impl Endpoint {
             events: EventQueue::default(),
             time_critical: TimeCriticalClock::default(),
             forwarded: VecDeque::new(),
+            used_keyings: UsedKeyings::new(units),
             stats: EndpointStats::default(),
         };
         let table = SessionTable::new(&shared.config);

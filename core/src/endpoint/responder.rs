@@ -153,8 +153,8 @@ impl Handshake {
             }
             return env.repeat_reply(slot, path, keying, cookie_made).map(|()| None);
         }
-        // Its session has ended: this is late, or a recording, with whose keys nobody could do anything.
-        if self.answered.contains(env.shared.now, &digest) {
+        // Its session was used and has ended: this is late, or a recording, with whose keys nobody could do anything.
+        if env.shared.used_keyings.contains(env.shared.now, &digest) {
             return Err(DropReason::Replayed);
         }
         Ok(Some(Checked { digest, cookie_made }))
@@ -196,7 +196,6 @@ impl Handshake {
         let packet = StartupPacket::new(path, keying.session_id, &chunk);
         let responded = RespondedKeying { reply: Some(packet.plain.clone()), ..checked.responded(env.shared.now) };
         env.shared.startup.push_reply(env.shared.now, packet);
-        self.answered.insert(env.shared.now, &checked.digest);
         let established = Established {
             keys,
             tx_id: keying.session_id,

@@ -126,10 +126,13 @@ impl Env<'_> {
     /// The keys of a session are proved: the far end is who it claims to be, as far as its certificate can prove that. As
     /// an initiator, it will not ask for the RIKeying again.
     pub(super) fn on_keys_proved(&mut self, slot: u32, initiated_here: bool) {
-        self.with(slot, |entry, _| match &mut entry.known.phase {
+        self.with(slot, |entry, shared| match &mut entry.known.phase {
             Phase::Opening(_) => {}
             Phase::Initiated { proved, .. } => *proved = true,
-            Phase::Responded(responded) => responded.reply = None,
+            Phase::Responded(responded) => {
+                responded.reply = None;
+                shared.used_keyings.insert(shared.now, &responded.digest);
+            }
         });
         if !initiated_here {
             self.end_duplicates_of(slot);

@@ -11,6 +11,7 @@ use super::interfaces::Blocked;
 use super::limits::{Asker, Asking, ReplyLimits, SharedRate};
 use super::startup::{StartupPacket, StartupQueue};
 use super::table::Tag;
+use super::used_keyings::UsedKeyings;
 use crate::config::EndpointConfig;
 use crate::error::DropReason;
 use crate::event::EventQueue;
@@ -52,6 +53,8 @@ pub(super) struct Shared {
     pub(super) time_critical: TimeCriticalClock,
     /// Hellos that forwarders have handed on to this end.
     pub(super) forwarded: VecDeque<ReceivedForward>,
+    /// IIKeyings whose sessions were used lately.
+    pub(super) used_keyings: UsedKeyings,
     pub(super) stats: EndpointStats,
 }
 

@@ -6,6 +6,15 @@ use super::modern::{default_keys, kind, opened, pair, sealed, write};
 use super::pair::{A, B, Datagram, Kind, Pair, address};
 use crate::{CloseMode, Event};
 
+const DELAY: core::time::Duration = core::time::Duration::from_millis(25);
+
+/// Loses all but what the initiator sends.
+fn no_answers() -> alloc::boxed::Box<dyn FnMut(&mut Datagram) -> Vec<core::time::Duration>> {
+    alloc::boxed::Box::new(|sent| {
+        if sent.from == address(B) && kind(sent) != Kind::ResponderHello { Vec::new() } else { alloc::vec![DELAY] }
+    })
+}
+
 fn log(pair: &Pair) -> Vec<Datagram> {
     pair.log.iter().map(|(_, sent)| sent.clone()).collect()
 }
@@ -37,6 +46,22 @@ fn a_keying_recorded_of_a_session_that_has_ended_opens_no_other() {
         assert_eq!(opened(&pair, B), 1, "{wait} ms after the close");
         assert!(pair.nodes[B].endpoint.stats().dropped_replayed > 0, "{wait}");
     }
+}
+
+/// Its session was given up here because nothing came from it: all answers to it were lost.
+#[test]
+fn an_initiator_whose_first_session_is_given_up_opens_another_with_the_same_keying() {
+    let mut pair = pair(33);
+    pair.fate = no_answers();
+    pair.open(A);
+    pair.run_for_millis(80);
+    let b = pair.nodes[B].endpoint.sessions().next().unwrap();
+    pair.nodes[B].endpoint.session_mut(pair.now, b).unwrap().close(CloseMode::Abrupt);
+    pair.run_for_millis(20_000);
+    assert_eq!(opened(&pair, A), 0);
+    pair.fate = alloc::boxed::Box::new(|_| alloc::vec![DELAY]);
+    pair.run_for_millis(10_000);
+    assert_eq!((opened(&pair, A), opened(&pair, B)), (1, 2));
 }
 
 #[test]

@@ -120,6 +120,7 @@ impl Recovery {
     fn make_up(&mut self, now: Instant, transport: &Transport) {
         if self.burst.is_over()
             && self.controller.makes_up_for_waits()
+            && !self.is_held_by_user()
             && let (Some(pacer), Some(srtt)) = (&mut self.pacer, transport.rtt.srtt())
         {
             pacer.make_up(now, srtt / 2);
