@@ -63,7 +63,7 @@ pub enum Answer {
         request: u64,
         /// Why.
         reason: Refusal,
-        /// Seconds after which it may be asked again; 0 for never.
+        /// Seconds after which it may be asked again. With 0, not before something else changes.
         seconds: u64,
     },
     /// The token is accepted.

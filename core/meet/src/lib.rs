@@ -4,7 +4,8 @@
 //!
 //! - [`Rendezvous`] is the server's part: a [service](rtmfp_core::Service) that introduces far ends which have a session
 //!   with it (RFC 7016 §3.5.1.6), gives out numbers under which they can be met, and tells each the address that it is
-//!   seen at. Nothing is stored: whoever closes its session is gone.
+//!   seen at. Everything is in memory. A number names nobody: it can be guessed, and it goes to another session after its
+//!   holder has left. So the two who meet prove to each other who they are.
 //! - [`Client`] is the other end's part: it writes the messages and reads the answers, over any flows.
 //! - [`message`] is what travels between the two.
 //!
@@ -25,7 +26,7 @@
 //! | 12 | server | request, number | this number is yours until your session ends |
 //! | 13 | server | request, discriminator | this peer is here, and may be asked for now |
 //! | 14 | server | request | nobody is there |
-//! | 15 | server | request, reason, seconds | refused; ask again after so many seconds, 0 for never |
+//! | 15 | server | request, reason, seconds | refused; ask again after these seconds; with 0, not before something changes |
 //! | 16 | server | request | the token is accepted |
 //!
 //! A discriminator is the far end's Canonical Endpoint Discriminator (RFC 7016 §3.2), which takes the rest of the

@@ -22,7 +22,7 @@ impl Permits {
         Self { max, until: BTreeMap::new() }
     }
 
-    /// Lets hellos from this address name this peer for 95 s. False if there is no room.
+    /// Lets hellos from this address name this peer for 95 s. False, and nothing has changed, if there is no room.
     pub(crate) fn give(&mut self, now: Instant, address: IpAddr, discriminator: Bytes) -> bool {
         let key = (address.to_canonical(), discriminator);
         if !self.until.contains_key(&key) && self.until.len() >= self.max {

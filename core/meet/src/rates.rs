@@ -6,8 +6,9 @@ use core::time::Duration;
 
 use rtmfp_core::Instant;
 
-/// Bits of an IPv6 address that name a subscriber's network.
-const SUBSCRIBER_BITS: u32 = 64;
+/// The networks of IPv6 that are sources, by the bits of their prefixes, and how many times a source's rate each has: a
+/// subscriber's, and a site's.
+const NETWORKS: [(u32, u32); 2] = [(64, 1), (48, 2)];
 
 /// How often something may be done: `burst` times at once, and once more after each `every`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -19,6 +20,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// So many times as often.
+    fn times(self, times: u32) -> Self {
+        Self { burst: self.burst.saturating_mul(times), every: self.every / times.max(1) }
+    }
+
     /// The time in which a whole burst comes back.
     fn span(self) -> Duration {
         self.every.saturating_mul(self.burst)
@@ -31,8 +37,8 @@ pub(crate) struct Rates {
     each: Rate,
     all: Rate,
     max: usize,
-    /// When each source will have its whole burst again.
-    whole_at: BTreeMap<IpAddr, Instant>,
+    /// When each source will have its whole burst again, by the bits of its prefix and its address.
+    whole_at: BTreeMap<(u32, IpAddr), Instant>,
     all_whole_at: Instant,
 }
 
@@ -46,19 +52,25 @@ impl Rates {
     /// # Errors
     /// It has to wait for so long.
     pub(crate) fn take(&mut self, now: Instant, address: IpAddr) -> Result<(), Duration> {
-        let source = source_of(address);
-        let known = self.whole_at.get(&source).copied();
-        if known.is_none() && self.whole_at.len() >= self.max {
-            // Who has its whole burst again is as good as unknown.
+        // Who has its whole burst again is as good as unknown.
+        let new = sources_of(address).filter(|(source, _)| !self.whole_at.contains_key(source)).count();
+        if new > 0 && self.whole_at.len() + new > self.max {
             self.whole_at.retain(|_, whole_at| *whole_at > now);
-            if self.whole_at.len() >= self.max {
+            if self.whole_at.len() + new > self.max {
                 return Err(self.each.every);
             }
         }
-        let mine = after_one_more(self.each, now, known.unwrap_or(now))?;
-        let everybodys = after_one_more(self.all, now, self.all_whole_at)?;
-        self.whole_at.insert(source, mine);
-        self.all_whole_at = everybodys;
+        let whole_at = |source| self.whole_at.get(&source).copied().unwrap_or(now);
+        for (source, times) in sources_of(address) {
+            after_one_more(self.each.times(times), now, whole_at(source))?;
+        }
+        self.all_whole_at = after_one_more(self.all, now, self.all_whole_at)?;
+        for (source, times) in sources_of(address) {
+            let known = self.whole_at.get(&source).copied().unwrap_or(now);
+            if let Ok(whole_at) = after_one_more(self.each.times(times), now, known) {
+                self.whole_at.insert(source, whole_at);
+            }
+        }
         Ok(())
     }
 
@@ -75,11 +87,17 @@ fn after_one_more(rate: Rate, now: Instant, whole_at: Instant) -> Result<Instant
     if next > latest { Err(next.saturating_duration_since(latest).max(Duration::from_micros(1))) } else { Ok(next) }
 }
 
-/// Whom an address belongs to: an IPv4 address, or a /64 network of IPv6.
-fn source_of(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
+/// Whom an address belongs to, and how many times a source's rate that has: an IPv4 address, or two networks of IPv6.
+fn sources_of(address: IpAddr) -> impl Iterator<Item = ((u32, IpAddr), u32)> {
+    let address = address.to_canonical();
+    let tiers = if address.is_ipv4() { 1 } else { NETWORKS.len() };
+    NETWORKS.into_iter().take(tiers).map(move |(bits, times)| ((bits, network_of(address, bits)), times))
+}
+
+fn network_of(address: IpAddr, bits: u32) -> IpAddr {
+    match address {
         IpAddr::V6(ip) => {
-            let rest = u128::BITS - SUBSCRIBER_BITS;
+            let rest = u128::BITS - bits;
             IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() >> rest << rest))
         }
         v4 @ IpAddr::V4(_) => v4,
@@ -125,6 +143,15 @@ mod tests {
         assert_eq!(taken(&mut rates, at(0), v4(1)), 3);
         let mapped = core::net::Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped();
         assert_eq!(taken(&mut rates, at(0), mapped.into()), 0);
+    }
+
+    #[test]
+    fn a_site_has_twice_the_rate_of_a_source_however_many_networks_it_has() {
+        let mut rates = Rates::new(RATE, PLENTY, 1_000);
+        let net = |site, net| IpAddr::from(Ipv6Addr::new(0x2001, 0xdb8, site, net, 0, 0, 0, 1));
+        assert_eq!((0..100).map(|number| taken(&mut rates, at(0), net(1, number))).sum::<usize>(), 6);
+        assert_eq!((0..100).map(|number| taken(&mut rates, at(20), net(1, number))).sum::<usize>(), 2);
+        assert_eq!(taken(&mut rates, at(20), net(2, 1)), 3);
     }
 
     #[test]

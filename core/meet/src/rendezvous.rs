@@ -39,14 +39,15 @@ pub struct Limits {
     pub numbers_per_session: usize,
     /// Numbers in all. Default 100,000.
     pub numbers: usize,
-    /// How often one source (an IPv4 address, or a /64 network of IPv6) may ask for anything that costs somebody something:
-    /// a number, who has one, a peer, whether a token holds. Default: 20 at once, and one more every 3 s.
+    /// How often one source (an IPv4 address, or a /64 network of IPv6) may ask for a number, for a peer, or whether a token
+    /// holds. A /48 network may do so twice as often. Default: 20 at once, and one more every 3 s.
     pub requests_per_source: Rate,
     /// The same of all sources together. Default: 2,000 at once, and 1,000 a second.
     pub requests: Rate,
     /// Sources that are remembered for that. Default 65,536.
     pub sources: usize,
-    /// Permits to ask for a peer, each for 95 s. Default 65,536; each takes up to 600 bytes.
+    /// Permits to ask for a peer, each for 95 s. Default 65,536; each takes up to 600 bytes. With no more room, hellos are
+    /// decided on as if nobody had been found.
     pub permits: usize,
 }
 
@@ -208,7 +209,7 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
             }
             Request::Peer { request, discriminator } => {
                 let named = |_: &Self, endpoint: &Endpoint| {
-                    endpoint.session_named(discriminator).map(|_| Bytes::copy_from_slice(discriminator))
+                    is_here(endpoint, discriminator).then(|| Bytes::copy_from_slice(discriminator))
                 };
                 self.find(now, endpoint, &asker, request, named);
             }
@@ -235,14 +236,15 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
     }
 
     fn give_number(&mut self, now: Instant, asker: &Asker) -> Result<u64, Refused> {
+        // First, so that no refusal is free.
+        self.take(now, asker)?;
         let Some(visitor) = self.visitors.get_mut(&asker.session) else { return Err((Refusal::Full, 0)) };
-        if !asker.proved {
+        if !asker.proved || asker.discriminator.len() > MAX_DISCRIMINATOR {
             return Err((Refusal::Unproved, 0));
         }
         if visitor.numbers.len() >= self.limits.numbers_per_session {
             return Err((Refusal::TooMany, 0));
         }
-        self.rates.take(now, asker.address.ip()).map_err(|wait| (Refusal::TooMany, whole_seconds(wait)))?;
         if !self.admit.may_have_number(asker) {
             return Err((Refusal::NotAllowed, 0));
         }
@@ -283,9 +285,8 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
         let Some(visitor) = self.visitors.get(&session) else { return };
         let outbox = visitor.outbox;
         let Some(found) = found else { return say(now, endpoint, outbox, &Reply::Nobody { request }) };
-        if !self.permits.give(now, asker.address.ip(), found.clone()) {
-            return self.refuse(now, endpoint, session, request, (Refusal::Full, FULL_FOR));
-        }
+        // With no room for a permit, the program decides on the hello as on any other.
+        self.permits.give(now, asker.address.ip(), found.clone());
         say(now, endpoint, outbox, &Reply::Found { request, discriminator: &found });
     }
 
@@ -307,7 +308,7 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
     /// to go to an address that is not proved.
     fn hello(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) {
         let from = hello.path.remote;
-        let here = endpoint.session_named(&hello.discriminator).is_some();
+        let here = is_here(endpoint, &hello.discriminator);
         let may = here
             && (self.permits.has(now, from.ip(), &hello.discriminator)
                 || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
@@ -331,6 +332,12 @@ fn asker(endpoint: &Endpoint, session: SessionHandle, accepted: bool) -> Option<
         proved: seen.far_owner_proved(),
         accepted,
     })
+}
+
+/// Whether a peer has a session here that proves who it is: anybody can show a certificate that is not his.
+fn is_here(endpoint: &Endpoint, discriminator: &[u8]) -> bool {
+    let session = endpoint.session_named(discriminator).and_then(|session| endpoint.session(session));
+    session.is_some_and(|session| session.far_owner_proved())
 }
 
 /// Says something to a client. There was room for it, or the client has ended the flow and nobody waits.

@@ -59,8 +59,11 @@ packets of one session (RFC 7425 section 4.3.5.1.1: they carry an HMAC of it); o
 const AFTER_SERVE: &str = "\
 Programs that are registered here can be reached by others through their NATs: by peer ID, or by a number that this \
 server gives them for as long as they stay. What they say to each other does not come here. Everything is kept in \
-memory, and gone when the server ends. Anybody may register and ask; each address may ask 20 times at once, and once more \
-every 3 seconds.
+memory, and gone when the server ends. Anybody may register and ask. Over sessions, each address (IPv4) or network (IPv6, \
+/64) may ask 20 times at once, and once more every 3 seconds.
+
+A number names nobody: it can be guessed, and goes to another program after its holder has left. Programs must prove to \
+each other who they are.
 
 The first interrupt (or SIGTERM) closes all sessions in order, so that clients look elsewhere at once.";
 

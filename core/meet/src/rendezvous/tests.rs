@@ -51,6 +51,7 @@ struct Node {
     opened: Vec<SessionHandle>,
     /// Reads nothing.
     deaf: bool,
+    unread: Option<RecvFlowHandle>,
 }
 
 struct World {
@@ -99,6 +100,7 @@ impl World {
                 rejections: Vec::new(),
                 opened: Vec::new(),
                 deaf: false,
+                unread: None,
             };
             world.nodes.insert(number, node);
             world.join(number);
@@ -205,17 +207,28 @@ impl World {
 }
 
 impl Node {
+    /// Reads what is there, and from now on.
+    fn hear(&mut self, now: Instant) {
+        self.deaf = false;
+        if let Some(flow) = self.unread.take() {
+            self.read(now, flow);
+        }
+    }
+
+    fn read(&mut self, now: Instant, flow: RecvFlowHandle) {
+        while let Some(message) = self.endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
+            let answer = self.client.on_message(&message.data);
+            self.answers.extend(answer.unwrap_or_else(|error| unreachable!("{error}")));
+        }
+    }
+
     #[expect(clippy::wildcard_enum_match_arm, reason = "other events do not matter to the tests")]
     fn listen(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
             match event {
                 Event::SessionOpened { session } => self.opened.push(session),
-                Event::FlowReadable { flow } if !self.deaf => {
-                    while let Some(message) = self.endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
-                        let answer = self.client.on_message(&message.data);
-                        self.answers.extend(answer.unwrap_or_else(|error| unreachable!("{error}")));
-                    }
-                }
+                Event::FlowReadable { flow } if self.deaf => self.unread = Some(flow),
+                Event::FlowReadable { flow } => self.read(now, flow),
                 Event::FlowRejected { code, .. } => self.rejections.push(code),
                 _ => {}
             }
@@ -338,6 +351,34 @@ fn who_does_not_prove_who_it_is_gets_no_number() {
     assert!(is_refused(answer.as_ref(), Refusal::Unproved), "{answer:?}");
 }
 
+/// Whoever claims to be somebody is not found in that one's place.
+#[test]
+fn who_does_not_prove_who_it_is_is_not_found() {
+    let mut world = World::with(Limits::default(), Everybody, 2, false);
+    let name = name(BEN);
+    let answer = world.ask(ADA, |client| client.peer(name.as_bytes()));
+    assert!(matches!(answer, Some(Answer::Nobody { .. })), "{answer:?}");
+    assert!(!world.meet(ADA, BEN));
+}
+
+#[test]
+fn without_room_for_permits_peers_are_found_all_the_same() {
+    let mut world = World::new(Limits { permits: 0, ..Limits::default() }, Everybody, 2);
+    let name = name(BEN);
+    let answer = world.ask(ADA, |client| client.peer(name.as_bytes()));
+    assert!(matches!(answer, Some(Answer::Found { .. })), "{answer:?}");
+    assert!(world.meet(ADA, BEN));
+}
+
+#[test]
+fn refusals_cost_their_share_too() {
+    let mut world = World::with(Limits::default(), Everybody, 1, false);
+    let answers: Vec<_> = (0..30).map(|_| world.ask(ADA, Client::number)).collect();
+    let unproved = answers.iter().filter(|answer| is_refused(answer.as_ref(), Refusal::Unproved)).count();
+    let too_many = answers.iter().filter(|answer| is_refused(answer.as_ref(), Refusal::TooMany)).count();
+    assert!((20..26).contains(&unproved) && unproved + too_many == 30, "{unproved} {too_many}");
+}
+
 #[test]
 fn a_doorkeeper_decides_who_is_introduced_to_whom() {
     let mut world = World::new(Limits::default(), Doorkeeper, 2);
@@ -403,4 +444,9 @@ fn a_client_that_never_reads_is_not_answered_without_end() {
     assert_eq!(answered.last(), answered.get(answered.len() / 2), "it ends: {answered:?}");
     assert!(answered.last() < Some(&written), "{answered:?} of {written}");
     world.number_of(BEN);
+    // It reads after all, and the rest is answered.
+    let now = world.now;
+    world.node(ADA).hear(now);
+    world.run(60_000);
+    assert_eq!(sought(&world), written);
 }

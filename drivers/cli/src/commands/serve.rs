@@ -1,5 +1,6 @@
 //! `rtmfp serve`
 
+use core::time::Duration;
 use std::sync::mpsc;
 
 use rtmfp_core::{EndpointConfig, Router};
@@ -18,6 +19,10 @@ use crate::trace::TraceFile;
 /// Hellos for others that wait to be decided on, and how many of them from one source.
 const HELLOS: usize = 1_024;
 const HELLOS_PER_SOURCE: usize = 64;
+/// How often a quiet session is asked for a sign of life: NATs keep their bindings for longer than this.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+/// How long a client may be silent, at least, before it counts as gone. A phone that changes networks takes a while.
+const SILENCE: Duration = Duration::from_secs(60);
 /// The window of a flow, which carries short questions only.
 const WINDOW: usize = 64 << 10;
 /// All that a session holds of what was received and not read, or sent and not acknowledged.
@@ -55,6 +60,8 @@ fn config(args: &Serve, identity: &Identity) -> EndpointConfig {
     config.max_sessions = args.max_sessions;
     config.max_unmatched_hellos = HELLOS;
     config.max_unmatched_hellos_per_source = HELLOS_PER_SOURCE;
+    config.session.keepalive = KEEPALIVE;
+    config.session.retransmit_limit = args.common.timeout.max(SILENCE);
     config.session.recv_buffer = WINDOW;
     config.session.max_recv_bytes = SESSION_BYTES;
     config.session.send_buffer = WINDOW;
@@ -114,7 +121,7 @@ fn tell_of(happening: Happening, driver: &Driver, report: &mut Report) {
         Happening::Refused { session, .. } => ("refused", address(session), "is refused"),
         Happening::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),
         Happening::Hello { from, introduced: false } => {
-            ("unknown", from.to_string(), "asks for somebody who is not here")
+            ("unknown", from.to_string(), "asks for somebody who is not here, or too often")
         }
         _ => return,
     };
