@@ -189,7 +189,7 @@ fn kept_identity(listen: &Listen) -> Result<Option<Kept>, Failure> {
     }
     // Without a home directory there is none.
     let Ok(path) = keyring::identity_path(None) else { return Ok(None) };
-    if path.exists() { Kept::open(&path).map(Some) } else { Ok(None) }
+    Kept::open_if_there(&path)
 }
 
 #[cfg(feature = "accelerated")]
@@ -344,17 +344,47 @@ fn named(text: &str) -> Result<Fingerprint, Failure> {
     })
 }
 
-/// Pins the far end that has answered, if the user asks for that and there was a session.
+/// Pins the far end that has answered, if the user asks for that and there was a session. How the work itself has ended
+/// is told first.
 ///
 /// # Errors
-/// If it has proved no fingerprint, or the file cannot be written.
-pub fn pin(connect: &Connect, to: &Destination, far: Option<&str>, opened: bool) -> Result<(), Failure> {
-    if !connect.pin || !opened {
-        return Ok(());
+/// `outcome`, if that is one; if the far end has proved no fingerprint, or the file cannot be written.
+pub fn pin(
+    outcome: Result<(), Failure>,
+    connect: &Connect,
+    to: &Destination,
+    far: Option<&str>,
+    opened: bool,
+) -> Result<(), Failure> {
+    let pinned = if connect.pin && opened { pin_far(to, far) } else { Ok(()) };
+    match (outcome, pinned) {
+        (Err(first), Err(second)) => Err(Failure::new(first.code, format!("{first}; besides: {second}"))),
+        (outcome, pinned) => outcome.and(pinned),
     }
+}
+
+fn pin_far(to: &Destination, far: Option<&str>) -> Result<(), Failure> {
     let Some(far) = far.and_then(keyring::fingerprint) else {
         let message = format!("{} has proved no fingerprint, and cannot be pinned", to.place);
         return Err(Failure::new(Code::Local, message));
     };
     Peers::load()?.pin(&to.place, far)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pin_that_fails_does_not_hide_how_the_work_ended() {
+        let connect = Connect { fingerprint: None, pin: true, peer: String::new() };
+        let to = Destination { place: "h:1".into(), discriminator: Bytes::new(), pinned: None };
+        let lost = Failure::new(Code::Lost, "it went away");
+        let told = pin(Err(lost.clone()), &connect, &to, None, true).map_err(|e| (e.code, e.message));
+        let all = "it went away; besides: h:1 has proved no fingerprint, and cannot be pinned";
+        assert_eq!(told, Err((Code::Lost, all.into())));
+        assert_eq!(pin(Err(lost.clone()), &connect, &to, None, false), Err(lost));
+        assert_eq!(pin(Ok(()), &connect, &to, None, true).map_err(|e| e.code), Err(Code::Local));
+        assert_eq!(pin(Ok(()), &connect, &to, None, false), Ok(()));
+    }
 }

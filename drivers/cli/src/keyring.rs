@@ -22,6 +22,8 @@ const HOME_VARIABLE: &str = "RTMFP_HOME";
 const MAGIC: &str = "rtmfp-identity-1 ";
 /// The most bytes of an identity file.
 const IDENTITY_BYTES: u64 = 256;
+/// How often an identity file is opened anew because it was replaced before it was locked.
+const LOCK_TRIES: u32 = 8;
 /// The most bytes of the file of pinned peers.
 const PEERS_BYTES: u64 = 4 << 20;
 /// The longest name of a peer: a host name, a colon and a port.
@@ -67,17 +69,21 @@ impl Kept {
     /// # Errors
     /// If it cannot be read, is locked by another process, can be read by others than its owner, or holds no identity.
     pub fn open(path: &Path) -> Result<Self, Failure> {
-        let file = open(path)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let advice =
-                    "another process is reachable under this identity: end it, or give --identity another file";
-                return Err(Failure::local(path.display(), advice));
+        for _ in 0..LOCK_TRIES {
+            if let Some(file) = lock(path, open(path)?)? {
+                return Ok(Self { identity: read(path, &file)?, _lock: file });
             }
-            Err(TryLockError::Error(error)) => return Err(Failure::local(path.display(), error)),
         }
-        Ok(Self { identity: read(path, &file)?, _lock: file })
+        Err(Failure::local(path.display(), "this file is being replaced again and again: try again"))
+    }
+
+    /// [Opens](Self::open) an identity if its file is there.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and if nobody can tell whether it is there.
+    pub fn open_if_there(path: &Path) -> Result<Option<Self>, Failure> {
+        let there = path.try_exists().map_err(|e| Failure::local(path.display(), e))?;
+        if there { Self::open(path).map(Some) } else { Ok(None) }
     }
 
     /// The peer ID of the identity in a file, which may be in use.
@@ -113,8 +119,17 @@ impl Kept {
         let mut part = path.as_os_str().to_owned();
         part.push(".new");
         let part = PathBuf::from(part);
-        let written = write_identity(&part, &identity).and_then(|()| fs::rename(&part, path));
-        written.map_err(|e| Failure::local(path.display(), e))?;
+        write_identity(&part, &identity).map_err(|e| {
+            // It may be another identity of the user, and so it is not removed here.
+            let there = e.kind() == io::ErrorKind::AlreadyExists;
+            let advice =
+                if there { "; a rotation that was cut short may have left it: remove it, or move it" } else { "" };
+            Failure::local(part.display(), format_args!("{e}{advice}"))
+        })?;
+        if let Err(error) = fs::rename(&part, path) {
+            let _ = fs::remove_file(&part);
+            return Err(Failure::local(path.display(), error));
+        }
         Ok((old.identity.peer_id(), identity))
     }
 }
@@ -126,6 +141,34 @@ fn open(path: &Path) -> Result<File, Failure> {
     })?;
     check_owner(path, &file)?;
     Ok(file)
+}
+
+/// Locks an open file. `None` if the path names another one by now: whoever has replaced it has the lock of that one.
+fn lock(path: &Path, file: File) -> Result<Option<File>, Failure> {
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let advice = "another process is reachable under this identity: end it, or give --identity another file";
+            return Err(Failure::local(path.display(), advice));
+        }
+        Err(TryLockError::Error(error)) => return Err(Failure::local(path.display(), error)),
+    }
+    let same = is_at(path, &file).map_err(|e| Failure::local(path.display(), e))?;
+    Ok(same.then_some(file))
+}
+
+/// Whether a path names an open file.
+#[cfg(unix)]
+fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let (named, open) = (fs::metadata(path)?, file.metadata()?);
+    Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
+}
+
+/// Elsewhere, a file that is open is not replaced.
+#[cfg(not(unix))]
+fn is_at(_path: &Path, _file: &File) -> io::Result<bool> {
+    Ok(true)
 }
 
 fn read(path: &Path, file: &File) -> Result<modern::Identity, Failure> {
@@ -198,6 +241,8 @@ fn make_directory_of(path: &Path) -> io::Result<()> {
 pub struct Peers {
     path: PathBuf,
     lines: Vec<(String, Fingerprint)>,
+    /// The last line has no end, as some editors leave it.
+    cut: bool,
 }
 
 impl Peers {
@@ -213,8 +258,13 @@ impl Peers {
         let mut text = String::new();
         match File::open(&path) {
             Ok(file) => {
-                let read = file.take(PEERS_BYTES).read_to_string(&mut text);
-                read.map_err(|e| Failure::local(path.display(), e))?;
+                let read = file.take(PEERS_BYTES + 1).read_to_string(&mut text);
+                let read = read.map_err(|e| Failure::local(path.display(), e))?;
+                // A pin that is not seen accepts everybody.
+                if read as u64 > PEERS_BYTES {
+                    let message = format!("this file is too long: leave at most {PEERS_BYTES} bytes");
+                    return Err(Failure::local(path.display(), message));
+                }
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(Failure::local(path.display(), e)),
@@ -235,7 +285,8 @@ impl Peers {
             }
             lines.push((place::canonical(name), fingerprint));
         }
-        Ok(Self { path, lines })
+        let cut = !text.is_empty() && !text.ends_with('\n');
+        Ok(Self { path, lines, cut })
     }
 
     /// Where they are kept.
@@ -269,6 +320,10 @@ impl Peers {
             let message = format!("`{}` cannot be a name: use up to {LONGEST_NAME} bytes without spaces", shown(name));
             return Err(Failure::new(Code::Usage, message));
         }
+        // --fingerprint would take it for a fingerprint.
+        if self::fingerprint(name).is_some() {
+            return Err(Failure::new(Code::Usage, "64 hexadecimal digits are a fingerprint, and cannot be a name"));
+        }
         if place::lacks_brackets(name) {
             return Err(Failure::new(Code::Usage, BRACKETS));
         }
@@ -286,11 +341,12 @@ impl Peers {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         // In one call: other processes may append to the same file.
-        let line = format!("{name} {fingerprint}\n");
+        let line = format!("{}{name} {fingerprint}\n", if self.cut { "\n" } else { "" });
         let written = make_directory_of(&self.path)
             .and_then(|()| options.open(&self.path))
             .and_then(|mut file| file.write_all(line.as_bytes()));
         written.map_err(|e| Failure::local(self.path.display(), e))?;
+        self.cut = false;
         self.lines.push((place::canonical(name), fingerprint));
         Ok(())
     }

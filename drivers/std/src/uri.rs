@@ -43,10 +43,10 @@ pub enum UriError {
 impl fmt::Display for UriError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Scheme => "it must begin with rtmfp://, as in rtmfp://192.0.2.1:1935/",
-            Self::NoHost => "there is no host, as in rtmfp://192.0.2.1:1935/",
+            Self::Scheme => "it must begin with rtmfp://, as in rtmfp://192.0.2.1/",
+            Self::NoHost => "there is no host, as in rtmfp://192.0.2.1/",
             Self::Port => "the port must be a number from 1 to 65535",
-            Self::Ipv6 => "an IPv6 address stands in brackets, as in rtmfp://[2001:db8::1]:1935/",
+            Self::Ipv6 => "an IPv6 address stands in brackets, as in rtmfp://[2001:db8::1]/",
             Self::UserInfo => "no user or password may stand in it: it is sent in the clear",
         })
     }
@@ -172,6 +172,8 @@ mod tests {
             ("rtmfp://me:secret@h/", UriError::UserInfo),
         ] {
             assert_eq!(parse(text), Err(error), "{text}");
+            // Each profile has its own.
+            assert!(!error.to_string().contains("1935"), "{error}");
         }
     }
 }

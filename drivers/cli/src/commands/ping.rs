@@ -82,8 +82,7 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
     }
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
-    pin(&args.connect, &destination, far.as_deref(), opened.get().is_some())?;
-    match failure {
+    let outcome = match failure {
         None => Ok(()),
         Some(PingFailure::NotOpened(reason)) => {
             Err(Failure::not_opened(reason, progress.reached, &to, destination.pinned.is_some()))
@@ -100,7 +99,8 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
             Err(Failure::new(Code::Lost, format!("{to} sent something else back than it got: it is no echo")))
         }
         Some(PingFailure::NoFlow) => Err(Failure::new(Code::Local, "no flow could be opened: ask for fewer")),
-    }
+    };
+    pin(outcome, &args.connect, &destination, far.as_deref(), opened.get().is_some())
 }
 
 fn options(args: &Ping) -> PingOptions {

@@ -62,9 +62,8 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
     }
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
-    pin(&args.connect, &destination, far.as_deref(), opened.get().is_some())?;
     let to = destination.place.clone();
-    match failure {
+    let outcome = match failure {
         Some(SendFailure::NotOpened(reason)) => {
             Err(Failure::not_opened(reason, progress.reached, &to, destination.pinned.is_some()))
         }
@@ -77,7 +76,8 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
             Err(Failure::new(Code::Files, format!("{failed} of {} files failed, see above", failed + verified)))
         }
         None => Ok(()),
-    }
+    };
+    pin(outcome, &args.connect, &destination, far.as_deref(), opened.get().is_some())
 }
 
 /// Bounds the rate of the session, if the user has asked for that.

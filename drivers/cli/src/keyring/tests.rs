@@ -52,6 +52,67 @@ fn an_identity_is_locked_while_it_is_used() {
 
 #[cfg(unix)]
 #[test]
+fn an_identity_that_was_replaced_before_it_was_locked_is_read_anew() {
+    let directory = Directory::new("replaced");
+    let path = directory.file("identity");
+    Kept::create(&path).unwrap();
+    let early = super::open(&path).unwrap();
+    let (_, new) = Kept::rotate(&path).unwrap();
+    assert!(lock(&path, early).unwrap().is_none(), "the lock of a file that is gone keeps nobody out");
+    assert_eq!(Kept::open(&path).unwrap().identity.peer_id(), new.peer_id());
+}
+
+#[test]
+fn what_a_rotation_has_left_is_named() {
+    let directory = Directory::new("left");
+    let path = directory.file("identity");
+    let old = Kept::create(&path).unwrap();
+    let left = directory.file("identity.new");
+    fs::write(&left, "left over").unwrap();
+    let error = Kept::rotate(&path).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains("identity.new") && error.contains("remove it"), "{error}");
+    assert_eq!(Kept::look(&path).unwrap(), old.peer_id());
+    fs::remove_file(&left).unwrap();
+    assert!(Kept::rotate(&path).is_ok());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_identity_that_cannot_be_looked_for_is_not_taken_for_none() {
+    let directory = Directory::new("looked");
+    assert!(Kept::open_if_there(&directory.file("identity")).unwrap().is_none());
+    fs::create_dir_all(&directory.0).unwrap();
+    fs::write(directory.file("in the way"), "").unwrap();
+    assert!(Kept::open_if_there(&directory.file("in the way").join("identity")).is_err());
+}
+
+#[test]
+fn a_pin_after_a_line_without_an_end_has_a_line_of_its_own() {
+    let directory = Directory::new("cut");
+    let path = directory.file("known_peers");
+    let (one, two) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    fs::create_dir_all(&directory.0).unwrap();
+    fs::write(&path, format!("anna {one}")).unwrap();
+    let mut peers = Peers::load_from(path.clone()).unwrap();
+    peers.pin("bert", two).unwrap();
+    peers.pin("carl", one).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("anna {one}\nbert {two}\ncarl {one}\n"));
+}
+
+#[test]
+fn pinned_peers_beyond_the_limit_are_refused_rather_than_cut() {
+    let directory = Directory::new("long");
+    let path = directory.file("known_peers");
+    fs::create_dir_all(&directory.0).unwrap();
+    let most = "\n".repeat(usize::try_from(PEERS_BYTES).unwrap());
+    fs::write(&path, &most).unwrap();
+    assert!(Peers::load_from(path.clone()).is_ok());
+    fs::write(&path, format!("{most}#")).unwrap();
+    assert!(Peers::load_from(path).unwrap_err().to_string().contains("too long"));
+}
+
+#[cfg(unix)]
+#[test]
 fn an_identity_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
     let directory = Directory::new("modes");
@@ -89,7 +150,7 @@ fn a_pinned_name_keeps_its_fingerprint() {
     peers.pin("anna", two).unwrap();
     let error = peers.pin("Host.example:1936", two).unwrap_err().to_string();
     assert!(error.contains("remove that line"), "{error}");
-    for wrong in ["", "two words", "#x", "a\nb", &"x".repeat(LONGEST_NAME + 1)] {
+    for wrong in ["", "two words", "#x", "a\nb", &"x".repeat(LONGEST_NAME + 1), &"ab".repeat(32)] {
         assert!(peers.pin(wrong, one).is_err(), "{wrong}");
     }
     let peers = Peers::load_from(path.clone()).unwrap();
