@@ -131,7 +131,7 @@ impl Pipe {
         if line == Line::Reordering {
             // How late a packet is can be seen only if time passes between them. The sender learns it in some round trips,
             // and repeats much until then.
-            (pipe.gap, round_trips) = (DELAY / packets, 20);
+            (pipe.gap, round_trips) = (DELAY / packets, (20_000 / u64::from(packets)).clamp(4, 20));
         }
         pipe.packets(u64::from(packets) * round_trips);
         (pipe.ack_bytes, pipe.acks, pipe.read) = (0, 0, 0);
