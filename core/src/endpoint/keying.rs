@@ -34,8 +34,8 @@ use crate::wire::{
 /// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
 const MAX_FAILED_KEYINGS: u32 = 8;
 /// RIKeyings a second whose signatures an opening session looks at. One is wanted. A signature of the modern profile takes
-/// some 40 µs, so whoever forges them takes less than a hundredth of a processor; and among fewer than that the right one
-/// still comes through.
+/// some 40 µs. So forgeries take less than a hundredth of a processor for each opening. Among fewer than that, the right
+/// one still comes through.
 const ANSWERS_PER_SECOND: u32 = 200;
 
 /// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved, and each may be

@@ -12,7 +12,7 @@ use crate::wire::Malformed;
 
 /// One session of the modern profile, for signatures that show within it who is at an end.
 ///
-/// A nonce of a session tells it from all others, but a bare signature over one says nothing of the signer's role, nor of
+/// A nonce of a session tells it from all others. But a bare signature over one says nothing of the signer's role, nor of
 /// what it is for. So applications sign through this.
 #[derive(Clone, Copy)]
 pub struct Channel<'a> {

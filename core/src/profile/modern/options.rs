@@ -6,8 +6,8 @@ use crate::wire::option::{Options, RawOption};
 /// Hands every option to `take`, which says whether it knows the type.
 ///
 /// # Errors
-/// `take` refuses an option; or the bytes are not a sequence of options, hold a marker, or an unknown option whose
-/// type is odd and which is therefore critical.
+/// `take` refuses an option, or the bytes are not a sequence of options. A marker is an error too, and so is an unknown
+/// option with an odd type, because that is critical.
 pub(super) fn read<'a>(
     bytes: &'a [u8],
     mut take: impl FnMut(u64, &'a [u8]) -> Result<bool, Malformed>,
