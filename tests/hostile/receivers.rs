@@ -24,8 +24,8 @@ const RATE: u64 = 1_250_000;
 const DELAY: Duration = Duration::from_millis(25);
 /// Bytes that wait before the line: those of a round trip.
 const QUEUE: u64 = 62_500;
-/// With a round trip as short, and next to nothing that waits before the line, less than half of the default controller's
-/// window may be in flight.
+/// With a round trip as short, and next to nothing that waits before the line, the default controller does not fill its
+/// window. Less than half of it may be in flight.
 const SHORT_DELAY: Duration = Duration::from_millis(5);
 const SHORT_QUEUE: u64 = 3_000;
 const STEP: Duration = Duration::from_micros(500);
