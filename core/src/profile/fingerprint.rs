@@ -5,8 +5,8 @@ use core::str::FromStr;
 
 use sha2::{Digest, Sha256};
 
-/// What tells one identity from all others, also called the peer ID. In the Flash profile it is the SHA-256 hash of a
-/// certificate's canonical section (RFC 7425 §4.3.2), in the modern profile that of the identity's key.
+/// What tells one identity from all others, also called the peer ID. It is a SHA-256 hash. In the Flash profile a
+/// certificate's canonical section is hashed (RFC 7425 §4.3.2), in the modern profile the identity's key.
 ///
 /// Shown and parsed as 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

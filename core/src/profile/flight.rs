@@ -12,8 +12,8 @@ pub(super) fn in_order(len: usize, packets: &[Span]) -> bool {
     })
 }
 
-/// Cuts a packet off the front of what is left of the buffer, of which `passed` bytes are behind; `None`, and
-/// nothing cut, if the packet is not wholly in what is left.
+/// Cuts a packet off the front of what is left of the buffer, of which `passed` bytes were cut before. `None`, and
+/// nothing is cut, if the packet is not wholly in what is left.
 pub(super) fn cut<'a>(
     rest: &mut &'a mut [u8],
     passed: &mut usize,
