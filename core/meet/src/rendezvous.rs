@@ -39,8 +39,8 @@ pub struct Limits {
     pub numbers_per_session: usize,
     /// Numbers in all. Default 100,000.
     pub numbers: usize,
-    /// How often one source (an IPv4 address, or a /64 network of IPv6) may ask for a number, for a peer, or whether a token
-    /// holds. A /48 network may do so twice as often. Default: 20 at once, and one more every 3 s.
+    /// How often one source may ask for a number, for a peer, or whether a token holds. A source is an IPv4 address, or a
+    /// /64 network of IPv6. A /48 network may ask twice as often. Default: 20 at once, and one more every 3 s.
     pub requests_per_source: Rate,
     /// The same of all sources together. Default: 2,000 at once, and 1,000 a second.
     pub requests: Rate,
