@@ -10,8 +10,8 @@ use rtmfp_core::rand_core::CryptoRng;
 const FEWEST: u32 = 4;
 /// How many lengths there are: to nine digits.
 const LENGTHS: usize = 6;
-/// No more than one number in so many is taken while numbers are no longer. So a guess seldom meets anybody, and few tries
-/// find a free one.
+/// Of the numbers of one length, one in ten is given at most. Then longer ones are given. So nine of ten guesses meet
+/// nobody, and few tries find a free number.
 const SPARSE: u64 = 10;
 /// Tries to find a free number of one length. Nine of ten succeed, so all of them fail once in 10^16 times.
 const TRIES: usize = 16;

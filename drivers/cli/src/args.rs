@@ -328,7 +328,7 @@ pub struct Serve {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
-    /// Sessions at once; each takes some 3 kB while it is quiet
+    /// Sessions at once
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = sessions)]
     pub max_sessions: usize,
     /// Close sessions that have had no flow for so many seconds
