@@ -41,7 +41,7 @@ extern crate alloc;
 
 mod admit;
 mod client;
-mod happening;
+mod event;
 pub mod message;
 mod numbers;
 mod permits;
@@ -52,7 +52,7 @@ mod testing;
 
 pub use admit::{Admit, Asker, Everybody};
 pub use client::{Answer, Client};
-pub use happening::Happening;
+pub use event::ServerEvent;
 pub use message::METADATA;
 pub use rates::Rate;
 pub use rendezvous::{Limits, Rendezvous};

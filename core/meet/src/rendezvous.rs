@@ -15,7 +15,7 @@ use rtmfp_core::{
 };
 
 use crate::admit::{Admit, Asker};
-use crate::happening::Happening;
+use crate::event::ServerEvent;
 use crate::message::{MAX_DISCRIMINATOR, METADATA, Refusal, Reply, Request};
 use crate::numbers::Numbers;
 use crate::permits::Permits;
@@ -66,7 +66,7 @@ impl Default for Limits {
 
 /// A session that uses the service.
 #[derive(Debug)]
-struct Visitor {
+struct Registration {
     inbox: RecvFlowHandle,
     outbox: SendFlowHandle,
     numbers: Vec<u64>,
@@ -85,7 +85,7 @@ pub struct Rendezvous<A, O> {
     admit: A,
     observer: O,
     rng: Box<dyn CryptoRng + Send>,
-    visitors: BTreeMap<SessionHandle, Visitor>,
+    registrations: BTreeMap<SessionHandle, Registration>,
     numbers: Numbers,
     rates: Rates,
     permits: Permits,
@@ -94,18 +94,21 @@ pub struct Rendezvous<A, O> {
 impl<A, O> fmt::Debug for Rendezvous<A, O> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("Rendezvous");
-        shown.field("visitors", &self.visitors.len()).field("numbers", &self.numbers.len()).finish_non_exhaustive()
+        shown
+            .field("registrations", &self.registrations.len())
+            .field("numbers", &self.numbers.len())
+            .finish_non_exhaustive()
     }
 }
 
-impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
-    /// A server without visitors. The generator makes the numbers.
+impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
+    /// A server without registrations. The generator makes the numbers.
     pub fn new(limits: Limits, admit: A, rng: Box<dyn CryptoRng + Send>, observer: O) -> Self {
         Self {
             admit,
             observer,
             rng,
-            visitors: BTreeMap::new(),
+            registrations: BTreeMap::new(),
             numbers: Numbers::default(),
             rates: Rates::new(limits.requests_per_source, limits.requests, limits.sources),
             permits: Permits::new(limits.permits),
@@ -115,8 +118,8 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
 
     /// How many sessions use the service.
     #[must_use]
-    pub fn visitors(&self) -> usize {
-        self.visitors.len()
+    pub fn registrations(&self) -> usize {
+        self.registrations.len()
     }
 
     /// How many numbers are given.
@@ -127,40 +130,40 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
 
     /// Whether a flow is the one over which its session asks.
     fn receives(&self, flow: RecvFlowHandle) -> bool {
-        self.visitors.get(&flow.session()).is_some_and(|visitor| visitor.inbox == flow)
+        self.registrations.get(&flow.session()).is_some_and(|registration| registration.inbox == flow)
     }
 
     /// A flow has begun: its session joins.
     fn join(&mut self, now: Instant, endpoint: &mut Endpoint, inbox: RecvFlowHandle) {
         let session = inbox.session();
         let Some(mut flow) = endpoint.recv_flow_mut(now, inbox) else { return };
-        if self.visitors.contains_key(&session) {
+        if self.registrations.contains_key(&session) {
             return flow.reject(ONE_FLOW);
         }
         flow.set_window(WINDOW);
         let Ok(outbox) = flow.open_return_flow(FlowOptions::new(METADATA)) else { return flow.reject(0) };
-        let visitor = Visitor { inbox, outbox, numbers: Vec::new(), accepted: false, told: None };
-        self.visitors.insert(session, visitor);
-        (self.observer)(Happening::Joined { session });
+        let registration = Registration { inbox, outbox, numbers: Vec::new(), accepted: false, told: None };
+        self.registrations.insert(session, registration);
+        (self.observer)(ServerEvent::Joined { session });
         self.serve(now, endpoint, session);
     }
 
     /// Forgets a session, and whatever was its own.
     fn leave(&mut self, session: SessionHandle) {
-        let Some(visitor) = self.visitors.remove(&session) else { return };
-        for number in visitor.numbers {
+        let Some(registration) = self.registrations.remove(&session) else { return };
+        for number in registration.numbers {
             self.numbers.release(number, session);
         }
-        (self.observer)(Happening::Left { session });
+        (self.observer)(ServerEvent::Left { session });
     }
 
     /// Ends a session's flows, and forgets it.
     fn dismiss(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, code: u64) {
-        let Some(visitor) = self.visitors.get(&session) else { return };
-        if let Some(mut flow) = endpoint.recv_flow_mut(now, visitor.inbox) {
+        let Some(registration) = self.registrations.get(&session) else { return };
+        if let Some(mut flow) = endpoint.recv_flow_mut(now, registration.inbox) {
             flow.reject(code);
         }
-        if let Some(mut flow) = endpoint.send_flow_mut(now, visitor.outbox) {
+        if let Some(mut flow) = endpoint.send_flow_mut(now, registration.outbox) {
             flow.close();
         }
         self.leave(session);
@@ -168,14 +171,14 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
 
     /// Answers what can be read, as long as there is room for answers. What is not read counts against the client.
     fn serve(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        while let Some(visitor) = self.visitors.get_mut(&session) {
-            let (inbox, outbox) = (visitor.inbox, visitor.outbox);
+        while let Some(registration) = self.registrations.get_mut(&session) {
+            let (inbox, outbox) = (registration.inbox, registration.outbox);
             if !endpoint.send_flow_mut(now, outbox).is_some_and(|mut flow| flow.has_room(LONGEST_REPLY)) {
                 return;
             }
             let at = endpoint.session(session).and_then(|session| session.path()).map(|path| path.remote);
-            if let Some(socket) = at.filter(|at| visitor.told != Some(*at)) {
-                visitor.told = at;
+            if let Some(socket) = at.filter(|at| registration.told != Some(*at)) {
+                registration.told = at;
                 let address = Address { origin: AddressOrigin::Observed, socket };
                 say(now, endpoint, outbox, &Reply::Seen { address });
                 continue;
@@ -191,9 +194,9 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
     }
 
     fn answer(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, request: Request<'_>) {
-        let Some(visitor) = self.visitors.get(&session) else { return };
-        let outbox = visitor.outbox;
-        let Some(asker) = asker(endpoint, session, visitor.accepted) else { return };
+        let Some(registration) = self.registrations.get(&session) else { return };
+        let outbox = registration.outbox;
+        let Some(asker) = asker(endpoint, session, registration.accepted) else { return };
         match request {
             Request::Number { request } => match self.give_number(now, &asker) {
                 Ok(number) => say(now, endpoint, outbox, &Reply::Number { request, number }),
@@ -218,12 +221,12 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
                     return self.refuse(now, endpoint, session, request, refused);
                 }
                 let accepted = self.admit.accepts_token(&asker, token);
-                (self.observer)(Happening::TokenShown { session, accepted });
+                (self.observer)(ServerEvent::TokenShown { session, accepted });
                 if !accepted {
                     return self.refuse(now, endpoint, session, request, (Refusal::NotAllowed, 0));
                 }
-                if let Some(visitor) = self.visitors.get_mut(&session) {
-                    visitor.accepted = true;
+                if let Some(registration) = self.registrations.get_mut(&session) {
+                    registration.accepted = true;
                 }
                 say(now, endpoint, outbox, &Reply::Accepted { request });
             }
@@ -238,11 +241,11 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
     fn give_number(&mut self, now: Instant, asker: &Asker) -> Result<u64, Refused> {
         // First, so that no refusal is free.
         self.take(now, asker)?;
-        let Some(visitor) = self.visitors.get_mut(&asker.session) else { return Err((Refusal::Full, 0)) };
+        let Some(registration) = self.registrations.get_mut(&asker.session) else { return Err((Refusal::Full, 0)) };
         if !asker.proved || asker.discriminator.len() > MAX_DISCRIMINATOR {
             return Err((Refusal::Unproved, 0));
         }
-        if visitor.numbers.len() >= self.limits.numbers_per_session {
+        if registration.numbers.len() >= self.limits.numbers_per_session {
             return Err((Refusal::TooMany, 0));
         }
         if !self.admit.may_have_number(asker) {
@@ -254,16 +257,16 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
             None
         };
         let number = number.ok_or((Refusal::Full, FULL_FOR))?;
-        visitor.numbers.push(number);
-        (self.observer)(Happening::NumberGiven { session: asker.session });
+        registration.numbers.push(number);
+        (self.observer)(ServerEvent::NumberGiven { session: asker.session });
         Ok(number)
     }
 
     fn release(&mut self, session: SessionHandle, number: u64) {
         if self.numbers.release(number, session)
-            && let Some(visitor) = self.visitors.get_mut(&session)
+            && let Some(registration) = self.registrations.get_mut(&session)
         {
-            visitor.numbers.retain(|other| *other != number);
+            registration.numbers.retain(|other| *other != number);
         }
     }
 
@@ -281,9 +284,9 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
             return self.refuse(now, endpoint, session, request, refused);
         }
         let found = whom(self, endpoint).filter(|found| self.admit.may_find(asker, found));
-        (self.observer)(Happening::Sought { session, found: found.is_some() });
-        let Some(visitor) = self.visitors.get(&session) else { return };
-        let outbox = visitor.outbox;
+        (self.observer)(ServerEvent::Sought { session, found: found.is_some() });
+        let Some(registration) = self.registrations.get(&session) else { return };
+        let outbox = registration.outbox;
         let Some(found) = found else { return say(now, endpoint, outbox, &Reply::Nobody { request }) };
         // With no room for a permit, the program decides on the hello as on any other.
         self.permits.give(now, asker.address.ip(), found.clone());
@@ -298,9 +301,9 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
         request: u64,
         (reason, seconds): Refused,
     ) {
-        (self.observer)(Happening::Refused { session, reason });
-        if let Some(visitor) = self.visitors.get(&session) {
-            say(now, endpoint, visitor.outbox, &Reply::Refused { request, reason, seconds });
+        (self.observer)(ServerEvent::Refused { session, reason });
+        if let Some(registration) = self.registrations.get(&session) {
+            say(now, endpoint, registration.outbox, &Reply::Refused { request, reason, seconds });
         }
     }
 
@@ -313,7 +316,7 @@ impl<A: Admit, O: FnMut(Happening)> Rendezvous<A, O> {
             && (self.permits.has(now, from.ip(), &hello.discriminator)
                 || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
         let introduced = may && endpoint.introduce(now, hello);
-        (self.observer)(Happening::Hello { from, introduced });
+        (self.observer)(ServerEvent::Hello { from, introduced });
     }
 }
 
@@ -351,13 +354,13 @@ fn whole_seconds(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0)
 }
 
-impl<A: Admit, O: FnMut(Happening)> Service for Rendezvous<A, O> {
+impl<A: Admit, O: FnMut(ServerEvent)> Service for Rendezvous<A, O> {
     fn claims(&self, metadata: &[u8]) -> bool {
         metadata == METADATA
     }
 
     fn owns(&self, flow: SendFlowHandle) -> bool {
-        self.visitors.get(&flow.session()).is_some_and(|visitor| visitor.outbox == flow)
+        self.registrations.get(&flow.session()).is_some_and(|registration| registration.outbox == flow)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a service acts on the events that it knows of")]

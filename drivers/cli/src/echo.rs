@@ -58,7 +58,7 @@ pub enum EchoEvent {
 /// seconds, and flows of a session without a place are rejected with [`BUSY`].
 pub struct Echo<O> {
     observer: O,
-    sessions: BTreeMap<SessionHandle, Visitor>,
+    sessions: BTreeMap<SessionHandle, EchoSession>,
     places: Places<SessionHandle>,
     flows: BTreeMap<RecvFlowHandle, Echoed>,
     answers: BTreeMap<SendFlowHandle, RecvFlowHandle>,
@@ -66,7 +66,7 @@ pub struct Echo<O> {
 
 /// A session, and what keeps it.
 #[derive(Debug)]
-struct Visitor {
+struct EchoSession {
     /// It has a place.
     admitted: bool,
     flows: usize,
@@ -104,13 +104,13 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
 
     /// A session has opened: somebody may have to go for it.
     fn take_session(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        let turned_away = self.sessions.iter().filter(|(_, visitor)| !visitor.admitted);
-        let turned_away = turned_away.map(|(session, visitor)| (*session, visitor.until));
+        let turned_away = self.sessions.iter().filter(|(_, state)| !state.admitted);
+        let turned_away = turned_away.map(|(session, state)| (*session, state.until));
         let Admitted { has_place, displaced, .. } = admit(&mut self.places, now, endpoint, session, turned_away);
         if let Some(displaced) = displaced {
             self.dismiss(now, endpoint, displaced);
         }
-        self.sessions.insert(session, Visitor { admitted: has_place, flows: 0, until: now + GRACE });
+        self.sessions.insert(session, EchoSession { admitted: has_place, flows: 0, until: now + GRACE });
         if has_place {
             (self.observer)(EchoEvent::Opened { session });
         }
@@ -134,13 +134,13 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
             self.finish(now, endpoint, flow);
         }
         self.places.leave(session);
-        if self.sessions.remove(&session).is_some_and(|visitor| visitor.admitted) {
+        if self.sessions.remove(&session).is_some_and(|state| state.admitted) {
             (self.observer)(EchoEvent::Closed { session });
         }
     }
 
     fn take_flow(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
-        let Some(visitor) = self.sessions.get_mut(&flow.session()).filter(|visitor| visitor.admitted) else {
+        let Some(state) = self.sessions.get_mut(&flow.session()).filter(|state| state.admitted) else {
             if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
                 flow.reject(BUSY);
             }
@@ -154,7 +154,7 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
         if let Some(answer) = answer {
             self.answers.insert(answer, flow);
         }
-        visitor.flows += 1;
+        state.flows += 1;
         let echoed = Echoed { metadata, answer, finished: false, messages: 0, bytes: 0 };
         self.flows.insert(flow, echoed);
     }
@@ -186,9 +186,9 @@ impl<O: FnMut(EchoEvent)> Echo<O> {
 
     fn finish(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
         let Some(echoed) = self.flows.remove(&flow) else { return };
-        if let Some(visitor) = self.sessions.get_mut(&flow.session()) {
-            visitor.flows = visitor.flows.saturating_sub(1);
-            visitor.until = now + GRACE;
+        if let Some(state) = self.sessions.get_mut(&flow.session()) {
+            state.flows = state.flows.saturating_sub(1);
+            state.until = now + GRACE;
         }
         if let Some(answer) = echoed.answer {
             self.answers.remove(&answer);
@@ -233,15 +233,14 @@ impl<O: FnMut(EchoEvent)> App for Echo<O> {
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        let over = |visitor: &Visitor| visitor.flows == 0 && visitor.until <= now;
-        let due: Vec<_> =
-            self.sessions.iter().filter(|(_, visitor)| over(visitor)).map(|(session, _)| *session).collect();
+        let over = |state: &EchoSession| state.flows == 0 && state.until <= now;
+        let due: Vec<_> = self.sessions.iter().filter(|(_, state)| over(state)).map(|(session, _)| *session).collect();
         for session in due {
             self.dismiss(now, endpoint, session);
         }
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.sessions.values().filter(|visitor| visitor.flows == 0).map(|visitor| visitor.until).min()
+        self.sessions.values().filter(|state| state.flows == 0).map(|state| state.until).min()
     }
 }

@@ -58,7 +58,7 @@ struct World {
     now: Instant,
     server: Endpoint,
     router: Router,
-    happenings: Arc<Mutex<Vec<Happening>>>,
+    events: Arc<Mutex<Vec<ServerEvent>>>,
     nodes: BTreeMap<usize, Node>,
     in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sent: u64,
@@ -72,11 +72,11 @@ impl World {
     fn with(limits: Limits, admit: impl Admit + Send + 'static, clients: usize, authentic: bool) -> Self {
         let mut config = EndpointConfig::default();
         config.max_unmatched_hellos = 64;
-        let happenings = Arc::new(Mutex::new(Vec::new()));
-        let heard = Arc::clone(&happenings);
-        let observer = move |happening| {
+        let events = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&events);
+        let observer = move |event| {
             if let Ok(mut heard) = heard.lock() {
-                heard.push(happening);
+                heard.push(event);
             }
         };
         let rendezvous = Rendezvous::new(limits, admit, Box::new(generator(77)), observer);
@@ -84,7 +84,7 @@ impl World {
             now: Instant::ORIGIN,
             server: endpoint(SERVER, config, authentic),
             router: Router::new().with(Box::new(rendezvous)),
-            happenings,
+            events,
             nodes: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             sent: 0,
@@ -158,8 +158,8 @@ impl World {
         session.is_some_and(|session| self.node(from).opened.contains(&session))
     }
 
-    fn happened(&self, wanted: impl Fn(&Happening) -> bool) -> usize {
-        self.happenings.lock().map(|heard| heard.iter().filter(|happening| wanted(happening)).count()).unwrap_or(0)
+    fn count(&self, wanted: impl Fn(&ServerEvent) -> bool) -> usize {
+        self.events.lock().map(|heard| heard.iter().filter(|event| wanted(event)).count()).unwrap_or(0)
     }
 
     fn run(&mut self, millis: u64) {
@@ -262,7 +262,7 @@ fn two_meet_by_a_number() {
     let Some(Answer::Found { discriminator, .. }) = answer else { unreachable!("{answer:?}") };
     assert_eq!(discriminator, name(BEN));
     assert!(world.meet(ADA, BEN));
-    assert_eq!(world.happened(|happening| matches!(happening, Happening::Hello { introduced: true, .. })), 1);
+    assert_eq!(world.count(|event| matches!(event, ServerEvent::Hello { introduced: true, .. })), 1);
 }
 
 #[test]
@@ -272,7 +272,7 @@ fn a_number_that_nobody_has_and_a_peer_that_is_not_here_are_answered_at_once() {
         let answer = world.ask(ADA, ask);
         assert!(matches!(answer, Some(Answer::Nobody { .. })), "{answer:?}");
     }
-    assert_eq!(world.happened(|happening| matches!(happening, Happening::Sought { found: false, .. })), 2);
+    assert_eq!(world.count(|event| matches!(event, ServerEvent::Sought { found: false, .. })), 2);
 }
 
 #[test]
@@ -293,7 +293,7 @@ fn a_number_leads_nowhere_once_it_is_given_back_or_its_session_or_flow_has_ended
     let flow = node.outbox.and_then(|outbox| node.endpoint.send_flow_mut(now, outbox));
     flow.into_iter().for_each(|mut flow| flow.close());
     assert!(gone(&mut world, number));
-    assert_eq!(world.happened(|happening| matches!(happening, Happening::Left { .. })), 1);
+    assert_eq!(world.count(|event| matches!(event, ServerEvent::Left { .. })), 1);
 
     let mut world = World::new(Limits::default(), Everybody, 2);
     let number = world.number_of(BEN);
@@ -423,7 +423,7 @@ fn a_client_that_never_reads_is_not_answered_without_end() {
     let limits = Limits { requests_per_source: often, requests: often, ..Limits::default() };
     let mut world = World::new(limits, Everybody, 2);
     world.node(ADA).deaf = true;
-    let sought = |world: &World| world.happened(|happening| matches!(happening, Happening::Sought { .. }));
+    let sought = |world: &World| world.count(|event| matches!(event, ServerEvent::Sought { .. }));
     let (mut written, mut answered) = (0, Vec::new());
     for _ in 0..60 {
         let now = world.now;

@@ -4,7 +4,7 @@ use core::time::Duration;
 use std::sync::mpsc;
 
 use rtmfp_core::{EndpointConfig, Router};
-use rtmfp_meet::{Everybody, Happening, Limits, Rendezvous};
+use rtmfp_meet::{Everybody, Limits, Rendezvous, ServerEvent};
 use rtmfp_std::{Driver, system_rng};
 
 use super::{announce, conclude};
@@ -34,22 +34,22 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
     let mut driver = net::listen_with(&args.listen.listen, &identity, config, Some(trace))?;
     announce(&driver, &identity, &args.listen, &mut report)?;
     let mut report = report.limited();
-    let (tell, happenings) = mpsc::channel();
+    let (sender, events) = mpsc::channel();
     // The receiver lives as long as this function.
-    let observer = move |happening| {
-        let _ = tell.send(happening);
+    let observer = move |event| {
+        let _ = sender.send(event);
     };
     let rendezvous = Rendezvous::new(Limits::default(), Everybody, system_rng()?, observer);
     let mut app = Router::new().with(Box::new(rendezvous));
-    let mut told = Told::default();
+    let mut totals = Totals::default();
     let result = net::serve(&mut driver, &mut app, |driver| {
-        for happening in happenings.try_iter() {
-            told.count(happening);
-            tell_of(happening, driver, &mut report);
+        for event in events.try_iter() {
+            totals.count(event);
+            report_event(event, driver, &mut report);
         }
     });
     let sessions = driver.pump().endpoint().stats().sessions_opened;
-    told.sum(sessions, &mut report);
+    totals.sum(sessions, &mut report);
     conclude(&driver, &args.common, &mut report);
     result
 }
@@ -73,19 +73,19 @@ fn config(args: &Serve, identity: &Identity) -> EndpointConfig {
 
 /// What there was in all.
 #[derive(Clone, Copy, Default, Debug)]
-struct Told {
+struct Totals {
     introduced: u64,
     numbers: u64,
     refused: u64,
 }
 
-impl Told {
+impl Totals {
     #[expect(clippy::wildcard_enum_match_arm, reason = "the sum is of these")]
-    const fn count(&mut self, happening: Happening) {
-        match happening {
-            Happening::Hello { introduced: true, .. } => self.introduced += 1,
-            Happening::NumberGiven { .. } => self.numbers += 1,
-            Happening::Refused { .. } => self.refused += 1,
+    const fn count(&mut self, event: ServerEvent) {
+        match event {
+            ServerEvent::Hello { introduced: true, .. } => self.introduced += 1,
+            ServerEvent::NumberGiven { .. } => self.numbers += 1,
+            ServerEvent::Refused { .. } => self.refused += 1,
             _ => {}
         }
     }
@@ -108,22 +108,22 @@ impl Told {
 
 /// A line for what happened.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not worth a line")]
-fn tell_of(happening: Happening, driver: &Driver, report: &mut Report) {
+fn report_event(event: ServerEvent, driver: &Driver, report: &mut Report) {
     let address = |session| {
         let path = driver.pump().endpoint().session(session).and_then(|session| session.path());
         path.map_or_else(|| "unknown".to_owned(), |path| path.remote.to_string())
     };
-    let (event, peer, human) = match happening {
-        Happening::Joined { session } => ("joined", address(session), "asks for help to meet"),
-        Happening::NumberGiven { session } => ("number", address(session), "has a number"),
-        Happening::Sought { session, found: true } => ("found", address(session), "has found somebody"),
-        Happening::Sought { session, found: false } => ("nobody", address(session), "has found nobody"),
-        Happening::Refused { session, .. } => ("refused", address(session), "is refused"),
-        Happening::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),
-        Happening::Hello { from, introduced: false } => {
+    let (name, peer, human) = match event {
+        ServerEvent::Joined { session } => ("joined", address(session), "asks for help to meet"),
+        ServerEvent::NumberGiven { session } => ("number", address(session), "has a number"),
+        ServerEvent::Sought { session, found: true } => ("found", address(session), "has found somebody"),
+        ServerEvent::Sought { session, found: false } => ("nobody", address(session), "has found nobody"),
+        ServerEvent::Refused { session, .. } => ("refused", address(session), "is refused"),
+        ServerEvent::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),
+        ServerEvent::Hello { from, introduced: false } => {
             ("unknown", from.to_string(), "asks for somebody who is not here, or too often")
         }
         _ => return,
     };
-    report.either_of_far(|| Line::new(event).text("peer", &peer), || format!("{peer} {human}"));
+    report.either_of_far(|| Line::new(name).text("peer", &peer), || format!("{peer} {human}"));
 }

@@ -9,7 +9,7 @@ use crate::message::Refusal;
 /// What a [`Rendezvous`](crate::Rendezvous) tells its user, for logs and counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
-pub enum Happening {
+pub enum ServerEvent {
     /// A session uses the service.
     Joined {
         /// The session.
