@@ -3,12 +3,13 @@
 use super::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
-const LIBRARIES: [&str; 8] = [
+const LIBRARIES: [&str; 9] = [
     "core/src",
     "core/meet/src",
     "drivers/std/src",
     "drivers/smol/src",
     "drivers/qlog/src",
+    "drivers/server/src",
     "drivers/cli/src",
     "sim/src",
     "sim/net/src",
@@ -19,8 +20,15 @@ const ENDINGS: [&str; 5] = ["Error", "Reason", "Failure", "Refusal", "Cause"];
 /// its own programs.
 const PROPER: [&str; 2] = ["core/", "drivers/"];
 /// What is printed by programs.
-const PRINTED: [&str; 6] =
-    ["drivers/std/src", "drivers/smol/src", "drivers/qlog/src", "drivers/cli/src", "drivers/bench/src", "sim/src/cli"];
+const PRINTED: [&str; 7] = [
+    "drivers/std/src",
+    "drivers/smol/src",
+    "drivers/qlog/src",
+    "drivers/server/src",
+    "drivers/cli/src",
+    "drivers/bench/src",
+    "sim/src/cli",
+];
 /// Lines that print a value's `Debug` text on purpose, each with its reason.
 const ON_PURPOSE: [(&str, &str, &str); 1] =
     [("sim/src/cli/search.rs", "include_str!({:?})", "it prints Rust code, with a path as a literal")];

@@ -25,6 +25,11 @@ pub enum ServerEvent {
         /// To whom.
         session: SessionHandle,
     },
+    /// A number is free again: its holder has released it, or has left.
+    NumberReleased {
+        /// Who had it.
+        session: SessionHandle,
+    },
     /// Somebody was asked for, by number or by name.
     Sought {
         /// By whom.

@@ -153,6 +153,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         let Some(registration) = self.registrations.remove(&session) else { return };
         for number in registration.numbers {
             self.numbers.release(number, session);
+            (self.observer)(ServerEvent::NumberReleased { session });
         }
         (self.observer)(ServerEvent::Left { session });
     }
@@ -267,6 +268,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             && let Some(registration) = self.registrations.get_mut(&session)
         {
             registration.numbers.retain(|other| *other != number);
+            (self.observer)(ServerEvent::NumberReleased { session });
         }
     }
 

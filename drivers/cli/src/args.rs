@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use rtmfp_server::Config;
 use rtmfp_std::Uri;
 
 /// Told at the end of the help.
@@ -65,7 +66,8 @@ memory, and gone when the server ends. Anybody may register and ask. Over sessio
 A number names nobody: it can be guessed, and goes to another program after its holder has left. Programs must prove to \
 each other who they are.
 
-The first interrupt (or SIGTERM) closes all sessions in order, so that clients look elsewhere at once.";
+The first interrupt (or SIGTERM) closes all sessions in order, so that clients look elsewhere at once. /health tells so \
+meanwhile, with status 503.";
 
 /// Told at the end of the help for `rtmfp identity`.
 const AFTER_IDENTITY: &str = "\
@@ -328,12 +330,18 @@ pub struct Serve {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
-    /// Sessions at once
-    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = sessions)]
-    pub max_sessions: usize,
-    /// Close sessions that have had no flow for so many seconds
-    #[arg(long, value_name = "SECONDS", default_value = "86400", value_parser = seconds)]
-    pub idle: Duration,
+    /// Read settings from this TOML file. Options given here come before it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Serve /metrics (for Prometheus) and /health over HTTP at this address [default: nowhere]. There is no password
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub http: Option<SocketAddr>,
+    /// Sessions at once [default: 20000]
+    #[arg(long, value_name = "N", value_parser = sessions)]
+    pub max_sessions: Option<usize>,
+    /// Close sessions that have had no flow for so many seconds [default: 86400]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub idle: Option<Duration>,
     /// Common options.
     #[command(flatten)]
     pub common: Common,
@@ -386,8 +394,8 @@ fn seconds_or_zero(text: &str) -> Result<Duration, String> {
 }
 
 fn sessions(text: &str) -> Result<usize, String> {
-    let number = text.parse().ok().filter(|number| (16..=1_000_000).contains(number));
-    number.ok_or_else(|| "must be 16 to 1000000 sessions".to_owned())
+    let number = text.parse().ok().filter(|number| Config::SESSIONS.contains(number));
+    number.ok_or_else(|| format!("must be {} to {} sessions", Config::SESSIONS.start(), Config::SESSIONS.end()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

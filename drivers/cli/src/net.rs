@@ -15,7 +15,7 @@ use crate::trace::TraceFile;
 /// How often the loop comes by when nothing happens: to draw progress and to look how far an opening session got.
 const TICK: Duration = Duration::from_millis(200);
 /// How long sessions may take to end in order.
-const DRAIN: Duration = Duration::from_secs(5);
+pub(crate) const DRAIN: Duration = Duration::from_secs(5);
 /// Between the first hellos to the addresses of a host, in the order that the resolver prefers.
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 /// The most addresses of a host that are tried.
@@ -220,14 +220,14 @@ pub fn serve(driver: &mut Driver, app: &mut dyn App, mut each: impl FnMut(&Drive
 }
 
 /// What Ctrl-C and SIGTERM do.
-struct Interrupt;
+pub(crate) struct Interrupt;
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 static WAKERS: Mutex<Option<Vec<Waker>>> = Mutex::new(None);
 
 impl Interrupt {
     /// Has an interrupt wake this driver, beside all earlier ones.
-    fn watch(waker: Waker) -> Result<Self, Failure> {
+    pub(crate) fn watch(waker: Waker) -> Result<Self, Failure> {
         let mut wakers = WAKERS.lock().unwrap_or_else(PoisonError::into_inner);
         if wakers.is_none() {
             ctrlc::set_handler(|| {
@@ -245,7 +245,7 @@ impl Interrupt {
     }
 
     #[expect(clippy::unused_self, reason = "holding one shows that the handler is in place")]
-    fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         INTERRUPTED.load(Ordering::SeqCst)
     }
 }

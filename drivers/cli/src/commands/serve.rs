@@ -1,114 +1,103 @@
 //! `rtmfp serve`
 
-use core::time::Duration;
-use std::sync::mpsc;
+use std::path::PathBuf;
 
-use rtmfp_core::{EndpointConfig, Router};
-use rtmfp_meet::{Everybody, Limits, Rendezvous, ServerEvent};
-use rtmfp_std::{Driver, system_rng};
+use rtmfp_meet::{Everybody, ServerEvent};
+use rtmfp_server::{Config, Http, Server, Totals};
+use rtmfp_std::Driver;
 
 use super::{announce, conclude};
 use crate::args::Serve;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
 use crate::json::Line;
-use crate::net;
+use crate::net::{self, Interrupt};
 use crate::report::Report;
 use crate::trace::TraceFile;
 
-/// Hellos for others that wait to be decided on, and how many of them from one source.
-const HELLOS: usize = 1_024;
-const HELLOS_PER_SOURCE: usize = 64;
-/// How often a quiet session is asked for a sign of life: NATs keep their bindings for longer than this.
-const KEEPALIVE: Duration = Duration::from_secs(15);
-/// How long a client may be silent, at least, before it counts as gone. A phone that changes networks takes a while.
-const SILENCE: Duration = Duration::from_secs(60);
-/// The window of a flow, which carries short questions only.
-const WINDOW: usize = 64 << 10;
-/// All that a session holds of what was received and not read, or sent and not acknowledged.
-const SESSION_BYTES: usize = 256 << 10;
-
 pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
-    let identity = Identity::new(&args.common, Part::Server { lasting: true, listen: Some(&args.listen) })?;
-    let config = config(args, &identity);
-    let mut driver = net::listen_with(&args.listen.listen, &identity, config, Some(trace))?;
-    announce(&driver, &identity, &args.listen, &mut report)?;
+    let config = config(args)?;
+    let mut listen = args.listen.clone();
+    listen.listen.clone_from(&config.listen);
+    listen.identity.clone_from(&config.identity);
+    let identity = Identity::new(&args.common, Part::Server { lasting: true, listen: Some(&listen) })?;
+    let mut endpoint = net::config(&identity, args.common.timeout, true);
+    config.apply(&mut endpoint);
+    let driver = net::listen_with(&listen.listen, &identity, endpoint, Some(trace))?;
+    let interrupt = Interrupt::watch(driver.waker())?;
+    let mut server = Server::new(driver, config.limits, Everybody)?;
+    // Before anything is announced: who waits for that may look at once.
+    let http = http(&config, &server)?;
+    announce(server.driver(), &identity, &listen, &mut report)?;
+    if let Some(http) = &http {
+        let address = http.local_addr();
+        report.either(
+            || Line::new("http").text("address", &address.to_string()),
+            || format!("metrics and health at http://{address}/"),
+        );
+    }
     let mut report = report.limited();
-    let (sender, events) = mpsc::channel();
-    // The receiver lives as long as this function.
-    let observer = move |event| {
-        let _ = sender.send(event);
-    };
-    let rendezvous = Rendezvous::new(Limits::default(), Everybody, system_rng()?, observer);
-    let mut app = Router::new().with(Box::new(rendezvous));
-    let mut totals = Totals::default();
-    let result = net::serve(&mut driver, &mut app, |driver| {
-        for event in events.try_iter() {
-            totals.count(event);
-            report_event(event, driver, &mut report);
-        }
-    });
-    let sessions = driver.pump().endpoint().stats().sessions_opened;
-    totals.sum(sessions, &mut report);
-    conclude(&driver, &args.common, &mut report);
+    let result = serve(&mut server, &interrupt, &mut report);
+    let sessions = server.driver().pump().endpoint().stats().sessions_opened;
+    sum(&server.totals(), sessions, &mut report);
+    conclude(server.driver(), &args.common, &mut report);
     result
 }
 
-/// Settings for many sessions of which each does little.
-fn config(args: &Serve, identity: &Identity) -> EndpointConfig {
-    let mut config = net::config(identity, args.common.timeout, true);
-    config.max_sessions = args.max_sessions;
-    config.max_unmatched_hellos = HELLOS;
-    config.max_unmatched_hellos_per_source = HELLOS_PER_SOURCE;
-    config.session.keepalive = KEEPALIVE;
-    config.session.retransmit_limit = args.common.timeout.max(SILENCE);
-    config.session.recv_buffer = WINDOW;
-    config.session.max_recv_bytes = SESSION_BYTES;
-    config.session.send_buffer = WINDOW;
-    config.session.max_send_bytes = SESSION_BYTES;
-    // Who is registered here may have no flow, and is kept until it leaves or does not answer.
-    config.session.idle_limit = args.idle;
-    config
+/// The settings of the file, if there is one, and of the command line before them.
+fn config(args: &Serve) -> Result<Config, Failure> {
+    let read = |file: &PathBuf| {
+        Config::read(file).map_err(|error| Failure::new(Code::Usage, format!("{}: {error}", file.display())))
+    };
+    let mut config = args.config.as_ref().map(read).transpose()?.unwrap_or_default();
+    if !args.listen.listen.is_empty() {
+        config.listen.clone_from(&args.listen.listen);
+    }
+    config.identity = args.listen.identity.clone().or(config.identity);
+    config.http = args.http.or(config.http);
+    config.max_sessions = args.max_sessions.unwrap_or(config.max_sessions);
+    config.idle = args.idle.unwrap_or(config.idle);
+    Ok(config)
+}
+
+fn http(config: &Config, server: &Server) -> Result<Option<Http>, Failure> {
+    let start = |address| {
+        Http::serve(address, server.status())
+            .map_err(|e| Failure::local(format_args!("cannot serve HTTP on {address}"), e))
+    };
+    config.http.map(start).transpose()
+}
+
+/// Serves until the user interrupts, and then until all sessions have ended in order, or the time for that is over.
+fn serve(server: &mut Server, interrupt: &Interrupt, report: &mut Report) -> Result<(), Failure> {
+    while !server.is_drained() {
+        server.step(|driver, event| report_event(driver, event, report))?;
+        if interrupt.is_set() {
+            server.drain(net::DRAIN)?;
+        }
+    }
+    Ok(())
 }
 
 /// What there was in all.
-#[derive(Clone, Copy, Default, Debug)]
-struct Totals {
-    introduced: u64,
-    numbers: u64,
-    refused: u64,
-}
-
-impl Totals {
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the sum is of these")]
-    const fn count(&mut self, event: ServerEvent) {
-        match event {
-            ServerEvent::Hello { introduced: true, .. } => self.introduced += 1,
-            ServerEvent::NumberGiven { .. } => self.numbers += 1,
-            ServerEvent::Refused { .. } => self.refused += 1,
-            _ => {}
-        }
-    }
-
-    fn sum(self, sessions: u64, report: &mut Report) {
-        let Self { introduced, numbers, refused } = self;
-        report.either(
-            || {
-                let line = Line::new("served").number("sessions", sessions).number("introduced", introduced);
-                line.number("numbers", numbers).number("refused", refused)
-            },
-            || {
-                format!(
-                    "{sessions} sessions, {introduced} introductions, {numbers} numbers, {refused} requests refused"
-                )
-            },
-        );
-    }
+fn sum(totals: &Totals, sessions: u64, report: &mut Report) {
+    let Totals { introduced, numbers_given, refused, .. } = *totals;
+    report.either(
+        || {
+            let line = Line::new("served").number("sessions", sessions).number("introduced", introduced);
+            line.number("numbers", numbers_given).number("refused", refused)
+        },
+        || {
+            format!(
+                "{sessions} sessions, {introduced} introductions, {numbers_given} numbers, {refused} requests refused"
+            )
+        },
+    );
 }
 
 /// A line for what happened.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not worth a line")]
-fn report_event(event: ServerEvent, driver: &Driver, report: &mut Report) {
+fn report_event(driver: &Driver, event: ServerEvent, report: &mut Report) {
     let address = |session| {
         let path = driver.pump().endpoint().session(session).and_then(|session| session.path());
         path.map_or_else(|| "unknown".to_owned(), |path| path.remote.to_string())

@@ -1,6 +1,8 @@
 //! `rtmfp serve`, and programs that meet through it.
 
-use std::net::SocketAddr;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use rtmfp_core::profile::Fingerprint;
@@ -8,7 +10,7 @@ use rtmfp_core::profile::modern::{Discriminator, ModernProfile};
 use rtmfp_meet::{Answer, Client, METADATA};
 use rtmfp_std::{Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Session};
 
-use super::harness::{Running, serve};
+use super::harness::{Running, Scratch, field, serve, start};
 
 /// A program that has a session with the server.
 struct Guest {
@@ -46,15 +48,15 @@ impl Guest {
     }
 }
 
-fn server() -> (Running, Fingerprint, SocketAddr) {
-    let (running, uri, fingerprint) = serve("serve", &[], None);
+fn server(arguments: &[&str]) -> (Running, Fingerprint, SocketAddr) {
+    let (running, uri, fingerprint) = serve("serve", arguments, None);
     let at = uri.trim_start_matches("rtmfp://").trim_end_matches('/').parse().unwrap();
     (running, fingerprint.parse().unwrap(), at)
 }
 
 #[test]
 fn two_programs_meet_by_a_number_and_the_server_closes_in_order() {
-    let (mut running, server, at) = server();
+    let (mut running, server, at) = server(&[]);
     let (mut ada, mut ben) = (Guest::join(server, at), Guest::join(server, at));
     let Answer::Seen(seen) = ben.listen() else { panic!("the address comes first") };
     assert_eq!(Some(&seen.socket), ben.endpoint.local_addrs().first());
@@ -80,4 +82,55 @@ fn two_programs_meet_by_a_number_and_the_server_closes_in_order() {
     while ada.from.recv().is_ok_and(|message| message.is_some()) {}
     session.open_flow(FlowOptions::new("on")).send("the two go on without it").unwrap();
     assert!(ben.endpoint.accept().unwrap().accept_flow().unwrap().recv().unwrap().is_some());
+}
+
+/// What a page says, without its head.
+fn page(at: &str, path: &str) -> String {
+    let mut stream = TcpStream::connect(at).unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {at}\r\n\r\n").unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    body.to_owned()
+}
+
+/// The settings come from a file. What is asked for shows in the metrics, as soon as it was published.
+#[test]
+fn metrics_and_health_are_served_as_a_file_says() {
+    let scratch = Scratch::new();
+    let file = scratch.source("serve.toml");
+    fs::write(&file, "http = \"127.0.0.1:0\"\n[limits]\nnumbers-per-session = 1\n").unwrap();
+    let (mut running, server, at) = server(&["--config", file.to_str().unwrap()]);
+    let http = field(&running.wait_for("\"http\""), "address").unwrap();
+    assert_eq!(page(&http, "/health"), "well\n");
+
+    let mut guest = Guest::join(server, at);
+    guest.listen();
+    let wish = guest.client.number();
+    assert!(matches!(guest.ask(wish), Answer::Number { .. }));
+    let wish = guest.client.number();
+    assert!(matches!(guest.ask(wish), Answer::Refused { .. }), "one number a session, says the file");
+    let wanted = [
+        "rtmfp_sessions 1",
+        "rtmfp_registrations 1",
+        "rtmfp_numbers 1",
+        "rtmfp_requests_refused_total 1",
+        "rtmfp_sessions_total{outcome=\"opened\"} 1",
+    ];
+    let shown = |text: &str| wanted.iter().all(|wanted| text.lines().any(|line| line == *wanted));
+    assert!((0..10_000).any(|_| shown(&page(&http, "/metrics"))), "{}", page(&http, "/metrics"));
+}
+
+#[test]
+fn a_file_of_settings_with_a_mistake_is_refused_with_its_place() {
+    let scratch = Scratch::new();
+    let file = scratch.source("serve.toml");
+    fs::write(&file, "max-sessions = 500\nlissten = []\n").unwrap();
+    let ended = start(&["serve", "--config", file.to_str().unwrap()]).end();
+    assert_eq!(ended.code, Some(2), "{ended:?}");
+    assert!(ended.errors.contains("line 2") && ended.errors.contains("lissten"), "{}", ended.errors);
+    let missing = scratch.source("none.toml");
+    let ended = start(&["serve", "--config", missing.to_str().unwrap()]).end();
+    assert!(ended.code == Some(2) && ended.errors.contains("none.toml: No such file"), "{ended:?}");
 }
