@@ -148,7 +148,7 @@ mod tests {
         assert_eq!((status.health_at(now), status.snapshot()), (Health::Stuck, None));
         status.publish_at(now, Snapshot::default());
         assert_eq!(status.health_at(now + SILENCE), Health::Well);
-        assert_eq!(status.health_at(now + SILENCE + Duration::from_nanos(1)), Health::Stuck);
+        assert_eq!(status.health_at(now + SILENCE + Duration::from_micros(1)), Health::Stuck);
         status.publish_at(now, Snapshot { draining: true, ..Snapshot::default() });
         assert_eq!(status.health_at(now), Health::Draining);
     }
