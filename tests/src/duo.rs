@@ -78,6 +78,14 @@ pub struct Node {
     pub events: VecDeque<Event>,
 }
 
+/// A datagram that was sent, for ends that it is not for.
+#[derive(Clone, Debug)]
+pub struct Overheard {
+    at: Instant,
+    from: SocketAddr,
+    bytes: Vec<u8>,
+}
+
 /// Two endpoints and the wire between them.
 #[derive(Debug)]
 pub struct Duo {
@@ -93,6 +101,10 @@ pub struct Duo {
     pub mtu: usize,
     /// A running hash of all that was sent, and when: equal runs have equal hashes.
     pub trace: u64,
+    /// All that was sent, if somebody wants to know.
+    pub recorded: Option<Vec<Overheard>>,
+    /// What others send, in order of time: it arrives at both endpoints, when one of them is busy anyway.
+    pub foreign: VecDeque<Overheard>,
     wire: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sent: u64,
     buf: TransmitBuf,
@@ -128,6 +140,8 @@ impl Duo {
             latency: 25,
             mtu: config.session.max_datagram.max(config.session.base_datagram),
             trace: 0xcbf2_9ce4_8422_2325,
+            recorded: None,
+            foreign: VecDeque::new(),
             wire: BTreeMap::new(),
             sent: 0,
             buf: TransmitBuf::new(6),
@@ -170,6 +184,10 @@ impl Duo {
                 for bytes in flight {
                     assert!(bytes.len() <= self.mtu, "contract 5: a datagram of {} bytes", bytes.len());
                     self.hash(&bytes);
+                    if let Some(recorded) = &mut self.recorded {
+                        let from = self.nodes[index].address;
+                        recorded.push(Overheard { at: self.now, from, bytes: bytes.clone() });
+                    }
                     self.put_on_wire(index, transmit.path.remote, bytes);
                 }
             }
@@ -210,6 +228,14 @@ impl Duo {
         let timeouts = self.nodes.iter().filter_map(|node| node.endpoint.poll_timeout());
         let Some(next) = timeouts.chain(arrival).min().filter(|next| *next <= end) else { return false };
         self.now = self.now.max(next);
+        while self.foreign.front().is_some_and(|foreign| foreign.at <= self.now)
+            && let Some(Overheard { from, bytes, .. }) = self.foreign.pop_front()
+        {
+            let path = Path::new(InterfaceId(0), from);
+            for node in &mut self.nodes {
+                let _ = node.endpoint.handle_datagram(self.now, path, RecvMeta::default(), &mut bytes.clone());
+            }
+        }
         while let Some(entry) = self.wire.first_entry().filter(|entry| entry.key().0 <= self.now) {
             let (from, to, mut bytes) = entry.remove();
             let path = Path::new(InterfaceId(0), from);

@@ -36,12 +36,20 @@ pub(crate) enum Op {
     Advance(u16),
 }
 
+/// The cryptography of a world.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Profile {
+    /// None.
+    Plain,
+    Flash,
+    Modern,
+}
+
 /// A whole story.
 #[derive(Clone, Debug)]
 pub(crate) struct Scenario {
     pub(crate) seed: u64,
-    /// Real cryptography, or none.
-    pub(crate) flash: bool,
+    pub(crate) profile: Profile,
     pub(crate) ops: Vec<Op>,
 }
 
@@ -95,12 +103,17 @@ impl Arbitrary for Scenario {
         let count = 5 + below(g, 120);
         ops.extend((0..count).map(|_| Op::arbitrary(g)));
         // Key agreement is slow: most worlds do without.
-        Self { seed: u64::arbitrary(g) % 1_000, flash: below(g, 20) == 0, ops }
+        let profile = match below(g, 20) {
+            0 => Profile::Flash,
+            1..=2 => Profile::Modern,
+            _ => Profile::Plain,
+        };
+        Self { seed: u64::arbitrary(g) % 1_000, profile, ops }
     }
 
     fn shrink(&self) -> Box<dyn Iterator<Item = Self>> {
-        let Self { seed, flash, .. } = *self;
-        let plain = flash.then(|| Self { flash: false, ..self.clone() });
-        Box::new(plain.into_iter().chain(self.ops.shrink().map(move |ops| Self { seed, flash, ops })))
+        let Self { seed, profile, .. } = *self;
+        let plain = (profile != Profile::Plain).then(|| Self { profile: Profile::Plain, ..self.clone() });
+        Box::new(plain.into_iter().chain(self.ops.shrink().map(move |ops| Self { seed, profile, ops })))
     }
 }

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::{
-    Bytes, CloseMode, EndpointConfig, Event, FlowEnd, FlowOptions, MessageId, MessageOutcome, Priority, RecvFlowHandle,
-    SendFlowHandle, SendOptions, SessionHandle, error::WriteRefusal,
+    Bytes, CloseMode, EndpointConfig, EndpointStats, Event, FlowEnd, FlowOptions, MessageId, MessageOutcome, Priority,
+    RecvFlowHandle, SendFlowHandle, SendOptions, SessionHandle, error::WriteRefusal,
 };
-use rtmfp_tests::duo::{Duo, Fault};
+use rtmfp_tests::duo::{Duo, Fault, Overheard};
 
 use super::ops::Op;
 
@@ -82,6 +82,29 @@ impl World {
 
     pub(crate) fn trace(&self) -> u64 {
         self.duo.trace
+    }
+
+    /// From now on, what is sent can be [taken](Self::recorded).
+    pub(crate) fn record(&mut self) {
+        self.duo.recorded = Some(Vec::new());
+    }
+
+    pub(crate) fn recorded(&mut self) -> Vec<Overheard> {
+        self.duo.recorded.take().unwrap_or_default()
+    }
+
+    /// Both ends get what others send.
+    pub(crate) fn overhear(&mut self, foreign: Vec<Overheard>) {
+        self.duo.foreign = foreign.into();
+    }
+
+    /// Datagrams of others that have not come.
+    pub(crate) fn foreign_left(&self) -> usize {
+        self.duo.foreign.len()
+    }
+
+    pub(crate) fn stats(&self) -> [EndpointStats; 2] {
+        self.duo.nodes.each_ref().map(|node| node.endpoint.stats())
     }
 
     pub(crate) fn delivered(&self) -> usize {
