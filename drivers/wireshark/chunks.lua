@@ -1,14 +1,16 @@
 -- The chunks of RFC 7016 §2.3. Each function shows one below `tree`, and returns the line that tells it. `context` is of
--- the packet: `user_data` is the last User Data in it, `list` tells whether one more element of a list is to be shown, and
--- the other functions keep what later packets need.
+-- the packet: `profile` is the name of its profile, if that is known, `user_data` is the last User Data in it, `list` tells
+-- whether one more element of a list is to be shown, and the other functions keep what later packets need.
 
-local F, reader, flash = ...
+local F, reader, profiles = ...
 -- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
 if type(F) ~= "table" then
     return
 end
 
 local chunks = {}
+-- RTMP messages are the same in all profiles (RFC 7425 §5.1).
+local rtmp = profiles.flash
 
 local ONE = UInt64.new(1, 0)
 local TWO = UInt64.new(2, 0)
@@ -60,32 +62,34 @@ local function address(tree, r)
     return text .. origin[flags % 4]
 end
 
-local function discriminator(tree, r)
+-- The layouts of what `sub` has. In a plain packet nothing tells of the profile, but their options have other types.
+local function profile_of(context, sub)
+    return profiles[context.profile] or (profiles.modern.claims(sub) and profiles.modern or profiles.flash)
+end
+
+local function discriminator(tree, r, context)
     local sub = r:sized()
     local item, text = show(tree, F.epd, sub)
-    flash.discriminator(sub, item)
+    profile_of(context, sub).discriminator(sub, item)
     return text
 end
 
-local function certificate(tree, sub)
+local function certificate(tree, sub, context)
     local item, text = show(tree, F.certificate, sub)
-    flash.certificate(sub, item)
+    profile_of(context, sub).certificate(sub, item)
     return text
 end
 
--- Session Key Components stand where only these two chunks have them.
-local function component(tree, r)
+-- A Session Key Component, and the signature that is the rest of the chunk: how a line tells them, and the component.
+local function keying(tree, r, context, from)
     local sub = r:sized()
+    local profile = profile_of(context, sub)
     local item, text = show(tree, F.component, sub)
-    flash.component(sub, item)
-    return text, sub:raw()
-end
-
-local function signature(tree, r)
-    local sub = r:rest()
-    local item, text = show(tree, F.signature, sub)
-    flash.signature(sub, item)
-    return text
+    profile.component(sub, item, from)
+    local rest = r:rest()
+    local signature, signature_text = show(tree, F.signature, rest)
+    profile.signature(rest, signature)
+    return ("component=%s signature=%s"):format(text, signature_text), sub:raw()
 end
 
 local function session_id(tree, r)
@@ -120,21 +124,21 @@ chunks[0x7f] = function(r, tree, context)
 end
 
 -- §2.3.2.
-chunks[0x30] = function(r, tree)
-    local epd = discriminator(tree, r)
+chunks[0x30] = function(r, tree, context)
+    local epd = discriminator(tree, r, context)
     return ("InitiatorHello epd=%s tag=%s"):format(epd, rest(tree, F.tag, r))
 end
 
 -- §2.3.3.
-chunks[0x0f] = function(r, tree)
-    local epd, reply = discriminator(tree, r), address(tree, r)
+chunks[0x0f] = function(r, tree, context)
+    local epd, reply = discriminator(tree, r, context), address(tree, r)
     return ("ForwardedHello epd=%s reply=%s tag=%s"):format(epd, reply, rest(tree, F.tag, r))
 end
 
 -- §2.3.4.
-chunks[0x70] = function(r, tree)
+chunks[0x70] = function(r, tree, context)
     local tag, cookie = sized(tree, F.tag, r), sized(tree, F.cookie, r)
-    return ("ResponderHello tag=%s cookie=%s certificate=%s"):format(tag, cookie, certificate(tree, r:rest()))
+    return ("ResponderHello tag=%s cookie=%s certificate=%s"):format(tag, cookie, certificate(tree, r:rest(), context))
 end
 
 -- §2.3.5.
@@ -160,19 +164,18 @@ chunks[0x79] = function(r, tree)
 end
 
 -- §2.3.7.
-chunks[0x38] = function(r, tree)
+chunks[0x38] = function(r, tree, context)
     local _, sid = session_id(tree, r)
-    local cookie, cert, skic = sized(tree, F.cookie, r), certificate(tree, r:sized()), component(tree, r)
-    local form = "InitiatorKeying %s cookie=%s certificate=%s component=%s signature=%s"
-    return form:format(sid, cookie, cert, skic, signature(tree, r))
+    local cookie, cert = sized(tree, F.cookie, r), certificate(tree, r:sized(), context)
+    return ("InitiatorKeying %s cookie=%s certificate=%s %s"):format(sid, cookie, cert, (keying(tree, r, context, "I")))
 end
 
 -- §2.3.8.
 chunks[0x78] = function(r, tree, context)
     local id, sid = session_id(tree, r)
-    local text, skrc = component(tree, r)
+    local text, skrc = keying(tree, r, context, "R")
     context.keying(id, skrc)
-    return ("ResponderKeying %s component=%s signature=%s"):format(sid, text, signature(tree, r))
+    return ("ResponderKeying %s %s"):format(sid, text)
 end
 
 -- §2.3.9, §2.3.10.
@@ -186,7 +189,7 @@ local function option(tree, sub, kind, at, context, flow)
     if value == 0x00 then
         context.metadata(flow, sub:raw())
         local item = show(tree, F.metadata, sub)
-        flash.metadata(sub, item)
+        rtmp.metadata(sub, item)
     elseif value == 0x0a then
         -- What is no VLU makes the flow unacceptable, not the chunk malformed.
         if not reader.try(vlu, tree, F.association, sub) then
@@ -234,8 +237,8 @@ local function fragment(tree, r, context, flags)
     local current = context.user_data
     local options = flags.options and option_list(tree, r, context, current and current.flow) or ""
     local length = r:left()
-    if current and flags.control <= 1 and not flags.abandon and flash.is_rtmp(context.metadata(current.flow) or "") then
-        flash.rtmp(reader.new(r.tvb, r.at, length), tree)
+    if current and flags.control <= 1 and not flags.abandon and rtmp.is_rtmp(context.metadata(current.flow) or "") then
+        rtmp.rtmp(reader.new(r.tvb, r.at, length), tree)
     end
     rest(tree, F.data, r)
     return (" %s%s%s%s %dB"):format(CONTROLS[flags.control], flags.abandon and " abandon" or "",

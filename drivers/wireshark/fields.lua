@@ -11,6 +11,7 @@ local chunk_types = {
 local modes = { [0] = "Forbidden", "Initiator Mark", "Responder Mark", "Startup" }
 local origins = { [0] = "Unknown", "Local interface", "Observed", "Relay, proxy or introducer" }
 local controls = { [0] = "Whole", "Begin", "End", "Middle" }
+local ciphers = { "AES-128-GCM", "AES-256-GCM", "ChaCha20-Poly1305" }
 local groups = { [2] = "MODP 1024", [5] = "MODP 1536", [14] = "MODP 2048", [16] = "MODP 4096" }
 local rtmp_types = {
     [4] = "User Control", [8] = "Audio", [9] = "Video", [15] = "Data (AMF3)", [16] = "Shared Object (AMF3)",
@@ -23,6 +24,7 @@ local F = {}
 local function uint64(name, label, text) F[#F + 1] = ProtoField.uint64("rtmfp." .. name, label, base.DEC, nil, nil, text) return F[#F] end
 local function bytes(name, label, text) F[#F + 1] = ProtoField.bytes("rtmfp." .. name, label, base.NONE, text) return F[#F] end
 local function text(name, label, about) F[#F + 1] = ProtoField.string("rtmfp." .. name, label, base.ASCII, about) return F[#F] end
+local function unicode(name, label, about) F[#F + 1] = ProtoField.string("rtmfp." .. name, label, base.UNICODE, about) return F[#F] end
 local function flag(name, label, mask, about) F[#F + 1] = ProtoField.bool("rtmfp." .. name, label, 8, nil, mask, about) return F[#F] end
 local function uint8(name, label, how, values, mask, about) F[#F + 1] = ProtoField.uint8("rtmfp." .. name, label, how, values, mask, about) return F[#F] end
 local function uint16(name, label, how, about) F[#F + 1] = ProtoField.uint16("rtmfp." .. name, label, how or base.DEC, nil, nil, about) return F[#F] end
@@ -33,9 +35,14 @@ F.ssid = uint32("ssid", "Scrambled Session ID", base.HEX, "RFC 7016 §2.2.2")
 F.sid = uint32("sid", "Session ID", base.HEX, "RFC 7016 §2.2.2: that of the receiver")
 F.encrypted = bytes("encrypted", "Encrypted Packet", "RFC 7016 §2.2.3")
 F.key = text("key", "Key", "What opened the packet")
+F.profile = text("profile", "Profile", "That of the key which opened the packet")
 F.sseq = uint64("sseq", "Session Sequence Number", "RFC 7425 §4.7.3.3")
 F.checksum = uint16("checksum", "Checksum", base.HEX, "RFC 7425 §4.7.3.1")
 F.hmac = bytes("hmac", "HMAC", "RFC 7425 §4.7.3.2")
+
+F.counter = uint64("modern.counter", "Counter", "Of the packets of a direction")
+F.epoch = uint64("modern.epoch", "Epoch", "The counter shifted right by 22 bits")
+F.aead_tag = bytes("modern.tag", "Authentication tag")
 
 -- The plain packet (RFC 7016 §2.2.4).
 F.flags = uint8("flags", "Flags", base.HEX)
@@ -57,13 +64,13 @@ F.more_fragments = flag("packet_fragment.more", "More fragments", 0x80, "RFC 701
 F.packet_id = uint64("packet_fragment.packet_id", "Packet ID")
 F.fragment_number = uint64("packet_fragment.number", "Fragment number")
 F.fragment = bytes("packet_fragment.data", "Fragment")
-F.epd = bytes("epd", "Endpoint Discriminator", "RFC 7016 §2.3.2; RFC 7425 §4.4")
+F.epd = bytes("epd", "Endpoint Discriminator", "RFC 7016 §2.3.2")
 F.tag = bytes("tag", "Tag")
 F.cookie = bytes("cookie", "Cookie")
 F.new_cookie = bytes("cookie.new", "New cookie", "RFC 7016 §2.3.6")
-F.certificate = bytes("certificate", "Certificate", "RFC 7425 §4.3")
-F.component = bytes("component", "Session Key Component", "RFC 7425 §4.5")
-F.signature = bytes("signature", "Signature", "RFC 7425 §4.3.5")
+F.certificate = bytes("certificate", "Certificate")
+F.component = bytes("component", "Session Key Component")
+F.signature = bytes("signature", "Signature")
 F.keying_sid = uint32("keying.sid", "Session ID for packets to the sender", base.HEX)
 F.message = bytes("ping.message", "Message", "RFC 7016 §2.3.9")
 F.origin = uint8("address.origin", "Origin", base.DEC, origins, 0x03, "RFC 7016 §2.1.5")
@@ -116,6 +123,18 @@ F.rtmp_timestamp = uint32("rtmp.timestamp", "RTMP timestamp", base.DEC, "In mill
 F.rtmp_event = uint16("rtmp.event", "User Control event type", base.DEC, "34: Flow Synchronization (§5.2)")
 F.sync_id = uint32("rtmp.sync_id", "Flow Synchronization ID", base.DEC, "§5.2")
 F.sync_count = uint32("rtmp.sync_count", "Flows to synchronize", base.DEC, "§5.2")
+
+-- Layouts of the modern profile.
+F.identity = bytes("modern.identity", "Identity", "An Ed25519 public key")
+F.peer_id = text("modern.peer_id", "Peer ID", "By which others pin the owner")
+F.modern_hostname = unicode("modern.hostname", "Hostname", "A claim that nothing proves")
+F.modern_accepts_ancillary = bytes("modern.accepts_ancillary", "Accepts Ancillary Data")
+F.modern_ancillary = unicode("modern.ancillary", "Ancillary Data")
+F.x25519 = bytes("modern.x25519", "X25519 public key")
+F.cipher = uint8("modern.cipher", "Cipher", base.DEC, ciphers)
+F.ml_kem_key = bytes("modern.ml_kem_key", "ML-KEM-768 encapsulation key")
+F.ml_kem_ciphertext = bytes("modern.ml_kem_ciphertext", "ML-KEM-768 ciphertext")
+F.ed25519_signature = bytes("modern.signature", "Ed25519 signature")
 
 local experts = {
     malformed = ProtoExpert.new("rtmfp.malformed", "Malformed", expert.group.MALFORMED, expert.severity.ERROR),

@@ -1,7 +1,7 @@
 -- What the Flash profile (RFC 7425) puts into fields that RFC 7016 leaves to profiles and applications. Other profiles
 -- have other layouts: what does not follow these is left as bytes, and is no error.
 
-local F, reader = ...
+local F, reader, options = ...
 -- Wireshark runs every file of a plugin's folder. By itself, this one is of no use.
 if type(F) ~= "table" then
     return
@@ -9,55 +9,7 @@ end
 
 local flash = {}
 
--- One option or marker (RFC 7016 §2.1.3): its type, a reader over its value, and its range; no type for a marker.
-local function option(r)
-    local from = r.at
-    local sub = r:sized()
-    local kind = sub:left() > 0 and sub:vlu():tonumber() or nil
-    return kind, sub, r.tvb(from, r.at - from)
-end
-
--- Calls `show` for each of the options that fill `r`.
-local function each(r, tree, show)
-    while r:left() > 0 do
-        local kind, value, range = option(r)
-        if not show(tree, kind, value, range) then
-            tree:add(F.option_value, range)
-        end
-    end
-    return true
-end
-
--- Shows options below the item of a field, if the field has that form.
-local function options(show, r, tree)
-    local check = reader.new(r.tvb, r.at, r:left())
-    local whole = reader.try(function()
-        while check:left() > 0 do
-            option(check)
-        end
-        return true
-    end)
-    if whole and r:left() > 0 then
-        -- An option whose value is not as it should be ends the list; it is in the bytes above.
-        reader.try(each, reader.new(r.tvb, r.at, r:left()), tree, show)
-    end
-end
-
-local function add(tree, field, r)
-    local range, length = r:range()
-    if length > 0 then
-        tree:add(field, range)
-    else
-        tree:add(field, ""):set_generated()
-    end
-    return true
-end
-
-local function add_bytes(tree, field, r, all)
-    local range, length = r:range()
-    tree:add(field, length > 0 and range or all)
-    return true
-end
+local add, add_bytes = options.add_text, options.add_bytes
 
 local function group(tree, r)
     local value, range = r:vlu()
@@ -121,10 +73,10 @@ local function signature(tree, kind, r)
     return add(tree, F.password_id, r)
 end
 
-function flash.certificate(r, tree) options(certificate, r, tree) end
-function flash.discriminator(r, tree) options(discriminator, r, tree) end
-function flash.component(r, tree) options(component, r, tree) end
-function flash.signature(r, tree) options(signature, r, tree) end
+function flash.certificate(r, tree) options.show(certificate, r, tree) end
+function flash.discriminator(r, tree) options.show(discriminator, r, tree) end
+function flash.component(r, tree) options.show(component, r, tree) end
+function flash.signature(r, tree) options.show(signature, r, tree) end
 
 -- Whether metadata is that of a flow of RTMP messages (§5.1.1).
 function flash.is_rtmp(metadata)

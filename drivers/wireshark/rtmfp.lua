@@ -1,4 +1,5 @@
--- A Wireshark dissector for RTMFP (RFC 7016) under the Flash profile (RFC 7425). See README.md beside this file.
+-- A Wireshark dissector for RTMFP (RFC 7016) under the Flash profile (RFC 7425) and the modern one. See README.md beside
+-- this file.
 
 local rtmfp = Proto("rtmfp", "Secure Real-Time Media Flow Protocol")
 
@@ -8,11 +9,19 @@ local function part(name, ...)
     return assert(loadfile(here .. name .. ".lua"))(...)
 end
 
-local crypto, reader = part("crypto"), part("reader")
-local keys = part("keys", crypto)
+local crypto, reader = part("crypto", part), part("reader")
+local flash_keys, modern_keys = part("flash_keys", crypto), part("modern_keys", crypto)
+local keylog = part("keylog", { RTMFP_SESSION = flash_keys, RTMFP_MODERN = modern_keys })
+-- The better check goes first: one of 65,536 packets that are none of startup passes for one of the Flash profile.
+local keys = part("keys", crypto.sha256, keylog, { modern_keys, flash_keys })
+local multiplex = part("multiplex", crypto.bits.bxor)
 local declared = part("fields")
 local F, experts, chunk_types = declared.fields, declared.experts, declared.chunk_types
-local chunks = part("chunks", F, reader, part("flash", F, reader))
+local options, front = part("options", F, reader), part("front", F, reader)
+local chunks = part("chunks", F, reader, {
+    flash = part("flash", F, reader, options),
+    modern = part("modern", F, options, crypto.sha256),
+})
 
 rtmfp.fields = {}
 for index, field in ipairs(F) do
@@ -23,13 +32,13 @@ rtmfp.experts = { experts.malformed, experts.undecided, experts.cut }
 local AUTO, ENCRYPTED, PLAIN = 0, 1, 2
 rtmfp.prefs.keylog = Pref.string("Key log file", os.getenv("RTMFP_KEYLOG") or "",
     "The file that a program wrote with RTMFP_KEYLOG. It has the keys that decrypt sessions.")
-rtmfp.prefs.check_hmac = Pref.bool("Check HMACs", true, "Takes about a millisecond a packet.")
+rtmfp.prefs.check_hmac = Pref.bool("Check HMACs", true, "Of the Flash profile. Takes about a millisecond a packet.")
 rtmfp.prefs.packets = Pref.enum("Packets are", AUTO, "Plain packets are in captures of simulators.", {
     { 1, "found out by trying", AUTO },
-    { 2, "encrypted (Flash profile)", ENCRYPTED },
+    { 2, "encrypted", ENCRYPTED },
     { 3, "plain (no encryption)", PLAIN },
 }, true)
-rtmfp.prefs.ports = Pref.range("UDP ports", "1935", "Ports whose packets are RTMFP. Others are found by their handshakes.", 65535)
+rtmfp.prefs.ports = Pref.range("UDP ports", "1935-1936", "Ports whose packets are RTMFP. Others are found by their handshakes.", 65535)
 
 -- Fragments of packets (§2.3.1) by sender, receiver and packet ID; what became whole, by the number of the frame; and the
 -- metadata of flows by session ID and flow ID.
@@ -51,7 +60,7 @@ reset()
 rtmfp.init = reset
 
 local function take_prefs()
-    keys.file, keys.check_hmac = rtmfp.prefs.keylog, rtmfp.prefs.check_hmac
+    keylog.file, flash_keys.check_hmac = rtmfp.prefs.keylog, rtmfp.prefs.check_hmac
 end
 
 -------------------------------------------------------------------------------------------------------- plain packets
@@ -183,8 +192,8 @@ local function dissect_plain(r, tree, context)
 end
 
 -- What the chunks of a packet may need to know and to keep.
-local function new_context(pinfo, id)
-    local context, listed = { pinfo = pinfo }, 0
+local function new_context(pinfo, id, profile)
+    local context, listed = { pinfo = pinfo, profile = profile }, 0
     function context.list()
         listed = listed + 1
         return listed <= MOST_LISTED
@@ -203,7 +212,7 @@ local function new_context(pinfo, id)
         fragment(context, ...)
     end
     function context.show_whole(tree, whole)
-        local inner = new_context(pinfo, id)
+        local inner = new_context(pinfo, id, profile)
         -- A packet in a packet in a packet is nobody's.
         inner.fragment = function() end
         local tvb = ByteArray.new(whole, true):tvb("Reassembled RTMFP packet")
@@ -245,45 +254,8 @@ end
 
 ---------------------------------------------------------------------------------------------------- multiplex packets
 
--- The shortest datagram of the Flash profile: a session ID and one cipher block.
-local SHORTEST = 20
 -- Longer datagrams are mostly several.
 local LARGE = 1500
-
--- The session ID of a Multiplex packet (§2.2.2).
-local function unscramble(tvb)
-    local words = { 0, 0, 0, 0 }
-    for at = 0, math.min(tvb:len(), 12) - 1 do
-        local value = tvb(at, 1):uint()
-        local place = at % 4 + 1
-        words[place] = crypto.xor(words[place], value)
-    end
-    return ((words[1] * 256 + words[2]) * 256 + words[3]) * 256 + words[4]
-end
-
--- The length of the datagrams that stand in this one end to end, the last of them maybe shorter; nil if it is only one.
--- A host that leaves the cutting to its network card hands several over as one, and a capture on that host has them so.
--- They are of one session: its ID comes out where each of them begins, and nowhere else but for one time in 2^32.
-local function segment_length(tvb, id)
-    local raw, stop, xor = tvb:bytes():raw(), tvb:len() - SHORTEST, crypto.xor
-    local first = math.floor(id / 16777216)
-    local function begins(at)
-        local a1, a2, a3, a4, b1, b2, b3, b4, c1, c2, c3, c4 = raw:byte(at + 1, at + 12)
-        -- Most are ruled out by one byte.
-        return xor(a1, b1, c1) == first
-            and ((first * 256 + xor(a2, b2, c2)) * 256 + xor(a3, b3, c3)) * 256 + xor(a4, b4, c4) == id
-    end
-    for length = SHORTEST, stop do
-        if begins(length) then
-            local all = true
-            for at = 2 * length, tvb:len() - 1, length do
-                all = all and at <= stop and begins(at)
-            end
-            return all and length or nil
-        end
-    end
-    return nil
-end
 
 -- What a datagram is: its session ID, and what its packet was opened with, or why it was not; or how long the datagrams
 -- in it are, unless it is known to be a single one.
@@ -292,13 +264,13 @@ local function classify(tvb, single)
         return nil
     end
     take_prefs()
-    local found = { id = unscramble(tvb), whole = tvb:len() == tvb:reported_len() }
+    local found = { id = multiplex.session_id(tvb), whole = tvb:len() == tvb:reported_len() }
     local how = rtmfp.prefs.packets
     if not found.whole or tvb:len() == 4 then
         return found
     end
     -- Large ones are looked at before time is spent on opening them.
-    found.length = not single and how ~= PLAIN and tvb:len() > LARGE and segment_length(tvb, found.id)
+    found.length = not single and how ~= PLAIN and tvb:len() > LARGE and multiplex.segment_length(tvb, found.id)
     if found.length then
         return found
     end
@@ -313,31 +285,12 @@ local function classify(tvb, single)
         if not found.opened and found.id ~= 0 then
             found.opened, found.why = keys.open_unknown(found.id, sealed, failed)
         end
-        found.why = found.why or "It is for startup, and fails the checksum under the Default Session Key (RFC 7425 §4.1)"
+        found.why = found.why or "It is for startup, and the Default Session Key of no profile opens it (RFC 7016 §2.2.3)"
     end
     if not found.opened then
         found.plain = how == PLAIN or (how == AUTO and looks_plain(tvb, 4))
     end
     return found
-end
-
--- What stands around the plain packet in a decrypted one (RFC 7425 §4.7.2).
-local function show_front(opened, tvb, sealed, tree)
-    tree:add(F.key, opened.how):set_generated()
-    local at = 0
-    if opened.sequence_length then
-        local r = reader.new(tvb, 0, opened.sequence_length)
-        local number, range = r:vlu()
-        tree:add(F.sseq, range, number)
-        at = opened.sequence_length
-    end
-    if opened.checksum then
-        tree:add(F.checksum, tvb(at, 2)):append_text(" (correct)")
-    end
-    if opened.hmac_length > 0 then
-        local item = tree:add(F.hmac, sealed(sealed:len() - opened.hmac_length))
-        item:append_text(opened.hmac_checked and " (correct)" or " (not checked)")
-    end
 end
 
 local MODES = { "Initiator", "Responder", "Startup" }
@@ -356,7 +309,7 @@ local function dissect_one(found, tvb, pinfo, tree)
     if found.opened then
         item:add(F.encrypted, sealed)
         local plain = ByteArray.new(found.opened.plain, true):tvb("Decrypted RTMFP packet")
-        reader.try(show_front, found.opened, plain, sealed, item)
+        reader.try(front.show, found.opened, plain, sealed, item)
         r = reader.new(plain, found.opened.front, plain:len() - found.opened.front)
     elseif found.plain and sealed then
         item:add(F.key, "none (plain packet)"):set_generated()
@@ -374,7 +327,7 @@ local function dissect_one(found, tvb, pinfo, tree)
         end
         return ("Session %08x, not decrypted, %d bytes"):format(found.id, tvb:len() - 4)
     end
-    local mode, lines = dissect_plain(r, item, new_context(pinfo, found.id))
+    local mode, lines = dissect_plain(r, item, new_context(pinfo, found.id, found.opened and found.opened.profile))
     local info = mode and MODES[mode] or "Malformed packet"
     if lines and #lines > 0 then
         info = info .. ": " .. table.concat(lines, ", ")
@@ -385,7 +338,7 @@ end
 
 local function dissect(found, tvb, pinfo, tree)
     pinfo.cols.protocol = "RTMFP"
-    local length = found and (found.length or (found.why and not found.plain and segment_length(tvb, found.id)))
+    local length = found and (found.length or (found.why and not found.plain and multiplex.segment_length(tvb, found.id)))
     if not length then
         pinfo.cols.info = dissect_one(found, tvb, pinfo, tree)
         return

@@ -3,14 +3,16 @@
 use core::net::{Ipv4Addr, SocketAddrV4};
 
 use rtmfp_core::profile::flash::{FlashProfile, Group, Protection};
+use rtmfp_core::profile::modern::Cipher;
 use rtmfp_core::profile::{CryptoProfile as _, Span};
 use rtmfp_core::wire::session_id;
 use rtmfp_tests::duo::TestRng;
 
 use super::capture::Capture;
+use super::conversation::Conversation;
 use super::expected::{COMPARED, Expected};
-use super::sealed::converse;
 use super::tshark::{Scratch, dissector, fields, run};
+use super::{modern, sealed};
 
 /// What `chunks.lua` puts behind a list that it cuts.
 const MORE: &str = " …";
@@ -105,7 +107,11 @@ fn forged_keying(initiator: u32, responder: u32, number: u8) -> Vec<u8> {
 
 #[test]
 fn forged_keyings_do_not_hide_a_session() {
-    let conversation = converse(21, Protection::required(), Protection::required(), |builder| builder);
+    not_hidden(&sealed::converse(21, Protection::required(), Protection::required(), |builder| builder));
+    not_hidden(&modern::converse(21, Cipher::Aes128Gcm));
+}
+
+fn not_hidden(conversation: &Conversation) {
     let session = || conversation.datagrams.iter().filter(|datagram| !conversation.is_startup(datagram));
     let id = |end| {
         let datagram = session().find(|datagram| datagram.0 != end).unwrap();
@@ -135,7 +141,9 @@ fn an_id_stands_for_a_limited_number_of_sessions() {
     let script = format!(
         r#"
         local folder = "{}/"
-        local keys = assert(loadfile(folder .. "keys.lua"))(assert(loadfile(folder .. "crypto.lua"))())
+        local function part(name, ...) return assert(loadfile(folder .. name .. ".lua"))(...) end
+        local crypto = part("crypto", part)
+        local keys = part("keys", crypto.sha256, part("keylog", {{}}), {{}})
         for number = 1, 1000 do
             keys.keying(7, 8, "component " .. number)
             keys.keying(7, 8, "component " .. number)

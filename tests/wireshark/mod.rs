@@ -8,11 +8,16 @@
     reason = "tests"
 )]
 
+mod any_profile;
 mod capture;
 mod chunks;
+mod conversation;
+mod crypto;
 mod draw;
 mod expected;
 mod hostile;
+mod modern;
+mod modern_hostile;
 mod sealed;
 mod tap;
 mod tshark;

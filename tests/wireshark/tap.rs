@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use rtmfp_core::Role;
-use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::profile::{
     CryptoProfile, Initiation, KeyingError, PacketError, PendingKeying, PreparedKey, Response, SessionKeys, Span,
 };
@@ -15,12 +14,12 @@ use rtmfp_core::rand_core::CryptoRng;
 pub(crate) type Plaintexts = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
 
 #[derive(Debug)]
-pub(crate) struct Tap {
-    pub(crate) inner: FlashProfile,
+pub(crate) struct Tap<P> {
+    pub(crate) inner: P,
     pub(crate) seen: Plaintexts,
 }
 
-impl CryptoProfile for Tap {
+impl<P: CryptoProfile> CryptoProfile for Tap<P> {
     fn certificate(&self) -> &[u8] {
         self.inner.certificate()
     }
@@ -29,12 +28,20 @@ impl CryptoProfile for Tap {
         self.inner.is_authentic(certificate)
     }
 
+    fn is_discriminator(&self, discriminator: &[u8]) -> bool {
+        self.inner.is_discriminator(discriminator)
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.selects(discriminator, certificate)
     }
 
     fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.accepts(discriminator, certificate)
+    }
+
+    fn selects_near(&self, discriminator: &[u8]) -> bool {
+        self.inner.selects_near(discriminator)
     }
 
     fn canonical_discriminator(&self, certificate: &[u8]) -> Vec<u8> {
@@ -57,8 +64,16 @@ impl CryptoProfile for Tap {
         self.inner.overrides(new, existing)
     }
 
+    fn keys_prove_owner(&self, certificate: &[u8]) -> bool {
+        self.inner.keys_prove_owner(certificate)
+    }
+
     fn default_keys(&self) -> Box<dyn SessionKeys> {
         Box::new(Keys { inner: self.inner.default_keys(), seen: Arc::clone(&self.seen) })
+    }
+
+    fn prepare(&self, rng: &mut dyn CryptoRng) -> Option<PreparedKey> {
+        self.inner.prepare(rng)
     }
 
     fn initiate(
@@ -69,6 +84,10 @@ impl CryptoProfile for Tap {
     ) -> Result<Initiation, KeyingError> {
         let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
         Ok(Initiation { component, pending: Box::new(Pending { inner: pending, seen: Arc::clone(&self.seen) }) })
+    }
+
+    fn respond_cost(&self, far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
+        self.inner.respond_cost(far_certificate, initiator_component)
     }
 
     fn respond(
