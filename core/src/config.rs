@@ -59,7 +59,8 @@ pub struct EndpointConfig {
     pub max_probes_per_session: u32,
     /// Work a second that peers' IIKeyings can cause, all together, in units that the profile defines
     /// ([`respond_cost`](crate::profile::CryptoProfile::respond_cost)): a key agreement of the Flash profile costs 1
-    /// with up to 2,048 bits (measured: 0.83 ms) and 5 with 4,096 bits (4.3 ms). Default 400: a third of a processor.
+    /// with up to 2,048 bits (measured: 0.83 ms) and 5 with 4,096 bits (4.3 ms). One of the modern profile costs 1 (0.16 ms),
+    /// and 2 with ML-KEM (0.25 ms). Default 400: a third of a processor.
     pub max_keying_units_per_second: u32,
     /// Of these, for one source, and for larger networks as for
     /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source): whoever has a cookie can repeat it with

@@ -15,6 +15,8 @@ pub enum DropReason {
     UnknownSession,
     /// It failed the profile's integrity test (RFC 7016 §2.2.3).
     NotAuthentic,
+    /// It is a keying without a protection that is required here, such as HMAC or the hybrid with ML-KEM.
+    ProtectionRefused,
     /// It was received before (RFC 7425 §4.7.3.3).
     Replayed,
     /// Its packet mode is forbidden, or wrong for this end of the session (RFC 7016 §2.2.4).
@@ -29,10 +31,11 @@ pub enum DropReason {
 
 impl DropReason {
     /// All of them, in the order of the checks that find them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::TooShort,
         Self::UnknownSession,
         Self::NotAuthentic,
+        Self::ProtectionRefused,
         Self::Replayed,
         Self::WrongMode,
         Self::Malformed,
@@ -49,6 +52,7 @@ impl fmt::Display for DropReason {
             Self::TooShort => "shorter than any packet",
             Self::UnknownSession => "for no session of this endpoint",
             Self::NotAuthentic => "not authentic",
+            Self::ProtectionRefused => "without a protection that is required here",
             Self::Replayed => "received before",
             Self::WrongMode => "of a wrong packet mode",
             Self::Malformed => "malformed",

@@ -22,6 +22,8 @@ pub struct EndpointStats {
     pub dropped_unknown_session: u64,
     /// Dropped: failed the integrity test.
     pub dropped_not_authentic: u64,
+    /// Dropped: a keying without a protection that is required here.
+    pub protection_refused: u64,
     /// Dropped: received before.
     pub dropped_replayed: u64,
     /// Dropped: forbidden or wrong packet mode.
@@ -129,6 +131,7 @@ impl EndpointStats {
             DropReason::TooShort => self.dropped_too_short,
             DropReason::UnknownSession => self.dropped_unknown_session,
             DropReason::NotAuthentic => self.dropped_not_authentic,
+            DropReason::ProtectionRefused => self.protection_refused,
             DropReason::Replayed => self.dropped_replayed,
             DropReason::WrongMode => self.dropped_wrong_mode,
             DropReason::Malformed => self.malformed,
@@ -148,6 +151,7 @@ impl EndpointStats {
             DropReason::TooShort => &mut self.dropped_too_short,
             DropReason::UnknownSession => &mut self.dropped_unknown_session,
             DropReason::NotAuthentic => &mut self.dropped_not_authentic,
+            DropReason::ProtectionRefused => &mut self.protection_refused,
             DropReason::Replayed => &mut self.dropped_replayed,
             DropReason::WrongMode => &mut self.dropped_wrong_mode,
             DropReason::Malformed => &mut self.malformed,
@@ -172,8 +176,8 @@ mod tests {
             }
         }
         let counts: alloc::vec::Vec<_> = stats.drops().collect();
-        assert!(counts.iter().map(|(_, count)| *count).eq(1..=8), "{counts:?}");
+        assert!(counts.iter().map(|(_, count)| *count).eq(1..=9), "{counts:?}");
         let names: alloc::collections::BTreeSet<_> = counts.iter().map(|(reason, _)| reason.name()).collect();
-        assert_eq!(names.len(), 8);
+        assert_eq!(names.len(), 9);
     }
 }

@@ -1,4 +1,4 @@
-//! Project Wycheproof's vectors, against the modern profile's providers and the library of its signatures.
+//! Project Wycheproof's vectors, against the modern profile's providers and the libraries of its signatures and of ML-KEM.
 //!
 //! The data are Wycheproof's, under the Apache License 2.0 (`LICENSE` in this directory), in another form: a vector a line.
 //! Each file says what was left out.
@@ -10,8 +10,12 @@
 )]
 
 use ed25519_dalek::{Signature, VerifyingKey};
+use ml_kem::array::{Array, ArraySize};
+use ml_kem::kem::{Decapsulate, KeyExport, KeyInit};
+use ml_kem::ml_kem_768::{DecapsulationKey, EncapsulationKey};
 use rtmfp_core::profile::modern::{Cipher, PacketText, Provider, PureRust};
 use rtmfp_std::Accelerated;
+use sha2::{Digest, Sha256};
 
 const PROVIDERS: [&dyn Provider; 2] = [&PureRust, &Accelerated];
 
@@ -94,4 +98,49 @@ fn ed25519() {
         valid += usize::from(verified);
     }
     assert_eq!((vectors.len(), valid), (151, 88));
+}
+
+fn kem_array<N: ArraySize>(hex: &str) -> Array<u8, N> {
+    Array::try_from(bytes(hex).as_slice()).unwrap()
+}
+
+/// FIPS 203, with the seeds, messages and checks of the hybrid.
+#[test]
+fn ml_kem_768() {
+    let is_hash_of = |hash: &str, data: &[u8]| Sha256::digest(data).as_slice() == bytes(hash);
+    let mut counts = [0; 4];
+    for line in include_str!("ml-kem-768.txt").lines().filter(|line| !line.starts_with('#')) {
+        let fields: Vec<&str> = line.split(' ').collect();
+        let kind = match fields[..] {
+            ["whole", number, _, seed, message, key_hash, hash, secret] => {
+                let key = DecapsulationKey::new(&kem_array(seed));
+                assert!(is_hash_of(key_hash, &key.encapsulation_key().to_bytes()), "{number}: key");
+                let (ciphertext, made) = key.encapsulation_key().encapsulate_deterministic(&kem_array(message));
+                assert!(is_hash_of(hash, &ciphertext), "{number}: ciphertext");
+                assert_eq!(
+                    [made, key.decapsulate(&ciphertext)].map(|made| made.to_vec()),
+                    [bytes(secret), bytes(secret)]
+                );
+                0
+            }
+            ["encapsulate", number, key, message, hash, secret] => {
+                let key = EncapsulationKey::new(&kem_array(key)).unwrap();
+                let (ciphertext, made) = key.encapsulate_deterministic(&kem_array(message));
+                assert!(is_hash_of(hash, &ciphertext) && made.to_vec() == bytes(secret), "{number}");
+                1
+            }
+            ["refused", number, key] => {
+                assert!(EncapsulationKey::new(&kem_array(key)).is_err(), "{number}");
+                2
+            }
+            ["decapsulate", number, seed, ciphertext, secret] => {
+                let made = DecapsulationKey::new(&kem_array(seed)).decapsulate(&kem_array(ciphertext));
+                assert_eq!(made.to_vec(), bytes(secret), "{number}");
+                3
+            }
+            _ => panic!("{line}"),
+        };
+        counts[kind] += 1;
+    }
+    assert_eq!(counts, [100, 6, 16, 9]);
 }

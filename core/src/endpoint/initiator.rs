@@ -355,10 +355,13 @@ impl Handshake {
     ) -> Result<(), DropReason> {
         let (session, remote) = (env.table.get(slot).map(SessionEntry::handle), Some(path.remote));
         env.shared.trace(session, || TraceEvent::key_agreement(KeyAgreementStep::Initiate, remote, &initiation));
-        let Ok(initiation) = initiation else {
-            // Not an acceptable RHello: another of the candidates may give one.
-            env.with(slot, |entry, shared| entry.refuse_answer(shared.now, OpenFailure::KeyAgreement));
-            return Err(DropReason::NotAuthentic);
+        let initiation = match initiation {
+            Ok(initiation) => initiation,
+            Err(error) => {
+                // Not an acceptable RHello: another of the candidates may give one.
+                env.with(slot, |entry, shared| entry.refuse_answer(shared.now, OpenFailure::KeyAgreement));
+                return Err(DropReason::from(error));
+            }
         };
         let identity = identity_of(env.shared.profile.as_ref(), hello.certificate);
         // While it was computed elsewhere, another session may have got ahead.

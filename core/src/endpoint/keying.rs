@@ -28,7 +28,8 @@ use crate::time::Instant;
 use crate::trace::{KeyAgreementStep, TraceEvent};
 use crate::transmit::{Path, RecvMeta};
 use crate::wire::{
-    Chunk, CookieChange, InitiatorKeying, Malformed, PacketFragment, ResponderHello, ResponderKeying, session_id,
+    Chunk, CookieChange, EncodeChunk as _, InitiatorKeying, Malformed, PacketFragment, ResponderHello, ResponderKeying,
+    session_id,
 };
 
 /// Answers that cannot be combined, after which no more are tried: each costs a key agreement.
@@ -38,9 +39,11 @@ const MAX_FAILED_KEYINGS: u32 = 8;
 /// one still comes through.
 const ANSWERS_PER_SECOND: u32 = 200;
 
-/// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved, and each may be
-/// four times as long as that.
-const MAX_UNANSWERED: u32 = 3;
+/// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved.
+const MAX_UNANSWERED: usize = 3;
+/// So many times the bytes of an RHello may go to such an address in IIKeyings, and one IIKeying in any case. That of a hybrid
+/// is ten times as long as the RHello.
+const UNANSWERED_FACTOR: usize = 12;
 
 /// The state of S_KEYING_SENT.
 #[derive(Debug)]
@@ -100,6 +103,8 @@ impl Env<'_> {
             hello.cookie,
             &initiation.component,
         );
+        let affordable = UNANSWERED_FACTOR * hello.payload_len() / packet.plain.len().max(1);
+        let credit = affordable.clamp(1, MAX_UNANSWERED) as u32;
         self.with(slot, |entry, shared| {
             let Some(opening) = entry.opening_mut() else { return };
             if opening.introducers.is_empty()
@@ -123,7 +128,7 @@ impl Env<'_> {
                 packet,
                 attempts: HelloBackoff::starting(shared.now, &opening.tag),
                 unsent: false,
-                credit: MAX_UNANSWERED,
+                credit,
                 asked_again: false,
                 early: Vec::new(),
             }));
@@ -335,11 +340,14 @@ impl Handshake {
             let keying = entry.keying_mut().ok_or(DropReason::Unexpected)?;
             let remote = Some(keying.path.remote);
             shared.events.trace(|| TraceEvent::key_agreement(KeyAgreementStep::Finish, remote, &keys));
-            let Ok(keys) = keys else {
-                keying.pending = pending;
-                keying.failures += 1;
-                entry.refuse_answer(shared.now, OpenFailure::KeyAgreement);
-                return Err(DropReason::NotAuthentic);
+            let keys = match keys {
+                Ok(keys) => keys,
+                Err(error) => {
+                    keying.pending = pending;
+                    keying.failures += 1;
+                    entry.refuse_answer(shared.now, OpenFailure::KeyAgreement);
+                    return Err(DropReason::from(error));
+                }
             };
             let established =
                 Established { keys, tx_id, path: keying.path, far_certificate: keying.far_certificate.clone() };

@@ -186,7 +186,7 @@ impl Handshake {
     ) -> Result<(), DropReason> {
         let remote = Some(path.remote);
         env.shared.trace(None, || TraceEvent::key_agreement(KeyAgreementStep::Respond, remote, &response));
-        let Response { component, keys } = response.map_err(|_| DropReason::NotAuthentic)?;
+        let Response { component, keys } = response?;
         let slot = placement.yielded.unwrap_or_else(|| env.insert_responder(checked));
         let rx_id = env.table.give_id(slot, env.shared);
         let signed = ResponderKeying::signed_parameters(rx_id, &component);

@@ -14,6 +14,8 @@ mod local_address;
 mod middle;
 mod modern;
 mod modern_forgeries;
+#[cfg(feature = "ml-kem")]
+mod modern_hybrid;
 mod modern_secrets;
 mod overrides;
 mod pair;

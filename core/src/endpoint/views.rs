@@ -115,6 +115,13 @@ impl<'a> SessionRef<'a> {
         self.session.transport().far_nonce()
     }
 
+    /// Whether the keys also depend on a key agreement that a quantum computer is not known to break, as those of the
+    /// [hybrid](crate::profile::modern::Hybrid) of the modern profile. False while it opens.
+    #[must_use]
+    pub fn is_post_quantum(&self) -> bool {
+        self.session.transport().is_post_quantum()
+    }
+
     /// Counters and measurements.
     #[must_use]
     pub fn stats(&self) -> SessionStats {

@@ -211,6 +211,12 @@ pub trait SessionKeys: Debug + Send {
     /// Whether received packets are authenticated by a secret of the two ends. Without that, a change of address
     /// must not be followed (RFC 7016 §5).
     fn authenticates(&self) -> bool;
+
+    /// Whether the keys also depend on a key agreement that a quantum computer is not known to break. `false`, unless a
+    /// profile says otherwise.
+    fn is_post_quantum(&self) -> bool {
+        false
+    }
 }
 
 /// Why keys did not open a packet.
@@ -265,6 +271,18 @@ pub enum KeyingError {
     ProtectionRefused,
     /// The computation did not come to its end: [`KeyAgreement::abandoned`](crate::KeyAgreement::abandoned).
     Abandoned,
+}
+
+impl From<KeyingError> for DropReason {
+    fn from(error: KeyingError) -> Self {
+        match error {
+            KeyingError::ProtectionRefused => Self::ProtectionRefused,
+            KeyingError::Malformed
+            | KeyingError::NothingInCommon
+            | KeyingError::BadPublicKey
+            | KeyingError::Abandoned => Self::NotAuthentic,
+        }
+    }
 }
 
 impl core::error::Error for KeyingError {}

@@ -100,6 +100,7 @@ fn count(cx: &mut Context<'_>, reason: DropReason) {
         DropReason::TooShort
         | DropReason::UnknownSession
         | DropReason::NotAuthentic
+        | DropReason::ProtectionRefused
         | DropReason::Replayed
         | DropReason::WrongMode
         | DropReason::Unexpected => &mut cx.stats.unexpected,

@@ -177,4 +177,7 @@ impl SessionKeys for TappedKeys {
     fn authenticates(&self) -> bool {
         self.inner.authenticates()
     }
+    fn is_post_quantum(&self) -> bool {
+        self.inner.is_post_quantum()
+    }
 }

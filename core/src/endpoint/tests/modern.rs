@@ -47,7 +47,7 @@ pub(super) fn write(pair: &mut Pair, node: usize, session: SessionHandle, messag
 }
 
 /// What has come on all flows of a node.
-fn read(pair: &mut Pair, node: usize) -> Vec<u8> {
+pub(super) fn read(pair: &mut Pair, node: usize) -> Vec<u8> {
     let flows: Vec<_> = pair.nodes[node]
         .events
         .iter()
@@ -63,7 +63,7 @@ fn read(pair: &mut Pair, node: usize) -> Vec<u8> {
     all
 }
 
-fn target(pair: &Pair, to: usize, at: usize) -> Target {
+pub(super) fn target(pair: &Pair, to: usize, at: usize) -> Target {
     Target::new(pair.nodes[to].discriminator.clone(), path_to(at))
 }
 

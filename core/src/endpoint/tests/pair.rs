@@ -198,8 +198,18 @@ impl Pair {
 
     /// Endpoints of the modern profile with these settings.
     pub(super) fn modern(seed: u8, configs: &[EndpointConfig]) -> Self {
+        Self::modern_with(seed, configs, |_, builder| builder)
+    }
+
+    /// The same, made with changes.
+    pub(super) fn modern_with(
+        seed: u8,
+        configs: &[EndpointConfig],
+        change: impl Fn(usize, modern::Builder) -> modern::Builder,
+    ) -> Self {
         let nodes = configs.iter().zip(1..).map(|(config, index)| {
-            let profile = modern::tests::profile(u64::from(seed) << 8 | index, |builder| builder);
+            let set = |builder| change(index as usize - 1, builder);
+            let profile = modern::tests::profile(u64::from(seed) << 8 | index, set);
             let discriminator = modern::Discriminator::new().peer_id(profile.peer_id()).to_bytes();
             (Arc::new(profile) as Arc<dyn CryptoProfile>, discriminator, config.clone())
         });

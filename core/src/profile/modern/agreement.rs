@@ -12,9 +12,11 @@ use zeroize::Zeroizing;
 use super::ModernProfile;
 use super::certificate::Certificate;
 use super::component::{Component, X25519, choose, encode};
+use super::hybrid::Hybrid;
+use super::kem::{KemKey, encapsulate};
 use super::key_log;
 use super::provider::{Cipher, Provider};
-use super::schedule::{Schedule, certificates, transcript};
+use super::schedule::{Schedule, Secret, certificates, transcript};
 use super::seal::ModernKeys;
 use crate::profile::{Initiation, KeyLog, KeyingError, PendingKeying, PreparedKey, Response, Role, SessionKeys};
 use crate::wire::Malformed;
@@ -66,6 +68,9 @@ pub(super) fn prepare(provider: &dyn Provider, rng: &mut dyn CryptoRng) -> Prepa
 #[derive(Debug)]
 struct Pending {
     key: FreshKey,
+    /// The key of the hybrid, if that is offered.
+    kem: Option<KemKey>,
+    hybrid: Hybrid,
     component: Vec<u8>,
     offered: Vec<Cipher>,
     /// The hash of both certificates.
@@ -82,9 +87,13 @@ pub(super) fn initiate(
 ) -> Result<Initiation, KeyingError> {
     check_certificate(far_certificate)?;
     let key = FreshKey::take(prepared, &*profile.provider, rng);
-    let component = encode(&key.public, &profile.ciphers);
+    let kem = if profile.hybrid.is_offered() { Some(KemKey::generate(rng)?) } else { None };
+    let (kem, encapsulation_key) = kem.unzip();
+    let component = encode(&key.public, &profile.ciphers, encapsulation_key.as_deref());
     let pending = Pending {
         key,
+        kem,
+        hybrid: profile.hybrid,
         component: component.clone(),
         offered: profile.ciphers.clone(),
         certificates: certificates(&profile.certificate, far_certificate),
@@ -94,13 +103,26 @@ pub(super) fn initiate(
     Ok(Initiation { component, pending: Box::new(pending) })
 }
 
+impl Pending {
+    /// The post-quantum secret, if the responder agreed to one.
+    fn decapsulate(&self, ciphertext: Option<&[u8]>) -> Result<Option<Secret>, KeyingError> {
+        match (&self.kem, ciphertext) {
+            (Some(key), Some(ciphertext)) => key.decapsulate(ciphertext).map(Some),
+            (None, Some(_)) => Err(KeyingError::Malformed),
+            (_, None) if self.hybrid == Hybrid::Required => Err(KeyingError::ProtectionRefused),
+            (_, None) => Ok(None),
+        }
+    }
+}
+
 impl PendingKeying for Pending {
     fn finish(&self, responder_component: &[u8]) -> Result<Box<dyn SessionKeys>, KeyingError> {
         let far = Component::parse(responder_component)?;
         let cipher = far.chosen(&self.offered)?;
+        let post_quantum = self.decapsulate(far.ml_kem)?;
         let secret = self.key.agree(&*self.provider, far.public_key)?;
         let transcript = transcript(&self.certificates, &self.component, responder_component);
-        let schedule = Schedule::new(&transcript, &[&*secret]);
+        let schedule = Schedule::new(&transcript, post_quantum.as_ref(), &secret);
         tell(self.key_log.as_ref(), responder_component, cipher, &schedule);
         Ok(Box::new(ModernKeys::new(&self.provider, cipher, Role::Initiator, &schedule)))
     }
@@ -116,11 +138,15 @@ pub(super) fn respond(
     check_certificate(far_certificate)?;
     let far = Component::parse(initiator_component)?;
     let cipher = choose(&profile.ciphers, &far)?;
+    let encapsulation_key = profile.hybrid.answers(far.ml_kem)?;
     let key = FreshKey::take(prepared, &*profile.provider, rng);
     let secret = key.agree(&*profile.provider, far.public_key)?;
-    let component = encode(&key.public, &[cipher]);
+    let kem = encapsulation_key.map(|far| encapsulate(far, rng)).transpose()?;
+    let (ciphertext, post_quantum) = kem.unzip();
+    let component = encode(&key.public, &[cipher], ciphertext.as_deref());
     let certificates = certificates(far_certificate, &profile.certificate);
-    let schedule = Schedule::new(&transcript(&certificates, initiator_component, &component), &[&*secret]);
+    let transcript = transcript(&certificates, initiator_component, &component);
+    let schedule = Schedule::new(&transcript, post_quantum.as_ref(), &secret);
     tell(profile.key_log.as_ref(), &component, cipher, &schedule);
     let keys = ModernKeys::new(&profile.provider, cipher, Role::Responder, &schedule);
     Ok(Response { component, keys: Box::new(keys) })

@@ -10,6 +10,8 @@ use crate::wire::option::encode_option;
 
 pub(super) const X25519: u64 = 0x51;
 const CIPHERS: u64 = 0x53;
+/// The encapsulation key or the ciphertext. Not critical: an end that does not do ML-KEM ignores it.
+const ML_KEM: u64 = 0x56;
 
 /// The most ciphers that a component may list.
 const MOST_CIPHERS: usize = 16;
@@ -20,6 +22,8 @@ pub(super) struct Component<'a> {
     pub(super) public_key: &'a [u8; 32],
     /// The numbers of the ciphers, at least one.
     ciphers: &'a [u8],
+    /// An encapsulation key, or a ciphertext. The length is not checked yet.
+    pub(super) ml_kem: Option<&'a [u8]>,
 }
 
 impl<'a> Component<'a> {
@@ -29,14 +33,20 @@ impl<'a> Component<'a> {
     }
 
     fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
-        let (mut public_key, mut ciphers) = (None, None);
+        let (mut public_key, mut ciphers, mut ml_kem) = (None, None, None);
         read(bytes, |kind, value| match kind {
             X25519 => once(&mut public_key, value.try_into().map_err(|_| Malformed)?),
             CIPHERS if (1..=MOST_CIPHERS).contains(&value.len()) => once(&mut ciphers, value),
             CIPHERS => Err(Malformed),
+            ML_KEM => once(&mut ml_kem, value),
             _ => Ok(false),
         })?;
-        Ok(Self { public_key: public_key.ok_or(Malformed)?, ciphers: ciphers.ok_or(Malformed)? })
+        Ok(Self { public_key: public_key.ok_or(Malformed)?, ciphers: ciphers.ok_or(Malformed)?, ml_kem })
+    }
+
+    /// Whether bytes that are a component offer the hybrid. Other bytes do not.
+    pub(super) fn offers_hybrid(bytes: &[u8]) -> bool {
+        Component::parse(bytes).is_ok_and(|component| component.ml_kem.is_some())
     }
 
     /// The ciphers that are known here, in the order of the list.
@@ -61,11 +71,14 @@ pub(super) fn choose(near: &[Cipher], far: &Component<'_>) -> Result<Cipher, Key
     chosen.ok_or(KeyingError::NothingInCommon)
 }
 
-/// Encodes a component with these ciphers.
-pub(super) fn encode(public_key: &[u8; 32], ciphers: &[Cipher]) -> Vec<u8> {
+/// Encodes a component with these ciphers, and with an encapsulation key or a ciphertext if it is of a hybrid.
+pub(super) fn encode(public_key: &[u8; 32], ciphers: &[Cipher], ml_kem: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::new();
     encode_option(X25519, public_key, &mut out);
     let ids: Vec<u8> = ciphers.iter().map(|cipher| cipher.id()).collect();
     encode_option(CIPHERS, &ids, &mut out);
+    if let Some(value) = ml_kem {
+        encode_option(ML_KEM, value, &mut out);
+    }
     out
 }

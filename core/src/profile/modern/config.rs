@@ -7,6 +7,7 @@ use rand_core::CryptoRng;
 
 use super::ModernProfile;
 use super::certificate::{encode, is_hostname};
+use super::hybrid::Hybrid;
 use super::identity::Identity;
 use super::provider::{Cipher, Provider};
 use super::pure_rust::PureRust;
@@ -22,6 +23,7 @@ pub struct Builder {
     hostname: Option<Vec<u8>>,
     accepts_ancillary_data: bool,
     ciphers: Option<Vec<Cipher>>,
+    hybrid: Hybrid,
     provider: Option<Arc<dyn Provider>>,
     key_log: Option<Arc<dyn KeyLog>>,
 }
@@ -50,6 +52,13 @@ impl Builder {
     /// [provider's order](Provider::preference).
     pub fn ciphers(mut self, ciphers: &[Cipher]) -> Self {
         self.ciphers = Some(ciphers.to_vec());
+        self
+    }
+
+    /// Whether sessions also agree on keys with ML-KEM-768. [`Hybrid::Off`] unless set. All else needs the feature `ml-kem`
+    /// of this crate.
+    pub const fn hybrid(mut self, hybrid: Hybrid) -> Self {
+        self.hybrid = hybrid;
         self
     }
 
@@ -85,9 +94,11 @@ impl Builder {
         check(!ciphers.is_empty(), "ciphers", "must not be empty")?;
         let once = ciphers.iter().all(|cipher| ciphers.iter().filter(|other| *other == cipher).count() == 1);
         check(once, "ciphers", "must name no cipher twice")?;
+        check(self.hybrid.is_possible(), "hybrid", "must be off in a build without the feature ml-kem")?;
         let identity = self.identity.unwrap_or_else(|| Identity::generate(rng));
         let certificate = encode(&identity.public_key(), self.hostname.as_deref(), self.accepts_ancillary_data);
         let peer_id = identity.peer_id();
-        Ok(ModernProfile { identity, certificate, peer_id, ciphers, provider, key_log: self.key_log })
+        let Self { hybrid, key_log, .. } = self;
+        Ok(ModernProfile { identity, certificate, peer_id, ciphers, hybrid, provider, key_log })
     }
 }

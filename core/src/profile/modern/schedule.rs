@@ -77,13 +77,17 @@ pub(super) struct Schedule {
     pub(super) responder_nonce: Secret,
     /// The header key.
     pub(super) header: Secret,
+    /// One of the shared secrets is of ML-KEM.
+    pub(super) is_hybrid: bool,
 }
 
 impl Schedule {
-    /// From the transcript and the shared secrets.
-    pub(super) fn new(transcript: &[u8; 32], shared: &[&[u8]]) -> Self {
-        let prk = extract(transcript, shared);
+    /// From the transcript and the shared secrets, of ML-KEM in a hybrid and of X25519. The transcript tells a hybrid from
+    /// a classical session, since only a hybrid has a ciphertext in the responder's component.
+    pub(super) fn new(transcript: &[u8; 32], ml_kem: Option<&Secret>, x25519: &[u8; 32]) -> Self {
+        let prk = extract(transcript, &[ml_kem.map_or(&[], |secret| &secret[..]), x25519]);
         Self {
+            is_hybrid: ml_kem.is_some(),
             initiator: expand(&prk, "initiator traffic"),
             responder: expand(&prk, "responder traffic"),
             initiator_nonce: expand(&prk, "initiator nonce"),

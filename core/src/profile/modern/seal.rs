@@ -26,6 +26,7 @@ pub(super) struct ModernKeys {
     header: HeaderKey,
     near_nonce: Secret,
     far_nonce: Secret,
+    is_hybrid: bool,
 }
 
 /// The direction from here to the far end.
@@ -54,7 +55,7 @@ impl Sending {
 
 impl ModernKeys {
     pub(super) fn new(provider: &Arc<dyn Provider>, cipher: Cipher, near: Role, schedule: &Schedule) -> Self {
-        let Schedule { initiator, responder, initiator_nonce, responder_nonce, header } = schedule;
+        let Schedule { initiator, responder, initiator_nonce, responder_nonce, header, is_hybrid } = schedule;
         let [send, receive, near_nonce, far_nonce] = match near {
             Role::Initiator => [initiator, responder, initiator_nonce, responder_nonce],
             Role::Responder => [responder, initiator, responder_nonce, initiator_nonce],
@@ -65,6 +66,7 @@ impl ModernKeys {
             header: HeaderKey::new(cipher, header),
             near_nonce: near_nonce.clone(),
             far_nonce: far_nonce.clone(),
+            is_hybrid: *is_hybrid,
         }
     }
 }
@@ -188,5 +190,9 @@ impl SessionKeys for ModernKeys {
 
     fn authenticates(&self) -> bool {
         true
+    }
+
+    fn is_post_quantum(&self) -> bool {
+        self.is_hybrid
     }
 }

@@ -2,6 +2,7 @@
 
 mod channels;
 mod handshakes;
+mod hybrid;
 mod identities;
 mod known_answers;
 mod oracle;

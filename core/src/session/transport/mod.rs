@@ -135,6 +135,10 @@ impl Transport {
         self.link.as_ref().map_or(&[], |link| link.keys.far_nonce())
     }
 
+    pub(crate) fn is_post_quantum(&self) -> bool {
+        self.link.as_ref().is_some_and(|link| link.keys.is_post_quantum())
+    }
+
     /// Whether only the far end can have made what the keys open. False before there are keys.
     pub(super) fn authenticates(&self) -> bool {
         self.link.as_ref().is_some_and(|link| link.keys.authenticates())

@@ -102,7 +102,7 @@ fn public_keys_of_small_order_are_refused_at_both_ends() {
         "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
         "0000000000000000000000000000000000000000000000000000000000000080",
     ] {
-        let component = encode(hex(point).as_slice().try_into().unwrap(), &[Cipher::Aes128Gcm]);
+        let component = encode(hex(point).as_slice().try_into().unwrap(), &[Cipher::Aes128Gcm], None);
         let refused = Err(KeyingError::BadPublicKey);
         assert_eq!(far.respond(near.certificate(), &component, None, &mut rng(1)).map(|_| ()), refused, "{point}");
         let pending = near.initiate(far.certificate(), None, &mut rng(2)).unwrap().pending;
@@ -190,7 +190,7 @@ fn ciphers_are_negotiated() {
     assert_eq!(chosen(&[Aes128Gcm], &[Aes256Gcm]), Err(KeyingError::NothingInCommon));
     let far = with(2, Aes128Gcm);
     let pending = with(1, Aes256Gcm).initiate(far.certificate(), None, &mut rng(1)).unwrap().pending;
-    let answer = encode(&[9; 32], &[Aes128Gcm]);
+    let answer = encode(&[9; 32], &[Aes128Gcm], None);
     assert_eq!(pending.finish(&answer).map(|_| ()), Err(KeyingError::NothingInCommon), "it was not offered");
 }
 

@@ -25,9 +25,11 @@ pub(super) fn expand(secret: &[u8], label: &str, length: usize) -> Vec<u8> {
     out
 }
 
-/// An option whose length and type are below 128.
+/// An option whose type is below 128, and whose length takes one byte or two.
 pub(super) fn option(kind: u8, value: &[u8]) -> Vec<u8> {
-    [&[value.len() as u8 + 1, kind], value].concat()
+    let length = value.len() + 1;
+    let length = if length < 128 { vec![length as u8] } else { vec![0x80 | (length >> 7) as u8, length as u8 & 0x7f] };
+    [&length[..], &[kind], value].concat()
 }
 
 /// One end's secrets.
@@ -60,12 +62,30 @@ pub(super) struct Session {
 impl Session {
     /// With these ciphers offered, and the one chosen.
     pub(super) fn new(initiator: &End, responder: &End, offered: &[u8], cipher: u8) -> Self {
-        let (skic, skrc) = (initiator.component(offered), responder.component(&[cipher]));
+        Self::of(initiator, responder, &initiator.component(offered), &responder.component(&[cipher]), &[], cipher)
+    }
+
+    /// With ML-KEM: the seed `d || z` of the initiator's key, and the message that the responder encapsulates. One cipher is
+    /// offered. Also returns the components, and the secret of ML-KEM.
+    #[cfg(feature = "ml-kem")]
+    pub(super) fn hybrid(ends: [&End; 2], cipher: u8, seed: [u8; 64], message: [u8; 32]) -> (Self, [Vec<u8>; 3]) {
+        use ml_kem::kem::{KeyExport, KeyInit};
+        let key = ml_kem::ml_kem_768::DecapsulationKey::new(&seed.into());
+        let (ciphertext, secret) = key.encapsulation_key().encapsulate_deterministic(&message.into());
+        let values = [key.encapsulation_key().to_bytes().to_vec(), ciphertext.to_vec()];
+        let components = [0, 1].map(|end| [ends[end].component(&[cipher]), option(0x56, &values[end])].concat());
+        let session = Self::of(ends[0], ends[1], &components[0], &components[1], &secret, cipher);
+        let [skic, skrc] = components;
+        (session, [skic, skrc, secret.to_vec()])
+    }
+
+    /// With these components. What ML-KEM gives is empty in a classical session.
+    pub(super) fn of(initiator: &End, responder: &End, skic: &[u8], skrc: &[u8], ml_kem: &[u8], cipher: u8) -> Self {
         let certificates = sha("certificates", &[lv(&initiator.certificate()), lv(&responder.certificate())].concat());
-        let transcript = sha("transcript", &[certificates.to_vec(), lv(&skic), lv(&skrc)].concat());
+        let transcript = sha("transcript", &[certificates.to_vec(), lv(skic), lv(skrc)].concat());
         let far = x25519_dalek::x25519(responder.fresh, x25519_dalek::X25519_BASEPOINT_BYTES);
         let shared = x25519_dalek::x25519(initiator.fresh, far);
-        let (prk, _) = Hkdf::<Sha256>::extract(Some(&transcript), &shared);
+        let (prk, _) = Hkdf::<Sha256>::extract(Some(&transcript), &[ml_kem, &shared].concat());
         Self {
             certificates,
             header: expand(&prk, "header", 32),

@@ -23,7 +23,7 @@ const EPOCH: u64 = 4_194_304;
 
 /// Both ends of a session that has this shared secret.
 fn pair(secret: u8, cipher: Cipher) -> [ModernKeys; 2] {
-    let schedule = Schedule::new(&[secret; 32], &[&[secret; 32]]);
+    let schedule = Schedule::new(&[secret; 32], None, &[secret; 32]);
     let provider = Arc::new(PureRust) as _;
     [Role::Initiator, Role::Responder].map(|role| ModernKeys::new(&provider, cipher, role, &schedule))
 }
@@ -146,7 +146,7 @@ fn keys_of_an_epoch_are_kept_while_the_window_reaches_into_it() {
     let [mut near, _] = pair(1, Cipher::Aes128Gcm);
     let provider = Counting::default();
     let dropped = Arc::clone(&provider.dropped);
-    let schedule = Schedule::new(&[1; 32], &[&[1; 32]]);
+    let schedule = Schedule::new(&[1; 32], None, &[1; 32]);
     let mut far = ModernKeys::new(&(Arc::new(provider) as _), Cipher::Aes128Gcm, Role::Responder, &schedule);
     let late: Vec<Vec<u8>> = (EPOCH - 3..EPOCH).map(|counter| at(&mut near, counter)).collect();
     assert!(taken(&mut far, &late[0]).is_ok());
