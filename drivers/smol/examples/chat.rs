@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtmfp_smol::profile::Fingerprint;
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Bytes, Endpoint, Error, FlowOptions, Remote, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -14,8 +13,7 @@ type Room = Arc<Mutex<Vec<Arc<SendFlow>>>>;
 
 /// An endpoint with a new identity. Whoever is reached by its peer ID is its owner.
 fn bind() -> Result<(Endpoint, Fingerprint)> {
-    let (endpoint, driver) =
-        Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     let peer_id = endpoint.peer_id().ok_or("no peer ID")?;
     Ok((endpoint, peer_id))

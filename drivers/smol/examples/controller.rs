@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use rtmfp_core::Instant;
 use rtmfp_core::congestion::{CongestionControl, Controller, ControllerFactory, PacketFacts, Reaction, TimeCritical};
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Endpoint, FlowOptions, Remote};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -100,7 +99,7 @@ impl ControllerFactory for Factory {
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let builder = Endpoint::builder().server().modern(ModernProfile::builder());
+        let builder = Endpoint::builder().server();
         let (server, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
         smol::spawn(driver).detach();
         let uri = format!("rtmfp://{}/", server.local_addrs().first().ok_or("no address")?);
@@ -117,7 +116,7 @@ fn main() -> Result<()> {
 
         let factory = Arc::new(Factory::default());
         let control = CongestionControl::Custom(factory.clone());
-        let builder = Endpoint::builder().client().modern(ModernProfile::builder());
+        let builder = Endpoint::builder().client();
         let builder = builder.configure(|config| config.session.congestion = control);
         let (client, driver) = builder.build()?;
         smol::spawn(driver).detach();

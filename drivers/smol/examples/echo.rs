@@ -6,7 +6,6 @@
 use std::time::Duration;
 
 use futures_lite::StreamExt;
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Endpoint, Error, FlowOptions, Remote, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -42,7 +41,7 @@ async fn ask(session: &Session, name: &'static str, question: &'static str) -> s
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let builder = Endpoint::builder().server().modern(ModernProfile::builder());
+        let builder = Endpoint::builder().server();
         let (server, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
         let running = smol::spawn(driver);
         let uri = format!("rtmfp://{}/echo", server.local_addrs().first().ok_or("no address")?);
@@ -53,7 +52,7 @@ fn main() -> Result<()> {
             }
         });
 
-        let (client, driver) = Endpoint::builder().client().modern(ModernProfile::builder()).build()?;
+        let (client, driver) = Endpoint::builder().client().build()?;
         smol::spawn(driver).detach();
         let session = client.connect_to(Remote::uri(&uri)?.timeout(Duration::from_secs(10))).await?;
         ask(&session, "first", "hello").await?;

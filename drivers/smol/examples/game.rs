@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{CloseMode, Endpoint, Error, FlowOptions, MessageOutcome, Priority, Receipt};
 use rtmfp_smol::{RecvFlow, Remote, SendFlow, SendOptions, Session};
 use smol::Timer;
@@ -26,7 +25,7 @@ const QUEUE: Duration = Duration::from_millis(40);
 const DELAY: Duration = Duration::from_millis(20);
 
 fn bind() -> Result<(Endpoint, SocketAddr)> {
-    let builder = Endpoint::builder().peer().game().modern(ModernProfile::builder());
+    let builder = Endpoint::builder().peer().game();
     let (endpoint, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     let address = *endpoint.local_addrs().first().ok_or("no address")?;

@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rtmfp_smol::profile::Fingerprint;
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Bytes, Endpoint, FlowOptions, ReceiveOrder, RecvFlow, Remote, SendFlow, SendOptions, Session};
 use smol::Timer;
 
@@ -63,7 +62,7 @@ impl NonBlockingSocket<Fingerprint> for RtmfpSocket {
 }
 
 fn bind() -> Result<(Endpoint, Fingerprint)> {
-    let builder = Endpoint::builder().peer().game().modern(ModernProfile::builder());
+    let builder = Endpoint::builder().peer().game();
     let (endpoint, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     let peer_id = endpoint.peer_id().ok_or("no peer ID")?;

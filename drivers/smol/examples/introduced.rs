@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use futures_lite::{StreamExt, future};
 use rtmfp_smol::profile::Fingerprint;
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Endpoint, FlowOptions, IntroducePolicy, RecvFlow, Remote, SendFlow, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -35,8 +34,7 @@ async fn introduce(introducer: Endpoint) {
 }
 
 fn peer() -> Result<Endpoint> {
-    let (endpoint, driver) =
-        Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     Ok(endpoint)
 }
@@ -78,7 +76,7 @@ async fn ada(session: &Session) -> Result<()> {
 
 fn main() -> Result<()> {
     smol::block_on(async {
-        let builder = Endpoint::builder().peer().modern(ModernProfile::builder()).introduce(IntroducePolicy::Ask);
+        let builder = Endpoint::builder().peer().introduce(IntroducePolicy::Ask);
         let (introducer, driver) = builder.bind("127.0.0.1:0".parse()?).build()?;
         let running = smol::spawn(driver);
         let introducer_id = id(&introducer)?;

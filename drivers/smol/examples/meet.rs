@@ -9,13 +9,13 @@ use std::time::Duration;
 
 use futures_lite::future;
 use rtmfp_meet::{Answer, Client, Everybody, Limits, METADATA, Rendezvous};
-use rtmfp_smol::profile::modern::{Discriminator, ModernProfile};
+use rtmfp_smol::profile::modern::Discriminator;
 use rtmfp_smol::{Builder, Endpoint, FlowOptions, IntroducePolicy, RecvFlow, Remote, SendFlow, Session, system_rng};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn bind(builder: Builder) -> Result<Endpoint> {
-    let (endpoint, driver) = builder.peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) = builder.peer().bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     Ok(endpoint)
 }

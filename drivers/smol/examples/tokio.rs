@@ -5,15 +5,13 @@ use std::error::Error;
 use std::time::Duration;
 
 use futures_lite::StreamExt as _;
-use rtmfp_smol::profile::modern::ModernProfile;
 use rtmfp_smol::{Bytes, Endpoint, FlowOptions, Remote, Session};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
 /// An endpoint whose driver is a task of tokio's.
 fn bind() -> Result<Endpoint> {
-    let (endpoint, driver) =
-        Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
+    let (endpoint, driver) = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).build()?;
     tokio::spawn(driver);
     Ok(endpoint)
 }

@@ -7,12 +7,11 @@
 //! may be dropped before it is ready, and nothing is lost by that.
 //!
 //! ```no_run
-//! use rtmfp_smol::profile::modern::ModernProfile;
 //! use rtmfp_smol::{Endpoint, FlowOptions};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! smol::block_on(async {
-//!     let (endpoint, driver) = Endpoint::builder().client().modern(ModernProfile::builder()).build()?;
+//!     let (endpoint, driver) = Endpoint::builder().client().build()?;
 //!     smol::spawn(driver).detach();
 //!     let session = endpoint.connect_uri("rtmfp://192.0.2.1/app").await?;
 //!     let flow = session.open_flow(FlowOptions::new("greeting"));

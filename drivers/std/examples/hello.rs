@@ -3,12 +3,11 @@
 use std::error::Error;
 use std::thread;
 
-use rtmfp_std::profile::modern::ModernProfile;
 use rtmfp_std::{Endpoint, FlowOptions, Remote};
 
 fn main() -> Result<(), Box<dyn Error>> {
     // It has a new identity: whoever knows its peer ID is sure to reach it.
-    let server = Endpoint::builder().peer().modern(ModernProfile::builder()).bind("127.0.0.1:0".parse()?).spawn()?;
+    let server = Endpoint::builder().peer().bind("127.0.0.1:0".parse()?).spawn()?;
     let peer_id = server.peer_id().ok_or("no peer ID")?;
     let address = *server.local_addrs().first().ok_or("no address")?;
     let serving = thread::spawn(move || -> Result<(), rtmfp_std::Error> {
@@ -21,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         answer.finish()
     });
 
-    let client = Endpoint::builder().client().modern(ModernProfile::builder()).spawn()?;
+    let client = Endpoint::builder().client().spawn()?;
     let session = client.connect_to(Remote::peer(peer_id).at(address))?;
     let greeting = session.open_flow(FlowOptions::new("greeting"));
     greeting.send("world")?;

@@ -8,10 +8,9 @@ use rtmfp_core::profile::{CryptoProfile, Fingerprint, flash, modern};
 use crate::uri::{DEFAULT_PORT, MODERN_PORT};
 
 /// The kind of a cryptography profile. An endpoint has one, and never falls back to another.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum ProfileKind {
     /// The Flash profile (RFC 7425 §4). Profiles that are not known here are treated as this one.
-    #[default]
     Flash,
     /// The modern profile.
     Modern,

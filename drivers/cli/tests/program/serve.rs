@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
 use rtmfp_core::profile::Fingerprint;
-use rtmfp_core::profile::modern::{Discriminator, ModernProfile};
+use rtmfp_core::profile::modern::Discriminator;
 use rtmfp_meet::{Answer, Client, METADATA};
 use rtmfp_std::{Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Session};
 
@@ -23,7 +23,7 @@ struct Guest {
 
 impl Guest {
     fn join(server: Fingerprint, at: SocketAddr) -> Self {
-        let endpoint = Endpoint::builder().peer().modern(ModernProfile::builder());
+        let endpoint = Endpoint::builder().peer();
         let endpoint = endpoint.bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
         let session = endpoint.connect_to(Remote::peer(server).at(at)).unwrap();
         let to = session.open_flow(FlowOptions::new(METADATA));

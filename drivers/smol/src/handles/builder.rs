@@ -17,7 +17,8 @@ use crate::driver::Driver;
 use crate::reactor::{Reactor, Signal};
 use crate::thread::LateWaker;
 
-/// Makes an endpoint: presets and settings are those of [`rtmfp_std::Builder`].
+/// Makes an endpoint: presets and settings are those of [`rtmfp_std::Builder`]. Unless told otherwise, it has the modern
+/// profile and a new identity.
 ///
 /// ```no_run
 /// use rtmfp_smol::Endpoint;
@@ -49,7 +50,7 @@ impl Builder {
         Self(self.0.peer())
     }
 
-    /// [`server`](rtmfp_std::Builder::server): is called by its URI, at port 1935.
+    /// [`server`](rtmfp_std::Builder::server): is called by its URI, at its profile's port.
     pub fn server(self) -> Self {
         Self(self.0.server())
     }
@@ -102,7 +103,8 @@ impl Builder {
         Self(self.0.profile(profile))
     }
 
-    /// Uses a Flash profile with these settings, made with the system's generator.
+    /// Uses a Flash profile (RFC 7425), which existing software speaks, with these settings. It is made with the system's
+    /// generator.
     pub fn flash(self, profile: flash::Builder) -> Self {
         Self(self.0.flash(profile))
     }

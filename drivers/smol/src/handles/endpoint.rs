@@ -65,8 +65,8 @@ impl Endpoint {
         Builder::default()
     }
 
-    /// Who this endpoint is, for others to pin (RFC 7425 §4.3.2). `None` unless it has static keys of the Flash profile,
-    /// which prove it.
+    /// Who this endpoint is, for others to pin. `None` for a Flash profile without static keys, which would prove it
+    /// (RFC 7425 §4.3.2), and for profiles that are not known here.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         self.0.peer_id()
@@ -104,8 +104,7 @@ impl Endpoint {
         self.connected(Session(self.0.begin_to(&resolved(remote).await?))).await
     }
 
-    /// [`connect`](Self::connect) to the server of a URI, in the Flash profile, at whichever address of its host answers
-    /// first.
+    /// [`connect`](Self::connect) to the server of a URI, at whichever address of its host answers first.
     ///
     /// # Errors
     /// As [`connect_to`](Self::connect_to), and [`Uri`](Error::Uri).

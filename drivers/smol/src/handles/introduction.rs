@@ -32,7 +32,7 @@ impl Introduction {
         self.0.discriminator()
     }
 
-    /// Whom it asks for, if that is a peer ID of the Flash profile.
+    /// Whom it asks for, if that is a peer ID.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         self.0.peer_id()

@@ -43,11 +43,12 @@ impl Session {
         self.0.far_certificate()
     }
 
-    /// Who the far end is: the fingerprint of its certificate, shown as 64 hexadecimal digits (RFC 7425 §4.3.2).
+    /// Who the far end is: its peer ID, shown as 64 hexadecimal digits. With the Flash profile that is the fingerprint of
+    /// its certificate (RFC 7425 §4.3.2).
     ///
     /// `None` until the far end has shown that it has the session's keys; [`far_keys_proved`](Self::far_keys_proved)
-    /// waits for that. `None` for good if its certificate has no static keys, as anybody could show a copy. `None` with
-    /// other profiles than Flash.
+    /// waits for that. `None` for good if it has a Flash certificate without static keys, as anybody could show a copy,
+    /// and with profiles that are not known here.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         self.0.peer_id()

@@ -4,9 +4,9 @@ use core::time::Duration;
 
 use futures_lite::StreamExt as _;
 use futures_lite::future::{self, poll_once};
-use rtmfp_core::profile::flash::Discriminator;
+use rtmfp_core::profile::flash::FlashProfile;
 use rtmfp_core::{CloseReason, FlowOptions};
-use rtmfp_smol::{Builder, Endpoint, Error, Session, SessionEvent};
+use rtmfp_smol::{Builder, Endpoint, Error, Remote, Session, SessionEvent};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -16,21 +16,26 @@ fn endpoint(builder: Builder) -> Endpoint {
     endpoint
 }
 
-async fn connect(near: &Endpoint, far: &Endpoint, discriminator: Discriminator<'_>) -> (Session, Session) {
-    let session = near.connect(discriminator.to_bytes(), &far.local_addrs()).await.unwrap();
+async fn connect(near: &Endpoint, far: &Endpoint, remote: Remote) -> (Session, Session) {
+    let session = near.connect_to(remote).await.unwrap();
     (session, far.accept().await.unwrap())
 }
 
+async fn pair_of(client: Builder, server: Builder) -> (Session, Session) {
+    let (near, far) = (endpoint(client), endpoint(server));
+    let uri = format!("rtmfp://{}/", far.local_addrs()[0]);
+    connect(&near, &far, Remote::uri(&uri).unwrap()).await
+}
+
 async fn pair() -> (Session, Session) {
-    let (near, far) = (endpoint(Endpoint::builder().client()), endpoint(Endpoint::builder().server()));
-    connect(&near, &far, Discriminator::new().ancillary_data(b"rtmfp://127.0.0.1/")).await
+    pair_of(Endpoint::builder().client(), Endpoint::builder().server()).await
 }
 
 #[test]
 fn a_peer_is_known_by_its_id_once_it_has_proved_it_and_both_share_nonces() {
     smol::block_on(async {
         let (near, far) = (endpoint(Endpoint::builder().peer()), endpoint(Endpoint::builder().peer()));
-        let target = Discriminator::new().fingerprint(far.peer_id().unwrap());
+        let target = Remote::peer(far.peer_id().unwrap()).at(far.local_addrs()[0]);
         let (session, accepted) = connect(&near, &far, target).await;
         session.far_keys_proved().await.unwrap();
         accepted.far_keys_proved().await.unwrap();
@@ -47,7 +52,9 @@ fn a_peer_is_known_by_its_id_once_it_has_proved_it_and_both_share_nonces() {
 #[test]
 fn a_far_end_without_static_keys_has_no_peer_id_though_it_proves_its_keys() {
     smol::block_on(async {
-        let (session, accepted) = pair().await;
+        let flash = FlashProfile::builder;
+        let (client, server) = (Endpoint::builder().client(), Endpoint::builder().server());
+        let (session, accepted) = pair_of(client.flash(flash()), server.flash(flash())).await;
         session.far_keys_proved().await.unwrap();
         accepted.far_keys_proved().await.unwrap();
         assert_eq!((session.peer_id(), accepted.peer_id()), (None, None));

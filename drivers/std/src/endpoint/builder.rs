@@ -29,7 +29,8 @@ const MIB: usize = 1 << 20;
 const REGISTERED_IDLE: Duration = Duration::from_secs(30 * 86_400);
 
 /// Makes an endpoint. Without further settings it is bound to all addresses of the machine, at a port that the system
-/// chooses, and is a Flash profile with new static keys: who it is lasts as long as the endpoint.
+/// chooses. It has the modern profile and a new identity: its peer ID lasts as long as the endpoint. Both ends of a session
+/// need the same profile. To talk to existing software, choose [`flash`](Self::flash).
 ///
 /// Presets set what suits a kind of program. [`client`](Self::client), [`peer`](Self::peer) and
 /// [`server`](Self::server) say who may call and how many; [`game`](Self::game) and [`media`](Self::media) say what
@@ -86,7 +87,7 @@ impl Default for Builder {
             config: EndpointConfig::default(),
             addresses: Vec::new(),
             server: false,
-            identity: Identity::NewKeys(FlashProfile::builder()),
+            identity: Identity::Modern(ModernProfile::builder()),
             introduce: None,
             services: Vec::new(),
             watching: true,
@@ -96,9 +97,8 @@ impl Default for Builder {
 
 /// Presets.
 impl Builder {
-    /// For a program that only calls others. It answers no hello, so that strangers cannot make it work, and it has
-    /// fresh keys for each session: nobody recognizes it, and no key of it can be stolen later to read what was
-    /// recorded. It can neither be called nor be introduced to others.
+    /// For a program that only calls others. It answers no hello, so that strangers cannot make it work. It can neither be
+    /// called nor be introduced to others.
     ///
     /// At most 256 sessions, of which 64 may be opening, in 128 MiB of memory for each direction: a session is sure of
     /// more memory than with room for 65,536.
@@ -106,27 +106,27 @@ impl Builder {
         self.config.accept = false;
         self.config.max_opening = 64;
         self.limit(256, 128 * MIB);
-        self.identity = Identity::Flash(FlashProfile::builder());
         self
     }
 
-    /// For a program that calls and is called by its peer ID. It has new static keys, which prove who it is; keep them
-    /// with [`static_keys`](Self::static_keys) to be found under the same peer ID again.
+    /// For a program that calls and is called by its peer ID. Keep its [`identity`](Self::identity) to be found under the
+    /// same peer ID again.
     ///
     /// At most 4,096 sessions, in 256 MiB of memory for each direction. Four keys are made ahead, which answers a call
-    /// a quarter sooner.
+    /// a quarter sooner with the Flash profile.
     pub fn peer(mut self) -> Self {
         self.config.accept = true;
         self.config.max_prepared_keys = 4;
         self.limit(4_096, 256 * MIB);
-        self.identity = Identity::NewKeys(FlashProfile::builder());
         self
     }
 
     /// For a program that is called by its URI. It is bound to [its profile's
-    /// port](crate::ProfileKind::default_port) unless [`bind`](Self::bind) names addresses.
-    /// Discriminators with a URI select it, and it has fresh keys for each session, as RFC 7425 §7 advises. Without
-    /// static keys its peer ID proves nothing: give it [`static_keys`](Self::static_keys) if clients are to pin it.
+    /// port](crate::ProfileKind::default_port) unless [`bind`](Self::bind) names addresses. Discriminators with a URI
+    /// select it, whatever profile was chosen. Keep its [`identity`](Self::identity) for clients that pin it.
+    ///
+    /// With a [Flash profile](Self::flash) it has fresh keys for each session, as RFC 7425 §7 advises. Its peer ID proves
+    /// nothing then: give it [`static_keys`](Self::static_keys) if clients are to pin it.
     ///
     /// 64 keys are made ahead for a rush of clients. A client that takes nothing of what waits for it for five minutes is
     /// closed, so that it does not hold memory for ever. At most 64 sessions may be opening from here.
@@ -136,7 +136,6 @@ impl Builder {
         self.config.max_opening = 64;
         self.config.session.stall_limit = Some(Duration::from_secs(300));
         self.server = true;
-        self.identity = Identity::Flash(FlashProfile::builder().accept_ancillary(true));
         self
     }
 
@@ -228,8 +227,8 @@ impl Builder {
         self
     }
 
-    /// Uses a Flash profile with these settings, made with the system's generator. It takes the place of all other
-    /// settings of who the endpoint is.
+    /// Uses a Flash profile (RFC 7425), which existing software speaks, with these settings. It is made with the system's
+    /// generator, and takes the place of all other settings of who the endpoint is.
     pub fn flash(mut self, profile: flash::Builder) -> Self {
         self.identity = Identity::Flash(profile);
         self
@@ -238,8 +237,6 @@ impl Builder {
     /// Uses a modern profile with these settings, made with the system's generator. It takes the place of all other
     /// settings of who the endpoint is. Without an [identity](modern::Builder::identity) it has a new one, whose peer ID
     /// lasts as long as the endpoint. With the feature `accelerated` it has a faster provider, unless one is set.
-    ///
-    /// As a [server](Self::server), discriminators with a URI select it.
     pub fn modern(mut self, profile: modern::Builder) -> Self {
         self.identity = Identity::Modern(profile);
         self
@@ -388,6 +385,7 @@ impl Identity {
             Self::Flash(builder) => builder,
             Self::NewKeys(builder) => builder.static_keys(StaticKeys::generate(&[Group::Modp2048], rng)),
         };
+        let builder = if server { builder.accept_ancillary(true) } else { builder };
         Ok(Arc::new(builder.build(rng).map_err(invalid)?))
     }
 }

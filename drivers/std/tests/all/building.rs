@@ -6,7 +6,7 @@ use std::net::UdpSocket;
 use std::sync::Arc;
 
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group, StaticKeys};
-use rtmfp_core::profile::modern::{Identity, ModernProfile};
+use rtmfp_core::profile::modern::Identity;
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{FlowOptions, OpenFailure};
 use rtmfp_std::{Builder, Endpoint, Error, Remote, system_rng};
@@ -37,7 +37,8 @@ fn without_settings_an_endpoint_has_all_addresses_and_an_identity_of_its_own() {
     assert_eq!(has(Ipv6Addr::UNSPECIFIED.into()), UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).is_ok());
     // Whoever knows the peer ID reaches it.
     let port = endpoint.local_addrs().first().unwrap().port();
-    let session = other.connect(named(&endpoint), &[(Ipv4Addr::LOCALHOST, port).into()]).unwrap();
+    let remote = Remote::peer(endpoint.peer_id().unwrap()).at((Ipv4Addr::LOCALHOST, port).into());
+    let session = other.connect_to(remote).unwrap();
     session.open_flow(FlowOptions::new("flow")).send("hello").unwrap();
     let heard = endpoint.accept().unwrap().accept_flow().unwrap().recv().unwrap().unwrap();
     assert_eq!(heard.data, "hello");
@@ -60,12 +61,13 @@ fn what_proves_nothing_is_no_peer_id() {
 
 #[test]
 fn a_client_calls_a_server_by_its_uri_and_is_not_called() {
-    let server = Endpoint::builder().server().bind(loopback()).spawn().unwrap();
-    let client = Endpoint::builder().client().bind(loopback()).spawn().unwrap();
-    assert_eq!((server.peer_id(), client.peer_id()), (None, None), "their keys are fresh in each session");
-    let uri = Discriminator::new().ancillary_data(b"rtmfp://127.0.0.1/app").to_bytes();
-    let session = client.connect(uri, &server.local_addrs()).unwrap();
-    assert_eq!(session.remote_addr(), server.local_addrs().first().copied());
+    let profiles: [fn(Builder) -> Builder; 2] = [|builder| builder, |builder| builder.flash(FlashProfile::builder())];
+    for choose in profiles {
+        let server = choose(Endpoint::builder().server()).bind(loopback()).spawn().unwrap();
+        let client = choose(Endpoint::builder().client()).bind(loopback()).spawn().unwrap();
+        let session = client.connect_uri(&format!("rtmfp://{}/app", server.local_addrs()[0])).unwrap();
+        assert_eq!(session.remote_addr(), server.local_addrs().first().copied());
+    }
 
     let client = with_keys(Endpoint::builder().client());
     let caller = with_keys(Endpoint::builder().peer().configure(|config| config.open_timeout = Duration::from_secs(1)));
@@ -87,7 +89,7 @@ fn a_modern_endpoint_is_reached_by_its_peer_id_and_by_its_uri() {
     let identity = Identity::generate(&mut *system_rng().unwrap());
     let server = Endpoint::builder().server().identity(identity.clone()).bind(loopback()).spawn().unwrap();
     assert_eq!(server.peer_id(), Some(identity.peer_id()));
-    let client = Endpoint::builder().client().modern(ModernProfile::builder()).bind(loopback()).spawn().unwrap();
+    let client = Endpoint::builder().client().bind(loopback()).spawn().unwrap();
     let address = server.local_addrs()[0];
     let uri = format!("rtmfp://{address}/app");
     for remote in [Remote::peer(identity.peer_id()).at(address), uri.parse().unwrap()] {
@@ -105,11 +107,29 @@ fn a_modern_endpoint_is_reached_by_its_peer_id_and_by_its_uri() {
     assert!(client.connect_to(another).is_err(), "nobody else is connected to");
 }
 
+/// Presets do not take the place of what was chosen before.
+#[test]
+fn who_an_endpoint_is_may_be_said_before_the_preset_and_after() {
+    let identity = Identity::generate(&mut *system_rng().unwrap());
+    for endpoint in [
+        Endpoint::builder().identity(identity.clone()).peer(),
+        Endpoint::builder().peer().identity(identity.clone()),
+        Endpoint::builder().identity(identity.clone()).client(),
+    ] {
+        assert_eq!(endpoint.bind(loopback()).spawn().unwrap().peer_id(), Some(identity.peer_id()));
+    }
+    let client = with_keys(Endpoint::builder().client());
+    for server in [Endpoint::builder().static_keys(keys()).server(), Endpoint::builder().server().static_keys(keys())] {
+        let server = server.bind(loopback()).spawn().unwrap();
+        assert!(client.connect_uri(&format!("rtmfp://{}/app", server.local_addrs()[0])).is_ok());
+    }
+}
+
 /// Neither falls back to the other's profile.
 #[test]
 fn endpoints_of_different_profiles_have_no_sessions() {
-    let modern = Endpoint::builder().server().modern(ModernProfile::builder()).bind(loopback()).spawn().unwrap();
-    let flash = Endpoint::builder().server().bind(loopback()).spawn().unwrap();
+    let modern = Endpoint::builder().server().bind(loopback()).spawn().unwrap();
+    let flash = Endpoint::builder().server().flash(FlashProfile::builder()).bind(loopback()).spawn().unwrap();
     for (from, to) in [(&modern, &flash), (&flash, &modern)] {
         let uri = format!("rtmfp://{}/app", to.local_addrs()[0]);
         let remote = uri.parse::<Remote>().unwrap().timeout(Duration::from_secs(1));

@@ -88,14 +88,20 @@ fn a_server_is_found_by_its_uri_and_name() {
 
 #[test]
 fn only_the_pinned_peer_is_connected_to() {
-    let server = Endpoint::builder().server().new_static_keys().bind("127.0.0.1:0".parse().unwrap()).spawn().unwrap();
-    let uri = format!("rtmfp://{}/", server.local_addrs().first().unwrap());
-    let client = Endpoint::builder().client().spawn().unwrap();
-    let remote = Remote::uri(&uri).unwrap().timeout(Duration::from_secs(1));
-    let wrong = Fingerprint([7; 32]);
-    assert_eq!(client.connect_to(remote.clone().pin(wrong)).err(), Some(Error::NotOpened(OpenFailure::TimedOut)));
-    let session = client.connect_to(remote.pin(server.peer_id().unwrap())).unwrap();
-    pass(&session, &server.accept().unwrap(), "hello");
+    let flash = FlashProfile::builder;
+    for (server, client) in [
+        (Endpoint::builder().server(), Endpoint::builder().client()),
+        (Endpoint::builder().server().new_static_keys(), Endpoint::builder().client().flash(flash())),
+    ] {
+        let server = server.bind("127.0.0.1:0".parse().unwrap()).spawn().unwrap();
+        let uri = format!("rtmfp://{}/", server.local_addrs().first().unwrap());
+        let client = client.spawn().unwrap();
+        let remote = Remote::uri(&uri).unwrap().timeout(Duration::from_secs(1));
+        let wrong = Fingerprint([7; 32]);
+        assert_eq!(client.connect_to(remote.clone().pin(wrong)).err(), Some(Error::NotOpened(OpenFailure::TimedOut)));
+        let session = client.connect_to(remote.pin(server.peer_id().unwrap())).unwrap();
+        pass(&session, &server.accept().unwrap(), "hello");
+    }
 }
 
 #[test]

@@ -58,7 +58,8 @@ impl EndpointApp {
     /// An application for an endpoint with these local addresses, in the order of their interfaces, and a first handle
     /// to it. `wake` must make the driver call [`on_wake`](App::on_wake) soon; it is called from any thread.
     pub fn new(locals: Vec<SocketAddr>, wake: impl Fn() + Send + Sync + 'static) -> (Self, EndpointHandle) {
-        Self::with_kind(locals, ProfileKind::default(), None, wake)
+        // As those are treated that are not known.
+        Self::with_kind(locals, ProfileKind::Flash, None, wake)
     }
 
     /// The same, for an endpoint of this profile: handles know its peer ID.

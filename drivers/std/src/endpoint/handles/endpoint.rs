@@ -67,8 +67,8 @@ impl EndpointHandle {
         &self.0.endpoint().locals
     }
 
-    /// Who this endpoint is, for others to pin (RFC 7425 §4.3.2). `None` unless it has static keys of the Flash profile,
-    /// which prove it.
+    /// Who this endpoint is, for others to pin. `None` for a Flash profile without static keys, which would prove it
+    /// (RFC 7425 §4.3.2), and for profiles that are not known here.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         self.0.endpoint().peer_id

@@ -42,7 +42,7 @@ impl Introduction {
         &self.hello.discriminator
     }
 
-    /// Whom it asks for, if that is a peer ID of the Flash profile.
+    /// Whom it asks for, if that is a peer ID.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         IntroductionRequest::of(&self.hello).peer_id()
