@@ -8,8 +8,7 @@ use rtmfp_core::{EndpointConfig, Event, InterfaceId, Path, Target, TransmitBuf};
 use rtmfp_tests::raw_peer::RawPeer;
 
 use super::strangers::{START, connected, data, deliver, endpoint, named, sent};
-use rtmfp_tests::siege::address;
-use rtmfp_tests::siege::plain;
+use rtmfp_tests::siege::{BOTH, address, plain};
 
 fn path_to(host: u8) -> Path {
     Path::new(InterfaceId(0), address(host))
@@ -17,32 +16,38 @@ fn path_to(host: u8) -> Path {
 
 #[test]
 fn sessions_are_limited_whoever_begins_them() {
-    let mut config = EndpointConfig::default();
-    config.max_sessions = 3;
-    let mut victim = endpoint(&config, &plain("victim"));
-    let mut peers: Vec<RawPeer> =
-        (0..5).map(|host| RawPeer::new(plain(&format!("peer {host}")).0, address(10 + host), host.into())).collect();
-    victim.open(START, Target::new(&b"elsewhere"[..], path_to(50))).unwrap();
-    for peer in &mut peers {
-        peer.hello(b"victim");
-        peer.talk(&mut victim, START);
+    for named in BOTH {
+        let mut config = EndpointConfig::default();
+        config.max_sessions = 3;
+        let identity = named("victim");
+        let mut victim = endpoint(&config, &identity);
+        let mut peers: Vec<RawPeer> = (0..5)
+            .map(|host| RawPeer::new(named(&format!("peer {host}")).0, address(10 + host), host.into()))
+            .collect();
+        victim.open(START, Target::new(named("elsewhere").1, path_to(50))).unwrap();
+        for peer in &mut peers {
+            peer.hello(&identity.1);
+            peer.talk(&mut victim, START);
+        }
+        assert_eq!(peers.iter().filter(|peer| peer.session.is_some()).count(), 2);
+        assert_eq!((victim.sessions().count(), victim.stats().over_limit), (3, 3));
+        assert_eq!(victim.open(START, Target::new(named("more").1, path_to(51))), Err(OpenError::TooManySessions));
     }
-    assert_eq!(peers.iter().filter(|peer| peer.session.is_some()).count(), 2);
-    assert_eq!((victim.sessions().count(), victim.stats().over_limit), (3, 3));
-    assert_eq!(victim.open(START, Target::new(&b"more"[..], path_to(51))), Err(OpenError::TooManySessions));
 }
 
 #[test]
 fn sessions_that_are_opening_are_limited() {
-    let mut config = EndpointConfig::default();
-    config.max_opening = 2;
-    let mut victim = endpoint(&config, &plain("victim"));
-    let mut open = |now, host| victim.open(now, Target::new(vec![host], path_to(host))).err();
-    assert_eq!([50, 51, 52].map(|host| open(START, host)), [None, None, Some(OpenError::TooManySessions)]);
-    // Those that failed make room.
-    let later = START + config.open_timeout;
-    victim.handle_timeout(later);
-    assert!(victim.open(later, Target::new(&b"again"[..], path_to(50))).is_ok());
+    for named in BOTH {
+        let mut config = EndpointConfig::default();
+        config.max_opening = 2;
+        let mut victim = endpoint(&config, &named("victim"));
+        let mut open = |now, host| victim.open(now, Target::new(named(&format!("peer {host}")).1, path_to(host))).err();
+        assert_eq!([50, 51, 52].map(|host| open(START, host)), [None, None, Some(OpenError::TooManySessions)]);
+        // Those that failed make room.
+        let later = START + config.open_timeout;
+        victim.handle_timeout(later);
+        assert!(victim.open(later, Target::new(named("again").1, path_to(50))).is_ok());
+    }
 }
 
 #[test]
@@ -55,12 +60,12 @@ fn a_discriminator_that_does_not_fit_a_hello_is_refused() {
 
 #[test]
 fn redirects_bring_no_more_candidates_than_are_allowed() {
-    for most in [1, 5, 24] {
+    for (named, most) in [1, 5, 24].into_iter().flat_map(|most| BOTH.map(|named| (named, most))) {
         let mut config = EndpointConfig::default();
         config.max_candidates = most;
-        let mut victim = endpoint(&config, &plain("victim"));
-        let mut peer = RawPeer::new(plain("rogue").0, address(9), 9);
-        victim.open(START, Target::new(&b"somebody"[..], peer.path())).unwrap();
+        let mut victim = endpoint(&config, &named("victim"));
+        let mut peer = RawPeer::new(named("rogue").0, address(9), 9);
+        victim.open(START, Target::new(named("somebody").1, peer.path())).unwrap();
         let mut buf = TransmitBuf::new(1);
         victim.poll_transmit(START, &mut buf).unwrap();
         peer.receive(buf.as_slice());
@@ -78,84 +83,95 @@ fn redirects_bring_no_more_candidates_than_are_allowed() {
 
 #[test]
 fn key_agreements_a_second_are_limited() {
-    let mut config = EndpointConfig::default();
-    config.max_keying_units_per_second = 7;
-    let mut victim = endpoint(&config, &plain("victim"));
-    let open = |victim: &mut _, now, hosts: core::ops::Range<u8>| {
-        hosts
-            .filter(|host| {
-                let mut peer = RawPeer::new(plain(&format!("peer {host}")).0, address(*host), (*host).into());
-                peer.hello(b"victim");
-                peer.talk(victim, now);
-                peer.session.is_some()
-            })
-            .count()
-    };
-    assert_eq!(open(&mut victim, START, 10..40), 7);
-    assert_eq!(victim.stats().over_limit, 23);
-    assert_eq!(open(&mut victim, START + Duration::from_secs(1), 40..60), 7);
+    for named in BOTH {
+        let mut config = EndpointConfig::default();
+        config.max_keying_units_per_second = 7;
+        let identity = named("victim");
+        let mut victim = endpoint(&config, &identity);
+        let open = |victim: &mut _, now, hosts: core::ops::Range<u8>| {
+            hosts
+                .filter(|host| {
+                    let mut peer = RawPeer::new(named(&format!("peer {host}")).0, address(*host), (*host).into());
+                    peer.hello(&identity.1);
+                    peer.talk(victim, now);
+                    peer.session.is_some()
+                })
+                .count()
+        };
+        assert_eq!(open(&mut victim, START, 10..40), 7);
+        assert_eq!(victim.stats().over_limit, 23);
+        assert_eq!(open(&mut victim, START + Duration::from_secs(1), 40..60), 7);
+    }
 }
 
 #[test]
 fn hellos_for_others_wait_in_limited_number() {
-    let mut config = EndpointConfig::default();
-    config.max_unmatched_hellos = 5;
-    let mut victim = endpoint(&config, &plain("victim"));
-    let mut peer = RawPeer::new(plain("stranger").0, address(9), 9);
-    let mut hello = |victim: &mut _| {
-        let datagram = peer.startup(0, &InitiatorHello { discriminator: b"somebody else", tag: b"12345678" });
-        deliver(victim, START, address(9), datagram);
-    };
-    (0..1_000).for_each(|_| hello(&mut victim));
-    assert_eq!(victim.stats().over_limit, 995);
-    // One that is taken makes room for one.
-    assert!(matches!(victim.poll_event(), Some(Event::UnmatchedHello { .. })));
-    (0..10).for_each(|_| hello(&mut victim));
-    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 5);
+    for named in BOTH {
+        let mut config = EndpointConfig::default();
+        config.max_unmatched_hellos = 5;
+        let mut victim = endpoint(&config, &named("victim"));
+        let mut peer = RawPeer::new(named("stranger").0, address(9), 9);
+        let (_, other) = named("somebody else");
+        let mut hello = |victim: &mut _| {
+            let datagram = peer.startup(0, &InitiatorHello { discriminator: &other, tag: b"12345678" });
+            deliver(victim, START, address(9), datagram);
+        };
+        (0..1_000).for_each(|_| hello(&mut victim));
+        assert_eq!(victim.stats().over_limit, 995);
+        // One that is taken makes room for one.
+        assert!(matches!(victim.poll_event(), Some(Event::UnmatchedHello { .. })));
+        (0..10).for_each(|_| hello(&mut victim));
+        assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 5);
+    }
 }
 
 /// One source filled the places of all.
 #[test]
 fn hellos_for_others_of_one_source_leave_room_for_those_of_others() {
-    let mut config = EndpointConfig::default();
-    (config.max_unmatched_hellos, config.max_unmatched_hellos_per_source) = (10, 3);
-    let mut victim = endpoint(&config, &plain("victim"));
-    let hello = |victim: &mut _, host| {
-        let mut peer = RawPeer::new(plain("stranger").0, address(host), 9);
-        let datagram = peer.startup(0, &InitiatorHello { discriminator: b"somebody else", tag: b"12345678" });
-        deliver(victim, START, address(host), datagram);
-    };
-    (0..100).for_each(|_| hello(&mut victim, 9));
-    (20..24).for_each(|host| hello(&mut victim, host));
-    assert_eq!(victim.stats().over_limit, 97);
-    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3 + 4);
-    // Once they are taken, there is room again.
-    (0..100).for_each(|_| hello(&mut victim, 9));
-    assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3);
+    for named in BOTH {
+        let mut config = EndpointConfig::default();
+        (config.max_unmatched_hellos, config.max_unmatched_hellos_per_source) = (10, 3);
+        let mut victim = endpoint(&config, &named("victim"));
+        let (_, other) = named("somebody else");
+        let hello = |victim: &mut _, host| {
+            let mut peer = RawPeer::new(named("stranger").0, address(host), 9);
+            let datagram = peer.startup(0, &InitiatorHello { discriminator: &other, tag: b"12345678" });
+            deliver(victim, START, address(host), datagram);
+        };
+        (0..100).for_each(|_| hello(&mut victim, 9));
+        (20..24).for_each(|host| hello(&mut victim, host));
+        assert_eq!(victim.stats().over_limit, 97);
+        assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3 + 4);
+        // Once they are taken, there is room again.
+        (0..100).for_each(|_| hello(&mut victim, 9));
+        assert_eq!(core::iter::from_fn(|| victim.poll_event()).count(), 3);
+    }
 }
 
 /// A responder that sends data at once and its RIKeying last.
 #[test]
 fn packets_that_overtake_the_keying_are_kept_in_limited_number() {
-    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
-    let mut peer = RawPeer::new(plain("rogue").0, address(9), 9);
-    victim.open(START, Target::new(&b"rogue"[..], peer.path())).unwrap();
-    let mut buf = TransmitBuf::new(1);
-    for _ in 0..2 {
-        victim.poll_transmit(START, &mut buf).unwrap();
-        peer.receive(buf.as_slice());
-        if peer.session.is_none() {
-            deliver(&mut victim, START, peer.address, peer.out.pop_front().unwrap());
+    for named in BOTH {
+        let mut victim = endpoint(&EndpointConfig::default(), &named("victim"));
+        let mut peer = RawPeer::new(named("rogue").0, address(9), 9);
+        victim.open(START, Target::new(named("rogue").1, peer.path())).unwrap();
+        let mut buf = TransmitBuf::new(1);
+        for _ in 0..2 {
+            victim.poll_transmit(START, &mut buf).unwrap();
+            peer.receive(buf.as_slice());
+            if peer.session.is_none() {
+                deliver(&mut victim, START, peer.address, peer.out.pop_front().unwrap());
+            }
         }
+        for _ in 0..100 {
+            peer.send(&mut victim, START, &[Chunk::Ping(Ping { message: b"early" })]);
+        }
+        assert_eq!(victim.stats().over_limit, 100 - 18);
+        // What was kept is answered once the keying is there.
+        let answers = peer.talk(&mut victim, START);
+        assert!(!answers.is_empty());
+        assert!(matches!(victim.poll_event(), Some(Event::SessionOpened { .. })));
     }
-    for _ in 0..100 {
-        peer.send(&mut victim, START, &[Chunk::Ping(Ping { message: b"early" })]);
-    }
-    assert_eq!(victim.stats().over_limit, 100 - 18);
-    // What was kept is answered once the keying is there.
-    let answers = peer.talk(&mut victim, START);
-    assert!(!answers.is_empty());
-    assert!(matches!(victim.poll_event(), Some(Event::SessionOpened { .. })));
 }
 
 /// The window is advice; the session's limit is not.

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use rtmfp_tests::counting::held;
-use rtmfp_tests::siege::{Draw, Siege, config, flash, plain};
+use rtmfp_tests::siege::{Draw, Identity, Siege, config, flash, modern, plain};
 
 use super::setting;
 
@@ -58,9 +58,10 @@ fn under_plain(index: u64) {
     run(Siege::new(seed, Draw::new(seed), name, false), false, packets(1_000_000, 4));
 }
 
-fn under_flash(index: u64) {
+/// Under a profile with real keys.
+fn under(identity: fn(u64) -> Identity, index: u64) {
     let seed = setting("RTMFP_HOSTILE_SEED", 1) * 100 + index;
-    run(Siege::new(seed, Draw::new(seed), |index| flash(index + 1), true), true, packets(100_000, 2));
+    run(Siege::new(seed, Draw::new(seed), |index| identity(index + 1), true), true, packets(100_000, 2));
 }
 
 #[test]
@@ -85,10 +86,20 @@ fn plain_fourth_quarter() {
 
 #[test]
 fn flash_first_half() {
-    under_flash(5);
+    under(flash, 5);
 }
 
 #[test]
 fn flash_second_half() {
-    under_flash(6);
+    under(flash, 6);
+}
+
+#[test]
+fn modern_first_half() {
+    under(modern, 7);
+}
+
+#[test]
+fn modern_second_half() {
+    under(modern, 8);
 }

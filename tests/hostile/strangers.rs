@@ -13,7 +13,7 @@ use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::{RawPeer, packet, seal};
 
 use rtmfp_tests::siege::address;
-use rtmfp_tests::siege::{Identity, flash, plain};
+use rtmfp_tests::siege::{BOTH, Identity, flash, modern, plain};
 
 pub(crate) const START: Instant = Instant::from_millis(10_000);
 
@@ -23,9 +23,14 @@ pub(crate) fn endpoint(config: &EndpointConfig, identity: &Identity) -> Endpoint
 
 /// An endpoint, and a hostile peer with a session to it.
 pub(crate) fn connected(config: &EndpointConfig) -> (Endpoint, RawPeer) {
-    let identity = plain("victim");
+    connected_as(plain, config)
+}
+
+/// The same, with identities of this kind.
+pub(crate) fn connected_as(named: fn(&str) -> Identity, config: &EndpointConfig) -> (Endpoint, RawPeer) {
+    let identity = named("victim");
     let mut endpoint = endpoint(config, &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
+    let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
     peer.connect(&mut endpoint, START, &identity.1);
     while endpoint.poll_event().is_some() {}
     (endpoint, peer)
@@ -75,10 +80,9 @@ fn assert_little_held(before: isize, most: isize) {
 
 #[test]
 fn closes_and_all_else_under_the_default_key_do_nothing_to_a_session() {
-    for identity in [plain("victim"), flash(1)] {
+    for [identity, other] in [["victim", "friend"].map(plain), [1, 2].map(flash), [1, 2].map(modern)] {
         let mut victim = endpoint(&EndpointConfig::default(), &identity);
-        let mut friend = RawPeer::new(identity.0.clone(), address(1), 1);
-        friend.profile = if identity.1 == b"victim" { plain("friend").0 } else { flash(2).0 };
+        let mut friend = RawPeer::new(other.0, address(1), 1);
         friend.connect(&mut victim, START, &identity.1);
         let session = friend.session.as_ref().unwrap();
         let (id, modes) = (session.tx_id, [Mode::Initiator, Mode::Responder, Mode::Startup]);
@@ -101,91 +105,101 @@ fn closes_and_all_else_under_the_default_key_do_nothing_to_a_session() {
 
 #[test]
 fn a_cookie_echoed_from_another_address_is_changed_and_proves_nothing() {
-    let identity = plain("victim");
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    peer.connect(&mut victim, START, &identity.1);
-    assert_eq!(victim.sessions().count(), 1);
-    // The same cookie from anywhere else: one small answer each, and no session.
-    for port in 1..=1_000 {
-        peer.keying();
-        let stolen = peer.out.pop_front().unwrap();
-        // As fast as one source is answered.
-        let now = START + Duration::from_millis(20 * u64::from(port));
-        deliver(&mut victim, now, SocketAddr::from(([203, 0, 113, 5], port)), stolen.clone());
-        let (count, bytes) = sent(&mut victim, now);
-        assert!(count == 1 && bytes < 3 * stolen.len(), "{count} answers, {bytes} bytes for {}", stolen.len());
+    for named in BOTH {
+        let identity = named("victim");
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
+        peer.connect(&mut victim, START, &identity.1);
+        assert_eq!(victim.sessions().count(), 1);
+        // The same cookie from anywhere else: one small answer each, and no session.
+        for port in 1..=1_000 {
+            peer.keying();
+            let stolen = peer.out.pop_front().unwrap();
+            // As fast as one source is answered.
+            let now = START + Duration::from_millis(20 * u64::from(port));
+            deliver(&mut victim, now, SocketAddr::from(([203, 0, 113, 5], port)), stolen.clone());
+            let (count, bytes) = sent(&mut victim, now);
+            assert!(count == 1 && bytes < 3 * stolen.len(), "{count} answers, {bytes} bytes for {}", stolen.len());
+        }
+        assert_eq!(victim.sessions().count(), 1);
+        assert_eq!(victim.stats().sessions_opened, 1);
     }
-    assert_eq!(victim.sessions().count(), 1);
-    assert_eq!(victim.stats().sessions_opened, 1);
 }
 
 #[test]
 fn a_flood_of_keyings_with_forged_cookies_costs_nothing() {
-    let identity = plain("victim");
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    let before = held();
-    for number in 0..20_000_u32 {
-        let cookie: Vec<u8> = number.to_be_bytes().repeat(16);
-        let signed = InitiatorKeying::signed_parameters(number, &cookie, b"mallory", b"xx");
-        let keying = InitiatorKeying {
-            session_id: number,
-            cookie_echo: &cookie,
-            certificate: b"mallory",
-            component: b"xx",
-            signature: b"X",
-            signed: &signed,
-        };
-        let datagram = peer.startup(0, &keying);
-        deliver(&mut victim, START, peer.address, datagram);
+    for named in BOTH {
+        let identity = named("victim");
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
+        let certificate = peer.profile.certificate().to_vec();
+        let before = held();
+        for number in 0..20_000_u32 {
+            let cookie: Vec<u8> = number.to_be_bytes().repeat(16);
+            let signed = InitiatorKeying::signed_parameters(number, &cookie, &certificate, b"xx");
+            let keying = InitiatorKeying {
+                session_id: number,
+                cookie_echo: &cookie,
+                certificate: &certificate,
+                component: b"xx",
+                signature: b"X",
+                signed: &signed,
+            };
+            let datagram = peer.startup(0, &keying);
+            deliver(&mut victim, START, peer.address, datagram);
+        }
+        assert_eq!(victim.stats().dropped_not_authentic, 20_000);
+        assert_eq!((victim.sessions().count(), sent(&mut victim, START).0), (0, 0));
+        assert_little_held(before, 65_536);
     }
-    assert_eq!(victim.stats().dropped_not_authentic, 20_000);
-    assert_eq!((victim.sessions().count(), sent(&mut victim, START).0), (0, 0));
-    assert_little_held(before, 65_536);
 }
 
 #[test]
 fn a_hello_is_answered_with_at_most_three_times_its_bytes() {
-    let identity = plain("victim");
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    for len in [8, 16, 100, 1_000, 1_300, 20_000, 60_000] {
-        let tag = vec![7; len];
-        let hello = peer.startup(0, &InitiatorHello { discriminator: &identity.1, tag: &tag });
-        let received = hello.len();
-        deliver(&mut victim, START, peer.address, hello);
-        let mut answered = sent(&mut victim, START).1;
-        while let Some(at) = victim.poll_timeout() {
-            victim.handle_timeout(at);
-            answered += sent(&mut victim, at).1;
+    for named in BOTH {
+        let identity = named("victim");
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
+        for len in [8, 16, 100, 1_000, 1_300, 20_000, 60_000] {
+            let tag = vec![7; len];
+            let hello = peer.startup(0, &InitiatorHello { discriminator: &identity.1, tag: &tag });
+            let received = hello.len();
+            deliver(&mut victim, START, peer.address, hello);
+            let mut answered = sent(&mut victim, START).1;
+            while let Some(at) = victim.poll_timeout() {
+                victim.handle_timeout(at);
+                answered += sent(&mut victim, at).1;
+            }
+            assert!(answered > 0 && answered <= 3 * received, "{answered} bytes for {received}");
         }
-        assert!(answered > 0 && answered <= 3 * received, "{answered} bytes for {received}");
     }
 }
 
 #[test]
 fn forged_answers_to_hellos_that_were_not_sent_do_nothing() {
-    let identity = plain("victim");
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    let target = Target::new(&b"friend"[..], Path::new(InterfaceId(0), address(1)));
-    victim.open(START, target).unwrap();
-    assert_eq!(sent(&mut victim, START).0, 1);
-    for number in 0..5_000_u32 {
-        let tag: Vec<u8> = number.to_be_bytes().repeat(4);
-        let hello = ResponderHello { tag_echo: &tag, cookie: &[1; 64], certificate: b"friend" };
-        let datagram = peer.startup(0, &hello);
-        deliver(&mut victim, START, peer.address, datagram);
-        let datagram = peer.startup(0, &Redirect::new(&tag, &[]));
-        deliver(&mut victim, START, peer.address, datagram);
-        let signed = ResponderKeying::signed_parameters(5, b"xx");
-        let keying = ResponderKeying { session_id: 5, component: b"xx", signature: b"X", signed: &signed };
-        let datagram = peer.startup(number, &keying);
-        deliver(&mut victim, START, address(1), datagram);
+    for named in BOTH {
+        let identity = named("victim");
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
+        let friend = named("friend");
+        let target = Target::new(friend.1, Path::new(InterfaceId(0), address(1)));
+        victim.open(START, target).unwrap();
+        assert_eq!(sent(&mut victim, START).0, 1);
+        for number in 0..5_000_u32 {
+            let tag: Vec<u8> = number.to_be_bytes().repeat(4);
+            let hello = ResponderHello { tag_echo: &tag, cookie: &[1; 64], certificate: friend.0.certificate() };
+            let datagram = peer.startup(0, &hello);
+            deliver(&mut victim, START, peer.address, datagram);
+            let datagram = peer.startup(0, &Redirect::new(&tag, &[]));
+            deliver(&mut victim, START, peer.address, datagram);
+            let signed = ResponderKeying::signed_parameters(5, b"xx");
+            let keying = ResponderKeying { session_id: 5, component: b"xx", signature: b"X", signed: &signed };
+            let datagram = peer.startup(number, &keying);
+            deliver(&mut victim, START, address(1), datagram);
+        }
+        assert_eq!(sent(&mut victim, START).0, 0, "nobody else is sent anything");
+        assert_eq!(victim.stats().sessions_opened, 0);
     }
-    assert_eq!(sent(&mut victim, START).0, 0, "nobody else is sent anything");
-    assert_eq!(victim.stats().sessions_opened, 0);
 }
 
 #[test]
@@ -315,61 +329,66 @@ fn fragments_are_bounded_in_memory(
 
 #[test]
 fn a_flood_of_packet_fragments_is_bounded_and_lets_others_start() {
-    let identity = plain("victim");
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    let before = held();
-    for number in 0..20_000_u64 {
-        let chunk = PacketFragment {
-            more_fragments: true,
-            packet_id: number / 3,
-            fragment_number: number % 300,
-            fragment: &[7; 1_000],
-        };
-        let datagram = peer.startup(0, &chunk);
-        let from = SocketAddr::from(([203, 0, 113, (number % 250) as u8], 1_000));
-        deliver(&mut victim, START, from, datagram);
+    for named in BOTH {
+        let identity = named("victim");
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut peer = RawPeer::new(named("mallory").0, address(9), 9);
+        let before = held();
+        for number in 0..20_000_u64 {
+            let chunk = PacketFragment {
+                more_fragments: true,
+                packet_id: number / 3,
+                fragment_number: number % 300,
+                fragment: &[7; 1_000],
+            };
+            let datagram = peer.startup(0, &chunk);
+            let from = SocketAddr::from(([203, 0, 113, (number % 250) as u8], 1_000));
+            deliver(&mut victim, START, from, datagram);
+        }
+        assert!(victim.stats().over_limit > 10_000);
+        assert_little_held(before, 4 << 20);
+        let mut friend = RawPeer::new(named("friend").0, address(1), 1);
+        friend.connect(&mut victim, START, &identity.1);
     }
-    assert!(victim.stats().over_limit > 10_000);
-    assert_little_held(before, 4 << 20);
-    let mut friend = RawPeer::new(plain("friend").0, address(1), 1);
-    friend.connect(&mut victim, START, &identity.1);
 }
 
 #[test]
 fn packets_of_a_session_from_spoofed_addresses_do_not_move_it() {
-    let identity = flash(1);
-    let mut victim = endpoint(&EndpointConfig::default(), &identity);
-    let mut friend = RawPeer::new(flash(2).0, address(1), 1);
-    friend.connect(&mut victim, START, &identity.1);
-    let handle = victim.sessions().next().unwrap();
-    let mut replay = Vec::new();
-    for number in 0..2_000_u16 {
-        // An on-path attacker holds the friend's packets back and sends them from elsewhere, and again.
-        let datagram = friend.session.as_mut().unwrap().chunks(&[Chunk::Ping(Ping { message: b"x" })]);
-        deliver(&mut victim, START, SocketAddr::from(([203, 0, 113, 5], number)), datagram.clone());
-        replay.push(datagram);
+    for [identity, other] in [[1, 2].map(flash), [1, 2].map(modern)] {
+        let mut victim = endpoint(&EndpointConfig::default(), &identity);
+        let mut friend = RawPeer::new(other.0, address(1), 1);
+        friend.connect(&mut victim, START, &identity.1);
+        let handle = victim.sessions().next().unwrap();
+        let mut replay = Vec::new();
+        for number in 0..2_000_u16 {
+            // An on-path attacker holds the friend's packets back and sends them from elsewhere, and again.
+            let datagram = friend.session.as_mut().unwrap().chunks(&[Chunk::Ping(Ping { message: b"x" })]);
+            deliver(&mut victim, START, SocketAddr::from(([203, 0, 113, 5], number)), datagram.clone());
+            replay.push(datagram);
+        }
+        let stats = victim.stats();
+        for datagram in replay {
+            deliver(&mut victim, START, friend.address, datagram);
+        }
+        assert_eq!(victim.stats().dropped_replayed - stats.dropped_replayed, 2_000);
+        let (count, _) = sent(&mut victim, START);
+        assert!(count < 20, "{count} packets");
+        assert_eq!(victim.session(handle).unwrap().path(), Some(friend.path()));
     }
-    let stats = victim.stats();
-    for datagram in replay {
-        deliver(&mut victim, START, friend.address, datagram);
-    }
-    assert_eq!(victim.stats().dropped_replayed - stats.dropped_replayed, 2_000);
-    let (count, _) = sent(&mut victim, START);
-    assert!(count < 20, "{count} packets");
-    assert_eq!(victim.session(handle).unwrap().path(), Some(friend.path()));
 }
 
 #[test]
 fn a_session_id_is_not_found_by_trying() {
-    let (mut victim, mut peer) = connected(&EndpointConfig::default());
-    let known = peer.session.as_ref().unwrap().tx_id;
-    let plain = packet(Mode::Initiator, &[Chunk::Close(Close)]);
-    for id in (1..20_000).filter(|id| *id != known) {
-        let datagram = seal(peer.default_keys.as_mut(), id, &plain);
-        assert_eq!(session_id::unscramble(&datagram).map(|(id, _)| id), Some(id));
-        deliver(&mut victim, START, peer.address, datagram);
+    for named in BOTH {
+        let (mut victim, mut peer) = connected_as(named, &EndpointConfig::default());
+        let known = peer.session.as_ref().unwrap().tx_id;
+        let plain = packet(Mode::Initiator, &[Chunk::Close(Close)]);
+        for id in (1..20_000).filter(|id| *id != known) {
+            let datagram = seal(peer.default_keys.as_mut(), id, &plain);
+            assert_eq!(session_id::unscramble(&datagram).map(|(id, _)| id), Some(id));
+            deliver(&mut victim, START, peer.address, datagram);
+        }
+        assert_eq!(victim.stats().dropped_unknown_session, 19_999);
+        assert_eq!(victim.sessions().count(), 1);
     }
-    assert_eq!(victim.stats().dropped_unknown_session, 19_999);
-    assert_eq!(victim.sessions().count(), 1);
 }

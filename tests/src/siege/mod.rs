@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{Discriminator, FlashProfile, Group};
+use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::wire::{Mode, PacketHeader, PacketWriter, session_id};
 use rtmfp_core::{CloseMode, EndpointConfig, InterfaceId, Path, Target};
@@ -39,6 +40,24 @@ pub fn flash(seed: u64) -> Identity {
     let discriminator = Discriminator::new().fingerprint(profile.fingerprint()).to_bytes();
     (Arc::new(profile), discriminator)
 }
+
+/// An identity of the modern profile, with its peer ID as discriminator.
+#[must_use]
+pub fn modern(seed: u64) -> Identity {
+    let profile = ModernProfile::builder().build(&mut TestRng(seed)).unwrap();
+    let discriminator = modern::Discriminator::new().peer_id(profile.peer_id()).to_bytes();
+    (Arc::new(profile), discriminator)
+}
+
+/// An identity of the modern profile for each name, with its peer ID as discriminator.
+#[must_use]
+pub fn named_modern(name: &str) -> Identity {
+    modern(name.bytes().fold(1, |seed, byte| seed * 257 % 0xffff_fffb + u64::from(byte)))
+}
+
+/// Identities by their names, of the plain and of the modern profile: for what does not depend on the profile, and may go
+/// wrong by it.
+pub const BOTH: [fn(&str) -> Identity; 2] = [plain, named_modern];
 
 /// The first host number of hostile peers.
 const HOSTILE: u8 = 100;
