@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::wire::{
-    Address, AddressOrigin, Chunk, ForwardedHello, FragmentControl, InitiatorHello, InitiatorKeying, PacketFragment,
-    Ping, Redirect, UserData,
+    Address, AddressOrigin, Chunk, ForwardedHello, FragmentControl, InitiatorHello, PacketFragment, Ping, Redirect,
+    UserData,
 };
 use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, InterfaceId, Path, RecvMeta, Target, TransmitBuf};
 use rtmfp_tests::counting::held;
 use rtmfp_tests::raw_peer::RawPeer;
-use rtmfp_tests::siege::{address, plain};
+use rtmfp_tests::siege::{Identity, address, named_modern, plain};
 
-use super::{START, data, endpoint, named};
+use super::{START, data, endpoint, handshakes, named};
 
 /// What came of an attack.
 pub(crate) struct Outcome {
@@ -35,7 +35,7 @@ pub(crate) struct Attack {
 }
 
 /// All of them.
-pub(crate) const ALL: [Attack; 12] = [
+pub(crate) const ALL: [Attack; 15] = [
     Attack {
         name: "100,000 hellos from as many addresses",
         limit: "nothing is kept of a hello; 256 answers may wait",
@@ -46,13 +46,31 @@ pub(crate) const ALL: [Attack; 12] = [
         name: "20,000 keyings with forged cookies",
         limit: "nothing is kept before a cookie is proved",
         most: 65_536,
-        run: keyings,
+        run: || handshakes::keyings(plain),
     },
     Attack {
         name: "3,000 sessions that are opened and left",
         limit: "`max_sessions`, 256 here",
         most: 256 * 4_096,
-        run: sessions,
+        run: || handshakes::sessions(plain),
+    },
+    Attack {
+        name: "the same keyings, modern profile",
+        limit: "nothing is kept before a cookie is proved",
+        most: 65_536,
+        run: || handshakes::keyings(named_modern),
+    },
+    Attack {
+        name: "2,000 keyings with good cookies and forged signatures, modern profile",
+        limit: "nothing is kept before a signature is verified",
+        most: 65_536,
+        run: handshakes::forged_signatures,
+    },
+    Attack {
+        name: "the same sessions, modern profile",
+        limit: "`max_sessions`, 256 here",
+        most: 256 * 8_192,
+        run: || handshakes::sessions(named_modern),
     },
     Attack {
         name: "20,000 packet fragments that make no packet",
@@ -106,29 +124,40 @@ pub(crate) const ALL: [Attack; 12] = [
 ];
 
 /// Watches what is held while an endpoint is fed.
-struct Watch {
+pub(super) struct Watch {
     before: isize,
     most: isize,
 }
 
 impl Watch {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { before: held(), most: 0 }
     }
 
-    fn look(&mut self) {
+    pub(super) fn look(&mut self) {
         self.most = self.most.max(held() - self.before);
     }
 
     /// A stranger is still served.
-    fn end(self, mut endpoint: Endpoint, after: Duration, refused: u64) -> Outcome {
+    fn end(self, endpoint: Endpoint, after: Duration, refused: u64) -> Outcome {
+        self.end_as(plain, endpoint, after, refused)
+    }
+
+    /// The same, with identities of this kind.
+    pub(super) fn end_as(
+        self,
+        identity: fn(&str) -> Identity,
+        mut endpoint: Endpoint,
+        after: Duration,
+        refused: u64,
+    ) -> Outcome {
         let later = START + after;
         endpoint.handle_timeout(later);
         let mut buf = TransmitBuf::new(4);
         while endpoint.poll_transmit(later, &mut buf).is_some() {}
         while endpoint.poll_event().is_some() {}
-        let mut friend = RawPeer::new(plain("friend").0, address(1), 77);
-        friend.connect(&mut endpoint, later, b"victim");
+        let mut friend = RawPeer::new(identity("friend").0, address(1), 77);
+        friend.connect(&mut endpoint, later, &identity("victim").1);
         friend.send(&mut endpoint, later, &[Chunk::UserData(data(0, 1, &named(), b"hello"))]);
         let flow = std::iter::from_fn(|| endpoint.poll_event()).find_map(|event| {
             let Event::FlowOpened { flow } = event else { return None };
@@ -140,11 +169,11 @@ impl Watch {
     }
 }
 
-fn source(number: u64) -> SocketAddr {
+pub(super) fn source(number: u64) -> SocketAddr {
     SocketAddr::from(([10, (number >> 16) as u8, (number >> 8) as u8, number as u8], 1_000))
 }
 
-fn arrive(endpoint: &mut Endpoint, from: SocketAddr, mut datagram: Vec<u8>) {
+pub(super) fn arrive(endpoint: &mut Endpoint, from: SocketAddr, mut datagram: Vec<u8>) {
     let path = Path::new(InterfaceId(0), from);
     let _ = endpoint.handle_datagram(START, path, RecvMeta::default(), &mut datagram);
 }
@@ -160,56 +189,6 @@ fn hellos() -> Outcome {
     }
     let refused = victim.stats().over_limit;
     watch.end(victim, Duration::from_secs(2), refused)
-}
-
-fn keyings() -> Outcome {
-    let mut victim = endpoint(&EndpointConfig::default(), &plain("victim"));
-    let mut peer = RawPeer::new(plain("mallory").0, address(9), 9);
-    let mut watch = Watch::new();
-    for number in 0..20_000_u64 {
-        let cookie = [number.to_be_bytes(); 8].concat();
-        let signed = InitiatorKeying::signed_parameters(7, &cookie, b"mallory", b"ab");
-        let keying = InitiatorKeying {
-            session_id: 7,
-            cookie_echo: &cookie,
-            certificate: b"mallory",
-            component: b"ab",
-            signature: b"X",
-            signed: &signed,
-        };
-        let datagram = peer.startup(0, &keying);
-        arrive(&mut victim, source(number), datagram);
-        watch.look();
-    }
-    let refused = victim.stats().dropped_not_authentic;
-    watch.end(victim, Duration::from_secs(2), refused)
-}
-
-fn sessions() -> Outcome {
-    let mut config = EndpointConfig::default();
-    config.max_sessions = 256;
-    config.max_keying_units_per_second = u32::MAX;
-    config.max_keying_units_per_source = u32::MAX;
-    let mut victim = endpoint(&config, &plain("victim"));
-    let mut watch = Watch::new();
-    for number in 0..3_000 {
-        let mut peer = RawPeer::new(plain("mallory").0, source(number), number);
-        peer.hello(b"victim");
-        peer.talk(&mut victim, START);
-        while victim.poll_event().is_some() {}
-        drop(peer);
-        watch.look();
-    }
-    assert_eq!(victim.sessions().count(), 256);
-    let refused = victim.stats().over_limit;
-    // They are closed when their idle limit or patience is over.
-    while let Some(now) = victim.poll_timeout().filter(|at| *at < START + Duration::from_secs(900)) {
-        victim.handle_timeout(now);
-        let mut buf = TransmitBuf::new(4);
-        while victim.poll_transmit(now, &mut buf).is_some() {}
-        while victim.poll_event().is_some() {}
-    }
-    watch.end(victim, Duration::from_secs(900), refused)
 }
 
 fn packet_fragments() -> Outcome {

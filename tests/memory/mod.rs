@@ -3,6 +3,7 @@
 #![allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
 mod attacks;
+mod handshakes;
 mod sockets;
 
 use std::fmt::Write as _;
@@ -13,7 +14,7 @@ use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, Instant};
 use rtmfp_tests::counting::held;
 use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::RawPeer;
-use rtmfp_tests::siege::{Identity, address, flash, plain};
+use rtmfp_tests::siege::{Identity, address, flash, modern, plain};
 
 pub(crate) const START: Instant = Instant::from_millis(5_000);
 
@@ -140,10 +141,12 @@ fn what_is_kept_is_what_the_table_says() {
     );
     let plain_session = session(2_000, &plain("victim"), &plain("peer"));
     let flash_session = session(100, &flash(1), &flash(2));
+    let modern_session = session(2_000, &modern(1), &modern(2));
     let [received, sent] = flows();
     for (what, bytes, most) in [
         ("session, plain profile, of 2,000", plain_session, 8_192),
         ("session, Flash profile, of 100", flash_session, 8_192),
+        ("session, modern profile, of 2,000", modern_session, 8_192),
         ("flow, received", received, 2_048),
         ("flow, sent", sent, 2_048),
     ] {
