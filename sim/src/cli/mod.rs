@@ -16,6 +16,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use rtmfp_sim::scenario::ProfileName;
 
 /// All expectations and invariants held.
 pub(crate) const PASSED: u8 = 0;
@@ -105,6 +106,9 @@ enum Command {
         /// Where to put what was found.
         #[arg(long, default_value = ".")]
         out: PathBuf,
+        /// The cryptography of the endpoints.
+        #[arg(long, value_enum, default_value_t)]
+        crypto: CryptoChoice,
     },
     /// Makes the smallest scenario that fails as this one does.
     Shrink {
@@ -161,6 +165,17 @@ enum CryptoChoice {
     Real,
     /// The modern profile.
     Modern,
+}
+
+impl CryptoChoice {
+    /// The profile that a scenario would name.
+    const fn profile(self) -> Option<ProfileName> {
+        match self {
+            Self::Toy => None,
+            Self::Real => Some(ProfileName::Flash),
+            Self::Modern => Some(ProfileName::Modern),
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -265,8 +280,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Replay { file } => matrix::replay(&file),
         Command::Proxy(arguments) => proxy::proxy(&arguments),
         Command::Bench { peers, sessions } => bench::bench(peers, sessions),
-        Command::Swarm { minutes, from, only, corpus, count, out } => {
-            search::swarm(&search::Swarm { minutes, from, only, corpus, count, out })
+        Command::Swarm { minutes, from, only, corpus, count, out, crypto } => {
+            search::swarm(&search::Swarm { minutes, from, only, corpus, count, out, profile: crypto.profile() })
         }
         Command::Shrink { scenario, seed, output, runs } => search::shrunk(&scenario, seed, &output, runs),
         Command::Verify { scenario, seed } => compare::verify(&scenario, seed),

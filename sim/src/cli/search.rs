@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rtmfp_sim::run::{RunOptions, run};
-use rtmfp_sim::scenario::{Action, Scenario};
+use rtmfp_sim::scenario::{Action, ProfileName, Scenario};
 use rtmfp_sim::search::{kind, random_scenario, shrink};
 
 use super::batch::began;
@@ -43,6 +43,8 @@ pub(super) struct Swarm {
     pub(super) corpus: Option<PathBuf>,
     pub(super) count: u64,
     pub(super) out: PathBuf,
+    /// In the scenarios themselves, so that those that are kept fail again.
+    pub(super) profile: Option<ProfileName>,
 }
 
 /// Whether a scenario has what is wanted.
@@ -81,6 +83,7 @@ pub(super) fn swarm(wanted: &Swarm) -> Done {
             break;
         }
         let scenario = random_scenario(number).map_err(|error| error.to_string())?;
+        let scenario = Scenario { profile: wanted.profile, ..scenario };
         if !is_wanted(&scenario, &wanted.only) {
             continue;
         }

@@ -3,6 +3,7 @@
 
 use rtmfp_sim::run::{Crypto, RunOptions, folded, run};
 use rtmfp_sim::scenario::{Scenario, builtin, builtins};
+use rtmfp_sim::search::random_scenario;
 
 /// The cases of a built-in scenario with its first seed.
 fn cases(name: &str) -> Vec<(String, Scenario)> {
@@ -149,8 +150,21 @@ fn waiting_scenarios_are_not_skipped() {
 /// A scenario that the swarm found and shrunk, with the seed in it.
 fn found(text: &str) {
     let scenario = Scenario::parse(text).expect("right");
-    let outcome = run(&scenario, &RunOptions::new(scenario.seed)).expect("it can be run");
-    assert!(outcome.passed(), "{:?}", outcome.failures);
+    for crypto in [Crypto::Toy, Crypto::Modern] {
+        let outcome = run(&scenario, &RunOptions { crypto, ..RunOptions::new(scenario.seed) }).expect("it can be run");
+        assert!(outcome.passed(), "{crypto:?}: {:?}", outcome.failures);
+    }
+}
+
+/// A few of those that `rtmfp-sim swarm --crypto modern` goes through, and more with `RTMFP_LONG=1`.
+#[test]
+fn random_scenarios_pass_with_the_modern_profile() {
+    for number in 1..=if crate::is_long() { 20 } else { 4 } {
+        let scenario = random_scenario(number).expect("right");
+        let options = RunOptions { crypto: Crypto::Modern, ..RunOptions::new(number) };
+        let outcome = run(&scenario, &options).expect("it can be run");
+        assert!(outcome.passed(), "swarm {number}: {:?}", outcome.failures);
+    }
 }
 
 /// What was sent again at a sign of life, before a whole timeout was over, was not counted for the burst.
