@@ -1,5 +1,5 @@
 //! One script over the blocking handles, the asynchronous ones, and the asynchronous ones in a simulated network: the
-//! calls are the same, and so is what it sees.
+//! calls are the same, and so is what it sees, with the plain and the modern profile.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use datagram_sim::{LinkSpec, LossSpec, Ppb, StageSpec, Time, World};
-use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{EndpointConfig, Instant};
 use rtmfp_sim::rtmfp::SimRandom;
 use rtmfp_sim::tasks::{Spawner, Tasks};
+use rtmfp_tests::siege::{BOTH, Identity, plain};
 
 /// What one end saw.
 type Transcript = Vec<String>;
@@ -28,9 +28,13 @@ macro_rules! script {
             use super::Transcript;
 
             /// Asks, is refused, is answered, and closes.
-            pub(super) $($asynchronous)? fn near(endpoint: &Endpoint, far: SocketAddr) -> Result<Transcript, Error> {
+            pub(super) $($asynchronous)? fn near(
+                endpoint: &Endpoint,
+                name: Vec<u8>,
+                far: SocketAddr,
+            ) -> Result<Transcript, Error> {
                 let mut seen = Transcript::new();
-                let session = endpoint.connect("far", &[far])$($wait)*?;
+                let session = endpoint.connect(name, &[far])$($wait)*?;
                 let refused = session.open_flow(FlowOptions::new("refused"));
                 let refusal = loop {
                     if let Err(error) = refused.send("is anybody there?")$($wait)* {
@@ -79,36 +83,35 @@ macro_rules! script {
 script!(blocking, rtmfp_std, [], []);
 script!(asynchronous, rtmfp_smol, [async], [.await]);
 
-fn profile(name: &str) -> Arc<PlainProfile> {
-    Arc::new(PlainProfile::new(name.as_bytes()))
-}
+/// Makes the identity with a name.
+type Named = fn(&str) -> Identity;
 
-fn over_std() -> [Transcript; 2] {
+fn over_std(named: Named) -> [Transcript; 2] {
     let bind = |name| {
         let local = "127.0.0.1:0".parse().unwrap();
-        rtmfp_std::Endpoint::bind(EndpointConfig::default(), profile(name), &[local]).unwrap()
+        rtmfp_std::Endpoint::bind(EndpointConfig::default(), named(name).0, &[local]).unwrap()
     };
     let (near, far) = (bind("near"), bind("far"));
     let address = far.local_addrs()[0];
     let answering = thread::spawn(move || blocking::far(&far).unwrap());
-    [blocking::near(&near, address).unwrap(), answering.join().unwrap()]
+    [blocking::near(&near, named("far").1, address).unwrap(), answering.join().unwrap()]
 }
 
-fn over_smol() -> [Transcript; 2] {
+fn over_smol(named: Named) -> [Transcript; 2] {
     let bind = |name| {
         let local = "127.0.0.1:0".parse().unwrap();
         let (endpoint, driver) =
-            rtmfp_smol::Endpoint::bind(EndpointConfig::default(), profile(name), &[local]).unwrap();
+            rtmfp_smol::Endpoint::bind(EndpointConfig::default(), named(name).0, &[local]).unwrap();
         smol::spawn(driver).detach();
         endpoint
     };
     let (near, far) = (bind("near"), bind("far"));
     let address = far.local_addrs()[0];
-    let both = smol::future::try_zip(asynchronous::near(&near, address), asynchronous::far(&far));
+    let both = smol::future::try_zip(asynchronous::near(&near, named("far").1, address), asynchronous::far(&far));
     smol::block_on(both).map(Into::into).unwrap()
 }
 
-fn simulated(seed: u64) -> [Transcript; 2] {
+fn simulated(named: Named, seed: u64) -> [Transcript; 2] {
     const PORT: u16 = 1_935;
     const ADDRESSES: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1)), IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2))];
     let mut world = World::new(seed);
@@ -116,7 +119,7 @@ fn simulated(seed: u64) -> [Transcript; 2] {
     let mut host = |name: &str, address, begin: &dyn Fn(rtmfp_smol::Endpoint, &Spawner)| {
         let rng = Box::new(SimRandom::new(world.key(name, "endpoint")));
         let endpoint =
-            rtmfp_core::Endpoint::new(EndpointConfig::default(), profile(name), rng, Instant::ORIGIN).unwrap();
+            rtmfp_core::Endpoint::new(EndpointConfig::default(), named(name).0, rng, Instant::ORIGIN).unwrap();
         let key = world.key(name, "tasks");
         world.add_host(name, Tasks::new(endpoint, vec![SocketAddr::new(address, PORT)], key, begin))
     };
@@ -124,7 +127,8 @@ fn simulated(seed: u64) -> [Transcript; 2] {
     let near = host("near", ADDRESSES[0], &move |endpoint, spawner| {
         let seen = Arc::clone(&near);
         spawner.spawn(async move {
-            *seen.lock().unwrap() = asynchronous::near(&endpoint, SocketAddr::new(ADDRESSES[1], PORT)).await.unwrap();
+            let far = SocketAddr::new(ADDRESSES[1], PORT);
+            *seen.lock().unwrap() = asynchronous::near(&endpoint, named("far").1, far).await.unwrap();
         });
     });
     let far = host("far", ADDRESSES[1], &move |endpoint, spawner| {
@@ -143,10 +147,13 @@ fn simulated(seed: u64) -> [Transcript; 2] {
 
 #[test]
 fn a_script_sees_the_same_blocking_asynchronous_and_simulated() {
-    let [near, far] = over_std();
+    let [near, far] = over_std(plain);
     assert_eq!((near.len(), far.len()), (11, 9), "{near:#?} {far:#?}");
-    assert_eq!(over_smol(), [near.clone(), far.clone()]);
-    for seed in 0..20 {
-        assert_eq!(simulated(seed), [near.clone(), far.clone()], "seed {seed}");
+    for (named, seeds) in BOTH.into_iter().zip([0..20, 0..5]) {
+        assert_eq!(over_std(named), [near.clone(), far.clone()]);
+        assert_eq!(over_smol(named), [near.clone(), far.clone()]);
+        for seed in seeds {
+            assert_eq!(simulated(named, seed), [near.clone(), far.clone()], "seed {seed}");
+        }
     }
 }
