@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datagram_sim::TRACE_VERSION;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rtmfp_core::profile::modern::Hybrid;
 use rtmfp_sim::run::{Crypto, Failure, Outcome, RunOptions, folded, run as run_one};
 use rtmfp_sim::scenario::{Scenario, builtins, missing, seeds, units};
 
@@ -68,12 +69,14 @@ fn jobs(arguments: &RunArguments) -> Result<Vec<Job>, String> {
                     CryptoChoice::Toy => Crypto::Toy,
                     CryptoChoice::Real => Crypto::Real,
                     CryptoChoice::Modern => Crypto::Modern,
+                    CryptoChoice::Hybrid => Crypto::Hybrid(Hybrid::Required),
                 };
                 options.until = arguments.until.as_deref().map(units::span).transpose()?;
                 let crypto = match arguments.crypto {
                     CryptoChoice::Toy => "",
                     CryptoChoice::Real => " --crypto real",
                     CryptoChoice::Modern => " --crypto modern",
+                    CryptoChoice::Hybrid => " --crypto hybrid",
                 };
                 let again = format!("{name} --seed {seed}{given}{settings}{crypto}");
                 all.push(Job { again, scenario: case.scenario.clone(), options });

@@ -165,6 +165,8 @@ enum CryptoChoice {
     Real,
     /// The modern profile.
     Modern,
+    /// The modern profile, which requires ML-KEM.
+    Hybrid,
 }
 
 impl CryptoChoice {
@@ -174,6 +176,7 @@ impl CryptoChoice {
             Self::Toy => None,
             Self::Real => Some(ProfileName::Flash),
             Self::Modern => Some(ProfileName::Modern),
+            Self::Hybrid => Some(ProfileName::Hybrid),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use datagram_sim::Key;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::FlashProfile;
-use rtmfp_core::profile::modern::{Cipher, ModernProfile};
+use rtmfp_core::profile::modern::{Cipher, Hybrid, ModernProfile};
 
 use super::RunOptions;
 use crate::rtmfp::{MalformingPeer, SimRandom, TappedProfile, ToyProfile};
@@ -21,6 +21,8 @@ pub enum Crypto {
     Real,
     /// The modern profile.
     Modern,
+    /// The modern profile with ML-KEM, required or offered. It needs the feature `ml-kem` of `rtmfp-core`, which `files` has.
+    Hybrid(Hybrid),
 }
 
 /// The cryptography of a node: what the scenario says of it, or of all, or else the run.
@@ -29,6 +31,8 @@ pub(super) fn of(scenario: &Scenario, name: &str, options: &RunOptions) -> Crypt
     own.or(scenario.profile).map_or(options.crypto, |profile| match profile {
         ProfileName::Flash => Crypto::Real,
         ProfileName::Modern => Crypto::Modern,
+        ProfileName::Hybrid => Crypto::Hybrid(Hybrid::Required),
+        ProfileName::HybridOffered => Crypto::Hybrid(Hybrid::Offered),
     })
 }
 
@@ -71,11 +75,14 @@ pub(super) fn new_profile(identity: u32, crypto: Crypto) -> Result<Arc<dyn Crypt
             let built = FlashProfile::builder().allow_ephemeral_fingerprints(true).build(&mut rng);
             Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?)
         }
-        Crypto::Modern => {
-            // The usual order depends on the processor, and a run must not.
-            let ciphers = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
-            let built = ModernProfile::builder().ciphers(&ciphers).build(&mut rng);
-            Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?)
-        }
+        Crypto::Modern => new_modern(Hybrid::Off, &mut rng)?,
+        Crypto::Hybrid(hybrid) => new_modern(hybrid, &mut rng)?,
     })
+}
+
+fn new_modern(hybrid: Hybrid, rng: &mut SimRandom) -> Result<Arc<dyn CryptoProfile>, ScenarioError> {
+    // The usual order depends on the processor, and a run must not.
+    let ciphers = [Cipher::Aes128Gcm, Cipher::Aes256Gcm, Cipher::ChaCha20Poly1305];
+    let built = ModernProfile::builder().ciphers(&ciphers).hybrid(hybrid).build(rng);
+    Ok(Arc::new(built.map_err(|error| ScenarioError(error.to_string()))?))
 }

@@ -108,6 +108,8 @@ const LIST: &[(&str, &str)] = list![
     "profile-redirect",
     "profile-glare",
     "profile-both",
+    "hybrid-startup",
+    "hybrid-loss",
 ];
 
 /// All of them, in order.

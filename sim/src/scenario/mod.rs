@@ -138,6 +138,10 @@ pub enum ProfileName {
     Flash,
     /// That of today's cryptography.
     Modern,
+    /// The modern one, which requires ML-KEM beside X25519.
+    Hybrid,
+    /// The modern one, which offers that.
+    HybridOffered,
 }
 
 /// A host with an endpoint.

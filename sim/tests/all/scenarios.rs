@@ -2,7 +2,7 @@
 #![expect(clippy::expect_used, reason = "helpers of tests; what is wrong ends the test")]
 
 use rtmfp_sim::run::{Crypto, RunOptions, folded, run};
-use rtmfp_sim::scenario::{Scenario, builtin, builtins};
+use rtmfp_sim::scenario::{Builtin, Scenario, builtin, builtins};
 use rtmfp_sim::search::random_scenario;
 
 /// The cases of a built-in scenario with its first seed.
@@ -81,7 +81,8 @@ fn real_cryptography_passes_too() {
 /// The scenarios name their profiles: each passes with both, or has endpoints of both.
 #[test]
 fn both_profiles_pass() {
-    for entry in builtins().filter(|entry| entry.name.starts_with("profile-")) {
+    let named = |entry: &Builtin| ["profile-", "hybrid-"].iter().any(|start| entry.name.starts_with(start));
+    for entry in builtins().filter(named) {
         passes(entry.name, Crypto::Toy);
     }
 }
@@ -102,6 +103,10 @@ fn a_node_has_the_profile_that_is_named() {
     assert_eq!(hash(Some("flash"), None, Crypto::Toy), flash);
     assert_eq!(hash(Some("modern"), None, Crypto::Real), modern);
     assert_eq!(hash(Some("modern"), Some("flash"), Crypto::Toy), None);
+    let hybrid = hash(Some("hybrid"), None, Crypto::Toy);
+    assert!(hybrid.is_some() && hybrid != modern);
+    assert_eq!(hash(Some("hybrid"), Some("hybrid-offered"), Crypto::Toy), hybrid);
+    assert_eq!(hash(Some("modern"), Some("hybrid"), Crypto::Toy), None);
     assert_eq!(hash(None, Some("modern"), Crypto::Real), None);
 }
 
