@@ -3,6 +3,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use clap::builder::ArgPredicate;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use rtmfp_cli::args::Profile;
@@ -64,8 +65,14 @@ pub(crate) struct BenchCommon {
     /// How often to measure; the medians are told
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) runs: u32,
-    /// Cryptography of both ends: modern, flash or plain
-    #[arg(long, value_enum, default_value = "flash")]
+    /// Cryptography of both ends: modern, flash or plain; flash if --no-hmac or --group is given, else modern
+    #[arg(
+        long,
+        value_enum,
+        default_value = "modern",
+        hide_default_value = true,
+        default_value_ifs([("no_hmac", ArgPredicate::IsPresent, "flash"), ("group", ArgPredicate::IsPresent, "flash")])
+    )]
     pub(crate) profile: Profile,
     /// With the Flash profile, no message authentication codes: packets have a checksum only
     #[arg(long)]
@@ -289,3 +296,24 @@ pub(crate) struct Drivers {
 
 /// The time limit of anything that should take an instant.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_is_modern_unless_something_of_flash_is_asked_for() {
+        let profile = |more: &[&str]| {
+            let line = ["rtmfp-bench", "latency"].iter().chain(more);
+            let Ok(Bench { subject: Subject::Latency(latency) }) = Bench::try_parse_from(line) else {
+                panic!("{more:?}")
+            };
+            latency.common.profile
+        };
+        assert_eq!(profile(&[]), Profile::Modern);
+        assert_eq!(profile(&["--no-hmac"]), Profile::Flash);
+        assert_eq!(profile(&["--group", "14"]), Profile::Flash);
+        assert_eq!(profile(&["--no-hmac", "--profile", "plain"]), Profile::Plain);
+        assert_eq!(profile(&["--profile", "flash"]), Profile::Flash);
+    }
+}

@@ -31,7 +31,7 @@ fn every_packet_of_the_bare_pipe_is_opened() {
     for more in [
         &[][..],
         &["--no-segmentation", "--profile", "flash", "--no-hmac"],
-        &["--profile", "modern"],
+        &["--profile", "flash"],
         &["--profile", "plain"],
     ] {
         let line = median(&[&["ceiling", "--megabytes", "5"], more].concat());

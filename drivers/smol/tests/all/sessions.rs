@@ -23,7 +23,7 @@ async fn connect(near: &Endpoint, far: &Endpoint, remote: Remote) -> (Session, S
 
 async fn pair_of(client: Builder, server: Builder) -> (Session, Session) {
     let (near, far) = (endpoint(client), endpoint(server));
-    let uri = format!("rtmfp://{}/", far.local_addrs()[0]);
+    let uri = format!("rtmfp://{}/", far.local_addrs().first().unwrap());
     connect(&near, &far, Remote::uri(&uri).unwrap()).await
 }
 
@@ -35,7 +35,7 @@ async fn pair() -> (Session, Session) {
 fn a_peer_is_known_by_its_id_once_it_has_proved_it_and_both_share_nonces() {
     smol::block_on(async {
         let (near, far) = (endpoint(Endpoint::builder().peer()), endpoint(Endpoint::builder().peer()));
-        let target = Remote::peer(far.peer_id().unwrap()).at(far.local_addrs()[0]);
+        let target = Remote::peer(far.peer_id().unwrap()).at(*far.local_addrs().first().unwrap());
         let (session, accepted) = connect(&near, &far, target).await;
         session.far_keys_proved().await.unwrap();
         accepted.far_keys_proved().await.unwrap();
