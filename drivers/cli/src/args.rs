@@ -147,6 +147,11 @@ pub struct ProfileArgs {
     /// Cryptography of both ends [default: modern; flash with --compatible, --mona or a password]
     #[arg(long, value_enum)]
     pub profile: Option<Profile>,
+    /// Whether sessions also agree on keys with ML-KEM-768, so that what is recorded today stays secret from quantum computers
+    /// to come. Only in the modern profile. The implementation of ML-KEM has had no independent audit; X25519 protects such
+    /// sessions too
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub hybrid: Option<HybridChoice>,
     /// Name of this end in the plain profile
     #[arg(long, default_value = "rtmfp", hide = true)]
     pub name: String,
@@ -168,6 +173,17 @@ pub enum Profile {
     /// None at all, for tests
     #[value(hide = true)]
     Plain,
+}
+
+/// When sessions have ML-KEM beside X25519.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum HybridChoice {
+    /// Never: the default
+    Off,
+    /// If the far end has it too
+    Offer,
+    /// Always: a far end without it is refused
+    Require,
 }
 
 /// How one protection is negotiated (RFC 7425 §4.6.4, §4.6.6).

@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use rtmfp_core::Bytes;
 use rtmfp_core::profile::flash::{Builder, FlashProfile, Group, KeyLog, Protection, StaticKeys};
-use rtmfp_core::profile::modern::{self, ModernProfile};
+use rtmfp_core::profile::modern::{self, Hybrid, ModernProfile};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::profile::{CryptoProfile, Fingerprint};
 use rtmfp_std::{KeyLogFile, MODERN_PORT, ProfileKind, Uri};
 
-use crate::args::{Common, Connect, Listen, Profile, ProfileArgs, Protect};
+use crate::args::{Common, Connect, HybridChoice, Listen, Profile, ProfileArgs, Protect};
 use crate::failure::{Code, Failure};
 use crate::keyring::{self, Kept, Peers};
 use crate::output;
@@ -68,7 +68,7 @@ impl Identity {
         let args = &common.profile;
         let own = matches!(part, Part::Server { listen: Some(Listen { identity: Some(_), .. }), .. });
         match profile_of(args, password.is_some())? {
-            Profile::Modern => Self::modern(part),
+            Profile::Modern => Self::modern(part, hybrid_of(args)),
             Profile::Flash | Profile::Plain if own => Err(Failure::new(
                 Code::Usage,
                 "identities belong to the modern profile: leave out --identity, or what asks for another profile",
@@ -84,10 +84,10 @@ impl Identity {
     /// An identity under the modern profile: for a server, that of the user, if there is one.
     ///
     /// # Errors
-    /// If the identity cannot be read or is in use, or the system has no randomness.
-    pub fn modern(part: Part<'_>) -> Result<Self, Failure> {
+    /// If the identity cannot be read or is in use, the system has no randomness, or this build has no ML-KEM.
+    pub fn modern(part: Part<'_>, hybrid: Hybrid) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
-        let mut builder = with_provider(ModernProfile::builder());
+        let mut builder = with_provider(ModernProfile::builder()).hybrid(hybrid);
         if let Some(log) = key_log()? {
             builder = builder.key_log(log);
         }
@@ -168,6 +168,25 @@ impl Identity {
 /// The profile that the command line asks for. There is one, and an end never falls back to another.
 fn profile_of(args: &ProfileArgs, password: bool) -> Result<Profile, Failure> {
     let flash = args.compatible || args.mona || args.hmac.is_some() || args.sequence.is_some();
+    let chosen = choose_profile(args, flash, password)?;
+    if args.hybrid.is_some() && chosen != Profile::Modern {
+        return Err(Failure::new(
+            Code::Usage,
+            "--hybrid belongs to the modern profile: leave it out, or what asks for another profile",
+        ));
+    }
+    Ok(chosen)
+}
+
+fn hybrid_of(args: &ProfileArgs) -> Hybrid {
+    match args.hybrid {
+        None | Some(HybridChoice::Off) => Hybrid::Off,
+        Some(HybridChoice::Offer) => Hybrid::Offered,
+        Some(HybridChoice::Require) => Hybrid::Required,
+    }
+}
+
+fn choose_profile(args: &ProfileArgs, flash: bool, password: bool) -> Result<Profile, Failure> {
     match args.profile {
         Some(Profile::Modern) if flash => {
             Err(Failure::new(Code::Usage, "--compatible and --mona belong to the Flash profile: leave out --profile"))

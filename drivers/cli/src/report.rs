@@ -5,7 +5,7 @@
 //! | `event` | fields |
 //! |---|---|
 //! | `listening` | `address`, `fingerprint` (if static keys prove it) |
-//! | `opened` | `peer` (address), `fingerprint` (if it has proved to own it by then), and at the end that began it `seconds` |
+//! | `opened` | `peer` (address), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |
@@ -114,19 +114,29 @@ impl Report {
     }
 
     /// A session is open; `took` is known at the end that began it.
-    pub fn opened(&mut self, peer: Option<SocketAddr>, fingerprint: Option<&str>, took: Option<Duration>) {
+    pub fn opened(
+        &mut self,
+        peer: Option<SocketAddr>,
+        fingerprint: Option<&str>,
+        post_quantum: bool,
+        took: Option<Duration>,
+    ) {
         let peer = peer.map_or_else(String::new, |peer| peer.to_string());
         if self.json {
             let mut line = Line::new("opened").text("peer", &peer);
             if let Some(fingerprint) = fingerprint {
                 line = line.text("fingerprint", fingerprint);
             }
+            if post_quantum {
+                line = line.truth("post_quantum", true);
+            }
             if let Some(took) = took {
                 line = line.seconds("seconds", took);
             }
             self.far_line(&line.end());
         } else if self.verbose {
-            let mut line = format!("session with {peer} open");
+            let hybrid = if post_quantum { "hybrid " } else { "" };
+            let mut line = format!("{hybrid}session with {peer} open");
             if let Some(took) = took {
                 let _ = write!(line, " after {}", milliseconds(took));
             }

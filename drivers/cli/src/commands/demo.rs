@@ -131,6 +131,7 @@ fn common() -> Common {
         compatible: false,
         mona: false,
         profile: Some(Profile::Modern),
+        hybrid: None,
         name: String::new(),
         hmac: None,
         sequence: None,

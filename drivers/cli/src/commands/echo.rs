@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, conclude, far_fingerprint};
+use super::{announce, conclude, far_fingerprint, is_post_quantum};
 use crate::args::Echo;
 use crate::echo::{Echo as App, EchoEvent};
 use crate::failure::Failure;
@@ -43,7 +43,9 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
     let result = net::run(&mut driver, &mut app, |driver| {
         for session in fresh.borrow_mut().drain(..) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
-            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), None);
+            let post_quantum = is_post_quantum(driver, session);
+            let fingerprint = far_fingerprint(driver, session);
+            report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, None);
         }
     });
     drop(app);

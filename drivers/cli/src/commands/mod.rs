@@ -72,6 +72,11 @@ fn write_whole(file: &Path, text: &str) -> Result<(), Failure> {
         .map_err(|e| Failure::local(format_args!("{} could not be written", file.display()), e))
 }
 
+/// Whether a session's keys also depend on ML-KEM.
+fn is_post_quantum(driver: &Driver, session: SessionHandle) -> bool {
+    driver.pump().endpoint().session(session).is_some_and(|session| session.is_post_quantum())
+}
+
 /// The far end's fingerprint, if it has proved to own it.
 fn far_fingerprint(driver: &Driver, session: SessionHandle) -> Option<String> {
     let session = driver.pump().endpoint().session(session).filter(|session| session.far_owner_proved())?;

@@ -4,7 +4,7 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
 use super::send::Opening;
-use super::{conclude, far_fingerprint};
+use super::{conclude, far_fingerprint, is_post_quantum};
 use crate::args::Ping;
 use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
@@ -67,7 +67,9 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
     let result = net::run(&mut driver, &mut app, |driver| {
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
-            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), opened.get());
+            let post_quantum = is_post_quantum(driver, session);
+            let fingerprint = far_fingerprint(driver, session);
+            report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, opened.get());
         }
         // It is proved by the first packet, which may come later.
         if far.is_none() && args.connect.pin {

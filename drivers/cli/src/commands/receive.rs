@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, conclude, far_fingerprint};
+use super::{announce, conclude, far_fingerprint, is_post_quantum};
 use crate::args::Receive;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
@@ -56,7 +56,9 @@ pub(super) fn run(args: &Receive, mut report: Report, trace: &mut TraceFile) -> 
         opened.append(&mut fresh.borrow_mut());
         for session in opened.drain(..) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
-            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), None);
+            let post_quantum = is_post_quantum(driver, session);
+            let fingerprint = far_fingerprint(driver, session);
+            report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, None);
         }
         since = *started.borrow();
     });

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rtmfp_core::{Instant, SessionHandle};
 use rtmfp_std::{Driver, Uri};
 
-use super::{conclude, far_fingerprint};
+use super::{conclude, far_fingerprint, is_post_quantum};
 use crate::args::Send;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, destination, pin};
@@ -48,7 +48,9 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             let took = opened.get().map(|at| at.saturating_duration_since(begun));
-            report.borrow_mut().opened(peer, far_fingerprint(driver, session).as_deref(), took);
+            let post_quantum = is_post_quantum(driver, session);
+            let fingerprint = far_fingerprint(driver, session);
+            report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, took);
         }
         // It is proved by the first packet, which may come later.
         if far.is_none() && args.connect.pin {
@@ -156,13 +158,14 @@ mod tests {
     use super::*;
     use crate::args::{Cli, Command};
     use crate::identity::Destination;
+    use rtmfp_core::profile::modern::Hybrid;
 
     /// The rate that a session is paced at, after these arguments.
     fn paced(more: &[&str]) -> Option<u64> {
         let line = ["rtmfp", "send", "file", "rtmfp://127.0.0.1:9/"].iter().chain(more);
         let Command::Send(args) = Cli::parse_from(line).command else { unreachable!("it says send") };
         // Made here: neither a password in the environment nor pinned peers of the user have a say.
-        let identity = Identity::modern(Part::Client).unwrap();
+        let identity = Identity::modern(Part::Client, Hybrid::Off).unwrap();
         let uri = split(&args.files_and_uri).unwrap().1;
         let discriminator = identity.kind().discriminator(Some(&uri.text), None);
         let destination = Destination { place: uri.host.clone(), discriminator, pinned: None };

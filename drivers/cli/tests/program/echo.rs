@@ -48,6 +48,37 @@ fn every_way_to_protect_a_session_works() {
     }
 }
 
+/// Both programs must be built with ML-KEM, as they are by default.
+#[cfg(feature = "ml-kem")]
+#[test]
+fn a_session_is_hybrid_if_both_ends_want_it() {
+    for (near, far, code, hybrid) in [
+        ("require", "offer", 0, true),
+        ("offer", "offer", 0, true),
+        ("offer", "off", 0, false),
+        ("off", "offer", 0, false),
+        ("require", "off", 3, false),
+    ] {
+        let (_echo, uri, _) = serve("echo", &["--hybrid", far], None);
+        let ping = ["ping", "--json", "--timeout", "2", "-i", "0", "-c", "3", "--hybrid", near, &uri];
+        let ended = start(&ping).end();
+        assert_eq!(ended.code, Some(code), "{near} {far}: {ended:?}");
+        assert_eq!(ended.out.contains("\"post_quantum\":true"), hybrid, "{near} {far}: {}", ended.out);
+    }
+}
+
+#[test]
+fn the_hybrid_is_of_the_modern_profile() {
+    for other in [&["--profile", "flash"][..], &["--compatible"], &["--mona"]] {
+        let mut command = vec!["ping", "--hybrid", "offer"];
+        command.extend(other);
+        command.push("rtmfp://127.0.0.1:9/");
+        let ended = start(&command).end();
+        assert_eq!(ended.code, Some(2), "{ended:?}");
+        assert!(ended.errors.contains("--hybrid belongs to the modern profile"), "{}", ended.errors);
+    }
+}
+
 #[test]
 fn a_receiver_is_no_echo() {
     let scratch = Scratch::new();
