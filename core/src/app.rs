@@ -6,6 +6,7 @@
 use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::time::Instant;
+use crate::transmit::{InterfaceId, Path};
 
 /// An application of an [`Endpoint`], without input or output of its own over the network.
 ///
@@ -21,6 +22,16 @@ pub trait App {
     /// The start, a deadline of [`next_timeout`](Self::next_timeout), or a wake-up from outside. A call with nothing
     /// to do must change nothing.
     fn on_wake(&mut self, _now: Instant, _endpoint: &mut Endpoint) {}
+
+    /// Whether this application is the way that datagrams leave over an interface (RFC 7016 §3.3), rather than a socket.
+    fn carries(&self, _interface: InterfaceId) -> bool {
+        false
+    }
+
+    /// Takes a datagram that is to leave over an interface that it [carries](Self::carries). What it cannot take is lost
+    /// on the way. Datagrams that come in over such an interface it hands to
+    /// [`Endpoint::handle_datagram`] itself.
+    fn carry(&mut self, _now: Instant, _endpoint: &mut Endpoint, _path: Path, _datagram: &[u8]) {}
 
     /// When to call [`on_wake`](Self::on_wake) again; `None` for never. After `on_wake(now)` this must be later than
     /// `now`.

@@ -13,6 +13,7 @@ use crate::endpoint::Endpoint;
 use crate::event::Event;
 use crate::handle::{RecvFlowHandle, SendFlowHandle};
 use crate::time::Instant;
+use crate::transmit::{InterfaceId, Path};
 
 /// The exception code of flows that no service claims (RFC 7016 §3.6.3.7): the protocol's own.
 const NOBODY: u64 = 0;
@@ -37,6 +38,14 @@ pub trait Service {
 
     /// [`App::on_wake`]: also when it is somebody else who is to be woken.
     fn on_wake(&mut self, _now: Instant, _endpoint: &mut Endpoint) {}
+
+    /// [`App::carries`]. Of several services that carry an interface, the one that was added first does.
+    fn carries(&self, _interface: InterfaceId) -> bool {
+        false
+    }
+
+    /// [`App::carry`].
+    fn carry(&mut self, _now: Instant, _endpoint: &mut Endpoint, _path: Path, _datagram: &[u8]) {}
 
     /// [`App::next_timeout`].
     fn next_timeout(&self) -> Option<Instant> {
@@ -170,6 +179,22 @@ impl App for Router {
         }
         if let Some(fallback) = &mut self.fallback {
             fallback.on_wake(now, endpoint);
+        }
+    }
+
+    fn carries(&self, interface: InterfaceId) -> bool {
+        let fallback = self.fallback.as_ref().is_some_and(|app| app.carries(interface));
+        fallback || self.services.iter().any(|service| service.carries(interface))
+    }
+
+    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
+        match self.services.iter_mut().find(|service| service.carries(path.interface)) {
+            Some(service) => service.carry(now, endpoint, path, datagram),
+            None => {
+                if let Some(fallback) = &mut self.fallback {
+                    fallback.carry(now, endpoint, path, datagram);
+                }
+            }
         }
     }
 

@@ -38,6 +38,12 @@ pub trait Admit {
         true
     }
 
+    /// Whether somebody may have datagrams relayed to and from this peer, if the server relays at all. Asked for those
+    /// that it may find.
+    fn may_relay(&mut self, _asker: &Asker, _discriminator: &[u8]) -> bool {
+        true
+    }
+
     /// Whether a hello for this peer may be answered though nobody was found from its address before. `from` is not
     /// proved.
     fn may_be_introduced_unasked(&mut self, _from: SocketAddr, _discriminator: &[u8]) -> bool {

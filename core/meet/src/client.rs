@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use rtmfp_core::Bytes;
 use rtmfp_core::wire::{Address, Malformed};
 
-use crate::message::{Refusal, Reply, Request};
+use crate::message::{CircuitEnd, Refusal, Reply, Request};
 
 /// The most requests that wait for an answer. Older ones are forgotten, and their answers ignored.
 const MAX_WAITING: usize = 256;
@@ -30,6 +30,7 @@ enum Asked {
     Number,
     Who,
     Token,
+    Circuit,
 }
 
 /// What a server has said.
@@ -71,6 +72,28 @@ pub enum Answer {
         /// The request.
         request: u64,
     },
+    /// A circuit is open. The peer is reached over it at
+    /// [`RelayInterface::path`](crate::RelayInterface::path).
+    Circuit {
+        /// The request.
+        request: u64,
+        /// The circuit.
+        circuit: u64,
+    },
+    /// A peer has opened a circuit to this end.
+    CircuitFrom {
+        /// The circuit.
+        circuit: u64,
+        /// The peer's Canonical Endpoint Discriminator, as its session with the server proves it.
+        discriminator: Bytes,
+    },
+    /// A circuit has ended.
+    CircuitClosed {
+        /// The circuit.
+        circuit: u64,
+        /// Why.
+        end: CircuitEnd,
+    },
 }
 
 impl Answer {
@@ -78,12 +101,13 @@ impl Answer {
     #[must_use]
     pub const fn request(&self) -> Option<u64> {
         match self {
-            Self::Seen(_) => None,
+            Self::Seen(_) | Self::CircuitFrom { .. } | Self::CircuitClosed { .. } => None,
             Self::Number { request, .. }
             | Self::Found { request, .. }
             | Self::Nobody { request }
             | Self::Refused { request, .. }
-            | Self::Accepted { request } => Some(*request),
+            | Self::Accepted { request }
+            | Self::Circuit { request, .. } => Some(*request),
         }
     }
 }
@@ -133,6 +157,19 @@ impl Client {
         (request, Request::Token { request, token }.to_bytes())
     }
 
+    /// Asks for a circuit to a peer by its Canonical Endpoint Discriminator. Both ends must have
+    /// [joined](crate::RelayInterface::join) the server's relay.
+    pub fn open_circuit(&mut self, discriminator: &[u8]) -> (u64, Vec<u8>) {
+        let request = self.ask(Asked::Circuit);
+        (request, Request::OpenCircuit { request, discriminator }.to_bytes())
+    }
+
+    /// Ends a circuit.
+    #[must_use]
+    pub fn close_circuit(&self, circuit: u64) -> Vec<u8> {
+        Request::CloseCircuit { circuit }.to_bytes()
+    }
+
     /// Reads what the server has said. `None` for what answers no request, or is of a kind that is not known.
     ///
     /// # Errors
@@ -148,14 +185,23 @@ impl Client {
                 let discriminator = Bytes::copy_from_slice(discriminator);
                 self.answered(request, &[Asked::Who]).then_some(Answer::Found { request, discriminator })
             }
-            Reply::Nobody { request } => self.answered(request, &[Asked::Who]).then_some(Answer::Nobody { request }),
+            Reply::Nobody { request } => {
+                self.answered(request, &[Asked::Who, Asked::Circuit]).then_some(Answer::Nobody { request })
+            }
             Reply::Refused { request, reason, seconds } => {
-                let any = [Asked::Number, Asked::Who, Asked::Token];
+                let any = [Asked::Number, Asked::Who, Asked::Token, Asked::Circuit];
                 self.answered(request, &any).then_some(Answer::Refused { request, reason, seconds })
             }
             Reply::Accepted { request } => {
                 self.answered(request, &[Asked::Token]).then_some(Answer::Accepted { request })
             }
+            Reply::Circuit { request, circuit } => {
+                self.answered(request, &[Asked::Circuit]).then_some(Answer::Circuit { request, circuit })
+            }
+            Reply::CircuitFrom { circuit, discriminator } => {
+                Some(Answer::CircuitFrom { circuit, discriminator: Bytes::copy_from_slice(discriminator) })
+            }
+            Reply::CircuitClosed { circuit, end } => Some(Answer::CircuitClosed { circuit, end }),
         };
         Ok(answer)
     }

@@ -4,7 +4,7 @@ use core::net::SocketAddr;
 
 use rtmfp_core::SessionHandle;
 
-use crate::message::Refusal;
+use crate::message::{CircuitEnd, Refusal};
 
 /// What a [`Rendezvous`](crate::Rendezvous) tells its user, for logs and counts.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,6 +50,24 @@ pub enum ServerEvent {
         session: SessionHandle,
         /// Why.
         reason: Refusal,
+    },
+    /// A circuit is open.
+    CircuitOpened {
+        /// Its number.
+        circuit: u64,
+        /// Who has asked for it, and the peer.
+        ends: [SessionHandle; 2],
+    },
+    /// A circuit has ended.
+    CircuitClosed {
+        /// Its number.
+        circuit: u64,
+        /// Why.
+        end: CircuitEnd,
+        /// Bytes of datagrams that were passed on, in both directions.
+        bytes: u64,
+        /// Datagrams that were not: over a rate, or too many for the peer.
+        dropped: u64,
     },
     /// A hello came for somebody.
     Hello {

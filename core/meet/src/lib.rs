@@ -7,6 +7,8 @@
 //!   seen at. Everything is in memory. A number names nobody: it can be guessed, and it goes to another session after its
 //!   holder has left. So the two who meet prove to each other who they are.
 //! - [`Client`] is the other end's part: it writes the messages and reads the answers, over any flows.
+//! - [`RelayInterface`] is for two that cannot reach each other: an interface (RFC 7016 §3.3) whose datagrams go through
+//!   the server, over [circuits](#circuits). The server relays only if its [`RelayLimits`] say so.
 //! - [`message`] is what travels between the two.
 //!
 //! # The protocol, `rtmfp-meet/1`
@@ -22,16 +24,37 @@
 //! | 03 | client | request, number | who can be met under this number? |
 //! | 04 | client | request, discriminator | is this peer here, and may I ask for it? |
 //! | 05 | client | request, token | this shows who I am |
+//! | 06 | client | request, discriminator | open a circuit to this peer |
+//! | 07 | client | circuit | close it |
 //! | 11 | server | address (RFC 7016 §2.1.5) | you are seen at this address: at first, and after each change |
 //! | 12 | server | request, number | this number is yours until your session ends |
 //! | 13 | server | request, discriminator | this peer is here, and may be asked for now |
 //! | 14 | server | request | nobody is there |
 //! | 15 | server | request, reason, seconds | refused; ask again after these seconds; with 0, not before something changes |
 //! | 16 | server | request | the token is accepted |
+//! | 17 | server | request, circuit | this circuit leads to the peer |
+//! | 18 | server | circuit, discriminator | this peer has opened a circuit to you |
+//! | 19 | server | circuit, reason | this circuit has ended, or is not yours |
 //!
 //! A discriminator is the far end's Canonical Endpoint Discriminator (RFC 7016 §3.2), which takes the rest of the
 //! message, as a token does. A message of an unknown kind is ignored, so that kinds can be added. One that does not
 //! follow the syntax ends the flow.
+//!
+//! Reasons to refuse (15) are 1 asked too often or for too much, 2 the server has no room, 3 not allowed, 4 the session does
+//! not prove who asks, 5 nothing is relayed, or there is no flow for it. A circuit (19) ends because it is 1 closed, 2 idle,
+//! 3 too old, or 4 one end has sent all that it may; with 5 it is not known.
+//!
+//! # Circuits
+//!
+//! A client that wants to be reached through the server opens a flow with the metadata [`RELAY_METADATA`], and the server
+//! answers with a return flow of the same. An empty message means nothing. Any other is a circuit (VLU) and a datagram of
+//! at most 2,048 bytes, and goes on as it is over the flow of the circuit's other end. Both ends order the flow by the
+//! network, and send each message once, within 250 ms or not at all: a datagram may be lost on any path.
+//!
+//! Datagrams count against what the session may send in a second and in all, and against what all sessions may send in a
+//! second. What is above is dropped. The relay goes over sessions, so it answers to no address that is not proved, nothing
+//! can be reflected off it, and it follows when an end moves. What it passes on are packets of a session between the two
+//! clients, which it cannot read, alter unnoticed or join.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -40,12 +63,15 @@
 extern crate alloc;
 
 mod admit;
+mod budget;
 mod client;
 mod event;
 pub mod message;
 mod numbers;
 mod permits;
 mod rates;
+mod relay;
+mod relayed;
 mod rendezvous;
 #[cfg(test)]
 mod testing;
@@ -53,6 +79,8 @@ mod testing;
 pub use admit::{Admit, Asker, Everybody};
 pub use client::{Answer, Client};
 pub use event::ServerEvent;
-pub use message::METADATA;
+pub use message::{CircuitEnd, METADATA, RELAY_METADATA};
 pub use rates::Rate;
+pub use relay::RelayLimits;
+pub use relayed::RelayInterface;
 pub use rendezvous::{Limits, Rendezvous};

@@ -6,6 +6,8 @@ use rtmfp_core::wire::{Address, Cursor, Malformed, vlu};
 
 /// The metadata of the flows, both ways. The version is the last digit.
 pub const METADATA: &[u8] = b"rtmfp-meet/1";
+/// The metadata of the flows that carry relayed datagrams, both ways.
+pub const RELAY_METADATA: &[u8] = b"rtmfp-relay/1";
 
 /// The longest discriminator that is asked for, in bytes.
 pub const MAX_DISCRIMINATOR: usize = 512;
@@ -46,6 +48,18 @@ pub enum Request<'a> {
         request: u64,
         /// The token, at most [`MAX_TOKEN`] bytes.
         token: &'a [u8],
+    },
+    /// Asks for a circuit to a peer: a way for datagrams between the two, through the server.
+    OpenCircuit {
+        /// To know the answer by.
+        request: u64,
+        /// The peer's Canonical Endpoint Discriminator, at most [`MAX_DISCRIMINATOR`] bytes.
+        discriminator: &'a [u8],
+    },
+    /// Ends a circuit.
+    CloseCircuit {
+        /// Which.
+        circuit: u64,
     },
 }
 
@@ -91,6 +105,82 @@ pub enum Reply<'a> {
         /// What is answered.
         request: u64,
     },
+    /// A circuit is open, as was asked for.
+    Circuit {
+        /// What is answered.
+        request: u64,
+        /// The circuit.
+        circuit: u64,
+    },
+    /// A peer has opened a circuit to this client.
+    CircuitFrom {
+        /// The circuit.
+        circuit: u64,
+        /// The peer's Canonical Endpoint Discriminator.
+        discriminator: &'a [u8],
+    },
+    /// A circuit has ended, or there never was one.
+    CircuitClosed {
+        /// Which.
+        circuit: u64,
+        /// Why.
+        end: CircuitEnd,
+    },
+}
+
+/// Why a circuit has ended.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum CircuitEnd {
+    /// One of the two has closed it, or has left.
+    Closed,
+    /// Nothing went through it for a while.
+    Idle,
+    /// It has been there for as long as a circuit may.
+    Old,
+    /// One of the two has sent all that it may.
+    Spent,
+    /// There is no such circuit of this client.
+    Unknown,
+    /// A reason that a later version has added.
+    Other(u64),
+}
+
+impl CircuitEnd {
+    const fn code(self) -> u64 {
+        match self {
+            Self::Closed => 1,
+            Self::Idle => 2,
+            Self::Old => 3,
+            Self::Spent => 4,
+            Self::Unknown => 5,
+            Self::Other(code) => code,
+        }
+    }
+
+    const fn from_code(code: u64) -> Self {
+        match code {
+            1 => Self::Closed,
+            2 => Self::Idle,
+            3 => Self::Old,
+            4 => Self::Spent,
+            5 => Self::Unknown,
+            code => Self::Other(code),
+        }
+    }
+}
+
+impl core::fmt::Display for CircuitEnd {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Closed => f.write_str("closed"),
+            Self::Idle => f.write_str("idle for too long"),
+            Self::Old => f.write_str("open for too long"),
+            Self::Spent => f.write_str("all that may be sent was sent"),
+            Self::Unknown => f.write_str("not known"),
+            Self::Other(code) => write!(f, "reason {code}"),
+        }
+    }
 }
 
 /// Why a request is refused.
@@ -105,6 +195,8 @@ pub enum Refusal {
     NotAllowed,
     /// The client's session does not prove who it is, so nobody could be sure to meet it.
     Unproved,
+    /// The server relays nothing, or the client has no flow for relayed datagrams.
+    NoRelay,
     /// A reason that a later version has added.
     Other(u64),
 }
@@ -116,6 +208,7 @@ impl Refusal {
             Self::Full => 2,
             Self::NotAllowed => 3,
             Self::Unproved => 4,
+            Self::NoRelay => 5,
             Self::Other(code) => code,
         }
     }
@@ -126,6 +219,7 @@ impl Refusal {
             2 => Self::Full,
             3 => Self::NotAllowed,
             4 => Self::Unproved,
+            5 => Self::NoRelay,
             code => Self::Other(code),
         }
     }
@@ -140,6 +234,7 @@ impl core::fmt::Display for Refusal {
             Self::Full => f.write_str("the server has no room"),
             Self::NotAllowed => f.write_str("not allowed"),
             Self::Unproved => f.write_str("this end's session does not prove who it is"),
+            Self::NoRelay => f.write_str("the server does not relay, or this end has no flow for it"),
             Self::Other(code) => write!(f, "reason {code}"),
         }
     }
@@ -158,6 +253,10 @@ impl Request<'_> {
             0x03 => Request::LookUp { request: cursor.vlu()?, number: cursor.vlu()? },
             0x04 => Request::Peer { request: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? },
             0x05 => Request::Token { request: cursor.vlu()?, token: rest(&mut cursor, MAX_TOKEN)? },
+            0x06 => {
+                Request::OpenCircuit { request: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? }
+            }
+            0x07 => Request::CloseCircuit { circuit: cursor.vlu()? },
             _ => return Ok(None),
         };
         if cursor.is_empty() { Ok(Some(request)) } else { Err(Malformed) }
@@ -182,6 +281,11 @@ impl Request<'_> {
                 start(0x05, request, &mut out);
                 out.extend_from_slice(token);
             }
+            Request::OpenCircuit { request, discriminator } => {
+                start(0x06, request, &mut out);
+                out.extend_from_slice(discriminator);
+            }
+            Request::CloseCircuit { circuit } => start(0x07, circuit, &mut out),
         }
         out
     }
@@ -204,6 +308,9 @@ impl Reply<'_> {
                 Reply::Refused { request, reason, seconds: cursor.vlu()? }
             }
             0x16 => Reply::Accepted { request: cursor.vlu()? },
+            0x17 => Reply::Circuit { request: cursor.vlu()?, circuit: cursor.vlu()? },
+            0x18 => Reply::CircuitFrom { circuit: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? },
+            0x19 => Reply::CircuitClosed { circuit: cursor.vlu()?, end: CircuitEnd::from_code(cursor.vlu()?) },
             _ => return Ok(None),
         };
         if cursor.is_empty() { Ok(Some(reply)) } else { Err(Malformed) }
@@ -233,6 +340,18 @@ impl Reply<'_> {
                 vlu::encode(seconds, &mut out);
             }
             Reply::Accepted { request } => start(0x16, request, &mut out),
+            Reply::Circuit { request, circuit } => {
+                start(0x17, request, &mut out);
+                vlu::encode(circuit, &mut out);
+            }
+            Reply::CircuitFrom { circuit, discriminator } => {
+                start(0x18, circuit, &mut out);
+                out.extend_from_slice(discriminator);
+            }
+            Reply::CircuitClosed { circuit, end } => {
+                start(0x19, circuit, &mut out);
+                vlu::encode(end.code(), &mut out);
+            }
         }
         out
     }
@@ -256,17 +375,19 @@ mod tests {
 
     const BIG: u64 = 1 << 40;
 
-    fn requests() -> [Request<'static>; 5] {
+    fn requests() -> [Request<'static>; 7] {
         [
             Request::Number { request: 1 },
             Request::Release { number: 7_214 },
             Request::LookUp { request: BIG, number: 7_214 },
             Request::Peer { request: 2, discriminator: b"somebody" },
             Request::Token { request: 3, token: b"" },
+            Request::OpenCircuit { request: 4, discriminator: b"somebody" },
+            Request::CloseCircuit { circuit: BIG },
         ]
     }
 
-    fn replies() -> [Reply<'static>; 6] {
+    fn replies() -> [Reply<'static>; 9] {
         let socket = SocketAddr::from(([192, 0, 2, 1], 1935));
         [
             Reply::Seen { address: Address { origin: AddressOrigin::Observed, socket } },
@@ -275,6 +396,9 @@ mod tests {
             Reply::Nobody { request: BIG },
             Reply::Refused { request: 4, reason: Refusal::TooMany, seconds: 60 },
             Reply::Accepted { request: 5 },
+            Reply::Circuit { request: 6, circuit: BIG },
+            Reply::CircuitFrom { circuit: 7, discriminator: b"somebody" },
+            Reply::CircuitClosed { circuit: 8, end: CircuitEnd::Spent },
         ]
     }
 
@@ -287,7 +411,7 @@ mod tests {
             assert_eq!(Reply::parse(&reply.to_bytes()), Ok(Some(reply)));
         }
         assert_eq!(Request::LookUp { request: 1, number: 7_214 }.to_bytes(), [3, 1, 0xb8, 0x2e]);
-        let [.., refused, _] = replies();
+        let [_, _, _, _, refused, ..] = replies();
         assert_eq!(refused.to_bytes(), [0x15, 4, 1, 60]);
     }
 
@@ -299,7 +423,7 @@ mod tests {
             }
             assert_eq!(Request::parse(&[&bytes[..], &[0]].concat()), Err(Malformed));
         }
-        for bytes in [0, 1, 3, 4, 5].map(|index| replies().get(index).map(Reply::to_bytes).unwrap_or_default()) {
+        for bytes in [0, 1, 3, 4, 5, 6, 8].map(|index| replies().get(index).map(Reply::to_bytes).unwrap_or_default()) {
             for len in 0..bytes.len() {
                 assert_eq!(Reply::parse(bytes.get(..len).unwrap_or_default()), Err(Malformed), "{bytes:x?} to {len}");
             }
@@ -315,18 +439,18 @@ mod tests {
         assert_eq!(Request::parse(&[&peer[..], b"x"].concat()), Err(Malformed));
         let longest = alloc::vec![b'x'; MAX_TOKEN + 1];
         assert_eq!(Request::parse(&Request::Token { request: 1, token: &longest }.to_bytes()), Err(Malformed));
-        for kind in [0x00, 0x06, 0x11, 0xff] {
+        for kind in [0x00, 0x08, 0x11, 0xff] {
             assert_eq!(Request::parse(&[kind, 0xff]), Ok(None));
         }
-        for kind in [0x01, 0x10, 0x17, 0xff] {
+        for kind in [0x01, 0x10, 0x1a, 0xff] {
             assert_eq!(Reply::parse(&[kind]), Ok(None));
         }
     }
 
     quickcheck::quickcheck! {
         fn what_is_read_is_the_same_when_written(kind: u8, fields: Vec<u8>) -> bool {
-            let request = [&[kind % 5 + 1], &fields[..]].concat();
-            let reply = [&[kind % 6 + 0x11], &fields[..]].concat();
+            let request = [&[kind % 7 + 1], &fields[..]].concat();
+            let reply = [&[kind % 9 + 0x11], &fields[..]].concat();
             let request = match Request::parse(&request) {
                 Ok(Some(parsed)) => Request::parse(&parsed.to_bytes()) == Ok(Some(parsed)),
                 Ok(None) => false,

@@ -14,12 +14,14 @@ use rtmfp_core::{
     UnmatchedHello,
 };
 
+use self::circuits::is_for_relay;
 use crate::admit::{Admit, Asker};
 use crate::event::ServerEvent;
-use crate::message::{MAX_DISCRIMINATOR, METADATA, Refusal, Reply, Request};
+use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request};
 use crate::numbers::Numbers;
 use crate::permits::Permits;
 use crate::rates::{Rate, Rates};
+use crate::relay::{Relay, RelayLimits};
 
 /// Exception code for a second flow of one session.
 pub(crate) const ONE_FLOW: u64 = 1;
@@ -49,6 +51,8 @@ pub struct Limits {
     /// Permits to ask for a peer, each for 95 s. Default 65,536; each takes up to 600 bytes. With no more room, hellos are
     /// decided on as if nobody had been found.
     pub permits: usize,
+    /// What is relayed. Default: nothing.
+    pub relay: Option<RelayLimits>,
 }
 
 impl Default for Limits {
@@ -60,6 +64,7 @@ impl Default for Limits {
             requests: Rate { burst: 2_000, every: Duration::from_millis(1) },
             sources: 1 << 16,
             permits: 1 << 16,
+            relay: None,
         }
     }
 }
@@ -89,6 +94,7 @@ pub struct Rendezvous<A, O> {
     numbers: Numbers,
     rates: Rates,
     permits: Permits,
+    relay: Option<Relay>,
 }
 
 impl<A, O> fmt::Debug for Rendezvous<A, O> {
@@ -112,6 +118,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             numbers: Numbers::default(),
             rates: Rates::new(limits.requests_per_source, limits.requests, limits.sources),
             permits: Permits::new(limits.permits),
+            relay: limits.relay.map(Relay::new),
             limits,
         }
     }
@@ -149,7 +156,8 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
     }
 
     /// Forgets a session, and whatever was its own.
-    fn leave(&mut self, session: SessionHandle) {
+    fn leave(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
+        self.leave_relay(now, endpoint, session);
         let Some(registration) = self.registrations.remove(&session) else { return };
         for number in registration.numbers {
             self.numbers.release(number, session);
@@ -167,7 +175,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         if let Some(mut flow) = endpoint.send_flow_mut(now, registration.outbox) {
             flow.close();
         }
-        self.leave(session);
+        self.leave(now, endpoint, session);
     }
 
     /// Answers what can be read, as long as there is room for answers. What is not read counts against the client.
@@ -217,6 +225,10 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
                 };
                 self.find(now, endpoint, &asker, request, named);
             }
+            Request::OpenCircuit { request, discriminator } => {
+                self.open_circuit(now, endpoint, &asker, request, discriminator);
+            }
+            Request::CloseCircuit { circuit } => self.close_circuit(now, endpoint, session, circuit),
             Request::Token { request, token } => {
                 if let Err(refused) = self.take(now, &asker) {
                     return self.refuse(now, endpoint, session, request, refused);
@@ -358,30 +370,50 @@ fn whole_seconds(wait: Duration) -> u64 {
 
 impl<A: Admit, O: FnMut(ServerEvent)> Service for Rendezvous<A, O> {
     fn claims(&self, metadata: &[u8]) -> bool {
-        metadata == METADATA
+        metadata == METADATA || (metadata == RELAY_METADATA && self.relay.is_some())
     }
 
     fn owns(&self, flow: SendFlowHandle) -> bool {
-        self.registrations.get(&flow.session()).is_some_and(|registration| registration.outbox == flow)
+        let registered =
+            self.registrations.get(&flow.session()).is_some_and(|registration| registration.outbox == flow);
+        registered || self.relay.as_ref().is_some_and(|relay| relay.owns(flow))
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "a service acts on the events that it knows of")]
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) {
         match event {
+            Event::FlowOpened { flow } if is_for_relay(endpoint, *flow) => self.join_relay(now, endpoint, *flow),
             Event::FlowOpened { flow } => self.join(now, endpoint, *flow),
-            Event::FlowReadable { flow } => self.serve(now, endpoint, flow.session()),
+            Event::FlowReadable { flow } if self.receives(*flow) => self.serve(now, endpoint, flow.session()),
+            Event::FlowReadable { flow } => self.relay(now, endpoint, flow.session()),
             Event::FlowWritable { flow } => self.serve(now, endpoint, flow.session()),
             Event::PathChanged { session, .. } => self.serve(now, endpoint, *session),
             Event::FlowFinished { flow, .. } if self.receives(*flow) => {
                 self.dismiss(now, endpoint, flow.session(), 0);
             }
+            Event::FlowFinished { flow, .. } if self.relay.as_ref().is_some_and(|relay| relay.receives(*flow)) => {
+                self.leave_relay(now, endpoint, flow.session());
+            }
+            Event::FlowRejected { flow, .. } if self.relay.as_ref().is_some_and(|relay| relay.owns(*flow)) => {
+                self.leave_relay(now, endpoint, flow.session());
+            }
             Event::FlowRejected { flow, .. } => self.dismiss(now, endpoint, flow.session(), 0),
-            Event::SessionClosed { session, .. } => self.leave(*session),
+            Event::SessionClosed { session, .. } => self.leave(now, endpoint, *session),
             Event::UnmatchedHello { hello } => self.hello(now, endpoint, hello),
             _ => {}
         }
     }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let ended = self.relay.as_mut().map(|relay| relay.expire(now)).unwrap_or_default();
+        self.tell_ended(now, endpoint, ended);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.relay.as_ref()?.next_timeout()
+    }
 }
 
+mod circuits;
 #[cfg(test)]
 mod tests;

@@ -352,6 +352,10 @@ pub struct Serve {
     /// Serve /metrics (for Prometheus) and /health over HTTP at this address [default: nowhere]. There is no password
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
+    /// Relay datagrams between clients that cannot reach each other directly. Each may send 500 kB a second and 1 GiB in
+    /// all, and all together 10 MB a second; a file of settings can say otherwise
+    #[arg(long)]
+    pub relay: bool,
     /// Sessions at once [default: 20000]
     #[arg(long, value_name = "N", value_parser = sessions)]
     pub max_sessions: Option<usize>,

@@ -11,7 +11,7 @@
 //! | `reply` | `flow`, `sequence`, `seconds` |
 //! | `closed` | `complete` |
 //! | `http` | `address`: where a server shows metrics and health |
-//! | `joined`, `number`, `found`, `nobody`, `refused` | `peer`: of a rendezvous server, who asks |
+//! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
 //! | `served` | `sessions`, `introduced`, `numbers`, `refused`: at the end of a server |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |

@@ -8,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use rtmfp_core::EndpointConfig;
-use rtmfp_meet::{Limits, Rate};
+use rtmfp_meet::{Limits, Rate, RelayLimits};
 use serde::{Deserialize, Deserializer, de};
 
 /// Hellos for others that wait to be decided on, and how many of them from one source.
@@ -52,6 +52,9 @@ pub struct Config {
     /// What may be asked for over sessions.
     #[serde(deserialize_with = "limits")]
     pub limits: Limits,
+    /// What is relayed. A file that has this table, empty or not, relays. Default: nothing.
+    #[serde(deserialize_with = "relay")]
+    pub relay: Option<RelayLimits>,
 }
 
 impl Default for Config {
@@ -63,6 +66,7 @@ impl Default for Config {
             max_sessions: 20_000,
             idle: Duration::from_secs(86_400),
             limits: Limits::default(),
+            relay: None,
         }
     }
 }
@@ -85,6 +89,14 @@ impl Config {
     /// As [`parse`](Self::parse), and if the file cannot be read.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         Self::parse(&std::fs::read_to_string(file).map_err(ConfigError::Unreadable)?)
+    }
+
+    /// The limits of the rendezvous service, with those of its relay.
+    #[must_use]
+    pub const fn rendezvous(&self) -> Limits {
+        let mut limits = self.limits;
+        limits.relay = self.relay;
+        limits
     }
 
     /// Changes an endpoint's settings to those of a server: many sessions of which each does little.
@@ -145,6 +157,10 @@ fn limits<'de, D: Deserializer<'de>>(from: D) -> Result<Limits, D::Error> {
     LimitsText::deserialize(from).map(Limits::from)
 }
 
+fn relay<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RelayLimits>, D::Error> {
+    RelayText::deserialize(from).map(|text| Some(text.into()))
+}
+
 /// [`Limits`] as a file has them.
 #[derive(Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
@@ -155,6 +171,21 @@ struct LimitsText {
     requests: RateText,
     sources: usize,
     permits: usize,
+}
+
+/// [`RelayLimits`] as a file has them.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+struct RelayText {
+    circuits: usize,
+    circuits_per_session: usize,
+    bytes_per_session: u64,
+    rate_per_session: u64,
+    rate: u64,
+    #[serde(deserialize_with = "seconds")]
+    idle: Duration,
+    #[serde(deserialize_with = "seconds")]
+    age: Duration,
 }
 
 /// A [`Rate`]: so many at once, and one more in so many milliseconds.
@@ -170,6 +201,35 @@ fn milliseconds<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error
     match u32::deserialize(from)? {
         0 => Err(de::Error::custom("at least 1 millisecond")),
         milliseconds => Ok(Duration::from_millis(milliseconds.into())),
+    }
+}
+
+impl Default for RelayText {
+    fn default() -> Self {
+        let limits = RelayLimits::default();
+        Self {
+            circuits: limits.circuits,
+            circuits_per_session: limits.circuits_per_session,
+            bytes_per_session: limits.bytes_per_session,
+            rate_per_session: limits.rate_per_session,
+            rate: limits.rate,
+            idle: limits.idle,
+            age: limits.age,
+        }
+    }
+}
+
+impl From<RelayText> for RelayLimits {
+    fn from(text: RelayText) -> Self {
+        let mut limits = Self::default();
+        limits.circuits = text.circuits;
+        limits.circuits_per_session = text.circuits_per_session;
+        limits.bytes_per_session = text.bytes_per_session;
+        limits.rate_per_session = text.rate_per_session;
+        limits.rate = text.rate;
+        limits.idle = text.idle;
+        limits.age = text.age;
+        limits
     }
 }
 
@@ -222,7 +282,8 @@ mod tests {
         let all: String = example.lines().map(uncommented).collect();
         let mut read = Config::parse(&all).unwrap();
         assert!(read.listen.len() == 2 && read.http.is_some() && read.identity.is_some(), "{read:?}");
-        (read.listen, read.http, read.identity) = (Vec::new(), None, None);
+        assert_eq!(read.relay, Some(RelayLimits::default()));
+        (read.listen, read.http, read.identity, read.relay) = (Vec::new(), None, None, None);
         assert_eq!(read, Config::default(), "with all settings");
     }
 
@@ -239,6 +300,8 @@ mod tests {
             ("[limits]\nrequests = { at-once = 3 }", "every-ms"),
             ("[limits]\nrequests = { at-once = 3, every-ms = 0 }", "at least 1 millisecond"),
             ("http", "http"),
+            ("[relay]\nspeed = 3", "speed"),
+            ("[relay]\nidle = 0", "at least 1 second"),
         ];
         for (text, named) in cases {
             let error = Config::parse(text).unwrap_err().to_string();

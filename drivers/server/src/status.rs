@@ -35,6 +35,14 @@ pub struct Totals {
     pub refused: u64,
     /// Hellos for a peer that were passed on to it.
     pub introduced: u64,
+    /// Circuits that were opened.
+    pub circuits_opened: u64,
+    /// Those that have ended.
+    pub circuits_closed: u64,
+    /// Bytes that were relayed over circuits that have ended.
+    pub relayed_bytes: u64,
+    /// Datagrams that were not relayed, of circuits that have ended.
+    pub relay_dropped: u64,
     /// Hellos for somebody who is not here, or by somebody who may not ask.
     pub not_introduced: u64,
 }
@@ -43,6 +51,10 @@ impl Totals {
     /// Counts what happened.
     #[expect(clippy::wildcard_enum_match_arm, reason = "what a later version adds is not counted")]
     pub(crate) const fn count(&mut self, event: &ServerEvent) {
+        if let ServerEvent::CircuitClosed { bytes, dropped, .. } = event {
+            self.relayed_bytes = self.relayed_bytes.saturating_add(*bytes);
+            self.relay_dropped = self.relay_dropped.saturating_add(*dropped);
+        }
         let counter = match event {
             ServerEvent::Joined { .. } => &mut self.joined,
             ServerEvent::Left { .. } => &mut self.left,
@@ -53,6 +65,8 @@ impl Totals {
             ServerEvent::TokenShown { accepted: true, .. } => &mut self.tokens_accepted,
             ServerEvent::TokenShown { accepted: false, .. } => &mut self.tokens_rejected,
             ServerEvent::Refused { .. } => &mut self.refused,
+            ServerEvent::CircuitOpened { .. } => &mut self.circuits_opened,
+            ServerEvent::CircuitClosed { .. } => &mut self.circuits_closed,
             ServerEvent::Hello { introduced: true, .. } => &mut self.introduced,
             ServerEvent::Hello { introduced: false, .. } => &mut self.not_introduced,
             _ => return,

@@ -231,7 +231,7 @@ impl Pump {
             app.on_wake(now, &mut self.endpoint);
             more |= self.events(now, app);
         }
-        more |= self.send(now);
+        more |= self.send(now, app);
         // Sending can end things too (an abandoned message, a close): let the application hear of it before the wait.
         if let Some(event) = self.endpoint.poll_event() {
             app.on_event(now, &mut self.endpoint, event);
@@ -289,7 +289,7 @@ impl Pump {
 
     /// Sends what the endpoint has, and first what a socket had no room for. True if there may be more. A full socket
     /// holds back only what goes over it.
-    fn send(&mut self, now: Instant) -> bool {
+    fn send(&mut self, now: Instant, app: &mut dyn App) -> bool {
         for index in 0..self.interfaces.len() {
             self.resume(now, index);
         }
@@ -298,6 +298,12 @@ impl Pump {
                 return false;
             }
             let Some(mut transmit) = self.endpoint.poll_transmit(now, &mut self.flight) else { return false };
+            if app.carries(transmit.path.interface) {
+                for datagram in self.flight.datagrams() {
+                    app.carry(now, &mut self.endpoint, transmit.path, datagram);
+                }
+                continue;
+            }
             self.substitute(&mut transmit.path);
             let index = usize::from(transmit.path.interface.0);
             let free = |interface: &&mut Interface| interface.socket.is_some() && interface.unsent.is_none();

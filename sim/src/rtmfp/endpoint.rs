@@ -258,7 +258,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
     }
 
     fn poll_transmit(&mut self, now: Time, out: &mut Vec<u8>) -> Option<Tx> {
-        if self.flight.left.is_empty() {
+        while self.flight.left.is_empty() {
             let now = instant(now);
             if let Some(checker) = &self.checker {
                 checker.set_clock(time(now));
@@ -267,6 +267,11 @@ impl<A: App + 'static> Node for EndpointNode<A> {
             self.recorder.iter().for_each(PacketRecorder::begin_flight);
             let transmit = self.endpoint.poll_transmit(now, &mut self.buf)?;
             self.check_window(now, &before);
+            if self.app.carries(transmit.path.interface) {
+                let Self { app, endpoint, buf, .. } = self;
+                buf.datagrams().for_each(|datagram| app.carry(now, endpoint, transmit.path, datagram));
+                continue;
+            }
             let mut tx = Tx::new(self.port, transmit.path.remote);
             tx.interface = Some(transmit.path.interface.0);
             tx.ecn = ecn_out(transmit.ecn);

@@ -89,10 +89,14 @@ impl SimReactor {
     }
 
     /// Sends what there is to send. True if there is more.
-    fn send(&mut self, now: Instant) -> bool {
+    fn send(&mut self, now: Instant, app: &mut dyn App) -> bool {
         let mut flight = TransmitBuf::new(8);
         for _ in 0..self.budget() {
             let Some(transmit) = self.endpoint.poll_transmit(now, &mut flight) else { return false };
+            if app.carries(transmit.path.interface) {
+                flight.datagrams().for_each(|datagram| app.carry(now, &mut self.endpoint, transmit.path, datagram));
+                continue;
+            }
             let mut tx = Tx::new(self.port, transmit.path.remote);
             tx.interface = Some(transmit.path.interface.0);
             tx.ecn = ecn_out(transmit.ecn);
@@ -121,7 +125,7 @@ impl Reactor for SimReactor {
             app.on_wake(now, &mut self.endpoint);
             more |= self.events(now, app);
         }
-        more |= self.send(now);
+        more |= self.send(now, app);
         // Sending can end things too.
         more |= self.events(now, app);
         if let Some(job) = self.endpoint.poll_key_agreement() {

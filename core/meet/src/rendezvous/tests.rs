@@ -8,9 +8,12 @@ use rtmfp_core::{App as _, CloseMode, EndpointConfig, InterfaceId, Path, RecvMet
 use super::*;
 use crate::admit::Everybody;
 use crate::client::{Answer, Client};
+use crate::relayed::RelayInterface;
 use crate::testing::{address, endpoint, generator, name, path_to};
 
 extern crate std;
+
+mod circuits;
 
 const DELAY: Duration = Duration::from_millis(10);
 const SERVER: usize = 0;
@@ -52,6 +55,9 @@ struct Node {
     /// Reads nothing.
     deaf: bool,
     unread: Option<RecvFlowHandle>,
+    relay: RelayInterface,
+    /// What peers have said over flows of other names.
+    heard: Vec<Bytes>,
 }
 
 struct World {
@@ -62,6 +68,8 @@ struct World {
     nodes: BTreeMap<usize, Node>,
     in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     sent: u64,
+    /// Nothing gets from one client to another.
+    apart: bool,
 }
 
 impl World {
@@ -88,6 +96,7 @@ impl World {
             nodes: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             sent: 0,
+            apart: false,
         };
         for number in 1..=clients {
             let node = Node {
@@ -101,6 +110,8 @@ impl World {
                 opened: Vec::new(),
                 deaf: false,
                 unread: None,
+                relay: RelayInterface::new(InterfaceId(7)),
+                heard: Vec::new(),
             };
             world.nodes.insert(number, node);
             world.join(number);
@@ -173,21 +184,25 @@ impl World {
         while let Some(event) = self.server.poll_event() {
             self.router.on_event(now, &mut self.server, event);
         }
-        let ends = core::iter::once((address(SERVER), &mut self.server));
-        for (from, endpoint) in ends.chain(self.nodes.values_mut().map(|node| (node.address, &mut node.endpoint))) {
-            let mut buf = TransmitBuf::new(4);
-            while let Some(transmit) = endpoint.poll_transmit(now, &mut buf) {
-                for bytes in buf.datagrams() {
-                    self.sent += 1;
-                    self.in_flight.insert((now + DELAY, self.sent), (from, transmit.path.remote, bytes.to_vec()));
-                }
+        let mut leaving = Vec::new();
+        let mut buf = TransmitBuf::new(4);
+        while let Some(transmit) = self.server.poll_transmit(now, &mut buf) {
+            leaving.extend(buf.datagrams().map(|bytes| (address(SERVER), transmit.path.remote, bytes.to_vec())));
+        }
+        for node in self.nodes.values_mut() {
+            node.send(now, &mut leaving);
+        }
+        for (from, to, bytes) in leaving {
+            self.sent += 1;
+            if !self.apart || [from, to].contains(&address(SERVER)) {
+                self.in_flight.insert((now + DELAY, self.sent), (from, to, bytes));
             }
         }
         for node in self.nodes.values_mut() {
             node.listen(now);
         }
         let timeouts = self.nodes.values().map(|node| &node.endpoint).chain([&self.server]);
-        let timeout = timeouts.filter_map(Endpoint::poll_timeout).min();
+        let timeout = timeouts.filter_map(Endpoint::poll_timeout).chain(self.router.next_timeout()).min();
         let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
         let Some(next) = arrival.into_iter().chain(timeout).min().filter(|next| *next <= end) else { return false };
         self.now = self.now.max(next);
@@ -202,11 +217,27 @@ impl World {
         }
         self.server.handle_timeout(self.now);
         self.nodes.values_mut().for_each(|node| node.endpoint.handle_timeout(self.now));
+        if self.router.next_timeout().is_some_and(|due| due <= self.now) {
+            self.router.on_wake(self.now, &mut self.server);
+        }
         true
     }
 }
 
 impl Node {
+    fn send(&mut self, now: Instant, leaving: &mut Vec<(SocketAddr, SocketAddr, Vec<u8>)>) {
+        let mut buf = TransmitBuf::new(4);
+        while let Some(transmit) = self.endpoint.poll_transmit(now, &mut buf) {
+            for bytes in buf.datagrams() {
+                if self.relay.carries(transmit.path.interface) {
+                    self.relay.carry(now, &mut self.endpoint, transmit.path, bytes);
+                } else {
+                    leaving.push((self.address, transmit.path.remote, bytes.to_vec()));
+                }
+            }
+        }
+    }
+
     /// Reads what is there, and from now on.
     fn hear(&mut self, now: Instant) {
         self.deaf = false;
@@ -216,6 +247,11 @@ impl Node {
     }
 
     fn read(&mut self, now: Instant, flow: RecvFlowHandle) {
+        let is_peer = self.to_server != Some(flow.session());
+        if is_peer {
+            let Some(mut flow) = self.endpoint.recv_flow_mut(now, flow) else { return };
+            return self.heard.extend(core::iter::from_fn(|| flow.read()).map(|message| message.data));
+        }
         while let Some(message) = self.endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
             let answer = self.client.on_message(&message.data);
             self.answers.extend(answer.unwrap_or_else(|error| unreachable!("{error}")));
@@ -225,7 +261,9 @@ impl Node {
     #[expect(clippy::wildcard_enum_match_arm, reason = "other events do not matter to the tests")]
     fn listen(&mut self, now: Instant) {
         while let Some(event) = self.endpoint.poll_event() {
+            self.relay.on_event(now, &mut self.endpoint, &event);
             match event {
+                Event::FlowReadable { flow } if is_for_relay(&self.endpoint, flow) => {}
                 Event::SessionOpened { session } => self.opened.push(session),
                 Event::FlowReadable { flow } if self.deaf => self.unread = Some(flow),
                 Event::FlowReadable { flow } => self.read(now, flow),

@@ -25,7 +25,7 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
     config.apply(&mut endpoint);
     let driver = net::listen_with(&listen.listen, &identity, endpoint, Some(trace))?;
     let interrupt = Interrupt::watch(driver.waker())?;
-    let mut server = Server::new(driver, config.limits, Everybody)?;
+    let mut server = Server::new(driver, config.rendezvous(), Everybody)?;
     // Before anything is announced: who waits for that may look at once.
     let http = http(&config, &server)?;
     announce(server.driver(), &identity, &listen, &mut report)?;
@@ -55,6 +55,9 @@ fn config(args: &Serve) -> Result<Config, Failure> {
     }
     config.identity = args.listen.identity.clone().or(config.identity);
     config.http = args.http.or(config.http);
+    if args.relay {
+        config.relay.get_or_insert_default();
+    }
     config.max_sessions = args.max_sessions.unwrap_or(config.max_sessions);
     config.idle = args.idle.unwrap_or(config.idle);
     Ok(config)
@@ -108,6 +111,7 @@ fn report_event(driver: &Driver, event: ServerEvent, report: &mut Report) {
         ServerEvent::Sought { session, found: true } => ("found", address(session), "has found somebody"),
         ServerEvent::Sought { session, found: false } => ("nobody", address(session), "has found nobody"),
         ServerEvent::Refused { session, .. } => ("refused", address(session), "is refused"),
+        ServerEvent::CircuitOpened { ends: [asker, _], .. } => ("circuit", address(asker), "has a circuit to a peer"),
         ServerEvent::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),
         ServerEvent::Hello { from, introduced: false } => {
             ("unknown", from.to_string(), "asks for somebody who is not here, or too often")

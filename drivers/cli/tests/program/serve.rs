@@ -4,13 +4,18 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
+use std::time::Duration;
 
+use rtmfp_core::InterfaceId;
 use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::profile::modern::Discriminator;
-use rtmfp_meet::{Answer, Client, METADATA};
-use rtmfp_std::{Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Session};
+use rtmfp_meet::{Answer, Client, METADATA, RelayInterface};
+use rtmfp_std::{Candidate, Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Session};
 
 use super::harness::{Running, Scratch, field, serve, start};
+
+/// The interface that leads through the server.
+const RELAY: InterfaceId = InterfaceId(900);
 
 /// A program that has a session with the server.
 struct Guest {
@@ -23,7 +28,9 @@ struct Guest {
 
 impl Guest {
     fn join(server: Fingerprint, at: SocketAddr) -> Self {
-        let endpoint = Endpoint::builder().peer();
+        // A client joins the server's relay, if it has one.
+        let relay = RelayInterface::new(RELAY).of(Discriminator::new().peer_id(server).to_bytes());
+        let endpoint = Endpoint::builder().peer().service(Box::new(relay));
         let endpoint = endpoint.bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
         let session = endpoint.connect_to(Remote::peer(server).at(at)).unwrap();
         let to = session.open_flow(FlowOptions::new(METADATA));
@@ -82,6 +89,30 @@ fn two_programs_meet_by_a_number_and_the_server_closes_in_order() {
     while ada.from.recv().is_ok_and(|message| message.is_some()) {}
     session.open_flow(FlowOptions::new("on")).send("the two go on without it").unwrap();
     assert!(ben.endpoint.accept().unwrap().accept_flow().unwrap().recv().unwrap().is_some());
+}
+
+#[test]
+fn two_programs_reach_each_other_through_the_relay() {
+    let (mut running, server, at) = server(&["--relay"]);
+    let (mut ada, mut ben) = (Guest::join(server, at), Guest::join(server, at));
+    ada.listen();
+    ben.listen();
+    let ben_is = ben.endpoint.peer_id().unwrap();
+    let discriminator = Discriminator::new().peer_id(ben_is).to_bytes();
+    // Both flows for datagrams were opened before what was answered.
+    let question = ada.client.open_circuit(&discriminator);
+    let Answer::Circuit { circuit, .. } = ada.ask(question) else { panic!("no circuit") };
+    running.wait_for("\"circuit\"");
+    let remote = RelayInterface::new(RELAY).path(circuit).remote;
+    let place = Candidate { remote, delay: Duration::ZERO, interface: Some(RELAY) };
+    let session = ada.endpoint.connect_to(Remote::peer(ben_is).at_candidate(place)).unwrap();
+    assert_eq!(session.remote_addr(), Some(remote));
+    session.open_flow(FlowOptions::new("greeting")).send(vec![7; 100_000]).unwrap();
+    let at_ben = ben.endpoint.accept().unwrap();
+    let heard = at_ben.accept_flow().unwrap().recv().unwrap().unwrap();
+    assert_eq!(heard.data.len(), 100_000);
+    // Before the sessions with the server, over which it goes.
+    session.close(Duration::from_secs(60)).unwrap();
 }
 
 /// What a page says, without its head.

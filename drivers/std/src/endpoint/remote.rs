@@ -23,7 +23,8 @@ pub struct Candidate {
     pub remote: SocketAddr,
     /// How long to wait before the first hello.
     pub delay: Duration,
-    /// Where from; `None` takes the first interface of the same address family.
+    /// Where from; `None` takes the first interface of the same address family. One that is no socket of the endpoint is
+    /// one that a service [carries](rtmfp_core::Service::carries).
     pub interface: Option<InterfaceId>,
 }
 
@@ -199,7 +200,9 @@ impl Remote {
             let fits = |(id, local): &&(InterfaceId, SocketAddr)| {
                 local.is_ipv4() == remote.is_ipv4() && interface.is_none_or(|interface| interface == *id)
             };
-            locals.iter().find(fits).map(|(id, _)| Path::new(*id, remote))
+            let is_socket = |interface| locals.iter().any(|(id, _)| *id == interface);
+            let carried = interface.filter(|interface| !is_socket(*interface));
+            carried.or_else(|| locals.iter().find(fits).map(|(id, _)| *id)).map(|id| Path::new(id, remote))
         };
         let reachable = self.addresses.iter().filter_map(|address| reached(*address, None));
         let delays = (0..).map(|number| CANDIDATE_DELAY * number);
@@ -241,7 +244,8 @@ mod tests {
             .at(address("[::ffff:192.0.2.1]:2"))
             .at(address("192.0.2.2:3"))
             .at_candidate(candidate("192.0.2.3:4", 2))
-            .at_candidate(candidate("192.0.2.3:4", 1));
+            .at_candidate(candidate("192.0.2.3:4", 1))
+            .at_candidate(candidate("[100::1]:4", 7));
         let [v4, v6, last] =
             [(0, "0.0.0.0:9"), (1, "[::]:9"), (2, "0.0.0.0:9")].map(|(id, local)| (InterfaceId(id), address(local)));
         let path = |interface, remote, millis| {
@@ -252,9 +256,11 @@ mod tests {
             path(0, "192.0.2.1:2", 250),
             path(0, "192.0.2.2:3", 500),
             path(2, "192.0.2.3:4", 1_000),
+            path(7, "[100::1]:4", 1_000),
         ];
         assert_eq!(remote.paths(&[v4, v6, last], ProfileKind::Flash), all);
         // What cannot be reached keeps nobody waiting.
+        let remote = Remote { candidates: Vec::new(), ..remote };
         assert_eq!(remote.paths(&[v4], ProfileKind::Flash), [path(0, "192.0.2.1:2", 0), path(0, "192.0.2.2:3", 250)]);
         assert_eq!(remote.paths(&[], ProfileKind::Flash), []);
     }
