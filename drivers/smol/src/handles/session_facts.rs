@@ -43,6 +43,13 @@ impl Session {
         self.0.far_certificate()
     }
 
+    /// Whether its keys also depend on a key agreement that a quantum computer is not known to break, as those of the
+    /// [hybrid](rtmfp_core::profile::modern::Hybrid) of the modern profile. False while it opens.
+    #[must_use]
+    pub fn is_post_quantum(&self) -> bool {
+        self.0.is_post_quantum()
+    }
+
     /// Who the far end is: its peer ID, shown as 64 hexadecimal digits. With the Flash profile that is the fingerprint of
     /// its certificate (RFC 7425 §4.3.2).
     ///

@@ -107,6 +107,20 @@ fn a_modern_endpoint_is_reached_by_its_peer_id_and_by_its_uri() {
     assert!(client.connect_to(another).is_err(), "nobody else is connected to");
 }
 
+#[cfg(feature = "ml-kem")]
+#[test]
+fn a_session_tells_whether_it_is_a_hybrid() {
+    use rtmfp_core::profile::modern::{Hybrid, ModernProfile};
+    let with = |hybrid| ModernProfile::builder().hybrid(hybrid);
+    let server = Endpoint::builder().server().modern(with(Hybrid::Offered)).bind(loopback()).spawn().unwrap();
+    for (hybrid, expected) in [(Hybrid::Required, true), (Hybrid::Off, false)] {
+        let client = Endpoint::builder().client().modern(with(hybrid)).bind(loopback()).spawn().unwrap();
+        let session = client.connect_uri(&format!("rtmfp://{}/app", server.local_addrs()[0])).unwrap();
+        let accepted = server.accept().unwrap();
+        assert_eq!((session.is_post_quantum(), accepted.is_post_quantum()), (expected, expected));
+    }
+}
+
 /// Presets do not take the place of what was chosen before.
 #[test]
 fn who_an_endpoint_is_may_be_said_before_the_preset_and_after() {

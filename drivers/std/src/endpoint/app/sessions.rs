@@ -164,6 +164,7 @@ impl EndpointApp {
         if let Some(session) = endpoint.session(handle) {
             state.path = session.path();
             state.far_certificate = Bytes::copy_from_slice(session.far_certificate());
+            state.is_post_quantum = session.is_post_quantum();
             state.far_discriminator = session.far_canonical_discriminator();
         }
         state.wakers.wake();

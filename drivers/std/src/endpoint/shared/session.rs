@@ -65,6 +65,8 @@ pub(crate) struct SessionState {
     pub(crate) path: Option<Path>,
     pub(crate) far_discriminator: Vec<u8>,
     pub(crate) far_certificate: Bytes,
+    /// See [`Session::is_post_quantum`](crate::Session::is_post_quantum).
+    pub(crate) is_post_quantum: bool,
     pub(crate) far_keys_proved: bool,
     /// Once it is proved.
     pub(crate) peer_id: Option<Fingerprint>,
