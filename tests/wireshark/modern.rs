@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use rtmfp_core::profile::modern::{Builder, Cipher, Discriminator, Identity, ModernProfile, Provider as _, PureRust};
+use rtmfp_core::profile::modern::{
+    Builder, Cipher, Discriminator, Hybrid, Identity, ModernProfile, Provider as _, PureRust,
+};
 use rtmfp_core::profile::{CryptoProfile as _, PreparedKey, SessionKeys, Span};
 use rtmfp_core::wire::session_id;
 use rtmfp_tests::duo::TestRng;
@@ -11,7 +13,7 @@ use super::capture::Capture;
 use super::conversation::{Conversation, Lines, address, converse as converse_between, told};
 use super::crypto::hex;
 use super::expected::Expected;
-use super::tshark::{Fields, Scratch, fields};
+use super::tshark::{Fields, Scratch, dissector, fields, run};
 
 const MORE: [&str; 5] =
     ["rtmfp.key", "rtmfp.profile", "rtmfp.modern.counter", "rtmfp.modern.epoch", "rtmfp.modern.tag"];
@@ -149,6 +151,25 @@ fn the_layouts_of_the_modern_profile_are_shown() {
     }
 }
 
+/// The initiator's keying takes two packets then.
+#[test]
+fn a_session_with_ml_kem_is_read_as_any_other() {
+    let name = Discriminator::new().ancillary_data(b"rtmfp://192.0.2.2/").to_bytes();
+    let conversation = converse_between(34, name, |index, lines| {
+        profile(340 + index, |builder| {
+            let builder = builder.hybrid(Hybrid::Required).accept_ancillary(true);
+            if index == 0 { builder.key_log(lines) } else { builder }
+        })
+    });
+    let wanted = ["rtmfp.modern.ml_kem_key", "rtmfp.modern.ml_kem_ciphertext", "rtmfp.key", "rtmfp.chunk.type"];
+    let Some(shown) = conversation.shown(Some(&conversation.keys), &wanted) else { return };
+    let all = |field: &str| shown.iter().filter_map(|shown| shown.get(field)).flatten().cloned().collect::<Vec<_>>();
+    assert_eq!(all(wanted[0]).iter().map(String::len).collect::<Vec<_>>(), [2 * 1_184]);
+    assert_eq!(all(wanted[1]).iter().map(String::len).collect::<Vec<_>>(), [2 * 1_088]);
+    assert!(all(wanted[2]).iter().filter(|key| *key == "session key").count() > 10);
+    assert!(shown.iter().all(|shown| told(shown).is_empty() && shown.contains_key("rtmfp.chunk.type")));
+}
+
 /// A chunk.
 pub(crate) fn chunk(kind: u8, payload: &[&[u8]]) -> Vec<u8> {
     let payload = payload.concat();
@@ -229,6 +250,37 @@ fn vectors(component: &[u8]) -> Vec<(String, Vec<u8>)> {
     let this: Vec<_> = this.skip(1).take_while(|(name, _)| name != "SKIC").collect();
     assert!(this.len() > 4);
     this
+}
+
+/// Beyond the 32 bits of a counter that are sent. No capture is that long, so the script says which packets came before.
+#[test]
+fn packets_beyond_the_counters_that_are_sent_are_opened() {
+    for cipher in Cipher::ALL {
+        let printed = Printed::new(cipher);
+        let line = printed.keys.trim_end();
+        let rest = line.splitn(3, ' ').last().unwrap();
+        let script = format!(
+            r#"
+            local folder = "{}/"
+            local function part(name, ...) return assert(loadfile(folder .. name .. ".lua"))(...) end
+            local function raw(hex) return (hex:gsub("%x%x", function(pair) return string.char(tonumber(pair, 16)) end)) end
+            local session = part("modern_keys", part("crypto", part)).session("{rest}", raw)
+            local packet = raw("{}")
+            print((session.I:open(packet)))
+            for _, highest in ipairs({{ 4294967290, 4294967290 + 1000000, 4294967290 + 3000000000 }}) do
+                session.I.highest = highest
+                local opened = session.I:open(packet)
+                print(opened and opened.plain, opened and ("%.0f %d"):format(opened.counter, opened.epoch))
+            end
+            "#,
+            dissector("keys.lua").parent().unwrap().display(),
+            hex(printed.packet("packet I 4294967301")),
+        );
+        let file = Scratch::new(script.as_bytes());
+        let Some(out) = run(&file.0, &Capture::new(), &[]) else { return };
+        let opened = "RTMFP\t4294967301 1024";
+        assert_eq!(out.lines().collect::<Vec<_>>(), ["nil", opened, opened, "nil\tnil"], "{cipher:?}");
+    }
 }
 
 /// With packets that are late, of the epoch before, and with and without the handshake.

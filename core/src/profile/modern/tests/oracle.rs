@@ -52,6 +52,8 @@ impl End {
 /// A whole session, seen from above.
 pub(super) struct Session {
     pub(super) certificates: [u8; 32],
+    pub(super) transcript: [u8; 32],
+    pub(super) prk: Vec<u8>,
     pub(super) header: Vec<u8>,
     pub(super) nonces: [Vec<u8>; 2],
     /// Of initiator and responder.
@@ -88,6 +90,8 @@ impl Session {
         let (prk, _) = Hkdf::<Sha256>::extract(Some(&transcript), &[ml_kem, &shared].concat());
         Self {
             certificates,
+            transcript,
+            prk: prk.to_vec(),
             header: expand(&prk, "header", 32),
             nonces: [expand(&prk, "initiator nonce", 32), expand(&prk, "responder nonce", 32)],
             secrets: [expand(&prk, "initiator traffic", 32), expand(&prk, "responder traffic", 32)],

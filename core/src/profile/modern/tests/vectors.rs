@@ -8,6 +8,7 @@ use super::oracle::{self, End, Session};
 use super::{Identity, ModernProfile};
 use crate::profile::flash::tests::{hex, open, seal_all, seal_one};
 use crate::profile::modern::agreement::prepare;
+use crate::profile::modern::schedule::{self, Schedule};
 use crate::profile::modern::seal::ModernKeys;
 use crate::profile::modern::{Cipher, Hybrid};
 use crate::profile::{CryptoProfile, Initiation, PreparedKey, Response, Role};
@@ -17,12 +18,12 @@ const INITIATOR: End = End { identity: [1; 32], fresh: [2; 32] };
 const RESPONDER: End = End { identity: [3; 32], fresh: [4; 32] };
 
 fn profile(end: &End, cipher: Cipher) -> ModernProfile {
-    profile_with(end, cipher, Hybrid::Off)
+    profile_with(end, &[cipher], Hybrid::Off)
 }
 
-fn profile_with(end: &End, cipher: Cipher, hybrid: Hybrid) -> ModernProfile {
+fn profile_with(end: &End, ciphers: &[Cipher], hybrid: Hybrid) -> ModernProfile {
     let identity = Identity::from_bytes(&end.identity).unwrap();
-    let builder = ModernProfile::builder().identity(identity).ciphers(&[cipher]).hybrid(hybrid);
+    let builder = ModernProfile::builder().identity(identity).ciphers(ciphers).hybrid(hybrid);
     builder.build(&mut crate::profile::flash::tests::rng(1)).unwrap()
 }
 
@@ -34,7 +35,10 @@ fn fresh(end: &End) -> Option<PreparedKey> {
 
 /// The profile's session of these two.
 fn session(cipher: Cipher) -> (Initiation, Response) {
-    let (near, far) = (profile(&INITIATOR, cipher), profile(&RESPONDER, cipher));
+    session_of(&profile(&INITIATOR, cipher), &profile(&RESPONDER, cipher))
+}
+
+fn session_of(near: &ModernProfile, far: &ModernProfile) -> (Initiation, Response) {
     let mut rng = crate::profile::flash::tests::rng(1);
     let initiation = near.initiate(far.certificate(), fresh(&INITIATOR), &mut rng).unwrap();
     let response = far.respond(near.certificate(), &initiation.component, fresh(&RESPONDER), &mut rng).unwrap();
@@ -102,14 +106,17 @@ fn late_epochs_are_the_oracle_s() {
     }
 }
 
+/// The profile's transcript hash of the session with these components, and the shared secret.
+fn agreed(skic: &[u8], skrc: &[u8]) -> ([u8; 32], [u8; 32]) {
+    let certificates = schedule::certificates(&INITIATOR.certificate(), &RESPONDER.certificate());
+    let far = x25519_dalek::x25519(RESPONDER.fresh, x25519_dalek::X25519_BASEPOINT_BYTES);
+    (schedule::transcript(&certificates, skic, skrc), x25519_dalek::x25519(INITIATOR.fresh, far))
+}
+
 /// The initiator's.
 fn modern_keys(cipher: Cipher) -> ModernKeys {
-    use crate::profile::modern::schedule::{Schedule, certificates, transcript};
-    let (skic, skrc) = (INITIATOR.component(&[cipher.id()]), RESPONDER.component(&[cipher.id()]));
-    let certificates = certificates(&INITIATOR.certificate(), &RESPONDER.certificate());
-    let far = x25519_dalek::x25519(RESPONDER.fresh, x25519_dalek::X25519_BASEPOINT_BYTES);
-    let shared = x25519_dalek::x25519(INITIATOR.fresh, far);
-    let schedule = Schedule::new(&transcript(&certificates, &skic, &skrc), None, &shared);
+    let (transcript, shared) = agreed(&INITIATOR.component(&[cipher.id()]), &RESPONDER.component(&[cipher.id()]));
+    let schedule = Schedule::new(&transcript, None, &shared);
     ModernKeys::new(&(alloc::sync::Arc::new(crate::profile::modern::PureRust) as _), cipher, Role::Initiator, &schedule)
 }
 
@@ -171,7 +178,7 @@ impl rand_core::TryCryptoRng for Always {}
 /// the generator that is given.
 #[cfg(feature = "ml-kem")]
 fn hybrid_session(cipher: Cipher) -> (Initiation, Response) {
-    let [near, far] = [&INITIATOR, &RESPONDER].map(|end| profile_with(end, cipher, Hybrid::Required));
+    let [near, far] = [&INITIATOR, &RESPONDER].map(|end| profile_with(end, &[cipher], Hybrid::Required));
     let initiation = near.initiate(far.certificate(), fresh(&INITIATOR), &mut Always(5)).unwrap();
     let prepared = fresh(&RESPONDER);
     let response = far.respond(near.certificate(), &initiation.component, prepared, &mut Always(6)).unwrap();
@@ -197,6 +204,33 @@ fn the_hybrid_handshake_is_the_oracle_s() {
     }
 }
 
+/// Transcript hash and pseudorandom key, as both implementations have them.
+fn put_schedule(put: &mut dyn FnMut(&str, &[u8]), theirs: &Session, skic: &[u8], skrc: &[u8]) {
+    let (transcript, shared) = agreed(skic, skrc);
+    let prk = schedule::extract(&transcript, &[&shared]);
+    assert_eq!((transcript, &prk[..]), (theirs.transcript, &theirs.prk[..]));
+    put("T", &transcript);
+    put("PRK", &*prk);
+}
+
+/// The session of these two with one of several ciphers.
+fn put_choice(put: &mut dyn FnMut(&str, &[u8])) {
+    use Cipher::{Aes128Gcm, Aes256Gcm, ChaCha20Poly1305};
+    let near = profile_with(&INITIATOR, &[Aes128Gcm, ChaCha20Poly1305, Aes256Gcm], Hybrid::Off);
+    let far = profile_with(&RESPONDER, &[Aes256Gcm, Aes128Gcm], Hybrid::Off);
+    let (initiation, response) = session_of(&near, &far);
+    let mut initiator = initiation.pending.finish(&response.component).unwrap();
+    let theirs = Session::new(&INITIATOR, &RESPONDER, &[1, 3, 2], 2);
+    put("SKIC", &initiation.component);
+    put("SKRC", &response.component);
+    assert_eq!(initiation.component, INITIATOR.component(&[1, 3, 2]));
+    assert_eq!(response.component, RESPONDER.component(&[2]));
+    put_schedule(put, &theirs, &initiation.component, &response.component);
+    let packet = seal_one(&mut *initiator, b"RTMFP");
+    assert_eq!(packet, theirs.packet(0, 0, b"RTMFP"));
+    put("packet I 0", &packet);
+}
+
 /// The vectors of README.md: a change of them is another protocol.
 #[test]
 fn the_printed_vectors() {
@@ -218,10 +252,15 @@ fn the_printed_vectors() {
         put("SKIC", &initiation.component);
         put("SKRC", &response.component);
         if id == 1 {
-            let far = RESPONDER.certificate();
+            let (far, parameters_r) = (profile(&RESPONDER, cipher), hex("04050607"));
             put("C", &theirs.certificates);
-            put("signature I", &near.sign(Role::Initiator, &far, &[&parameters]));
+            put("signature I", &near.sign(Role::Initiator, far.certificate(), &[&parameters]));
+            let signed: [&[u8]; 2] = [&parameters_r, &initiation.component];
+            let signature = oracle::signature(&RESPONDER, "responder", &theirs.certificates, &signed.concat());
+            put("signature R", &signature);
+            assert_eq!(far.sign(Role::Responder, near.certificate(), &signed), signature);
         }
+        put_schedule(&mut put, &theirs, &initiation.component, &response.component);
         put("nonce I", initiator.near_nonce());
         put("nonce R", initiator.far_nonce());
         put("header", &theirs.header);
@@ -230,7 +269,12 @@ fn the_printed_vectors() {
         let mut late = modern_keys(cipher);
         late.sending.next = 4_194_304;
         put("packet I 4194304", &seal_one(&mut late, b"RTMFP"));
+        late.sending.next = (1 << 32) + 5;
+        let latest = seal_one(&mut late, b"RTMFP");
+        assert_eq!(latest, theirs.packet(0, 4_294_967_301, b"RTMFP"));
+        put("packet I 4294967301", &latest);
     }
+    put_choice(&mut put);
     put_hybrid(&mut put);
     let mut startup = near.default_keys();
     put("startup packet", &seal_one(&mut *startup, b"RTMFP"));
