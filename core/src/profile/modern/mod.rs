@@ -17,6 +17,9 @@
 //! # }
 //! ```
 //!
+//! Optionally, sessions are hybrids: they also agree on keys with ML-KEM-768. See [`Hybrid`], and the feature `ml-kem` of
+//! this crate.
+//!
 //! Its specification is README.md in the directory of this module.
 
 mod agreement;
