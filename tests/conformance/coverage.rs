@@ -3,13 +3,13 @@
 use std::fs;
 
 use super::list::Statement;
-use super::{root, statements};
+use super::{PARTS, root, statements};
 
 const BEGIN: &str = "<!-- coverage: made by tests/conformance -->\n";
 const END: &str = "<!-- /coverage -->\n";
 
 /// The rows: RFC, what its sections are about, and how the numbers of its sections start.
-const ROWS: [(&str, &str, &[&str]); 11] = [
+const ROWS: [(&str, &str, &[&str]); 12] = [
     ("rfc7016", "§2 syntax", &["2"]),
     ("rfc7016", "§3.1 to §3.3 overview, identity, multiplex", &["3.1", "3.2", "3.3"]),
     ("rfc7016", "§3.4 packet fragmentation", &["3.4"]),
@@ -21,6 +21,7 @@ const ROWS: [(&str, &str, &[&str]); 11] = [
     ("rfc7016", "§3.6.3 receiving flows", &["3.6.3"]),
     ("rfc7016", "§5 security considerations", &["5"]),
     ("rfc7425", "§4 cryptography profile", &["4"]),
+    ("modern", "", &PARTS),
 ];
 
 fn belongs(section: &str, starts: &[&str]) -> bool {
@@ -45,16 +46,19 @@ fn table(list: &[(&str, Vec<Statement>)], rows: &[(&str, &str, &[&str])]) -> Res
             .collect();
         let shown = of.iter().filter(|statement| !statement.tests.is_empty()).count();
         let pending = of.iter().filter(|statement| statement.is_pending()).count();
-        let name = rfc.to_uppercase().replace("RFC", "RFC ");
+        let name = match rfc.strip_prefix("rfc") {
+            Some(number) => format!("RFC {number} {title}"),
+            None => "the modern profile".to_owned(),
+        };
         let other = of.len() - shown - pending;
-        text.push_str(&format!("| {name} {title} | {} | {shown} | {other} | {pending} |\n", of.len()));
+        text.push_str(&format!("| {name} | {} | {shown} | {other} | {pending} |\n", of.len()));
     }
     Ok(text)
 }
 
 #[test]
 fn the_readme_shows_the_coverage() {
-    let list = ["rfc7016", "rfc7425"].map(|rfc| (rfc, statements(rfc)));
+    let list = ["rfc7016", "rfc7425", "modern"].map(|of| (of, statements(of)));
     let made = table(&list, &ROWS).unwrap_or_else(|e| panic!("{e}"));
     let readme = fs::read_to_string(root().join("README.md")).expect("a README");
     let (before, rest) = readme.split_once(BEGIN).expect("the README's mark where the table begins");

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Keywords that a statement may carry; `NUMBER` is for statements that carry a number and no keyword.
+/// Keywords that a statement may carry. `NUMBER` is for statements that carry a number and no keyword, and `RULE` for those
+/// of a specification without keywords.
 const KEYWORDS: [&str; 11] = [
     "MUST",
     "MUST_NOT",
@@ -28,7 +29,7 @@ pub(crate) struct Statement {
     pub(crate) section: String,
     /// Its ordinal or ordinals in the section, as written.
     pub(crate) label: String,
-    /// The ordinals of its keywords within the section, each with its keyword; empty for numbers.
+    /// The ordinals of its keywords within the section, each with its keyword; empty for numbers and rules.
     pub(crate) keywords: Vec<(usize, String)>,
     /// What it says, in our words.
     pub(crate) says: String,
@@ -87,13 +88,13 @@ pub(crate) fn parse(text: &str) -> Result<Vec<Statement>, String> {
     Ok(list)
 }
 
-/// `1 MUST Says`, `2-3 MAY,MUST_NOT Says`, or `n1 NUMBER Says`.
+/// `1 MUST Says`, `2-3 MAY,MUST_NOT Says`, `n1 NUMBER Says`, or `r1 RULE Says`.
 fn statement(section: String, line: &str) -> Option<Statement> {
     let mut words = line.splitn(3, ' ');
     let (label, level, says) = (words.next()?, words.next()?, words.next()?);
     let mut keywords = Vec::new();
-    if level == "NUMBER" {
-        label.strip_prefix('n')?.parse::<usize>().ok()?;
+    if let Some((_, letter)) = [("NUMBER", 'n'), ("RULE", 'r')].into_iter().find(|(name, _)| *name == level) {
+        label.strip_prefix(letter)?.parse::<usize>().ok()?;
     } else {
         let (first, last) = label.split_once('-').unwrap_or((label, label));
         let ordinals = first.parse::<usize>().ok()?..=last.parse::<usize>().ok()?;
@@ -141,6 +142,7 @@ fn a_bad_list_is_refused() {
         "= 1\n  code a.rs::f",
         "= 1\n1 MUST x\n  maybe y",
         "= 1\nn NUMBER x",
+        "= 1\nn1 RULE x",
     ] {
         assert!(parse(text).is_err(), "taken: {text}");
     }

@@ -1,6 +1,7 @@
-//! The statements of RFC 7016 and RFC 7425 §4, checked against the code and the tests that they name.
+//! The statements of RFC 7016, of RFC 7425 §4, and of the modern profile, checked against the code and the tests that they
+//! name.
 //!
-//! `rfc7016.txt` and `rfc7425.txt` hold a section a paragraph and a statement a line, in our own words:
+//! `rfc7016.txt`, `rfc7425.txt` and `modern.txt` hold a section a paragraph and a statement a line, in our own words:
 //!
 //! ```text
 //! = 2.1.2
@@ -10,6 +11,7 @@
 //! 2-3 SHOULD,MUST_NOT One statement behind the second and third keyword of the section.
 //!   reason why there is no code for it
 //! n1 NUMBER A statement without a keyword that carries a number.
+//! r1 RULE A statement of the modern profile, whose specification has no keywords.
 //! ```
 //!
 //! The ordinals are those of the section's keywords, and reach the numbers in `counts/`, which `count.py` makes from
@@ -28,6 +30,25 @@ use list::{Statement, parse, parse_counts};
 
 /// Which sections of each RFC are listed: all of RFC 7016, the profile (section 4) of RFC 7425.
 const LISTED: [(&str, &str); 2] = [("rfc7016", ""), ("rfc7425", "4.")];
+
+/// Every list.
+const ALL: [&str; 3] = ["rfc7016", "rfc7425", "modern"];
+
+/// The parts of the modern profile's specification that oblige an implementation.
+const PARTS: [&str; 12] = [
+    "Notation",
+    "Identity and certificate",
+    "Endpoint Discriminator",
+    "Glare and override",
+    "Keying components",
+    "Hybrid key agreement",
+    "Signatures",
+    "Rules for both ends",
+    "Key schedule",
+    "Packets",
+    "Startup packets",
+    "Channel signatures",
+];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a folder of the tree").to_path_buf()
@@ -52,9 +73,32 @@ fn every_keyword_is_listed_once() {
     }
 }
 
+/// In the order of the specification. Of its numbered rules, each is a statement.
+#[test]
+fn every_part_of_the_modern_profile_is_listed() {
+    let specification = fs::read_to_string(root().join("core/src/profile/modern/README.md")).expect("a specification");
+    let headings: Vec<&str> = specification.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+    let told = ["What is protected, and against whom", "Test vectors", "Symbolic model"];
+    assert_eq!(headings, [&PARTS[..], &told].concat(), "a part is new, or has another name");
+    let list = statements("modern");
+    let (_, rules) = specification.split_once("## Rules for both ends").expect("the rules");
+    let rules = rules.split("\n## ").next().into_iter().flat_map(str::lines);
+    let numbered =
+        rules.filter(|line| line.split_once(". **").is_some_and(|(at, _)| at.parse::<u32>().is_ok())).count();
+    for part in PARTS {
+        let labels: Vec<&str> =
+            list.iter().filter(|statement| statement.section == part).map(|statement| &*statement.label).collect();
+        let least = if part == "Rules for both ends" { numbered } else { 1 };
+        assert!(labels.len() >= least, "{part}: {} statements of {least}", labels.len());
+        let expected: Vec<String> = (1..=labels.len()).map(|at| format!("r{at}")).collect();
+        assert_eq!(labels, expected, "{part}");
+    }
+    assert!(list.iter().all(|statement| PARTS.contains(&&*statement.section)), "a statement of no part");
+}
+
 #[test]
 fn what_is_named_exists() {
-    for (rfc, _) in LISTED {
+    for rfc in ALL {
         let load = |path: &str| fs::read_to_string(root().join(path)).ok();
         let found = named_places(&statements(rfc), &load);
         assert!(found.is_empty(), "{rfc}: {found:#?}");
@@ -64,7 +108,7 @@ fn what_is_named_exists() {
 #[test]
 fn every_statement_is_accounted_for() {
     let mut pending = 0;
-    for (rfc, _) in LISTED {
+    for rfc in ALL {
         let list = statements(rfc);
         let half: Vec<String> = list.iter().filter_map(Statement::half_done).collect();
         assert!(half.is_empty(), "{rfc}: code without a test, or a test without code: {half:#?}");

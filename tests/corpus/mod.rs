@@ -30,6 +30,11 @@ fn startup() {
 }
 
 #[test]
+fn handshake() {
+    replay("handshake");
+}
+
+#[test]
 fn sealed() {
     replay("sealed");
 }

@@ -3,6 +3,7 @@
 //!
 //! Each target takes any bytes, and panics if the core does something that it never may.
 
+mod handshake;
 mod packets;
 mod reassembly;
 mod sealed;
@@ -12,8 +13,13 @@ mod startup;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in `tests/fuzz/corpus` too.
-pub const TARGETS: [(&str, Target); 4] =
-    [("packets", packets::run), ("startup", startup::run), ("sealed", sealed::run), ("reassembly", reassembly::run)];
+pub const TARGETS: [(&str, Target); 5] = [
+    ("packets", packets::run),
+    ("startup", startup::run),
+    ("handshake", handshake::run),
+    ("sealed", sealed::run),
+    ("reassembly", reassembly::run),
+];
 
 /// Runs a target on these bytes.
 ///
