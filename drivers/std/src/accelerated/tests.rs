@@ -96,13 +96,34 @@ fn it_agrees_on_the_same_secrets_as_pure_rust() {
     }
 }
 
+/// The numbers of small order on the curve and on its twist, up to 2^255: 0, 1, two of order 8, and p - 1, p and p + 1 for
+/// the prime p. The last are other encodings of the first two.
+const SMALL_ORDER: [&str; 7] = [
+    "0000000000000000000000000000000000000000000000000000000000000000",
+    "0100000000000000000000000000000000000000000000000000000000000000",
+    "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+    "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+    "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+    "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+];
+
+/// Each also with its highest bit, which counts for nothing (RFC 7748 §5).
 #[test]
 fn a_public_key_of_small_order_gives_zeros() {
-    let mut one = [0; 32];
-    one[0] = 1;
-    for public in [[0; 32], one] {
-        assert_eq!(*Accelerated.x25519_agree(&random(), &public), [0; 32]);
-        assert_eq!(*PureRust.x25519_agree(&random(), &public), [0; 32]);
+    for digits in SMALL_ORDER {
+        let byte = |at: usize| u8::from_str_radix(&digits[2 * at..2 * at + 2], 16).unwrap();
+        for high in [0, 0x80] {
+            let mut public: [u8; 32] = core::array::from_fn(byte);
+            public[31] |= high;
+            for private in [random(), [0; 32], [0xff; 32]] {
+                assert_eq!(*Accelerated.x25519_agree(&private, &public), [0; 32], "{digits}");
+                assert_eq!(*PureRust.x25519_agree(&private, &public), [0; 32], "{digits}");
+            }
+            // A provider that gives nothing but zeros fails.
+            public[0] ^= 4;
+            assert_ne!(*Accelerated.x25519_agree(&random(), &public), [0; 32], "next to {digits}");
+        }
     }
 }
 
