@@ -8,6 +8,25 @@ use core::net::{IpAddr, SocketAddr};
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct InterfaceId(pub u16);
 
+impl InterfaceId {
+    /// Interfaces from this number on are of last resort.
+    const LAST_RESORT: u16 = 1 << 15;
+
+    /// An interface of last resort, such as one of a relay. A session leaves it as soon as it is proved that the far end
+    /// is reached over another interface, and while that works, packets that still come over it move nothing back. The
+    /// highest bit of `number` is not used: these interfaces have the numbers from 32,768 up.
+    #[must_use]
+    pub const fn last_resort(number: u16) -> Self {
+        Self(Self::LAST_RESORT | number)
+    }
+
+    /// Whether it is of [last resort](Self::last_resort).
+    #[must_use]
+    pub const fn is_last_resort(self) -> bool {
+        self.0 >= Self::LAST_RESORT
+    }
+}
+
 /// The two ends of a datagram's way: our interface, its local address if known, and the far socket address.
 ///
 /// One interface can have several local addresses, for example a socket that is bound to the wildcard address. The far

@@ -25,10 +25,13 @@ const PORT: u16 = 1_936;
 
 /// An interface of an endpoint (RFC 7016 §3.3) whose datagrams are messages to a server, which passes them on.
 ///
+/// It is an interface [of last resort](InterfaceId::last_resort). With
+/// [`add_introducer`](rtmfp_core::SessionMut::add_introducer) a session that has begun over it goes on asking to be
+/// introduced, moves to a direct path once one is proved, and comes back if that fails.
+///
 /// A session with a peer ends in order only while there is the one with the server: close it first.
 ///
-/// It is a [`Service`]: give it to the endpoint's [`Router`](rtmfp_core::Router), with an
-/// [`InterfaceId`] that no socket has. Once the [`Client`](crate::Client) has a circuit, [`path`](Self::path) is how the
+/// It is a [`Service`]: give it to the endpoint's [`Router`](rtmfp_core::Router). Once the [`Client`](crate::Client) has a circuit, [`path`](Self::path) is how the
 /// peer is reached. The datagrams belong to sessions from end to end, so the server sees no more of them than any router.
 #[derive(Debug)]
 pub struct RelayInterface {
@@ -41,9 +44,10 @@ pub struct RelayInterface {
 }
 
 impl RelayInterface {
-    /// An interface that has not joined a server.
+    /// An interface of last resort with this number, that has not joined a server.
     #[must_use]
-    pub const fn new(interface: InterfaceId) -> Self {
+    pub const fn new(number: u16) -> Self {
+        let interface = InterfaceId::last_resort(number);
         Self { interface, server: None, outbox: None, inbox: None, lost: 0 }
     }
 
@@ -54,6 +58,12 @@ impl RelayInterface {
     pub fn of(mut self, server: impl Into<Bytes>) -> Self {
         self.server = Some(server.into());
         self
+    }
+
+    /// The interface.
+    #[must_use]
+    pub const fn interface(&self) -> InterfaceId {
+        self.interface
     }
 
     /// Uses a server, with which this session is open or opening, from now on.

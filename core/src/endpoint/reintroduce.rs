@@ -1,6 +1,6 @@
 //! Being introduced again: two peers lost sight of each other, because one moved and the other's NAT lets nothing in
-//! from there, or because both moved. Whoever introduced them is asked to do it once more (RFC 7016 §3.5.1.6), while
-//! the session stays as it is.
+//! from there, or because both moved; or they go over a path of last resort, and a better one may open. Whoever introduced
+//! them is asked to do it once more (RFC 7016 §3.5.1.6), while the session stays as it is.
 //!
 //! The far end's RHello goes to where this end is now, and so opens the far end's NAT; this end answers with pings
 //! of the session, which open its own, and which prove to each end where the other is (§3.5.4.2). Nothing that a
@@ -80,11 +80,13 @@ impl SessionEntry {
         }
     }
 
-    /// Whether it is to begin, because the session struggles and somebody can be asked, or to end, because either is no
-    /// longer so. `None`: neither.
+    /// Whether it is to begin, because the session struggles or is on a path of last resort, and there is something to
+    /// try; or to end, because either is no longer so. `None`: neither.
     #[inline]
     pub(super) fn wants_reintroduction(&self) -> Option<bool> {
-        let wanted = !self.introducers.is_empty() && self.session.is_struggling();
+        let (can_ask, struggles) = (!self.introducers.is_empty(), self.session.is_struggling());
+        let wanted =
+            struggles && (can_ask || self.session.fallback().is_some()) || can_ask && self.session.is_on_last_resort();
         (wanted != self.known.reintroduction.is_some()).then_some(wanted)
     }
 
@@ -109,6 +111,9 @@ impl SessionEntry {
         let hello = InitiatorHello { discriminator: &again.discriminator, tag: &again.tag };
         for path in &self.introducers {
             shared.startup.push_own(now, StartupPacket::hello(*path, &hello));
+        }
+        if let Some(fallback) = self.session.fallback().filter(|_| self.session.is_struggling()) {
+            self.session.probe_path(&mut shared.context(), fallback);
         }
     }
 }

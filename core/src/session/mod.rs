@@ -307,6 +307,18 @@ impl Session {
         self.lifecycle.is_open() && self.transport.rtt.is_far_backed_off()
     }
 
+    /// It goes over an interface of last resort, as nothing better was proved.
+    #[inline]
+    pub(crate) fn is_on_last_resort(&self) -> bool {
+        self.lifecycle.is_open() && self.transport.path().is_some_and(|path| path.interface.is_last_resort())
+    }
+
+    /// The path of last resort that it can go back to.
+    #[inline]
+    pub(crate) fn fallback(&self) -> Option<Path> {
+        self.transport.fallback()
+    }
+
     /// The far end may be reached over this path: asks for proof, and opens the way for what comes back.
     pub(crate) fn probe_path(&mut self, cx: &mut Context<'_>, path: Path) {
         let Some(own) = self.transport.path().filter(|_| self.lifecycle.is_open()) else { return };

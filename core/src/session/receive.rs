@@ -194,9 +194,12 @@ impl Receiver<'_> {
         };
         // The far end may be testing whether this end has come to another interface or local address: the answer goes
         // from there. To another address than the proved one it answers only when nothing is heard from there any
-        // more, as both ends may have moved: else whoever stands between the two could pass for the far end.
+        // more, as both ends may have moved: else whoever stands between the two could pass for the far end. On a path of
+        // last resort somebody stands between them anyway, so any other path is answered.
         let proved = path.remote == own.remote;
-        let queued = if !path.matches(&own) && (proved || self.transport.rtt.is_far_backed_off()) {
+        let better = own.interface.is_last_resort() && !path.interface.is_last_resort();
+        let elsewhere = proved || better || self.transport.rtt.is_far_backed_off();
+        let queued = if !path.matches(&own) && elsewhere {
             // Each takes a datagram of its own, so one is for all that came in one.
             let first = !core::mem::replace(&mut incoming.answered_off_path, true);
             first && self.control.queue_off_path(OffPathProbe { path, message: message.into(), reply: true })

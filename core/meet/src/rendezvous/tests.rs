@@ -110,7 +110,7 @@ impl World {
                 opened: Vec::new(),
                 deaf: false,
                 unread: None,
-                relay: RelayInterface::new(InterfaceId(7)),
+                relay: RelayInterface::new(0),
                 heard: Vec::new(),
             };
             world.nodes.insert(number, node);

@@ -32,6 +32,8 @@ pub(super) struct Mobility {
     epoch: u64,
     sent: Option<Instant>,
     received: Option<Instant>,
+    /// The path of last resort that the session has left for a better one.
+    pub(super) fallback: Option<Path>,
 }
 
 impl fmt::Debug for Mobility {
@@ -50,7 +52,16 @@ impl Mobility {
     pub(super) fn new(rng: &mut dyn CryptoRng) -> Self {
         let mut secret = [0; 32];
         rng.fill_bytes(&mut secret);
-        Self { secret, epoch: rng.next_u64(), sent: None, received: None }
+        Self { secret, epoch: rng.next_u64(), sent: None, received: None, fallback: None }
+    }
+
+    /// The session goes over another path.
+    pub(super) const fn moved(&mut self, from: Path, to: Path) {
+        if to.interface.is_last_resort() {
+            self.fallback = None;
+        } else if from.interface.is_last_resort() {
+            self.fallback = Some(from);
+        }
     }
 
     fn hash(&self, clear: &[u8], path: Path) -> Option<Hmac<Sha256>> {

@@ -111,6 +111,12 @@ impl Transport {
         self.link.as_ref().map(|link| link.path)
     }
 
+    /// The path of last resort to go back to.
+    #[inline]
+    pub(super) fn fallback(&self) -> Option<Path> {
+        self.mobility.as_ref()?.fallback
+    }
+
     /// Where the far end is, from S_OPEN on.
     #[inline]
     pub(crate) fn remote(&self) -> Option<&SocketAddr> {
@@ -278,7 +284,10 @@ impl Transport {
         let Some(link) = self.link.as_mut().filter(|link| !link.path.matches(&path)) else {
             return false;
         };
-        link.path = path;
+        let left = core::mem::replace(&mut link.path, path);
+        if let Some(mobility) = &mut self.mobility {
+            mobility.moved(left, path);
+        }
         self.local_removed = false;
         self.rtt.on_path_change();
         self.ecn.on_path_change();

@@ -14,9 +14,6 @@ use rtmfp_std::{Candidate, Endpoint, FlowOptions, RecvFlow, Remote, SendFlow, Se
 
 use super::harness::{Running, Scratch, field, serve, start};
 
-/// The interface that leads through the server.
-const RELAY: InterfaceId = InterfaceId(900);
-
 /// A program that has a session with the server.
 struct Guest {
     endpoint: Endpoint,
@@ -29,7 +26,7 @@ struct Guest {
 impl Guest {
     fn join(server: Fingerprint, at: SocketAddr) -> Self {
         // A client joins the server's relay, if it has one.
-        let relay = RelayInterface::new(RELAY).of(Discriminator::new().peer_id(server).to_bytes());
+        let relay = RelayInterface::new(0).of(Discriminator::new().peer_id(server).to_bytes());
         let endpoint = Endpoint::builder().peer().service(Box::new(relay));
         let endpoint = endpoint.bind(([127, 0, 0, 1], 0).into()).spawn().unwrap();
         let session = endpoint.connect_to(Remote::peer(server).at(at)).unwrap();
@@ -103,8 +100,8 @@ fn two_programs_reach_each_other_through_the_relay() {
     let question = ada.client.open_circuit(&discriminator);
     let Answer::Circuit { circuit, .. } = ada.ask(question) else { panic!("no circuit") };
     running.wait_for("\"circuit\"");
-    let remote = RelayInterface::new(RELAY).path(circuit).remote;
-    let place = Candidate { remote, delay: Duration::ZERO, interface: Some(RELAY) };
+    let remote = RelayInterface::new(0).path(circuit).remote;
+    let place = Candidate { remote, delay: Duration::ZERO, interface: Some(InterfaceId::last_resort(0)) };
     let session = ada.endpoint.connect_to(Remote::peer(ben_is).at_candidate(place)).unwrap();
     assert_eq!(session.remote_addr(), Some(remote));
     session.open_flow(FlowOptions::new("greeting")).send(vec![7; 100_000]).unwrap();

@@ -269,6 +269,89 @@ fn a_message_that_follows_no_syntax_ends_what_the_client_has() {
     assert!(world.node(ADA).rejections.contains(&MALFORMED), "{:?}", world.node(ADA).rejections);
 }
 
+/// A session over a circuit, one of whose ends asks the server to introduce it on and on.
+fn relayed(seconds: u64) -> (World, SessionHandle, Path) {
+    let mut world = apart(RelayLimits::default(), 2);
+    let circuit = world.circuit_number(ADA, BEN);
+    let session = world.connect(ADA, BEN, circuit).expect("a session over the circuit");
+    let now = world.now;
+    let node = world.node(ADA);
+    node.endpoint.session_mut(now, session).unwrap().add_introducer(path_to(SERVER));
+    let circuit = node.relay.path(circuit);
+    world.run(seconds * 1_000);
+    assert_eq!(world.path(ADA, session), circuit);
+    (world, session, circuit)
+}
+
+impl World {
+    fn path(&mut self, node: usize, session: SessionHandle) -> Path {
+        self.node(node).endpoint.session(session).and_then(|session| session.path()).unwrap()
+    }
+
+    /// The path of the session that another has opened to this node.
+    fn path_from(&mut self, node: usize, from: usize) -> Path {
+        let endpoint = &self.node(node).endpoint;
+        let session = endpoint.session_named(name(from).as_bytes()).unwrap();
+        endpoint.session(session).and_then(|session| session.path()).unwrap()
+    }
+
+    /// Says something, and tells whether all of it arrives within these seconds.
+    fn arrives(&mut self, session: SessionHandle, seconds: u64) -> bool {
+        let before = self.heard(BEN);
+        self.greet(ADA, session, 10_000);
+        self.run(seconds * 1_000);
+        self.heard(BEN) == before + 10_000
+    }
+}
+
+#[test]
+fn a_relayed_session_moves_to_a_direct_path_and_back_when_that_fails() {
+    let (mut world, session, circuit) = relayed(5);
+    world.greet(ADA, session, 500_000);
+    world.run(20);
+    world.apart = false;
+    world.run(20_000);
+    assert_eq!(world.heard(BEN), 500_000, "nothing is lost in the move");
+    assert_eq!((world.path(ADA, session).remote, world.path_from(BEN, ADA).remote), (address(BEN), address(ADA)));
+    assert!(world.arrives(session, 1));
+
+    world.apart = true;
+    assert!(world.arrives(session, 30), "it comes back to the relay");
+    assert_eq!(world.path(ADA, session), circuit);
+    assert!(world.path_from(BEN, ADA).interface.is_last_resort());
+
+    world.apart = false;
+    world.run(60_000);
+    assert_eq!(world.path(ADA, session).remote, address(BEN), "and leaves it again");
+}
+
+/// A packet that was held up in the relay is no sign that the far end is there.
+#[test]
+fn what_comes_late_over_the_relay_moves_nothing_back() {
+    let (mut world, session, circuit) = relayed(1);
+    world.apart = false;
+    world.run(20_000);
+    let direct = world.path_from(BEN, ADA);
+    assert_eq!(direct.remote, address(ADA));
+    let now = world.now;
+    let ada = world.node(ADA);
+    // Data take the way through the relay, as if they had waited there. All else goes directly.
+    let flow = ada.endpoint.session_mut(now, session).unwrap().open_flow(FlowOptions::new("greeting")).unwrap();
+    for _ in 0..50 {
+        let now = world.now;
+        let ada = world.node(ADA);
+        ada.endpoint.send_flow_mut(now, flow).unwrap().write([1].as_slice()).unwrap();
+        let mut buf = TransmitBuf::new(4);
+        while ada.endpoint.poll_transmit(now, &mut buf).is_some() {
+            buf.datagrams().for_each(|bytes| ada.relay.carry(now, &mut ada.endpoint, circuit, bytes));
+        }
+        world.run(100);
+        assert_eq!(world.path_from(BEN, ADA), direct);
+    }
+    world.run(2_000);
+    assert_eq!(world.heard(BEN), 50);
+}
+
 /// A client that closes a relayed session and leaves at once does not wait for an answer that cannot come any more.
 #[test]
 fn a_client_that_has_used_the_relay_leaves_at_once() {
