@@ -105,7 +105,7 @@ impl Opening {
 
     /// Unless there are enough already, or it is one of them. The system chooses the local address, which may change
     /// with the routes while hellos are sent.
-    fn add_candidate(&mut self, path: Path, first: Instant, is_named: bool) {
+    pub(super) fn add_candidate(&mut self, path: Path, first: Instant, is_named: bool) {
         let path = path.with_local(None);
         let host = |path: Path| network_of(path.remote.ip(), 64);
         let at_host = self.candidates.iter().filter(|known| known.is_named && host(known.path) == host(path));

@@ -205,6 +205,18 @@ impl<'a> SessionMut<'a> {
         });
     }
 
+    /// Tries one more path to the far end of a session that is opening, after a delay: a circuit of a relay, or an address
+    /// that was learned late. Without effect if it is open, or has
+    /// [`max_candidates`](crate::EndpointConfig::max_candidates) already.
+    pub fn add_candidate(&mut self, path: Path, delay: Duration) {
+        self.env.with(self.slot, |entry, shared| {
+            if let Some(opening) = entry.opening_mut() {
+                opening.add_candidate(path, shared.now + delay, false);
+                entry.drive_opening(shared);
+            }
+        });
+    }
+
     /// Names somebody who can introduce this end to the far end again (RFC 7016 §3.5.1.6), should both lose sight of
     /// each other. Those who did so when the session was opened are known already; four are kept.
     pub fn add_introducer(&mut self, path: Path) {
