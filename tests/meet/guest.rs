@@ -89,6 +89,7 @@ impl App for Guest {
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.relay.on_wake(now, endpoint);
         if self.to_server.is_none() {
             self.register(now, endpoint);
         }
@@ -100,7 +101,7 @@ impl App for Guest {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.whom.map(|_| BEGIN)
+        self.whom.map(|_| BEGIN).into_iter().chain(self.relay.next_timeout()).min()
     }
 
     fn carries(&self, interface: InterfaceId) -> bool {

@@ -64,9 +64,10 @@ pub enum ServerEvent {
         circuit: u64,
         /// Why.
         end: CircuitEnd,
-        /// Bytes of datagrams that were passed on, in both directions.
+        /// Bytes of datagrams that were queued for the other end, in both directions. What waits for longer than 250 ms
+        /// is dropped from there.
         bytes: u64,
-        /// Datagrams that were not: over a rate, or too many for the peer.
+        /// Datagrams that were not queued: over a limit, or the other end had no room.
         dropped: u64,
     },
     /// A hello came for somebody.

@@ -47,14 +47,16 @@
 //! # Circuits
 //!
 //! A client that wants to be reached through the server opens a flow with the metadata [`RELAY_METADATA`], and the server
-//! answers with a return flow of the same. An empty message means nothing. Any other is a circuit (VLU) and a datagram of
-//! at most 2,048 bytes, and goes on as it is over the flow of the circuit's other end. Both ends order the flow by the
+//! answers with a return flow of the same. An empty message means nothing. Any other is a circuit (VLU of at most
+//! 10 bytes) and a datagram of at most 2,048 bytes, and goes on as it is over the flow of the circuit's other end. Without
+//! a datagram it goes nowhere, and shows that the circuit is needed still. Both ends order the flow by the
 //! network, and send each message once, within 250 ms or not at all: a datagram may be lost on any path.
 //!
-//! Datagrams count against what the session may send in a second and in all, and against what all sessions may send in a
-//! second. What is above is dropped. The relay goes over sessions, so it answers to no address that is not proved, nothing
-//! can be reflected off it, and it follows when an end moves. What it passes on are packets of a session between the two
-//! clients, which it cannot read, alter unnoticed or join.
+//! Datagrams count against what the session may send in a second and in all, and against what its source and all sessions
+//! may send in a second, each for 64 bytes more than its message is long. What is above is dropped. The relay goes over
+//! sessions, so it answers to no address that is not proved, nothing can be reflected off it, and it follows when an end
+//! moves. What it passes on are packets of a session between the two clients, which it cannot read, alter unnoticed or
+//! join.
 
 #![no_std]
 #![forbid(unsafe_code)]

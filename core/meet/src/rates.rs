@@ -94,7 +94,8 @@ fn sources_of(address: IpAddr) -> impl Iterator<Item = ((u32, IpAddr), u32)> {
     NETWORKS.into_iter().take(tiers).map(move |(bits, times)| ((bits, network_of(address, bits)), times))
 }
 
-fn network_of(address: IpAddr, bits: u32) -> IpAddr {
+/// The network of so many bits that an IPv6 address is in; an IPv4 address itself.
+pub(crate) fn network_of(address: IpAddr, bits: u32) -> IpAddr {
     match address {
         IpAddr::V6(ip) => {
             let rest = u128::BITS - bits;

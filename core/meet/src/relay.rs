@@ -1,7 +1,9 @@
 //! The server's side of circuits: who may pass how much on to whom.
 
+use alloc::collections::btree_map::Entry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use rtmfp_core::wire::{Cursor, vlu};
@@ -11,11 +13,16 @@ use rtmfp_core::{
 
 use crate::budget::Budget;
 use crate::message::{CircuitEnd, RELAY_METADATA, Refusal};
+use crate::rates::network_of;
 
 /// How long a datagram may wait here. An older one is of no use to the session that it belongs to.
 pub(crate) const LASTS: Duration = Duration::from_millis(250);
 /// The longest datagram that is passed on.
 pub(crate) const MAX_DATAGRAM: usize = 2_048;
+/// The longest circuit number: 64 bits, seven in a byte.
+const MAX_NUMBER: usize = 10;
+/// What a datagram counts for beside its message: about what it takes on the way to the peer.
+pub(crate) const DATAGRAM_COST: usize = 64;
 /// What a client may have on its way to here, and what waits for it.
 const WINDOW: usize = 128 << 10;
 
@@ -25,12 +32,17 @@ const WINDOW: usize = 128 << 10;
 pub struct RelayLimits {
     /// Circuits in all. Default 4,096.
     pub circuits: usize,
-    /// Circuits of one session, whoever has opened them. Default 8.
+    /// Circuits of one session. Others can open at most half of them to it. Default 8.
     pub circuits_per_session: usize,
-    /// Bytes that a session may send through circuits, all together. Default 1 GiB.
+    /// Circuits that sessions of one source have opened: of an IPv4 address, or a /64 network of IPv6. Default 64.
+    pub circuits_per_source: usize,
+    /// Bytes that a session may send through circuits, all together. A datagram counts for 64 bytes more than it is long.
+    /// A session that is opened anew has them anew. Default 1 GiB.
     pub bytes_per_session: u64,
-    /// The same in a second. Default 500,000.
+    /// The same in a second. With less than 2,112, the longest datagrams never pass. Default 500,000.
     pub rate_per_session: u64,
+    /// The same of all sessions of one source. Default 1,000,000.
+    pub rate_per_source: u64,
     /// Bytes a second of all sessions together. Default 10,000,000.
     pub rate: u64,
     /// A circuit ends after so long without a datagram. Default: two minutes.
@@ -44,8 +56,10 @@ impl Default for RelayLimits {
         Self {
             circuits: 4_096,
             circuits_per_session: 8,
+            circuits_per_source: 64,
             bytes_per_session: 1 << 30,
             rate_per_session: 500_000,
+            rate_per_source: 1_000_000,
             rate: 10_000_000,
             idle: Duration::from_secs(120),
             age: Duration::from_secs(4 * 3_600),
@@ -59,11 +73,22 @@ struct Link {
     inbox: RecvFlowHandle,
     outbox: SendFlowHandle,
     circuits: BTreeSet<u64>,
+    /// Where the session was when it joined.
+    source: IpAddr,
+}
+
+/// All sessions of one source that have joined.
+#[derive(Debug)]
+struct Source {
+    links: usize,
+    /// Circuits that they have opened.
+    circuits: usize,
     budget: Budget,
 }
 
 #[derive(Debug)]
 struct Circuit {
+    /// Who has opened it, and to whom.
     ends: [SessionHandle; 2],
     opened: Instant,
     used: Instant,
@@ -108,6 +133,9 @@ pub(crate) struct Served {
 pub(crate) struct Relay {
     limits: RelayLimits,
     links: BTreeMap<SessionHandle, Link>,
+    /// What sessions have left, though they have ended their flows: who joins again goes on where it was.
+    budgets: BTreeMap<SessionHandle, Budget>,
+    sources: BTreeMap<IpAddr, Source>,
     circuits: BTreeMap<u64, Circuit>,
     deadlines: BTreeSet<(Instant, u64)>,
     next: u64,
@@ -117,9 +145,16 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) fn new(limits: RelayLimits) -> Self {
-        let budget = Budget::new(limits.rate, u64::MAX);
-        let (links, circuits, deadlines) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
-        Self { limits, links, circuits, deadlines, next: 0, budget }
+        Self {
+            limits,
+            links: BTreeMap::new(),
+            budgets: BTreeMap::new(),
+            sources: BTreeMap::new(),
+            circuits: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
+            next: 0,
+            budget: Budget::new(limits.rate, u64::MAX),
+        }
     }
 
     pub(crate) fn owns(&self, flow: SendFlowHandle) -> bool {
@@ -133,30 +168,59 @@ impl Relay {
     /// A session opens its flow for datagrams. False if it has one, or there is no room for the return flow.
     pub(crate) fn join(&mut self, now: Instant, endpoint: &mut Endpoint, inbox: RecvFlowHandle) -> bool {
         let session = inbox.session();
-        let Some(mut flow) = endpoint.recv_flow_mut(now, inbox).filter(|_| !self.links.contains_key(&session)) else {
+        let path = endpoint.session(session).and_then(|session| session.path());
+        let Some(address) = path.map(|path| path.remote.ip()).filter(|_| !self.links.contains_key(&session)) else {
             return false;
         };
+        let Some(mut flow) = endpoint.recv_flow_mut(now, inbox) else { return false };
         flow.set_window(WINDOW);
         flow.set_order(ReceiveOrder::Network);
         let Ok(outbox) = flow.open_return_flow(flow_options()) else { return false };
-        let budget = Budget::new(self.limits.rate_per_session, self.limits.bytes_per_session);
-        self.links.insert(session, Link { inbox, outbox, circuits: BTreeSet::new(), budget });
+        let RelayLimits { rate_per_session, bytes_per_session, rate_per_source, .. } = self.limits;
+        self.budgets.entry(session).or_insert_with(|| Budget::new(rate_per_session, bytes_per_session));
+        let source = source_of(address);
+        let new = || Source { links: 0, circuits: 0, budget: Budget::new(rate_per_source, u64::MAX) };
+        self.sources.entry(source).or_insert_with(new).links += 1;
+        self.links.insert(session, Link { inbox, outbox, circuits: BTreeSet::new(), source });
         true
     }
 
-    /// A session has left, or has ended its flow.
-    pub(crate) fn leave(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) -> Vec<Ended> {
+    /// A session has ended its flow, or is to: with this code.
+    pub(crate) fn leave(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        code: u64,
+    ) -> Vec<Ended> {
         let Some(link) = self.links.get(&session) else { return Vec::new() };
-        let (inbox, outbox, circuits) = (link.inbox, link.outbox, link.circuits.clone());
-        let ended = circuits.into_iter().filter_map(|circuit| self.end(circuit, CircuitEnd::Closed)).collect();
+        let (inbox, outbox, source) = (link.inbox, link.outbox, link.source);
+        let ended = self.end_all(session, CircuitEnd::Closed);
         if let Some(mut flow) = endpoint.recv_flow_mut(now, inbox) {
-            flow.reject(0);
+            flow.reject(code);
         }
         if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
             flow.close();
         }
         self.links.remove(&session);
+        if let Entry::Occupied(mut source) = self.sources.entry(source) {
+            source.get_mut().links -= 1;
+            if source.get().links == 0 {
+                source.remove();
+            }
+        }
         ended
+    }
+
+    /// A session is over, and has left.
+    pub(crate) fn forget(&mut self, session: SessionHandle) {
+        self.budgets.remove(&session);
+    }
+
+    /// Circuits to this session that others have opened.
+    fn opened_by_others(&self, session: SessionHandle) -> usize {
+        let circuits = self.links.get(&session).into_iter().flat_map(|link| &link.circuits);
+        circuits.filter(|circuit| self.circuits.get(circuit).is_some_and(|circuit| circuit.ends[1] == session)).count()
     }
 
     /// Opens a circuit, or finds the one that there is. True if it is new. `None` if the peer has no flow for it.
@@ -177,11 +241,18 @@ impl Relay {
         if let Some(circuit) = near.circuits.intersection(&far.circuits).next() {
             return Ok(Some((*circuit, false)));
         }
-        if near.circuits.len() >= self.limits.circuits_per_session || near.budget.is_spent() {
+        let most = self.limits.circuits_per_session;
+        let spent = self.budgets.get(&from).is_none_or(Budget::is_spent);
+        let source = self.sources.get(&near.source).map_or(0, |source| source.circuits);
+        if near.circuits.len() >= most || source >= self.limits.circuits_per_source || spent {
             return Err(Refusal::TooMany);
         }
-        if far.circuits.len() >= self.limits.circuits_per_session || self.circuits.len() >= self.limits.circuits {
+        let far_is_full = far.circuits.len() >= most || self.opened_by_others(to) >= most.div_ceil(2);
+        if far_is_full || self.circuits.len() >= self.limits.circuits {
             return Err(Refusal::Full);
+        }
+        if let Some(source) = self.sources.get_mut(&near.source) {
+            source.circuits += 1;
         }
         self.next += 1;
         let circuit = self.next;
@@ -205,6 +276,10 @@ impl Relay {
     fn end(&mut self, number: u64, end: CircuitEnd) -> Option<Ended> {
         let circuit = self.circuits.remove(&number)?;
         self.deadlines.remove(&(circuit.look, number));
+        let source = self.links.get(&circuit.ends[0]).and_then(|opener| self.sources.get_mut(&opener.source));
+        if let Some(source) = source {
+            source.circuits -= 1;
+        }
         for session in circuit.ends {
             if let Some(link) = self.links.get_mut(&session) {
                 link.circuits.remove(&number);
@@ -224,35 +299,41 @@ impl Relay {
                 continue;
             }
             let mut cursor = Cursor::new(&message.data);
-            let Ok(number) = cursor.vlu() else {
+            let number = cursor.vlu();
+            let length = cursor.rest().len();
+            let Some(number) = number.ok().filter(|_| is_proper(message.data.len(), length)) else {
                 served.malformed = true;
                 return served;
             };
-            let length = cursor.rest().len();
-            if length > MAX_DATAGRAM {
-                served.malformed = true;
-                return served;
-            }
             let circuit = self.circuits.get_mut(&number);
             let known = circuit.and_then(|circuit| circuit.other(session).map(|other| (circuit, other)));
             let Some((circuit, other)) = known else {
                 served.unknown = Some(number);
                 continue;
             };
-            circuit.used = now;
-            let paid = self.links.get_mut(&session).is_some_and(|link| {
-                // What one may not send is not taken from what all may.
-                link.budget.has(now, length) && self.budget.take(now, length) && link.budget.take(now, length)
-            });
+            // Nobody pays for what the peer has no room for.
             let outbox = self.links.get(&other).map(|link| link.outbox);
-            let flow = outbox.filter(|_| paid).and_then(|outbox| endpoint.send_flow_mut(now, outbox));
-            // It goes on as it is: the circuit has the same number at both ends.
-            if flow.is_some_and(|mut flow| flow.write_with(message.data, send_options(now)).is_ok()) {
+            let flow = outbox.and_then(|outbox| endpoint.send_flow_mut(now, outbox));
+            let flow = flow.and_then(|mut flow| flow.has_room(message.data.len()).then_some(flow));
+            let source = self.links.get(&session).and_then(|link| self.sources.get_mut(&link.source));
+            let own = source.zip(self.budgets.get_mut(&session)).filter(|_| flow.is_some());
+            let paid = own.is_some_and(|(source, own)| {
+                let cost = message.data.len() + DATAGRAM_COST;
+                // What one may not send is not taken from what more may.
+                let has = own.has(now, cost) && source.budget.has(now, cost) && self.budget.take(now, cost);
+                has && source.budget.take(now, cost) && own.take(now, cost)
+            });
+            let flow = flow.filter(|_| paid);
+            if flow.is_some() {
+                circuit.used = now;
+            }
+            // Without a datagram, it only keeps the circuit. Else it goes on as it is: the number is that of both ends.
+            if flow.is_some_and(|mut flow| length == 0 || flow.write_with(message.data, send_options(now)).is_ok()) {
                 circuit.bytes += length as u64;
             } else {
                 circuit.dropped += 1;
             }
-            if self.links.get(&session).is_some_and(|link| link.budget.is_spent()) {
+            if self.budgets.get(&session).is_some_and(Budget::is_spent) {
                 served.ended.extend(self.end_all(session, CircuitEnd::Spent));
             }
         }
@@ -286,6 +367,15 @@ impl Relay {
         }
         ended
     }
+}
+
+/// Whether a message of this length can be one, with a datagram of that length. A number takes no more bytes than it may.
+const fn is_proper(message: usize, datagram: usize) -> bool {
+    datagram <= MAX_DATAGRAM && message - datagram <= MAX_NUMBER
+}
+
+fn source_of(address: IpAddr) -> IpAddr {
+    network_of(address.to_canonical(), 64)
 }
 
 /// Of the flows that carry datagrams. What does not fit is lost, as on any path.

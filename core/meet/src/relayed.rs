@@ -1,7 +1,9 @@
 //! A client's side of circuits: an interface whose datagrams go through a server.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use core::net::{Ipv6Addr, SocketAddr};
+use core::time::Duration;
 
 use rtmfp_core::error::OpenFlowError;
 use rtmfp_core::wire::Cursor;
@@ -18,6 +20,8 @@ const OVERHEAD: usize = 64;
 /// The shortest datagrams that sessions send when they know nothing of a path. If these are too long for one packet to the
 /// server, they take two.
 const SHORTEST: usize = 1_200;
+/// How often a circuit is used that a session is on, or would go back to. The server ends those that nobody uses.
+const REFRESH: Duration = Duration::from_secs(50);
 /// The prefix of addresses that lead nowhere (RFC 6666). No socket has one, and no packet to one leaves by mistake.
 const NOWHERE: u128 = 0x0100 << 112;
 /// Addresses of circuits have this port. It means nothing.
@@ -27,12 +31,14 @@ const PORT: u16 = 1_936;
 ///
 /// It is an interface [of last resort](InterfaceId::last_resort). With
 /// [`add_introducer`](rtmfp_core::SessionMut::add_introducer) a session that has begun over it goes on asking to be
-/// introduced, moves to a direct path once one is proved, and comes back if that fails.
+/// introduced, moves to a direct path once one is proved, and comes back if that fails while the circuit is there.
+/// Circuits that sessions may need are kept, up to the age that the server allows.
 ///
 /// A session with a peer ends in order only while there is the one with the server: close it first.
 ///
-/// It is a [`Service`]: give it to the endpoint's [`Router`](rtmfp_core::Router). Once the [`Client`](crate::Client) has a circuit, [`path`](Self::path) is how the
-/// peer is reached. The datagrams belong to sessions from end to end, so the server sees no more of them than any router.
+/// It is a [`Service`]: give it to the endpoint's [`Router`](rtmfp_core::Router). Once the [`Client`](crate::Client) has
+/// a circuit, [`path`](Self::path) is how the peer is reached. The server can keep a session on the relay, as it can
+/// drop whatever helps it off. The datagrams belong to sessions from end to end, so the server sees no more of them than any router.
 #[derive(Debug)]
 pub struct RelayInterface {
     interface: InterfaceId,
@@ -41,6 +47,8 @@ pub struct RelayInterface {
     outbox: Option<SendFlowHandle>,
     inbox: Option<RecvFlowHandle>,
     lost: u64,
+    /// When circuits are used next, so that they stay.
+    refresh: Option<Instant>,
 }
 
 impl RelayInterface {
@@ -48,7 +56,7 @@ impl RelayInterface {
     #[must_use]
     pub const fn new(number: u16) -> Self {
         let interface = InterfaceId::last_resort(number);
-        Self { interface, server: None, outbox: None, inbox: None, lost: 0 }
+        Self { interface, server: None, outbox: None, inbox: None, lost: 0, refresh: None }
     }
 
     /// The same, which [joins](Self::join) whenever a session opens with a server of this Canonical Endpoint
@@ -73,11 +81,12 @@ impl RelayInterface {
     pub fn join(&mut self, now: Instant, endpoint: &mut Endpoint, server: SessionHandle) -> Result<(), OpenFlowError> {
         let mut session = endpoint.session_mut(now, server).ok_or(OpenFlowError::SessionClosed)?;
         let outbox = session.open_flow(relay::flow_options())?;
+        session.carries_last_resort();
         // The server hears of the flow with the first message.
         if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
             let _ = flow.write([].as_slice());
         }
-        (self.outbox, self.inbox) = (Some(outbox), None);
+        (self.outbox, self.inbox, self.refresh) = (Some(outbox), None, Some(now + REFRESH));
         Ok(())
     }
 
@@ -146,6 +155,21 @@ impl RelayInterface {
         }
     }
 
+    /// Keeps the circuits that sessions are on, or would go back to.
+    fn refresh(&self, now: Instant, endpoint: &mut Endpoint) {
+        let Some(outbox) = self.outbox else { return };
+        let sessions = endpoint.sessions().filter_map(|session| endpoint.session(session));
+        let paths = sessions.flat_map(|session| session.path().into_iter().chain(session.fallback()));
+        let circuits: BTreeSet<u64> =
+            paths.filter(|path| self.is_relayed(path)).filter_map(|path| circuit(path.remote)).collect();
+        for circuit in circuits {
+            if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
+                // With no room there is traffic.
+                let _ = flow.write(relay::message(circuit, &[]));
+            }
+        }
+    }
+
     /// The longest datagram that one packet to the server takes, or that has to be taken.
     fn longest(endpoint: &Endpoint, outbox: SendFlowHandle) -> usize {
         let outer = endpoint.session(outbox.session()).map_or(0, |session| session.stats().datagram);
@@ -194,6 +218,17 @@ impl Service for RelayInterface {
             }
             _ => {}
         }
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if self.refresh.is_some_and(|due| due <= now) {
+            self.refresh = self.outbox.map(|_| now + REFRESH);
+            self.refresh(now, endpoint);
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.refresh
     }
 
     fn carries(&self, interface: InterfaceId) -> bool {

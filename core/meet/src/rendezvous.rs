@@ -157,7 +157,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
 
     /// Forgets a session, and whatever was its own.
     fn leave(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        self.leave_relay(now, endpoint, session);
+        self.leave_relay(now, endpoint, session, 0);
         let Some(registration) = self.registrations.remove(&session) else { return };
         for number in registration.numbers {
             self.numbers.release(number, session);
@@ -392,13 +392,16 @@ impl<A: Admit, O: FnMut(ServerEvent)> Service for Rendezvous<A, O> {
                 self.dismiss(now, endpoint, flow.session(), 0);
             }
             Event::FlowFinished { flow, .. } if self.relay.as_ref().is_some_and(|relay| relay.receives(*flow)) => {
-                self.leave_relay(now, endpoint, flow.session());
+                self.leave_relay(now, endpoint, flow.session(), 0);
             }
             Event::FlowRejected { flow, .. } if self.relay.as_ref().is_some_and(|relay| relay.owns(*flow)) => {
-                self.leave_relay(now, endpoint, flow.session());
+                self.leave_relay(now, endpoint, flow.session(), 0);
             }
             Event::FlowRejected { flow, .. } => self.dismiss(now, endpoint, flow.session(), 0),
-            Event::SessionClosed { session, .. } => self.leave(now, endpoint, *session),
+            Event::SessionClosed { session, .. } => {
+                self.leave(now, endpoint, *session);
+                self.relay.iter_mut().for_each(|relay| relay.forget(*session));
+            }
             Event::UnmatchedHello { hello } => self.hello(now, endpoint, hello),
             _ => {}
         }

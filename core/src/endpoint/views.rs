@@ -43,6 +43,13 @@ impl<'a> SessionRef<'a> {
         self.session.awaits_far_end()
     }
 
+    /// The path [of last resort](crate::InterfaceId::last_resort) that it has left for a better one, and goes back to if
+    /// that fails.
+    #[must_use]
+    pub fn fallback(&self) -> Option<Path> {
+        self.session.fallback()
+    }
+
     /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
     #[must_use]
     pub fn role(&self) -> Role {
@@ -203,6 +210,12 @@ impl<'a> SessionMut<'a> {
         self.env.with(self.slot, |entry, _| {
             entry.introduce_at = addresses.iter().take(REDIRECT_THRESHOLD - 1).copied().collect();
         });
+    }
+
+    /// Says that an interface [of last resort](crate::InterfaceId::last_resort) leads over this session. It never goes over
+    /// such an interface itself then, whatever comes from there: its packets would be carried by itself.
+    pub fn carries_last_resort(&mut self) {
+        self.env.session(self.slot, |session, _| session.carry());
     }
 
     /// Tries one more path to the far end of a session that is opening, after a delay: a circuit of a relay, or an address

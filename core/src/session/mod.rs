@@ -304,13 +304,18 @@ impl Session {
 
     /// What was sent is not answered, time and again: the path may be closed.
     pub(crate) fn is_struggling(&self) -> bool {
-        self.lifecycle.is_open() && self.transport.rtt.is_far_backed_off()
+        self.lifecycle.is_open() && self.transport.is_struggling()
     }
 
     /// It goes over an interface of last resort, as nothing better was proved.
     #[inline]
     pub(crate) fn is_on_last_resort(&self) -> bool {
         self.lifecycle.is_open() && self.transport.path().is_some_and(|path| path.interface.is_last_resort())
+    }
+
+    /// An interface of last resort leads over this session.
+    pub(crate) const fn carry(&mut self) {
+        self.transport.carry();
     }
 
     /// The path of last resort that it can go back to.

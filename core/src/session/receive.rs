@@ -198,7 +198,7 @@ impl Receiver<'_> {
         // last resort somebody stands between them anyway, so any other path is answered.
         let proved = path.remote == own.remote;
         let better = own.interface.is_last_resort() && !path.interface.is_last_resort();
-        let elsewhere = proved || better || self.transport.rtt.is_far_backed_off();
+        let elsewhere = proved || better || self.transport.is_struggling();
         let queued = if !path.matches(&own) && elsewhere {
             // Each takes a datagram of its own, so one is for all that came in one.
             let first = !core::mem::replace(&mut incoming.answered_off_path, true);

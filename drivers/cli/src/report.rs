@@ -13,7 +13,7 @@
 //! | `http` | `address`: where a server shows metrics and health |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
-//! | `served` | `sessions`, `introduced`, `numbers`, `refused`: at the end of a server |
+//! | `served` | `sessions`, `introduced`, `numbers`, `circuits`, `refused`: at the end of a server |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
 //! | `done` | `files`, `failed`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |

@@ -157,6 +157,15 @@ fn limits<'de, D: Deserializer<'de>>(from: D) -> Result<Limits, D::Error> {
     LimitsText::deserialize(from).map(Limits::from)
 }
 
+/// The least bytes a second that relay the longest datagram.
+const LEAST_RATE: u64 = 10_000;
+
+fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let rate = u64::deserialize(from)?;
+    let error = || de::Error::custom(format_args!("must be at least {LEAST_RATE} bytes a second"));
+    (rate >= LEAST_RATE).then_some(rate).ok_or_else(error)
+}
+
 fn relay<'de, D: Deserializer<'de>>(from: D) -> Result<Option<RelayLimits>, D::Error> {
     RelayText::deserialize(from).map(|text| Some(text.into()))
 }
@@ -179,8 +188,13 @@ struct LimitsText {
 struct RelayText {
     circuits: usize,
     circuits_per_session: usize,
+    circuits_per_source: usize,
     bytes_per_session: u64,
+    #[serde(deserialize_with = "rate")]
     rate_per_session: u64,
+    #[serde(deserialize_with = "rate")]
+    rate_per_source: u64,
+    #[serde(deserialize_with = "rate")]
     rate: u64,
     #[serde(deserialize_with = "seconds")]
     idle: Duration,
@@ -210,8 +224,10 @@ impl Default for RelayText {
         Self {
             circuits: limits.circuits,
             circuits_per_session: limits.circuits_per_session,
+            circuits_per_source: limits.circuits_per_source,
             bytes_per_session: limits.bytes_per_session,
             rate_per_session: limits.rate_per_session,
+            rate_per_source: limits.rate_per_source,
             rate: limits.rate,
             idle: limits.idle,
             age: limits.age,
@@ -224,8 +240,10 @@ impl From<RelayText> for RelayLimits {
         let mut limits = Self::default();
         limits.circuits = text.circuits;
         limits.circuits_per_session = text.circuits_per_session;
+        limits.circuits_per_source = text.circuits_per_source;
         limits.bytes_per_session = text.bytes_per_session;
         limits.rate_per_session = text.rate_per_session;
+        limits.rate_per_source = text.rate_per_source;
         limits.rate = text.rate;
         limits.idle = text.idle;
         limits.age = text.age;
@@ -302,6 +320,7 @@ mod tests {
             ("http", "http"),
             ("[relay]\nspeed = 3", "speed"),
             ("[relay]\nidle = 0", "at least 1 second"),
+            ("[relay]\nrate = 9999", "at least 10000 bytes"),
         ];
         for (text, named) in cases {
             let error = Config::parse(text).unwrap_err().to_string();

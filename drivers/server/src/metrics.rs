@@ -67,9 +67,9 @@ fn rendezvous(text: &mut Text, snapshot: &Snapshot) {
     let open = totals.circuits_opened.saturating_sub(totals.circuits_closed);
     text.metric(Kind::Gauge, "rtmfp_circuits", "Pairs of clients between which datagrams are relayed.", [(none, open)]);
     text.metric(Kind::Counter, "rtmfp_circuits_total", "Circuits that were opened.", [(none, totals.circuits_opened)]);
-    let help = "Bytes that were relayed, counted when a circuit ends.";
+    let help = "Bytes of datagrams that were queued for the peer, counted when a circuit ends.";
     text.metric(Kind::Counter, "rtmfp_relayed_bytes_total", help, [(none, totals.relayed_bytes)]);
-    let help = "Datagrams over a limit of the relay, counted when a circuit ends.";
+    let help = "Datagrams over a limit, or for which the peer had no room, counted when a circuit ends.";
     text.metric(Kind::Counter, "rtmfp_relay_dropped_total", help, [(none, totals.relay_dropped)]);
     let help = "Initiator Hellos for peers of this server.";
     let samples = [("outcome=\"introduced\"", totals.introduced), ("outcome=\"dropped\"", totals.not_introduced)];

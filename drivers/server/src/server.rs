@@ -11,7 +11,7 @@ use rtmfp_std::{Driver, system_rng};
 
 use crate::status::{Snapshot, Status, Totals};
 
-/// How often the status is published when nothing happens.
+/// How often the status is published.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A rendezvous service on a driver.
@@ -21,6 +21,7 @@ pub struct Server {
     events: mpsc::Receiver<ServerEvent>,
     totals: Totals,
     status: Arc<Status>,
+    published: Instant,
     /// When sessions are given up that do not end in order.
     drain_until: Option<Instant>,
 }
@@ -44,8 +45,15 @@ impl Server {
         };
         let rendezvous = Rendezvous::new(limits, admit, system_rng()?, observer);
         let router = Router::new().with(Box::new(rendezvous));
-        let server =
-            Self { driver, router, events, totals: Totals::default(), status: Arc::default(), drain_until: None };
+        let mut server = Self {
+            driver,
+            router,
+            events,
+            totals: Totals::default(),
+            status: Arc::default(),
+            published: Instant::ORIGIN,
+            drain_until: None,
+        };
         server.publish();
         Ok(server)
     }
@@ -79,7 +87,10 @@ impl Server {
             self.totals.count(&event);
             observe(&self.driver, event);
         }
-        self.publish();
+        // It looks at all sessions.
+        if self.driver.pump().clock().now().saturating_duration_since(self.published) >= TICK {
+            self.publish();
+        }
         Ok(())
     }
 
@@ -108,8 +119,9 @@ impl Server {
         self.drain_until.is_some_and(|until| now >= until || !endpoint.sessions().any(awaits))
     }
 
-    fn publish(&self) {
+    fn publish(&mut self) {
         let pump = self.driver.pump();
+        self.published = pump.clock().now();
         self.status.publish(Snapshot {
             endpoint: pump.endpoint().stats(),
             sessions: pump.endpoint().sessions().count(),

@@ -28,8 +28,9 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         self.relay(now, endpoint, inbox.session());
     }
 
-    pub(super) fn leave_relay(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        let ended = self.relay.as_mut().map(|relay| relay.leave(now, endpoint, session)).unwrap_or_default();
+    /// A session has ended its flow for datagrams, or is to: with this code.
+    pub(super) fn leave_relay(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, code: u64) {
+        let ended = self.relay.as_mut().map(|relay| relay.leave(now, endpoint, session, code)).unwrap_or_default();
         self.tell_ended(now, endpoint, ended);
     }
 
@@ -42,6 +43,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             self.tell(now, endpoint, session, &Reply::CircuitClosed { circuit, end: CircuitEnd::Unknown });
         }
         if served.malformed {
+            self.leave_relay(now, endpoint, session, MALFORMED);
             self.dismiss(now, endpoint, session, MALFORMED);
         }
     }

@@ -99,25 +99,29 @@ impl World {
             apart: false,
         };
         for number in 1..=clients {
-            let node = Node {
-                endpoint: endpoint(number, EndpointConfig::default(), authentic),
-                address: address(number),
-                client: Client::new(),
-                to_server: None,
-                outbox: None,
-                answers: Vec::new(),
-                rejections: Vec::new(),
-                opened: Vec::new(),
-                deaf: false,
-                unread: None,
-                relay: RelayInterface::new(0),
-                heard: Vec::new(),
-            };
-            world.nodes.insert(number, node);
+            world.add(number, endpoint(number, EndpointConfig::default(), authentic));
             world.join(number);
         }
         world.run(1_000);
         world
+    }
+
+    fn add(&mut self, number: usize, endpoint: Endpoint) {
+        let node = Node {
+            endpoint,
+            address: address(number),
+            client: Client::new(),
+            to_server: None,
+            outbox: None,
+            answers: Vec::new(),
+            rejections: Vec::new(),
+            opened: Vec::new(),
+            deaf: false,
+            unread: None,
+            relay: RelayInterface::new(0),
+            heard: Vec::new(),
+        };
+        self.nodes.insert(number, node);
     }
 
     fn node(&mut self, number: usize) -> &mut Node {
@@ -202,7 +206,8 @@ impl World {
             node.listen(now);
         }
         let timeouts = self.nodes.values().map(|node| &node.endpoint).chain([&self.server]);
-        let timeout = timeouts.filter_map(Endpoint::poll_timeout).chain(self.router.next_timeout()).min();
+        let timeout = timeouts.filter_map(Endpoint::poll_timeout).chain(self.router.next_timeout());
+        let timeout = timeout.chain(self.nodes.values().filter_map(|node| node.relay.next_timeout())).min();
         let arrival = self.in_flight.keys().next().map(|(at, _)| *at);
         let Some(next) = arrival.into_iter().chain(timeout).min().filter(|next| *next <= end) else { return false };
         self.now = self.now.max(next);
@@ -216,7 +221,12 @@ impl World {
             }
         }
         self.server.handle_timeout(self.now);
-        self.nodes.values_mut().for_each(|node| node.endpoint.handle_timeout(self.now));
+        for node in self.nodes.values_mut() {
+            node.endpoint.handle_timeout(self.now);
+            if node.relay.next_timeout().is_some_and(|due| due <= self.now) {
+                node.relay.on_wake(self.now, &mut node.endpoint);
+            }
+        }
         if self.router.next_timeout().is_some_and(|due| due <= self.now) {
             self.router.on_wake(self.now, &mut self.server);
         }

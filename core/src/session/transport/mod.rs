@@ -57,6 +57,8 @@ pub(crate) struct Transport {
     keys_proved: bool,
     /// The far end has not shown for long that it has the keys.
     pub(super) proof: Alarm,
+    /// An interface of last resort leads over this session: it never goes over one itself.
+    carries: bool,
     /// The local address of the path is gone, and nothing has come to it since.
     local_removed: bool,
     /// Where the far end was before it claimed to be elsewhere, which few do.
@@ -80,6 +82,7 @@ impl Transport {
             role,
             link: None,
             keys_proved: false,
+            carries: false,
             local_removed: false,
             proof: Alarm::default(),
             first_path: None,
@@ -115,6 +118,15 @@ impl Transport {
     #[inline]
     pub(super) fn fallback(&self) -> Option<Path> {
         self.mobility.as_ref()?.fallback
+    }
+
+    pub(super) const fn carry(&mut self) {
+        self.carries = true;
+    }
+
+    /// What was sent is not answered, time and again. A path that a relay was left for may fail before it was measured.
+    pub(super) fn is_struggling(&self) -> bool {
+        self.rtt.is_far_backed_off() || (self.fallback().is_some() && self.rtt.is_unanswered())
     }
 
     /// Where the far end is, from S_OPEN on.
@@ -238,6 +250,9 @@ impl Transport {
     pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Vec<u8>> {
         let link = self.link.as_ref()?;
         let (here, authenticates) = (link.path.matches(&path), link.keys.authenticates());
+        if self.carries && path.interface.is_last_resort() {
+            return None;
+        }
         if self.local_removed && here {
             self.local_removed = false;
         }
@@ -278,6 +293,9 @@ impl Transport {
     /// Packets go to `path` from now on. False: they do already, or there are no keys. A far end that merely claims to be
     /// there is heard still where it was first, until it has shown that it has the keys: anybody may have said so.
     pub(super) fn move_to(&mut self, path: Path, claimed: bool) -> bool {
+        if self.carries && path.interface.is_last_resort() {
+            return false;
+        }
         if claimed && !self.keys_proved {
             self.first_path = self.first_path.take().or_else(|| self.path().map(Box::new));
         }

@@ -190,6 +190,11 @@ impl Rtt {
         self.far_backed_off
     }
 
+    /// Nothing was measured yet, and the timeout was backed off twice or more.
+    pub(in crate::session) fn is_unanswered(&self) -> bool {
+        self.srtt.is_none() && self.erto * 100 >= ERTO_INIT * 199
+    }
+
     /// The path changed: what was measured on the old one says nothing of the new. The far end's clock goes on.
     pub(in crate::session) fn on_path_change(&mut self) {
         *self = Self {

@@ -84,15 +84,16 @@ fn serve(server: &mut Server, interrupt: &Interrupt, report: &mut Report) -> Res
 
 /// What there was in all.
 fn sum(totals: &Totals, sessions: u64, report: &mut Report) {
-    let Totals { introduced, numbers_given, refused, .. } = *totals;
+    let Totals { introduced, numbers_given, refused, circuits_opened, .. } = *totals;
     report.either(
         || {
             let line = Line::new("served").number("sessions", sessions).number("introduced", introduced);
-            line.number("numbers", numbers_given).number("refused", refused)
+            line.number("numbers", numbers_given).number("circuits", circuits_opened).number("refused", refused)
         },
         || {
             format!(
-                "{sessions} sessions, {introduced} introductions, {numbers_given} numbers, {refused} requests refused"
+                "{sessions} sessions, {introduced} introductions, {numbers_given} numbers, {circuits_opened} circuits, \
+                 {refused} requests refused"
             )
         },
     );

@@ -3,6 +3,7 @@
 use super::*;
 use crate::message::CircuitEnd;
 use crate::relay::RelayLimits;
+use rtmfp_core::Disposition;
 
 const EVE: usize = 3;
 
@@ -194,13 +195,21 @@ fn what_all_may_send_in_a_second_is_limited() {
 
 #[test]
 fn who_has_sent_all_that_it_may_sends_no_more() {
-    let relay = RelayLimits { bytes_per_session: 10_500, ..RelayLimits::default() };
+    let relay = RelayLimits { bytes_per_session: 11_000, ..RelayLimits::default() };
     let mut world = apart(relay, 3);
     let circuit = world.circuit_number(ADA, BEN);
     world.flood(ADA, circuit, 12, 1_000);
     world.run(500);
     assert_eq!(world.ended(), [(CircuitEnd::Spent, 10_000, 1)]);
     assert!(is_refused(world.circuit(ADA, EVE).as_ref(), Refusal::TooMany), "nor over another circuit");
+    // Nor after it has ended its flow and joined again.
+    let now = world.now;
+    let node = world.node(ADA);
+    let outbox = node.relay.outbox().unwrap();
+    node.endpoint.send_flow_mut(now, outbox).unwrap().close();
+    world.run(500);
+    world.join_relay(ADA);
+    assert!(is_refused(world.circuit(ADA, EVE).as_ref(), Refusal::TooMany));
     assert!(matches!(world.circuit(BEN, EVE), Some(Answer::Circuit { .. })), "others are not concerned");
 }
 
@@ -211,12 +220,66 @@ fn circuits_have_limits_at_either_end_and_in_all() {
     world.circuit_number(ADA, BEN);
     world.circuit_number(ADA, EVE);
     assert!(is_refused(world.circuit(ADA, 4).as_ref(), Refusal::TooMany));
-    assert!(is_refused(world.circuit(4, ADA).as_ref(), Refusal::Full), "she has two, whoever opened them");
+    assert!(is_refused(world.circuit(4, ADA).as_ref(), Refusal::Full), "she has two");
     let third = world.circuit_number(4, 5);
-    assert!(is_refused(world.circuit(5, 6).as_ref(), Refusal::Full));
+    assert!(is_refused(world.circuit(5, 6).as_ref(), Refusal::Full), "there are three");
     let end = world.node(5).client.close_circuit(third);
     world.say(5, end);
     world.circuit_number(5, 6);
+}
+
+/// Whoever opens circuits to somebody leaves it half of its own.
+#[test]
+fn nobody_is_shut_out_by_circuits_of_others() {
+    let relay = RelayLimits { circuits_per_session: 4, circuits_per_source: 2, ..RelayLimits::default() };
+    let mut world = apart(relay, 6);
+    world.circuit_number(4, ADA);
+    world.circuit_number(5, ADA);
+    assert!(is_refused(world.circuit(6, ADA).as_ref(), Refusal::Full));
+    world.circuit_number(ADA, BEN);
+    world.circuit_number(ADA, EVE);
+    // Of her four, no more: two were hers to open, and so many has her address.
+    assert!(is_refused(world.circuit(ADA, 6).as_ref(), Refusal::TooMany));
+    world.circuit_number(4, BEN);
+    assert!(is_refused(world.circuit(4, EVE).as_ref(), Refusal::TooMany), "the address of 4 has two");
+    let end = world.node(4).client.close_circuit(1);
+    world.say(4, end);
+    world.circuit_number(4, EVE);
+}
+
+/// What is not the datagram counts too: else many small ones, or long numbers, would be free.
+#[test]
+fn small_datagrams_and_long_numbers_are_not_free() {
+    let relay = RelayLimits { rate_per_session: 100_000, ..RelayLimits::default() };
+    let mut world = apart(relay, 2);
+    let circuit = world.circuit_number(ADA, BEN);
+    let now = world.now;
+    let node = world.node(ADA);
+    let path = node.relay.path(circuit);
+    (0..3_000).for_each(|_| node.relay.carry(now, &mut node.endpoint, path, &[0]));
+    world.run(500);
+    let outbox = world.node(ADA).relay.outbox().unwrap();
+    let padded = [vec![0x80; 1_000], crate::relay::message(circuit, &[7])].concat();
+    let now = world.now;
+    world.node(ADA).endpoint.send_flow_mut(now, outbox).unwrap().write(padded).unwrap();
+    world.run(500);
+    let [(CircuitEnd::Closed, bytes, dropped)] = world.ended()[..] else { unreachable!("{:?}", world.ended()) };
+    // A burst of 32 KiB, and half a second's.
+    assert!((400..=1_300).contains(&bytes) && dropped > 1_000, "{bytes} passed, {dropped} dropped");
+    assert!(world.node(ADA).rejections.contains(&MALFORMED), "{:?}", world.node(ADA).rejections);
+}
+
+#[test]
+fn what_a_source_may_send_in_a_second_is_limited() {
+    let relay = RelayLimits { rate_per_source: 100_000, ..RelayLimits::default() };
+    let mut world = apart(relay, 2);
+    let circuit = world.circuit_number(ADA, BEN);
+    world.flood(ADA, circuit, 1_000, 1_000);
+    let end = world.node(ADA).client.close_circuit(circuit);
+    world.say(ADA, end);
+    world.run(500);
+    let [(_, bytes, _)] = world.ended()[..] else { unreachable!("{:?}", world.ended()) };
+    assert!((95_000..=140_000).contains(&bytes), "{bytes} bytes");
 }
 
 #[test]
@@ -252,6 +315,23 @@ fn only_who_is_known_and_allowed_gets_a_circuit() {
     assert!(matches!(world.circuit(ADA, BEN), Some(Answer::Nobody { .. })));
     assert!(matches!(world.ask(ADA, |client| client.token(b"open")), Some(Answer::Accepted { .. })));
     assert!(matches!(world.circuit(ADA, BEN), Some(Answer::Circuit { .. })));
+}
+
+/// The flow for questions may come later than the one for datagrams, or never.
+#[test]
+fn a_message_that_follows_no_syntax_ends_a_flow_without_questions_too() {
+    let limits = Limits { relay: Some(RelayLimits::default()), ..Limits::default() };
+    let mut world = World::new(limits, Everybody, 0);
+    let now = world.now;
+    let mut stranger = endpoint(9, EndpointConfig::default(), true);
+    let target =
+        Target { discriminator: name(SERVER).into_bytes().into(), candidates: vec![(path_to(SERVER), Duration::ZERO)] };
+    let session = stranger.open(now, target).unwrap();
+    let flow = stranger.session_mut(now, session).unwrap().open_flow(FlowOptions::new(RELAY_METADATA)).unwrap();
+    stranger.send_flow_mut(now, flow).unwrap().write(vec![0x80; 100]).unwrap();
+    world.add(9, stranger);
+    world.run(1_000);
+    assert_eq!(world.node(9).rejections, [MALFORMED]);
 }
 
 #[test]
@@ -315,6 +395,9 @@ fn a_relayed_session_moves_to_a_direct_path_and_back_when_that_fails() {
     assert_eq!((world.path(ADA, session).remote, world.path_from(BEN, ADA).remote), (address(BEN), address(ADA)));
     assert!(world.arrives(session, 1));
 
+    // Long after the server would have ended a circuit that nobody uses.
+    world.run(400_000);
+    assert_eq!(world.ended(), []);
     world.apart = true;
     assert!(world.arrives(session, 30), "it comes back to the relay");
     assert_eq!(world.path(ADA, session), circuit);
@@ -323,6 +406,47 @@ fn a_relayed_session_moves_to_a_direct_path_and_back_when_that_fails() {
     world.apart = false;
     world.run(60_000);
     assert_eq!(world.path(ADA, session).remote, address(BEN), "and leaves it again");
+}
+
+/// The first packets of a direct path may be its last.
+#[test]
+fn a_direct_path_that_fails_at_once_leads_back_to_the_relay() {
+    let (mut world, session, circuit) = relayed(1);
+    world.apart = false;
+    while world.path(ADA, session) == circuit {
+        world.run(1);
+    }
+    world.apart = true;
+    assert!(world.arrives(session, 40));
+    assert_eq!(world.path(ADA, session), circuit);
+}
+
+/// The session with the server would carry itself.
+#[test]
+fn the_session_that_leads_to_the_relay_is_not_asked_to_go_over_it() {
+    let (mut world, session, _) = relayed(1);
+    let elsewhere = world.node(ADA).relay.path(777);
+    let mut handed = 0;
+    for _ in 0..20 {
+        world.greet(ADA, session, 2_000);
+        world.run(15);
+        // What the server sends to Ada comes to her by another circuit, as if somebody had put it in.
+        let to_ada =
+            world.in_flight.values_mut().filter(|(from, to, _)| (*from, *to) == (address(SERVER), address(ADA)));
+        let wrapped: Vec<_> = to_ada.map(|(_, _, bytes)| core::mem::take(bytes)).collect();
+        let now = world.now;
+        let ada = world.node(ADA);
+        for mut bytes in wrapped {
+            let taken = ada.endpoint.handle_datagram(now, elsewhere, RecvMeta::default(), &mut bytes);
+            handed += u32::from(taken == Disposition::Processed);
+        }
+        let mut buf = TransmitBuf::new(4);
+        while let Some(transmit) = ada.endpoint.poll_transmit(now, &mut buf) {
+            assert_ne!(transmit.path, elsewhere, "nobody is asked whether it is there");
+        }
+        world.run(1_000);
+    }
+    assert!(handed > 10, "{handed}");
 }
 
 /// A packet that was held up in the relay is no sign that the far end is there.
