@@ -86,6 +86,9 @@ impl<P: CryptoProfile> CryptoProfile for Tap<P> {
         Ok(Initiation { component, pending: Box::new(Pending { inner: pending, seen: Arc::clone(&self.seen) }) })
     }
 
+    fn min_cookie(&self) -> usize {
+        self.inner.min_cookie()
+    }
     fn respond_cost(&self, far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
         self.inner.respond_cost(far_certificate, initiator_component)
     }

@@ -328,6 +328,9 @@ impl Handshake {
         if !profile.is_authentic(hello.certificate) || !profile.selects(&opening.discriminator, hello.certificate) {
             return Err(DropReason::NotAuthentic);
         }
+        if hello.cookie.len() < profile.min_cookie() {
+            return Err(DropReason::Malformed);
+        }
         if hello.cookie.len() > MAX_COOKIE || hello.certificate.len() > CERTIFICATE_MAX {
             return Err(DropReason::OverLimit);
         }

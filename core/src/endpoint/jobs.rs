@@ -14,6 +14,7 @@ use super::Endpoint;
 use super::env::Env;
 use super::handshake::Handshake;
 use super::key_agreement::{KeyAgreement, KeyAgreementResult, Op, Outcome};
+use super::limits::Asking;
 use super::prepared::PreparedKeys;
 use super::shared::Shared;
 use super::sources::network_of;
@@ -290,6 +291,11 @@ impl Handshake {
     /// Takes a result back.
     fn on_result(&mut self, env: &mut Env<'_>, result: KeyAgreementResult) -> Result<(), DropReason> {
         match (self.agreements.take(env, result.id), result.outcome) {
+            (Some(Waiting::Keying { path, digest, keying }), outcome) => {
+                // Its datagram was handled long ago, and still has its answer.
+                env.shared.asking = Asking { len: keying.signed.len() + keying.signature.len(), answered: false };
+                self.on_outcome(env, Waiting::Keying { path, digest, keying }, outcome)
+            }
             (Some(waiting), outcome) => self.on_outcome(env, waiting, outcome),
             (None, Outcome::Prepared(key)) => self.agreements.prepared.made(result.id, key),
             (None, _) => Err(DropReason::Unexpected),

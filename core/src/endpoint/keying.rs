@@ -42,7 +42,7 @@ const ANSWERS_PER_SECOND: u32 = 200;
 /// IIKeyings to an address that has sent an RHello and nothing else since: its address is not proved.
 const MAX_UNANSWERED: usize = 3;
 /// So many times the bytes of an RHello may go to such an address in IIKeyings, and one IIKeying in any case. That of a hybrid
-/// is ten times as long as the RHello.
+/// is up to 13 times as long as the RHello ([`CryptoProfile::min_cookie`] sees to that), so there is one of it.
 const UNANSWERED_FACTOR: usize = 12;
 
 /// The state of S_KEYING_SENT.
@@ -153,6 +153,9 @@ impl Env<'_> {
             if !keying.asked_again || !keying.path.matches(&path) || keying.far_certificate != hello.certificate {
                 return Err(DropReason::Unexpected);
             }
+            if hello.cookie.len() < shared.profile.min_cookie() {
+                return Err(DropReason::Malformed);
+            }
             if hello.cookie.len() > MAX_COOKIE {
                 return Err(DropReason::OverLimit);
             }
@@ -181,6 +184,9 @@ impl Env<'_> {
         let keying = entry.opening().and_then(|opening| opening.keying.as_ref()).ok_or(DropReason::Unexpected)?;
         if keying.cookie_changed || keying.cookie != change.old_cookie {
             return Err(DropReason::Unexpected);
+        }
+        if change.new_cookie.len() < self.shared.profile.min_cookie() {
+            return Err(DropReason::Malformed);
         }
         if change.new_cookie.len() > MAX_COOKIE {
             return Err(DropReason::OverLimit);

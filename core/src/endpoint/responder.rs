@@ -92,6 +92,9 @@ impl Handshake {
         keying: &InitiatorKeying<'_>,
     ) -> Result<(), DropReason> {
         let Some(checked) = self.check_keying(env, path, keying)? else { return Ok(()) };
+        if env.shared.asking.answered {
+            return Err(DropReason::OverLimit);
+        }
         if env.shared.offloads() {
             self.agreements.allow_response(env, path, &checked.digest)?;
         }
@@ -105,6 +108,7 @@ impl Handshake {
         }
         // Nothing is computed for what has no place.
         env.place_keying(path, keying, &checked)?;
+        env.shared.asking.answered = true;
         self.respond(env, path, checked.digest, keying)
     }
 
@@ -272,6 +276,9 @@ impl Env<'_> {
     /// With an older cookie it is late, from where the initiator was before, or it is the initiator's and the younger
     /// one was a copy's, in a profile whose signatures say nothing: then it has the answer all the same, with which
     /// only the owner of the keys can do anything, and the session stays where it is until they are used elsewhere.
+    ///
+    /// One datagram has one answer, though it may complete many packets: signatures are not in the digest, and fragments
+    /// of them can be disputed.
     fn repeat_reply(
         &mut self,
         slot: u32,
@@ -288,6 +295,9 @@ impl Env<'_> {
             if !self.shared.profile.verify(Role::Initiator, keying.certificate, &[keying.signed], keying.signature) {
                 return Err(DropReason::NotAuthentic);
             }
+            if self.shared.asking.answered {
+                return Err(DropReason::OverLimit);
+            }
             self.with(slot, |entry, shared| {
                 entry.session.move_to(&mut shared.context(), path, MoveBasis::Claimed);
                 if let Phase::Responded(responded) = &mut entry.known.phase {
@@ -295,8 +305,10 @@ impl Env<'_> {
                 }
             });
         }
-        let sent = self.shared.startup.push_reply(self.shared.now, StartupPacket { path, session_id, plain });
-        if sent { Ok(()) } else { Err(DropReason::OverLimit) }
+        if core::mem::replace(&mut self.shared.asking.answered, true) {
+            return Err(DropReason::OverLimit);
+        }
+        self.shared.send_reply(StartupPacket { path, session_id, plain }, Asker::Datagram)
     }
 
     /// Whether a repeated IIKeying, with a cookie that is no older than the last, comes from another address than the

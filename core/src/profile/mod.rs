@@ -114,6 +114,12 @@ pub trait CryptoProfile: Debug + Send + Sync {
         rng: &mut dyn CryptoRng,
     ) -> Result<Initiation, KeyingError>;
 
+    /// Bytes of the shortest cookie that an RHello may have. A shorter one is not answered. An RHello proves no address, so a
+    /// profile with a long component asks for an RHello that is not much shorter. 0, unless a profile says otherwise.
+    fn min_cookie(&self) -> usize {
+        0
+    }
+
     /// What [`respond`](Self::respond) would cost with this component, in units of work: one is about a millisecond of a
     /// processor. Read before anything is proved, so it must be cheap. 1, unless a profile says otherwise.
     fn respond_cost(&self, _far_certificate: &[u8], _initiator_component: &[u8]) -> u32 {

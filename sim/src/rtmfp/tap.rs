@@ -110,6 +110,9 @@ impl CryptoProfile for TappedProfile {
         let Initiation { component, pending } = self.inner.initiate(far_certificate, prepared, rng)?;
         Ok(Initiation { component, pending: Box::new(TappedPending { inner: pending, taps: self.taps.clone() }) })
     }
+    fn min_cookie(&self) -> usize {
+        self.inner.min_cookie()
+    }
     fn respond_cost(&self, far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
         self.inner.respond_cost(far_certificate, initiator_component)
     }

@@ -10,9 +10,11 @@ use core::time::Duration;
 use super::modern::{default_keys, kind, opened, read, sealed, target, write};
 use super::pair::{A, B, Datagram, Kind, Pair, address, kind_of};
 use crate::endpoint::demux::startup_chunks;
+use crate::endpoint::startup::StartupPacket;
 use crate::event::OpenFailure;
 use crate::profile::modern::Hybrid;
-use crate::wire::Chunk;
+use crate::transmit::{InterfaceId, Path};
+use crate::wire::{Chunk, PacketFragment, ResponderHello};
 use crate::{CloseMode, EndpointConfig, Event, ForwardedHelloPolicy};
 
 const DELAY: Duration = Duration::from_millis(25);
@@ -148,6 +150,59 @@ fn one_keying_goes_to_an_address_that_has_proved_nothing() {
         assert_eq!(sent(Kind::InitiatorKeying), keyings, "{hybrid:?}");
         assert!(sent(Kind::Hello) > 3, "it asks again instead: {hybrid:?}");
     }
+}
+
+/// An RHello with an empty cookie, as anybody may send in a victim's name, drew an IIKeying of 18 times its length.
+#[test]
+fn a_hello_with_a_short_cookie_draws_no_hybrid_keying() {
+    let mut clean = pair(16);
+    clean.open(A);
+    clean.run_for_millis(30);
+    let packets = startup_packets(&clean);
+    let right = packets.iter().find(|packet| packet.kind == Kind::ResponderHello).unwrap();
+    let Some(Ok(Chunk::ResponderHello(hello))) = startup_chunks(&right.plain).unwrap().next() else { panic!() };
+    let answer = |cookie: &[u8]| {
+        let hello = ResponderHello { cookie, ..hello };
+        sealed(right.id, &StartupPacket::new(Path::new(InterfaceId(0), address(A)), 0, &hello).plain)
+    };
+    for (hybrid, cookie, draws) in [
+        (Hybrid::Required, 0, false),
+        (Hybrid::Offered, 31, false),
+        (Hybrid::Required, 32, true),
+        (Hybrid::Off, 0, true),
+    ] {
+        let mut pair = with(16, &[hybrid; 2]);
+        pair.fate = Box::new(|_| vec![]);
+        pair.open(A);
+        let rhello = answer(&[7; 32][..cookie]);
+        let asked = rhello.len();
+        // Later the initiator asks with a hello for another RHello: that one may not be shorter either.
+        for wait in [10, 20_000] {
+            pair.run_for_millis(wait);
+            let malformed = pair.nodes[A].endpoint.stats().malformed;
+            let before = pair.log.len();
+            let _ = pair.deliver(address(B), address(A), rhello.clone());
+            pair.run_for_millis(1);
+            let drawn: usize = pair.log[before..].iter().map(|(_, sent)| sent.bytes.len()).sum();
+            assert_eq!(drawn > 0, draws, "{hybrid:?} {cookie} {drawn}");
+            assert!(drawn <= 14 * asked, "{hybrid:?} {cookie}: {drawn} bytes for {asked}");
+            let counted = pair.nodes[A].endpoint.stats().malformed - malformed;
+            assert_eq!(counted, u64::from(!draws), "{hybrid:?} {cookie}");
+        }
+    }
+    let mut pair = pair(16);
+    pair.fate = Box::new(|_| vec![]);
+    pair.open(A);
+    let _ = pair.deliver(address(B), address(A), answer(&[7; 32]));
+    pair.run_for_millis(20_000);
+    let (before, malformed) = (pair.log.len(), pair.nodes[A].endpoint.stats().malformed);
+    let _ = pair.deliver(address(B), address(A), answer(&[7; 31]));
+    pair.run_for_millis(1);
+    assert_eq!(
+        (pair.log.len(), pair.nodes[A].endpoint.stats().malformed),
+        (before, malformed + 1),
+        "a repeated RHello"
+    );
 }
 
 #[test]
@@ -330,6 +385,35 @@ fn a_flood_of_keyings_costs_no_more_than_a_classical_one() {
         let stats = pair.nodes[B].endpoint.stats();
         assert_eq!((stats.dropped_not_authentic, stats.over_limit), (verified, 1_000 - verified), "{hybrid:?}");
     }
+}
+
+/// Signatures are not in the digest of an IIKeying. Each of 16 versions of a repeated one had an answer of 1,224 bytes.
+#[test]
+fn one_datagram_with_disputed_fragments_of_a_repeated_keying_has_one_answer() {
+    let mut pair = pair(15);
+    pair.open(A);
+    pair.run_for_millis(400);
+    let packets = startup_packets(&pair);
+    let plain = &packets.iter().find(|packet| packet.kind == Kind::InitiatorKeying).unwrap().plain;
+    let (first, tail) = plain.split_at(plain.len() - 4);
+    let fragment = |fragment_number, bytes: &[u8]| {
+        let chunk =
+            PacketFragment { more_fragments: fragment_number < 4, packet_id: 77, fragment_number, fragment: bytes };
+        sealed(0, &StartupPacket::new(Path::new(InterfaceId(0), address(B)), 0, &chunk).plain)
+    };
+    // The first comes last, and completes all that can be made of the others.
+    for (number, byte) in (1..).zip(tail) {
+        for version in [*byte, byte ^ 1] {
+            let _ = pair.deliver(address(A), address(B), fragment(number, &[version]));
+        }
+    }
+    let answers =
+        |pair: &Pair| startup_packets(pair).iter().filter(|packet| packet.kind == Kind::ResponderKeying).count();
+    let before = (answers(&pair), pair.nodes[B].endpoint.stats().over_limit);
+    let _ = pair.deliver(address(A), address(B), fragment(0, first));
+    pair.run_for_millis(10);
+    let after = (answers(&pair), pair.nodes[B].endpoint.stats().over_limit);
+    assert_eq!((after.0 - before.0, after.1 - before.1), (1, 15));
 }
 
 /// Anybody can send the first fragments of IIKeyings from a victim's address. A source's part of the memory for them is

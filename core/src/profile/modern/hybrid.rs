@@ -3,6 +3,9 @@
 use super::kem;
 use crate::profile::KeyingError;
 
+/// README.md, "Hybrid key agreement": an IIKeying is at most 13 times as long as an RHello with such a cookie.
+const MIN_COOKIE: usize = 32;
+
 /// Whether sessions also agree on keys with ML-KEM-768 (FIPS 203), beside X25519.
 ///
 /// Such a session stays secret from somebody who records it today and has a quantum computer later. Identities and
@@ -30,6 +33,11 @@ impl Hybrid {
     /// As initiator: whether an encapsulation key is sent.
     pub(super) const fn is_offered(self) -> bool {
         !matches!(self, Self::Off)
+    }
+
+    /// As initiator: bytes of the shortest cookie that an RHello may have.
+    pub(super) const fn min_cookie(self) -> usize {
+        if self.is_offered() { MIN_COOKIE } else { 0 }
     }
 
     /// As responder: the encapsulation key of an initiator's component that a secret is made for. `None`: the session is

@@ -186,6 +186,10 @@ impl CryptoProfile for ModernProfile {
 
     /// A classical response takes a sixth of a millisecond with the signatures, so a unit is more than it costs. A hybrid
     /// takes 1.6 to 1.9 times as long. It counts as two, so that a flood of either costs the same.
+    fn min_cookie(&self) -> usize {
+        self.hybrid.min_cookie()
+    }
+
     fn respond_cost(&self, _far_certificate: &[u8], initiator_component: &[u8]) -> u32 {
         1 + u32::from(self.hybrid.is_offered() && Component::offers_hybrid(initiator_component))
     }

@@ -78,6 +78,16 @@ mod with_ml_kem {
         open(other, &seal_one(one, b"plain")).is_err() && open(one, &seal_one(other, b"plain")).is_err()
     }
 
+    /// The crate's own feature for that does not reach its hashes. This does not compile without theirs.
+    #[test]
+    fn the_hashes_of_ml_kem_are_wiped() {
+        const fn is_wiped<T: zeroize::ZeroizeOnDrop>() {}
+        is_wiped::<sha3::Sha3_256>();
+        is_wiped::<sha3::Sha3_512>();
+        is_wiped::<shake::Shake128>();
+        is_wiped::<shake::Shake256>();
+    }
+
     #[test]
     fn it_is_negotiated() {
         use Hybrid::{Off, Offered, Required};
