@@ -64,7 +64,7 @@ pub struct EndpointConfig {
     pub max_keying_units_per_second: u32,
     /// Of these, for one source, and for larger networks as for
     /// [`max_hello_replies_per_source`](Self::max_hello_replies_per_source): whoever has a cookie can repeat it with
-    /// anything that looks like a keying. Default 100.
+    /// anything that looks like a keying. A key agreement that costs more than this takes all of it. Default 100.
     pub max_keying_units_per_source: u32,
     /// Key agreements of peers' IIKeyings that may wait or be computed at once, if the endpoint
     /// [offloads](crate::Endpoint::offload_key_agreements) them, as the drivers have it do. This is the length of a

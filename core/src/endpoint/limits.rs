@@ -98,6 +98,21 @@ impl SharedRate {
 
     /// Takes so many for this source; false, and none taken, if it or all have had too many already.
     pub(super) fn take_many(&mut self, now: Instant, source: IpAddr, tokens: u32) -> bool {
+        self.take_as(now, source, tokens, false)
+    }
+
+    /// The same for something that this source has had a part of just now. What is kept for others may be used for it.
+    pub(super) fn take_rest(&mut self, now: Instant, source: IpAddr, tokens: u32) -> bool {
+        self.take_as(now, source, tokens, true)
+    }
+
+    /// So many, or the most that one source can ever have, if that is less: else what costs more would be refused for ever.
+    /// At least one.
+    pub(super) fn affordable(&self, tokens: u32) -> u32 {
+        tokens.min(self.per_source).min(self.all.per_second).max(1)
+    }
+
+    fn take_as(&mut self, now: Instant, source: IpAddr, tokens: u32, is_rest: bool) -> bool {
         self.all.refill(now);
         let cost = u64::from(tokens) * 1_000_000;
         let Some(left) = self.all.level.checked_sub(cost) else { return false };
@@ -118,7 +133,7 @@ impl SharedRate {
             let Some(share) = table.get_mut(at) else { return false };
             share.bucket.refill(now);
             let lately = share.served.is_some_and(|at| now.saturating_duration_since(at) < REST);
-            if share.bucket.level < cost || (is_scarce && lately) {
+            if share.bucket.level < cost || (is_scarce && lately && !is_rest) {
                 return false;
             }
             *place = Some(at);
@@ -252,6 +267,26 @@ mod tests {
         let mut rate = self::rate(10_000, 10);
         let subscriber = (0..256_u32).map(|net| Ipv6Addr::new(0x2001, 0xdb8, 7, net as u16, 0, 0, 0, 1).into());
         assert_eq!(taken(&mut rate, subscriber), 15);
+    }
+
+    #[test]
+    fn what_costs_more_than_a_source_can_have_costs_all_that_it_can_have() {
+        for (total, per_source, wanted, affordable) in
+            [(400, 100, 2, 2), (400, 1, 2, 1), (1, 100, 5, 1), (400, 100, 500, 100), (0, 0, 2, 1), (9, 9, 0, 1)]
+        {
+            assert_eq!(rate(total, per_source).affordable(wanted), affordable);
+        }
+    }
+
+    /// Once it had the first part, a newcomer was no newcomer any more.
+    #[test]
+    fn the_rest_may_be_of_what_is_kept_for_others() {
+        let mut rate = rate(8, 8);
+        assert!(rate.take_many(Instant::ORIGIN, ip("192.0.2.1"), 6));
+        let newcomer = ip("192.0.2.2");
+        assert!(rate.take(Instant::ORIGIN, newcomer) && !rate.take(Instant::ORIGIN, newcomer));
+        assert!(rate.take_rest(Instant::ORIGIN, newcomer, 1));
+        assert!(!rate.take_rest(Instant::ORIGIN, newcomer, 1), "no more than there is");
     }
 
     #[test]

@@ -98,16 +98,21 @@ impl Handshake {
         if env.shared.offloads() {
             self.agreements.allow_response(env, path, &checked.digest)?;
         }
-        let cost = env.shared.profile.respond_cost(keying.certificate, keying.component);
-        if !self.keying_limits.take_many(env.shared.now, path.remote.ip(), cost) {
+        // Within the limits, since it may cost as much as a key agreement, and only here: not again when that is done.
+        if !self.keying_limits.take(env.shared.now, path.remote.ip()) {
             return Err(DropReason::OverLimit);
         }
-        // Within the limits, since it may cost as much as a key agreement, and only here: not again when that is done.
         if !env.shared.profile.verify(Role::Initiator, keying.certificate, &[keying.signed], keying.signature) {
             return Err(DropReason::NotAuthentic);
         }
         // Nothing is computed for what has no place.
         env.place_keying(path, keying, &checked)?;
+        // The rest is taken only if the signature is good: forgeries would use up twice as much of what the source has.
+        let cost = env.shared.profile.respond_cost(keying.certificate, keying.component);
+        let rest = self.keying_limits.affordable(cost) - 1;
+        if rest > 0 && !self.keying_limits.take_rest(env.shared.now, path.remote.ip(), rest) {
+            return Err(DropReason::OverLimit);
+        }
         env.shared.asking.answered = true;
         self.respond(env, path, checked.digest, keying)
     }

@@ -389,11 +389,11 @@ fn altered_keyings_are_refused() {
     }
 }
 
-/// Before a signature is looked at, each takes two units of the 100 that a source has a second. So half as many are verified
-/// as of classical ones.
+/// Before a signature is looked at, each takes one of the 100 units that a source has a second. The second unit is for the
+/// key agreement: forgeries took it too, so that one source could use up what others had.
 #[test]
 fn a_flood_of_keyings_costs_no_more_than_a_classical_one() {
-    for (hybrid, verified) in [(Hybrid::Off, 100), (Hybrid::Offered, 50)] {
+    for (hybrid, verified) in [(Hybrid::Off, 100), (Hybrid::Offered, 100)] {
         let mut pair = with(12, &[hybrid; 2]);
         pair.fate = Box::new(|sent| if sent.ordinal < 2 { vec![DELAY] } else { vec![] });
         pair.open(A);
@@ -437,6 +437,33 @@ fn one_datagram_with_disputed_fragments_of_a_repeated_keying_has_one_answer() {
     pair.run_for_millis(10);
     let after = (answers(&pair), pair.nodes[B].endpoint.stats().over_limit);
     assert_eq!((after.0 - before.0, after.1 - before.1), (1, 15));
+}
+
+/// It costs two units.
+#[test]
+fn it_opens_where_a_source_has_one_unit_a_second_and_takes_two_where_there_are_two() {
+    for (units, left) in [(1, 0), (2, 0), (3, 1)] {
+        let mut configs = vec![EndpointConfig::default(); 2];
+        configs[B].max_keying_units_per_source = units;
+        let mut pair = Pair::modern_with(17, &configs, |_, builder| builder.hybrid(Hybrid::Required));
+        let mut clean = self::pair(17);
+        clean.open(A);
+        clean.run_for_millis(110);
+        pair.open(A);
+        pair.run_for_millis(110);
+        assert_eq!(opened(&pair, B), 1, "{units}");
+        // What is left is seen by forgeries, of which each takes one.
+        let keying = startup_packets(&clean).into_iter().find(|packet| packet.kind == Kind::InitiatorKeying).unwrap();
+        let mut forged = keying.plain;
+        let before = pair.nodes[B].endpoint.stats().dropped_not_authentic;
+        // In the ciphers, so that it is another IIKeying.
+        let at = forged.len() - 64 - 1_184 - 4;
+        forged[at] ^= 1;
+        for _ in 0..5 {
+            let _ = pair.deliver(address(A), address(B), sealed(keying.id, &forged));
+        }
+        assert_eq!(pair.nodes[B].endpoint.stats().dropped_not_authentic - before, left, "{units}");
+    }
 }
 
 /// Anybody can send the first fragments of IIKeyings from a victim's address. A source's part of the memory for them is

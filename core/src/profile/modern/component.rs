@@ -13,6 +13,8 @@ const CIPHERS: u64 = 0x53;
 /// The encapsulation key or the ciphertext. Not critical: an end that does not do ML-KEM ignores it.
 const ML_KEM: u64 = 0x56;
 
+const ENCAPSULATION_KEY_LEN: usize = 1_184;
+
 /// The most ciphers that a component may list.
 const MOST_CIPHERS: usize = 16;
 
@@ -44,9 +46,10 @@ impl<'a> Component<'a> {
         Ok(Self { public_key: public_key.ok_or(Malformed)?, ciphers: ciphers.ok_or(Malformed)?, ml_kem })
     }
 
-    /// Whether bytes that are a component offer the hybrid. Other bytes do not.
+    /// Whether bytes that are a component offer the hybrid. Other bytes do not, nor does a key of a wrong length.
     pub(super) fn offers_hybrid(bytes: &[u8]) -> bool {
-        Component::parse(bytes).is_ok_and(|component| component.ml_kem.is_some())
+        let offered = Component::parse(bytes).ok().and_then(|component| component.ml_kem);
+        offered.is_some_and(|key| key.len() == ENCAPSULATION_KEY_LEN)
     }
 
     /// The ciphers that are known here, in the order of the list.

@@ -271,6 +271,10 @@ mod with_ml_kem {
             assert_eq!([&component[..], &classical(9), b"garbage"].map(|component| cost(hybrid, component)), [2, 1, 1]);
         }
         assert_eq!(cost(Hybrid::Off, &component), 1);
+        for length in [0, 1_183, 1_185] {
+            let refused = [classical(9), option(0x56, &[1; 1_185][..length])].concat();
+            assert_eq!(cost(Hybrid::Required, &refused), 1, "{length}");
+        }
     }
 
     #[test]
