@@ -16,7 +16,7 @@ use crate::params::FRAGMENT_PROGRESS_TIMEOUT;
 use crate::time::Instant;
 use crate::wire::PacketFragment;
 
-use partial::{OVERHEAD, Partial};
+use partial::{OVERHEAD, Partial, Standing};
 
 /// Packets that may be in reassembly at once.
 const MAX_PACKETS: usize = 256;
@@ -94,14 +94,35 @@ impl Reassembly {
             if !over_share && !over_all {
                 return Ok(());
             }
-            let others = self
-                .packets
-                .iter()
-                .filter(|(other, partial)| *other != key && (!over_share || partial.source == source));
-            let first = others.min_by_key(|(_, partial)| partial.rank(now)).map(|(other, _)| *other);
+            let first = self.first_to_go(now, key, over_share.then_some(source));
             self.forget(&first.ok_or(DropReason::OverLimit)?);
             self.evicted += 1;
         }
+    }
+
+    /// The packet that gives way, of one source or of all, but not this one: what is of no use, then single fragments, as
+    /// most forgeries are, then the rest; of each the one that has waited longest.
+    ///
+    /// Packets with several fragments may take half of the room. Beyond that they give way first: else many of them, forged
+    /// as well, would have each packet give way before its second fragment comes.
+    fn first_to_go(&self, now: Instant, key: &PacketKey, source: Option<IpAddr>) -> Option<PacketKey> {
+        let share = if source.is_some() { SHARES } else { 1 };
+        let others = || {
+            let in_question = move |partial: &Partial| source.is_none_or(|source| partial.source == source);
+            self.packets.iter().filter(move |(other, partial)| *other != key && in_question(partial))
+        };
+        let several = others().filter(|(_, partial)| partial.standing(now) == Standing::Several);
+        let (count, bytes) = several.fold((0, 0), |(count, bytes), (_, partial)| (count + 1, bytes + partial.cost()));
+        let crowded = 2 * count > MAX_PACKETS / share || 2 * bytes > MAX_BYTES / share;
+        let rank = |partial: &Partial| {
+            let class = match partial.standing(now) {
+                Standing::Useless => 0,
+                Standing::Single => 1 + u8::from(crowded),
+                Standing::Several => 2 - u8::from(crowded),
+            };
+            (class, partial.progressed)
+        };
+        others().min_by_key(|(_, partial)| rank(partial)).map(|(other, _)| *other)
     }
 
     /// Drops what is stale, once in a while.

@@ -21,13 +21,24 @@ pub(super) struct Version {
     bytes: Vec<u8>,
 }
 
+/// What a packet is worth when there is too little room.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Standing {
+    /// Complete, or stale.
+    Useless,
+    /// It has one fragment.
+    Single,
+    /// It has more of them.
+    Several,
+}
+
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Partial {
     /// Who sends it.
     pub(super) source: IpAddr,
     begun: Instant,
-    progressed: Instant,
+    pub(super) progressed: Instant,
     pub(super) fragments: BTreeMap<u64, Vec<Version>>,
     len: usize,
     /// Of these bytes, those that came since it was put together last.
@@ -73,15 +84,12 @@ impl Partial {
             || now.saturating_duration_since(self.begun) > FRAGMENT_REASSEMBLY_TIMEOUT
     }
 
-    /// The lowest gives way first: what is done or stale, then single fragments, as most forgeries are, then the rest;
-    /// of each the one that has waited longest.
-    pub(super) fn rank(&self, now: Instant) -> (u8, Instant) {
-        let class = match self.fragments.len() {
-            _ if self.complete || self.is_stale(now) => 0,
-            0 | 1 => 1,
-            _ => 2,
-        };
-        (class, self.progressed)
+    pub(super) fn standing(&self, now: Instant) -> Standing {
+        match self.fragments.len() {
+            _ if self.complete || self.is_stale(now) => Standing::Useless,
+            0 | 1 => Standing::Single,
+            _ => Standing::Several,
+        }
     }
 
     pub(super) fn insert(&mut self, now: Instant, chunk: &PacketFragment<'_>) -> Result<(), DropReason> {

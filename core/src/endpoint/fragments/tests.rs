@@ -141,6 +141,37 @@ fn a_flood_of_single_fragments_gives_way_to_a_packet_that_progresses() {
     assert!(reassembly.take_evicted() > 19_000);
 }
 
+/// Of a packet with two fragments, the first gave way to anything that came before the second.
+#[test]
+fn a_table_full_of_packets_that_progress_lets_a_new_one_come_in() {
+    // Many sources fill the packets or the bytes, and one source its share of either.
+    let large = [0; 5_000];
+    for (hosts, fragment) in [(1_000, &b"x"[..]), (1_000, &large[..]), (1, b"x"), (1, &large)] {
+        let mut reassembly = Reassembly::default();
+        let forged = |id: u64| if hosts == 1 { key(id) } else { from((id % hosts) as u32, id) };
+        let flood = |reassembly: &mut Reassembly, now, id, number| {
+            let (_, chunk) = piece(id, number, fragment);
+            assert_eq!(reassembly.add(now, forged(id), &chunk), none());
+        };
+        for id in 1_000..2_000 {
+            flood(&mut reassembly, START, id, 0);
+            flood(&mut reassembly, START, id, 1);
+        }
+        let full = reassembly.packets.len();
+        let now = START + Duration::from_millis(10);
+        let right = split(b"abcdef", 7, 3).collect::<Vec<_>>();
+        assert_eq!(reassembly.add(now, key(7), &right[0]), none());
+        flood(&mut reassembly, now, 3_000, 0);
+        // And others that become as many.
+        for id in 3_001..3_004 {
+            flood(&mut reassembly, now, id, 0);
+            flood(&mut reassembly, now, id, 1);
+        }
+        assert!(reassembly.packets.len() >= full, "it was full: {hosts} {}", fragment.len());
+        assert_eq!(reassembly.add(now, key(7), &right[1]), Ok(vec![b"abcdef".to_vec()]), "{hosts} {}", fragment.len());
+    }
+}
+
 #[test]
 fn one_source_has_its_share_of_packets_and_displaces_only_its_own() {
     let mut reassembly = Reassembly::default();

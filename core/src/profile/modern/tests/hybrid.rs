@@ -286,7 +286,8 @@ mod with_ml_kem {
         // What the initiator has drawn: its private key, and the seed.
         let (mut first, mut second) = (rng(3), rng(3));
         let (mut private, mut seed) = ([0; 32], [0; 64]);
-        [&mut first, &mut second].map(|draws| draws.fill_bytes(&mut private));
+        first.fill_bytes(&mut private);
+        second.fill_bytes(&mut private);
         assert_eq!(PureRust.x25519_public(&private), initiation.component[2..34]);
         first.fill_bytes(&mut seed);
         assert_eq!(KemKey::generate(&mut second).unwrap().1, initiation.component[BEFORE[1]..]);
