@@ -59,7 +59,8 @@ packets of one session (RFC 7425 section 4.3.5.1.1: they carry an HMAC of it); o
 /// Told at the end of the help for `rtmfp serve`.
 const AFTER_SERVE: &str = "\
 Programs that are registered here can be reached by others through their NATs: by peer ID, or by a number that this \
-server gives them for as long as they stay. What they say to each other does not come here. Everything is kept in \
+server gives them for as long as they stay. What they say to each other does not come here, except that with --relay \
+their encrypted datagrams do, if there is no direct path between them. Everything is kept in \
 memory, and gone when the server ends. Anybody may register and ask. Over sessions, each address (IPv4) or network (IPv6, \
 /64) may ask 20 times at once, and once more every 3 seconds.
 
@@ -204,7 +205,8 @@ pub struct Listen {
     /// addresses, 1935 with the Flash profile]
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Vec<SocketAddr>,
-    /// Be reached under the identity in this file [default: that of `rtmfp identity`, if there is one]
+    /// Be reached under the identity in this file [default: that of `rtmfp identity`, if there is one]. Identities belong
+    /// to the modern profile: with another, the fingerprint is another too
     #[arg(long, value_name = "FILE")]
     pub identity: Option<PathBuf>,
     /// Write the fingerprint of this end to this file once it listens. With a password, or --compatible, this end has a

@@ -55,12 +55,13 @@ impl Failure {
         let message = match (reason, reached) {
             (OpenFailure::TimedOut, Some(SessionState::KeyingSent)) => format!(
                 "{to} answered, but did not agree on keys: check that both ends have the same password (or both none), \
-                 and if the far end is old software, try --compatible; it may also be too busy"
+                 and that neither requires a --hybrid that the other lacks; if the far end is old software, try \
+                 --compatible; it may also be too busy"
             ),
             (OpenFailure::TimedOut, _) if pinned => format!(
                 "nobody with this fingerprint answered at {to}: check it against what the far end shows now (a \
-                 receiver without an identity has a new one at each start), and known_peers if it was pinned; check the \
-                 address, and that both ends have the same profile"
+                 receiver without an identity has a new one at each start), and known_peers if it was pinned; check that \
+                 the far end is running, the address, and that both ends have the same profile"
             ),
             (OpenFailure::TimedOut, _) => format!(
                 "nobody answered at {to}: check that the far end is running, the address and port, that UDP gets through \
@@ -80,7 +81,10 @@ impl Failure {
                 io::Error::from_raw_os_error(os_error)
             ),
             (OpenFailure::KeyAgreement, _) => {
-                format!("{to} offers no key agreement that is safe enough: if you must talk to it, try --compatible")
+                format!(
+                    "{to} offers no key agreement that is safe enough: with --hybrid require, the far end needs --hybrid \
+                     too; with --profile flash, if you must talk to it, try --compatible"
+                )
             }
             (other, _) => format!("no session with {to} could be opened ({other}): try again"),
         };

@@ -387,7 +387,9 @@ fn pin_far(to: &Destination, far: Option<&str>) -> Result<(), Failure> {
         let message = format!("{} has proved no fingerprint, and cannot be pinned", to.place);
         return Err(Failure::new(Code::Local, message));
     };
-    Peers::load()?.pin(&to.place, far)
+    Peers::load()?.pin(&to.place, far)?;
+    output::complain("rtmfp", format!("{} is pinned to {far}: compare it with what the far end shows", to.place));
+    Ok(())
 }
 
 #[cfg(test)]

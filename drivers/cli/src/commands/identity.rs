@@ -35,6 +35,7 @@ pub(super) fn run(args: &IdentityArgs) -> Result<(), Failure> {
             })?;
             let mut peers = Peers::load()?;
             peers.pin(&pin.name, wanted)?;
+            output::line(&format!("{} is pinned to {wanted}", pin.name));
         }
     }
     Ok(())

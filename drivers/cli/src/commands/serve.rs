@@ -36,6 +36,9 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
             || format!("metrics and health at http://{address}/"),
         );
     }
+    if config.relay.is_some() {
+        report.either(|| Line::new("relays"), || "relays datagrams between clients".to_owned());
+    }
     let mut report = report.limited();
     let result = serve(&mut server, &interrupt, &mut report);
     let sessions = server.driver().pump().endpoint().stats().sessions_opened;
