@@ -16,11 +16,11 @@ use crate::params::FRAGMENT_PROGRESS_TIMEOUT;
 use crate::time::Instant;
 use crate::wire::PacketFragment;
 
-use partial::{OVERHEAD, Partial, Standing};
+use partial::{OVERHEAD, PACKET_OVERHEAD, Partial, Standing};
 
 /// Packets that may be in reassembly at once.
 const MAX_PACKETS: usize = 256;
-/// Bytes that all of them may hold together.
+/// Bytes that all of them may hold together, with what it takes to keep them.
 const MAX_BYTES: usize = 1 << 20;
 /// Of either, one part in so many may be one source's: an IPv4 address, or a /48 network of IPv6.
 const SHARES: usize = 8;
@@ -60,7 +60,7 @@ impl Reassembly {
             self.forget(&key);
         }
         let source = network_of(key.0.ip(), 48);
-        self.make_room(now, &key, source, chunk.fragment.len() + 2 * OVERHEAD)?;
+        self.make_room(now, &key, source, chunk.fragment.len() + PACKET_OVERHEAD + OVERHEAD)?;
         let before = self.packets.get(&key).map_or(0, Partial::cost);
         let partial = self.packets.entry(key).or_insert(Partial::new(source, now));
         let taken = partial.insert(now, chunk);
