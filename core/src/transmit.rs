@@ -13,7 +13,7 @@ impl InterfaceId {
     const LAST_RESORT: u16 = 1 << 15;
 
     /// An interface of last resort, such as one of a relay. A session leaves it as soon as it is proved that the far end
-    /// is reached over another interface, and while that works, packets that still come over it move nothing back. The
+    /// is reached over another interface. While that works, packets that still come over it move nothing back. The
     /// highest bit of `number` is not used: these interfaces have the numbers from 32,768 up.
     #[must_use]
     pub const fn last_resort(number: u16) -> Self {

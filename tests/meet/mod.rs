@@ -40,8 +40,8 @@ impl Lines {
         Self { guests: [5 + seed * 3 % 40, 5 + seed * 7 % 60], server: 5 + seed * 11 % 30 }
     }
 
-    /// What the first data may take at most, but for 50 ms: a round trip to the server, and two and a half between the
-    /// two. A session opens in two, and data follow.
+    /// What the first data may take at most, but for 50 ms. That is a round trip to the server, and two and a half between
+    /// the two: a session opens in two, and data follow.
     fn least(self) -> u64 {
         let [ada, ben] = self.guests;
         2 * (ada + self.server) + 5 * (ada + ben)

@@ -32,8 +32,8 @@ impl Budget {
         Self { rate, tokens: Self::burst(rate), updated: Instant::ORIGIN, left: total }
     }
 
-    /// What may be sent at once: a quarter of a second's bytes, or a few datagrams if that is more, but no more than in a
-    /// second.
+    /// What may be sent at once: a quarter of a second's bytes, or a few datagrams if that is more. It is never more than
+    /// in a second.
     fn burst(rate: u64) -> u64 {
         (rate / 4).max(LEAST_BURST.min(rate)) * BYTE
     }

@@ -40,23 +40,36 @@
 //! message, as a token does. A message of an unknown kind is ignored, so that kinds can be added. One that does not
 //! follow the syntax ends the flow.
 //!
-//! Reasons to refuse (15) are 1 asked too often or for too much, 2 the server has no room, 3 not allowed, 4 the session does
-//! not prove who asks, 5 nothing is relayed, or there is no flow for it. A circuit (19) ends because it is 1 closed, 2 idle,
-//! 3 too old, or 4 one end has sent all that it may; with 5 it is not known.
+//! | Reason to refuse (15) | |
+//! |---|---|
+//! | 1 | asked too often, or for too much |
+//! | 2 | the server has no room |
+//! | 3 | not allowed |
+//! | 4 | the session does not prove who asks |
+//! | 5 | nothing is relayed, or there is no flow for it |
+//!
+//! | Reason why a circuit ends (19) | |
+//! |---|---|
+//! | 1 | one of the two has closed it, or has left |
+//! | 2 | idle for too long |
+//! | 3 | open for too long |
+//! | 4 | one end has sent all that it may |
+//! | 5 | it is not known |
 //!
 //! # Circuits
 //!
-//! A client that wants to be reached through the server opens a flow with the metadata [`RELAY_METADATA`], and the server
-//! answers with a return flow of the same. An empty message means nothing. Any other is a circuit (VLU of at most
-//! 10 bytes) and a datagram of at most 2,048 bytes, and goes on as it is over the flow of the circuit's other end. Without
-//! a datagram it goes nowhere, and shows that the circuit is needed still. Both ends order the flow by the
-//! network, and send each message once, within 250 ms or not at all: a datagram may be lost on any path.
+//! A client that wants to be reached through the server opens a flow with the metadata [`RELAY_METADATA`]. The server
+//! answers with a return flow of the same. An empty message means nothing. Any other is a circuit (a VLU of at most
+//! 10 bytes) and a datagram of at most 2,048 bytes. It goes on as it is over the flow of the circuit's other end. Without
+//! a datagram it goes nowhere, and shows that the circuit is needed still. Both ends order the flow by the network. Each
+//! message is sent once, within 250 ms or not at all: a datagram may be lost on any path.
 //!
-//! Datagrams count against what the session may send in a second and in all, and against what its source and all sessions
-//! may send in a second, each for 64 bytes more than its message is long. What is above is dropped. The relay goes over
-//! sessions, so it answers to no address that is not proved, nothing can be reflected off it, and it follows when an end
-//! moves. What it passes on are packets of a session between the two clients, which it cannot read, alter unnoticed or
-//! join.
+//! What a session may send is limited in a second and in all. So is what its source, and what all sessions together, may
+//! send in a second. A datagram counts for 64 bytes more than its message is long. What is above is dropped.
+//!
+//! The relay goes over sessions. So it answers to no address that is not proved, and nothing can be reflected off it. It
+//! follows when an end moves. What it passes on are packets of a session between the two clients, which it cannot read,
+//! alter unnoticed or join.
 
 #![no_std]
 #![forbid(unsafe_code)]

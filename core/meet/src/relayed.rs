@@ -14,7 +14,7 @@ use rtmfp_core::{
 
 use crate::relay;
 
-/// What one datagram may take more than it is long, on its way to the server: the headers of a packet and of a chunk, the
+/// What a datagram takes beyond its length on its way to the server. That is the headers of a packet and of a chunk, the
 /// circuit, and what encryption adds.
 const OVERHEAD: usize = 64;
 /// The shortest datagrams that sessions send when they know nothing of a path. If these are too long for one packet to the
@@ -29,10 +29,10 @@ const PORT: u16 = 1_936;
 
 /// An interface of an endpoint (RFC 7016 §3.3) whose datagrams are messages to a server, which passes them on.
 ///
-/// It is an interface [of last resort](InterfaceId::last_resort). With
-/// [`add_introducer`](rtmfp_core::SessionMut::add_introducer) a session that has begun over it goes on asking to be
-/// introduced, moves to a direct path once one is proved, and comes back if that fails while the circuit is there.
-/// Circuits that sessions may need are kept, up to the age that the server allows.
+/// It is an interface [of last resort](InterfaceId::last_resort). A session that has begun over it moves to a direct path
+/// once one is proved: name the server with [`add_introducer`](rtmfp_core::SessionMut::add_introducer) for that. It comes
+/// back if that path fails while the circuit is there. Circuits that sessions may need are kept, up to the age that the
+/// server allows.
 ///
 /// A session with a peer ends in order only while there is the one with the server: close it first.
 ///

@@ -100,8 +100,8 @@ impl Reassembly {
         }
     }
 
-    /// The packet that gives way, of one source or of all, but not this one: what is of no use, then single fragments, as
-    /// most forgeries are, then the rest; of each the one that has waited longest.
+    /// The packet that gives way, of one source or of all, but not this one. What is of no use goes first, then single
+    /// fragments, as most forgeries are, then the rest. Of each it is the one that has waited longest.
     ///
     /// Packets with several fragments may take half of the room. Beyond that they give way first: else many of them, forged
     /// as well, would have each packet give way before its second fragment comes.

@@ -80,8 +80,8 @@ impl SessionEntry {
         }
     }
 
-    /// Whether it is to begin, because the session struggles or is on a path of last resort, and there is something to
-    /// try; or to end, because either is no longer so. `None`: neither.
+    /// Whether it is to begin: the session struggles or is on a path of last resort, and there is something to try. Or
+    /// whether it is to end, as that is no longer so. `None`: neither.
     #[inline]
     pub(super) fn wants_reintroduction(&self) -> Option<bool> {
         let (can_ask, struggles) = (!self.introducers.is_empty(), self.session.is_struggling());

@@ -218,8 +218,8 @@ impl<'a> SessionMut<'a> {
         self.env.session(self.slot, |session, _| session.carry());
     }
 
-    /// Tries one more path to the far end of a session that is opening, after a delay: a circuit of a relay, or an address
-    /// that was learned late. Without effect if it is open, or has
+    /// Tries one more path to the far end of a session that is opening, after a delay. That is for a circuit of a relay,
+    /// or an address that was learned late. Without effect if it is open, or has
     /// [`max_candidates`](crate::EndpointConfig::max_candidates) already.
     pub fn add_candidate(&mut self, path: Path, delay: Duration) {
         self.env.with(self.slot, |entry, shared| {

@@ -355,7 +355,7 @@ pub struct Serve {
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
     /// Relay datagrams between clients that cannot reach each other directly. Each may send 500 kB a second and 1 GiB in
-    /// all, those of one address 1 MB a second, and all together 10 MB; a file of settings can say otherwise
+    /// all. Those of one address may send 1 MB a second, and all together 10 MB. A file of settings can say otherwise
     #[arg(long)]
     pub relay: bool,
     /// Sessions at once [default: 20000]

@@ -1,8 +1,8 @@
-//! The handshake of the modern profile, in both roles. Packets are sealed as anybody can seal them, and carry certificates,
+//! The handshake of the modern profile, in both roles. Packets are sealed as anybody can seal them. They carry certificates,
 //! discriminators, cookies, components and signatures that are right, damaged, replayed, of somebody else, or against a
-//! rule of the profile. Whatever comes: an open session has a signature that its far end has made for it, and leads to
-//! whom it was opened to; nothing is proved before a packet opens under its keys; addresses that have proved nothing get
-//! no more than they may; and afterwards everybody can still begin a session.
+//! rule of the profile. Whatever comes, an open session has a signature that its far end has made for it, and leads to
+//! whom it was opened to. Nothing is proved before a packet opens under its keys. Addresses that have proved nothing get
+//! no more than they may. And afterwards everybody can still begin a session.
 #![expect(clippy::indexing_slicing, clippy::expect_used, reason = "a fuzz target stops at what should not be")]
 
 mod forge;
