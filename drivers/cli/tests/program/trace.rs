@@ -130,8 +130,12 @@ impl Proxy {
                     continue;
                 }
                 sender = Some(from);
-                // Larger ones try the size of the path, and carry nothing that can be missed.
-                let full = (900..=1_200).contains(&len);
+                // The path takes no larger ones: else the search for its size, whose packets carry nothing that can be
+                // missed, would end with data in packets of another length.
+                if len > 1_200 {
+                    continue;
+                }
+                let full = len >= 900;
                 large += u32::from(full);
                 if !full || large % every != 0 {
                     let _ = socket.send_to(&buffer[..len], to);
