@@ -116,7 +116,8 @@ fn explain(why: Error) -> String {
 /// What becomes of a server and its clients at a redirector: one of ours is restarted at the end.
 async fn show(at: SocketAddr, hostname: &str, account: &Account, ours: Option<(Endpoint, Task<()>)>) -> Result<()> {
     let redirector = Remote::new(Discriminator::new().hostname(hostname.as_bytes()).to_bytes()).at(at);
-    let (client, driver) = Endpoint::builder().client().bind("127.0.0.1:0".parse()?).build()?;
+    let (client, driver) =
+        Endpoint::builder().client().flash(FlashProfile::builder()).bind("127.0.0.1:0".parse()?).build()?;
     smol::spawn(driver).detach();
     let by_uri = Remote::uri(&format!("rtmfp://{at}/app"))?;
 
