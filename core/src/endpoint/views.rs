@@ -122,8 +122,8 @@ impl<'a> SessionRef<'a> {
         self.session.transport().far_nonce()
     }
 
-    /// Whether the keys also depend on a key agreement that a quantum computer is not known to break, as those of the
-    /// [hybrid](crate::profile::modern::Hybrid) of the modern profile. False while it opens.
+    /// Whether the keys also depend on a key agreement that no quantum computer is known to break. Those of the modern
+    /// profile's [hybrid](crate::profile::modern::Hybrid) do. False while it opens.
     #[must_use]
     pub fn is_post_quantum(&self) -> bool {
         self.session.transport().is_post_quantum()
