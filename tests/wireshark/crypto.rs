@@ -126,8 +126,8 @@ fn chacha_and_poly1305_agree_with_published_vectors() {
     );
 }
 
-/// Texts of every length up to five blocks and a little, by the ciphers of core; and each with a wrong tag, a wrong text and
-/// a wrong nonce.
+/// Texts of every length up to five blocks and a little, by the ciphers of core. Each comes with a wrong tag, a wrong text
+/// and a wrong nonce too.
 #[test]
 fn what_core_seals_opens_and_nothing_else() {
     let mut script = r#"

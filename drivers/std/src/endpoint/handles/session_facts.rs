@@ -66,8 +66,8 @@ impl Session {
         lock(&self.0.shared().0).far_certificate.clone()
     }
 
-    /// Whether its keys also depend on a key agreement that a quantum computer is not known to break, as those of the
-    /// [hybrid](rtmfp_core::profile::modern::Hybrid) of the modern profile. False while it opens.
+    /// Whether its keys also depend on a key agreement that no quantum computer is known to break. Those of the modern
+    /// profile's [hybrid](rtmfp_core::profile::modern::Hybrid) do. False while it opens.
     #[must_use]
     pub fn is_post_quantum(&self) -> bool {
         lock(&self.0.shared().0).is_post_quantum
@@ -77,8 +77,8 @@ impl Session {
     /// its certificate (RFC 7425 §4.3.2).
     ///
     /// `None` until the far end has shown that it has the session's keys; [`far_keys_proved`](Self::far_keys_proved)
-    /// waits for that. `None` for good if it has a Flash certificate without static keys, as anybody could show a copy,
-    /// and with profiles that are not known here.
+    /// waits for that. `None` for good if it has a Flash certificate without static keys: anybody could show a copy. So
+    /// too with profiles that are not known here.
     #[must_use]
     pub fn peer_id(&self) -> Option<Fingerprint> {
         lock(&self.0.shared().0).peer_id
