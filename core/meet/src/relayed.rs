@@ -34,7 +34,7 @@ const PORT: u16 = 1_936;
 /// back if that path fails while the circuit is there. Circuits that sessions may need are kept, up to the age that the
 /// server allows.
 ///
-/// A session with a peer ends in order only while there is the one with the server: close it first.
+/// A session with a peer ends in order only while there is the one with the server: drain both, or close the peer's first.
 ///
 /// It is a [`Service`]: give it to the endpoint's [`Router`](rtmfp_core::Router). Once the [`Client`](crate::Client) has
 /// a circuit, [`path`](Self::path) is how the peer is reached. The server can keep a session on the relay, as it can

@@ -27,6 +27,7 @@
 //! began it, with what that end still needs. `Standing` says what the far end has shown, for the index.
 
 mod backoff;
+mod carriers;
 mod cookie;
 mod demux;
 mod entry;
@@ -84,6 +85,7 @@ use crate::stats::EndpointStats;
 use crate::time::Instant;
 use crate::trace::Trace;
 use crate::transmit::{Path, Transmit, TransmitBuf};
+use carriers::Carriers;
 use cookie::Cookies;
 use entry::{Phase, SessionEntry};
 use env::Env;
@@ -171,6 +173,7 @@ impl Endpoint {
             probe_limits: SharedRate::new(config.max_probes_per_second, config.max_probes_per_host, now, key),
             offload: false,
             blocked: Blocked::default(),
+            carriers: Carriers::default(),
             config,
             profile,
             now,
@@ -234,6 +237,7 @@ impl Endpoint {
         self.env().handle_due();
         self.handshake.answer_forwarded(&mut self.shared);
         self.env().close_stalled();
+        self.env().release_carriers();
     }
 
     /// Fills `buf` with datagrams for one path, sealed and ready to send, or gives `None` when there is nothing to
@@ -258,7 +262,8 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
         let session = self.table.first_deadline().map(|(at, _)| at);
-        Instant::earliest([session, self.shared.startup.next_timeout(), self.table.scarcity_timeout()])
+        let Shared { startup, carriers, .. } = &self.shared;
+        Instant::earliest([session, startup.next_timeout(), carriers.next_timeout(), self.table.scarcity_timeout()])
     }
 
     /// What the next timeout is for, in the RFC's terms: for those who wonder why they are awake.
@@ -266,6 +271,9 @@ impl Endpoint {
     pub fn timeout_reason(&self) -> Option<&'static str> {
         if self.table.scarcity_timeout().is_some_and(|at| self.poll_timeout() == Some(at)) {
             return Some("scarce memory");
+        }
+        if self.shared.carriers.next_timeout().is_some_and(|at| self.poll_timeout() == Some(at)) {
+            return Some("carriers");
         }
         let (at, slot) = match (self.table.first_deadline(), self.shared.startup.next_timeout()) {
             (Some(first), Some(startup)) if startup < first.0 => return Some("startup fragments"),
@@ -342,7 +350,8 @@ impl Endpoint {
         self.shared.profile.as_ref()
     }
 
-    /// Closes every session (RFC 7016 §3.5.5).
+    /// Closes every session (RFC 7016 §3.5.5) at once. Far ends of sessions that go over an interface
+    /// [of last resort](crate::InterfaceId::last_resort) do not hear of it: [`drain_all`](Self::drain_all) sees to that.
     pub fn close_all(&mut self, now: Instant, mode: CloseMode) {
         self.shared.advance(now);
         self.env().each(|_| true, |entry, shared| entry.session.end(&mut shared.context(), mode.into()));
@@ -351,7 +360,8 @@ impl Endpoint {
     /// [Drains](SessionMut::drain) every session.
     pub fn drain_all(&mut self, now: Instant, deadline: Instant) {
         self.shared.advance(now);
-        self.env().each(|_| true, |entry, shared| entry.session.drain(&mut shared.context(), deadline));
+        let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
+        slots.into_iter().for_each(|slot| self.env().drain(slot, deadline));
     }
 
     /// The state of the handshake, and what it works on.

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use chacha20::ChaCha20Rng;
 use rand_core::{Rng as _, SeedableRng as _};
 
+use super::carriers::Carriers;
 use super::interfaces::Blocked;
 use super::limits::{Asker, Asking, ReplyLimits, SharedRate};
 use super::startup::{StartupPacket, StartupQueue};
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) offload: bool,
     /// Interfaces that take nothing more for now.
     pub(super) blocked: Blocked,
+    /// Sessions that drain when others have.
+    pub(super) carriers: Carriers,
     pub(super) events: EventQueue,
     pub(super) time_critical: TimeCriticalClock,
     /// Hellos that forwarders have handed on to this end.

@@ -194,6 +194,9 @@ impl SessionTable {
         if is_traced {
             traced.tell_state(entry, shared);
         }
+        if !shared.carriers.is_empty() {
+            shared.carriers.on_changed(shared.now, entry);
+        }
         if entry.is_indexed() {
             update(slot, entry, shared.now, deadlines, ready, memory);
         } else {

@@ -169,8 +169,11 @@ impl<'a> SessionMut<'a> {
     ///
     /// What the far end is sending does not hold this up, and is lost with the session. While the session is opening and
     /// something waits to be sent, it goes on opening until the deadline.
+    ///
+    /// A session that [carries](Self::carries_last_resort) an interface of last resort waits for those that go over such an
+    /// interface, and they have seven eighths of the time: their far ends hear of the close through it.
     pub fn drain(&mut self, deadline: Instant) {
-        self.env.session(self.slot, |session, cx| session.drain(cx, deadline));
+        self.env.drain(self.slot, deadline);
     }
 
     /// Says that [`drain`](Self::drain) is to come, once something was written that has to wait for room: what the far end

@@ -9,12 +9,26 @@ use crate::time::Instant;
 
 impl Session {
     /// Closes the session in order once all that was written is acknowledged, or at the deadline. Nothing more is
-    /// written. Of several deadlines the last given counts.
-    pub(crate) fn drain(&mut self, cx: &mut Context<'_>, deadline: Instant) {
-        if self.lifecycle.drain(deadline) {
-            self.delivery.sending.flows.close_all(cx);
-            self.update_timers(cx);
+    /// written. Of several deadlines the last given counts. If it is held, all but the deadline waits for
+    /// [`drain_now`](Self::drain_now).
+    pub(crate) fn drain(&mut self, cx: &mut Context<'_>, deadline: Instant, held: bool) {
+        if self.lifecycle.drain(deadline, held) {
+            self.begin_draining(cx);
         }
+    }
+
+    /// A session that drains is held no longer.
+    pub(crate) fn drain_now(&mut self, cx: &mut Context<'_>) {
+        if self.lifecycle.drain_now() {
+            self.begin_draining(cx);
+        }
+    }
+
+    fn begin_draining(&mut self, cx: &mut Context<'_>) {
+        if self.lifecycle.is_draining() {
+            self.delivery.sending.flows.close_all(cx);
+        }
+        self.update_timers(cx);
     }
 
     /// Ends the session, as `ending` does in its state. The user is told at once when S_OPEN is left, though the session

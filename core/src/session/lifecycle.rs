@@ -77,6 +77,8 @@ pub(super) struct Lifecycle {
     deadlines: ClosingDeadlines,
     /// Nothing more is written, and when all is acknowledged the session closes.
     draining: bool,
+    /// Other sessions have to end first.
+    held: bool,
     /// In S_NEARCLOSE: the far end has asked to close the session too.
     far_closes: bool,
     /// A Session Close Request is due.
@@ -105,6 +107,7 @@ impl Lifecycle {
             state: StateMachine::new(),
             deadlines: ClosingDeadlines::default(),
             draining: false,
+            held: false,
             far_closes: false,
             request: false,
             acknowledgement: false,
@@ -139,18 +142,25 @@ impl Lifecycle {
         !self.state().has_ended() && !self.draining
     }
 
+    /// It closes once all is acknowledged.
     pub(super) const fn is_draining(&self) -> bool {
-        self.draining
+        self.draining && !self.held
     }
 
-    /// Nothing more is written from now on, and the session closes at the deadline at the latest. False: it has ended.
-    pub(super) fn drain(&mut self, deadline: Instant) -> bool {
+    /// The session closes at the deadline at the latest. Unless it is held, nothing more is written from now on. False:
+    /// it has ended.
+    pub(super) fn drain(&mut self, deadline: Instant, held: bool) -> bool {
         let begins = !self.state().has_ended();
         if begins {
-            self.draining = true;
+            (self.draining, self.held) = (true, held);
             self.deadlines.end.set(deadline);
         }
         begins
+    }
+
+    /// It is held no longer. False: it does not drain, or was not held.
+    pub(super) fn drain_now(&mut self) -> bool {
+        core::mem::take(&mut self.held) && self.draining
     }
 
     /// In S_OPEN: without flows for `limit` it closes.
@@ -272,6 +282,7 @@ impl Lifecycle {
     fn leave(&mut self) {
         self.deadlines = ClosingDeadlines::default();
         self.draining = false;
+        self.held = false;
         self.far_closes = false;
     }
 
@@ -339,7 +350,7 @@ mod tests {
             (Silent(CloseReason::Overridden), OpenFailure::Cancelled),
         ] {
             let mut lifecycle = after(false, &[]);
-            assert!(lifecycle.drain(at(9)));
+            assert!(lifecycle.drain(at(9), false));
             let change = lifecycle.end(at(0), ending);
             assert_eq!(change, Change { ended: Some(Cause::Failed(told)), drained: true, closed: false });
             assert_eq!((lifecycle.state(), lifecycle.is_due()), (OpenFailed, false));

@@ -313,6 +313,11 @@ impl Session {
         self.lifecycle.is_open() && self.transport.path().is_some_and(|path| path.interface.is_last_resort())
     }
 
+    /// Whether an interface of last resort leads over this session.
+    pub(crate) const fn carries(&self) -> bool {
+        self.transport.carries()
+    }
+
     /// An interface of last resort leads over this session.
     pub(crate) const fn carry(&mut self) {
         self.transport.carry();

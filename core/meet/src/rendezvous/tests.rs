@@ -3,7 +3,9 @@ use alloc::sync::Arc;
 use alloc::vec;
 use std::sync::Mutex;
 
-use rtmfp_core::{App as _, CloseMode, EndpointConfig, InterfaceId, Path, RecvMeta, Router, Target, TransmitBuf};
+use rtmfp_core::{
+    App as _, CloseMode, CloseReason, EndpointConfig, InterfaceId, Path, RecvMeta, Router, Target, TransmitBuf,
+};
 
 use super::*;
 use crate::admit::Everybody;
@@ -52,6 +54,7 @@ struct Node {
     /// Codes of rejections of the flow.
     rejections: Vec<u64>,
     opened: Vec<SessionHandle>,
+    closed: Vec<(SessionHandle, CloseReason)>,
     /// Reads nothing.
     deaf: bool,
     unread: Option<RecvFlowHandle>,
@@ -116,6 +119,7 @@ impl World {
             answers: Vec::new(),
             rejections: Vec::new(),
             opened: Vec::new(),
+            closed: Vec::new(),
             deaf: false,
             unread: None,
             relay: RelayInterface::new(0),
@@ -275,6 +279,7 @@ impl Node {
             match event {
                 Event::FlowReadable { flow } if is_for_relay(&self.endpoint, flow) => {}
                 Event::SessionOpened { session } => self.opened.push(session),
+                Event::SessionClosed { session, reason } => self.closed.push((session, reason)),
                 Event::FlowReadable { flow } if self.deaf => self.unread = Some(flow),
                 Event::FlowReadable { flow } => self.read(now, flow),
                 Event::FlowRejected { code, .. } => self.rejections.push(code),

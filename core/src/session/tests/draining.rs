@@ -14,7 +14,7 @@ const NOTHING: Undelivered = Undelivered { messages: 0, unsent: 0, bytes: 0 };
 
 /// Drains, until so many milliseconds after the start.
 fn drain(network: &mut Network, end: usize, until: u64) {
-    network.with(end, |session, cx| session.drain(cx, at(until)));
+    network.with(end, |session, cx| session.drain(cx, at(until), false));
 }
 
 fn state(network: &Network, end: usize) -> SessionState {

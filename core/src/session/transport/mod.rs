@@ -120,6 +120,10 @@ impl Transport {
         self.mobility.as_ref()?.fallback
     }
 
+    pub(super) const fn carries(&self) -> bool {
+        self.carries
+    }
+
     pub(super) const fn carry(&mut self) {
         self.carries = true;
     }

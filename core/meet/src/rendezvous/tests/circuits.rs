@@ -5,6 +5,8 @@ use crate::message::CircuitEnd;
 use crate::relay::RelayLimits;
 use rtmfp_core::Disposition;
 
+mod draining;
+
 const EVE: usize = 3;
 
 /// Clients that have joined the relay, and reach each other over it only.
@@ -474,21 +476,4 @@ fn what_comes_late_over_the_relay_moves_nothing_back() {
     }
     world.run(2_000);
     assert_eq!(world.heard(BEN), 50);
-}
-
-/// A client that closes a relayed session and leaves at once does not wait for an answer that cannot come any more.
-#[test]
-fn a_client_that_has_used_the_relay_leaves_at_once() {
-    let mut world = apart(RelayLimits::default(), 2);
-    let circuit = world.circuit_number(ADA, BEN);
-    let session = world.connect(ADA, BEN, circuit).expect("a session over the circuit");
-    let now = world.now;
-    let node = world.node(ADA);
-    node.endpoint.session_mut(now, session).unwrap().close(CloseMode::Orderly);
-    node.endpoint.drain_all(now, now + Duration::from_secs(50));
-    world.run(1_000);
-    let endpoint = &world.node(ADA).endpoint;
-    let waits = |session: &SessionHandle| endpoint.session(*session).is_some_and(|session| session.awaits_far_end());
-    let waiting = endpoint.sessions().filter(waits).filter_map(|session| Some(endpoint.session(session)?.state()));
-    assert_eq!(waiting.collect::<Vec<_>>(), []);
 }
