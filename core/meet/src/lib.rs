@@ -9,6 +9,7 @@
 //! - [`Client`] is the other end's part: it writes the messages and reads the answers, over any flows.
 //! - [`RelayInterface`] is for two that cannot reach each other: an interface (RFC 7016 §3.3) whose datagrams go through
 //!   the server, over [circuits](#circuits). The server relays only if its [`RelayLimits`] say so.
+//! - [`mapping`] asks the gateway for a port at which others reach this end (PCP and NAT-PMP).
 //! - [`message`] is what travels between the two.
 //!
 //! # The protocol, `rtmfp-meet/1`
@@ -81,6 +82,7 @@ mod admit;
 mod budget;
 mod client;
 mod event;
+pub mod mapping;
 pub mod message;
 mod numbers;
 mod permits;
