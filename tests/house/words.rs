@@ -3,13 +3,14 @@
 use super::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
-const LIBRARIES: [&str; 9] = [
+const LIBRARIES: [&str; 10] = [
     "core/src",
     "core/meet/src",
     "drivers/std/src",
     "drivers/smol/src",
     "drivers/qlog/src",
     "drivers/server/src",
+    "drivers/local/src",
     "drivers/cli/src",
     "sim/src",
     "sim/net/src",
@@ -20,11 +21,12 @@ const ENDINGS: [&str; 5] = ["Error", "Reason", "Failure", "Refusal", "Cause"];
 /// its own programs.
 const PROPER: [&str; 2] = ["core/", "drivers/"];
 /// What is printed by programs.
-const PRINTED: [&str; 7] = [
+const PRINTED: [&str; 8] = [
     "drivers/std/src",
     "drivers/smol/src",
     "drivers/qlog/src",
     "drivers/server/src",
+    "drivers/local/src",
     "drivers/cli/src",
     "drivers/bench/src",
     "sim/src/cli",
