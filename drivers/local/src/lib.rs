@@ -12,6 +12,7 @@ mod lan;
 #[cfg(feature = "port-mapping")]
 mod mapping;
 #[cfg(feature = "port-mapping")]
+#[cfg_attr(not(feature = "upnp"), path = "upnp/absent.rs")]
 mod upnp;
 
 #[cfg(feature = "lan")]

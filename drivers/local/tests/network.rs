@@ -1,7 +1,7 @@
 //! A gateway that forwards ports, and two hosts of one network, in network namespaces.
 //!
 //! Needs root, `ip`, `nft` and `miniupnpd`; where namespaces do not work the tests say that they are skipped.
-#![cfg(target_os = "linux")]
+#![cfg(all(target_os = "linux", feature = "lan", feature = "upnp"))]
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::io::{BufRead as _, BufReader, Write as _};
