@@ -98,6 +98,9 @@ pub struct SessionStats {
     pub outstanding: u64,
     /// Packets received with a Congestion Experienced mark.
     pub ecn_ce_received: u64,
+    /// Whether marks on packets of this end arrive at the far end: its reports tell, or too many acknowledgements came
+    /// without one. It is about the last path. None while neither is so, or if nothing is marked.
+    pub ecn_arrives: Option<bool>,
     /// The largest datagram (UDP payload, bytes) that the path is known to carry (RFC 7016 §3.5.4.3).
     pub datagram: usize,
 }

@@ -2,7 +2,9 @@
 //! relay elsewhere.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod doctor;
 mod guest;
+mod probes;
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};

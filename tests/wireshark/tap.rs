@@ -32,6 +32,10 @@ impl<P: CryptoProfile> CryptoProfile for Tap<P> {
         self.inner.is_discriminator(discriminator)
     }
 
+    fn discriminator_of(&self, name: &[u8; 32]) -> Vec<u8> {
+        self.inner.discriminator_of(name)
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.selects(discriminator, certificate)
     }

@@ -11,6 +11,7 @@
 //!   the server, over [circuits](#circuits). The server relays only if its [`RelayLimits`] say so.
 //! - [`mapping`] asks the gateway for a port at which others reach this end (PCP and NAT-PMP).
 //! - [`message`] is what travels between the two.
+//! - [`probe`] finds out what kind of network an end is in, and says of two ends whether they will meet directly.
 //!
 //! # The protocol, `rtmfp-meet/1`
 //!
@@ -86,6 +87,7 @@ pub mod mapping;
 pub mod message;
 mod numbers;
 mod permits;
+pub mod probe;
 mod rates;
 mod relay;
 mod relayed;

@@ -202,7 +202,7 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    const fn code(self) -> u64 {
+    pub(crate) const fn code(self) -> u64 {
         match self {
             Self::TooMany => 1,
             Self::Full => 2,
@@ -213,7 +213,7 @@ impl Refusal {
         }
     }
 
-    const fn from_code(code: u64) -> Self {
+    pub(crate) const fn from_code(code: u64) -> Self {
         match code {
             1 => Self::TooMany,
             2 => Self::Full,

@@ -20,6 +20,7 @@ use crate::event::ServerEvent;
 use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request};
 use crate::numbers::Numbers;
 use crate::permits::Permits;
+use crate::probe::is_probe;
 use crate::rates::{Rate, Rates};
 use crate::relay::{Relay, RelayLimits};
 
@@ -402,7 +403,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Service for Rendezvous<A, O> {
                 self.leave(now, endpoint, *session);
                 self.relay.iter_mut().for_each(|relay| relay.forget(*session));
             }
-            Event::UnmatchedHello { hello } => self.hello(now, endpoint, hello),
+            Event::UnmatchedHello { hello } if !is_probe(&hello.discriminator) => self.hello(now, endpoint, hello),
             _ => {}
         }
     }

@@ -56,6 +56,13 @@ pub trait CryptoProfile: Debug + Send + Sync {
         true
     }
 
+    /// An Endpoint Discriminator that names something of 32 bytes in place of a fingerprint, and ends with it. If the bytes
+    /// are no fingerprint it follows the profile's syntax and selects nobody. Hellos with it are probes: they go the way of
+    /// any hello, and nobody answers them.
+    fn discriminator_of(&self, name: &[u8; 32]) -> Vec<u8> {
+        name.to_vec()
+    }
+
     /// Whether an Endpoint Discriminator selects a certificate.
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool;
 

@@ -17,6 +17,8 @@ pub struct EndpointNode<A> {
     endpoint: Endpoint,
     app: A,
     port: u16,
+    /// Interfaces of the endpoint that are further sockets of the host: its interface, and the port.
+    sockets: BTreeMap<InterfaceId, (u16, u16)>,
     buf: TransmitBuf,
     /// What of it is still to be handed out.
     flight: Flight,
@@ -74,6 +76,7 @@ impl<A: App + 'static> EndpointNode<A> {
             endpoint,
             app,
             port,
+            sockets: BTreeMap::new(),
             buf: TransmitBuf::new(8),
             flight: Flight::default(),
             violation: None,
@@ -82,6 +85,20 @@ impl<A: App + 'static> EndpointNode<A> {
             late: Duration::ZERO,
             recorder: None,
         }
+    }
+
+    /// The same, with one more socket: `interface` of the endpoint is this port of interface `on` of the host.
+    #[must_use]
+    pub fn with_socket(mut self, interface: InterfaceId, on: u16, port: u16) -> Self {
+        self.sockets.insert(interface, (on, port));
+        self
+    }
+
+    /// The endpoint's interface that a datagram came in over.
+    fn interface(&self, meta: &RxMeta) -> InterfaceId {
+        let at = (meta.interface, meta.local.port());
+        let socket = self.sockets.iter().find(|(_, socket)| **socket == at);
+        socket.map_or(InterfaceId(meta.interface), |(interface, _)| *interface)
     }
 
     /// The same, checked by `checker`, which must also tap the packets of the endpoint's profile.
@@ -221,7 +238,7 @@ impl<A: App + 'static> Node for EndpointNode<A> {
 
     fn on_datagram(&mut self, now: Time, meta: &RxMeta, bytes: &mut [u8]) {
         let now = instant(now);
-        let path = Path::new(InterfaceId(meta.interface), meta.remote);
+        let path = Path::new(self.interface(meta), meta.remote);
         let received = RecvMeta { ecn: rtmfp_core::Ecn::from_bits(meta.ecn as u8) };
         let before = self.snapshot(now);
         if let Some(checker) = &self.checker {
@@ -272,8 +289,10 @@ impl<A: App + 'static> Node for EndpointNode<A> {
                 buf.datagrams().for_each(|datagram| app.carry(now, endpoint, transmit.path, datagram));
                 continue;
             }
-            let mut tx = Tx::new(self.port, transmit.path.remote);
-            tx.interface = Some(transmit.path.interface.0);
+            let interface = transmit.path.interface;
+            let (on, port) = self.sockets.get(&interface).copied().unwrap_or((interface.0, self.port));
+            let mut tx = Tx::new(port, transmit.path.remote);
+            tx.interface = Some(on);
             tx.ecn = ecn_out(transmit.ecn);
             tx.dont_fragment = !transmit.may_fragment;
             let segment = transmit.segment_size.unwrap_or(transmit.len).max(1);

@@ -63,6 +63,9 @@ impl CryptoProfile for TappedProfile {
     fn is_discriminator(&self, discriminator: &[u8]) -> bool {
         self.inner.is_discriminator(discriminator)
     }
+    fn discriminator_of(&self, name: &[u8; 32]) -> Vec<u8> {
+        self.inner.discriminator_of(name)
+    }
     fn accepts(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         self.inner.accepts(discriminator, certificate)
     }

@@ -111,6 +111,10 @@ impl CryptoProfile for ModernProfile {
         Discriminator::parse(discriminator).is_ok_and(|parsed| parsed != Discriminator::new())
     }
 
+    fn discriminator_of(&self, name: &[u8; 32]) -> Vec<u8> {
+        Discriminator::new().peer_id(Fingerprint(*name)).to_bytes()
+    }
+
     fn selects(&self, discriminator: &[u8], certificate: &[u8]) -> bool {
         match (Discriminator::parse(discriminator), Certificate::parse(certificate)) {
             (Ok(discriminator), Ok(certificate)) => discriminator.selects(&certificate),

@@ -26,6 +26,8 @@ pub(in crate::session) struct EcnState {
     report_due: bool,
     ce_received: u64,
     marking: bool,
+    /// A report came since the path changed.
+    confirmed: bool,
     silent_acks: u8,
     ce_reported: u8,
     last_reaction: Option<Instant>,
@@ -38,6 +40,7 @@ impl EcnState {
             report_due: false,
             ce_received: 0,
             marking: enabled,
+            confirmed: false,
             silent_acks: 0,
             ce_reported: 0,
             last_reaction: None,
@@ -46,6 +49,15 @@ impl EcnState {
 
     pub(in crate::session) const fn ce_received(&self) -> u64 {
         self.ce_received
+    }
+
+    /// Whether marks arrive at the far end, once that is known of this path.
+    pub(in crate::session) const fn arrives(&self) -> Option<bool> {
+        match (self.enabled, self.marking, self.confirmed) {
+            (true, true, true) => Some(true),
+            (true, false, _) => Some(false),
+            (false, ..) | (true, true, false) => None,
+        }
     }
 
     /// How a packet with user data is to be marked.
@@ -76,7 +88,7 @@ impl EcnState {
         if !self.marking {
             return false;
         }
-        self.silent_acks = 0;
+        (self.silent_acks, self.confirmed) = (0, true);
         let grown = count.wrapping_sub(self.ce_reported);
         if grown == 0 || grown >= REORDERED {
             return false;
@@ -102,7 +114,7 @@ impl EcnState {
     /// Another path may treat marks otherwise: it gets a trial of its own. The far end's count goes on.
     pub(in crate::session) fn on_path_change(&mut self) {
         self.marking = self.enabled;
-        self.silent_acks = 0;
+        (self.silent_acks, self.confirmed) = (0, false);
         self.last_reaction = None;
     }
 }
@@ -146,9 +158,12 @@ mod tests {
     #[test]
     fn marking_stops_when_reports_do_and_begins_anew_on_another_path() {
         let mut ecn = EcnState::new(true);
+        assert_eq!(ecn.arrives(), None);
         for _ in 0..100 {
+            ecn.on_report(0, AT, None);
             ecn.on_acks(true);
         }
+        assert_eq!(ecn.arrives(), Some(true));
         for _ in 1..SILENT_ACKS {
             ecn.on_acks(false);
         }
@@ -158,9 +173,10 @@ mod tests {
             assert_eq!(ecn.mark(), Some(Mark::Ect0));
             ecn.on_acks(false);
         }
-        assert_eq!(ecn.mark(), None);
+        assert_eq!((ecn.mark(), ecn.arrives()), (None, Some(false)));
         assert!(!ecn.on_report(5, AT, None), "no answer to marks that were not sent");
         ecn.on_path_change();
-        assert_eq!(ecn.mark(), Some(Mark::Ect0));
+        assert_eq!((ecn.mark(), ecn.arrives()), (Some(Mark::Ect0), None));
+        assert_eq!(EcnState::new(false).arrives(), None);
     }
 }

@@ -366,6 +366,7 @@ impl Transport {
             rttvar: self.rtt.rttvar(),
             erto: self.rtt.erto(),
             ecn_ce_received: self.ecn.ce_received(),
+            ecn_arrives: self.ecn.arrives(),
             datagram: self.mtu.datagram(),
             ..SessionStats::default()
         }
