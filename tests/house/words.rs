@@ -3,9 +3,10 @@
 use super::source::{Source, contains_word, rust_files};
 
 /// Where public types are looked for.
-const LIBRARIES: [&str; 10] = [
+const LIBRARIES: [&str; 11] = [
     "core/src",
     "core/meet/src",
+    "core/files/src",
     "drivers/std/src",
     "drivers/smol/src",
     "drivers/qlog/src",

@@ -1,0 +1,18 @@
+//! Files from one person to another by a code, such as `7214-crossover-clockwork`.
+//!
+//! Everything here is a pure state machine or a format, as the transport is: disk and terminal are the caller's.
+//!
+//! - [`Code`] is what one person tells the other: a number that a server or the network knows, and words that only the two
+//!   know.
+//! - [`pake`] proves to each of the two that the other knows the words, over a session that anybody can have opened.
+
+#![no_std]
+#![forbid(unsafe_code)]
+#![warn(missing_docs, missing_debug_implementations, unreachable_pub)]
+
+extern crate alloc;
+
+mod code;
+pub mod pake;
+
+pub use code::{Code, CodeError, DEFAULT_WORDS, MAX_WORDS, Words};
