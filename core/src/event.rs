@@ -52,8 +52,9 @@ pub enum Event {
     },
     /// A session that is [watched](crate::SessionMut::watch) has changed in one of these: its
     /// [`target_rate`](crate::SessionStats::target_rate), its
-    /// [`congestion_events`](crate::SessionStats::congestion_events), or whether the far end
-    /// [has proved its keys](crate::SessionRef::far_keys_proved). Comes once, until it is watched again, and for the rate not
+    /// [`congestion_events`](crate::SessionStats::congestion_events), whether the far end
+    /// [has proved its keys](crate::SessionRef::far_keys_proved), or whether the session
+    /// [struggles](crate::SessionRef::is_struggling). Comes once, until it is watched again, and for the rate not
     /// more than once in a round trip.
     SessionUpdated {
         /// The session.

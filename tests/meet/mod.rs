@@ -16,7 +16,7 @@ use rtmfp_core::{App, Endpoint, EndpointConfig, Instant, Router};
 use rtmfp_meet::{Everybody, Limits, RelayLimits, Rendezvous};
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
 
-use guest::{Guest, PORT, SERVER};
+use guest::{PORT, Program, SERVER};
 
 /// What a host is behind.
 type Nat = Option<fn(IpAddr) -> NatSpec>;
@@ -75,7 +75,8 @@ fn world(seed: u64, nats: [Nat; 2]) -> (World, [NodeId; 2]) {
     let mut guests = Vec::new();
     for (number, (name, nat)) in ["ada", "ben"].into_iter().zip(nats).enumerate() {
         let whom = (number == 0).then_some("ben");
-        let guest = node(&mut world, name, EndpointConfig::default(), Guest::new(whom));
+        let rng = SimRandom::new(world.key(name, "guest"));
+        let guest = node(&mut world, name, EndpointConfig::default(), Program::new(whom, rng));
         let outside = IpAddr::V4(Ipv4Addr::new(198, 51, 100, number as u8 + 1));
         match nat {
             Some(nat) => {
@@ -108,7 +109,7 @@ fn meet(seed: u64, nats: [Nat; 2]) -> Met {
     let (mut world, [ada, ben]) = world(seed, nats);
     world.run_until(Time(6_000_000_000)).unwrap();
     let possible = world.direct_path_possible(ada, ben, false);
-    let guest = |id| world.node::<EndpointNode<Guest>>(id).map(EndpointNode::app).unwrap();
+    let guest = |id| world.node::<EndpointNode<Program>>(id).map(EndpointNode::app).unwrap();
     let (ada, ben) = (guest(ada), guest(ben));
     let (first, relayed) = ben.heard.unwrap_or_else(|| panic!("seed {seed}: nothing was heard; {ada:?}, {ben:?}"));
     let first = first.saturating_duration_since(ada.began.unwrap()).as_millis() as u64;

@@ -6,7 +6,8 @@
 //!   with it (RFC 7016 §3.5.1.6), gives out numbers under which they can be met, and tells each the address that it is
 //!   seen at. Everything is in memory. A number names nobody: it can be guessed, and it goes to another session after its
 //!   holder has left. So the two who meet prove to each other who they are.
-//! - [`Client`] is the other end's part: it writes the messages and reads the answers, over any flows.
+//! - [`Guest`] is the other end's part: it is registered with a server, and meets others over the best path there is.
+//! - [`Client`] is what that speaks: it writes the messages and reads the answers, over any flows.
 //! - [`RelayInterface`] is for two that cannot reach each other: an interface (RFC 7016 §3.3) whose datagrams go through
 //!   the server, over [circuits](#circuits). The server relays only if its [`RelayLimits`] say so.
 //! - [`mapping`] asks the gateway for a port at which others reach this end (PCP and NAT-PMP).
@@ -83,9 +84,12 @@ mod admit;
 mod budget;
 mod client;
 mod event;
+mod failure;
+mod guest;
 pub mod mapping;
 pub mod message;
 mod numbers;
+mod path;
 mod permits;
 pub mod probe;
 mod rates;
@@ -98,7 +102,10 @@ mod testing;
 pub use admit::{Admit, Asker, Everybody};
 pub use client::{Answer, Client};
 pub use event::ServerEvent;
+pub use failure::{Failure, RelayOutcome};
+pub use guest::{Guest, GuestEvent, GuestOptions, Ticket};
 pub use message::{CircuitEnd, METADATA, RELAY_METADATA};
+pub use path::{PathKind, PathPolicy};
 pub use rates::Rate;
 pub use relay::RelayLimits;
 pub use relayed::RelayInterface;

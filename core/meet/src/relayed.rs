@@ -108,7 +108,16 @@ impl RelayInterface {
         self.lost
     }
 
-    #[cfg(test)]
+    /// Uses no server any more.
+    pub(crate) const fn part(&mut self) {
+        (self.outbox, self.inbox, self.refresh) = (None, None, None);
+    }
+
+    /// Whether a flow is the one over which datagrams come.
+    pub(crate) fn receives(&self, flow: RecvFlowHandle) -> bool {
+        self.inbox == Some(flow)
+    }
+
     pub(crate) const fn outbox(&self) -> Option<SendFlowHandle> {
         self.outbox
     }

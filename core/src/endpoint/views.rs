@@ -12,7 +12,7 @@ use crate::flow::{Message, RecvFlow, SendFlow, SendFlowState};
 use crate::handle::{MessageId, RecvFlowHandle, SendFlowHandle};
 use crate::params::REDIRECT_THRESHOLD;
 use crate::profile::CryptoProfile;
-use crate::session::{CloseMode, Context, Receiving, Role, SendFlows, Session, SessionState};
+use crate::session::{CloseMode, Context, PathRule, Receiving, Role, SendFlows, Session, SessionState};
 use crate::stats::{FlowStats, SessionStats};
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -48,6 +48,13 @@ impl<'a> SessionRef<'a> {
     #[must_use]
     pub fn fallback(&self) -> Option<Path> {
         self.session.fallback()
+    }
+
+    /// Whether what was sent is not answered, time and again: the path may be closed. [`watch`](SessionMut::watch) tells
+    /// of changes.
+    #[must_use]
+    pub fn is_struggling(&self) -> bool {
+        self.session.is_struggling()
     }
 
     /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
@@ -221,6 +228,25 @@ impl<'a> SessionMut<'a> {
         self.env.session(self.slot, |session, _| session.carry());
     }
 
+    /// Keeps the session off interfaces [of last resort](crate::InterfaceId::last_resort).
+    pub fn avoid_last_resort(&mut self) {
+        self.env.session(self.slot, |session, _| session.set_path_rule(PathRule::NoLastResort));
+    }
+
+    /// Keeps the session on interfaces [of last resort](crate::InterfaceId::last_resort): it does not move to any other,
+    /// whatever proves that the far end is there. Those that it opens over are the caller's choice.
+    pub fn stay_on_last_resort(&mut self) {
+        self.env.session(self.slot, |session, _| session.set_path_rule(PathRule::OnlyLastResort));
+    }
+
+    /// Asks the far end of an open session to show that it is reached over this path, too (RFC 7016 §3.5.4.2). The session
+    /// moves there if the far end answers, and hears nothing over its own path any more or goes over one
+    /// [of last resort](crate::InterfaceId::last_resort). It costs one datagram, and a session whose packets are not
+    /// authenticated sends none. The caller limits how often it is called.
+    pub fn probe(&mut self, path: Path) {
+        self.env.session(self.slot, |session, cx| session.probe_path(cx, path));
+    }
+
     /// Tries one more path to the far end of a session that is opening, after a delay. That is for a circuit of a relay,
     /// or an address that was learned late. Without effect if it is open, or has
     /// [`max_candidates`](crate::EndpointConfig::max_candidates) already.
@@ -239,8 +265,8 @@ impl<'a> SessionMut<'a> {
         self.env.with(self.slot, |entry, _| entry.learn_introducer(path));
     }
 
-    /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's target rate, congestion or proof of
-    /// keys differ from what they are now. Call it again after the event to hear of the next change. Nothing is told
+    /// Has [`SessionUpdated`](crate::Event::SessionUpdated) tell once when the session's target rate, congestion, proof of
+    /// keys, or whether it [struggles](SessionRef::is_struggling), differ from what they are now. Call it again after the event to hear of the next change. Nothing is told
     /// once the session has ended.
     pub fn watch(&mut self) {
         self.env.session(self.slot, |session, cx| session.watch(cx.now));

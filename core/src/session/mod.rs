@@ -56,7 +56,7 @@ pub use lifecycle::CloseMode;
 pub(crate) use lifecycle::Ending;
 pub(crate) use path_change::{MoveBasis, NetworkChange};
 pub(crate) use time_critical::TimeCriticalClock;
-pub(crate) use transport::Transport;
+pub(crate) use transport::{PathRule, Transport};
 
 /// One session: opening (flows may be opened and written), open, or closing. What one part needs of another is handed to
 /// it for the time of a call.
@@ -321,6 +321,10 @@ impl Session {
     /// An interface of last resort leads over this session.
     pub(crate) const fn carry(&mut self) {
         self.transport.carry();
+    }
+
+    pub(crate) const fn set_path_rule(&mut self, rule: PathRule) {
+        self.transport.set_path_rule(rule);
     }
 
     /// The path of last resort that it can go back to.

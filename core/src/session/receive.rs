@@ -197,9 +197,9 @@ impl Receiver<'_> {
         // more, as both ends may have moved: else whoever stands between the two could pass for the far end. On a path of
         // last resort somebody stands between them anyway, so any other path is answered.
         let proved = path.remote == own.remote;
-        let better = own.interface.is_last_resort() && !path.interface.is_last_resort();
-        let elsewhere = proved || better || self.transport.is_struggling();
-        let queued = if !path.matches(&own) && elsewhere {
+        let relayed = own.interface.is_last_resort();
+        let elsewhere = proved || relayed || self.transport.is_struggling();
+        let queued = if !path.matches(&own) && elsewhere && self.transport.may_move_to(path) {
             // Each takes a datagram of its own, so one is for all that came in one.
             let first = !core::mem::replace(&mut incoming.answered_off_path, true);
             first && self.control.queue_off_path(OffPathProbe { path, message: message.into(), reply: true })

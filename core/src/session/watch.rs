@@ -15,6 +15,7 @@ pub(super) struct Measured {
     target_rate: Option<u64>,
     congestion_events: u64,
     far_keys_proved: bool,
+    struggles: bool,
     round_trip: Duration,
 }
 
@@ -76,6 +77,7 @@ impl Asked {
         let Self { known, .. } = self;
         measured.congestion_events != known.congestion_events
             || measured.far_keys_proved != known.far_keys_proved
+            || measured.struggles != known.struggles
             || (self.again(measured).is_none_or(|again| now >= again) && self.is_other_rate(measured))
     }
 
@@ -97,6 +99,7 @@ impl Measured {
             target_rate: recovery.target_rate(transport),
             congestion_events: recovery.congestion_events,
             far_keys_proved: transport.keys_proved(),
+            struggles: transport.is_struggling(),
             round_trip: transport.rtt.srtt().unwrap_or_default(),
         }
     }

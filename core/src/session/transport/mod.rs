@@ -40,6 +40,26 @@ pub(super) use rtt::Rtt;
 /// sent again, and then it must still fit. Room for the longest header is left by the flow.
 pub(super) const GROWTH_RESERVE: usize = 4;
 
+/// Which paths a session may move to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum PathRule {
+    #[default]
+    Any,
+    /// As when an interface of last resort leads over this session.
+    NoLastResort,
+    OnlyLastResort,
+}
+
+impl PathRule {
+    const fn allows(self, path: Path) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoLastResort => !path.interface.is_last_resort(),
+            Self::OnlyLastResort => path.interface.is_last_resort(),
+        }
+    }
+}
+
 /// What exists from S_OPEN on.
 pub(super) struct Link {
     pub(super) keys: Box<dyn SessionKeys>,
@@ -57,8 +77,9 @@ pub(crate) struct Transport {
     keys_proved: bool,
     /// The far end has not shown for long that it has the keys.
     pub(super) proof: Alarm,
-    /// An interface of last resort leads over this session: it never goes over one itself.
+    /// An interface of last resort leads over this session.
     carries: bool,
+    rule: PathRule,
     /// The local address of the path is gone, and nothing has come to it since.
     local_removed: bool,
     /// Where the far end was before it claimed to be elsewhere, which few do.
@@ -83,6 +104,7 @@ impl Transport {
             link: None,
             keys_proved: false,
             carries: false,
+            rule: PathRule::Any,
             local_removed: false,
             proof: Alarm::default(),
             first_path: None,
@@ -124,8 +146,19 @@ impl Transport {
         self.carries
     }
 
+    /// It never goes over an interface of last resort itself then.
     pub(super) const fn carry(&mut self) {
         self.carries = true;
+        self.rule = PathRule::NoLastResort;
+    }
+
+    pub(super) const fn set_path_rule(&mut self, rule: PathRule) {
+        self.rule = rule;
+    }
+
+    /// Whether its rule allows it to go there.
+    pub(super) const fn may_move_to(&self, path: Path) -> bool {
+        self.rule.allows(path)
     }
 
     /// What was sent is not answered, time and again. A path that a relay was left for may fail before it was measured.
@@ -254,7 +287,7 @@ impl Transport {
     pub(super) fn question(&mut self, now: Instant, rng: &mut dyn CryptoRng, path: Path) -> Option<Vec<u8>> {
         let link = self.link.as_ref()?;
         let (here, authenticates) = (link.path.matches(&path), link.keys.authenticates());
-        if self.carries && path.interface.is_last_resort() {
+        if !self.rule.allows(path) {
             return None;
         }
         if self.local_removed && here {
@@ -297,7 +330,7 @@ impl Transport {
     /// Packets go to `path` from now on. False: they do already, or there are no keys. A far end that merely claims to be
     /// there is heard still where it was first, until it has shown that it has the keys: anybody may have said so.
     pub(super) fn move_to(&mut self, path: Path, claimed: bool) -> bool {
-        if self.carries && path.interface.is_last_resort() {
+        if !self.rule.allows(path) {
             return false;
         }
         if claimed && !self.keys_proved {

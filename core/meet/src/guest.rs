@@ -1,0 +1,500 @@
+//! A program that meets others through a server: it is registered there, finds peers, and connects to them over the best
+//! path that there is.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+use core::fmt;
+use core::net::{IpAddr, SocketAddr};
+use core::time::Duration;
+
+use rtmfp_core::rand_core::CryptoRng;
+use rtmfp_core::{Bytes, Endpoint, Event, Instant, InterfaceId, Path, SendFlowHandle, Service, SessionHandle, Target};
+
+use crate::client::{Answer, Client};
+use crate::failure::Failure;
+use crate::message::{MAX_TOKEN, Refusal};
+use crate::path::PathPolicy;
+use crate::relayed::RelayInterface;
+
+use attempts::Attempt;
+use event::Events;
+pub use event::{GuestEvent, Ticket};
+use server::Server;
+use tracking::Tracked;
+
+/// Numbers that are wanted at once.
+const MAX_NUMBERS: usize = 4;
+/// Questions for who is under a number that wait at once.
+const MAX_QUESTIONS: usize = 64;
+
+/// How a [`Guest`] behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct GuestOptions {
+    /// What sessions may go over that others open, and whether the server's relay is joined at all. Default: anything.
+    pub policy: PathPolicy,
+    /// By how much a direct path is ahead of the relay. Default 400 ms.
+    pub head_start: Duration,
+    /// How long an attempt to reach the server lasts, and how long the server has to say something then. Default 10 s.
+    pub server_timeout: Duration,
+    /// How long a connection is tried. Default 20 s.
+    pub connect_timeout: Duration,
+}
+
+impl Default for GuestOptions {
+    fn default() -> Self {
+        Self {
+            policy: PathPolicy::Any,
+            head_start: Duration::from_millis(400),
+            server_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A client of a rendezvous server, which does all that it takes to be found, and to meet others.
+///
+/// It keeps a session with the server, and opens it again when it is lost, after a second at first and after a minute at
+/// last. What is wanted, such as a number, is asked for again then. It [connects](Self::connect) to peers, and takes part
+/// when they connect to this end: a circuit is joined, and the server is named as an introducer. For as long as a session
+/// with a peer is open, it looks for another path when the present one fails: by introduction, and over the relay. It
+/// tells [what kind of path](GuestEvent::Path) each session has.
+///
+/// It is a [`Service`], for a [`Router`](rtmfp_core::Router). An application that has one of its own gives it each event
+/// with [`offer`](Self::offer). What it has to tell is taken with [`poll_event`](Self::poll_event).
+///
+/// # Who is told what
+/// The server sees the address that the packets of this end come from, and tells it to whoever asks for this end, as an
+/// introducer does (RFC 7016 §3.5.1.6). It knows who asks for whom. With [`PathPolicy::RelayOnly`] this end sends nothing
+/// to peers but through the server, so that they learn no address of it; its endpoint must also
+/// [ignore](rtmfp_core::ForwardedHelloPolicy::Ignore) forwarded hellos, which it would answer from its address.
+pub struct Guest {
+    options: GuestOptions,
+    rng: Box<dyn CryptoRng + Send>,
+    server: Server,
+    client: Client,
+    relay: RelayInterface,
+    /// What questions to the server are for.
+    asked: BTreeMap<u64, Asked>,
+    token: Option<Bytes>,
+    numbers: BTreeMap<Ticket, Option<u64>>,
+    questions: BTreeMap<Ticket, u64>,
+    attempts: BTreeMap<Ticket, Attempt>,
+    sessions: BTreeMap<SessionHandle, Tracked>,
+    /// Those that get no answers, and when something is to be done about it.
+    due: BTreeSet<(Instant, SessionHandle)>,
+    /// Addresses of this end.
+    own: Vec<IpAddr>,
+    seen: Option<SocketAddr>,
+    events: Events,
+    tickets: u64,
+}
+
+/// What a question to the server is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Token,
+    Number(Ticket),
+    Find(Ticket),
+    /// Whether the peer of an attempt is there.
+    Peer(Ticket),
+    /// A circuit for an attempt.
+    Circuit(Ticket),
+    /// A circuit for a session that is open.
+    Renewal(SessionHandle),
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("Guest");
+        shown
+            .field("server", &self.server)
+            .field("attempts", &self.attempts)
+            .field("sessions", &self.sessions)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Guest {
+    /// A guest of the server that `target` names. It begins with the first [`on_wake`](Service::on_wake). `relay`: the
+    /// number of the interface for the server's relay; it takes one that no other interface of the endpoint has. The
+    /// generator spreads new attempts over time.
+    #[must_use]
+    pub fn new(relay: u16, target: Target, options: GuestOptions, rng: Box<dyn CryptoRng + Send>) -> Self {
+        Self {
+            options,
+            rng,
+            server: Server::new(target),
+            client: Client::new(),
+            relay: RelayInterface::new(relay),
+            asked: BTreeMap::new(),
+            token: None,
+            numbers: BTreeMap::new(),
+            questions: BTreeMap::new(),
+            attempts: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            due: BTreeSet::new(),
+            own: Vec::new(),
+            seen: None,
+            events: Events::default(),
+            tickets: 0,
+        }
+    }
+
+    /// What has happened, one event after another.
+    pub fn poll_event(&mut self) -> Option<GuestEvent> {
+        self.events.pop()
+    }
+
+    /// Whether the server knows this end now.
+    #[must_use]
+    pub fn is_registered(&self) -> bool {
+        self.server.is_registered()
+    }
+
+    /// Why the server is not reached, if the last attempt failed.
+    #[must_use]
+    pub const fn server_failure(&self) -> Option<Failure> {
+        self.server.failure
+    }
+
+    /// The session with the server, while there is one, open or opening.
+    #[must_use]
+    pub fn server(&self) -> Option<SessionHandle> {
+        self.server.session()
+    }
+
+    /// The address at which the server sees this end, as it has told last.
+    #[must_use]
+    pub const fn seen(&self) -> Option<SocketAddr> {
+        self.seen
+    }
+
+    /// Tells it the addresses of this end, by which it knows paths [on one network](crate::PathKind::of).
+    pub fn set_addresses(&mut self, now: Instant, endpoint: &mut Endpoint, own: impl IntoIterator<Item = IpAddr>) {
+        self.own = own.into_iter().collect();
+        let sessions: Vec<SessionHandle> = self.sessions.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.review(now, endpoint, session));
+    }
+
+    /// Wants a number under which others find this end, as long as the server is reached. With each
+    /// [`Number`](GuestEvent::Number) there is one, or another; [`Failed`](GuestEvent::Failed) says that there will be none.
+    /// At most four are wanted at once.
+    pub fn want_number(&mut self, now: Instant, endpoint: &mut Endpoint) -> Ticket {
+        let ticket = self.ticket();
+        match self.cannot_begin(self.numbers.len() >= MAX_NUMBERS) {
+            Some(failure) => self.events.push(GuestEvent::Failed { ticket, failure }),
+            None => {
+                self.numbers.insert(ticket, None);
+                self.server.hurry(now);
+                self.ask_number(now, endpoint, ticket);
+            }
+        }
+        ticket
+    }
+
+    /// Asks who can be met under a number. [`Found`](GuestEvent::Found) or [`Failed`](GuestEvent::Failed) follows. At most
+    /// 64 such questions wait at once.
+    pub fn find(&mut self, now: Instant, endpoint: &mut Endpoint, number: u64) -> Ticket {
+        let ticket = self.ticket();
+        match self.cannot_begin(self.questions.len() >= MAX_QUESTIONS) {
+            Some(failure) => self.events.push(GuestEvent::Failed { ticket, failure }),
+            None => {
+                self.questions.insert(ticket, number);
+                self.server.hurry(now);
+                self.ask_who(now, endpoint, ticket);
+            }
+        }
+        ticket
+    }
+
+    /// Shows the server a token, now and whenever the session with it is opened again. False, and nothing is shown, if it
+    /// is longer than [`MAX_TOKEN`].
+    pub fn show_token(&mut self, now: Instant, endpoint: &mut Endpoint, token: impl Into<Bytes>) -> bool {
+        let token = token.into();
+        let fits = token.len() <= MAX_TOKEN;
+        if fits {
+            self.token = Some(token);
+            self.ask_token(now, endpoint);
+        }
+        fits
+    }
+
+    /// Wants something no more: a number is given back, and a connection that is being made is given up.
+    pub fn cancel(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
+        self.questions.remove(&ticket);
+        self.end_attempt(now, endpoint, ticket);
+        if let Some(Some(number)) = self.numbers.remove(&ticket) {
+            let message = self.client.release(number);
+            self.write(now, endpoint, message);
+        }
+    }
+
+    const fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    const fn cannot_begin(&self, too_many: bool) -> Option<Failure> {
+        if self.server.has_left() {
+            Some(Failure::Left)
+        } else if too_many {
+            Some(Failure::TooMany)
+        } else {
+            None
+        }
+    }
+
+    /// Ends all that waits for an answer. Numbers stay wanted, unless this end has left.
+    fn fail_all(&mut self, now: Instant, endpoint: &mut Endpoint, failure: Failure) {
+        for ticket in core::mem::take(&mut self.questions).into_keys() {
+            self.events.push(GuestEvent::Failed { ticket, failure });
+        }
+        let attempts: Vec<Ticket> = self.attempts.keys().copied().collect();
+        attempts.into_iter().for_each(|ticket| self.attempt_failed(now, endpoint, ticket, failure));
+    }
+}
+
+/// Asking the server.
+impl Guest {
+    /// Asks for all that is wanted, in a new session.
+    fn ask_again(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.client = Client::new();
+        self.asked.clear();
+        let hello = self.client.hello();
+        self.write(now, endpoint, hello);
+        self.ask_token(now, endpoint);
+        let numbers: Vec<Ticket> = self.numbers.keys().copied().collect();
+        numbers.into_iter().for_each(|ticket| self.ask_number(now, endpoint, ticket));
+        let questions: Vec<Ticket> = self.questions.keys().copied().collect();
+        questions.into_iter().for_each(|ticket| self.ask_who(now, endpoint, ticket));
+        self.ask_for_peers(now, endpoint);
+    }
+
+    fn ask_token(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if let Some(token) = &self.token {
+            let message = self.client.token(token);
+            self.ask(now, endpoint, message, Asked::Token);
+        }
+    }
+
+    fn ask_number(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
+        let message = self.client.number();
+        self.ask(now, endpoint, message, Asked::Number(ticket));
+    }
+
+    fn ask_who(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
+        if let Some(number) = self.questions.get(&ticket) {
+            let message = self.client.look_up(*number);
+            self.ask(now, endpoint, message, Asked::Find(ticket));
+        }
+    }
+
+    /// Without a session it is asked again when there is one.
+    fn ask(&mut self, now: Instant, endpoint: &mut Endpoint, (request, message): (u64, Vec<u8>), what: Asked) {
+        if self.write(now, endpoint, message) {
+            self.asked.insert(request, what);
+        }
+    }
+
+    /// What waits is limited, and short of the flow's buffer: so what does not fit is asked again with the next session.
+    fn write(&self, now: Instant, endpoint: &mut Endpoint, message: Vec<u8>) -> bool {
+        let flow = self.server.outbox().and_then(|outbox| endpoint.send_flow_mut(now, outbox));
+        flow.is_some_and(|mut flow| flow.write(message).is_ok())
+    }
+
+    /// Reads what the server says.
+    fn read(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while let Some(inbox) = self.server.inbox() {
+            let Some(message) = endpoint.recv_flow_mut(now, inbox).and_then(|mut flow| flow.read()) else { return };
+            let Ok(answer) = self.client.on_message(&message.data) else {
+                return self.server_lost(now, endpoint, Failure::NoRendezvous);
+            };
+            if self.server.heard(now) {
+                self.events.push(GuestEvent::Registered);
+                self.rely_on_server(now, endpoint);
+            }
+            if let Some(answer) = answer {
+                self.on_answer(now, endpoint, answer);
+            }
+        }
+    }
+
+    fn on_answer(&mut self, now: Instant, endpoint: &mut Endpoint, answer: Answer) {
+        let asked = answer.request().and_then(|request| self.asked.remove(&request));
+        match (answer, asked) {
+            (Answer::Seen(address), _) => {
+                self.seen = Some(address.socket);
+                self.events.push(GuestEvent::Seen(address.socket));
+            }
+            (Answer::Number { number, .. }, Some(Asked::Number(ticket))) => {
+                self.has_number(now, endpoint, ticket, number)
+            }
+            (Answer::Found { discriminator, .. }, Some(Asked::Find(ticket))) => {
+                // Unless nobody wants to know any more.
+                let found = self.questions.remove(&ticket).map(|_| GuestEvent::Found { ticket, discriminator });
+                found.into_iter().for_each(|found| self.events.push(found));
+            }
+            (Answer::Found { .. }, Some(Asked::Peer(ticket))) => self.attempt_is_known(ticket),
+            (Answer::Circuit { circuit, .. }, Some(Asked::Circuit(ticket))) => {
+                self.attempt_has_circuit(now, endpoint, ticket, circuit);
+            }
+            (Answer::Circuit { circuit, .. }, Some(Asked::Renewal(session))) => {
+                self.has_circuit(now, endpoint, session, circuit);
+            }
+            (Answer::CircuitFrom { circuit, discriminator }, _) => {
+                self.has_circuit_from(now, endpoint, &discriminator, circuit);
+            }
+            (Answer::CircuitClosed { circuit, .. }, _) => self.circuit_closed(now, endpoint, circuit),
+            (Answer::Nobody { .. }, Some(asked)) => self.refused(now, endpoint, asked, Failure::NobodyThere),
+            (Answer::Refused { reason, seconds, .. }, Some(asked)) => {
+                self.refused(now, endpoint, asked, Failure::Refused { reason, seconds });
+            }
+            _ => {}
+        }
+    }
+
+    fn has_number(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, number: u64) {
+        let Some(known) = self.numbers.get_mut(&ticket) else {
+            let message = self.client.release(number);
+            self.write(now, endpoint, message);
+            return;
+        };
+        let before = known.replace(number).filter(|before| *before != number);
+        self.events.push(GuestEvent::Number { ticket, number, before });
+    }
+
+    fn refused(&mut self, now: Instant, endpoint: &mut Endpoint, asked: Asked, failure: Failure) {
+        match asked {
+            Asked::Token => self.events.push(GuestEvent::TokenRefused(failure)),
+            Asked::Number(ticket) => {
+                if self.numbers.remove(&ticket).is_some() {
+                    self.events.push(GuestEvent::Failed { ticket, failure });
+                }
+            }
+            Asked::Find(ticket) => {
+                if self.questions.remove(&ticket).is_some() {
+                    self.events.push(GuestEvent::Failed { ticket, failure });
+                }
+            }
+            Asked::Peer(ticket) => self.attempt_failed(now, endpoint, ticket, failure),
+            Asked::Circuit(ticket) => {
+                if let Failure::Refused {
+                    reason: reason @ (Refusal::NoRelay | Refusal::Full | Refusal::Other(_)),
+                    ..
+                } = failure
+                {
+                    self.attempt_not_relayed(now, endpoint, ticket, reason);
+                } else {
+                    self.attempt_failed(now, endpoint, ticket, failure);
+                }
+            }
+            // It is asked again, if the session still needs it then.
+            Asked::Renewal(_) => {}
+        }
+    }
+}
+
+/// What happens.
+impl Guest {
+    /// Takes an event of the endpoint. True if it is of a flow of the guest's, and so is for nobody else.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "a service acts on the events that it knows of")]
+    pub fn offer(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) -> bool {
+        let is_own = self.is_own(endpoint, event);
+        // First: the relay hears of the end of the server's session before the session is opened again.
+        self.relay.on_event(now, endpoint, event);
+        match event {
+            Event::SessionOpened { session } if self.server.session() == Some(*session) => {
+                self.server_opened(now, endpoint);
+            }
+            Event::SessionOpened { session } => self.track(now, endpoint, *session),
+            Event::SessionFailed { session, reason } if self.server.session() == Some(*session) => {
+                self.server_not_opened(now, endpoint, *reason);
+            }
+            Event::SessionFailed { session, reason } => self.attempt_not_opened(now, endpoint, *session, *reason),
+            Event::SessionClosed { session, reason } if self.server.session() == Some(*session) => {
+                self.server_lost(now, endpoint, Failure::ServerLost(*reason));
+            }
+            Event::SessionClosed { session, .. } => self.untrack(*session),
+            Event::SessionUpdated { session } if self.server.session() == Some(*session) => {
+                self.server_updated(now, endpoint);
+            }
+            Event::SessionUpdated { session } | Event::PathChanged { session, .. } => {
+                self.review(now, endpoint, *session);
+            }
+            Event::FlowOpened { flow } if is_own && !self.relay.receives(*flow) => {
+                self.server.answered(*flow);
+                self.read(now, endpoint);
+            }
+            Event::FlowReadable { flow } if self.server.inbox() == Some(*flow) => self.read(now, endpoint),
+            Event::FlowFinished { flow, .. } if self.server.inbox() == Some(*flow) => {
+                self.server_lost(now, endpoint, Failure::NoRendezvous);
+            }
+            Event::FlowRejected { flow, .. } if self.server.outbox() == Some(*flow) => {
+                self.server_lost(now, endpoint, Failure::NoRendezvous);
+            }
+            _ => {}
+        }
+        is_own
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "only flows have one owner")]
+    fn is_own(&self, endpoint: &Endpoint, event: &Event) -> bool {
+        match event {
+            Event::FlowOpened { flow } => {
+                let answered = endpoint.recv_flow(*flow).and_then(|flow| flow.association());
+                answered.is_some_and(|flow| self.owns(flow))
+            }
+            Event::FlowReadable { flow } | Event::FlowFinished { flow, .. } => {
+                self.server.inbox() == Some(*flow) || self.relay.receives(*flow)
+            }
+            Event::FlowWritable { flow }
+            | Event::FlowRejected { flow, .. }
+            | Event::FlowCompleted { flow, .. }
+            | Event::MessageDone { flow, .. } => self.owns(*flow),
+            _ => false,
+        }
+    }
+}
+
+impl Service for Guest {
+    /// What comes is in return to its own flows.
+    fn claims(&self, _metadata: &[u8]) -> bool {
+        false
+    }
+
+    fn owns(&self, flow: SendFlowHandle) -> bool {
+        self.server.outbox() == Some(flow) || self.relay.owns(flow)
+    }
+
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) {
+        self.offer(now, endpoint, event);
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.relay.on_wake(now, endpoint);
+        self.drive_server(now, endpoint);
+        self.expire_attempts(now, endpoint);
+        self.search(now, endpoint);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let own =
+            [self.server.next_timeout(), self.next_attempt_timeout(), self.next_search(), self.relay.next_timeout()];
+        own.into_iter().flatten().min()
+    }
+
+    fn carries(&self, interface: InterfaceId) -> bool {
+        self.relay.carries(interface)
+    }
+
+    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
+        self.relay.carry(now, endpoint, path, datagram);
+    }
+}
+
+mod attempts;
+mod event;
+mod server;
+mod tracking;

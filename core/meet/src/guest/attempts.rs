@@ -1,0 +1,254 @@
+//! Connecting to peers: the server introduces, and the relay begins a little later.
+
+use core::time::Duration;
+
+use rtmfp_core::{Bytes, CloseMode, Endpoint, Instant, OpenFailure, SessionHandle, Target};
+
+use super::{Asked, Guest, GuestEvent, Ticket};
+use crate::failure::{Failure, RelayOutcome};
+use crate::message::Refusal;
+use crate::path::{PathKind, PathPolicy};
+
+/// Connections that are being made at once.
+pub(super) const MAX_ATTEMPTS: usize = 64;
+/// After the far end has prevailed in glare (RFC 7016 §3.5.1.3), how long its session may take to open.
+const GLARE: Duration = Duration::from_secs(5);
+
+/// A connection that is being made.
+#[derive(Debug)]
+pub(super) struct Attempt {
+    discriminator: Bytes,
+    policy: PathPolicy,
+    session: Option<SessionHandle>,
+    /// The server has said that the peer is there.
+    is_known: bool,
+    relay: RelayOutcome,
+    deadline: Instant,
+}
+
+impl Guest {
+    /// Connects to a peer, whose Canonical Endpoint Discriminator this is: through the server, over the best path that
+    /// the policy allows. [`Connected`](GuestEvent::Connected) or [`Failed`](GuestEvent::Failed) follows. At most 64 are
+    /// tried at once.
+    pub fn connect(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        discriminator: impl Into<Bytes>,
+        policy: PathPolicy,
+    ) -> Ticket {
+        let (ticket, discriminator) = (self.ticket(), discriminator.into());
+        if let Some(failure) = self.cannot_begin(self.attempts.len() >= MAX_ATTEMPTS) {
+            self.events.push(GuestEvent::Failed { ticket, failure });
+            return ticket;
+        }
+        if let Some(session) = endpoint.session_named(&discriminator) {
+            self.met_before(endpoint, ticket, session, policy);
+            return ticket;
+        }
+        let relay = if policy.relays() { RelayOutcome::Unknown } else { RelayOutcome::NotAllowed };
+        let deadline = now + self.options.connect_timeout;
+        let attempt = Attempt { discriminator, policy, session: None, is_known: false, relay, deadline };
+        self.attempts.insert(ticket, attempt);
+        self.server.hurry(now);
+        self.ask_for_peer(now, endpoint, ticket);
+        if policy.is_direct() {
+            self.open_attempt(now, endpoint, ticket, None);
+        }
+        ticket
+    }
+
+    fn met_before(&mut self, endpoint: &Endpoint, ticket: Ticket, session: SessionHandle, policy: PathPolicy) {
+        let kind = endpoint.session(session).and_then(|session| session.path());
+        let allowed = kind.is_some_and(|path| policy.allows(PathKind::of(&path, &self.own)));
+        self.events.push(if allowed {
+            GuestEvent::Connected { ticket, session }
+        } else {
+            GuestEvent::Failed { ticket, failure: Failure::OtherPath }
+        });
+    }
+
+    /// Asks for all peers in a new session with the server, whose circuits are others.
+    pub(super) fn ask_for_peers(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for attempt in self.attempts.values_mut().filter(|attempt| attempt.policy.relays()) {
+            attempt.relay = RelayOutcome::Unknown;
+        }
+        let tickets: alloc::vec::Vec<Ticket> = self.attempts.keys().copied().collect();
+        tickets.into_iter().for_each(|ticket| self.ask_for_peer(now, endpoint, ticket));
+    }
+
+    /// Asks the server for a circuit, or else whether the peer is there.
+    pub(super) fn ask_for_peer(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
+        let Some(attempt) = self.attempts.get(&ticket) else { return };
+        let (message, asked) = if attempt.relay == RelayOutcome::Unknown {
+            (self.client.open_circuit(&attempt.discriminator), Asked::Circuit(ticket))
+        } else {
+            (self.client.peer(&attempt.discriminator), Asked::Peer(ticket))
+        };
+        self.ask(now, endpoint, message, asked);
+    }
+
+    /// Begins a session over the circuit, or else through the server as an introducer.
+    fn open_attempt(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, circuit: Option<u64>) {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
+        let candidates = match circuit {
+            Some(circuit) => alloc::vec![(self.relay.path(circuit), Duration::ZERO)],
+            None => self.server.paths(endpoint),
+        };
+        let target = Target { discriminator: attempt.discriminator.clone(), candidates };
+        match endpoint.open(now, target) {
+            Ok(handle) => {
+                attempt.session = Some(handle);
+                if let Some(mut session) = endpoint.session_mut(now, handle) {
+                    session.give_up_at(attempt.deadline);
+                }
+                rule(now, endpoint, handle, attempt.policy);
+            }
+            Err(error) => self.attempt_failed(now, endpoint, ticket, Failure::NotBegun(error)),
+        }
+    }
+
+    /// The server has opened a circuit to the peer.
+    pub(super) fn attempt_has_circuit(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, circuit: u64) {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
+        (attempt.is_known, attempt.relay) = (true, RelayOutcome::Silent);
+        let path = self.relay.path(circuit);
+        match attempt.session.and_then(|session| endpoint.session_mut(now, session)) {
+            Some(mut session) => session.add_candidate(path, self.options.head_start),
+            None if !attempt.policy.is_direct() => self.open_attempt(now, endpoint, ticket, Some(circuit)),
+            None => {}
+        }
+    }
+
+    /// The server has found the peer.
+    pub(super) fn attempt_is_known(&mut self, ticket: Ticket) {
+        self.attempts.get_mut(&ticket).into_iter().for_each(|attempt| attempt.is_known = true);
+    }
+
+    /// The server opens no circuit. Whether the peer is there is another question.
+    pub(super) fn attempt_not_relayed(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        ticket: Ticket,
+        reason: Refusal,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
+        attempt.relay = RelayOutcome::Refused(reason);
+        if !attempt.policy.is_direct() {
+            return self.attempt_failed(now, endpoint, ticket, Failure::RelayRefused { reason });
+        }
+        self.ask_for_peer(now, endpoint, ticket);
+    }
+
+    /// Ends an attempt.
+    pub(super) fn attempt_failed(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, failure: Failure) {
+        if self.end_attempt(now, endpoint, ticket) {
+            self.events.push(GuestEvent::Failed { ticket, failure });
+        }
+    }
+
+    /// What a session with this peer may go over.
+    pub(super) fn policy_for(&self, discriminator: &[u8]) -> PathPolicy {
+        let wanted = self.attempts.values().find(|attempt| attempt.discriminator == discriminator);
+        wanted.map_or(self.options.policy, |attempt| attempt.policy)
+    }
+
+    /// Nobody waits for it any more. Whether there was one.
+    pub(super) fn end_attempt(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) -> bool {
+        let Some(attempt) = self.attempts.remove(&ticket) else { return false };
+        if let Some(mut session) = attempt.session.and_then(|session| endpoint.session_mut(now, session)) {
+            session.close(CloseMode::Abrupt);
+        }
+        true
+    }
+
+    /// A session is open: perhaps one that was wanted, whichever end began it.
+    pub(super) fn attempt_opened(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        discriminator: &[u8],
+        kind: PathKind,
+    ) {
+        let wanted = self.attempts.iter().filter(|(_, one)| one.discriminator == discriminator);
+        let wanted: alloc::vec::Vec<Ticket> = wanted.map(|(ticket, _)| *ticket).collect();
+        for ticket in wanted {
+            let Some(mut attempt) = self.attempts.remove(&ticket) else { continue };
+            if attempt.policy.allows(kind) {
+                self.events.push(GuestEvent::Connected { ticket, session });
+                continue;
+            }
+            let failure = if attempt.policy == PathPolicy::LanOnly { Failure::NotOnLan } else { Failure::OtherPath };
+            // A session that the far end has begun may be of use to others.
+            attempt.session = attempt.session.filter(|own| *own == session);
+            self.attempts.insert(ticket, attempt);
+            self.attempt_failed(now, endpoint, ticket, failure);
+        }
+    }
+
+    /// A session that was to open did not.
+    pub(super) fn attempt_not_opened(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        reason: OpenFailure,
+    ) {
+        let Some((&ticket, attempt)) = self.attempts.iter_mut().find(|(_, one)| one.session == Some(session)) else {
+            return;
+        };
+        attempt.session = None;
+        match reason {
+            OpenFailure::Duplicate { existing } => {
+                let policy = attempt.policy;
+                self.attempts.remove(&ticket);
+                self.met_before(endpoint, ticket, existing, policy);
+            }
+            OpenFailure::Glare => attempt.deadline = attempt.deadline.min(now + GLARE),
+            OpenFailure::TimedOut | OpenFailure::NotSent { .. } | OpenFailure::Cancelled => {
+                let failure = self.silence(ticket);
+                self.attempt_failed(now, endpoint, ticket, failure);
+            }
+            OpenFailure::KeyAgreement | OpenFailure::CertificateRefused | _ => {
+                self.attempt_failed(now, endpoint, ticket, Failure::NotOpened(reason));
+            }
+        }
+    }
+
+    /// Why nobody has answered: the first step that did not succeed.
+    fn silence(&self, ticket: Ticket) -> Failure {
+        match self.attempts.get(&ticket) {
+            Some(attempt) if attempt.is_known => Failure::NoAnswer { relay: attempt.relay },
+            _ => match self.server.failure {
+                Some(failure) => failure,
+                None if !self.server.is_registered() => Failure::ServerNotReached(OpenFailure::TimedOut),
+                None => Failure::NoAnswer { relay: RelayOutcome::Unknown },
+            },
+        }
+    }
+
+    pub(super) fn expire_attempts(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let due = self.attempts.iter().filter(|(_, attempt)| attempt.deadline <= now);
+        let due: alloc::vec::Vec<Ticket> = due.map(|(ticket, _)| *ticket).collect();
+        for ticket in due {
+            let failure = self.silence(ticket);
+            self.attempt_failed(now, endpoint, ticket, failure);
+        }
+    }
+
+    pub(super) fn next_attempt_timeout(&self) -> Option<Instant> {
+        self.attempts.values().map(|attempt| attempt.deadline).min()
+    }
+}
+
+/// Keeps a session to what a policy allows.
+pub(super) fn rule(now: Instant, endpoint: &mut Endpoint, session: SessionHandle, policy: PathPolicy) {
+    let Some(mut session) = endpoint.session_mut(now, session) else { return };
+    match policy {
+        PathPolicy::Any => {}
+        PathPolicy::DirectOnly | PathPolicy::LanOnly => session.avoid_last_resort(),
+        PathPolicy::RelayOnly => session.stay_on_last_resort(),
+    }
+}
