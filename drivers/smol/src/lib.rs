@@ -34,7 +34,7 @@ pub use handles::{
     Builder, Endpoint, Incoming, IncomingFlows, MessageSink, Messages, Receipt, RecvFlow, SendFlow, Session,
     SessionEvents,
 };
-pub use handles::{Introduction, Introductions, Registration, RegistrationEvents};
+pub use handles::{Introduction, Introductions, Meeting, MeetingEvents, Registration, RegistrationEvents};
 pub use reactor::Reactor;
 /// The transport itself. What programs need most of it is here by its own name too.
 pub use rtmfp_std::core;
@@ -44,6 +44,7 @@ pub use rtmfp_std::core::{
 };
 pub use rtmfp_std::{Candidate, IntroducePolicy, IntroductionRequest, RegistrationEvent, Remote, Uri, UriError};
 pub use rtmfp_std::{Deadline, Error, Moved, SendOptions, SessionEvent, TryRecvError, TrySendError, system_rng};
+pub use rtmfp_std::{Failure, GuestOptions, MeetingEvent, PathKind, PathPolicy};
 
 /// The guide's snippets are compiled with the tests.
 #[cfg(doctest)]

@@ -4,7 +4,7 @@
 //! addresses that are not there (`net.ipv4.ip_nonlocal_bind`), and a link-local one cannot be without its link. On other
 //! systems binding has to do.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use std::io;
 use std::net::UdpSocket;
 
@@ -16,6 +16,21 @@ pub(crate) struct Addresses {
     /// None: the system does not tell.
     #[cfg(any(target_os = "linux", target_os = "android"))]
     listed: Option<Vec<netlink::Address>>,
+}
+
+/// All addresses that the machine has and may use, of all interfaces. Empty on systems other than Linux.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[must_use]
+pub fn list() -> Vec<IpAddr> {
+    let listed = netlink::addresses().unwrap_or_default();
+    listed.into_iter().filter(|one| one.usable).map(|one| one.ip).collect()
+}
+
+/// All addresses that the machine has and may use, of all interfaces. Empty on systems other than Linux.
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[must_use]
+pub const fn list() -> Vec<IpAddr> {
+    Vec::new()
 }
 
 /// What the system said to binding a socket to the address, at any port.

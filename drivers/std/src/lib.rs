@@ -38,6 +38,7 @@ mod watch;
 
 #[cfg(feature = "accelerated")]
 pub use accelerated::Accelerated;
+pub use addresses::list as own_addresses;
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
@@ -47,7 +48,8 @@ pub use endpoint::{
 };
 pub use endpoint::{Candidate, Remote};
 pub use endpoint::{
-    IntroducePolicy, Introduction, IntroductionRequest, Introductions, Registration, RegistrationEvent,
+    IntroducePolicy, Introduction, IntroductionRequest, Introductions, Meeting, MeetingEvent, Registration,
+    RegistrationEvent,
 };
 pub use entropy::system_rng;
 pub use key_log::KeyLogFile;
@@ -60,6 +62,8 @@ pub use rtmfp_core::{
     Bytes, CloseMode, CloseReason, EndpointConfig, EndpointStats, FlowEnd, FlowOptions, FlowStats, Message,
     MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
+/// What meetings are made of.
+pub use rtmfp_meet::{Failure, GuestOptions, PathKind, PathPolicy};
 pub use socket::Socket;
 pub use uri::{DEFAULT_PORT, MODERN_PORT, Uri, UriError};
 pub use wake::Waker;

@@ -1,21 +1,28 @@
 //! The local addresses of an endpoint: its pump writes them, and its handles read them.
 
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
+use core::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rtmfp_core::InterfaceId;
 
-/// The address of each interface, in their order. None: the interface was removed.
+/// What is known of this end's addresses.
 #[derive(Debug, Default)]
-pub(crate) struct Locals(Mutex<Vec<Option<SocketAddr>>>);
+pub(crate) struct Locals {
+    /// The address of each interface, in their order. None: the interface was removed.
+    interfaces: Mutex<Vec<Option<SocketAddr>>>,
+    /// Those of the machine, as far as the system lists them.
+    machine: Mutex<Vec<IpAddr>>,
+    version: AtomicU64,
+}
 
 impl Locals {
     pub(crate) fn new(addresses: Vec<SocketAddr>) -> Self {
-        Self(Mutex::new(addresses.into_iter().map(Some).collect()))
+        Self { interfaces: Mutex::new(addresses.into_iter().map(Some).collect()), ..Self::default() }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Option<SocketAddr>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.interfaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Replaces all.
@@ -23,6 +30,35 @@ impl Locals {
         let mut locals = self.lock();
         locals.clear();
         locals.extend(addresses);
+        self.version.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Replaces those of the machine. Whether they are others.
+    pub(crate) fn set_machine(&self, addresses: Vec<IpAddr>) -> bool {
+        let mut machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let changed = *machine != addresses;
+        *machine = addresses;
+        drop(machine);
+        self.version.fetch_add(u64::from(changed), Ordering::Relaxed);
+        changed
+    }
+
+    /// Changes with each change of addresses.
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Relaxed)
+    }
+
+    /// The addresses that packets to this end may have: of an interface that has all of the machine's, those.
+    pub(crate) fn own(&self) -> Vec<IpAddr> {
+        let bound: Vec<SocketAddr> = self.list().into_iter().map(|(_, local)| local).collect();
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_wildcard = |local: &SocketAddr| {
+            let all =
+                machine.iter().copied().filter(|ip| local.ip().is_unspecified() && ip.is_ipv4() == local.is_ipv4());
+            all.collect::<Vec<_>>()
+        };
+        let named = bound.iter().map(SocketAddr::ip).filter(|ip| !ip.is_unspecified());
+        named.chain(bound.iter().flat_map(of_wildcard)).collect()
     }
 
     pub(crate) fn get(&self, interface: InterfaceId) -> Option<SocketAddr> {

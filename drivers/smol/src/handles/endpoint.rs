@@ -8,9 +8,9 @@ use std::sync::Arc;
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::{Bytes, EndpointConfig, EndpointStats, Undelivered};
-use rtmfp_std::{EndpointApp, EndpointHandle, Error, Remote};
+use rtmfp_std::{EndpointApp, EndpointHandle, Error, GuestOptions, Remote};
 
-use super::{Builder, Incoming, Registration, Session, wait};
+use super::{Builder, Incoming, Meeting, Registration, Session, wait};
 use crate::driver::Driver;
 use crate::reactor::{Reactor, Signal};
 
@@ -129,6 +129,23 @@ impl Endpoint {
     /// What comes later is told by [`Registration::next_event`].
     pub async fn register(&self, introducer: Remote) -> Result<Registration, Error> {
         self.0.register_resolved(&resolved(introducer).await?).map(Registration::new)
+    }
+
+    /// Joins a rendezvous server, and stays there. Names of the server are looked up once.
+    ///
+    /// # Errors
+    /// [`NotResolved`](Error::NotResolved), [`AddressFamily`](Error::AddressFamily), or [`Stopped`](Error::Stopped).
+    /// What comes later is told by [`Meeting::next_event`].
+    pub async fn join(&self, server: Remote) -> Result<Meeting, Error> {
+        self.join_with(server, GuestOptions::default()).await
+    }
+
+    /// [`join`](Self::join), with options.
+    ///
+    /// # Errors
+    /// As [`join`](Self::join).
+    pub async fn join_with(&self, server: Remote, options: GuestOptions) -> Result<Meeting, Error> {
+        self.0.join_resolved(&resolved(server).await?, options).map(Meeting::new)
     }
 
     pub(super) const fn handle(&self) -> &EndpointHandle {

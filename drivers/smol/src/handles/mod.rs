@@ -3,6 +3,7 @@
 mod builder;
 mod endpoint;
 mod introduction;
+mod meeting;
 mod receipt;
 mod recv;
 mod send;
@@ -15,6 +16,7 @@ mod wait;
 pub use builder::Builder;
 pub use endpoint::Endpoint;
 pub use introduction::{Introduction, Introductions, Registration, RegistrationEvents};
+pub use meeting::{Meeting, MeetingEvents};
 pub use receipt::Receipt;
 pub use recv::RecvFlow;
 pub use send::SendFlow;

@@ -5,7 +5,7 @@ use core::net::SocketAddr;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::wire::Address;
 use rtmfp_core::{Bytes, Path, SessionStats};
-use rtmfp_std::{Error, Nonces};
+use rtmfp_std::{Error, Nonces, PathKind};
 
 use super::{Session, SessionEvents, wait};
 
@@ -16,7 +16,14 @@ impl Session {
         self.0.path()
     }
 
-    /// The far end's address, once it is open.
+    /// What kind of path it has, for endpoints that have [joined](crate::Endpoint::join) a server: as
+    /// [`SessionEvent::PathKind`](rtmfp_std::SessionEvent::PathKind) told it last.
+    #[must_use]
+    pub fn path_kind(&self) -> Option<PathKind> {
+        self.0.path_kind()
+    }
+
+    /// The far end's address, once it is open. Of a relayed path that is one which stands for the circuit.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         self.0.remote_addr()

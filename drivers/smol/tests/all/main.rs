@@ -8,6 +8,7 @@ mod closing;
 mod executors;
 mod futures;
 mod introducing;
+mod meeting;
 mod parity;
 mod receiving;
 mod redirecting;

@@ -5,6 +5,7 @@ use std::io;
 
 use rtmfp_core::error::{OpenError, OpenFlowError};
 use rtmfp_core::{CloseReason, OpenFailure};
+use rtmfp_meet::Failure;
 
 use crate::uri::UriError;
 
@@ -26,6 +27,8 @@ pub enum Error {
     /// Nobody answered, neither the introducer nor the far end. An introducer is silent if it does not know the peer
     /// (RFC 7016 §3.5.1.6 has no answer for that).
     NotIntroduced,
+    /// A meeting did not find or reach a peer. The text of the source says what to do next.
+    NotMet(Failure),
     /// The session ended, and its flows with it.
     SessionClosed(CloseReason),
     /// The flow could not be opened.
@@ -54,6 +57,7 @@ impl core::error::Error for Error {
             Self::SessionClosed(why) => Some(why),
             Self::NoFlow(why) => Some(why),
             Self::Uri(why) => Some(why),
+            Self::NotMet(why) => Some(why),
             Self::AddressFamily
             | Self::NotResolved
             | Self::NotIntroduced
@@ -78,6 +82,7 @@ impl fmt::Display for Error {
             Self::NotIntroduced => f.write_str(
                 "the session did not open: nobody answered: the introducer may not know this peer, or not be there",
             ),
+            Self::NotMet(_) => f.write_str("the two did not meet"),
             Self::Uri(_) => f.write_str("it is no URI of a far end"),
             Self::NotResolved => f.write_str("no address was found for the name of the far end"),
             Self::AddressFamily => f.write_str("the endpoint has no socket of the address family that is needed"),
@@ -120,6 +125,7 @@ mod tests {
             Error::NotBegun(OpenError::NoCandidates),
             Error::Uri(UriError::Scheme),
             Error::NotOpened(OpenFailure::TimedOut),
+            Error::NotMet(Failure::NobodyThere),
             Error::NotOpened(OpenFailure::NotSent { remote, os_error: 101 }),
             Error::SessionClosed(CloseReason::Idle),
             Error::SessionClosed(CloseReason::NotSent { os_error: 101 }),

@@ -6,6 +6,7 @@ use core::time::Duration;
 
 use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{Bytes, UnmatchedHello};
+use rtmfp_meet::Failure;
 
 use super::Error;
 use crate::kind::required_peer_id;
@@ -73,4 +74,30 @@ pub enum RegistrationEvent {
     Lost(Error),
     /// It is tried again after this time.
     Retrying(Duration),
+}
+
+/// What becomes of a meeting.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum MeetingEvent {
+    /// The server knows this end: others can find it. Comes again after each [`ServerLost`](Self::ServerLost).
+    Registered,
+    /// The server is not reached, or not any more.
+    ServerLost {
+        /// Why.
+        failure: Failure,
+        /// It is tried again after this time.
+        retry: Duration,
+    },
+    /// The server sees this end at this address.
+    Seen(SocketAddr),
+    /// Others find this end under this number, if one is wanted.
+    Number {
+        /// The number.
+        number: u64,
+        /// The number before, if it was another: it leads nowhere any more, or to somebody else.
+        before: Option<u64>,
+    },
+    /// The server does not accept the token.
+    TokenRefused(Failure),
 }

@@ -30,8 +30,8 @@ pub use handles::{
     Asked, Deadline, Driven, EndpointHandle, Incoming, IncomingFlows, Messages, Moved, Nonces, PendingSend, Receipt,
     RecvFlow, SendFlow, SendOptions, Session, SessionEvent, SessionEvents, Sleep, TryRecvError, TrySendError,
 };
-pub use handles::{Introduction, Introductions, Registration};
-pub use introduction::{IntroducePolicy, IntroductionRequest, RegistrationEvent};
+pub use handles::{Introduction, Introductions, Meeting, Registration};
+pub use introduction::{IntroducePolicy, IntroductionRequest, MeetingEvent, RegistrationEvent};
 pub use remote::{Candidate, Remote};
 pub use wakers::Waiter;
 

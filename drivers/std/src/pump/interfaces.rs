@@ -10,7 +10,7 @@ use rtmfp_core::{Instant, InterfaceId, SessionHandle, Transmit, TransmitBuf};
 
 use super::Pump;
 use super::rebind::{Failures, Rebind};
-use crate::addresses::Addresses;
+use crate::addresses::{self, Addresses};
 use crate::locals::Locals;
 use crate::socket::{Binding, Socket};
 use crate::watch::Watch;
@@ -195,6 +195,10 @@ impl Pump {
         }
         self.move_sessions(now);
         self.endpoint.network_changed(now);
+        if self.locals.as_ref().is_some_and(|locals| locals.set_machine(addresses::list())) {
+            // The application may want to know.
+            self.wake();
+        }
     }
 
     pub(super) fn ids(&self) -> impl Iterator<Item = InterfaceId> + use<> {
@@ -224,6 +228,7 @@ impl Pump {
 
     /// Has the addresses of the interfaces told from now on. One without a socket has that where it is bound again.
     pub(crate) fn publish_locals(&mut self, locals: Arc<Locals>) {
+        locals.set_machine(addresses::list());
         self.locals = Some(locals);
     }
 

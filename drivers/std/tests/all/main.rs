@@ -7,4 +7,5 @@ mod closing;
 mod connecting;
 mod endpoint;
 mod introducing;
+mod meeting;
 mod services;

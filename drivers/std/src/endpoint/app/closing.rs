@@ -168,8 +168,14 @@ impl EndpointApp {
     fn look_whether_done(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let Some(shutdown) = &mut self.shutdown else { return };
         shutdown.look = now + LOOK;
-        let waits = endpoint.sessions().any(|session| endpoint.session(session).is_some_and(|s| s.awaits_far_end()));
-        if !waits || shutdown.deadline <= now {
+        let deadline = shutdown.deadline;
+        let awaits = |endpoint: &Endpoint, session| endpoint.session(session).is_some_and(|s| s.awaits_far_end());
+        // Sessions over a relay end in order only while there is that with the server.
+        if !endpoint.sessions().any(|session| !self.is_with_server(session) && awaits(endpoint, session)) {
+            self.leave_meetings(now, endpoint);
+        }
+        let waits = endpoint.sessions().any(|session| awaits(endpoint, session));
+        if !waits || deadline <= now {
             endpoint.close_all(now, CloseMode::Orderly);
             lock(&self.shared.queue).shut_down = true;
             self.done = true;

@@ -4,6 +4,7 @@ mod accepting;
 mod closing;
 mod expiring;
 mod introducing;
+mod meeting;
 mod receiving;
 mod registering;
 mod sending;
@@ -18,17 +19,18 @@ use std::sync::Arc;
 
 use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::Fingerprint;
-use rtmfp_core::{App, Endpoint, Event, Instant, SessionHandle};
+use rtmfp_core::{App, Endpoint, Event, Instant, InterfaceId, Path, SessionHandle};
 
 use self::closing::Shutdown;
 use self::expiring::Expiries;
+use self::meeting::Meeting;
 use self::registering::Registering;
 use self::sessions::Entry;
 use self::sleeping::Sleepers;
 use super::Error;
 use super::handles::{self, EndpointHandle};
 use super::introduction::IntroducePolicy;
-use super::shared::{Command, EndpointShared, lock};
+use super::shared::{Command, EndpointShared, MeetingCommand, lock};
 use crate::kind::{ProfileKind, peer_id_of};
 
 /// The application that [`EndpointHandle`]s talk to. Any driver can run it; [`Endpoint`](super::Endpoint) runs it on a
@@ -50,6 +52,9 @@ pub struct EndpointApp {
     expiries: Expiries,
     introduce: Option<IntroducePolicy>,
     registrations: Vec<Registering>,
+    meetings: Vec<Meeting>,
+    /// What the meetings know of this end's addresses.
+    locals_version: u64,
     /// Sessions that others opened are kept though nobody holds them.
     keeps_sessions: bool,
 }
@@ -98,6 +103,8 @@ impl EndpointApp {
             expiries: Expiries::default(),
             introduce: None,
             registrations: Vec::new(),
+            meetings: Vec::new(),
+            locals_version: 0,
             keeps_sessions: false,
         };
         (app, handles::handle(shared))
@@ -129,6 +136,7 @@ impl EndpointApp {
             }
             Command::Register(shared, target, limit) => self.register(now, endpoint, shared, target, limit),
             Command::Unregister(shared) => self.unregister(now, endpoint, &shared),
+            Command::Meeting(shared, command) => self.carry_out_of_meeting(now, endpoint, &shared, command),
             Command::StopAccepting => self.stop_accepting(now, endpoint),
             Command::Shutdown(within) => self.shut_down(now, endpoint, now + within),
             Command::ReleaseAll => self.release_all(now, endpoint),
@@ -145,6 +153,9 @@ fn near_peer_id(profile: &dyn CryptoProfile) -> Option<Fingerprint> {
 
 impl App for EndpointApp {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        if self.offer_to_meetings(now, endpoint, &event) {
+            return;
+        }
         let of_session = matches!(
             event,
             Event::SessionOpened { .. }
@@ -192,11 +203,20 @@ impl App for EndpointApp {
         self.on_look_timeout(now, endpoint);
         self.sleepers.wake(now);
         self.review_registrations(now, endpoint);
+        self.wake_meetings(now, endpoint);
+    }
+
+    fn carries(&self, interface: InterfaceId) -> bool {
+        self.meeting_carries(interface)
+    }
+
+    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
+        self.carry_over_meeting(now, endpoint, path, datagram);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
         let own = [self.next_closing_timeout(), self.next_look(), self.next_registration()];
-        let timeouts = own.into_iter().chain([self.sleepers.next(), self.expiries.next()]);
+        let timeouts = own.into_iter().chain([self.sleepers.next(), self.expiries.next(), self.next_of_meetings()]);
         timeouts.flatten().min()
     }
 
@@ -219,6 +239,8 @@ impl Drop for EndpointApp {
                 Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => lock(&flow.0).fail(Error::Stopped),
                 Command::Sleep(shared, _) => sleeping::stop(&shared),
                 Command::Register(shared, ..) => lock(&shared.0).stop(),
+                Command::Meeting(_, MeetingCommand::Connect(session, ..)) => Entry::new(session).end(Error::Stopped),
+                Command::Meeting(shared, _) => lock(&shared.0).stop(),
                 // Whoever has asked is told when the question is dropped.
                 Command::Stats(_)
                 | Command::Introduce(..)
@@ -236,6 +258,7 @@ impl Drop for EndpointApp {
         }
         self.sleepers.stop();
         self.stop_registrations();
+        self.stop_meetings();
         let mut introductions = lock(&self.shared.introductions);
         introductions.stopped = true;
         introductions.wakers.wake();

@@ -113,6 +113,7 @@ impl EndpointApp {
         match handle {
             Some(handle) if free => self.release(now, endpoint, handle),
             Some(handle) if !attended => self.reject_unattended(now, endpoint, handle),
+            None if free => self.cancel_connecting(now, endpoint, shared),
             _ => {}
         }
     }
@@ -143,6 +144,9 @@ impl EndpointApp {
 
     pub(super) fn opened(&mut self, now: Instant, endpoint: &mut Endpoint, handle: SessionHandle) {
         let accepted = !self.sessions.contains_key(&handle);
+        if accepted && self.is_with_server(handle) {
+            return;
+        }
         if accepted && (self.shutdown.is_some() || self.unattended && !self.keeps_sessions) {
             if let Some(mut session) = endpoint.session_mut(now, handle) {
                 session.close(CloseMode::Abrupt);
@@ -155,7 +159,10 @@ impl EndpointApp {
         if accepted && !waits && !self.keeps_sessions {
             return;
         }
-        let entry = self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
+        self.sessions.entry(handle).or_insert_with(|| Entry::new(Arc::default()));
+        // Before anybody is told of the session.
+        self.look_up_kind(handle);
+        let Some(entry) = self.sessions.get(&handle) else { return };
         let mut state = lock(&entry.shared.0);
         state.handle = Some(handle);
         state.open = true;

@@ -3,7 +3,8 @@
 use core::sync::atomic::Ordering;
 
 use super::{
-    Asked, EndpointHandle, PendingSend, Receipt, RecvFlow, Registration, SendFlow, Session, SessionEvents, Sleep,
+    Asked, EndpointHandle, Meeting, PendingSend, Receipt, RecvFlow, Registration, SendFlow, Session, SessionEvents,
+    Sleep,
 };
 
 /// Handles, and what they give to wait for.
@@ -39,4 +40,5 @@ driven! {
     SessionEvents: this => this.endpoint;
     Sleep: this => this.endpoint;
     Registration: this => this.keeper.0;
+    Meeting: this => this.keeper.0;
 }

@@ -4,6 +4,7 @@ use core::task::{Context, Poll};
 use std::sync::Arc;
 
 use rtmfp_core::Path;
+use rtmfp_meet::PathKind;
 
 use crate::endpoint::shared::{EndpointShared, SessionShared, UpdatesShared, lock};
 use crate::endpoint::wakers::Waiter;
@@ -20,6 +21,9 @@ pub enum SessionEvent {
         /// Which end is elsewhere.
         moved: Moved,
     },
+    /// Its path is of another kind than before, or is known to be of this kind: for endpoints that have
+    /// [joined](crate::EndpointHandle::join) a server.
+    PathKind(PathKind),
     /// The bytes of user data a second that an encoder is to be set to now, all flows of the session together.
     ///
     /// It is what congestion control allows, not what was delivered lately, so that a program that sends less learns when it

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use rtmfp_core::profile::flash::Fingerprint;
 use rtmfp_core::wire::Address;
 use rtmfp_core::{Bytes, Path, SessionStats};
+use rtmfp_meet::PathKind;
 
 use super::{Asked, Session, SessionEvents};
 use crate::endpoint::shared::{Command, CoreCommand, Question, SessionCommand, lock};
@@ -37,7 +38,15 @@ impl Session {
         lock(&self.0.shared().0).path
     }
 
-    /// The far end's address, once it is open.
+    /// What kind of path it has, for endpoints that have [joined](crate::EndpointHandle::join) a server: as
+    /// [`SessionEvent::PathKind`](super::SessionEvent::PathKind) told it last.
+    #[must_use]
+    pub fn path_kind(&self) -> Option<PathKind> {
+        let updates = Arc::clone(&lock(&self.0.shared().0).updates);
+        lock(&updates.0).path_kind()
+    }
+
+    /// The far end's address, once it is open. Of a relayed path that is one which stands for the circuit.
     #[must_use]
     pub fn remote_addr(&self) -> Option<SocketAddr> {
         Some(self.path()?.remote)

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use super::{Command, CoreCommand, RecvCommand, SendCommand, SendShared, SessionCommand, Within, lock};
+use super::{Command, CoreCommand, MeetingCommand, RecvCommand, SendCommand, SendShared, SessionCommand, Within, lock};
 
 /// So many commands wait without a look at whether they have become void.
 const LEAST: usize = 1_024;
@@ -87,12 +87,15 @@ impl Objects {
                     this.void.extend(begun.get(&address(session)));
                 }
                 Command::Unregister(registration) => this.void.extend(begun.get(&address(registration))),
+                Command::Meeting(meeting, MeetingCommand::Join(..)) => drop(begun.insert(address(meeting))),
+                Command::Meeting(meeting, MeetingCommand::Leave) => this.void.extend(begun.get(&address(meeting))),
                 Command::Session(..)
                 | Command::RecvFlow(..)
                 | Command::Sleep(..)
                 | Command::ForgetSleep(_)
                 | Command::Stats(_)
                 | Command::Introduce(..)
+                | Command::Meeting(..)
                 | Command::StopAccepting
                 | Command::Shutdown(_)
                 | Command::ReleaseAll => {}
@@ -108,6 +111,7 @@ impl Objects {
             Command::Register(registration, ..) | Command::Unregister(registration) => {
                 self.void.contains(&address(registration))
             }
+            Command::Meeting(meeting, _) => self.void.contains(&address(meeting)),
             Command::OpenFlow(flow, ..) | Command::SendFlow(flow, _) => self.is_unused(flow),
             Command::RecvFlow(..)
             | Command::Sleep(..)
@@ -165,6 +169,17 @@ impl Command {
                 };
                 (address(session), kind)
             }
+            Self::Meeting(meeting, command) => {
+                let kind = match command {
+                    MeetingCommand::Token(_) => 0,
+                    MeetingCommand::Number | MeetingCommand::ReleaseNumber => 1,
+                    MeetingCommand::Join(..)
+                    | MeetingCommand::Leave
+                    | MeetingCommand::Find(..)
+                    | MeetingCommand::Connect(..) => return None,
+                };
+                (address(meeting), kind)
+            }
             Self::Shutdown(_) => (0, 0),
             Self::Open(..)
             | Self::OpenFlow(..)
@@ -191,6 +206,8 @@ impl Command {
                 asked.is_void()
             }
             Self::SendFlow(_, SendCommand::WaitForRoom(receipt)) => !lock(&receipt.0).waits,
+            Self::Meeting(_, MeetingCommand::Find(_, asked)) => asked.is_void(),
+            Self::Meeting(_, MeetingCommand::Connect(session, ..)) => lock(&session.0).owner.strong_count() == 0,
             Self::Sleep(sleep, _) => lock(&sleep.0).given_up,
             // It has not begun, or is over.
             Self::ForgetSleep(sleep) => lock(&sleep.0).place.is_none(),
@@ -202,6 +219,7 @@ impl Command {
             | Self::Introduce(..)
             | Self::Register(..)
             | Self::Unregister(_)
+            | Self::Meeting(..)
             | Self::StopAccepting
             | Self::Shutdown(_)
             | Self::ReleaseAll => false,

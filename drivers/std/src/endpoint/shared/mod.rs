@@ -3,6 +3,7 @@
 mod answer;
 mod commands;
 mod introduction;
+mod meeting;
 mod outgoing;
 mod receipt;
 mod recv;
@@ -32,6 +33,7 @@ pub(crate) use introduction::WAITING_EVENTS;
 pub(crate) use introduction::{
     Introduce, IntroductionState, RegistrationShared, WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE,
 };
+pub(crate) use meeting::{MeetingCommand, MeetingShared};
 pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
 pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
@@ -124,6 +126,7 @@ pub(crate) enum Command {
     /// To register with an introducer. An attempt lasts as long as this, or as is configured.
     Register(Arc<RegistrationShared>, Target, Option<Duration>),
     Unregister(Arc<RegistrationShared>),
+    Meeting(Arc<MeetingShared>, MeetingCommand),
     /// Nobody can accept a session any more.
     StopAccepting,
     /// To drain all sessions, and stop then or after this time.

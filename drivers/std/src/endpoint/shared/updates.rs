@@ -3,6 +3,7 @@
 use std::sync::Mutex;
 
 use rtmfp_core::Path;
+use rtmfp_meet::PathKind;
 
 use super::Awaited;
 use crate::endpoint::handles::{Moved, SessionEvent};
@@ -18,6 +19,7 @@ pub(crate) struct UpdatesShared(pub(crate) Mutex<Updates>);
 pub(crate) struct Updates {
     changes: u64,
     path: (u64, Option<(Path, Moved)>),
+    path_kind: (u64, Option<PathKind>),
     target_rate: (u64, Option<u64>),
     congested: (u64, bool),
     /// A flow is held up by its reader.
@@ -49,6 +51,16 @@ impl Updates {
         self.path = (self.next_change(), Some((path, moved)));
     }
 
+    pub(crate) const fn path_kind(&self) -> Option<PathKind> {
+        self.path_kind.1
+    }
+
+    pub(crate) fn set_path_kind(&mut self, kind: PathKind) {
+        if self.path_kind.1 != Some(kind) {
+            self.path_kind = (self.next_change(), Some(kind));
+        }
+    }
+
     /// Core leaves out small changes.
     pub(crate) fn set_target_rate(&mut self, rate: Option<u64>) {
         if self.target_rate.1 != rate {
@@ -71,7 +83,9 @@ impl Updates {
         let path = self.path.1.map(|(path, moved)| (self.path.0, SessionEvent::PathChanged { path, moved }));
         let rate = self.target_rate.1.map(|rate| (self.target_rate.0, SessionEvent::TargetRate(rate)));
         let congestion = if self.congested.1 { SessionEvent::CongestionBegan } else { SessionEvent::CongestionEnded };
-        let all = [path, rate, Some((self.congested.0, congestion)), Some((self.unread, SessionEvent::UnreadFlow))];
+        let kind = self.path_kind.1.map(|kind| (self.path_kind.0, SessionEvent::PathKind(kind)));
+        let all =
+            [path, kind, rate, Some((self.congested.0, congestion)), Some((self.unread, SessionEvent::UnreadFlow))];
         all.into_iter().flatten().filter(|(place, _)| *place > seen).min_by_key(|(place, _)| *place)
     }
 }
