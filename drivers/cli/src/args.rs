@@ -8,6 +8,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use rtmfp_server::Config;
 use rtmfp_std::Uri;
 
+use crate::whom::Whom;
+
 /// Told at the end of the help.
 const AFTER_HELP: &str = "\
 Exit codes:
@@ -230,6 +232,29 @@ pub struct Connect {
     pub peer: String,
 }
 
+/// Through whom to meet.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Via {
+    /// Meet the far end through this rendezvous server (`rtmfp serve`), whatever NATs are between
+    #[arg(long, value_name = "URI")]
+    pub via: Option<Uri>,
+    /// Refuse any server but the one with this fingerprint. Or the name of a pinned peer
+    #[arg(long, value_name = "HEX or NAME", requires = "via")]
+    pub via_fingerprint: Option<String>,
+    /// Show the server the token in this file
+    #[arg(long, value_name = "FILE", requires = "via")]
+    pub token_file: Option<PathBuf>,
+    /// Never go over the server's relay
+    #[arg(long, requires = "via", group = "paths")]
+    pub direct_only: bool,
+    /// Go over the server's relay alone: the far end does not learn the address of this end
+    #[arg(long, requires = "via", group = "paths")]
+    pub relay_only: bool,
+    /// Meet only on the same network
+    #[arg(long, requires = "via", group = "paths")]
+    pub lan_only: bool,
+}
+
 /// `rtmfp demo`
 #[derive(Clone, Debug, Args)]
 pub struct Demo {
@@ -337,6 +362,9 @@ pub struct Echo {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
+    /// Through whom to be met.
+    #[command(flatten)]
+    pub via: Via,
     /// Common options.
     #[command(flatten)]
     pub common: Common,
@@ -372,8 +400,12 @@ pub struct Serve {
 /// `rtmfp ping`
 #[derive(Clone, Debug, Args)]
 pub struct Ping {
-    /// The echo, as in `rtmfp://HOST:PORT/` (without a port, that of the profile)
-    pub uri: Uri,
+    /// The echo, as in `rtmfp://HOST:PORT/` (without a port, that of the profile). With --via, its number or fingerprint
+    #[arg(value_name = "URI, NUMBER or HEX")]
+    pub whom: Whom,
+    /// Through whom to meet it.
+    #[command(flatten)]
+    pub via: Via,
     /// How many messages
     #[arg(long, short, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..))]
     pub count: u64,

@@ -20,3 +20,5 @@ pub mod report;
 pub mod text;
 pub mod trace;
 pub mod transfer;
+pub mod via;
+pub mod whom;

@@ -6,7 +6,7 @@ use core::time::Duration;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtmfp_core::{App, CloseMode, Endpoint, EndpointConfig, InterfaceId, Path, SessionHandle, Target};
-use rtmfp_std::{Clock, Driver, Pump, Socket, Uri, Waker, system_rng};
+use rtmfp_std::{Clock, Driver, ProfileKind, Pump, Socket, Uri, Waker, system_rng};
 
 use crate::failure::{Code, Failure};
 use crate::identity::{Destination, Identity};
@@ -99,7 +99,7 @@ pub fn listen_with(
     driver(sockets, identity, config, trace)
 }
 
-fn driver(
+pub(crate) fn driver(
     sockets: Vec<Socket>,
     identity: &Identity,
     config: EndpointConfig,
@@ -119,6 +119,24 @@ pub fn local_addresses(driver: &Driver) -> Vec<SocketAddr> {
     driver.pump().sockets().map(|(_, socket)| socket.local_addr()).collect()
 }
 
+/// The first eight addresses of a host. One of IPv4 that is written as one of IPv6 is reached by an IPv4 socket.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn resolve(uri: &Uri, kind: ProfileKind) -> Result<Vec<SocketAddr>, Failure> {
+    let addresses = uri.resolve(kind.default_port()).map_err(|e| {
+        Failure::local(
+            format_args!("no address of {} could be found", uri.host),
+            format_args!("{e}; check the name, or give an address"),
+        )
+    })?;
+    let reached = |remote: SocketAddr| {
+        let mapped = remote.ip().to_canonical().is_ipv4() && remote.is_ipv6();
+        if mapped { SocketAddr::new(remote.ip().to_canonical(), remote.port()) } else { remote }
+    };
+    Ok(addresses.into_iter().take(CANDIDATES).map(reached).collect())
+}
+
 /// A driver, and in it a session that is opening.
 ///
 /// # Errors
@@ -130,20 +148,12 @@ pub fn connect(
     timeout: Duration,
     trace: Option<&mut TraceFile>,
 ) -> Result<(Driver, SessionHandle), Failure> {
-    let addresses = uri.resolve(identity.kind().default_port()).map_err(|e| {
-        Failure::local(
-            format_args!("no address of {} could be found", uri.host),
-            format_args!("{e}; check the name, or give an address"),
-        )
-    })?;
+    let addresses = resolve(uri, identity.kind())?;
     let mut sockets: Vec<Socket> = Vec::new();
     let mut candidates = Vec::new();
     let mut delay = Duration::ZERO;
     let mut unbound = None;
-    for remote in addresses.into_iter().take(CANDIDATES) {
-        // An IPv4 address that is written as one of IPv6 is reached by an IPv4 socket.
-        let mapped = remote.ip().to_canonical().is_ipv4() && remote.is_ipv6();
-        let remote = if mapped { SocketAddr::new(remote.ip().to_canonical(), remote.port()) } else { remote };
+    for remote in addresses {
         let local: IpAddr = if remote.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let index = match sockets.iter().position(|socket| socket.local_addr().is_ipv6() == remote.is_ipv6()) {
             Some(index) => index,

@@ -5,11 +5,14 @@
 //! | `event` | fields |
 //! |---|---|
 //! | `listening` | `address`, `fingerprint` (if static keys prove it) |
-//! | `opened` | `peer` (address), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
+//! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |
 //! | `closed` | `complete` |
+//! | `registered`, `unregistered` | an end with `--via` is known to its server, or not any more: `error`, `retry` (seconds) |
+//! | `reachable`, `unreachable` | `number`, `fingerprint`: where others find this end; or why there is no number: `error` |
+//! | `path` | `kind` (`lan`, `direct`, `relayed`, `searching`), `fingerprint` of the far end, `peer` (address) unless relayed |
 //! | `relays` | a server relays datagrams between its clients |
 //! | `http` | `address`: where a server shows metrics and health |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |

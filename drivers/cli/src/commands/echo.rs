@@ -2,6 +2,8 @@
 
 use core::cell::RefCell;
 
+use rtmfp_std::Driver;
+
 use super::{announce, conclude, far_fingerprint, is_post_quantum};
 use crate::args::Echo;
 use crate::echo::{Echo as App, EchoEvent};
@@ -12,17 +14,21 @@ use crate::net;
 use crate::report::Report;
 use crate::text::shown;
 use crate::trace::TraceFile;
+use crate::via::{self, Meeting};
 
 pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(
         &args.common,
         Part::Server { lasting: args.listen.fingerprint_file.is_some(), listen: Some(&args.listen) },
     )?;
-    let mut driver = net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?;
+    let mut driver = match &args.via.via {
+        Some(_) => via::driver(&args.listen.listen, &args.via, &identity, args.common.timeout, Some(trace))?,
+        None => net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?,
+    };
     announce(&driver, &identity, &args.listen, &mut report)?;
     let report = RefCell::new(report.limited());
     let fresh = RefCell::new(Vec::new());
-    let mut app = App::new(|event| match event {
+    let app = App::new(|event| match event {
         EchoEvent::Opened { session } => fresh.borrow_mut().push(session),
         EchoEvent::Finished { metadata, messages, bytes, .. } => {
             let metadata = shown(&String::from_utf8_lossy(&metadata));
@@ -40,15 +46,32 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
                 .either_of_far(|| Line::new("closed").truth("complete", true), || "session closed".to_owned());
         }
     });
-    let result = net::run(&mut driver, &mut app, |driver| {
+    let show_opened = |driver: &Driver| {
         for session in fresh.borrow_mut().drain(..) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             let post_quantum = is_post_quantum(driver, session);
             let fingerprint = far_fingerprint(driver, session);
             report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, None);
         }
-    });
-    drop(app);
+    };
+    let result = match &args.via.via {
+        Some(server) => {
+            let mut guest = args.via.guest(server, &args.common, &identity, &mut driver)?;
+            let now = driver.pump().clock().now();
+            guest.want_number(now, driver.pump_mut().endpoint_mut());
+            let own = identity.fingerprint.map(|fingerprint| fingerprint.to_string());
+            let mut meeting = Meeting::new(guest, app);
+            let told = meeting.told();
+            net::run(&mut driver, &mut meeting, |driver| {
+                show_opened(driver);
+                via::show(&told, driver, own.as_deref(), &mut report.borrow_mut());
+            })
+        }
+        None => {
+            let mut app = app;
+            net::run(&mut driver, &mut app, show_opened)
+        }
+    };
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result
 }

@@ -3,17 +3,22 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
+use rtmfp_core::{Bytes, Instant, SessionHandle};
+use rtmfp_std::{Driver, Uri};
+
 use super::send::Opening;
 use super::{conclude, far_fingerprint, is_post_quantum};
 use crate::args::Ping;
 use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
-use crate::identity::{Identity, Part, destination, pin};
+use crate::identity::{Destination, Identity, Part, destination, pin};
 use crate::json::Line;
 use crate::net;
 use crate::ping::{Ping as App, PingEvent, PingFailure, PingOptions};
 use crate::report::{Report, milliseconds};
 use crate::trace::TraceFile;
+use crate::via::{self, Finding};
+use crate::whom::Whom;
 
 /// Round-trip times so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,34 +42,75 @@ impl Times {
     }
 }
 
+/// A far end that is reached, or is being.
+struct Reached {
+    driver: Driver,
+    session: SessionHandle,
+    /// Who has found it, if nobody knew its address.
+    finding: Option<Finding>,
+    destination: Destination,
+    /// When it was begun.
+    begun: Instant,
+}
+
 pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Client)?;
-    let destination = destination(&args.common, &args.connect, &args.uri, &identity)?;
-    let (mut driver, session) = net::connect(&args.uri, &destination, &identity, args.common.timeout, Some(trace))?;
+    let reached = match (&args.whom, &args.via.via) {
+        (Whom::Uri(uri), None) => directly(args, uri, &identity, trace)?,
+        (Whom::Peer(_) | Whom::Number(_), Some(server)) => through(args, server, &identity, trace)?,
+        (Whom::Uri(_), Some(_)) => {
+            let message = "with --via, give the number or the fingerprint of the far end rather than a URI";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        (Whom::Peer(_) | Whom::Number(_), None) => {
+            let message = "a number or a fingerprint is found by a server: name it with --via";
+            return Err(Failure::new(Code::Usage, message));
+        }
+    };
+    ping(args, reached, report)
+}
+
+fn directly(args: &Ping, uri: &Uri, identity: &Identity, trace: &mut TraceFile) -> Result<Reached, Failure> {
+    let destination = destination(&args.common, &args.connect, uri, identity)?;
+    let (driver, session) = net::connect(uri, &destination, identity, args.common.timeout, Some(trace))?;
+    let begun = driver.pump().clock().now();
+    Ok(Reached { driver, session, finding: None, destination, begun })
+}
+
+fn through(args: &Ping, server: &Uri, identity: &Identity, trace: &mut TraceFile) -> Result<Reached, Failure> {
+    if args.connect.pin || args.connect.fingerprint.is_some() {
+        let message = "with --via the far end is known by its fingerprint alone: give that in place of the number";
+        return Err(Failure::new(Code::Usage, message));
+    }
+    let mut driver = via::driver(&[], &args.via, identity, args.common.timeout, Some(trace))?;
+    let guest = args.via.guest(server, &args.common, identity, &mut driver)?;
+    let begun = driver.pump().clock().now();
+    let mut finding = Finding::new(guest, args.whom.clone(), identity.kind(), args.via.policy());
+    net::run(&mut driver, &mut finding, |_| {})?;
+    let session = finding.outcome().map_err(|step| via::not_met(step, &args.whom))?;
+    let destination = Destination { place: args.whom.to_string(), discriminator: Bytes::new(), pinned: None };
+    Ok(Reached { driver, session, finding: Some(finding), destination, begun })
+}
+
+fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
+    let Reached { mut driver, session, finding, destination, begun } = reached;
     let clock = *driver.pump().clock();
-    let begun = clock.now();
     let to = destination.place.clone();
     let report = RefCell::new(report);
     let times = Cell::new(Times::default());
     let opened = Cell::new(None);
-    let mut app = App::new(session, options(args), |event| match event {
+    let app = App::new(session, options(args), |event| match event {
         PingEvent::Opened { .. } => opened.set(Some(clock.now().saturating_duration_since(begun))),
         PingEvent::Answered { flow, sequence, time } => {
             let mut all = times.get();
             all.add(time);
             times.set(all);
-            report.borrow_mut().either(
-                || {
-                    let line = Line::new("reply").number("flow", flow as u64).number("sequence", sequence);
-                    line.seconds("seconds", time)
-                },
-                || format!("{} bytes from {to}: {sequence} in {}", args.size, milliseconds(time)),
-            );
+            answered(&mut report.borrow_mut(), flow, sequence, time, args.size, &to);
         }
     });
     let mut progress = Opening::new(session);
     let mut far = None;
-    let result = net::run(&mut driver, &mut app, |driver| {
+    let look = |driver: &Driver| {
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             let post_quantum = is_post_quantum(driver, session);
@@ -75,21 +121,59 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
         if far.is_none() && args.connect.pin {
             far = far_fingerprint(driver, session);
         }
-    });
-    let failure = app.failure();
-    drop(app);
+    };
+    let (result, failure) = play(&mut driver, app, finding.map(|finding| (finding, session)), &report, look);
     let times = times.get();
     if times.replies > 0 {
         summarize(&times, &mut report.borrow_mut());
     }
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result?;
-    let outcome = match failure {
+    let outcome = outcome(failure, &progress, &destination);
+    pin(outcome, &args.connect, &destination, far.as_deref(), opened.get().is_some())
+}
+
+/// Runs it, beside the guest that has found the far end, if there is one.
+fn play<O: FnMut(PingEvent)>(
+    driver: &mut Driver,
+    mut app: App<O>,
+    found: Option<(Finding, SessionHandle)>,
+    report: &RefCell<Report>,
+    mut look: impl FnMut(&Driver),
+) -> (Result<(), Failure>, Option<PingFailure>) {
+    let Some((finding, session)) = found else {
+        let result = net::run(driver, &mut app, look);
+        return (result, app.failure());
+    };
+    let mut meeting = finding.then(session, app);
+    let told = meeting.told();
+    // It has not begun.
+    driver.pump_mut().wake();
+    let result = net::run(driver, &mut meeting, |driver| {
+        look(driver);
+        via::show(&told, driver, None, &mut report.borrow_mut());
+    });
+    (result, meeting.into_app().failure())
+}
+
+fn answered(report: &mut Report, flow: usize, sequence: u64, time: Duration, size: u32, to: &str) {
+    report.either(
+        || {
+            let line = Line::new("reply").number("flow", flow as u64).number("sequence", sequence);
+            line.seconds("seconds", time)
+        },
+        || format!("{size} bytes from {to}: {sequence} in {}", milliseconds(time)),
+    );
+}
+
+fn outcome(failure: Option<PingFailure>, progress: &Opening, destination: &Destination) -> Result<(), Failure> {
+    let to = &destination.place;
+    match failure {
         None => Ok(()),
         Some(PingFailure::NotOpened(reason)) => {
-            Err(Failure::not_opened(reason, progress.reached, &to, destination.pinned.is_some()))
+            Err(Failure::not_opened(reason, progress.reached, to, destination.pinned.is_some()))
         }
-        Some(PingFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
+        Some(PingFailure::Lost(reason)) => Err(Failure::lost(reason, to)),
         Some(PingFailure::Rejected(BUSY)) => {
             Err(Failure::new(Code::Lost, format!("{to} is busy with others: try again later")))
         }
@@ -101,8 +185,7 @@ pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<
             Err(Failure::new(Code::Lost, format!("{to} sent something else back than it got: it is no echo")))
         }
         Some(PingFailure::NoFlow) => Err(Failure::new(Code::Local, "no flow could be opened: ask for fewer")),
-    };
-    pin(outcome, &args.connect, &destination, far.as_deref(), opened.get().is_some())
+    }
 }
 
 fn options(args: &Ping) -> PingOptions {

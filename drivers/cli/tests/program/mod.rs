@@ -11,3 +11,4 @@ mod serve;
 mod trace;
 mod transfer;
 mod trust;
+mod via;

@@ -1,0 +1,418 @@
+//! Meeting a far end through a rendezvous server, for any command that talks to one.
+
+use core::cell::RefCell;
+use core::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use core::time::Duration;
+use std::fs;
+use std::rc::Rc;
+
+use rtmfp_core::{
+    App, Endpoint, EndpointConfig, Event, ForwardedHelloPolicy, Instant, InterfaceId, Path, Service as _,
+    SessionHandle, Target,
+};
+use rtmfp_meet::{Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy, Ticket};
+use rtmfp_std::{Driver, ProfileKind, Socket, Uri, peer_id_of, system_rng};
+
+use crate::args::{Common, Connect, Via};
+use crate::failure::{Code, Failure};
+use crate::identity::{Identity, destination};
+use crate::json::Line;
+use crate::net;
+use crate::report::Report;
+use crate::trace::TraceFile;
+use crate::whom::Whom;
+
+/// Between the first hellos to the addresses of the server.
+const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
+
+impl Via {
+    /// Which paths the user allows.
+    #[must_use]
+    pub const fn policy(&self) -> PathPolicy {
+        if self.direct_only {
+            PathPolicy::DirectOnly
+        } else if self.relay_only {
+            PathPolicy::RelayOnly
+        } else if self.lan_only {
+            PathPolicy::LanOnly
+        } else {
+            PathPolicy::Any
+        }
+    }
+
+    /// Changes an endpoint's settings to those of one that meets others.
+    pub fn apply(&self, config: &mut EndpointConfig) {
+        config.accept = true;
+        if !self.policy().is_direct() {
+            // An answer would show this end's address.
+            config.forwarded_hello = ForwardedHelloPolicy::Ignore;
+        }
+    }
+
+    /// A guest of the server that the user names, for the endpoint of a driver.
+    ///
+    /// # Errors
+    /// If the server's address or fingerprint is none, the file with the token cannot be read, or the system has no
+    /// randomness.
+    pub fn guest(
+        &self,
+        server: &Uri,
+        common: &Common,
+        identity: &Identity,
+        driver: &mut Driver,
+    ) -> Result<Guest, Failure> {
+        let connect = Connect { fingerprint: self.via_fingerprint.clone(), pin: false, peer: "rtmfp".to_owned() };
+        let to = destination(common, &connect, server, identity)?;
+        let candidates = candidates(server, identity.kind(), driver)?;
+        let target = Target { discriminator: to.discriminator, candidates };
+        let mut options = GuestOptions::default();
+        options.policy = self.policy();
+        options.server_timeout = common.timeout;
+        options.connect_timeout = common.timeout;
+        let mut guest = Guest::new(0, target, options, system_rng()?);
+        let now = driver.pump().clock().now();
+        let own = rtmfp_std::own_addresses();
+        guest.set_addresses(now, driver.pump_mut().endpoint_mut(), own);
+        if let Some(file) = &self.token_file {
+            let token = fs::read_to_string(file).map_err(|e| Failure::local(file.display(), e))?;
+            let token = token.trim_end().as_bytes().to_vec();
+            if token.is_empty() || !guest.show_token(now, driver.pump_mut().endpoint_mut(), token) {
+                let message = format!("{}: a token has 1 to 4096 bytes", file.display());
+                return Err(Failure::new(Code::Local, message));
+            }
+        }
+        Ok(guest)
+    }
+}
+
+/// A driver for an end that meets others through a server: on these local addresses, or without any on all addresses, at
+/// a port that the system chooses.
+///
+/// # Errors
+/// If an address cannot be bound.
+pub fn driver(
+    addresses: &[SocketAddr],
+    via: &Via,
+    identity: &Identity,
+    timeout: Duration,
+    trace: Option<&mut TraceFile>,
+) -> Result<Driver, Failure> {
+    let mut config = net::config(identity, timeout, true);
+    via.apply(&mut config);
+    if !addresses.is_empty() {
+        return net::listen_with(addresses, identity, config, trace);
+    }
+    let mut sockets = vec![Socket::bind((Ipv4Addr::UNSPECIFIED, 0).into())?];
+    // Not every machine has IPv6.
+    sockets.extend(Socket::bind((Ipv6Addr::UNSPECIFIED, 0).into()).ok());
+    net::driver(sockets, identity, config, trace)
+}
+
+/// The addresses of the server, and from which socket each is reached.
+fn candidates(server: &Uri, kind: ProfileKind, driver: &Driver) -> Result<Vec<(Path, Duration)>, Failure> {
+    let addresses = net::resolve(server, kind)?;
+    let sockets: Vec<_> = driver.pump().sockets().map(|(id, socket)| (id, socket.local_addr())).collect();
+    let reached = |remote: SocketAddr| {
+        let fits = sockets.iter().find(|(_, local)| local.is_ipv4() == remote.is_ipv4());
+        fits.map(|(id, _)| Path::new(*id, remote))
+    };
+    let paths = addresses.into_iter().filter_map(reached);
+    let all: Vec<_> = paths.zip((0..).map(|number| CANDIDATE_DELAY * number)).collect();
+    if all.is_empty() {
+        let message = format!("{} cannot be reached from where this end listens: check --listen", server.text);
+        return Err(Failure::new(Code::Local, message));
+    }
+    Ok(all)
+}
+
+/// Why the two did not meet.
+#[must_use]
+pub fn not_met(step: Step, to: &Whom) -> Failure {
+    let is_local = matches!(step, Step::NotBegun(_) | Step::TooMany);
+    let code = if is_local { Code::Local } else { Code::NotOpened };
+    Failure::new(code, format!("{to} was not reached: {step}"))
+}
+
+/// Finds a far end, and connects to it: the first part of a command that reaches out through a server.
+#[derive(Debug)]
+pub struct Finding {
+    guest: Guest,
+    whom: Whom,
+    kind: ProfileKind,
+    policy: PathPolicy,
+    begun: bool,
+    outcome: Option<Result<SessionHandle, Step>>,
+    /// Paths that were told meanwhile.
+    paths: Vec<(SessionHandle, PathKind)>,
+    asked: Option<Ticket>,
+}
+
+impl Finding {
+    /// Looks for somebody who is not reached by a URI.
+    #[must_use]
+    pub const fn new(guest: Guest, whom: Whom, kind: ProfileKind, policy: PathPolicy) -> Self {
+        Self { guest, whom, kind, policy, begun: false, outcome: None, paths: Vec::new(), asked: None }
+    }
+
+    /// What came of it.
+    ///
+    /// # Errors
+    /// The step that failed.
+    pub fn outcome(&self) -> Result<SessionHandle, Step> {
+        self.outcome.unwrap_or(Err(Step::Left))
+    }
+
+    /// The other part of the command: an application over the session that was found.
+    #[must_use]
+    pub fn then<A: App>(self, session: SessionHandle, app: A) -> Meeting<A> {
+        Meeting { opened: Some(session), paths: self.paths, ..Meeting::new(self.guest, app) }
+    }
+
+    fn begin(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        match self.whom {
+            Whom::Number(number) => self.asked = Some(self.guest.find(now, endpoint, number)),
+            Whom::Peer(peer_id) => {
+                let whom = self.kind.discriminator(None, Some(peer_id));
+                self.asked = Some(self.guest.connect(now, endpoint, whom, self.policy));
+            }
+            Whom::Uri(_) => self.outcome = Some(Err(Step::NobodyThere)),
+        }
+    }
+
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about this")]
+    fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while let Some(event) = self.guest.poll_event() {
+            match event {
+                GuestEvent::Found { discriminator, .. } => {
+                    self.asked = Some(self.guest.connect(now, endpoint, discriminator, self.policy));
+                }
+                GuestEvent::Connected { session, .. } => self.outcome = Some(Ok(session)),
+                GuestEvent::Failed { failure, .. } | GuestEvent::TokenRefused(failure) => {
+                    self.outcome = self.outcome.or(Some(Err(failure)));
+                }
+                GuestEvent::Path { session, kind } => self.paths.push((session, kind)),
+                _ => {}
+            }
+        }
+    }
+}
+
+impl App for Finding {
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        self.guest.offer(now, endpoint, &event);
+        self.take_events(now, endpoint);
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        self.guest.on_wake(now, endpoint);
+        if !core::mem::replace(&mut self.begun, true) {
+            self.begin(now, endpoint);
+        }
+        self.take_events(now, endpoint);
+    }
+
+    fn carries(&self, interface: InterfaceId) -> bool {
+        self.guest.carries(interface)
+    }
+
+    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
+        self.guest.carry(now, endpoint, path, datagram);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.guest.next_timeout()
+    }
+
+    fn is_done(&self) -> bool {
+        self.outcome.is_some()
+    }
+}
+
+/// What a [`Meeting`] has to tell.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Told {
+    /// Of the server.
+    Guest(GuestEvent),
+    /// A session's path.
+    Path(SessionHandle, PathKind),
+}
+
+/// An application, and beside it a guest of a server.
+#[derive(Debug)]
+pub struct Meeting<A> {
+    guest: Guest,
+    app: A,
+    /// A session that was open before the application came.
+    opened: Option<SessionHandle>,
+    paths: Vec<(SessionHandle, PathKind)>,
+    told: Rc<RefCell<Vec<Told>>>,
+    /// The application is done: when the server is left at last.
+    until: Option<Instant>,
+    left: bool,
+}
+
+/// How long sessions may take to end before the server is left, whose relay they may need for that.
+const CLOSING: Duration = Duration::from_secs(2);
+/// Events that wait to be shown.
+const MAX_TOLD: usize = 1_024;
+
+impl<A: App> Meeting<A> {
+    /// An application whose far ends come through a server.
+    #[must_use]
+    pub fn new(guest: Guest, app: A) -> Self {
+        Self { guest, app, opened: None, paths: Vec::new(), told: Rc::default(), until: None, left: false }
+    }
+
+    /// What there is to [show], while the application runs.
+    #[must_use]
+    pub fn told(&self) -> Rc<RefCell<Vec<Told>>> {
+        Rc::clone(&self.told)
+    }
+
+    /// The application.
+    #[must_use]
+    pub fn into_app(self) -> A {
+        self.app
+    }
+
+    fn tell(&self, told: Told) {
+        let mut all = self.told.borrow_mut();
+        if all.len() < MAX_TOLD {
+            all.push(told);
+        }
+    }
+
+    /// Takes what the guest tells, and leaves the server when all is done.
+    fn conclude(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        while let Some(event) = self.guest.poll_event() {
+            self.tell(if let GuestEvent::Path { session, kind } = event {
+                Told::Path(session, kind)
+            } else {
+                Told::Guest(event)
+            });
+        }
+        if self.app.is_done() && !self.left {
+            let until = *self.until.get_or_insert(now + CLOSING);
+            let server = self.guest.server();
+            let waits = |session| endpoint.session(session).is_some_and(|session| session.awaits_far_end());
+            if now >= until || !endpoint.sessions().any(|session| Some(session) != server && waits(session)) {
+                self.guest.leave(now, endpoint);
+                self.left = true;
+            }
+        }
+    }
+}
+
+impl<A: App> App for Meeting<A> {
+    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
+        let server = self.guest.server();
+        let taken = self.guest.offer(now, endpoint, &event);
+        if !taken && (server.is_none() || session_of(&event) != server) {
+            self.app.on_event(now, endpoint, event);
+        }
+        self.conclude(now, endpoint);
+    }
+
+    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        for (session, kind) in core::mem::take(&mut self.paths) {
+            self.tell(Told::Path(session, kind));
+        }
+        self.guest.on_wake(now, endpoint);
+        if let Some(session) = self.opened.take() {
+            self.app.on_event(now, endpoint, Event::SessionOpened { session });
+        }
+        self.app.on_wake(now, endpoint);
+        self.conclude(now, endpoint);
+    }
+
+    fn carries(&self, interface: InterfaceId) -> bool {
+        self.guest.carries(interface)
+    }
+
+    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
+        self.guest.carry(now, endpoint, path, datagram);
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        let until = self.until.filter(|_| !self.left);
+        [self.guest.next_timeout(), self.app.next_timeout(), until].into_iter().flatten().min()
+    }
+
+    fn is_done(&self) -> bool {
+        self.left
+    }
+}
+
+/// The session that an event is about, if it is about a whole one.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are about flows")]
+const fn session_of(event: &Event) -> Option<SessionHandle> {
+    match event {
+        Event::SessionOpened { session }
+        | Event::SessionFailed { session, .. }
+        | Event::SessionClosed { session, .. }
+        | Event::SessionDrained { session, .. }
+        | Event::SessionUpdated { session }
+        | Event::PathChanged { session, .. } => Some(*session),
+        _ => None,
+    }
+}
+
+/// Shows what has happened since the last time.
+pub fn show(told: &RefCell<Vec<Told>>, driver: &Driver, own: Option<&str>, report: &mut Report) {
+    for told in told.borrow_mut().drain(..) {
+        match told {
+            Told::Path(session, kind) => path(driver, session, kind, report),
+            Told::Guest(event) => server(&event, own, report),
+        }
+    }
+}
+
+fn path(driver: &Driver, session: SessionHandle, kind: PathKind, report: &mut Report) {
+    let view = driver.pump().endpoint().session(session);
+    let at =
+        view.and_then(|view| view.path()).filter(|_| kind != PathKind::Relayed).map(|path| path.remote.to_string());
+    let who = view.and_then(|view| peer_id_of(view.far_certificate(), &view.far_canonical_discriminator()));
+    let who = who.map(|who| who.to_string()).unwrap_or_default();
+    report.either_of_far(
+        || {
+            let line = Line::new("path").text("kind", &kind.to_string()).text("fingerprint", &who);
+            at.iter().fold(line, |line, at| line.text("peer", at))
+        },
+        || match (kind, &at) {
+            (PathKind::Searching, _) => "path: lost, others are tried".to_owned(),
+            (PathKind::Relayed, _) | (_, None) => format!("path: {kind}"),
+            (_, Some(at)) => format!("path: {kind}, to {at}"),
+        },
+    );
+}
+
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others are not worth a line")]
+fn server(event: &GuestEvent, own: Option<&str>, report: &mut Report) {
+    match event {
+        GuestEvent::Registered => {
+            report.either(|| Line::new("registered"), || "registered with the server".to_owned());
+        }
+        GuestEvent::Number { number, before, .. } => report.either(
+            || {
+                let line = Line::new("reachable").number("number", *number);
+                own.iter().fold(line, |line, own| line.text("fingerprint", own))
+            },
+            || match before {
+                Some(before) => format!("reached by number {number} now, no longer by {before}"),
+                None => format!("reached by number {number}"),
+            },
+        ),
+        GuestEvent::ServerLost { failure, retry } => {
+            let text = failure.to_string();
+            report.either(
+                || Line::new("unregistered").text("error", &text).seconds("retry", *retry),
+                || format!("not registered: {text}"),
+            );
+        }
+        GuestEvent::Failed { failure, .. } | GuestEvent::TokenRefused(failure) => {
+            let text = failure.to_string();
+            report.either(|| Line::new("unreachable").text("error", &text), || format!("no number: {text}"));
+        }
+        _ => {}
+    }
+}
