@@ -128,10 +128,8 @@ fn after_a_restart_of_the_server_there_is_a_number_again_and_sessions_go_on() {
     assert!(lost.any(|event| matches!(event, MeetingEvent::ServerLost { .. })));
     let _server = bind(address);
     let mut again = core::iter::from_fn(|| of_ben.next_event());
-    let number = again.find_map(|event| match event {
-        MeetingEvent::Number { number, .. } => Some(number),
-        _ => None,
-    });
+    let number =
+        again.find_map(|event| if let MeetingEvent::Number { number, .. } = event { Some(number) } else { None });
     assert_eq!(number, of_ben.number().ok());
     assert_eq!(of_ada_finds(&of_ada, number.unwrap()), ben.peer_id());
     let flow = session.open_flow(FlowOptions::new("later"));
