@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rtmfp_server::Config;
+use rtmfp_server::{Config, ProbeAddress};
 use rtmfp_std::Uri;
 
 use crate::whom::Whom;
@@ -379,6 +379,10 @@ pub struct Serve {
     /// Read settings from this TOML file. Options given here come before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// One more local address, from which `rtmfp doctor` has probes sent; may be given several times. Best are another port
+    /// of the same address, and another address. If others reach it at another address than here, add that one
+    #[arg(long, value_name = "ADDR:PORT[=PUBLIC]")]
+    pub probe_listen: Vec<ProbeAddress>,
     /// Serve /metrics (for Prometheus) and /health over HTTP at this address [default: nowhere]. There is no password
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,

@@ -69,15 +69,16 @@ pub fn listen(
     timeout: Duration,
     trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
-    listen_with(addresses, identity, config(identity, timeout, true), trace)
+    listen_with(addresses, &[], identity, config(identity, timeout, true), trace)
 }
 
-/// The same, with settings of one's own.
+/// The same, with settings of one's own, and with further sockets, which are the last.
 ///
 /// # Errors
 /// If an address cannot be bound, or the settings are not acceptable.
 pub fn listen_with(
     addresses: &[SocketAddr],
+    further: &[SocketAddr],
     identity: &Identity,
     config: EndpointConfig,
     trace: Option<&mut TraceFile>,
@@ -87,7 +88,7 @@ pub fn listen_with(
             Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; --listen chooses another"))
         })
     };
-    let sockets = if addresses.is_empty() {
+    let mut sockets: Vec<Socket> = if addresses.is_empty() {
         let port = identity.kind().default_port();
         let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, port).into())?];
         // Not every machine has IPv6.
@@ -96,6 +97,26 @@ pub fn listen_with(
     } else {
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
+    for address in further {
+        sockets.push(bind(*address)?);
+    }
+    driver(sockets, identity, config, trace)
+}
+
+/// A driver with so many fresh sockets of the remote address's family, from which nothing is opened yet.
+///
+/// # Errors
+/// If a socket cannot be bound.
+pub fn fresh(
+    remote: SocketAddr,
+    sockets: usize,
+    identity: &Identity,
+    config: EndpointConfig,
+    trace: Option<&mut TraceFile>,
+) -> Result<Driver, Failure> {
+    let any: IpAddr = if remote.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
+    let bind = |_| Socket::bind((any, 0).into()).map_err(|e| Failure::local("no socket", e));
+    let sockets = (0..sockets).map(bind).collect::<Result<_, _>>()?;
     driver(sockets, identity, config, trace)
 }
 

@@ -14,6 +14,7 @@
 //! | `reachable`, `unreachable` | `number`, `fingerprint`: where others find this end; or why there is no number: `error` |
 //! | `path` | `kind` (`lan`, `direct`, `relayed`, `searching`), `fingerprint` of the far end, `peer` (address) unless relayed |
 //! | `relays` | a server relays datagrams between its clients |
+//! | `probes` | `address`: from which a server sends probes for `rtmfp doctor` |
 //! | `http` | `address`: where a server shows metrics and health |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |

@@ -11,6 +11,8 @@ use rtmfp_core::EndpointConfig;
 use rtmfp_meet::{Limits, Rate, RelayLimits};
 use serde::{Deserialize, Deserializer, de};
 
+use crate::probes::ProbeAddress;
+
 /// Hellos for others that wait to be decided on, and how many of them from one source.
 const HELLOS: usize = 1_024;
 const HELLOS_PER_SOURCE: usize = 64;
@@ -39,6 +41,9 @@ const OPENING: usize = 256;
 pub struct Config {
     /// Local addresses. Default: none, which leaves it to the program.
     pub listen: Vec<SocketAddr>,
+    /// Further local addresses, from which `rtmfp doctor` has probes sent: best another port of an address of
+    /// [`listen`](Self::listen), and another address. Default: none.
+    pub probe_listen: Vec<ProbeAddress>,
     /// The file with the server's identity, for the program that makes the endpoint. Default: none.
     pub identity: Option<PathBuf>,
     /// Where metrics and health are served over HTTP. Default: nowhere.
@@ -61,6 +66,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            probe_listen: Vec::new(),
             identity: None,
             http: None,
             max_sessions: 20_000,
@@ -299,9 +305,13 @@ mod tests {
         assert_eq!(Config::parse(example).unwrap(), Config::default(), "as it is");
         let all: String = example.lines().map(uncommented).collect();
         let mut read = Config::parse(&all).unwrap();
-        assert!(read.listen.len() == 2 && read.http.is_some() && read.identity.is_some(), "{read:?}");
+        assert!(
+            read.listen.len() == 2 && read.probe_listen.len() == 2 && read.http.is_some() && read.identity.is_some(),
+            "{read:?}"
+        );
         assert_eq!(read.relay, Some(RelayLimits::default()));
         (read.listen, read.http, read.identity, read.relay) = (Vec::new(), None, None, None);
+        read.probe_listen.clear();
         assert_eq!(read, Config::default(), "with all settings");
     }
 
@@ -318,6 +328,7 @@ mod tests {
             ("[limits]\nrequests = { at-once = 3 }", "every-ms"),
             ("[limits]\nrequests = { at-once = 3, every-ms = 0 }", "at least 1 millisecond"),
             ("http", "http"),
+            ("probe-listen = [\"1937\"]", "ADDR:PORT"),
             ("[relay]\nspeed = 3", "speed"),
             ("[relay]\nidle = 0", "at least 1 second"),
             ("[relay]\nrate = 9999", "at least 10000 bytes"),

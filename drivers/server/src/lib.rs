@@ -12,10 +12,12 @@
 mod config;
 mod http;
 mod metrics;
+mod probes;
 mod server;
 mod status;
 
 pub use config::{Config, ConfigError};
 pub use http::Http;
+pub use probes::{NotAProbeAddress, ProbeAddress};
 pub use server::Server;
 pub use status::{Health, Snapshot, Status, Totals};

@@ -74,6 +74,12 @@ fn rendezvous(text: &mut Text, snapshot: &Snapshot) {
     let help = "Initiator Hellos for peers of this server.";
     let samples = [("outcome=\"introduced\"", totals.introduced), ("outcome=\"dropped\"", totals.not_introduced)];
     text.metric(Kind::Counter, "rtmfp_hellos_total", help, samples);
+    let samples = [
+        ("outcome=\"sent\"", totals.probes_sent),
+        ("outcome=\"arrived\"", totals.probes_arrived),
+        ("outcome=\"refused\"", totals.probes_refused),
+    ];
+    text.metric(Kind::Counter, "rtmfp_probes_total", "Probes for clients that examine their network.", samples);
 }
 
 fn endpoint(text: &mut Text, snapshot: &Snapshot) {

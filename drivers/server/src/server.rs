@@ -6,6 +6,7 @@ use std::io;
 use std::sync::{Arc, mpsc};
 
 use rtmfp_core::{Instant, Router};
+use rtmfp_meet::probe::{ProbeEvent, ProbeLimits, ProbePlace, ProbeService};
 use rtmfp_meet::{Admit, Limits, Rendezvous, ServerEvent};
 use rtmfp_std::{Driver, system_rng};
 
@@ -19,6 +20,7 @@ pub struct Server {
     driver: Driver,
     router: Router,
     events: mpsc::Receiver<ServerEvent>,
+    probes: mpsc::Receiver<ProbeEvent>,
     totals: Totals,
     status: Arc<Status>,
     published: Instant,
@@ -33,22 +35,34 @@ impl fmt::Debug for Server {
 }
 
 impl Server {
-    /// A server on a driver, whose endpoint has the settings of [`Config::apply`](crate::Config::apply).
+    /// A server on a driver, whose endpoint has the settings of [`Config::apply`](crate::Config::apply). `places` are
+    /// sockets of the driver from which clients may have probes sent; without any, they still learn their addresses.
     ///
     /// # Errors
     /// As the system tells, if it has no random numbers.
-    pub fn new(driver: Driver, limits: Limits, admit: impl Admit + Send + 'static) -> io::Result<Self> {
+    pub fn new(
+        driver: Driver,
+        limits: Limits,
+        places: Vec<ProbePlace>,
+        admit: impl Admit + Send + 'static,
+    ) -> io::Result<Self> {
         let (sender, events) = mpsc::channel();
-        // The receiver lives as long as the service.
+        // The receivers live as long as the services.
         let observer = move |event| {
             let _ = sender.send(event);
         };
         let rendezvous = Rendezvous::new(limits, admit, system_rng()?, observer);
-        let router = Router::new().with(Box::new(rendezvous));
+        let (sender, probes) = mpsc::channel();
+        let observer = move |event| {
+            let _ = sender.send(event);
+        };
+        let prober = ProbeService::new(ProbeLimits::default(), places, system_rng()?, observer);
+        let router = Router::new().with(Box::new(rendezvous)).with(Box::new(prober));
         let mut server = Self {
             driver,
             router,
             events,
+            probes,
             totals: Totals::default(),
             status: Arc::default(),
             published: Instant::ORIGIN,
@@ -87,6 +101,7 @@ impl Server {
             self.totals.count(&event);
             observe(&self.driver, event);
         }
+        self.probes.try_iter().for_each(|event| self.totals.count_probe(&event));
         // It looks at all sessions.
         if self.driver.pump().clock().now().saturating_duration_since(self.published) >= TICK {
             self.publish();

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 use rtmfp_core::{EndpointStats, Instant};
 use rtmfp_meet::ServerEvent;
+use rtmfp_meet::probe::ProbeEvent;
 use rtmfp_std::Clock;
 
 /// A server that has published nothing for so long does nothing else either.
@@ -45,6 +46,12 @@ pub struct Totals {
     pub relay_dropped: u64,
     /// Hellos for somebody who is not here, or by somebody who may not ask.
     pub not_introduced: u64,
+    /// Probes that were sent.
+    pub probes_sent: u64,
+    /// Probes that came and were told of.
+    pub probes_arrived: u64,
+    /// Clients without room, requests for probes that were refused, and probes that were not told of.
+    pub probes_refused: u64,
 }
 
 impl Totals {
@@ -69,6 +76,18 @@ impl Totals {
             ServerEvent::CircuitClosed { .. } => &mut self.circuits_closed,
             ServerEvent::Hello { introduced: true, .. } => &mut self.introduced,
             ServerEvent::Hello { introduced: false, .. } => &mut self.not_introduced,
+            _ => return,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    /// Counts what became of a probe.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "what a later version adds is not counted")]
+    pub(crate) const fn count_probe(&mut self, event: &ProbeEvent) {
+        let counter = match event {
+            ProbeEvent::Sent { .. } => &mut self.probes_sent,
+            ProbeEvent::Arrived { .. } => &mut self.probes_arrived,
+            ProbeEvent::Refused { .. } => &mut self.probes_refused,
             _ => return,
         };
         *counter = counter.saturating_add(1);

@@ -9,6 +9,7 @@ mod receive;
 mod send;
 mod serve;
 
+use core::net::SocketAddr;
 use std::fs;
 use std::path::Path;
 
@@ -44,11 +45,21 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
 
 /// Tells where this end listens, and who it is.
 fn announce(driver: &Driver, identity: &Identity, listen: &Listen, report: &mut Report) -> Result<(), Failure> {
+    announce_at(&net::local_addresses(driver), identity, listen, report)
+}
+
+/// The same, of some of its addresses.
+fn announce_at(
+    addresses: &[SocketAddr],
+    identity: &Identity,
+    listen: &Listen,
+    report: &mut Report,
+) -> Result<(), Failure> {
     let fingerprint = identity.fingerprint.map(|fingerprint| fingerprint.to_string());
     if let Some(file) = &listen.fingerprint_file {
         write_whole(file, &format!("{}\n", fingerprint.as_deref().unwrap_or_default()))?;
     }
-    report.listening(&net::local_addresses(driver), fingerprint.as_deref());
+    report.listening(addresses, fingerprint.as_deref());
     Ok(())
 }
 

@@ -1,12 +1,15 @@
 //! `rtmfp serve`
 
+use core::net::SocketAddr;
 use std::path::PathBuf;
 
+use rtmfp_core::InterfaceId;
+use rtmfp_meet::probe::ProbePlace;
 use rtmfp_meet::{Everybody, ServerEvent};
-use rtmfp_server::{Config, Http, Server, Totals};
+use rtmfp_server::{Config, Http, ProbeAddress, Server, Totals};
 use rtmfp_std::Driver;
 
-use super::{announce, conclude};
+use super::{announce_at, conclude};
 use crate::args::Serve;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
@@ -23,12 +26,22 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
     let identity = Identity::new(&args.common, Part::Server { lasting: true, listen: Some(&listen) })?;
     let mut endpoint = net::config(&identity, args.common.timeout, true);
     config.apply(&mut endpoint);
-    let driver = net::listen_with(&listen.listen, &identity, endpoint, Some(trace))?;
+    let further: Vec<SocketAddr> = config.probe_listen.iter().map(|probe| probe.listen).collect();
+    let driver = net::listen_with(&listen.listen, &further, &identity, endpoint, Some(trace))?;
+    let places = places(&driver, &config.probe_listen);
     let interrupt = Interrupt::watch(driver.waker())?;
-    let mut server = Server::new(driver, config.rendezvous(), Everybody)?;
+    let mut server = Server::new(driver, config.rendezvous(), places.clone(), Everybody)?;
     // Before anything is announced: who waits for that may look at once.
     let http = http(&config, &server)?;
-    announce(server.driver(), &identity, &listen, &mut report)?;
+    let mut addresses = net::local_addresses(server.driver());
+    addresses.truncate(addresses.len().saturating_sub(places.len()));
+    announce_at(&addresses, &identity, &listen, &mut report)?;
+    for ProbePlace { address, .. } in &places {
+        report.either(
+            || Line::new("probes").text("address", &address.to_string()),
+            || format!("probes from {address}, for rtmfp doctor"),
+        );
+    }
     if let Some(http) = &http {
         let address = http.local_addr();
         report.either(
@@ -47,6 +60,17 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
     result
 }
 
+/// The sockets for probes, which are the last of the driver's.
+fn places(driver: &Driver, probes: &[ProbeAddress]) -> Vec<ProbePlace> {
+    let sockets: Vec<_> = driver.pump().sockets().map(|(interface, socket)| (interface, socket.local_addr())).collect();
+    let first = sockets.len().saturating_sub(probes.len());
+    let place = |((interface, local), probe): (&(InterfaceId, SocketAddr), &ProbeAddress)| ProbePlace {
+        interface: *interface,
+        address: probe.public.unwrap_or(*local),
+    };
+    sockets.iter().skip(first).zip(probes).map(place).collect()
+}
+
 /// The settings of the file, if there is one, and of the command line before them.
 fn config(args: &Serve) -> Result<Config, Failure> {
     let read = |file: &PathBuf| {
@@ -55,6 +79,9 @@ fn config(args: &Serve) -> Result<Config, Failure> {
     let mut config = args.config.as_ref().map(read).transpose()?.unwrap_or_default();
     if !args.listen.listen.is_empty() {
         config.listen.clone_from(&args.listen.listen);
+    }
+    if !args.probe_listen.is_empty() {
+        config.probe_listen.clone_from(&args.probe_listen);
     }
     config.identity = args.listen.identity.clone().or(config.identity);
     config.http = args.http.or(config.http);
