@@ -1,5 +1,7 @@
 //! The command line.
 
+mod doctor;
+
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use rtmfp_server::{Config, ProbeAddress};
 use rtmfp_std::Uri;
 
 use crate::whom::Whom;
+
+pub use doctor::Doctor;
 
 /// Told at the end of the help.
 const AFTER_HELP: &str = "\
@@ -97,6 +101,9 @@ pub enum Command {
     /// Introduce programs to each other, which have a session with this server
     #[command(after_help = AFTER_SERVE)]
     Serve(Serve),
+    /// Find out what kind of network this end is in, and whether two ends will meet directly
+    #[command(after_help = doctor::AFTER)]
+    Doctor(Doctor),
     /// Make a password that cannot be guessed: 80 random bits
     #[command(after_help = AFTER_PASSWORD)]
     Password(Password),
@@ -484,6 +491,9 @@ mod tests {
             &["rtmfp", "receive", "dir", "--password", "secret"],
             &["rtmfp", "ping", "rtmfp://h/", "--interval", "-1"],
             &["rtmfp", "serve", "--max-sessions", "15"],
+            &["rtmfp", "serve", "--probe-listen", "1937"],
+            &["rtmfp", "doctor", "--lifetime"],
+            &["rtmfp", "doctor", "--with", "a", "b", "c"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

@@ -8,6 +8,7 @@ mod admission;
 pub mod args;
 pub mod buffers;
 pub mod commands;
+pub mod diagnosis;
 pub mod echo;
 pub mod failure;
 pub mod identity;

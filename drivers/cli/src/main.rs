@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Echo(args) => args.common.json,
         Command::Ping(args) => args.common.json,
         Command::Serve(args) => args.common.json,
+        Command::Doctor(args) => args.common.json,
     };
     let result = commands::run(&cli.command, Report::new(json));
     if let Err(failure) = &result {

@@ -15,6 +15,10 @@
 //! | `path` | `kind` (`lan`, `direct`, `relayed`, `searching`), `fingerprint` of the far end, `peer` (address) unless relayed |
 //! | `relays` | a server relays datagrams between its clients |
 //! | `probes` | `address`: from which a server sends probes for `rtmfp doctor` |
+//! | `report` | what `rtmfp doctor` has found out: see [`diagnosis`](crate::diagnosis) |
+//! | `meeting` | `how` (`directly`, `perhaps`, `relay` or `not-at-all`), `reason`: whether two ends will meet |
+//! | `route` | `family`, `address`: from which this machine sends; left out if it has no route |
+//! | `waiting` | `seconds`: how long it takes to find out for how long mappings are kept |
 //! | `http` | `address`: where a server shows metrics and health |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |

@@ -100,7 +100,7 @@ pub fn driver(
     let mut config = net::config(identity, timeout, true);
     via.apply(&mut config);
     if !addresses.is_empty() {
-        return net::listen_with(addresses, identity, config, trace);
+        return net::listen_with(addresses, &[], identity, config, trace);
     }
     let mut sockets = vec![Socket::bind((Ipv4Addr::UNSPECIFIED, 0).into())?];
     // Not every machine has IPv6.

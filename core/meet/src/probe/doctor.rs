@@ -6,6 +6,7 @@ use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use rtmfp_core::params::DATAGRAM_BASE;
 use rtmfp_core::{
     App, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, InterfaceId, OpenFailure, Path, RecvFlowHandle,
     SendFlowHandle, SessionHandle,
@@ -22,10 +23,11 @@ const TRIES: u8 = 3;
 /// The least time for an answer.
 const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// How long a server may take to say that it helps.
-const WELCOME_WAIT: Duration = Duration::from_secs(10);
-/// While ECN is not known yet, a message goes out so often, and so many times.
+const WELCOME_WAIT: Duration = Duration::from_secs(5);
+/// While it is not known yet whether ECN marks arrive and larger datagrams pass, a message goes out so often, and so many
+/// times.
 const SETTLE_EVERY: Duration = Duration::from_millis(100);
-const SETTLE_TIMES: u8 = 30;
+const SETTLE_TIMES: u8 = 80;
 /// A message that means nothing.
 const NOTHING: u8 = 0;
 
@@ -304,13 +306,14 @@ impl Doctor {
         }
     }
 
-    /// Has packets go to and fro until it is known whether their marks arrive.
+    /// Has packets go to and fro, without which neither marks nor larger datagrams are tried.
     fn settle(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let Some(stats) = endpoint.session(self.session).map(|session| session.stats()) else { return };
         self.findings.ecn = stats.ecn_arrives;
         self.findings.round_trip = stats.srtt;
         self.findings.datagram = Some(stats.datagram);
-        if stats.ecn_arrives.is_some() || self.tries > SETTLE_TIMES {
+        let is_known = stats.ecn_arrives.is_some() && stats.datagram > DATAGRAM_BASE;
+        if is_known || self.tries > SETTLE_TIMES {
             return self.end(now, endpoint, None);
         }
         self.tries += 1;

@@ -18,7 +18,7 @@ pub enum How {
     NotAtAll,
 }
 
-/// Why two will meet like that. Of the two reports, 1 is the first and 2 the second.
+/// Why two will meet like that. Of the two ends, 1 is that of the first report, and 2 that of the second.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 #[non_exhaustive]
 pub enum Reason {
@@ -60,36 +60,44 @@ impl core::error::Error for Reason {}
 
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let other = |number: &u8| 3_u8.saturating_sub(*number);
-        match self {
-            Self::Open { reached } => write!(f, "anybody can reach {reached} at the address that its server sees"),
+        let end = |number: u8| if number == 1 { "the first" } else { "the second" };
+        let other = |number: u8| end(3_u8.saturating_sub(number));
+        match *self {
+            Self::Open { reached } => {
+                write!(f, "anybody can reach {} at the address that its server sees", end(reached))
+            }
             Self::BothKeepTheirAddress => {
-                f.write_str("both have one address towards everybody, so that packets of both get through to each other")
+                f.write_str("both have one address towards everybody, so packets of both get through to each other")
             }
             Self::OneKeepsItsAddress { keeps } => write!(
                 f,
-                "{} has another address towards each far end, but {keeps} keeps one, and lets in other ports of an address \
-                 that it has sent to",
-                other(keeps)
+                "{} has another port towards each far end, but {} keeps one, and lets in all ports of an address that it has \
+                 sent to",
+                other(keeps),
+                end(keeps)
             ),
             Self::OnePortIsNotFound { changes } => write!(
                 f,
-                "{changes} has another port towards each far end, which nobody can know before, and {} lets in only ports \
-                 that it has sent to",
+                "{} has another port towards each far end, which nobody knows before, and {} lets in only ports that it has \
+                 sent to",
+                end(changes),
                 other(changes)
             ),
             Self::NeitherIsFound => {
-                f.write_str("both have another port towards each far end, so that neither can know where to send to")
+                f.write_str("both have another port towards each far end, so neither knows where to send to")
             }
-            Self::SameAddressLeadsIn => f.write_str("both are seen at the same address, and their NAT lets them back in"),
+            Self::SameAddressLeadsIn => {
+                f.write_str("both are seen at the same address, and their NAT lets them back in")
+            }
             Self::SameAddressLeadsNowhere => f.write_str(
-                "both are seen at the same address, and their NAT does not let them back in: they meet directly only if \
-                 they reach each other in their local network",
+                "both are seen at the same address, and their NAT does not let them back in: only in their local network can \
+                 they meet directly",
             ),
-            Self::NotKnown => f.write_str("the reports do not tell what would decide it; a server with a second port and \
-                 a second address does"),
-            Self::NoCommonFamily => f.write_str("one has IPv4 only, and the other one IPv6 only"),
-            Self::NoServer { of } => write!(f, "{of} has reached no server: UDP may be blocked there"),
+            Self::NotKnown => f.write_str(
+                "the reports do not tell what would decide it; a server with a second port and a second address does",
+            ),
+            Self::NoCommonFamily => f.write_str("one reached a server over IPv4 only, and the other one over IPv6 only"),
+            Self::NoServer { of } => write!(f, "{} has reached no server: UDP may be blocked there", end(of)),
         }
     }
 }

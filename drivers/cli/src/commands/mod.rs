@@ -1,6 +1,7 @@
 //! One file for each command.
 
 mod demo;
+mod doctor;
 mod echo;
 mod identity;
 mod password;
@@ -37,6 +38,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Echo(args) => echo::run(args, report, &mut trace),
         Command::Ping(args) => ping::run(args, report, &mut trace),
         Command::Serve(args) => serve::run(args, report, &mut trace),
+        Command::Doctor(args) => doctor::run(args, report, &mut trace),
         Command::Password(args) => password::run(args),
         Command::Identity(args) => identity::run(args),
     };
