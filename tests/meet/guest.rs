@@ -2,6 +2,7 @@
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::{
     App, Endpoint, Event, FlowOptions, Instant, InterfaceId, Path, RecvFlowHandle, Service as _, SessionHandle, Target,
 };
@@ -18,7 +19,9 @@ const BEGIN: Instant = Instant::from_millis(1_000);
 pub(super) struct Program {
     guest: Guest,
     /// Whom it wants to reach.
-    whom: Option<&'static str>,
+    whom: Option<String>,
+    /// When it asks for that one.
+    pub(super) begin: Option<Instant>,
     peer: Option<SessionHandle>,
     pub(super) began: Option<Instant>,
     /// When the first data came, and whether over the relay.
@@ -28,16 +31,35 @@ pub(super) struct Program {
 }
 
 impl Program {
-    pub(super) fn new(whom: Option<&'static str>, rng: SimRandom) -> Self {
+    /// One that asks after a second, if it asks for anybody.
+    pub(super) fn new(whom: Option<&str>, rng: SimRandom) -> Self {
+        let mut program = Self::told_when(whom.map(str::to_owned), GuestOptions::default(), Box::new(rng));
+        program.begin = Some(BEGIN);
+        program
+    }
+
+    /// One that is told when to ask.
+    pub(super) fn told_when(whom: Option<String>, options: GuestOptions, rng: Box<dyn CryptoRng + Send>) -> Self {
         let target = Target::new("server", Path::new(InterfaceId(0), SERVER));
         Self {
-            guest: Guest::new(0, target, GuestOptions::default(), Box::new(rng)),
+            guest: Guest::new(0, target, options, rng),
             whom,
+            begin: None,
             peer: None,
             began: None,
             heard: None,
             told: Vec::new(),
         }
+    }
+
+    /// The server knows of it.
+    pub(super) fn is_registered(&self) -> bool {
+        self.told.iter().any(|(_, event)| *event == GuestEvent::Registered)
+    }
+
+    /// The server was not reached.
+    pub(super) fn has_lost_server(&self) -> bool {
+        self.told.iter().any(|(_, event)| matches!(event, GuestEvent::ServerLost { .. }))
     }
 
     fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
@@ -74,17 +96,17 @@ impl App for Program {
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.guest.on_wake(now, endpoint);
-        if now >= BEGIN
+        if self.begin.is_some_and(|begin| now >= begin)
             && let Some(whom) = self.whom.take()
         {
-            self.guest.connect(now, endpoint, whom, PathPolicy::Any);
+            self.guest.connect(now, endpoint, whom.into_bytes(), PathPolicy::Any);
             self.began = Some(now);
         }
         self.take_events(now, endpoint);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.whom.map(|_| BEGIN).into_iter().chain(self.guest.next_timeout()).min()
+        self.begin.filter(|_| self.whom.is_some()).into_iter().chain(self.guest.next_timeout()).min()
     }
 
     fn carries(&self, interface: InterfaceId) -> bool {

@@ -4,6 +4,7 @@
 
 mod doctor;
 mod guest;
+mod kernel;
 mod probes;
 
 use core::fmt::Write as _;
