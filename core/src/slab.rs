@@ -35,6 +35,10 @@ impl<T> Slab<T> {
     /// Puts in what `make` makes of a slot and a generation; returns the slot.
     pub(crate) fn insert(&mut self, make: impl FnOnce(u32, u32) -> T) -> u32 {
         let slot = self.free.pop().unwrap_or_else(|| {
+            // A vector begins with room for four, and most sessions of a server have one flow each way.
+            if self.slots.len() == self.slots.capacity() {
+                self.slots.reserve_exact(self.slots.len().max(1));
+            }
             self.slots.push(Slot { generation: self.first_generation, value: None });
             (self.slots.len() - 1) as u32
         });

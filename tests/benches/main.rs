@@ -9,6 +9,7 @@
 
 mod endpoints;
 mod packets;
+mod registered;
 
 use std::sync::Arc;
 

@@ -4,6 +4,7 @@
 
 mod attacks;
 mod handshakes;
+mod registered;
 mod sockets;
 
 use std::fmt::Write as _;
@@ -14,6 +15,7 @@ use rtmfp_core::{Endpoint, EndpointConfig, Event, FlowOptions, Instant};
 use rtmfp_tests::counting::held;
 use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::raw_peer::RawPeer;
+use rtmfp_tests::registered::authentic;
 use rtmfp_tests::siege::{Identity, address, flash, modern, plain};
 
 pub(crate) const START: Instant = Instant::from_millis(5_000);
@@ -137,16 +139,21 @@ fn what_is_kept_is_what_the_table_says() {
         "# Memory\n\nBytes that an endpoint has allocated, counted by the allocator, on a machine of 64 bits.\n\n\
          ```sh\nRTMFP_TABLES=renew cargo test -p rtmfp-tests --test measured memory\n```\n\n\
          ## Idle\n\nA session after its handshake, at the end that accepted it, and a flow of which one message was sent, \
-         delivered and read.\n\n| | bytes each |\n|---|--:|\n",
+         delivered and read.\nA peer that is registered at a \
+         rendezvous server is its session, the flow to ask over, the flow of answers, and a number.\n\n| | bytes each |\n|---|--:|\n",
     );
     let plain_session = session(2_000, &plain("victim"), &plain("peer"));
     let flash_session = session(100, &flash(1), &flash(2));
     let modern_session = session(2_000, &modern(1), &modern(2));
+    let plain_peer = registered::peer(10_000, authentic);
+    let modern_peer = registered::peer(10_000, modern);
     let [received, sent] = flows();
     for (what, bytes, most) in [
         ("session, plain profile, of 2,000", plain_session, 8_192),
         ("session, Flash profile, of 100", flash_session, 8_192),
         ("session, modern profile, of 2,000", modern_session, 8_192),
+        ("peer registered at a server, plain profile, of 10,000", plain_peer, 16_384),
+        ("peer registered at a server, modern profile, of 10,000", modern_peer, 16_384),
         ("flow, received", received, 2_048),
         ("flow, sent", sent, 2_048),
     ] {

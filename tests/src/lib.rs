@@ -8,4 +8,5 @@ pub mod fuzz;
 pub mod mona;
 pub mod pipe;
 pub mod raw_peer;
+pub mod registered;
 pub mod siege;

@@ -14,6 +14,7 @@ use rtmfp_tests::back_to_back::BackToBack;
 use rtmfp_tests::duo::TestRng;
 use rtmfp_tests::pipe::{Line, Pipe};
 use rtmfp_tests::raw_peer::RawPeer;
+use rtmfp_tests::registered::{Registered, authentic};
 
 /// The largest size that is not only for `--large`.
 pub(crate) const LARGE: u32 = 10_000;
@@ -39,6 +40,8 @@ pub(crate) const WORKS: &[Work] = &[
     Work { name: "handshake-group-14", sizes: ONE, times: 2, make: |_| handshake() },
     Work { name: "idle-turn-by-sessions", sizes: MANY, times: 100, make: idle },
     Work { name: "ping-by-sessions", sizes: MANY, times: 100, make: ping },
+    Work { name: "look-up-by-peers", sizes: MANY, times: 100, make: look_up },
+    Work { name: "introduction-by-peers", sizes: MANY, times: 100, make: introduction },
     Work { name: "message-by-flows", sizes: MANY, times: 100, make: by_flows },
     Work { name: "write-and-abandon-by-queue", sizes: MANY, times: 100, make: by_queue },
     Work { name: "packets-by-MiB-in-flight", sizes: FLIGHTS, times: 20, make: |size| in_flight(size, Line::Clean) },
@@ -197,6 +200,20 @@ fn by_flows(flows: u32) -> Box<dyn FnMut()> {
         pair.endpoints[0].send_flow_mut(pair.now, next()).unwrap().write("again").unwrap();
         settle(&mut pair);
     })
+}
+
+/// Both ends: a peer asks a rendezvous server who has a number, and is told.
+fn look_up(peers: u32) -> Box<dyn FnMut()> {
+    let mut registered = Registered::with(authentic, peers.into());
+    let mut peer = registered.register();
+    Box::new(move || registered.look_up(&mut peer))
+}
+
+/// A hello for a peer comes to a rendezvous server, which answers and hands it on. Whoever it is from is not counted.
+fn introduction(peers: u32) -> Box<dyn FnMut()> {
+    let mut registered = Registered::with(authentic, peers.into());
+    let mut hellos: Vec<_> = (0..1_000).map(|_| registered.hello()).collect();
+    Box::new(move || registered.introduce(hellos.pop().unwrap()))
 }
 
 /// A message written, and another abandoned, while so many wait behind those that the window holds.

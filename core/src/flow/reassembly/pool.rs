@@ -13,6 +13,9 @@ const SMALL: usize = 2_048;
 
 /// A session that receives little gets by with the first chunk.
 const FIRST_CHUNK: usize = 4_096;
+/// One that begins with a message of a few bytes may go on so, as a request now and then: then the first chunk is smaller.
+const TINY: usize = 128;
+const TINY_CHUNK: usize = 1_024;
 const CHUNK: usize = 16_384;
 
 /// The most chunks. They bound what a reader holds that keeps one message of each, and what the session's budget
@@ -80,7 +83,8 @@ impl SmallMessagePool {
                 self.chunks.rotate_left(1);
             }
             if !self.chunks.front_mut().is_some_and(|chunk| chunk.try_reclaim(len)) {
-                let size = if self.chunks.is_empty() { FIRST_CHUNK } else { CHUNK };
+                let first = if len <= TINY { TINY_CHUNK } else { FIRST_CHUNK };
+                let size = if self.chunks.is_empty() { first } else { CHUNK };
                 if self.chunks.len() >= MOST_CHUNKS {
                     return None;
                 }
