@@ -260,6 +260,9 @@ pub struct Via {
     /// Meet only on the same network
     #[arg(long, requires = "via", group = "paths")]
     pub lan_only: bool,
+    /// Have the gateway forward a port to this end meanwhile (PCP, NAT-PMP or UPnP): whoever is elsewhere reaches it then
+    #[arg(long, requires = "via")]
+    pub map_port: bool,
 }
 
 /// `rtmfp demo`
@@ -372,6 +375,9 @@ pub struct Echo {
     /// Through whom to be met.
     #[command(flatten)]
     pub via: Via,
+    /// Let programs in this network find this end by its fingerprint, without a server (mDNS)
+    #[arg(long)]
+    pub nearby: bool,
     /// Common options.
     #[command(flatten)]
     pub common: Common,
@@ -411,7 +417,8 @@ pub struct Serve {
 /// `rtmfp ping`
 #[derive(Clone, Debug, Args)]
 pub struct Ping {
-    /// The echo, as in `rtmfp://HOST:PORT/` (without a port, that of the profile). With --via, its number or fingerprint
+    /// The echo, as in `rtmfp://HOST:PORT/` (without a port, that of the profile). With --via, its number or fingerprint.
+    /// A fingerprint without --via is looked for in this network
     #[arg(value_name = "URI, NUMBER or HEX")]
     pub whom: Whom,
     /// Through whom to meet it.

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod identity;
 pub mod json;
 pub mod keyring;
+pub mod nearby;
 pub mod net;
 pub mod output;
 pub mod ping;

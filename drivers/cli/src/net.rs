@@ -170,11 +170,31 @@ pub fn connect(
     trace: Option<&mut TraceFile>,
 ) -> Result<(Driver, SessionHandle), Failure> {
     let addresses = resolve(uri, identity.kind())?;
+    let (sockets, candidates) = bind_for(&addresses)?;
+    let mut driver = driver(sockets, identity, config(identity, timeout, false), trace)?;
+    let session = open(&mut driver, &uri.text, Target { discriminator: to.discriminator.clone(), candidates })?;
+    Ok((driver, session))
+}
+
+/// Begins to open a session. `name` is what the user calls the far end.
+///
+/// # Errors
+/// If the endpoint does not take the target.
+pub(crate) fn open(driver: &mut Driver, name: &str, target: Target) -> Result<SessionHandle, Failure> {
+    let now = driver.pump().clock().now();
+    driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(name, e))
+}
+
+/// Paths that are tried, and after which time each.
+type Candidates = Vec<(Path, Duration)>;
+
+/// A socket for each family of the addresses, and how they are reached from there.
+fn bind_for(addresses: &[SocketAddr]) -> Result<(Vec<Socket>, Candidates), Failure> {
     let mut sockets: Vec<Socket> = Vec::new();
     let mut candidates = Vec::new();
     let mut delay = Duration::ZERO;
     let mut unbound = None;
-    for remote in addresses {
+    for &remote in addresses {
         let local: IpAddr = if remote.is_ipv6() { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };
         let index = match sockets.iter().position(|socket| socket.local_addr().is_ipv6() == remote.is_ipv6()) {
             Some(index) => index,
@@ -197,11 +217,7 @@ pub fn connect(
         let family = if remote.is_ipv6() { "IPv6" } else { "IPv4" };
         return Err(Failure::local(format_args!("{remote} cannot be reached: no {family} on this machine"), error));
     }
-    let mut driver = driver(sockets, identity, config(identity, timeout, false), trace)?;
-    let now = driver.pump().clock().now();
-    let target = Target { discriminator: to.discriminator.clone(), candidates };
-    let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(&uri.text, e))?;
-    Ok((driver, session))
+    Ok((sockets, candidates))
 }
 
 /// Runs an application to its end, or until the user interrupts. `each` is called in between, several times a second.

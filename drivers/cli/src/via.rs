@@ -63,7 +63,11 @@ impl Via {
     ) -> Result<Guest, Failure> {
         let connect = Connect { fingerprint: self.via_fingerprint.clone(), pin: false, peer: "rtmfp".to_owned() };
         let to = destination(common, &connect, server, identity)?;
-        let candidates = candidates(server, identity.kind(), driver)?;
+        let candidates = candidates(&net::resolve(server, identity.kind())?, driver);
+        if candidates.is_empty() {
+            let message = format!("{} cannot be reached from where this end listens: check --listen", server.text);
+            return Err(Failure::new(Code::Local, message));
+        }
         let target = Target { discriminator: to.discriminator, candidates };
         let mut options = GuestOptions::default();
         options.policy = self.policy();
@@ -108,21 +112,15 @@ pub fn driver(
     net::driver(sockets, identity, config, trace)
 }
 
-/// The addresses of the server, and from which socket each is reached.
-fn candidates(server: &Uri, kind: ProfileKind, driver: &Driver) -> Result<Vec<(Path, Duration)>, Failure> {
-    let addresses = net::resolve(server, kind)?;
+/// From which socket each address is reached, and after which time it is tried. Those of a family without a socket are
+/// left out.
+pub(crate) fn candidates(addresses: &[SocketAddr], driver: &Driver) -> Vec<(Path, Duration)> {
     let sockets: Vec<_> = driver.pump().sockets().map(|(id, socket)| (id, socket.local_addr())).collect();
-    let reached = |remote: SocketAddr| {
+    let reached = |remote: &SocketAddr| {
         let fits = sockets.iter().find(|(_, local)| local.is_ipv4() == remote.is_ipv4());
-        fits.map(|(id, _)| Path::new(*id, remote))
+        fits.map(|(id, _)| Path::new(*id, *remote))
     };
-    let paths = addresses.into_iter().filter_map(reached);
-    let all: Vec<_> = paths.zip((0..).map(|number| CANDIDATE_DELAY * number)).collect();
-    if all.is_empty() {
-        let message = format!("{} cannot be reached from where this end listens: check --listen", server.text);
-        return Err(Failure::new(Code::Local, message));
-    }
-    Ok(all)
+    addresses.iter().filter_map(reached).zip((0..).map(|number| CANDIDATE_DELAY * number)).collect()
 }
 
 /// Why the two did not meet.
@@ -367,7 +365,8 @@ pub fn show(told: &RefCell<Vec<Told>>, driver: &Driver, own: Option<&str>, repor
     }
 }
 
-fn path(driver: &Driver, session: SessionHandle, kind: PathKind, report: &mut Report) {
+/// Shows what kind of path a session has.
+pub(crate) fn path(driver: &Driver, session: SessionHandle, kind: PathKind, report: &mut Report) {
     let view = driver.pump().endpoint().session(session);
     let at =
         view.and_then(|view| view.path()).filter(|_| kind != PathKind::Relayed).map(|path| path.remote.to_string());

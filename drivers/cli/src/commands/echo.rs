@@ -7,9 +7,10 @@ use rtmfp_std::Driver;
 use super::{announce, conclude, far_fingerprint, is_post_quantum};
 use crate::args::Echo;
 use crate::echo::{Echo as App, EchoEvent};
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
 use crate::json::Line;
+use crate::nearby::{self, ForwardedPort};
 use crate::net;
 use crate::report::Report;
 use crate::text::shown;
@@ -25,7 +26,9 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
         Some(_) => via::driver(&args.listen.listen, &args.via, &identity, args.common.timeout, Some(trace))?,
         None => net::listen(&args.listen.listen, &identity, args.common.timeout, Some(trace))?,
     };
+    let forwarded = if args.via.map_port { ForwardedPort::of(&driver, &mut report)? } else { None };
     announce(&driver, &identity, &args.listen, &mut report)?;
+    let _announcements = args.nearby.then(|| nearby(&identity, &driver)).transpose()?;
     let report = RefCell::new(report.limited());
     let fresh = RefCell::new(Vec::new());
     let app = App::new(|event| match event {
@@ -64,6 +67,7 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
             let told = meeting.told();
             net::run(&mut driver, &mut meeting, |driver| {
                 show_opened(driver);
+                forwarded.iter().for_each(|port| port.show(&mut report.borrow_mut()));
                 via::show(&told, driver, own.as_deref(), &mut report.borrow_mut());
             })
         }
@@ -74,4 +78,11 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
     };
     conclude(&driver, &args.common, &mut report.borrow_mut());
     result
+}
+
+/// Lets programs in this network find this end.
+fn nearby(identity: &Identity, driver: &Driver) -> Result<Vec<rtmfp_local::Announcement>, Failure> {
+    let message = "--nearby needs a fingerprint, and a password leaves none: use the modern profile";
+    let own = identity.fingerprint.ok_or_else(|| Failure::new(Code::Usage, message))?;
+    nearby::announce(&own, driver)
 }

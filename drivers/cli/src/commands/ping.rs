@@ -3,7 +3,9 @@
 use core::cell::{Cell, RefCell};
 use core::time::Duration;
 
-use rtmfp_core::{Bytes, Instant, SessionHandle};
+use rtmfp_core::profile::Fingerprint;
+use rtmfp_core::{Bytes, Instant, SessionHandle, Target};
+use rtmfp_meet::PathKind;
 use rtmfp_std::{Driver, Uri};
 
 use super::send::Opening;
@@ -13,6 +15,7 @@ use crate::echo::BUSY;
 use crate::failure::{Code, Failure};
 use crate::identity::{Destination, Identity, Part, destination, pin};
 use crate::json::Line;
+use crate::nearby::{self, ForwardedPort};
 use crate::net;
 use crate::ping::{Ping as App, PingEvent, PingFailure, PingOptions};
 use crate::report::{Report, milliseconds};
@@ -48,23 +51,25 @@ struct Reached {
     session: SessionHandle,
     /// Who has found it, if nobody knew its address.
     finding: Option<Finding>,
+    /// A port that is needed as long as the session is.
+    forwarded: Option<ForwardedPort>,
     destination: Destination,
     /// When it was begun.
     begun: Instant,
 }
 
-pub(super) fn run(args: &Ping, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
+pub(super) fn run(args: &Ping, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let identity = Identity::new(&args.common, Part::Client)?;
     let reached = match (&args.whom, &args.via.via) {
         (Whom::Uri(uri), None) => directly(args, uri, &identity, trace)?,
-        (Whom::Peer(_) | Whom::Number(_), Some(server)) => through(args, server, &identity, trace)?,
+        (Whom::Peer(_) | Whom::Number(_), Some(server)) => through(args, server, &identity, &mut report, trace)?,
         (Whom::Uri(_), Some(_)) => {
             let message = "with --via, give the number or the fingerprint of the far end rather than a URI";
             return Err(Failure::new(Code::Usage, message));
         }
-        (Whom::Peer(_) | Whom::Number(_), None) => {
-            let message = "a number or a fingerprint is found by a server: name it with --via";
-            return Err(Failure::new(Code::Usage, message));
+        (Whom::Peer(peer), None) => near(args, peer, &identity, trace)?,
+        (Whom::Number(_), None) => {
+            return Err(Failure::new(Code::Usage, "a number is found by a server: name it with --via"));
         }
     };
     ping(args, reached, report)
@@ -74,26 +79,47 @@ fn directly(args: &Ping, uri: &Uri, identity: &Identity, trace: &mut TraceFile) 
     let destination = destination(&args.common, &args.connect, uri, identity)?;
     let (driver, session) = net::connect(uri, &destination, identity, args.common.timeout, Some(trace))?;
     let begun = driver.pump().clock().now();
-    Ok(Reached { driver, session, finding: None, destination, begun })
+    Ok(Reached { driver, session, finding: None, forwarded: None, destination, begun })
 }
 
-fn through(args: &Ping, server: &Uri, identity: &Identity, trace: &mut TraceFile) -> Result<Reached, Failure> {
+/// Looks for the far end in this host's networks.
+fn near(args: &Ping, whom: &Fingerprint, identity: &Identity, trace: &mut TraceFile) -> Result<Reached, Failure> {
+    let mut driver = via::driver(&[], &args.via, identity, args.common.timeout, Some(trace))?;
+    let begun = driver.pump().clock().now();
+    let addresses = nearby::find(whom, args.common.timeout, &driver)?;
+    let discriminator = identity.kind().discriminator(None, Some(*whom));
+    let place = args.whom.to_string();
+    let target = Target { discriminator: discriminator.clone(), candidates: via::candidates(&addresses, &driver) };
+    let session = net::open(&mut driver, &place, target)?;
+    let destination = Destination { place, discriminator, pinned: None };
+    Ok(Reached { driver, session, finding: None, forwarded: None, destination, begun })
+}
+
+fn through(
+    args: &Ping,
+    server: &Uri,
+    identity: &Identity,
+    report: &mut Report,
+    trace: &mut TraceFile,
+) -> Result<Reached, Failure> {
     if args.connect.pin || args.connect.fingerprint.is_some() {
         let message = "with --via the far end is known by its fingerprint alone: give that in place of the number";
         return Err(Failure::new(Code::Usage, message));
     }
     let mut driver = via::driver(&[], &args.via, identity, args.common.timeout, Some(trace))?;
+    let forwarded = if args.via.map_port { ForwardedPort::of(&driver, report)? } else { None };
     let guest = args.via.guest(server, &args.common, identity, &mut driver)?;
     let begun = driver.pump().clock().now();
     let mut finding = Finding::new(guest, args.whom.clone(), identity.kind(), args.via.policy());
     net::run(&mut driver, &mut finding, |_| {})?;
     let session = finding.outcome().map_err(|step| via::not_met(step, &args.whom))?;
     let destination = Destination { place: args.whom.to_string(), discriminator: Bytes::new(), pinned: None };
-    Ok(Reached { driver, session, finding: Some(finding), destination, begun })
+    Ok(Reached { driver, session, finding: Some(finding), forwarded, destination, begun })
 }
 
 fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
-    let Reached { mut driver, session, finding, destination, begun } = reached;
+    let Reached { mut driver, session, finding, forwarded, destination, begun } = reached;
+    let _kept = forwarded;
     let clock = *driver.pump().clock();
     let to = destination.place.clone();
     let report = RefCell::new(report);
@@ -110,12 +136,17 @@ fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
     });
     let mut progress = Opening::new(session);
     let mut far = None;
+    let is_nearby = args.via.via.is_none() && matches!(args.whom, Whom::Peer(_));
     let look = |driver: &Driver| {
         if progress.look(driver) {
             let peer = driver.pump().endpoint().session(session).and_then(|s| s.path()).map(|path| path.remote);
             let post_quantum = is_post_quantum(driver, session);
             let fingerprint = far_fingerprint(driver, session);
             report.borrow_mut().opened(peer, fingerprint.as_deref(), post_quantum, opened.get());
+            // What is announced is heard in one network alone.
+            if is_nearby {
+                via::path(driver, session, PathKind::Lan, &mut report.borrow_mut());
+            }
         }
         // It is proved by the first packet, which may come later.
         if far.is_none() && args.connect.pin {

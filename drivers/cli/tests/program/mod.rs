@@ -7,6 +7,7 @@ mod echo;
 mod harness;
 mod kill;
 mod namespaces;
+mod nearby;
 mod output;
 mod serve;
 mod trace;

@@ -16,9 +16,9 @@ const ESTABLISHED_ONLY: &str = "table inet filter { chain input { type filter ho
 const NO_LOOPBACK: &str = "table inet filter { chain input { type filter hook input priority 0; iif lo drop; } ; }";
 
 /// Two hosts and a wire: `near` has one address of each family, `far` two.
-struct World {
-    near: String,
-    far: String,
+pub(crate) struct World {
+    pub(crate) near: String,
+    pub(crate) far: String,
 }
 
 fn run(program: &str, arguments: &[&str], input: &str) -> Result<(), String> {
@@ -31,12 +31,12 @@ fn run(program: &str, arguments: &[&str], input: &str) -> Result<(), String> {
     if output.status.success() { Ok(()) } else { Err(format!("{program} {arguments:?}: {said}")) }
 }
 
-fn ip(line: &str) -> Result<(), String> {
+pub(crate) fn ip(line: &str) -> Result<(), String> {
     run("ip", &line.split(' ').collect::<Vec<_>>(), "")
 }
 
 impl World {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtmfp-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let world = Self { near: format!("{name}-near"), far: format!("{name}-far") };
