@@ -1,13 +1,16 @@
 //! What the local network offers: a port of the gateway, and far ends that need no server.
 
-use core::net::SocketAddr;
+use core::net::{Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::collections::BTreeSet;
+use std::net::UdpSocket;
 use std::sync::mpsc::{Receiver, channel};
 
+use rtmfp_core::Instant;
 use rtmfp_core::profile::Fingerprint;
-use rtmfp_local::{Announcement, PortChange, PortMapping, Search};
-use rtmfp_std::Driver;
+use rtmfp_local::{Announcement, MappedBy, NoMapping, PortChange, PortMapping, Search};
+use rtmfp_meet::probe::PortMapping as PortMappingKind;
+use rtmfp_std::{Clock, Driver};
 
 use crate::failure::{Code, Failure};
 use crate::json::Line;
@@ -36,14 +39,18 @@ impl ForwardedPort {
     /// If the system gives no thread.
     pub fn of(driver: &Driver, report: &mut Report) -> Result<Option<Self>, Failure> {
         let Some(local) = local_addresses(driver).into_iter().find(SocketAddr::is_ipv4) else { return Ok(None) };
-        let (sender, changes) = channel();
-        let tell = move |change| drop(sender.send(change));
-        let mapping = PortMapping::new(local.port(), tell).map_err(|e| Failure::local("the gateway", e))?;
-        let forwarded = Self { _mapping: mapping, changes };
+        let forwarded = Self::begin(local.port())?;
         if let Ok(change) = forwarded.changes.recv_timeout(PATIENCE) {
             show(&change, report);
         }
         Ok(Some(forwarded))
+    }
+
+    fn begin(port: u16) -> Result<Self, Failure> {
+        let (sender, changes) = channel();
+        let tell = move |change| drop(sender.send(change));
+        let mapping = PortMapping::new(port, tell).map_err(|e| Failure::local("the gateway", e))?;
+        Ok(Self { _mapping: mapping, changes })
     }
 
     /// Shows what has changed.
@@ -63,6 +70,49 @@ fn show(change: &PortChange, report: &mut Report) {
             || format!("port: the gateway forwards none to this end: {why}"),
         ),
         _ => {}
+    }
+}
+
+/// Whether the gateway forwards ports: it is asked for one that nobody uses, which is given back.
+#[derive(Debug)]
+pub struct GatewayTest {
+    forwarded: ForwardedPort,
+    _socket: UdpSocket,
+    begun: Instant,
+    clock: Clock,
+}
+
+/// Who has not answered by then is taken for silent.
+const SILENCE: Duration = Duration::from_secs(4);
+
+impl GatewayTest {
+    /// Begins to ask.
+    ///
+    /// # Errors
+    /// If the system gives no socket or no thread.
+    pub fn begin() -> Result<Self, Failure> {
+        let gateway = |e| Failure::local("the gateway", e);
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(gateway)?;
+        let forwarded = ForwardedPort::begin(socket.local_addr().map_err(gateway)?.port())?;
+        let clock = Clock::new();
+        Ok(Self { forwarded, _socket: socket, begun: clock.now(), clock })
+    }
+
+    /// Waits for what the gateway says, four seconds after the beginning at most: one that is there answers in less. `None` if there is none that would
+    /// have to forward anything.
+    #[must_use]
+    pub fn end(self) -> Option<PortMappingKind> {
+        let wait = self.clock.until(self.begun + SILENCE);
+        match self.forwarded.changes.recv_timeout(wait) {
+            Ok(PortChange::Mapped { by, .. }) => match by {
+                MappedBy::Pcp => Some(PortMappingKind::Pcp),
+                MappedBy::NatPmp => Some(PortMappingKind::NatPmp),
+                MappedBy::Upnp => Some(PortMappingKind::Upnp),
+                _ => None,
+            },
+            Ok(PortChange::Unmapped(NoMapping::Refused { .. })) | Err(_) => Some(PortMappingKind::Unavailable),
+            Ok(_) => None,
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use crate::args::Doctor;
 use crate::failure::{Code, Failure};
 use crate::identity::{Destination, Identity, Part, destination};
 use crate::json::Line;
+use crate::nearby::GatewayTest;
 use crate::report::Report;
 use crate::trace::TraceFile;
 use crate::{diagnosis, net, output};
@@ -43,11 +44,14 @@ pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> R
     let addresses = uri.resolve(identity.kind().default_port()).map_err(|e| {
         Failure::local(format_args!("no address of {} could be found", uri.host), format_args!("{e}; check the name"))
     })?;
+    // Beside the rest: silence takes four seconds.
+    let gateway = GatewayTest::begin()?;
     let mut examination = Examination { args, identity, to, trace: Some(trace), failure: None };
     let first = |is_ipv6| addresses.iter().copied().find(|address| address.is_ipv6() == is_ipv6);
     let mut found = Found::default();
     found.v4 = first(false).map(|remote| examination.examine(remote, &mut report)).transpose()?.flatten();
     found.v6 = first(true).map(|remote| examination.examine(remote, &mut report)).transpose()?.flatten();
+    found.port_mapping = gateway.end();
     tell(&found, &mut report);
     if let Some(file) = &args.save {
         write_whole(file, &format!("{}\n", diagnosis::to_line(&found).end()))?;
