@@ -1,17 +1,21 @@
 //! A program that is registered at a server, and one that wants to reach it.
 
 use core::net::{IpAddr, Ipv4Addr, SocketAddr};
+use core::time::Duration;
 
 use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::{
-    App, Endpoint, Event, FlowOptions, Instant, InterfaceId, Path, RecvFlowHandle, Service as _, SessionHandle, Target,
+    App, Endpoint, Event, FlowOptions, Instant, InterfaceId, Path, RecvFlowHandle, SendFlowHandle, Service as _,
+    SessionHandle, Target,
 };
-use rtmfp_meet::{Guest, GuestEvent, GuestOptions, PathPolicy};
+use rtmfp_meet::{Guest, GuestEvent, GuestOptions, PathKind, PathPolicy};
 use rtmfp_sim::rtmfp::SimRandom;
 
 pub(super) const PORT: u16 = 1_935;
 pub(super) const SERVER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1)), PORT);
 
+/// Between two messages.
+const PACE: Duration = Duration::from_millis(100);
 /// When the first asks for the second.
 const BEGIN: Instant = Instant::from_millis(1_000);
 
@@ -23,11 +27,16 @@ pub(super) struct Program {
     /// When it asks for that one.
     pub(super) begin: Option<Instant>,
     peer: Option<SessionHandle>,
+    policy: PathPolicy,
+    /// How many messages it sends.
+    pub(super) messages: u64,
+    sending: Option<(SendFlowHandle, u64, Instant)>,
+    pub(super) got: Vec<u64>,
     pub(super) began: Option<Instant>,
     /// When the first data came, and whether over the relay.
     pub(super) heard: Option<(Instant, bool)>,
     /// What the guest has told.
-    told: Vec<(Instant, GuestEvent)>,
+    pub(super) told: Vec<(Instant, GuestEvent)>,
 }
 
 impl Program {
@@ -46,6 +55,10 @@ impl Program {
             whom,
             begin: None,
             peer: None,
+            policy: PathPolicy::Any,
+            messages: 1,
+            sending: None,
+            got: Vec::new(),
             began: None,
             heard: None,
             told: Vec::new(),
@@ -67,14 +80,38 @@ impl Program {
             if let GuestEvent::Connected { session, .. } = event {
                 self.peer = Some(session);
                 let flow = endpoint.session_mut(now, session).unwrap().open_flow(FlowOptions::new("data")).unwrap();
-                endpoint.send_flow_mut(now, flow).unwrap().write("hello").unwrap();
+                self.sending = Some((flow, 0, now));
+                self.send(now, endpoint);
             }
             self.told.push((now, event));
         }
     }
 
+    pub(super) const fn with(mut self, messages: u64, policy: PathPolicy) -> Self {
+        (self.messages, self.policy) = (messages, policy);
+        self
+    }
+
+    /// The kinds of paths that its session with the peer had, one after another.
+    pub(super) fn kinds(&self) -> Vec<PathKind> {
+        let of_peer = |event: &GuestEvent| match event {
+            GuestEvent::Path { session, kind } if Some(*session) == self.peer => Some(*kind),
+            _ => None,
+        };
+        self.told.iter().filter_map(|(_, event)| of_peer(event)).collect()
+    }
+
+    fn send(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let Some((flow, next, due)) = &mut self.sending else { return };
+        if *due <= now && *next < self.messages {
+            endpoint.send_flow_mut(now, *flow).unwrap().write(next.to_be_bytes().to_vec()).unwrap();
+            (*next, *due) = (*next + 1, now + PACE);
+        }
+    }
+
     fn read(&mut self, now: Instant, endpoint: &mut Endpoint, flow: RecvFlowHandle) {
-        while endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()).is_some() {
+        while let Some(message) = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read()) {
+            self.got.push(u64::from_be_bytes((*message.data).try_into().unwrap()));
             let path = endpoint.session(flow.session()).and_then(|session| session.path());
             let relayed = path.is_some_and(|path| path.interface.is_last_resort());
             self.peer = Some(flow.session());
@@ -99,14 +136,17 @@ impl App for Program {
         if self.begin.is_some_and(|begin| now >= begin)
             && let Some(whom) = self.whom.take()
         {
-            self.guest.connect(now, endpoint, whom.into_bytes(), PathPolicy::Any);
+            self.guest.connect(now, endpoint, whom.into_bytes(), self.policy);
             self.began = Some(now);
         }
+        self.send(now, endpoint);
         self.take_events(now, endpoint);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        self.begin.filter(|_| self.whom.is_some()).into_iter().chain(self.guest.next_timeout()).min()
+        let next = self.sending.filter(|(_, next, _)| *next < self.messages).map(|(_, _, due)| due);
+        let begin = self.begin.filter(|_| self.whom.is_some());
+        begin.into_iter().chain(next).chain(self.guest.next_timeout()).min()
     }
 
     fn carries(&self, interface: InterfaceId) -> bool {

@@ -5,6 +5,7 @@
 mod doctor;
 mod guest;
 mod kernel;
+mod outage;
 mod probes;
 
 use core::fmt::Write as _;
@@ -14,7 +15,7 @@ use std::sync::Arc;
 use datagram_sim::{Duration, LinkSpec, NatSpec, NodeId, StageSpec, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{App, Endpoint, EndpointConfig, Instant, Router};
-use rtmfp_meet::{Everybody, Limits, RelayLimits, Rendezvous};
+use rtmfp_meet::{Everybody, Limits, PathPolicy, RelayLimits, Rendezvous};
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
 
 use guest::{PORT, Program, SERVER};
@@ -58,26 +59,35 @@ fn node<A: App + 'static>(world: &mut World, name: &str, config: EndpointConfig,
     world.add_host(name, EndpointNode::new(endpoint, app, PORT))
 }
 
+/// What a server runs.
+fn rendezvous(world: &World) -> Router {
+    let mut limits = Limits::default();
+    limits.relay = Some(RelayLimits::default());
+    let rng = Box::new(SimRandom::new(world.key("server", "numbers")));
+    Router::new().with(Box::new(Rendezvous::new(limits, Everybody, rng, |_| {})))
+}
+
+fn server_config() -> EndpointConfig {
+    let mut config = EndpointConfig::default();
+    config.max_unmatched_hellos = 64;
+    config
+}
+
 /// A server, and a guest behind each of two NATs, of whom the first opens a session to the second after a second.
-fn world(seed: u64, nats: [Nat; 2]) -> (World, [NodeId; 2]) {
+fn world(seed: u64, nats: [Nat; 2], messages: u64, policy: PathPolicy) -> (World, [NodeId; 2]) {
     let mut world = World::new(seed);
     let net = world.add_router("net");
     let lines = Lines::of(seed);
     let line = |millis| LinkSpec::symmetric(vec![StageSpec::Delay(Duration::millis(millis))]);
-    let mut limits = Limits::default();
-    limits.relay = Some(RelayLimits::default());
-    let rendezvous =
-        Rendezvous::new(limits, Everybody, Box::new(SimRandom::new(world.key("server", "numbers"))), |_| {});
-    let mut config = EndpointConfig::default();
-    config.max_unmatched_hellos = 64;
-    let server = node(&mut world, "server", config, Router::new().with(Box::new(rendezvous)));
+    let app = rendezvous(&world);
+    let server = node(&mut world, "server", server_config(), app);
     world.connect("server", server, net, &line(lines.server));
     world.add_address(server, 0, SERVER.ip(), false);
     let mut guests = Vec::new();
     for (number, (name, nat)) in ["ada", "ben"].into_iter().zip(nats).enumerate() {
         let whom = (number == 0).then_some("ben");
         let rng = SimRandom::new(world.key(name, "guest"));
-        let guest = node(&mut world, name, EndpointConfig::default(), Program::new(whom, rng));
+        let guest = node(&mut world, name, EndpointConfig::default(), Program::new(whom, rng).with(messages, policy));
         let outside = IpAddr::V4(Ipv4Addr::new(198, 51, 100, number as u8 + 1));
         match nat {
             Some(nat) => {
@@ -107,7 +117,7 @@ struct Met {
 }
 
 fn meet(seed: u64, nats: [Nat; 2]) -> Met {
-    let (mut world, [ada, ben]) = world(seed, nats);
+    let (mut world, [ada, ben]) = world(seed, nats, 1, PathPolicy::Any);
     world.run_until(Time(6_000_000_000)).unwrap();
     let possible = world.direct_path_possible(ada, ben, false);
     let guest = |id| world.node::<EndpointNode<Program>>(id).map(EndpointNode::app).unwrap();

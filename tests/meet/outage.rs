@@ -1,0 +1,111 @@
+//! What fails while two exchange messages: the server with its relay, and the NAT of either. No message is lost, and no
+//! application does anything about it.
+
+use std::sync::Arc;
+
+use datagram_sim::{NodeId, Time, World};
+use rtmfp_core::profile::plain::PlainProfile;
+use rtmfp_core::{Endpoint, Instant};
+use rtmfp_meet::{Failure, GuestEvent, PathKind, PathPolicy, RelayOutcome};
+use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
+
+use super::guest::{PORT, Program};
+use super::{NATS, Nat, rendezvous, server_config, world};
+
+/// Five seconds of messages.
+const MESSAGES: u64 = 50;
+/// In the midst of them.
+const FAILS: Time = Time(3_500_000_000);
+const END: Time = Time(40_000_000_000);
+
+fn nat(name: &str) -> Nat {
+    NATS.iter().find(|(other, _)| *other == name).unwrap().1
+}
+
+/// Another process in the server's place, with the same identity, that remembers nothing.
+fn restart_server(world: &mut World, seed: u64) {
+    let server = world.find("server").unwrap();
+    let profile = PlainProfile::new(b"server").pretend_authentic(true);
+    let rng = SimRandom::new(world.key("server", &format!("endpoint again {seed}")));
+    let endpoint = Endpoint::new(server_config(), Arc::new(profile), Box::new(rng), Instant::ORIGIN).unwrap();
+    let app = rendezvous(world);
+    world.replace_node(server, Box::new(EndpointNode::new(endpoint, app, PORT)));
+}
+
+fn program(world: &World, id: NodeId) -> &Program {
+    world.node::<EndpointNode<Program>>(id).map(EndpointNode::app).unwrap()
+}
+
+/// Runs two with something that fails. All messages arrive, in one session.
+fn survive(seed: u64, nats: [&str; 2], fail: impl FnOnce(&mut World)) -> [Vec<PathKind>; 2] {
+    let (mut world, [ada, ben]) = world(seed, nats.map(nat), MESSAGES, PathPolicy::Any);
+    world.run_until(FAILS).unwrap();
+    assert!(program(&world, ben).got.len() < MESSAGES as usize, "seed {seed}: it is over already");
+    fail(&mut world);
+    world.run_until(END).unwrap();
+    let (ada, ben) = (program(&world, ada), program(&world, ben));
+    let all: Vec<u64> = (0..MESSAGES).collect();
+    assert_eq!(ben.got, all, "seed {seed}, {nats:?}: {:#?}", (&ada.told, &ben.told));
+    [ada.kinds(), ben.kinds()]
+}
+
+fn registrations(program: &Program) -> usize {
+    program.told.iter().filter(|(_, event)| *event == GuestEvent::Registered).count()
+}
+
+#[test]
+fn the_server_restarts_and_nobody_notices() {
+    for seed in 0..10 {
+        let (mut world, guests) = world(seed, [nat("port"), nat("address")], MESSAGES, PathPolicy::Any);
+        world.run_until(FAILS).unwrap();
+        restart_server(&mut world, seed);
+        world.run_until(Time(90_000_000_000)).unwrap();
+        let [ada, ben] = guests.map(|guest| program(&world, guest));
+        assert_eq!(ben.got, (0..MESSAGES).collect::<Vec<_>>(), "seed {seed}");
+        assert_eq!([ada.kinds(), ben.kinds()], [[PathKind::Direct], [PathKind::Direct]], "seed {seed}");
+        assert_eq!([ada, ben].map(registrations), [2, 2], "seed {seed}: {:#?}", (&ada.told, &ben.told));
+    }
+}
+
+#[test]
+fn the_relay_restarts_and_the_session_goes_on_over_another_circuit() {
+    for seed in 0..20 {
+        let kinds = survive(seed, ["symmetric", "symmetric"], |world| restart_server(world, seed));
+        for kinds in kinds {
+            assert_eq!((kinds.first(), kinds.last()), (Some(&PathKind::Relayed), Some(&PathKind::Relayed)), "{seed}");
+        }
+    }
+}
+
+#[test]
+fn either_end_moves_and_the_session_goes_on() {
+    for (who, seed) in ["ada", "ben"].into_iter().flat_map(|who| (0..10).map(move |seed| (who, seed))) {
+        for nats in [["port", "port"], ["symmetric", "full cone"], ["symmetric", "symmetric"]] {
+            let last = survive(seed, nats, |world| {
+                let nat = world.find(&format!("{who}'s NAT")).unwrap();
+                world.flush_nat(nat, true);
+            });
+            let relayed = nats[1] == "symmetric";
+            let kind = if relayed { PathKind::Relayed } else { PathKind::Direct };
+            assert_eq!(last.map(|kinds| kinds.last().copied()), [Some(kind); 2], "seed {seed}, {nats:?}, {who}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_is_kept_and_a_failure_names_its_step() {
+    let meet = |nats: [&str; 2], policy| {
+        let (mut world, [ada, ben]) = world(7, nats.map(nat), 5, policy);
+        world.run_until(END).unwrap();
+        let failed = program(&world, ada).told.iter().find_map(|(_, event)| match event {
+            GuestEvent::Failed { failure, .. } => Some(*failure),
+            _ => None,
+        });
+        (program(&world, ada).kinds(), program(&world, ben).got.len(), failed)
+    };
+    assert_eq!(meet(["none", "none"], PathPolicy::RelayOnly), (vec![PathKind::Relayed], 5, None));
+    assert_eq!(meet(["none", "none"], PathPolicy::DirectOnly), (vec![PathKind::Direct], 5, None));
+    let silent = Failure::NoAnswer { relay: RelayOutcome::NotAllowed };
+    assert_eq!(meet(["symmetric", "symmetric"], PathPolicy::DirectOnly), (vec![], 0, Some(silent)));
+    assert_eq!(meet(["none", "none"], PathPolicy::LanOnly), (vec![], 0, Some(Failure::NotOnLan)));
+}
