@@ -4,8 +4,8 @@
 //!
 //! - [`Rendezvous`] is the server's part: a [service](rtmfp_core::Service) that introduces far ends which have a session
 //!   with it (RFC 7016 §3.5.1.6), gives out numbers under which they can be met, and tells each the address that it is
-//!   seen at. Everything is in memory. A number names nobody: it can be guessed, and it goes to another session after its
-//!   holder has left. So the two who meet prove to each other who they are.
+//!   seen at. Everything is in memory. A number names nobody: it can be guessed, and it goes to another session ten
+//!   minutes after its holder has left, who gets it back before. So the two who meet prove to each other who they are.
 //! - [`Guest`] is the other end's part: it is registered with a server, and meets others over the best path there is.
 //! - [`Client`] is what that speaks: it writes the messages and reads the answers, over any flows.
 //! - [`RelayInterface`] is for two that cannot reach each other: an interface (RFC 7016 §3.3) whose datagrams go through

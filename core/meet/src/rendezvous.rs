@@ -76,6 +76,8 @@ struct Registration {
     inbox: RecvFlowHandle,
     outbox: SendFlowHandle,
     numbers: Vec<u64>,
+    /// Who has them.
+    owner: Bytes,
     accepted: bool,
     /// The address that it was told of last.
     told: Option<SocketAddr>,
@@ -150,7 +152,8 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         }
         flow.set_window(WINDOW);
         let Ok(outbox) = flow.open_return_flow(FlowOptions::new(METADATA)) else { return flow.reject(0) };
-        let registration = Registration { inbox, outbox, numbers: Vec::new(), accepted: false, told: None };
+        let registration =
+            Registration { inbox, outbox, numbers: Vec::new(), owner: Bytes::new(), accepted: false, told: None };
         self.registrations.insert(session, registration);
         (self.observer)(ServerEvent::Joined { session });
         self.serve(now, endpoint, session);
@@ -161,7 +164,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         self.leave_relay(now, endpoint, session, 0);
         let Some(registration) = self.registrations.remove(&session) else { return };
         for number in registration.numbers {
-            self.numbers.release(number, session);
+            self.numbers.release(now, number, session, &registration.owner);
             (self.observer)(ServerEvent::NumberReleased { session });
         }
         (self.observer)(ServerEvent::Left { session });
@@ -212,7 +215,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
                 Ok(number) => say(now, endpoint, outbox, &Reply::Number { request, number }),
                 Err(refused) => self.refuse(now, endpoint, session, request, refused),
             },
-            Request::Release { number } => self.release(session, number),
+            Request::Release { number } => self.release(now, session, number),
             Request::LookUp { request, number } => {
                 let holder = |rendezvous: &Self, endpoint: &Endpoint| {
                     let holder = endpoint.session(rendezvous.numbers.holder(number)?)?;
@@ -266,20 +269,20 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             return Err((Refusal::NotAllowed, 0));
         }
         let number = if self.numbers.len() < self.limits.numbers {
-            self.numbers.give(asker.session, &mut *self.rng)
+            self.numbers.give(now, asker.session, &asker.discriminator, &mut *self.rng)
         } else {
             None
         };
         let number = number.ok_or((Refusal::Full, FULL_FOR))?;
         registration.numbers.push(number);
+        registration.owner = asker.discriminator.clone();
         (self.observer)(ServerEvent::NumberGiven { session: asker.session });
         Ok(number)
     }
 
-    fn release(&mut self, session: SessionHandle, number: u64) {
-        if self.numbers.release(number, session)
-            && let Some(registration) = self.registrations.get_mut(&session)
-        {
+    fn release(&mut self, now: Instant, session: SessionHandle, number: u64) {
+        let Some(registration) = self.registrations.get_mut(&session) else { return };
+        if self.numbers.release(now, number, session, &registration.owner) {
             registration.numbers.retain(|other| *other != number);
             (self.observer)(ServerEvent::NumberReleased { session });
         }
