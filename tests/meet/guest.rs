@@ -94,9 +94,9 @@ impl Program {
 
     /// The kinds of paths that its session with the peer had, one after another.
     pub(super) fn kinds(&self) -> Vec<PathKind> {
-        let of_peer = |event: &GuestEvent| match event {
-            GuestEvent::Path { session, kind } if Some(*session) == self.peer => Some(*kind),
-            _ => None,
+        let of_peer = |event: &GuestEvent| {
+            let GuestEvent::Path { session, kind } = event else { return None };
+            (Some(*session) == self.peer).then_some(*kind)
         };
         self.told.iter().filter_map(|(_, event)| of_peer(event)).collect()
     }

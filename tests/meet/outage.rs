@@ -97,10 +97,9 @@ fn a_policy_is_kept_and_a_failure_names_its_step() {
     let meet = |nats: [&str; 2], policy| {
         let (mut world, [ada, ben]) = world(7, nats.map(nat), 5, policy);
         world.run_until(END).unwrap();
-        let failed = program(&world, ada).told.iter().find_map(|(_, event)| match event {
-            GuestEvent::Failed { failure, .. } => Some(*failure),
-            _ => None,
-        });
+        let failure =
+            |event: &GuestEvent| if let GuestEvent::Failed { failure, .. } = event { Some(*failure) } else { None };
+        let failed = program(&world, ada).told.iter().find_map(|(_, event)| failure(event));
         (program(&world, ada).kinds(), program(&world, ben).got.len(), failed)
     };
     assert_eq!(meet(["none", "none"], PathPolicy::RelayOnly), (vec![PathKind::Relayed], 5, None));
