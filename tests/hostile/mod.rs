@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod mutation;
 mod receivers;
+mod rendezvous;
 mod strangers;
 mod table;
 mod unread;

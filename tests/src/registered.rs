@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_core::wire::InitiatorHello;
+use rtmfp_core::wire::{Address, AddressOrigin, InitiatorHello};
 use rtmfp_core::{
     App as _, Bytes, Endpoint, EndpointConfig, Event, FlowOptions, Instant, InterfaceId, Path, RecvMeta, Router,
     SendFlowHandle, Target, TransmitBuf,
@@ -68,7 +68,6 @@ impl Registered {
         let often = Rate { burst: 1 << 30, every: Duration::from_micros(1) };
         let mut limits = Limits::default();
         (limits.requests, limits.requests_per_source) = (often, often);
-        let rendezvous = Rendezvous::new(limits, Everybody, Box::new(TestRng(5)), |_| {});
         let mut config = EndpointConfig::default();
         config.max_sessions = 1 << 20;
         config.max_hello_replies_per_second = u32::MAX;
@@ -78,6 +77,16 @@ impl Registered {
         config.max_keying_units_per_second = u32::MAX;
         config.max_keying_units_per_source = u32::MAX;
         config.max_unmatched_hellos = 64;
+        Self::under(identity, config, limits)
+    }
+
+    /// A server under these limits, and nobody there.
+    ///
+    /// # Panics
+    /// If the configuration is not valid.
+    #[must_use]
+    pub fn under(identity: fn(u64) -> Identity, config: EndpointConfig, limits: Limits) -> Self {
+        let rendezvous = Rendezvous::new(limits, Everybody, Box::new(TestRng(5)), |_| {});
         let now = Instant::from_millis(5_000);
         Self {
             server: Endpoint::new(config, identity(0).0, Box::new(TestRng(1)), now).unwrap(),
@@ -105,9 +114,17 @@ impl Registered {
     /// # Panics
     /// If it does not get one.
     pub fn register(&mut self) -> Peer {
+        let number = self.peers.len() + 1;
+        self.register_at(([10, (number >> 16) as u8, (number >> 8) as u8, number as u8], 1_935).into())
+    }
+
+    /// The same from this address.
+    ///
+    /// # Panics
+    /// If it does not get one.
+    pub fn register_at(&mut self, address: SocketAddr) -> Peer {
         let number = self.peers.len() as u64 + 1;
         let (profile, discriminator) = (self.identity)(number);
-        let address = SocketAddr::from(([10, (number >> 16) as u8, (number >> 8) as u8, number as u8], 1_935));
         let now = Instant::from_millis(1_000);
         let mut endpoint =
             Endpoint::new(EndpointConfig::default(), profile, Box::new(TestRng(number + 7)), now).unwrap();
@@ -139,9 +156,6 @@ impl Registered {
     /// # Panics
     /// If it is not told.
     pub fn look_up(&mut self, peer: &mut Peer) {
-        // Answers are paced.
-        self.now += Duration::from_micros(100);
-        self.server.handle_timeout(self.now);
         let (discriminator, number) = self.next();
         let answer = self.ask(peer, |client| client.look_up(number));
         let is_it = matches!(&answer, Answer::Found { discriminator: found, .. } if *found == discriminator);
@@ -151,8 +165,35 @@ impl Registered {
     /// A hello for one of the peers.
     pub fn hello(&mut self) -> Vec<u8> {
         let (discriminator, _) = self.next();
+        self.hello_for(&discriminator)
+    }
+
+    /// A hello for this one.
+    pub fn hello_for(&mut self, discriminator: &[u8]) -> Vec<u8> {
         let tag = (self.turn as u128).to_be_bytes();
-        self.asker.startup(0, &InitiatorHello { discriminator: &discriminator, tag: &tag })
+        self.asker.startup(0, &InitiatorHello { discriminator, tag: &tag })
+    }
+
+    /// All peers are introduced at as many addresses as can be.
+    ///
+    /// # Panics
+    /// If a session is over.
+    pub fn introduce_all_at_23_more(&mut self) {
+        let at = |last| Address { origin: AddressOrigin::Local, socket: ([192, 168, 0, last], 1_935).into() };
+        let addresses: Vec<Address> = (1..=23).map(at).collect();
+        let sessions: Vec<_> = self.server.sessions().collect();
+        for session in sessions {
+            self.server.session_mut(self.now, session).unwrap().introduce_at(&addresses);
+        }
+    }
+
+    /// A datagram comes to the server. Gives where datagrams go then, and how long they are.
+    pub fn receive(&mut self, from: SocketAddr, mut datagram: Vec<u8>) -> Vec<(SocketAddr, usize)> {
+        let path = Path::new(InterfaceId(0), from);
+        let _ = self.server.handle_datagram(self.now, path, RecvMeta::default(), &mut datagram);
+        let mut sent = Vec::new();
+        self.serve_each(|to, datagram| sent.push((to, datagram.len())));
+        sent
     }
 
     /// A hello comes, and the server introduces: it answers, and hands the hello on. What the server does alone.
@@ -173,7 +214,14 @@ impl Registered {
         while self.server.poll_event().is_some() {}
     }
 
-    fn ask(&mut self, peer: &mut Peer, ask: impl FnOnce(&mut Client) -> (u64, Vec<u8>)) -> Answer {
+    /// A peer asks for something. Gives the answer.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn ask(&mut self, peer: &mut Peer, ask: impl FnOnce(&mut Client) -> (u64, Vec<u8>)) -> Answer {
+        // Answers are paced.
+        self.now += Duration::from_micros(100);
+        self.server.handle_timeout(self.now);
         let (request, message) = ask(&mut peer.client);
         peer.endpoint.send_flow_mut(peer.now, peer.outbox).unwrap().write(message).unwrap();
         self.exchange(peer);
@@ -206,18 +254,24 @@ impl Registered {
     /// The server does what there is to do. Its datagrams go to this peer, if there is one. Gives how many there were.
     fn serve(&mut self, mut peer: Option<&mut Peer>) -> u32 {
         let mut sent = 0;
+        self.serve_each(|to, datagram| {
+            sent += 1;
+            if let Some(peer) = peer.as_deref_mut().filter(|peer| peer.address == to) {
+                let path = Path::new(InterfaceId(0), SERVER);
+                let _ = peer.endpoint.handle_datagram(peer.now, path, RecvMeta::default(), &mut datagram.to_vec());
+            }
+        });
+        sent
+    }
+
+    /// The same, with each datagram.
+    fn serve_each(&mut self, mut each: impl FnMut(SocketAddr, &[u8])) {
         loop {
             while let Some(event) = self.server.poll_event() {
                 self.router.on_event(self.now, &mut self.server, event);
             }
-            let Some(transmit) = self.server.poll_transmit(self.now, &mut self.buf) else { return sent };
-            for datagram in self.buf.datagrams() {
-                sent += 1;
-                if let Some(peer) = peer.as_deref_mut().filter(|peer| peer.address == transmit.path.remote) {
-                    let path = Path::new(InterfaceId(0), SERVER);
-                    let _ = peer.endpoint.handle_datagram(peer.now, path, RecvMeta::default(), &mut datagram.to_vec());
-                }
-            }
+            let Some(transmit) = self.server.poll_transmit(self.now, &mut self.buf) else { return };
+            self.buf.datagrams().for_each(|datagram| each(transmit.path.remote, datagram));
         }
     }
 }
