@@ -38,6 +38,7 @@
 mod bounds;
 mod doctor;
 mod findings;
+mod incomplete;
 mod lifetime;
 mod meeting;
 mod message;
@@ -47,8 +48,9 @@ mod server;
 mod waiting;
 
 pub use bounds::{Behaviour, Bounds};
-pub use doctor::{Doctor, Incomplete};
+pub use doctor::Doctor;
 pub use findings::{Findings, KeptFor, PortMapping, Report};
+pub use incomplete::Incomplete;
 pub use lifetime::Lifetime;
 pub use meeting::{How, Reason, Verdict, will_meet};
 pub use message::{METADATA, MIN_REQUEST, ProbeReply, ProbeRequest};

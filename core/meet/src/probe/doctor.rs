@@ -2,18 +2,18 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
-use core::fmt;
 use core::net::SocketAddr;
 use core::time::Duration;
 
 use rtmfp_core::params::DATAGRAM_BASE;
 use rtmfp_core::{
-    App, CloseMode, CloseReason, Endpoint, Event, FlowOptions, Instant, InterfaceId, OpenFailure, Path, RecvFlowHandle,
-    SendFlowHandle, SessionHandle,
+    App, CloseMode, Endpoint, Event, FlowOptions, Instant, InterfaceId, Path, RecvFlowHandle, SendFlowHandle,
+    SessionHandle,
 };
 
 use super::bounds::Bounds;
 use super::findings::Findings;
+use super::incomplete::Incomplete;
 use super::message::{METADATA, ProbeReply, ProbeRequest};
 use super::name::{ProbeName, Token};
 use super::places::Places;
@@ -38,7 +38,7 @@ enum Test {
     FilterPort = 1,
     /// From another address of the server.
     FilterAddress,
-    /// To another port of the server.
+    /// To another port of the server, from the socket that [`Second`](Self::Second) goes from.
     MapPort,
     /// To another address of the server.
     MapAddress,
@@ -60,33 +60,6 @@ enum Stage {
     Hairpin,
     Settling,
     Done,
-}
-
-/// Why a doctor's findings are not complete.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[non_exhaustive]
-pub enum Incomplete {
-    /// There is no session with the server.
-    NotOpened(OpenFailure),
-    /// The session ended.
-    Lost(CloseReason),
-    /// The server does not help with probes, or has no room; with the code of its rejection, if it rejected.
-    NoProbes(Option<u64>),
-}
-
-impl core::error::Error for Incomplete {}
-
-impl fmt::Display for Incomplete {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotOpened(reason) => write!(f, "no session with the server could be opened: {reason}"),
-            Self::Lost(reason) => write!(f, "the session with the server ended early: {reason}"),
-            Self::NoProbes(Some(code)) if *code != 0 => {
-                write!(f, "the server has no room for probes now (code {code})")
-            }
-            Self::NoProbes(_) => f.write_str("the server does not help with probes"),
-        }
-    }
 }
 
 /// Finds out what kind of network this end is in, over a session with a server that has a
@@ -255,8 +228,8 @@ impl Doctor {
                     .into_iter()
                     .for_each(|place| self.write(now, endpoint, ask(place.number)));
             }
-            Test::MapPort => self.places.other_port.map(|place| path.with_remote(place.at)),
-            Test::MapAddress => self.places.other_address.map(|place| path.with_remote(place.at)),
+            Test::MapPort => self.places.other_port.map(|place| self.for_mapping(path).with_remote(place.at)),
+            Test::MapAddress => self.places.other_address.map(|place| self.for_mapping(path).with_remote(place.at)),
             Test::Second => from_second(path.remote),
             Test::HairpinToSecond => self.seen.get(&(Test::Second as u64)).map(|second| path.with_remote(*second)),
             Test::HairpinToFirst => self.findings.seen.and_then(from_second),
@@ -265,6 +238,12 @@ impl Doctor {
             // Without room it is lost, as it may be on its way.
             let _ = ProbeName::new(self.token, test as u64).send(now, endpoint, path);
         }
+    }
+
+    /// The socket that shows how it is mapped: the second, for the first one has had probes sent to it that a filter held
+    /// up. Linux remembers these, and then gives this end another port towards where they came from.
+    fn for_mapping(&self, path: Path) -> Path {
+        self.second.map_or(path, |second| Path::new(second, path.remote))
     }
 
     /// Goes to the next stage once this one has all its answers.
@@ -289,8 +268,10 @@ impl Doctor {
                 self.begin(now, endpoint, Stage::Mapping);
             }
             Stage::Mapping => {
-                let first = self.findings.seen;
-                let same = |test: Test| self.seen.get(&(test as u64)).map(|seen| Some(*seen) == first);
+                let second = self.seen.get(&(Test::Second as u64)).copied();
+                let first = if self.second.is_some() { second } else { self.findings.seen };
+                let same =
+                    |test: Test| first.zip(self.seen.get(&(test as u64)).copied()).map(|(first, seen)| first == seen);
                 let known = Bounds::of(same(Test::MapPort), same(Test::MapAddress));
                 self.findings.mapping = (known != Bounds::UNKNOWN).then_some(known);
                 self.begin(now, endpoint, Stage::Hairpin);

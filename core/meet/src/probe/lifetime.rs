@@ -9,8 +9,8 @@ use rtmfp_core::{
     SessionHandle, Target,
 };
 
-use super::doctor::Incomplete;
 use super::findings::KeptFor;
+use super::incomplete::Incomplete;
 use super::message::{METADATA, ProbeReply, ProbeRequest};
 use super::name::{ProbeName, Token};
 

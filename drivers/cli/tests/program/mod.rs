@@ -7,6 +7,7 @@ mod echo;
 mod harness;
 mod kill;
 mod namespaces;
+mod nats;
 mod nearby;
 mod output;
 mod serve;

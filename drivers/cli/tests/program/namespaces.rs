@@ -21,7 +21,7 @@ pub(crate) struct World {
     pub(crate) far: String,
 }
 
-fn run(program: &str, arguments: &[&str], input: &str) -> Result<(), String> {
+pub(crate) fn run(program: &str, arguments: &[&str], input: &str) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("{program}: {e}"))?;
