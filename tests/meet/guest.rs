@@ -8,7 +8,7 @@ use rtmfp_core::{
     App, Endpoint, Event, FlowOptions, Instant, InterfaceId, Path, RecvFlowHandle, SendFlowHandle, Service as _,
     SessionHandle, Target,
 };
-use rtmfp_meet::{Guest, GuestEvent, GuestOptions, PathKind, PathPolicy};
+use rtmfp_meet::{CandidateKind, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy};
 use rtmfp_sim::rtmfp::SimRandom;
 
 pub(super) const PORT: u16 = 1_935;
@@ -28,6 +28,7 @@ pub(super) struct Program {
     pub(super) begin: Option<Instant>,
     peer: Option<SessionHandle>,
     policy: PathPolicy,
+    local: Option<SocketAddr>,
     /// How many messages it sends.
     pub(super) messages: u64,
     sending: Option<(SendFlowHandle, u64, Instant)>,
@@ -56,6 +57,7 @@ impl Program {
             begin: None,
             peer: None,
             policy: PathPolicy::Any,
+            local: None,
             messages: 1,
             sending: None,
             got: Vec::new(),
@@ -85,6 +87,12 @@ impl Program {
             }
             self.told.push((now, event));
         }
+    }
+
+    /// The same, which knows its address on its own network.
+    pub(super) fn at(mut self, local: SocketAddr) -> Self {
+        self.local = Some(local);
+        self
     }
 
     pub(super) const fn with(mut self, messages: u64, policy: PathPolicy) -> Self {
@@ -132,6 +140,10 @@ impl App for Program {
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if let Some(local) = self.local.take() {
+            self.guest.set_addresses(now, endpoint, [local.ip()]);
+            self.guest.set_candidates(now, endpoint, CandidateKind::Local, [local]);
+        }
         self.guest.on_wake(now, endpoint);
         if self.begin.is_some_and(|begin| now >= begin)
             && let Some(whom) = self.whom.take()

@@ -5,6 +5,7 @@
 mod doctor;
 mod guest;
 mod kernel;
+mod lan;
 mod outage;
 mod probes;
 

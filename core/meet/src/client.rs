@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use rtmfp_core::Bytes;
 use rtmfp_core::wire::{Address, Malformed};
 
-use crate::message::{CircuitEnd, Refusal, Reply, Request};
+use crate::message::{CircuitEnd, MAX_ADDRESSES, Refusal, Reply, Request};
 
 /// The most requests that wait for an answer. Older ones are forgotten, and their answers ignored.
 const MAX_WAITING: usize = 256;
@@ -168,6 +168,15 @@ impl Client {
     #[must_use]
     pub fn close_circuit(&self, circuit: u64) -> Vec<u8> {
         Request::CloseCircuit { circuit }.to_bytes()
+    }
+
+    /// Tells the server at which further addresses this end is reached, in place of those before. The first
+    /// [`MAX_ADDRESSES`](crate::message::MAX_ADDRESSES) count.
+    #[must_use]
+    pub fn addresses(&self, addresses: &[Address]) -> Vec<u8> {
+        let mut list = Vec::new();
+        addresses.iter().take(MAX_ADDRESSES).for_each(|address| address.encode(&mut list));
+        Request::Addresses { list: &list }.to_bytes()
     }
 
     /// Reads what the server has said. `None` for what answers no request, or is of a kind that is not known.

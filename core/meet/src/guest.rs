@@ -9,12 +9,13 @@ use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use rtmfp_core::rand_core::CryptoRng;
+use rtmfp_core::wire::Address;
 use rtmfp_core::{Bytes, Endpoint, Event, Instant, InterfaceId, Path, SendFlowHandle, Service, SessionHandle, Target};
 
 use crate::client::{Answer, Client};
 use crate::failure::Failure;
-use crate::message::{MAX_TOKEN, Refusal};
-use crate::path::PathPolicy;
+use crate::message::{MAX_ADDRESSES, MAX_TOKEN, Refusal};
+use crate::path::{CandidateKind, PathPolicy};
 use crate::relayed::RelayInterface;
 
 use attempts::Attempt;
@@ -86,6 +87,7 @@ pub struct Guest {
     due: BTreeSet<(Instant, SessionHandle)>,
     /// Addresses of this end.
     own: Vec<IpAddr>,
+    candidates: Vec<(CandidateKind, SocketAddr)>,
     seen: Option<SocketAddr>,
     events: Events,
     tickets: u64,
@@ -136,6 +138,7 @@ impl Guest {
             sessions: BTreeMap::new(),
             due: BTreeSet::new(),
             own: Vec::new(),
+            candidates: Vec::new(),
             seen: None,
             events: Events::default(),
             tickets: 0,
@@ -176,6 +179,32 @@ impl Guest {
         self.own = own.into_iter().collect();
         let sessions: Vec<SessionHandle> = self.sessions.keys().copied().collect();
         sessions.into_iter().for_each(|session| self.review(now, endpoint, session));
+    }
+
+    /// Replaces the addresses of this kind at which this end is reached, besides the one that the server sees. The server
+    /// tells them to others: see [`CandidateKind`]. The first eight of all kinds count.
+    pub fn set_candidates(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        kind: CandidateKind,
+        addresses: impl IntoIterator<Item = SocketAddr>,
+    ) {
+        let before = self.candidates.clone();
+        self.candidates.retain(|(other, _)| *other != kind);
+        self.candidates.extend(addresses.into_iter().take(MAX_ADDRESSES).map(|address| (kind, address)));
+        if self.candidates != before {
+            self.tell_candidates(now, endpoint);
+        }
+    }
+
+    fn tell_candidates(&self, now: Instant, endpoint: &mut Endpoint) {
+        // With `RelayOnly`, peers learn no address.
+        let told = self.candidates.iter().filter(|_| self.options.policy.is_direct());
+        let told: Vec<Address> =
+            told.map(|(kind, socket)| Address { origin: kind.origin(), socket: *socket }).collect();
+        let message = self.client.addresses(&told);
+        self.write(now, endpoint, message);
     }
 
     /// Wants a number under which others find this end, as long as the server is reached. With each
@@ -265,6 +294,9 @@ impl Guest {
         let hello = self.client.hello();
         self.write(now, endpoint, hello);
         self.ask_token(now, endpoint);
+        if !self.candidates.is_empty() {
+            self.tell_candidates(now, endpoint);
+        }
         let numbers: Vec<Ticket> = self.numbers.keys().copied().collect();
         numbers.into_iter().for_each(|ticket| self.ask_number(now, endpoint, ticket));
         let questions: Vec<Ticket> = self.questions.keys().copied().collect();

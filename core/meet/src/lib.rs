@@ -29,6 +29,7 @@
 //! | 05 | client | request, token | this shows who I am |
 //! | 06 | client | request, discriminator | open a circuit to this peer |
 //! | 07 | client | circuit | close it |
+//! | 08 | client | up to 8 addresses (RFC 7016 §2.1.5) | this end is also there, in place of what it said before |
 //! | 11 | server | address (RFC 7016 §2.1.5) | you are seen at this address: at first, and after each change |
 //! | 12 | server | request, number | this number is yours until your session ends |
 //! | 13 | server | request, discriminator | this peer is here, and may be asked for now |
@@ -42,6 +43,10 @@
 //! A discriminator is the far end's Canonical Endpoint Discriminator (RFC 7016 §3.2), which takes the rest of the
 //! message, as a token does. A message of an unknown kind is ignored, so that kinds can be added. One that does not
 //! follow the syntax ends the flow.
+//!
+//! The addresses that a client adds (08) are told like this. Those whose origin is its own report are its own on its network:
+//! they are told to those alone whose hellos come from the same address as its packets (IPv4), or the same /64 (IPv6). Others,
+//! such as a port that its gateway forwards, are told to whoever is introduced to it.
 //!
 //! | Reason to refuse (15) | |
 //! |---|---|
@@ -105,7 +110,7 @@ pub use event::ServerEvent;
 pub use failure::{Failure, RelayOutcome};
 pub use guest::{Guest, GuestEvent, GuestOptions, Ticket};
 pub use message::{CircuitEnd, METADATA, RELAY_METADATA};
-pub use path::{PathKind, PathPolicy};
+pub use path::{CandidateKind, PathKind, PathPolicy};
 pub use rates::Rate;
 pub use relay::RelayLimits;
 pub use relayed::RelayInterface;

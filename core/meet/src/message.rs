@@ -61,6 +61,23 @@ pub enum Request<'a> {
         /// Which.
         circuit: u64,
     },
+    /// Further addresses of this client, in place of those before.
+    Addresses {
+        /// At most [`MAX_ADDRESSES`] addresses (RFC 7016 §2.1.5), one after another. See [`addresses`].
+        list: &'a [u8],
+    },
+}
+
+/// The most addresses in one message.
+pub const MAX_ADDRESSES: usize = 8;
+/// The longest list of them: origin, address and port of each.
+const MAX_LIST: usize = MAX_ADDRESSES * 19;
+
+/// The addresses of a list, up to the most that one message has. Nothing of what follows one that does not follow the syntax.
+pub fn addresses(list: &[u8]) -> impl Iterator<Item = Address> + use<'_> {
+    let mut cursor = Cursor::new(list);
+    core::iter::from_fn(move || if cursor.is_empty() { None } else { Address::parse(&mut cursor).ok() })
+        .take(MAX_ADDRESSES)
 }
 
 /// What a server says.
@@ -257,6 +274,7 @@ impl Request<'_> {
                 Request::OpenCircuit { request: cursor.vlu()?, discriminator: rest(&mut cursor, MAX_DISCRIMINATOR)? }
             }
             0x07 => Request::CloseCircuit { circuit: cursor.vlu()? },
+            0x08 => Request::Addresses { list: rest(&mut cursor, MAX_LIST)? },
             _ => return Ok(None),
         };
         if cursor.is_empty() { Ok(Some(request)) } else { Err(Malformed) }
@@ -286,6 +304,10 @@ impl Request<'_> {
                 out.extend_from_slice(discriminator);
             }
             Request::CloseCircuit { circuit } => start(0x07, circuit, &mut out),
+            Request::Addresses { list } => {
+                out.push(0x08);
+                out.extend_from_slice(list);
+            }
         }
         out
     }
@@ -375,7 +397,7 @@ mod tests {
 
     const BIG: u64 = 1 << 40;
 
-    fn requests() -> [Request<'static>; 7] {
+    fn requests() -> [Request<'static>; 8] {
         [
             Request::Number { request: 1 },
             Request::Release { number: 7_214 },
@@ -384,6 +406,7 @@ mod tests {
             Request::Token { request: 3, token: b"" },
             Request::OpenCircuit { request: 4, discriminator: b"somebody" },
             Request::CloseCircuit { circuit: BIG },
+            Request::Addresses { list: &[2, 192, 0, 2, 1, 7, 143] },
         ]
     }
 
@@ -439,7 +462,7 @@ mod tests {
         assert_eq!(Request::parse(&[&peer[..], b"x"].concat()), Err(Malformed));
         let longest = alloc::vec![b'x'; MAX_TOKEN + 1];
         assert_eq!(Request::parse(&Request::Token { request: 1, token: &longest }.to_bytes()), Err(Malformed));
-        for kind in [0x00, 0x08, 0x11, 0xff] {
+        for kind in [0x00, 0x09, 0x11, 0xff] {
             assert_eq!(Request::parse(&[kind, 0xff]), Ok(None));
         }
         for kind in [0x01, 0x10, 0x1a, 0xff] {
@@ -449,7 +472,7 @@ mod tests {
 
     quickcheck::quickcheck! {
         fn what_is_read_is_the_same_when_written(kind: u8, fields: Vec<u8>) -> bool {
-            let request = [&[kind % 7 + 1], &fields[..]].concat();
+            let request = [&[kind % 8 + 1], &fields[..]].concat();
             let reply = [&[kind % 9 + 0x11], &fields[..]].concat();
             let request = match Request::parse(&request) {
                 Ok(Some(parsed)) => Request::parse(&parsed.to_bytes()) == Ok(Some(parsed)),

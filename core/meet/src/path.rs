@@ -4,6 +4,7 @@ use core::fmt;
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use rtmfp_core::Path;
+use rtmfp_core::wire::AddressOrigin;
 
 /// How a session reaches its far end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -67,6 +68,26 @@ const fn network_v4(address: Ipv4Addr) -> u32 {
 
 const fn network_v6(address: Ipv6Addr) -> u128 {
     address.to_bits() >> 64
+}
+
+/// Where an address of this end comes from, and so who is told of it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+#[non_exhaustive]
+pub enum CandidateKind {
+    /// One of this end's own. The server tells it to those alone that it sees at the same address as this end (IPv4), or in
+    /// the same /64 (IPv6): to them it is a path on their network.
+    Local,
+    /// One that a gateway forwards to this end. The server tells it to whoever it introduces to this end.
+    Mapped,
+}
+
+impl CandidateKind {
+    pub(crate) const fn origin(self) -> AddressOrigin {
+        match self {
+            Self::Local => AddressOrigin::Local,
+            Self::Mapped => AddressOrigin::Observed,
+        }
+    }
 }
 
 /// Which paths a connection may take.

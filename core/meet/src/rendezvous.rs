@@ -1,10 +1,10 @@
 //! The server's part.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use rtmfp_core::rand_core::CryptoRng;
@@ -17,7 +17,7 @@ use rtmfp_core::{
 use self::circuits::is_for_relay;
 use crate::admit::{Admit, Asker};
 use crate::event::ServerEvent;
-use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request};
+use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request, addresses};
 use crate::numbers::Numbers;
 use crate::permits::Permits;
 use crate::probe::is_probe;
@@ -29,6 +29,9 @@ pub(crate) const ONE_FLOW: u64 = 1;
 /// Exception code for a flow with a message that does not follow the syntax.
 pub(crate) const MALFORMED: u64 = 2;
 
+/// Openings of sessions that are remembered because they were sent to their own network first. One of them that is forgotten
+/// is sent there again.
+const MAX_SENT_HOME: usize = 1_024;
 /// The longest reply: one that names a peer.
 const LONGEST_REPLY: usize = MAX_DISCRIMINATOR + 16;
 /// What a client may have on its way to here: several of the longest requests.
@@ -78,6 +81,8 @@ struct Registration {
     numbers: Vec<u64>,
     /// Who has them.
     owner: Bytes,
+    /// Where it is in its own network.
+    local: Vec<Address>,
     accepted: bool,
     /// The address that it was told of last.
     told: Option<SocketAddr>,
@@ -98,6 +103,8 @@ pub struct Rendezvous<A, O> {
     rates: Rates,
     permits: Permits,
     relay: Option<Relay>,
+    /// Tags of hellos that were sent to their own network.
+    sent_home: VecDeque<Bytes>,
 }
 
 impl<A, O> fmt::Debug for Rendezvous<A, O> {
@@ -122,6 +129,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             rates: Rates::new(limits.requests_per_source, limits.requests, limits.sources),
             permits: Permits::new(limits.permits),
             relay: limits.relay.map(Relay::new),
+            sent_home: VecDeque::new(),
             limits,
         }
     }
@@ -152,8 +160,15 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         }
         flow.set_window(WINDOW);
         let Ok(outbox) = flow.open_return_flow(FlowOptions::new(METADATA)) else { return flow.reject(0) };
-        let registration =
-            Registration { inbox, outbox, numbers: Vec::new(), owner: Bytes::new(), accepted: false, told: None };
+        let registration = Registration {
+            inbox,
+            outbox,
+            numbers: Vec::new(),
+            owner: Bytes::new(),
+            local: Vec::new(),
+            accepted: false,
+            told: None,
+        };
         self.registrations.insert(session, registration);
         (self.observer)(ServerEvent::Joined { session });
         self.serve(now, endpoint, session);
@@ -232,6 +247,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             Request::OpenCircuit { request, discriminator } => {
                 self.open_circuit(now, endpoint, &asker, request, discriminator);
             }
+            Request::Addresses { list } => self.set_addresses(now, endpoint, session, list),
             Request::CloseCircuit { circuit } => self.close_circuit(now, endpoint, session, circuit),
             Request::Token { request, token } => {
                 if let Err(refused) = self.take(now, &asker) {
@@ -325,6 +341,38 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         }
     }
 
+    /// A client is at further addresses.
+    fn set_addresses(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, list: &[u8]) {
+        let Some(registration) = self.registrations.get_mut(&session) else { return };
+        let (local, public): (Vec<Address>, Vec<Address>) =
+            addresses(list).partition(|address| address.origin == AddressOrigin::Local);
+        registration.local = local;
+        endpoint.session_mut(now, session).into_iter().for_each(|mut session| session.introduce_at(&public));
+    }
+
+    /// Introduces whoever has sent a hello. The peer's own addresses come first, and only for who is in its network: the hello
+    /// comes from the same address. An answer to a forged one goes to the peer.
+    fn introduce(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) -> bool {
+        let named = endpoint.session_named(&hello.discriminator);
+        let at = named.and_then(|named| endpoint.session(named)).and_then(|session| session.path());
+        let local = named.and_then(|named| self.registrations.get(&named)).map(|one| &*one.local).unwrap_or_default();
+        let (Some(named), Some(at)) = (named, at) else { return endpoint.introduce(now, hello) };
+        if local.is_empty() || !is_one_network(at.remote.ip(), hello.path.remote.ip()) {
+            return endpoint.introduce(now, hello);
+        }
+        // Their own network first: a NAT that sends back to the inside would win by the way that this server saves.
+        if !self.sent_home.contains(&hello.tag) {
+            if self.sent_home.len() >= MAX_SENT_HOME {
+                self.sent_home.pop_front();
+            }
+            self.sent_home.push_back(hello.tag.clone());
+            return endpoint.redirect(now, hello, local);
+        }
+        let observed = Address { origin: AddressOrigin::Observed, socket: at.remote };
+        let all: Vec<Address> = local.iter().copied().chain([observed]).collect();
+        endpoint.redirect(now, hello, &all) && endpoint.forward(now, hello, named)
+    }
+
     /// Somebody wants to reach a peer (RFC 7016 §3.5.1.4). There is no answer for a peer that is not here: it would have
     /// to go to an address that is not proved.
     fn hello(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) {
@@ -333,7 +381,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         let may = here
             && (self.permits.has(now, from.ip(), &hello.discriminator)
                 || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
-        let introduced = may && endpoint.introduce(now, hello);
+        let introduced = may && self.introduce(now, endpoint, hello);
         (self.observer)(ServerEvent::Hello { from, introduced });
     }
 }
@@ -365,6 +413,14 @@ fn is_here(endpoint: &Endpoint, discriminator: &[u8]) -> bool {
 fn say(now: Instant, endpoint: &mut Endpoint, outbox: SendFlowHandle, reply: &Reply<'_>) {
     if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
         let _ = flow.write(reply.to_bytes());
+    }
+}
+
+/// Whether two are in one network, as seen from outside: one address of IPv4, or one /64 of IPv6.
+fn is_one_network(one: IpAddr, other: IpAddr) -> bool {
+    match (one.to_canonical(), other.to_canonical()) {
+        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() >> 64 == other.to_bits() >> 64,
+        (one, other) => one == other,
     }
 }
 

@@ -10,7 +10,7 @@ use rtmfp_core::{
     App, Endpoint, EndpointConfig, Event, ForwardedHelloPolicy, Instant, InterfaceId, Path, Service as _,
     SessionHandle, Target,
 };
-use rtmfp_meet::{Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy, Ticket};
+use rtmfp_meet::{CandidateKind, Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy, Ticket};
 use rtmfp_std::{Driver, ProfileKind, Socket, Uri, peer_id_of, system_rng};
 
 use crate::args::{Common, Connect, Via};
@@ -76,7 +76,9 @@ impl Via {
         let mut guest = Guest::new(0, target, options, system_rng()?);
         let now = driver.pump().clock().now();
         let own = rtmfp_std::own_addresses();
+        let local = rtmfp_std::local_candidates(&net::local_addresses(driver), &own);
         guest.set_addresses(now, driver.pump_mut().endpoint_mut(), own);
+        guest.set_candidates(now, driver.pump_mut().endpoint_mut(), CandidateKind::Local, local);
         if let Some(file) = &self.token_file {
             let token = fs::read_to_string(file).map_err(|e| Failure::local(file.display(), e))?;
             let token = token.trim_end().as_bytes().to_vec();

@@ -33,6 +33,25 @@ pub const fn list() -> Vec<IpAddr> {
     Vec::new()
 }
 
+/// Where sockets that are bound to these addresses are reached from the networks of a machine with those: not loopback, nor
+/// link-local addresses, whose link would have to be named. One that is bound to all addresses has those of its family.
+#[must_use]
+pub fn candidates(bound: &[SocketAddr], machine: &[IpAddr]) -> Vec<SocketAddr> {
+    let is_named = |ip: &IpAddr| {
+        let is_link_local = match ip {
+            IpAddr::V4(ip) => ip.is_link_local(),
+            IpAddr::V6(ip) => ip.is_unicast_link_local(),
+        };
+        !ip.is_loopback() && !ip.is_unspecified() && !is_link_local
+    };
+    let of_socket = |local: &SocketAddr| {
+        let all = machine.iter().filter(|ip| local.ip().is_unspecified() && ip.is_ipv4() == local.is_ipv4());
+        let ips: Vec<IpAddr> = all.copied().chain([local.ip()]).filter(is_named).collect();
+        ips.into_iter().map(|ip| SocketAddr::new(ip, local.port())).collect::<Vec<_>>()
+    };
+    bound.iter().flat_map(of_socket).collect()
+}
+
 /// What the system said to binding a socket to the address, at any port.
 fn try_binding(address: SocketAddr) -> io::Result<UdpSocket> {
     let mut any_port = address;

@@ -38,7 +38,7 @@ mod watch;
 
 #[cfg(feature = "accelerated")]
 pub use accelerated::Accelerated;
-pub use addresses::list as own_addresses;
+pub use addresses::{candidates as local_candidates, list as own_addresses};
 pub use clock::Clock;
 pub use driver::Driver;
 pub use endpoint::{
@@ -63,7 +63,7 @@ pub use rtmfp_core::{
     MessageOutcome, OpenFailure, Priority, ReceiveOrder, SessionConfig, SessionStats, Undelivered, profile,
 };
 /// What meetings are made of.
-pub use rtmfp_meet::{Failure, GuestOptions, PathKind, PathPolicy};
+pub use rtmfp_meet::{CandidateKind, Failure, GuestOptions, PathKind, PathPolicy};
 pub use socket::Socket;
 pub use uri::{DEFAULT_PORT, MODERN_PORT, Uri, UriError};
 pub use wake::Waker;

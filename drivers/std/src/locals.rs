@@ -48,6 +48,13 @@ impl Locals {
         self.version.load(Ordering::Relaxed)
     }
 
+    /// Where each socket is reached from this network: not on the machine alone, nor by a link that has to be named.
+    pub(crate) fn local_candidates(&self) -> Vec<SocketAddr> {
+        let bound: Vec<SocketAddr> = self.list().into_iter().map(|(_, local)| local).collect();
+        let machine = self.machine.lock().unwrap_or_else(PoisonError::into_inner);
+        crate::addresses::candidates(&bound, &machine)
+    }
+
     /// The addresses that packets to this end may have: of an interface that has all of the machine's, those.
     pub(crate) fn own(&self) -> Vec<IpAddr> {
         let bound: Vec<SocketAddr> = self.list().into_iter().map(|(_, local)| local).collect();

@@ -60,6 +60,12 @@ impl Meeting {
         self.0.show_token(token);
     }
 
+    /// Tells the server addresses that a gateway forwards to this end, in place of those before: it tells them to whoever it
+    /// introduces to this end. The first eight count.
+    pub fn set_mapped(&self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        self.0.set_mapped(addresses);
+    }
+
     /// A number under which others find this end, as long as it is registered. Waits until there is one. After the server
     /// was lost the number may be another: [`MeetingEvent::Number`] tells.
     ///

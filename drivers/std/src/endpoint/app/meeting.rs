@@ -7,7 +7,7 @@ use chacha20::ChaCha20Rng;
 use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::rand_core::SeedableRng as _;
 use rtmfp_core::{CloseMode, Endpoint, Event, Instant, InterfaceId, Path, Service as _, SessionHandle, Target};
-use rtmfp_meet::{Failure, Guest, GuestEvent, GuestOptions, PathKind, Ticket};
+use rtmfp_meet::{CandidateKind, Failure, Guest, GuestEvent, GuestOptions, PathKind, Ticket};
 
 use super::EndpointApp;
 use super::sessions::Entry;
@@ -72,6 +72,7 @@ impl EndpointApp {
         let (finding, connecting) = (BTreeMap::new(), BTreeMap::new());
         let mut meeting = Meeting { shared: Arc::clone(shared), relay, guest, number: None, finding, connecting };
         meeting.guest.set_addresses(now, endpoint, self.shared.locals.own());
+        meeting.guest.set_candidates(now, endpoint, CandidateKind::Local, self.shared.locals.local_candidates());
         meeting.guest.on_wake(now, endpoint);
         self.meetings.push(meeting);
         self.take_meeting_events(now, endpoint);
@@ -93,6 +94,12 @@ impl EndpointApp {
         for meeting in &mut self.meetings {
             if moved {
                 meeting.guest.set_addresses(now, endpoint, self.shared.locals.own());
+                meeting.guest.set_candidates(
+                    now,
+                    endpoint,
+                    CandidateKind::Local,
+                    self.shared.locals.local_candidates(),
+                );
             }
             meeting.guest.on_wake(now, endpoint);
         }
@@ -208,6 +215,9 @@ impl Meeting {
         match command {
             MeetingCommand::Token(token) => {
                 self.guest.show_token(now, endpoint, token);
+            }
+            MeetingCommand::Mapped(addresses) => {
+                self.guest.set_candidates(now, endpoint, CandidateKind::Mapped, addresses);
             }
             MeetingCommand::Number => {
                 let mut state = lock(&self.shared.0);

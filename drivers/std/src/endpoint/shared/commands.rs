@@ -173,6 +173,7 @@ impl Command {
                 let kind = match command {
                     MeetingCommand::Token(_) => 0,
                     MeetingCommand::Number | MeetingCommand::ReleaseNumber => 1,
+                    MeetingCommand::Mapped(_) => 2,
                     MeetingCommand::Join(..)
                     | MeetingCommand::Leave
                     | MeetingCommand::Find(..)

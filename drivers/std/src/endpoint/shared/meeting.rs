@@ -39,6 +39,7 @@ pub(crate) enum MeetingCommand {
     Join(Target, GuestOptions),
     Leave,
     Token(Bytes),
+    Mapped(Vec<SocketAddr>),
     Number,
     ReleaseNumber,
     Find(u64, Question<Result<Fingerprint, Failure>>),
