@@ -4,6 +4,7 @@
 mod bad;
 mod doctor;
 mod echo;
+mod gateways;
 mod harness;
 mod kill;
 mod namespaces;
