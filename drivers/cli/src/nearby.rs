@@ -27,6 +27,7 @@ const TICK: Duration = Duration::from_millis(200);
 pub struct ForwardedPort {
     _mapping: PortMapping,
     changes: Receiver<PortChange>,
+    external: Option<SocketAddr>,
 }
 
 impl ForwardedPort {
@@ -39,9 +40,12 @@ impl ForwardedPort {
     /// If the system gives no thread.
     pub fn of(driver: &Driver, report: &mut Report) -> Result<Option<Self>, Failure> {
         let Some(local) = local_addresses(driver).into_iter().find(SocketAddr::is_ipv4) else { return Ok(None) };
-        let forwarded = Self::begin(local.port())?;
+        let mut forwarded = Self::begin(local.port())?;
         if let Ok(change) = forwarded.changes.recv_timeout(PATIENCE) {
             show(&change, report);
+            if let PortChange::Mapped { external, .. } = change {
+                forwarded.external = Some(external);
+            }
         }
         Ok(Some(forwarded))
     }
@@ -50,7 +54,13 @@ impl ForwardedPort {
         let (sender, changes) = channel();
         let tell = move |change| drop(sender.send(change));
         let mapping = PortMapping::new(port, tell).map_err(|e| Failure::local("the gateway", e))?;
-        Ok(Self { _mapping: mapping, changes })
+        Ok(Self { _mapping: mapping, changes, external: None })
+    }
+
+    /// The port outside, if there was one in time. It is for the server to tell others.
+    #[must_use]
+    pub const fn external(&self) -> Option<SocketAddr> {
+        self.external
     }
 
     /// Shows what has changed.
