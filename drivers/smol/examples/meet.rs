@@ -2,7 +2,7 @@
 //! `cargo run -p rtmfp-smol --example meet`
 //!
 //! What to look for: Ben tells Ada nothing but the number. The server finds out the rest, and neither address nor peer ID
-//! is typed by anybody. `rtmfp serve` is such a server. `drivers/std/examples/meet.rs` does the same with threads.
+//! is typed by anybody. `rtmfp serve` is such a server. `drivers/std/examples/meet_threads.rs` does the same with threads.
 
 use std::time::Duration;
 

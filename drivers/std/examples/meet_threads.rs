@@ -1,5 +1,5 @@
 //! Two programs that meet by a number of four digits, and a server that brings them together, with threads:
-//! `cargo run -p rtmfp-std --example meet`
+//! `cargo run -p rtmfp-std --example meet_threads`
 //!
 //! What to look for: Ben tells Ada nothing but the number.
 
