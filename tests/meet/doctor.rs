@@ -8,8 +8,8 @@ use datagram_sim::{Duration, Filtering, Hairpin, LinkSpec, Mapping, NatSpec, Nod
 use rtmfp_core::profile::plain::PlainProfile;
 use rtmfp_core::{App, Endpoint, EndpointConfig, Event, Instant, InterfaceId, Path, Router, Target};
 use rtmfp_meet::probe::{
-    Behaviour, Bounds, Doctor, Findings, How, KeptFor, Lifetime, ProbeEvent, ProbeLimits, ProbePlace, ProbeService,
-    Report, will_meet,
+    Behaviour, Bounds, Doctor, Findings, How, Incomplete, KeptFor, Lifetime, ProbeEvent, ProbeLimits, ProbePlace,
+    ProbeService, Report, will_meet,
 };
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
 
@@ -51,11 +51,13 @@ impl App for Patient {
 struct Setting {
     other_port: bool,
     other_address: bool,
+    /// Probes for later that one source may have waiting.
+    waiting: usize,
     loss: u64,
     seed: u64,
 }
 
-const ALL: Setting = Setting { other_port: true, other_address: true, loss: 0, seed: 1 };
+const ALL: Setting = Setting { other_port: true, other_address: true, waiting: 16, loss: 0, seed: 1 };
 
 type Counts = Arc<Mutex<[u64; 3]>>;
 
@@ -86,7 +88,9 @@ fn serve(world: &mut World, net: NodeId, setting: Setting) -> Counts {
         *refused += u64::from(matches!(event, ProbeEvent::Refused { .. }));
     };
     let rng = Box::new(SimRandom::new(world.key("server", "tokens")));
-    let service = ProbeService::new(ProbeLimits::default(), places, rng, observer);
+    let mut limits = ProbeLimits::default();
+    limits.waiting_per_source = setting.waiting;
+    let service = ProbeService::new(limits, places, rng, observer);
     let router = Router::new().with(Box::new(service));
     let server = node(world, "server", router, SERVER.port()).with_socket(InterfaceId(7), 0, OTHER_PORT.port());
     let server = world.add_host("server", server);
@@ -310,10 +314,10 @@ fn the_verdicts_on_all_pairs_are_the_oracles() {
 }
 
 /// Waits at the end of a test: a client with a socket for each pause.
-fn kept_for(timeout: u64, inbound_refresh: bool) -> Option<KeptFor> {
+fn kept_for(timeout: u64, inbound_refresh: bool, setting: Setting) -> (Option<KeptFor>, Option<Incomplete>) {
     let mut world = World::new(3);
     let net = world.add_router("net");
-    serve(&mut world, net, ALL);
+    serve(&mut world, net, setting);
     let pauses = [15, 30, 60, 120, 180, 300];
     let interfaces = pauses
         .into_iter()
@@ -329,8 +333,8 @@ fn kept_for(timeout: u64, inbound_refresh: bool) -> Option<KeptFor> {
     world.add_address(host, 0, INSIDE, false);
     world.run_until(Time(330_000_000_000)).unwrap();
     let node = world.node::<EndpointNode<Lifetime>>(host).unwrap();
-    assert!(node.app().is_done() && node.app().incomplete().is_none(), "{:?}", node.app());
-    node.app().kept_for()
+    assert!(node.app().is_done(), "{:?}", node.app());
+    (node.app().kept_for(), node.app().incomplete())
 }
 
 #[test]
@@ -341,7 +345,15 @@ fn how_long_a_mapping_is_kept_is_found_within_the_steps_of_the_pauses() {
     {
         for inbound_refresh in [false, true] {
             let expected = KeptFor { at_least: seconds(at_least), less_than: less_than.map(seconds) };
-            assert_eq!(kept_for(timeout, inbound_refresh), Some(expected), "{timeout} s");
+            assert_eq!(kept_for(timeout, inbound_refresh, ALL), (Some(expected), None), "{timeout} s");
         }
     }
+}
+
+/// After a refusal all that had not passed counted as too long.
+#[test]
+fn of_a_pause_that_the_server_refuses_nothing_is_told() {
+    let (kept, incomplete) = kept_for(900, false, Setting { waiting: 3, ..ALL });
+    assert_eq!(kept, None);
+    assert!(matches!(incomplete, Some(Incomplete::Refused(_, seconds)) if seconds > 0), "{incomplete:?}");
 }

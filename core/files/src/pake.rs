@@ -8,8 +8,10 @@
 //! 3. claim: a confirmation of 32 bytes ([`Claimed::on_share`]);
 //! 4. answer: a confirmation of 32 bytes ([`Answered::on_confirmation`], [`Confirmed::on_confirmation`]).
 //!
-//! The answering end sends nothing that depends on the words before the other has confirmed. So who guesses must show the
-//! guess, one for each exchange, and cannot learn more from what was recorded. Both put in a *binding*: bytes that both
+//! The answering end sends nothing that depends on the words before the other has confirmed. So who claims by a guess must
+//! show it, one for each exchange, and cannot learn more from what was recorded. Who answers in the maker's place has a guess
+//! too, and need not show it: the claim's confirmation tells whether it was right. So a claiming end that has sent its
+//! confirmation and got none must not claim with the same words again. Both put in a *binding*: bytes that both
 //! ends of a session know and that are different in any other, such as the nonces of RFC 7425 §4.6.5 or a transcript's
 //! hash. One who sits between two sessions gets nothing, because the two have different ones.
 
@@ -127,7 +129,8 @@ pub fn answer(
 }
 
 impl Claimed {
-    /// Takes the answer's share. The confirmation is to be sent.
+    /// Takes the answer's share. The confirmation is to be sent, and the words are spent with it: whoever answers can check
+    /// one guess by it.
     ///
     /// # Errors
     /// [`PakeError::BadShare`].

@@ -309,7 +309,8 @@ impl PortMapper {
     }
 
     fn on_refusal(&mut self, now: Instant, from: Protocol, refusal: Refusal) {
-        if !self.has_asked(from) {
+        // What is held lasts until its time, and is asked for again before.
+        if !self.has_asked(from) || self.held.is_some_and(|held| now < held.until) {
             return;
         }
         let may_know_the_other = self.held.is_none() && self.internal.is_ipv4() && from == Protocol::Pcp;
@@ -326,7 +327,7 @@ impl PortMapper {
             return;
         }
         if external.port() == 0 || !is_of_one_host(external.ip()) || lifetime.is_zero() {
-            return self.fail(now, Refusal::UselessAddress);
+            return self.on_refusal(now, by, Refusal::UselessAddress);
         }
         let changed = self.external() != Some(external);
         let until = now + lifetime.min(MAX_LIFETIME);

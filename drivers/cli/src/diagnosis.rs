@@ -150,6 +150,9 @@ fn of_family(findings: &Findings) -> (u8, &'static str) {
         (Some(EndpointIndependent), Some(AddressAndPortDependent)) => {
             (2, "good: this end meets most others directly, but not those whose port changes with each far end")
         }
+        (Some(EndpointIndependent), None) => {
+            (2, "good: this end keeps its port for all far ends; which of them it lets in is not known")
+        }
         (Some(EndpointIndependent), Some(_)) => {
             (3, "good: this end meets all others directly whom a server introduces")
         }
@@ -174,7 +177,7 @@ pub fn table(report: &Report) -> Vec<(String, String)> {
             rows.push((family.to_owned(), "no server reached".to_owned()));
         }
     }
-    let mapping = report.port_mapping.map_or("not asked", PortMapping::name);
+    let mapping = report.port_mapping.map_or("nothing to ask for", PortMapping::name);
     rows.push(("port mapping".to_owned(), mapping.to_owned()));
     rows
 }
@@ -274,6 +277,31 @@ mod tests {
         }
         let later = r#"{"event":"report","ipv4_something":"new"}"#;
         assert!(from_text(later).is_some_and(|report| report.v4.is_some()), "fields can be added");
+    }
+
+    /// An end of which only the filter is not known was called hard, under a table that said otherwise.
+    #[test]
+    fn the_verdict_says_of_each_end_what_the_table_does() {
+        let verdict = |mapping, filtering| {
+            let mut report = report();
+            let findings = report.v4.as_mut().unwrap();
+            (findings.mapping, findings.filtering) = (mapping, filtering);
+            summary(&report).split(':').next().unwrap_or_default().to_owned()
+        };
+        let exactly = |behaviour| Some(Bounds::exactly(behaviour));
+        let (independent, dependent) = (Behaviour::EndpointIndependent, Behaviour::AddressAndPortDependent);
+        let open = Some(Bounds { least: Behaviour::EndpointIndependent, most: dependent });
+        for (filtering, expected) in [
+            (exactly(independent), "open"),
+            (exactly(Behaviour::AddressDependent), "good"),
+            (exactly(dependent), "good"),
+            (open, "good"),
+            (None, "good"),
+        ] {
+            assert_eq!(verdict(exactly(independent), filtering), expected, "{filtering:?}");
+            assert_eq!(verdict(exactly(dependent), filtering), "hard", "{filtering:?}");
+            assert_eq!(verdict(open, filtering), "not known", "{filtering:?}");
+        }
     }
 
     #[test]

@@ -19,7 +19,9 @@ use crate::report::Report;
 
 /// How long a gateway may take before this end goes on without it. Those that know PCP take some milliseconds.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How often an interrupt is looked for.
+/// Addresses at which somebody is tried who is announced in this network.
+const MAX_ADDRESSES: usize = 16;
+/// How often an interrupt is looked for, and how long after one announcement another may come.
 const TICK: Duration = Duration::from_millis(200);
 
 /// A port that the gateway forwards to this end, as long as this lives.
@@ -144,9 +146,17 @@ pub fn find(whom: &Fingerprint, wait: Duration, driver: &Driver) -> Result<Vec<S
     let search = Search::new(whom.as_bytes()).map_err(|e| Failure::local("--nearby", e))?;
     let interrupted = Interrupt::watch(driver.waker())?;
     let begun = driver.pump().clock().now();
+    let mut addresses = Vec::new();
     loop {
-        if let Some(found) = search.next_within(TICK) {
-            return Ok(found.addresses);
+        let found = search.next_within(TICK);
+        // Whoever heard one announcement can repeat it with addresses of its own, so others are waited for a little.
+        if found.is_none() && !addresses.is_empty() || addresses.len() >= MAX_ADDRESSES {
+            return Ok(addresses);
+        }
+        for address in found.into_iter().flat_map(|found| found.addresses) {
+            if !addresses.contains(&address) {
+                addresses.push(address);
+            }
         }
         if interrupted.is_set() {
             return Err(Failure::interrupted());

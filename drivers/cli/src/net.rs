@@ -83,11 +83,12 @@ pub fn listen_with(
     config: EndpointConfig,
     trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
-    let bind = |address: SocketAddr| {
+    let bind_as = |address: SocketAddr, option: &str| {
         Socket::bind(address).map_err(|e| {
-            Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; --listen chooses another"))
+            Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; {option} chooses another"))
         })
     };
+    let bind = |address| bind_as(address, "--listen");
     let mut sockets: Vec<Socket> = if addresses.is_empty() {
         let port = identity.kind().default_port();
         let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, port).into())?];
@@ -98,7 +99,7 @@ pub fn listen_with(
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
     for address in further {
-        sockets.push(bind(*address)?);
+        sockets.push(bind_as(*address, "--probe-listen")?);
     }
     driver(sockets, identity, config, trace)
 }

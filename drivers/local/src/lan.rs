@@ -10,6 +10,7 @@ use core::net::{IpAddr, SocketAddr, SocketAddrV6};
 use core::time::Duration;
 
 use mdns_sd::{Receiver, ResolvedService, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use rtmfp_std::Clock;
 use sha2::{Digest as _, Sha256};
 
 /// The service's type.
@@ -119,11 +120,13 @@ impl Search {
         }
     }
 
-    /// The same for a thread that waits. `None` after `wait` too, as soon as nothing comes for so long.
+    /// The same for a thread that waits: `None` after `wait` too.
     #[must_use]
     pub fn next_within(&self, wait: Duration) -> Option<Found> {
+        let clock = Clock::new();
+        let until = clock.now() + wait;
         loop {
-            let event = self.events.recv_timeout(wait).ok()?;
+            let event = self.events.recv_timeout(clock.until(until)).ok()?;
             if let Some(found) = self.read(event) {
                 return Some(found);
             }

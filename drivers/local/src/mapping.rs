@@ -19,8 +19,8 @@ use crate::upnp::{LEASE, Lease};
 
 /// UPnP begins so long after the others: it is slower, and need not be asked where they work.
 const UPNP_DELAY: Duration = Duration::from_millis(1_500);
-/// After a failure UPnP is tried again after so long.
-const UPNP_PAUSE: Duration = Duration::from_secs(900);
+/// After a failure it is tried again after so long.
+const PAUSE: Duration = Duration::from_secs(900);
 /// How long giving back a port may take.
 const RETURNING: Duration = Duration::from_secs(3);
 /// No message of a gateway is longer (RFC 6887 §7).
@@ -142,6 +142,10 @@ impl Drop for PortMapping {
     }
 }
 
+fn is_end(command: Command) -> bool {
+    matches!(command, Command::End)
+}
+
 /// What there is to do next.
 enum Turn {
     Datagram(usize),
@@ -185,10 +189,16 @@ impl Keeper {
                 Ok(asking) => self.keep(asking, &commands).await,
                 Err(why) => {
                     self.change(PortChange::Unmapped(why));
-                    commands.recv().await.unwrap_or(Command::End)
+                    let command = async { commands.recv().await.unwrap_or(Command::End) };
+                    let time = async {
+                        let _ = Timer::after(PAUSE).await;
+                        Command::NetworkChanged
+                    };
+                    future::or(command, time).await
                 }
             };
-            if matches!(command, Command::End) {
+            // Changes that came meanwhile are one with this.
+            if is_end(command) || core::iter::from_fn(|| commands.try_recv().ok()).any(is_end) {
                 return;
             }
         }
@@ -312,12 +322,11 @@ impl Asking {
     fn on_time(&mut self, now: Instant) {
         self.mapper.on_timeout(now);
         let internal = self.internal;
-        self.upnp = match core::mem::replace(&mut self.upnp, Upnp::Waiting(now + UPNP_PAUSE)) {
+        self.upnp = match core::mem::replace(&mut self.upnp, Upnp::Waiting(now + PAUSE)) {
+            Upnp::Waiting(until) if until > now => Upnp::Waiting(until),
             // The gateway has mapped the port: there is nothing for UPnP to do as long as it does.
-            Upnp::Waiting(until) if until <= now && self.mapper.external().is_none() => {
-                Upnp::Working(unblock(move || Lease::take(internal)))
-            }
-            Upnp::Waiting(until) => Upnp::Waiting(until.max(now + UPNP_DELAY)),
+            Upnp::Waiting(_) if self.mapper.external().is_some() => Upnp::Waiting(now + PAUSE),
+            Upnp::Waiting(_) => Upnp::Working(unblock(move || Lease::take(internal))),
             Upnp::Held { lease, renew } if renew <= now => Upnp::Working(unblock(move || lease.renew())),
             other @ (Upnp::Held { .. } | Upnp::Working(_)) => other,
         };
@@ -328,7 +337,7 @@ impl Asking {
             // The gateway has answered in the meantime, by the protocol that is simpler.
             Ok(lease) if self.mapper.external().is_some() => {
                 unblock(move || lease.end()).detach();
-                Upnp::Waiting(now + UPNP_PAUSE)
+                Upnp::Waiting(now + PAUSE)
             }
             Ok(lease) => {
                 self.upnp_failure = None;
@@ -336,7 +345,7 @@ impl Asking {
             }
             Err(failure) => {
                 self.upnp_failure = Some(failure);
-                Upnp::Waiting(now + UPNP_PAUSE)
+                Upnp::Waiting(now + PAUSE)
             }
         };
     }

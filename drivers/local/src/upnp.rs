@@ -1,6 +1,6 @@
 //! A port of the gateway by UPnP, whose library blocks: every call here is for a thread that may wait.
 
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 use core::time::Duration;
 
 use igd_next::{AddPortError, Gateway, PortMappingProtocol, SearchOptions, search_gateway};
@@ -42,10 +42,19 @@ impl Lease {
 
     /// Asks for the same again, and for the address, which may have changed.
     pub(crate) fn renew(mut self) -> Result<Self, String> {
-        add(&self.gateway, self.external.port(), self.internal).map_err(|error| error.to_string())?;
-        let ip: IpAddr = self.gateway.get_external_ip().map_err(|error| error.to_string())?;
-        self.external.set_ip(ip);
-        Ok(self)
+        let renewed = add(&self.gateway, self.external.port(), self.internal).map_err(|error| error.to_string());
+        let ip = renewed.and_then(|()| self.gateway.get_external_ip().map_err(|error| error.to_string()));
+        match ip {
+            Ok(ip) => {
+                self.external.set_ip(ip);
+                Ok(self)
+            }
+            Err(failure) => {
+                // Some gateways keep ports for ever: what is not held any more is given back.
+                let _ = self.end();
+                Err(failure)
+            }
+        }
     }
 
     /// Gives it back.

@@ -146,10 +146,11 @@ fn attend(pair: &Pair, is_first: bool, progress: &Progress) -> Option<Met> {
 
 /// All pairs at once.
 fn meet(namespaces: &Namespaces, pairs: &[Pair]) -> Vec<Met> {
-    let stop = AtomicBool::new(false);
+    let stop = &AtomicBool::new(false);
+    // The server's alone: if it fails, nobody waits for it.
     let (ready, is_ready) = channel();
     thread::scope(|scope| {
-        let server = scope.spawn(|| on(&namespaces.name("server"), || serve(&stop, &ready)));
+        let server = scope.spawn(|| on(&namespaces.name("server"), move || serve(stop, &ready)));
         is_ready.recv().unwrap();
         let progress: Vec<Progress> = pairs.iter().map(|_| Progress::default()).collect();
         let met = thread::scope(|scope| {

@@ -11,6 +11,7 @@ const VERSION: u8 = 2;
 const MAP: u8 = 1;
 const RESPONSE: u8 = 0x80;
 const UDP: u8 = 17;
+const UNSUPPORTED_VERSION: u8 = 1;
 /// Bytes of a request or response with MAP: a header of 24 and 36 of its own (§7.1, §11.1).
 const MAP_LENGTH: usize = 60;
 /// No message is longer (§7).
@@ -62,13 +63,17 @@ pub(super) fn response(
     nonce: &Nonce,
     internal_port: u16,
 ) -> Option<Result<(SocketAddr, Duration), Refusal>> {
-    let &[version, kind, _, code, a, b, c, d] = bytes.first_chunk::<8>()?;
-    if kind != RESPONSE | MAP || bytes.len() > MAX_LENGTH || !bytes.len().is_multiple_of(4) {
+    if bytes.len() > MAX_LENGTH {
         return None;
     }
-    if code == 1 || version != VERSION {
-        // The gateway knows other versions only, and has not looked at the rest (§9).
-        return (code == 1).then_some(Err(Refusal::Version));
+    // A gateway that knows NAT-PMP alone answers like this, whatever it was asked (RFC 6886 §3.5). Some keep the operation.
+    if let &[0, 0 | 0x81, 0, 1, ..] = bytes {
+        return Some(Err(Refusal::Version));
+    }
+    let &[version, kind, _, code, a, b, c, d] = bytes.first_chunk::<8>()?;
+    // Of another version, or about another version than this: no answer to what is asked here (§9).
+    if version != VERSION || kind != RESPONSE | MAP || code == UNSUPPORTED_VERSION || !bytes.len().is_multiple_of(4) {
+        return None;
     }
     let lifetime = Duration::from_secs(u32::from_be_bytes([a, b, c, d]).into());
     let map = bytes.get(24..MAP_LENGTH)?;

@@ -116,7 +116,8 @@ fn a_mapping_that_nobody_renews_ends_and_is_asked_for_anew() {
 #[test]
 fn a_gateway_that_does_not_know_pcp_is_asked_by_nat_pmp() {
     let (mut mapper, _) = new_mapper();
-    mapper.on_datagram(at(5), &[0, 0x81, 0, 1, 0, 0, 0, 9]);
+    // RFC 6886 §3.5: version 0, operation 0, result 1.
+    mapper.on_datagram(at(5), &[0, 0, 0, 1, 0, 0, 0, 9]);
     assert_eq!(sent(&mut mapper), [vec![0, 0], vec![0, 1, 0, 0, 0x07, 0x8f, 0x07, 0x8f, 0, 0, 0x0e, 0x10]]);
     mapper.on_datagram(at(8), &nat_pmp_mapping(1_935, 4_000, 3_600));
     assert_eq!(mapper.external(), None, "the address is not known yet");
@@ -127,6 +128,40 @@ fn a_gateway_that_does_not_know_pcp_is_asked_by_nat_pmp() {
     assert_eq!(messages[1][4..8], [0x07, 0x8f, 0x0f, 0xa0], "the port that is held");
     mapper.release();
     assert_eq!(sent(&mut mapper), [vec![0, 1, 0, 0, 0x07, 0x8f, 0, 0, 0, 0, 0, 0]]);
+}
+
+/// It was taken for one that knows no PCP, and asked by it no more.
+#[test]
+fn a_gateway_that_knows_pcp_alone_may_lose_the_first_question() {
+    let (mut mapper, request) = new_mapper();
+    mapper.on_timeout(at(1_000));
+    assert_eq!(sent(&mut mapper).len(), 2, "by NAT-PMP");
+    // It knows no version 0, and says so in its own.
+    let mut refusal = pcp_response(&request, 1, 0, 0);
+    refusal.truncate(24);
+    mapper.on_datagram(at(1_001), &refusal);
+    assert_eq!(events(&mut mapper), []);
+    let mut again = vec![];
+    while again.iter().all(|message: &Vec<u8>| message.len() < 60) {
+        again.extend(next_sent(&mut mapper).1);
+    }
+    mapper.on_datagram(at(3_001), &pcp_response(&request, 0, 120, 40_000));
+    assert_eq!(mapper.external(), Some(outside(40_000)));
+}
+
+/// A port that was held was forgotten, and neither used nor given back.
+#[test]
+fn a_renewal_that_is_refused_ends_nothing_before_its_time() {
+    let (mut mapper, request) = new_mapper();
+    mapper.on_datagram(at(5), &pcp_response(&request, 0, 120, 40_000));
+    events(&mut mapper);
+    let (renewed, _) = next_sent(&mut mapper);
+    mapper.on_datagram(at(renewed + 5), &pcp_response(&request, 8, 30, 0));
+    assert_eq!((mapper.external(), events(&mut mapper)), (Some(outside(40_000)), vec![]));
+    let (again, _) = next_sent(&mut mapper);
+    assert!((renewed + 4_000..120_000).contains(&again), "asked again at {again} ms");
+    mapper.release();
+    assert_eq!(sent(&mut mapper).len(), 1, "it is given back");
 }
 
 #[test]

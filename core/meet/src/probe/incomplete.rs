@@ -4,6 +4,8 @@ use core::fmt;
 
 use rtmfp_core::{CloseReason, OpenFailure};
 
+use crate::message::Refusal;
+
 /// Why a doctor's findings are not complete.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -14,6 +16,8 @@ pub enum Incomplete {
     Lost(CloseReason),
     /// The server does not help with probes, or has no room; with the code of its rejection, if it rejected.
     NoProbes(Option<u64>),
+    /// The server has refused a request, and may take it again after so many seconds.
+    Refused(Refusal, u64),
 }
 
 impl core::error::Error for Incomplete {}
@@ -27,6 +31,10 @@ impl fmt::Display for Incomplete {
                 write!(f, "the server has no room for probes now (code {code})")
             }
             Self::NoProbes(_) => f.write_str("the server does not help with probes"),
+            Self::Refused(reason, 0) => write!(f, "the server refused a probe: {reason}"),
+            Self::Refused(reason, seconds) => {
+                write!(f, "the server refused a probe: {reason}; ask again in {seconds} s")
+            }
         }
     }
 }

@@ -44,8 +44,8 @@ pub struct Lifetime {
     asking: usize,
     session: Option<SessionHandle>,
     flow: Option<SendFlowHandle>,
-    /// How many of the two probes are promised.
-    promised: u8,
+    /// The first of the two probes is promised.
+    promised: bool,
     next: Option<Instant>,
     started: bool,
     done: bool,
@@ -74,7 +74,7 @@ impl Lifetime {
             asking: 0,
             session: None,
             flow: None,
-            promised: 0,
+            promised: false,
             next: None,
             started: false,
             done: false,
@@ -117,7 +117,7 @@ impl Lifetime {
             return;
         };
         let target = Target::new(self.server.clone(), Path::new(pause.interface, self.remote));
-        (self.session, self.flow, self.promised) = (endpoint.open(now, target).ok(), None, 0);
+        (self.session, self.flow, self.promised) = (endpoint.open(now, target).ok(), None, false);
         // The endpoint's own timeout comes first, unless there is no session.
         self.next = self.session.is_none().then_some(now + GRACE);
     }
@@ -141,21 +141,23 @@ impl Lifetime {
             match ProbeReply::parse(&message.data) {
                 Ok(Some(ProbeReply::Welcome { token, .. })) => {
                     let Some(pause) = self.pauses.get_mut(self.asking) else { return };
+                    if pause.token.is_some() {
+                        continue;
+                    }
                     pause.token = Some(token);
                     let seconds = pause.seconds;
                     for seconds in [seconds, seconds + 1] {
                         self.write(now, endpoint, ProbeRequest::Later { test, seconds }.to_bytes());
                     }
                 }
-                Ok(Some(ProbeReply::Sent { .. })) => self.promised += 1,
-                Ok(Some(ProbeReply::Refused { .. })) | Err(_) => {
-                    return self.give_up(now, endpoint, Incomplete::NoProbes(None));
+                Ok(Some(ProbeReply::Sent { .. })) if self.promised => return self.leave(now, endpoint),
+                Ok(Some(ProbeReply::Sent { .. })) => self.promised = true,
+                Ok(Some(ProbeReply::Refused { reason, seconds, .. })) => {
+                    return self.give_up(now, endpoint, Incomplete::Refused(reason, seconds));
                 }
+                Err(_) => return self.give_up(now, endpoint, Incomplete::NoProbes(None)),
                 Ok(_) => {}
             }
-        }
-        if self.promised >= 2 {
-            self.leave(now, endpoint);
         }
     }
 
@@ -173,6 +175,8 @@ impl Lifetime {
 
     fn give_up(&mut self, now: Instant, endpoint: &mut Endpoint, why: Incomplete) {
         (self.incomplete, self.done, self.next) = (Some(why), true, None);
+        // Of pauses that have not passed nothing is known.
+        self.pauses.iter_mut().for_each(|pause| pause.over = pause.over.filter(|over| *over <= now));
         if let Some(mut session) = self.session.take().and_then(|session| endpoint.session_mut(now, session)) {
             session.close(CloseMode::Orderly);
         }

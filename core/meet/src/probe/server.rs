@@ -271,7 +271,12 @@ impl<O: FnMut(ProbeEvent)> ProbeService<O> {
         if path.interface.is_last_resort() || family(place.address) != family(path.remote) {
             return Err((Refusal::NotAllowed, 0));
         }
-        self.probe(now, endpoint, Path::new(place.interface, path.remote), name)
+        let mut from = Path::new(place.interface, path.remote);
+        if place.address.ip().is_unspecified() {
+            // A socket on all addresses: another port of the address that the client has asked.
+            from.local = path.local;
+        }
+        self.probe(now, endpoint, from, name)
     }
 
     fn later(

@@ -85,7 +85,14 @@ impl Examination<'_> {
 
     /// What is found out with the server at this address; `None` if it does not answer.
     fn examine(&mut self, remote: SocketAddr, report: &mut Report) -> Result<Option<Findings>, Failure> {
-        let mut driver = net::fresh(remote, 2, &self.identity, self.config(), self.trace.take())?;
+        let mut driver = match net::fresh(remote, 2, &self.identity, self.config(), self.trace.take()) {
+            Ok(driver) => driver,
+            // Not every machine has both families, and what is known of the other is told.
+            Err(failure) => {
+                self.failure = Some(failure);
+                return Ok(None);
+            }
+        };
         let now = driver.pump().clock().now();
         let target = Target::new(self.to.discriminator.clone(), Way::new(InterfaceId(0), remote));
         let session = driver.pump_mut().endpoint_mut().open(now, target).map_err(|e| Failure::local(remote, e))?;

@@ -32,21 +32,19 @@ impl World {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("rtmfp-nat-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let world = Self { hosts: ["client", "router", "server"].map(|host| format!("{name}-{host}")) };
-        match world.build(rules) {
-            Ok(()) => Some(world),
-            Err(why) => {
-                eprintln!("SKIPPED: network namespaces do not work here, so nobody has tried this: {why}");
-                None
-            }
+        // Whatever fails after the first host is a fault.
+        if let Err(why) = ip(&format!("netns add {}", world.hosts[0])) {
+            eprintln!("SKIPPED: network namespaces do not work here, so nobody has tried this: {why}");
+            return None;
         }
+        world.build(rules).unwrap();
+        Some(world)
     }
 
     fn build(&self, rules: &[&str]) -> Result<(), String> {
         let [client, router, server] = &self.hosts;
-        for host in &self.hosts {
-            ip(&format!("netns add {host}"))?;
-            ip(&format!("-n {host} link set lo up"))?;
-        }
+        [router, server].into_iter().try_for_each(|host| ip(&format!("netns add {host}")))?;
+        self.hosts.iter().try_for_each(|host| ip(&format!("-n {host} link set lo up")))?;
         ip(&format!("link add wire netns {client} type veth peer name in netns {router}"))?;
         ip(&format!("link add wire netns {server} type veth peer name out netns {router}"))?;
         for (host, link, address) in [

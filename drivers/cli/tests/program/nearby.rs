@@ -52,6 +52,9 @@ const GATEWAY: &str = r#"table inet filter {
         oifname "outside" jump postrouting_miniupnpd; oifname "outside" masquerade random,fully-random; }
 }"#;
 
+/// What forwards ports at a gateway.
+const DAEMON: &str = "/usr/sbin/miniupnpd";
+
 /// Two homes and a server. The addresses outside are such that the daemon takes them for the Internet's.
 struct Homes {
     name: String,
@@ -64,13 +67,14 @@ impl Homes {
     fn new() -> Option<Self> {
         let name = format!("rtmfp-h{}", std::process::id());
         let mut homes = Self { name, daemons: Vec::new(), scratch: Scratch::new() };
-        match homes.build() {
-            Ok(()) => Some(homes),
-            Err(why) => {
-                eprintln!("SKIPPED: nobody has tried gateways that forward ports: {why}");
-                None
-            }
+        // Whatever fails after these is a fault.
+        let middle = ip(&format!("netns add {}", homes.host("middle")));
+        if let Err(why) = middle.and_then(|()| fs::metadata(DAEMON).map(drop).map_err(|e| format!("{DAEMON}: {e}"))) {
+            eprintln!("SKIPPED: nobody has tried gateways that forward ports: {why}");
+            return None;
         }
+        homes.build().unwrap();
+        Some(homes)
     }
 
     fn host(&self, host: &str) -> String {
@@ -79,7 +83,6 @@ impl Homes {
 
     fn build(&mut self) -> Result<(), String> {
         let middle = self.host("middle");
-        ip(&format!("netns add {middle}"))?;
         ip(&format!("-n {middle} link add between type bridge"))?;
         ip(&format!("-n {middle} addr add 11.22.33.1/24 dev between"))?;
         ip(&format!("-n {middle} link set between up"))?;
@@ -114,12 +117,13 @@ impl Homes {
             secure_mode=yes\nuuid=8f2b6b0e-1f5e-4f62-9a8a-0a5f2b6b0e1f\nallow 1024-65535 192.168.{home}.0/24 1024-65535\n"
         );
         fs::write(&config, text).map_err(|e| e.to_string())?;
-        let daemon = "/usr/sbin/miniupnpd";
-        fs::metadata(daemon).map_err(|e| format!("{daemon}: {e}"))?;
         let mut command = Command::new("ip");
-        command.args(["netns", "exec", &gateway, daemon, "-d", "-f"]).arg(&config).arg("-P");
+        command.args(["netns", "exec", &gateway, DAEMON, "-d", "-f"]).arg(&config).arg("-P");
         command.arg(config.with_extension("pid")).stdout(Stdio::null()).stderr(Stdio::null());
         self.daemons.push(command.spawn().map_err(|e| e.to_string())?);
+        // It answers once its socket is there.
+        let is_there = || run("ip", &["netns", "exec", &gateway, "sh", "-c", "ss -lun | grep -q ':5351 '"], "").is_ok();
+        while !is_there() {}
         Ok(())
     }
 
