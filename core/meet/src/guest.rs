@@ -20,7 +20,7 @@ use crate::relayed::RelayInterface;
 
 use attempts::Attempt;
 use event::Events;
-pub use event::{GuestEvent, Ticket};
+pub use event::{GuestEvent, Progress, Ticket};
 use server::Server;
 use tracking::Tracked;
 

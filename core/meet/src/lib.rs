@@ -108,7 +108,7 @@ pub use admit::{Admit, Asker, Everybody};
 pub use client::{Answer, Client};
 pub use event::ServerEvent;
 pub use failure::{Failure, RelayOutcome};
-pub use guest::{Guest, GuestEvent, GuestOptions, Ticket};
+pub use guest::{Guest, GuestEvent, GuestOptions, Progress, Ticket};
 pub use message::{CircuitEnd, METADATA, RELAY_METADATA};
 pub use path::{CandidateKind, PathKind, PathPolicy};
 pub use rates::Rate;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod reaching;
 
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -8,11 +9,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use rtmfp_server::{Config, ProbeAddress};
-use rtmfp_std::Uri;
 
 use crate::whom::Whom;
 
 pub use doctor::Doctor;
+pub use reaching::{Connect, Paths, Via};
 
 /// Told at the end of the help.
 const AFTER_HELP: &str = "\
@@ -222,47 +223,6 @@ pub struct Listen {
     /// fingerprint only if this is given; with a password senders must then pin it
     #[arg(long, value_name = "FILE")]
     pub fingerprint_file: Option<PathBuf>,
-}
-
-/// Whom to connect to.
-#[derive(Clone, Debug, Args)]
-pub struct Connect {
-    /// Refuse any far end but the one with this fingerprint, as `rtmfp receive` shows it; it must prove to own it. Or the
-    /// name of a pinned peer
-    #[arg(long, value_name = "HEX or NAME")]
-    pub fingerprint: Option<String>,
-    /// Pin whoever answers: from then on, nobody else is accepted at this HOST:PORT
-    #[arg(long)]
-    pub pin: bool,
-    /// Name of the far end in the plain profile
-    #[arg(long, default_value = "rtmfp", hide = true)]
-    pub peer: String,
-}
-
-/// Through whom to meet.
-#[derive(Clone, Debug, Default, Args)]
-pub struct Via {
-    /// Meet the far end through this rendezvous server (`rtmfp serve`), whatever NATs are between
-    #[arg(long, value_name = "URI")]
-    pub via: Option<Uri>,
-    /// Refuse any server but the one with this fingerprint. Or the name of a pinned peer
-    #[arg(long, value_name = "HEX or NAME", requires = "via")]
-    pub via_fingerprint: Option<String>,
-    /// Show the server the token in this file
-    #[arg(long, value_name = "FILE", requires = "via")]
-    pub token_file: Option<PathBuf>,
-    /// Never go over the server's relay
-    #[arg(long, requires = "via", group = "paths")]
-    pub direct_only: bool,
-    /// Go over the server's relay alone: the far end does not learn the address of this end
-    #[arg(long, requires = "via", group = "paths")]
-    pub relay_only: bool,
-    /// Meet only on the same network
-    #[arg(long, requires = "via", group = "paths")]
-    pub lan_only: bool,
-    /// Have the gateway forward a port to this end meanwhile (PCP, NAT-PMP or UPnP): whoever is elsewhere reaches it then
-    #[arg(long, requires = "via")]
-    pub map_port: bool,
 }
 
 /// `rtmfp demo`
@@ -500,6 +460,9 @@ mod tests {
             &["rtmfp", "serve", "--max-sessions", "15"],
             &["rtmfp", "serve", "--probe-listen", "1937"],
             &["rtmfp", "doctor", "--lifetime"],
+            &["rtmfp", "doctor", "--explain", "1"],
+            &["rtmfp", "doctor", "--via", "rtmfp://h/", "--explain", "1", "--relay-only", "--lan-only"],
+            &["rtmfp", "doctor", "--via", "rtmfp://h/", "--explain", "rtmfp://h/"],
             &["rtmfp", "doctor", "--with", "a", "b", "c"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");

@@ -10,6 +10,7 @@ pub mod buffers;
 pub mod commands;
 pub mod diagnosis;
 pub mod echo;
+pub mod explain;
 pub mod failure;
 pub mod identity;
 pub mod json;

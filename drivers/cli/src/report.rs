@@ -17,6 +17,7 @@
 //! | `probes` | `address`: from which a server sends probes for `rtmfp doctor` |
 //! | `report` | what `rtmfp doctor` has found out: see [`diagnosis`](crate::diagnosis) |
 //! | `meeting` | `how` (`directly`, `perhaps`, `relay` or `not-at-all`), `reason`: whether two ends will meet |
+//! | `explaining`, `step` | `rtmfp doctor --explain`: `whom`, `via`; and how far it comes: see [`explain`](crate::explain) |
 //! | `route` | `family`, `address`: from which this machine sends; left out if it has no route |
 //! | `waiting` | `seconds`: how long it takes to find out for how long mappings are kept |
 //! | `http` | `address`: where a server shows metrics and health |

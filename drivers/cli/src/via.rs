@@ -10,10 +10,10 @@ use rtmfp_core::{
     App, Endpoint, EndpointConfig, Event, ForwardedHelloPolicy, Instant, InterfaceId, Path, Service as _,
     SessionHandle, Target,
 };
-use rtmfp_meet::{CandidateKind, Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy, Ticket};
-use rtmfp_std::{Driver, ProfileKind, Socket, Uri, peer_id_of, system_rng};
+use rtmfp_meet::{CandidateKind, Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy};
+use rtmfp_std::{Driver, Socket, Uri, peer_id_of, system_rng};
 
-use crate::args::{Common, Connect, Via};
+use crate::args::{Common, Connect, Paths, Via};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, destination};
 use crate::json::Line;
@@ -22,10 +22,14 @@ use crate::report::Report;
 use crate::trace::TraceFile;
 use crate::whom::Whom;
 
+mod finding;
+
+pub use finding::{Finding, Passed};
+
 /// Between the first hellos to the addresses of the server.
 const CANDIDATE_DELAY: Duration = Duration::from_millis(250);
 
-impl Via {
+impl Paths {
     /// Which paths the user allows.
     #[must_use]
     pub const fn policy(&self) -> PathPolicy {
@@ -38,6 +42,20 @@ impl Via {
         } else {
             PathPolicy::Any
         }
+    }
+
+    /// Whether the user has given any of these options.
+    #[must_use]
+    pub const fn is_given(&self) -> bool {
+        self.token_file.is_some() || self.direct_only || self.relay_only || self.lan_only
+    }
+}
+
+impl Via {
+    /// Which paths the user allows.
+    #[must_use]
+    pub const fn policy(&self) -> PathPolicy {
+        self.paths.policy()
     }
 
     /// Changes an endpoint's settings to those of one that meets others.
@@ -79,7 +97,7 @@ impl Via {
         let local = rtmfp_std::local_candidates(&net::local_addresses(driver), &own);
         guest.set_addresses(now, driver.pump_mut().endpoint_mut(), own);
         guest.set_candidates(now, driver.pump_mut().endpoint_mut(), CandidateKind::Local, local);
-        if let Some(file) = &self.token_file {
+        if let Some(file) = &self.paths.token_file {
             let token = fs::read_to_string(file).map_err(|e| Failure::local(file.display(), e))?;
             let token = token.trim_end().as_bytes().to_vec();
             if token.is_empty() || !guest.show_token(now, driver.pump_mut().endpoint_mut(), token) {
@@ -131,101 +149,6 @@ pub fn not_met(step: Step, to: &Whom) -> Failure {
     let is_local = matches!(step, Step::NotBegun(_) | Step::TooMany);
     let code = if is_local { Code::Local } else { Code::NotOpened };
     Failure::new(code, format!("{to} was not reached: {step}"))
-}
-
-/// Finds a far end, and connects to it: the first part of a command that reaches out through a server.
-#[derive(Debug)]
-pub struct Finding {
-    guest: Guest,
-    whom: Whom,
-    kind: ProfileKind,
-    policy: PathPolicy,
-    begun: bool,
-    outcome: Option<Result<SessionHandle, Step>>,
-    /// Paths that were told meanwhile.
-    paths: Vec<(SessionHandle, PathKind)>,
-    asked: Option<Ticket>,
-}
-
-impl Finding {
-    /// Looks for somebody who is not reached by a URI.
-    #[must_use]
-    pub const fn new(guest: Guest, whom: Whom, kind: ProfileKind, policy: PathPolicy) -> Self {
-        Self { guest, whom, kind, policy, begun: false, outcome: None, paths: Vec::new(), asked: None }
-    }
-
-    /// What came of it.
-    ///
-    /// # Errors
-    /// The step that failed.
-    pub fn outcome(&self) -> Result<SessionHandle, Step> {
-        self.outcome.unwrap_or(Err(Step::Left))
-    }
-
-    /// The other part of the command: an application over the session that was found.
-    #[must_use]
-    pub fn then<A: App>(self, session: SessionHandle, app: A) -> Meeting<A> {
-        Meeting { opened: Some(session), paths: self.paths, ..Meeting::new(self.guest, app) }
-    }
-
-    fn begin(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        match self.whom {
-            Whom::Number(number) => self.asked = Some(self.guest.find(now, endpoint, number)),
-            Whom::Peer(peer_id) => {
-                let whom = self.kind.discriminator(None, Some(peer_id));
-                self.asked = Some(self.guest.connect(now, endpoint, whom, self.policy));
-            }
-            Whom::Uri(_) => self.outcome = Some(Err(Step::NobodyThere)),
-        }
-    }
-
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about this")]
-    fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        while let Some(event) = self.guest.poll_event() {
-            match event {
-                GuestEvent::Found { discriminator, .. } => {
-                    self.asked = Some(self.guest.connect(now, endpoint, discriminator, self.policy));
-                }
-                GuestEvent::Connected { session, .. } => self.outcome = Some(Ok(session)),
-                GuestEvent::Failed { failure, .. } | GuestEvent::TokenRefused(failure) => {
-                    self.outcome = self.outcome.or(Some(Err(failure)));
-                }
-                GuestEvent::Path { session, kind } => self.paths.push((session, kind)),
-                _ => {}
-            }
-        }
-    }
-}
-
-impl App for Finding {
-    fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
-        self.guest.offer(now, endpoint, &event);
-        self.take_events(now, endpoint);
-    }
-
-    fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.guest.on_wake(now, endpoint);
-        if !core::mem::replace(&mut self.begun, true) {
-            self.begin(now, endpoint);
-        }
-        self.take_events(now, endpoint);
-    }
-
-    fn carries(&self, interface: InterfaceId) -> bool {
-        self.guest.carries(interface)
-    }
-
-    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
-        self.guest.carry(now, endpoint, path, datagram);
-    }
-
-    fn next_timeout(&self) -> Option<Instant> {
-        self.guest.next_timeout()
-    }
-
-    fn is_done(&self) -> bool {
-        self.outcome.is_some()
-    }
 }
 
 /// What a [`Meeting`] has to tell.

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use rtmfp_core::{Bytes, CloseMode, Endpoint, Instant, OpenFailure, SessionHandle, Target};
 
-use super::{Asked, Guest, GuestEvent, Ticket};
+use super::{Asked, Guest, GuestEvent, Progress, Ticket};
 use crate::failure::{Failure, RelayOutcome};
 use crate::message::Refusal;
 use crate::path::{PathKind, PathPolicy};
@@ -99,6 +99,7 @@ impl Guest {
         match endpoint.open(now, target) {
             Ok(handle) => {
                 attempt.session = Some(handle);
+                self.events.push(GuestEvent::Progress { ticket, progress: Progress::Opening(handle) });
                 if let Some(mut session) = endpoint.session_mut(now, handle) {
                     session.give_up_at(attempt.deadline);
                 }
@@ -110,8 +111,10 @@ impl Guest {
 
     /// The server has opened a circuit to the peer.
     pub(super) fn attempt_has_circuit(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, circuit: u64) {
+        self.attempt_is_known(ticket);
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
-        (attempt.is_known, attempt.relay) = (true, RelayOutcome::Silent);
+        attempt.relay = RelayOutcome::Silent;
+        self.events.push(GuestEvent::Progress { ticket, progress: Progress::Circuit });
         let path = self.relay.path(circuit);
         match attempt.session.and_then(|session| endpoint.session_mut(now, session)) {
             Some(mut session) => session.add_candidate(path, self.options.head_start),
@@ -122,7 +125,10 @@ impl Guest {
 
     /// The server has found the peer.
     pub(super) fn attempt_is_known(&mut self, ticket: Ticket) {
-        self.attempts.get_mut(&ticket).into_iter().for_each(|attempt| attempt.is_known = true);
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
+        if !core::mem::replace(&mut attempt.is_known, true) {
+            self.events.push(GuestEvent::Progress { ticket, progress: Progress::Known });
+        }
     }
 
     /// The server opens no circuit. Whether the peer is there is another question.
@@ -135,6 +141,7 @@ impl Guest {
     ) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
         attempt.relay = RelayOutcome::Refused(reason);
+        self.events.push(GuestEvent::Progress { ticket, progress: Progress::NoCircuit(reason) });
         if !attempt.policy.is_direct() {
             return self.attempt_failed(now, endpoint, ticket, Failure::RelayRefused { reason });
         }

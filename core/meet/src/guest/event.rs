@@ -7,11 +7,26 @@ use core::time::Duration;
 use rtmfp_core::{Bytes, SessionHandle};
 
 use crate::failure::Failure;
+use crate::message::Refusal;
 use crate::path::PathKind;
 
 /// Names something that a [`Guest`](crate::Guest) was asked for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub(super) u64);
+
+/// How far a connection has come that a [`Guest`](crate::Guest) makes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Progress {
+    /// A session with the peer is opening: hellos are sent, through the server or over a circuit.
+    Opening(SessionHandle),
+    /// The server has said that the peer is there.
+    Known,
+    /// The server has opened a circuit to the peer.
+    Circuit,
+    /// The server opens no circuit.
+    NoCircuit(Refusal),
+}
 
 /// What a [`Guest`](crate::Guest) has to tell.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -43,6 +58,13 @@ pub enum GuestEvent {
         ticket: Ticket,
         /// The peer's Canonical Endpoint Discriminator.
         discriminator: Bytes,
+    },
+    /// A connection that was asked for has come so far. For whoever wants to show it: nothing depends on it.
+    Progress {
+        /// What it was asked with.
+        ticket: Ticket,
+        /// How far.
+        progress: Progress,
     },
     /// There is a session with the peer that was asked for. It may have been there before.
     Connected {
@@ -126,6 +148,7 @@ mod tests {
         events.push(answer.clone());
         for port in 0..1_000 {
             events.push(GuestEvent::Seen(([192, 0, 2, 1], port).into()));
+            events.push(GuestEvent::Progress { ticket: Ticket(7), progress: Progress::Known });
             for kind in [PathKind::Direct, PathKind::Searching] {
                 events.push(GuestEvent::Path { session: a_session(), kind });
             }

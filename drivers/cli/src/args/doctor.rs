@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use rtmfp_std::Uri;
 
-use super::{Common, Connect};
+use super::{Common, Connect, Paths};
+use crate::whom::Whom;
 
 /// Told at the end of the help for `rtmfp doctor`.
 pub(super) const AFTER: &str = "\
@@ -16,7 +17,8 @@ For a pair, write the report of each end to a file with --save, or with --json. 
 end, or `rtmfp doctor --with ONE OTHER` anywhere, says whether the two meet directly, and why.
 
 The verdict is about programs that a server introduces to each other. It goes by what is so now: NATs differ from one \
-network to the next, and some change with load. Exit codes are those of `rtmfp --help`.";
+network to the next, and some change with load. With --explain it is tried: the far end is one that has joined the server, \
+as `rtmfp echo --via` has. Exit codes are those of `rtmfp --help`; with --explain, 3 if the two do not meet.";
 
 /// `rtmfp doctor`
 #[derive(Clone, Debug, Args)]
@@ -34,10 +36,25 @@ pub struct Doctor {
     /// Also find out for how long the NAT or firewall keeps a mapping that nobody uses: takes about five minutes
     #[arg(long, requires = "via")]
     pub lifetime: bool,
+    /// After that, try to meet this far end through the server, and tell of each step and how long it took; at last, of the
+    /// step that failed and what to do next
+    #[arg(long, value_name = "NUMBER or HEX", requires = "via", value_parser = somebody)]
+    pub explain: Option<Whom>,
+    /// How to meet it.
+    #[command(flatten)]
+    pub paths: Paths,
     /// Whom to connect to.
     #[command(flatten)]
     pub connect: Connect,
     /// Common options.
     #[command(flatten)]
     pub common: Common,
+}
+
+/// Somebody who is found through a server.
+fn somebody(text: &str) -> Result<Whom, String> {
+    match text.parse() {
+        Ok(Whom::Uri(_)) | Err(_) => Err("give the fingerprint or the number of the far end".to_owned()),
+        Ok(whom @ (Whom::Peer(_) | Whom::Number(_))) => Ok(whom),
+    }
 }

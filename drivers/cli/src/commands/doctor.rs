@@ -12,14 +12,14 @@ use rtmfp_meet::probe::{Doctor as App, Findings, Incomplete, KeptFor, Lifetime, 
 use rtmfp_std::Driver;
 
 use super::{conclude, write_whole};
-use crate::args::Doctor;
+use crate::args::{Doctor, Via};
 use crate::failure::{Code, Failure};
 use crate::identity::{Destination, Identity, Part, destination};
 use crate::json::Line;
 use crate::nearby::GatewayTest;
 use crate::report::Report;
 use crate::trace::TraceFile;
-use crate::{diagnosis, net, output};
+use crate::{diagnosis, explain, net, output};
 
 /// The pauses after which mappings are looked for, in seconds.
 const PAUSES: [u64; 6] = [15, 30, 60, 120, 180, 300];
@@ -30,8 +30,16 @@ pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> R
     // Before anything else takes its time.
     let others = args.with.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
     if let [one, two] = others.as_slice() {
+        if args.explain.is_some() {
+            let message = "with two reports nothing is looked at here: leave out --explain, or one report";
+            return Err(Failure::new(Code::Usage, message));
+        }
         tell_of_two(one, two, &mut report);
         return Ok(());
+    }
+    if args.explain.is_none() && args.paths.is_given() {
+        let message = "a token, and which paths may be taken, is for meeting a far end: name it with --explain";
+        return Err(Failure::new(Code::Usage, message));
     }
     let Some(uri) = &args.via else {
         tell_routes(&mut report);
@@ -58,6 +66,15 @@ pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> R
     }
     for other in &others {
         tell_of_two(&found, other, &mut report);
+    }
+    if let Some(whom) = &args.explain {
+        let via = Via {
+            via: Some(uri.clone()),
+            via_fingerprint: args.connect.fingerprint.clone(),
+            paths: args.paths.clone(),
+            map_port: false,
+        };
+        return explain::run(&via, uri, whom, &args.common, &examination.identity, &mut report);
     }
     match examination.failure {
         Some(failure) if found.families().next().is_none() => Err(failure),

@@ -1,8 +1,9 @@
 //! `rtmfp doctor`, with a server that has two ports and two addresses of the loopback interface.
 
 use std::fs;
+use std::net::UdpSocket;
 
-use super::harness::{Scratch, field, serve, start};
+use super::harness::{Ended, Running, Scratch, field, serve, start};
 
 #[test]
 fn the_doctor_finds_an_open_network_and_says_who_meets() {
@@ -71,4 +72,95 @@ fn what_cannot_be_looked_at_is_told() {
     assert!(ended.code == Some(2) && ended.errors.contains("is no report"), "{ended:?}");
     let ended = start(&["doctor", "--json"]).end();
     assert!(ended.code == Some(2) && ended.out.contains("\"route\",\"family\":\"IPv4\""), "{ended:?}");
+}
+
+/// An echo that is registered with the server, its peer ID and its number.
+fn echo_at(uri: &str) -> (Running, String, String) {
+    let (mut echo, _, peer_id) = serve("echo", &["--via", uri], None);
+    let line = echo.wait_for("\"reachable\"");
+    let number = line.split_once("\"number\":").unwrap().1.chars().take_while(char::is_ascii_digit).collect();
+    (echo, peer_id, number)
+}
+
+fn explain(uri: &str, whom: &str, more: &[&str]) -> Ended {
+    start(&[&["doctor", "--json", "--via", uri, "--explain", whom], more].concat()).end()
+}
+
+/// The names of the steps that were passed, or that were not.
+fn passed(ended: &Ended, passed: bool) -> Vec<String> {
+    let passed = format!("\"passed\":{passed}");
+    let lines = ended.out.lines().filter(|line| line.contains("\"event\":\"step\"") && line.contains(&passed));
+    lines.map(|line| field(line, "step").unwrap()).collect()
+}
+
+#[test]
+fn who_meets_a_far_end_is_told_each_step_and_the_path() {
+    let (_server, uri, _) = serve("serve", &["--relay"], None);
+    let (mut echo, peer_id, number) = echo_at(&uri);
+    // What the server says of the far end may come after its answer: only what must be there is asked for.
+    let direct = ["server", "registered", "introduced", "answered", "direct", "open"];
+    let relayed = ["server", "registered", "far-end", "circuit", "answered", "open"];
+    for (whom, more, steps, kind) in [
+        (&number, &[][..], direct, "lan"),
+        (&peer_id, &["--direct-only"], direct, "lan"),
+        (&peer_id, &["--lan-only"], direct, "lan"),
+        (&number, &["--relay-only"], relayed, "relayed"),
+    ] {
+        let ended = explain(&uri, whom, more);
+        assert_eq!(ended.code, Some(0), "{more:?} {ended:?}");
+        let mut told = passed(&ended, true);
+        told.retain(|told| steps.contains(&&**told));
+        assert_eq!(told, steps, "{more:?} {ended:?}");
+        assert_eq!(passed(&ended, false), [""; 0], "{more:?}");
+        let open = ended.out.lines().last().unwrap();
+        assert_eq!((field(open, "step").as_deref(), field(open, "kind").as_deref()), (Some("open"), Some(kind)));
+        assert!(open.contains("\"at\":") && open.contains("\"seconds\":"), "{open}");
+        assert_eq!(field(open, "peer").is_some(), kind == "lan", "{open}");
+        assert_eq!(field(&echo.wait_for("\"path\""), "kind").as_deref(), Some(kind));
+        echo.wait_for("\"closed\"");
+    }
+    let ended = start(&["doctor", "--via", &uri, "--explain", &peer_id]).end();
+    assert!(ended.out.contains("ms  the far end has answered\n"), "{ended:?}");
+    assert!(ended.out.lines().last().unwrap().contains("met: lan, at 127.0.0.1:"), "{ended:?}");
+}
+
+#[test]
+fn who_does_not_meet_a_far_end_is_told_the_step_that_failed() {
+    let (_server, uri, _) = serve("serve", &[], None);
+    let (_echo, peer_id, number) = echo_at(&uri);
+    let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let silent = format!("rtmfp://{}/", silent.local_addr().unwrap());
+    let nobody = "0".repeat(64);
+    let at_server = &["server", "registered"][..];
+    for (uri, whom, more, steps, failed, next) in [
+        (&uri, &nobody, &["--direct-only"][..], at_server, &["far-end"][..], "that the other end runs"),
+        (&uri, &nobody, &[], at_server, &["circuit", "far-end"], "that the other end runs"),
+        (&uri, &number, &["--relay-only"], &["server", "registered", "far-end"], &["circuit"], "allow direct paths"),
+        (&silent, &peer_id, &["--timeout", "1"], &[], &["server"], "check its address"),
+    ] {
+        let ended = explain(uri, whom, more);
+        assert_eq!(ended.code, Some(3), "{ended:?}");
+        assert_eq!(passed(&ended, true), steps, "{more:?} {ended:?}");
+        assert_eq!(passed(&ended, false), failed, "{more:?} {ended:?}");
+        let [.., last, error] = ended.out.lines().collect::<Vec<_>>()[..] else { panic!("{ended:?}") };
+        assert!(last.contains("\"passed\":false") && last.contains(next) && error.contains(next), "{ended:?}");
+    }
+    // A circuit that is refused fails nothing else.
+    let ended = explain(&uri, &number, &[]);
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(passed(&ended, false).iter().all(|step| step == "circuit"), "{ended:?}");
+}
+
+#[test]
+fn options_for_a_far_end_need_one() {
+    for (more, next) in [(&["--relay-only"][..], "--explain"), (&["--explain", "1", "--with", "a", "b"], "leave out")] {
+        let scratch = Scratch::new();
+        let report = scratch.source("report.json");
+        fs::write(&report, "{\"event\":\"report\"}\n").unwrap();
+        let report = report.to_str().unwrap();
+        let more = more.iter().map(|one| if ["a", "b"].contains(one) { report } else { one });
+        let line: Vec<&str> = ["doctor", "--via", "rtmfp://127.0.0.1:9/"].into_iter().chain(more).collect();
+        let ended = start(&line).end();
+        assert!(ended.code == Some(2) && ended.errors.contains(next), "{ended:?}");
+    }
 }
