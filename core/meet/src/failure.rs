@@ -75,16 +75,18 @@ impl fmt::Display for Failure {
             Self::ServerLost(reason) => {
                 write!(f, "the session with the server has ended ({reason}): it is opened again, so try later")
             }
-            Self::NoRendezvous => f.write_str("the server introduces nobody: check that `rtmfp serve` runs there"),
+            Self::NoRendezvous => {
+                f.write_str("the server is ending, or introduces nobody: check that `rtmfp serve` runs there")
+            }
             Self::NobodyThere => f.write_str(
-                "nobody is registered with the server under this number or peer ID: check it, and that the other end runs",
+                "nobody is registered with the server under this number or fingerprint: check it, and that the other end runs",
             ),
             Self::Refused { reason, seconds: 0 } => write!(f, "the server refuses ({reason}): ask those who run it"),
             Self::Refused { reason, seconds } => write!(f, "the server refuses ({reason}): try again in {seconds} s"),
             Self::NoAnswer { relay } => {
                 f.write_str("the server has introduced the two, but the other end did not answer")?;
                 f.write_str(match relay {
-                    RelayOutcome::NotAllowed => ": allow the relay, as NATs or firewalls are between",
+                    RelayOutcome::NotAllowed => ": NATs or firewalls are between, or other networks: allow the relay, or all paths",
                     RelayOutcome::Unknown => ", and the server did not say whether it relays: try again",
                     RelayOutcome::Refused(Refusal::NoRelay) => {
                         ", and the server does not relay: NATs or firewalls are between, so use a server with --relay"
@@ -94,7 +96,8 @@ impl fmt::Display for Failure {
                 })
             }
             Self::RelayRefused { reason } => {
-                write!(f, "the server does not relay to the other end ({reason}): allow direct paths, or use another server")
+                write!(f, "the server does not relay to the other end, and nothing else is allowed ({reason}): allow direct \
+                    paths, or use a server with --relay")
             }
             Self::NotOnLan => f.write_str("the other end is not on the same network: allow other paths"),
             Self::OtherPath => f.write_str("there is a session with the other end over a path that is not allowed: close it first"),

@@ -357,9 +357,11 @@ impl Endpoint {
         self.env().each(|_| true, |entry, shared| entry.session.end(&mut shared.context(), mode.into()));
     }
 
-    /// [Drains](SessionMut::drain) every session.
+    /// [Drains](SessionMut::drain) every session. From then on no other is accepted, as if
+    /// [`EndpointConfig::accept`] were false: who was told to go would come back at once.
     pub fn drain_all(&mut self, now: Instant, deadline: Instant) {
         self.shared.advance(now);
+        self.shared.config.accept = false;
         let slots: Vec<u32> = self.table.iter().map(|(slot, _)| slot).collect();
         slots.into_iter().for_each(|slot| self.env().drain(slot, deadline));
     }

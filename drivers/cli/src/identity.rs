@@ -17,6 +17,7 @@ use crate::args::{Common, Connect, HybridChoice, Listen, Profile, ProfileArgs, P
 use crate::failure::{Code, Failure};
 use crate::keyring::{self, Kept, Peers};
 use crate::output;
+use crate::text::shown;
 
 /// Names the password in signatures (RFC 7425 §4.3.5.1.1). Both ends of this program know one password or none.
 const PASSWORD_ID: &[u8] = b"rtmfp";
@@ -357,8 +358,10 @@ fn refuse_pins(connect: &Connect, uri: &Uri, port: u16) -> Result<(), Failure> {
 fn named(text: &str) -> Result<Fingerprint, Failure> {
     let known = keyring::fingerprint(text).map(Ok).or_else(|| Peers::load().map(|peers| peers.get(text)).transpose());
     known.unwrap_or_else(|| {
-        let message =
-            "--fingerprint takes the 64 hexadecimal digits that the receiver shows, or the name of a pinned peer";
+        let message = format!(
+            "`{}` is neither a fingerprint (64 hexadecimal digits, as the other end shows it) nor the name of a pinned peer",
+            shown(text)
+        );
         Err(Failure::new(Code::Usage, message))
     })
 }

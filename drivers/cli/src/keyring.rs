@@ -148,7 +148,7 @@ fn lock(path: &Path, file: File) -> Result<Option<File>, Failure> {
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
-            let advice = "another process is reachable under this identity: end it, or give --identity another file";
+            let advice = "another process is reachable under this identity: wait until it has ended, or give --identity another file";
             return Err(Failure::local(path.display(), advice));
         }
         Err(TryLockError::Error(error)) => return Err(Failure::local(path.display(), error)),

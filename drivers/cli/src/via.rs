@@ -330,7 +330,7 @@ fn server(event: &GuestEvent, own: Option<&str>, report: &mut Report) {
             let text = failure.to_string();
             report.either(
                 || Line::new("unregistered").text("error", &text).seconds("retry", *retry),
-                || format!("not registered: {text}"),
+                || format!("not registered: {text}; it is tried again, and sessions go on"),
             );
         }
         GuestEvent::Failed { failure, .. } | GuestEvent::TokenRefused(failure) => {

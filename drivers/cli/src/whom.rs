@@ -29,7 +29,7 @@ impl FromStr for Whom {
         if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return text.parse().map(Self::Number).map_err(|_| "no number is as long".to_owned());
         }
-        let error = |error| format!("{error}; with --via, a peer ID or a number");
+        let error = |error| format!("{error}; with --via, a fingerprint of 64 hexadecimal digits or a number");
         text.parse().map(Self::Uri).map_err(error)
     }
 }

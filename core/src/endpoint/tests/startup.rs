@@ -29,6 +29,21 @@ fn an_undisturbed_handshake_takes_two_round_trips_and_four_packets() {
     assert_eq!(pair.sent, 4);
 }
 
+/// Clients of a server that was ending were told to go, and came back to the same.
+#[test]
+fn an_endpoint_that_drains_accepts_nobody() {
+    let mut pair = Pair::new(1);
+    let session = pair.open(A);
+    pair.run_for_millis(100);
+    let now = pair.now;
+    pair.nodes[B].endpoint.drain_all(now, now + Duration::from_secs(5));
+    pair.run_for_millis(200);
+    assert!(pair.nodes[A].endpoint.session(session).is_none_or(|session| session.state() != SessionState::Open));
+    let again = pair.open(A);
+    pair.run_for_millis(3_000);
+    assert_eq!(pair.nodes[A].endpoint.session(again).unwrap().state(), SessionState::HelloSent);
+}
+
 #[test]
 fn hellos_are_repeated_at_growing_intervals_and_given_up_after_95_seconds() {
     let mut pair = Pair::new(2);

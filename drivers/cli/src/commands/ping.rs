@@ -103,7 +103,8 @@ fn through(
     trace: &mut TraceFile,
 ) -> Result<Reached, Failure> {
     if args.connect.pin || args.connect.fingerprint.is_some() {
-        let message = "with --via the far end is known by its fingerprint alone: give that in place of the number";
+        let message = "--fingerprint and --pin do not go with --via: give the fingerprint in place of the number (that of the \
+                       server is --via-fingerprint)";
         return Err(Failure::new(Code::Usage, message));
     }
     let mut driver = via::driver(&[], &args.via, identity, args.common.timeout, Some(trace))?;
