@@ -104,7 +104,7 @@ fn who_meets_a_far_end_is_told_each_step_and_the_path() {
         (&number, &[][..], direct, "lan"),
         (&peer_id, &["--direct-only"], direct, "lan"),
         (&peer_id, &["--lan-only"], direct, "lan"),
-        (&number, &["--relay-only"], relayed, "relayed"),
+        (&peer_id, &["--relay-only"], relayed, "relayed"),
     ] {
         let ended = explain(&uri, whom, more);
         assert_eq!(ended.code, Some(0), "{more:?} {ended:?}");
