@@ -8,6 +8,8 @@ mod kernel;
 mod lan;
 mod outage;
 mod probes;
+mod refusals;
+mod script;
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};

@@ -215,6 +215,11 @@ impl Client {
         Ok(answer)
     }
 
+    /// Nobody waits for the answer to a request any more: it is ignored.
+    pub fn forget(&mut self, request: u64) {
+        self.waiting.remove(&request);
+    }
+
     fn ask(&mut self, what: Asked) -> u64 {
         let request = self.next;
         self.next = self.next.wrapping_add(1);

@@ -60,6 +60,8 @@ pub enum RelayOutcome {
     Unknown,
     /// The server did not open a circuit.
     Refused(Refusal),
+    /// The peer has not joined the server's relay, or may not be reached over it.
+    NotJoined,
     /// Nobody answered over it.
     Silent,
 }
@@ -92,6 +94,7 @@ impl fmt::Display for Failure {
                         ", and the server does not relay: NATs or firewalls are between, so use a server with --relay"
                     }
                     RelayOutcome::Refused(_) => ", and the server has refused to relay: try again later",
+                    RelayOutcome::NotJoined => ", and it does not use the relay: NATs or firewalls are between",
                     RelayOutcome::Silent => ", not over the relay either: check that the other end runs, and try again",
                 })
             }

@@ -2,32 +2,28 @@
 //! path that there is.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::fmt;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
 use rtmfp_core::rand_core::CryptoRng;
-use rtmfp_core::wire::Address;
 use rtmfp_core::{Bytes, Endpoint, Event, Instant, InterfaceId, Path, SendFlowHandle, Service, SessionHandle, Target};
 
 use crate::client::Client;
 use crate::failure::Failure;
-use crate::message::{MAX_ADDRESSES, MAX_TOKEN};
 use crate::path::{CandidateKind, PathPolicy};
 use crate::relayed::RelayInterface;
 
 use attempts::Attempt;
+use circuits::Circuits;
 use event::Events;
 pub use event::{GuestEvent, Progress, Ticket};
 use server::Server;
 use tracking::Tracked;
-
-/// Numbers that are wanted at once.
-const MAX_NUMBERS: usize = 4;
-/// Questions for who is under a number that wait at once.
-const MAX_QUESTIONS: usize = 64;
+use wanted::{Number, Question};
+use wishes::{Asked, Wishes};
 
 /// How a [`Guest`] behaves.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -39,7 +35,7 @@ pub struct GuestOptions {
     pub head_start: Duration,
     /// How long an attempt to reach the server lasts, and how long the server has to say something then. Default 10 s.
     pub server_timeout: Duration,
-    /// How long a connection is tried. Default 20 s.
+    /// How long a connection is tried, and how long the answer to any question is waited for. Default 20 s.
     pub connect_timeout: Duration,
 }
 
@@ -76,11 +72,13 @@ pub struct Guest {
     server: Server,
     client: Client,
     relay: RelayInterface,
-    /// What questions to the server are for.
-    asked: BTreeMap<u64, Asked>,
+    wishes: Wishes,
+    /// Messages that answer to nothing, and found no room.
+    unsent: VecDeque<Vec<u8>>,
     token: Option<Bytes>,
-    numbers: BTreeMap<Ticket, Option<u64>>,
-    questions: BTreeMap<Ticket, u64>,
+    numbers: BTreeMap<Ticket, Number>,
+    questions: BTreeMap<Ticket, Question>,
+    circuits: Circuits,
     attempts: BTreeMap<Ticket, Attempt>,
     sessions: BTreeMap<SessionHandle, Tracked>,
     /// Those that get no answers, and when something is to be done about it.
@@ -91,20 +89,6 @@ pub struct Guest {
     seen: Option<SocketAddr>,
     events: Events,
     tickets: u64,
-}
-
-/// What a question to the server is for.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Asked {
-    Token,
-    Number(Ticket),
-    Find(Ticket),
-    /// Whether the peer of an attempt is there.
-    Peer(Ticket),
-    /// A circuit for an attempt.
-    Circuit(Ticket),
-    /// A circuit for a session that is open.
-    Renewal(SessionHandle),
 }
 
 impl fmt::Debug for Guest {
@@ -130,10 +114,12 @@ impl Guest {
             server: Server::new(target),
             client: Client::new(),
             relay: RelayInterface::new(relay),
-            asked: BTreeMap::new(),
+            wishes: Wishes::new(),
+            unsent: VecDeque::new(),
             token: None,
             numbers: BTreeMap::new(),
             questions: BTreeMap::new(),
+            circuits: Circuits::default(),
             attempts: BTreeMap::new(),
             sessions: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -181,85 +167,6 @@ impl Guest {
         sessions.into_iter().for_each(|session| self.review(now, endpoint, session));
     }
 
-    /// Replaces the addresses of this kind at which this end is reached, besides the one that the server sees. The server
-    /// tells them to others: see [`CandidateKind`]. The first eight of all kinds count.
-    pub fn set_candidates(
-        &mut self,
-        now: Instant,
-        endpoint: &mut Endpoint,
-        kind: CandidateKind,
-        addresses: impl IntoIterator<Item = SocketAddr>,
-    ) {
-        let before = self.candidates.clone();
-        self.candidates.retain(|(other, _)| *other != kind);
-        self.candidates.extend(addresses.into_iter().take(MAX_ADDRESSES).map(|address| (kind, address)));
-        if self.candidates != before {
-            self.tell_candidates(now, endpoint);
-        }
-    }
-
-    fn tell_candidates(&self, now: Instant, endpoint: &mut Endpoint) {
-        // With `RelayOnly`, peers learn no address.
-        let told = self.candidates.iter().filter(|_| self.options.policy.is_direct());
-        let told: Vec<Address> =
-            told.map(|(kind, socket)| Address { origin: kind.origin(), socket: *socket }).collect();
-        let message = self.client.addresses(&told);
-        self.write(now, endpoint, message);
-    }
-
-    /// Wants a number under which others find this end, as long as the server is reached. With each
-    /// [`Number`](GuestEvent::Number) there is one, or another; [`Failed`](GuestEvent::Failed) says that there will be none.
-    /// At most four are wanted at once.
-    pub fn want_number(&mut self, now: Instant, endpoint: &mut Endpoint) -> Ticket {
-        let ticket = self.ticket();
-        match self.cannot_begin(self.numbers.len() >= MAX_NUMBERS) {
-            Some(failure) => self.events.push(GuestEvent::Failed { ticket, failure }),
-            None => {
-                self.numbers.insert(ticket, None);
-                self.server.hurry(now);
-                self.ask_number(now, endpoint, ticket);
-            }
-        }
-        ticket
-    }
-
-    /// Asks who can be met under a number. [`Found`](GuestEvent::Found) or [`Failed`](GuestEvent::Failed) follows. At most
-    /// 64 such questions wait at once.
-    pub fn find(&mut self, now: Instant, endpoint: &mut Endpoint, number: u64) -> Ticket {
-        let ticket = self.ticket();
-        match self.cannot_begin(self.questions.len() >= MAX_QUESTIONS) {
-            Some(failure) => self.events.push(GuestEvent::Failed { ticket, failure }),
-            None => {
-                self.questions.insert(ticket, number);
-                self.server.hurry(now);
-                self.ask_who(now, endpoint, ticket);
-            }
-        }
-        ticket
-    }
-
-    /// Shows the server a token, now and whenever the session with it is opened again. False, and nothing is shown, if it
-    /// is longer than [`MAX_TOKEN`].
-    pub fn show_token(&mut self, now: Instant, endpoint: &mut Endpoint, token: impl Into<Bytes>) -> bool {
-        let token = token.into();
-        let fits = token.len() <= MAX_TOKEN;
-        if fits {
-            self.token = Some(token);
-            self.ask_token(now, endpoint);
-        }
-        fits
-    }
-
-    /// Wants something no more: a number is given back, and a connection that is being made is given up.
-    pub fn cancel(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
-        self.questions.remove(&ticket);
-        self.end_attempt(now, endpoint, ticket);
-        if let Some(Some(number)) = self.numbers.remove(&ticket) {
-            let message = self.client.release(number);
-            self.write(now, endpoint, message);
-        }
-    }
-
     const fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
@@ -278,6 +185,7 @@ impl Guest {
     /// Ends all that waits for an answer. Numbers stay wanted, unless this end has left.
     fn fail_all(&mut self, now: Instant, endpoint: &mut Endpoint, failure: Failure) {
         for ticket in core::mem::take(&mut self.questions).into_keys() {
+            self.forget(Asked::Find(ticket));
             self.events.push(GuestEvent::Failed { ticket, failure });
         }
         let attempts: Vec<Ticket> = self.attempts.keys().copied().collect();
@@ -317,6 +225,7 @@ impl Guest {
                 self.read(now, endpoint);
             }
             Event::FlowReadable { flow } if self.server.inbox() == Some(*flow) => self.read(now, endpoint),
+            Event::FlowWritable { flow } if self.server.outbox() == Some(*flow) => self.has_room(now, endpoint),
             Event::FlowFinished { flow, .. } if self.server.inbox() == Some(*flow) => {
                 self.server_lost(now, endpoint, Failure::NoRendezvous);
             }
@@ -364,14 +273,19 @@ impl Service for Guest {
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
         self.relay.on_wake(now, endpoint);
         self.drive_server(now, endpoint);
+        self.expire_questions(now);
         self.expire_attempts(now, endpoint);
         self.search(now, endpoint);
+        self.close_idle_circuits(now, endpoint);
+        self.ask_due(now, endpoint);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let own =
-            [self.server.next_timeout(), self.next_attempt_timeout(), self.next_search(), self.relay.next_timeout()];
-        own.into_iter().flatten().min()
+        let wishes = self.server.outbox().and_then(|_| self.wishes.next_timeout());
+        let questions = self.questions.values().map(|question| question.until).min();
+        let own = [self.server.next_timeout(), self.next_attempt_timeout(), self.next_search()];
+        let others = [wishes, questions, self.circuits.next_timeout(), self.relay.next_timeout()];
+        own.into_iter().chain(others).flatten().min()
     }
 
     fn carries(&self, interface: InterfaceId) -> bool {
@@ -385,6 +299,9 @@ impl Service for Guest {
 
 mod asking;
 mod attempts;
+mod circuits;
 mod event;
 mod server;
 mod tracking;
+mod wanted;
+mod wishes;

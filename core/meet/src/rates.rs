@@ -81,7 +81,7 @@ impl Rates {
 }
 
 /// When the whole burst is back after one more is taken; or how long to wait until one can be.
-fn after_one_more(rate: Rate, now: Instant, whole_at: Instant) -> Result<Instant, Duration> {
+pub(crate) fn after_one_more(rate: Rate, now: Instant, whole_at: Instant) -> Result<Instant, Duration> {
     let next = whole_at.max(now) + rate.every;
     let latest = now + rate.span();
     if next > latest { Err(next.saturating_duration_since(latest).max(Duration::from_micros(1))) } else { Ok(next) }

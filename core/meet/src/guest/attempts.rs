@@ -4,15 +4,17 @@ use core::time::Duration;
 
 use rtmfp_core::{Bytes, CloseMode, Endpoint, Instant, OpenFailure, SessionHandle, Target};
 
-use super::{Asked, Guest, GuestEvent, Progress, Ticket};
+use super::wishes::Asked;
+use super::{Guest, GuestEvent, Progress, Ticket};
 use crate::failure::{Failure, RelayOutcome};
-use crate::message::Refusal;
 use crate::path::{PathKind, PathPolicy};
 
 /// Connections that are being made at once.
 pub(super) const MAX_ATTEMPTS: usize = 64;
 /// After the far end has prevailed in glare (RFC 7016 §3.5.1.3), how long its session may take to open.
 const GLARE: Duration = Duration::from_secs(5);
+/// How long a peer that has registered may take to join the relay.
+const JOINS: Duration = Duration::from_secs(2);
 
 /// A connection that is being made.
 #[derive(Debug)]
@@ -20,10 +22,22 @@ pub(super) struct Attempt {
     discriminator: Bytes,
     policy: PathPolicy,
     session: Option<SessionHandle>,
+    /// The circuit to the peer.
+    circuit: Option<u64>,
     /// The server has said that the peer is there.
     is_known: bool,
     relay: RelayOutcome,
+    /// A circuit was asked for once more, as the peer had not joined the relay.
+    asked_twice: bool,
+    /// Why the server does not say whether the peer is there.
+    refusal: Option<Failure>,
     deadline: Instant,
+}
+
+impl Attempt {
+    pub(super) fn discriminator(&self) -> &[u8] {
+        &self.discriminator
+    }
 }
 
 impl Guest {
@@ -48,10 +62,13 @@ impl Guest {
         }
         let relay = if policy.relays() { RelayOutcome::Unknown } else { RelayOutcome::NotAllowed };
         let deadline = now + self.options.connect_timeout;
-        let attempt = Attempt { discriminator, policy, session: None, is_known: false, relay, deadline };
+        let (is_known, asked_twice, session, circuit, refusal) = (false, false, None, None, None);
+        let attempt =
+            Attempt { discriminator, policy, session, circuit, is_known, relay, asked_twice, refusal, deadline };
         self.attempts.insert(ticket, attempt);
         self.server.hurry(now);
-        self.ask_for_peer(now, endpoint, ticket);
+        self.ask_for_peer(now, ticket);
+        self.ask_due(now, endpoint);
         if policy.is_direct() {
             self.open_attempt(now, endpoint, ticket, None);
         }
@@ -69,23 +86,19 @@ impl Guest {
     }
 
     /// Asks for all peers in a new session with the server, whose circuits are others.
-    pub(super) fn ask_for_peers(&mut self, now: Instant, endpoint: &mut Endpoint) {
+    pub(super) fn ask_for_peers(&mut self, now: Instant) {
         for attempt in self.attempts.values_mut().filter(|attempt| attempt.policy.relays()) {
-            attempt.relay = RelayOutcome::Unknown;
+            (attempt.relay, attempt.asked_twice, attempt.circuit) = (RelayOutcome::Unknown, false, None);
         }
         let tickets: alloc::vec::Vec<Ticket> = self.attempts.keys().copied().collect();
-        tickets.into_iter().for_each(|ticket| self.ask_for_peer(now, endpoint, ticket));
+        tickets.into_iter().for_each(|ticket| self.ask_for_peer(now, ticket));
     }
 
     /// Asks the server for a circuit, or else whether the peer is there.
-    pub(super) fn ask_for_peer(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) {
+    fn ask_for_peer(&mut self, now: Instant, ticket: Ticket) {
         let Some(attempt) = self.attempts.get(&ticket) else { return };
-        let (message, asked) = if attempt.relay == RelayOutcome::Unknown {
-            (self.client.open_circuit(&attempt.discriminator), Asked::Circuit(ticket))
-        } else {
-            (self.client.peer(&attempt.discriminator), Asked::Peer(ticket))
-        };
-        self.ask(now, endpoint, message, asked);
+        let relays = attempt.relay == RelayOutcome::Unknown;
+        self.wishes.want(if relays { Asked::Circuit(ticket) } else { Asked::Peer(ticket) }, now);
     }
 
     /// Begins a session over the circuit, or else through the server as an introducer.
@@ -111,9 +124,9 @@ impl Guest {
 
     /// The server has opened a circuit to the peer.
     pub(super) fn attempt_has_circuit(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket, circuit: u64) {
-        self.attempt_is_known(ticket);
+        self.attempt_is_known(now, ticket);
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
-        attempt.relay = RelayOutcome::Silent;
+        (attempt.relay, attempt.circuit) = (RelayOutcome::Silent, Some(circuit));
         self.events.push(GuestEvent::Progress { ticket, progress: Progress::Circuit });
         let path = self.relay.path(circuit);
         match attempt.session.and_then(|session| endpoint.session_mut(now, session)) {
@@ -124,28 +137,67 @@ impl Guest {
     }
 
     /// The server has found the peer.
-    pub(super) fn attempt_is_known(&mut self, ticket: Ticket) {
+    pub(super) fn attempt_is_known(&mut self, now: Instant, ticket: Ticket) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
         if !core::mem::replace(&mut attempt.is_known, true) {
             self.events.push(GuestEvent::Progress { ticket, progress: Progress::Known });
         }
+        // A peer that has just registered may not have joined the relay yet: flows are not ordered.
+        if attempt.relay == RelayOutcome::NotJoined && !core::mem::replace(&mut attempt.asked_twice, true) {
+            self.wishes.want(Asked::Circuit(ticket), now + JOINS);
+        }
     }
 
-    /// The server opens no circuit. Whether the peer is there is another question.
+    /// The server does not say whether the peer is there, or says that it is not.
+    pub(super) fn attempt_refused(
+        &mut self,
+        now: Instant,
+        endpoint: &mut Endpoint,
+        ticket: Ticket,
+        failure: Failure,
+        again: Option<Instant>,
+    ) {
+        let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
+        match again {
+            Some(at) => {
+                attempt.refusal = Some(failure);
+                self.wishes.want(Asked::Peer(ticket), at);
+            }
+            None => self.attempt_failed(now, endpoint, ticket, failure),
+        }
+    }
+
+    /// The server opens no circuit, or not yet. Whether the peer is there is another question: it may be reached directly.
     pub(super) fn attempt_not_relayed(
         &mut self,
         now: Instant,
         endpoint: &mut Endpoint,
         ticket: Ticket,
-        reason: Refusal,
+        failure: Failure,
+        again: Option<Instant>,
     ) {
         let Some(attempt) = self.attempts.get_mut(&ticket) else { return };
-        attempt.relay = RelayOutcome::Refused(reason);
-        self.events.push(GuestEvent::Progress { ticket, progress: Progress::NoCircuit(reason) });
-        if !attempt.policy.is_direct() {
-            return self.attempt_failed(now, endpoint, ticket, Failure::RelayRefused { reason });
+        let reason = if let Failure::Refused { reason, .. } = failure { Some(reason) } else { None };
+        attempt.relay = reason.map_or(RelayOutcome::NotJoined, RelayOutcome::Refused);
+        let progress = reason.map_or(Progress::NotJoined, Progress::NoCircuit);
+        self.events.push(GuestEvent::Progress { ticket, progress });
+        let again = again.filter(|at| *at < attempt.deadline);
+        let (is_direct, is_known) = (attempt.policy.is_direct(), attempt.is_known);
+        if let Some(at) = again {
+            attempt.refusal = Some(failure);
+            self.wishes.want(Asked::Circuit(ticket), at);
+        } else if !is_direct {
+            let failure = reason.map_or(failure, |reason| Failure::RelayRefused { reason });
+            return self.attempt_failed(now, endpoint, ticket, failure);
         }
-        self.ask_for_peer(now, endpoint, ticket);
+        if is_direct && !is_known {
+            self.wishes.want(Asked::Peer(ticket), now);
+        }
+    }
+
+    /// Whether somebody who is asked for has this circuit, or may have it.
+    pub(super) fn attempts_over(&self, circuit: u64) -> bool {
+        self.attempts.values().any(|attempt| attempt.circuit == Some(circuit))
     }
 
     /// Ends an attempt.
@@ -164,6 +216,9 @@ impl Guest {
     /// Nobody waits for it any more. Whether there was one.
     pub(super) fn end_attempt(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) -> bool {
         let Some(attempt) = self.attempts.remove(&ticket) else { return false };
+        self.forget(Asked::Peer(ticket));
+        // A circuit that was asked for and comes yet is closed then.
+        self.wishes.withdraw(Asked::Circuit(ticket));
         if let Some(mut session) = attempt.session.and_then(|session| endpoint.session_mut(now, session)) {
             session.close(CloseMode::Abrupt);
         }
@@ -226,12 +281,13 @@ impl Guest {
 
     /// Why nobody has answered: the first step that did not succeed.
     fn silence(&self, ticket: Ticket) -> Failure {
+        let refusal = self.attempts.get(&ticket).and_then(|attempt| attempt.refusal);
         match self.attempts.get(&ticket) {
             Some(attempt) if attempt.is_known => Failure::NoAnswer { relay: attempt.relay },
             _ => match self.server.failure {
                 Some(failure) => failure,
                 None if !self.server.is_registered() => Failure::ServerNotReached(OpenFailure::TimedOut),
-                None => Failure::NoAnswer { relay: RelayOutcome::Unknown },
+                None => refusal.unwrap_or(Failure::NoAnswer { relay: RelayOutcome::Unknown }),
             },
         }
     }

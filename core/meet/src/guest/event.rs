@@ -26,6 +26,8 @@ pub enum Progress {
     Circuit,
     /// The server opens no circuit.
     NoCircuit(Refusal),
+    /// The server opens no circuit: the peer is not there, or does not use the relay.
+    NotJoined,
 }
 
 /// What a [`Guest`](crate::Guest) has to tell.

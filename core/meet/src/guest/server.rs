@@ -226,7 +226,7 @@ impl Guest {
         self.server.phase = Phase::Waiting(now + retry);
         self.server.failure = Some(failure);
         self.events.push(GuestEvent::ServerLost { failure, retry });
-        self.asked.clear();
+        self.forget_talk();
         if since.is_none() {
             // What is wanted waits for one attempt, and no longer.
             self.fail_all(now, endpoint, failure);

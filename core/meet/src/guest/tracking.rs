@@ -5,7 +5,8 @@ use core::time::Duration;
 use rtmfp_core::{Bytes, Endpoint, Instant, SessionHandle};
 
 use super::attempts::rule;
-use super::{Asked, Guest, GuestEvent};
+use super::wishes::Asked;
+use super::{Guest, GuestEvent};
 use crate::path::{PathKind, PathPolicy};
 
 /// Sessions that are followed. Others go on as well as they can by themselves.
@@ -27,6 +28,12 @@ pub(super) struct Tracked {
     /// It gets no answers: when to do something about it.
     due: Option<Instant>,
     wait: Duration,
+}
+
+impl Tracked {
+    pub(super) fn forget_circuit(&mut self) {
+        self.circuit = None;
+    }
 }
 
 impl Guest {
@@ -111,7 +118,7 @@ impl Guest {
             let (wait, circuit) = (tracked.wait, tracked.circuit);
             tracked.wait = (wait * 2).min(LONGEST_WAIT);
             self.set_due(session, Some(now + wait));
-            self.renew(now, endpoint, session);
+            self.renew(now, session);
             if let Some(circuit) = circuit {
                 self.try_circuit(now, endpoint, session, circuit);
             }
@@ -126,13 +133,30 @@ impl Guest {
     }
 
     /// Asks for a circuit to a session's far end.
-    pub(super) fn renew(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        let Some(tracked) = self.sessions.get(&session).filter(|tracked| tracked.policy.relays()) else { return };
-        let is_asked = self.asked.values().any(|asked| *asked == Asked::Renewal(session));
-        if !is_asked {
-            let message = self.client.open_circuit(&tracked.discriminator);
-            self.ask(now, endpoint, message, Asked::Renewal(session));
+    fn renew(&mut self, now: Instant, session: SessionHandle) {
+        if self.sessions.get(&session).is_some_and(|tracked| tracked.policy.relays()) {
+            self.wishes.want(Asked::Renewal(session), now);
         }
+    }
+
+    /// To whom a session needs a circuit, if it still does.
+    pub(super) fn needs_renewal(&self, endpoint: &Endpoint, session: SessionHandle) -> Option<Bytes> {
+        let view = endpoint.session(session)?;
+        let is_relayed = view.path().is_some_and(|path| self.relay.is_relayed(&path));
+        let tracked = self.sessions.get(&session).filter(|_| is_relayed || view.is_struggling())?;
+        Some(tracked.discriminator.clone())
+    }
+
+    /// Whether a session that looks for a path may go over this circuit.
+    pub(super) fn is_searching_over(&self, endpoint: &Endpoint, circuit: u64) -> bool {
+        let mut with_it = self.sessions.iter().filter(|(_, tracked)| tracked.circuit == Some(circuit));
+        with_it.any(|(session, _)| endpoint.session(*session).is_some_and(|view| view.is_struggling()))
+    }
+
+    /// A circuit is not there any more.
+    pub(super) fn forget_circuit(&mut self, circuit: u64) {
+        let with_it = self.sessions.values_mut().filter(|tracked| tracked.circuit == Some(circuit));
+        with_it.for_each(Tracked::forget_circuit);
     }
 
     /// A circuit leads to the far end of a session. It is tried if the session needs one.
@@ -176,9 +200,8 @@ impl Guest {
             view.and_then(|view| view.path()).is_some_and(|own| own.matches(&path))
         };
         let left: alloc::vec::Vec<SessionHandle> = self.sessions.keys().copied().filter(is_on).collect();
-        for session in left {
-            self.renew(now, endpoint, session);
-        }
+        self.forget_circuit(circuit);
+        left.into_iter().for_each(|session| self.renew(now, session));
     }
 
     /// The server is there, perhaps another than before: it can introduce, and sessions over its relay need new circuits.
@@ -189,8 +212,9 @@ impl Guest {
             let Some(view) = endpoint.session(session) else { continue };
             let is_relayed = view.path().is_some_and(|path| self.relay.is_relayed(&path));
             if is_relayed || view.is_struggling() {
-                self.renew(now, endpoint, session);
+                self.renew(now, session);
             }
         }
+        self.ask_due(now, endpoint);
     }
 }
