@@ -14,3 +14,4 @@ mod receiving;
 mod redirecting;
 mod sending;
 mod sessions;
+mod silence;

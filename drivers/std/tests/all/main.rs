@@ -9,3 +9,4 @@ mod endpoint;
 mod introducing;
 mod meeting;
 mod services;
+mod silence;

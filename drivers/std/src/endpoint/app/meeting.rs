@@ -13,7 +13,7 @@ use super::EndpointApp;
 use super::sessions::Entry;
 use crate::endpoint::Error;
 use crate::endpoint::introduction::MeetingEvent;
-use crate::endpoint::shared::{MeetingCommand, MeetingShared, Question, SessionShared, lock};
+use crate::endpoint::shared::{Locked, MeetingCommand, MeetingShared, MeetingState, Question, SessionShared, lock};
 use crate::kind::required_peer_id;
 
 /// A guest, and who waits for what it was asked for.
@@ -22,7 +22,8 @@ pub(super) struct Meeting {
     shared: Arc<MeetingShared>,
     relay: u16,
     guest: Guest,
-    number: Option<Ticket>,
+    /// The number that is asked for, and how many were given back before.
+    number: Option<(Ticket, u64)>,
     finding: BTreeMap<Ticket, Question<Result<Fingerprint, Failure>>>,
     connecting: BTreeMap<Ticket, Arc<SessionShared>>,
 }
@@ -38,7 +39,11 @@ impl EndpointApp {
         if let MeetingCommand::Join(target, options) = command {
             return self.join(now, endpoint, shared, target, options);
         }
-        let Some(place) = self.meetings.iter().position(|meeting| Arc::ptr_eq(&meeting.shared, shared)) else { return };
+        let place = self.meetings.iter().position(|meeting| Arc::ptr_eq(&meeting.shared, shared));
+        let Some(place) = place.filter(|_| self.shutdown.is_none() || !command.begins()) else {
+            // The meeting is left, or all end: nothing new begins, and nobody waits for it.
+            return command.void(Error::Stopped);
+        };
         if matches!(command, MeetingCommand::Leave) {
             let mut meeting = self.meetings.swap_remove(place);
             meeting.guest.leave(now, endpoint);
@@ -219,21 +224,16 @@ impl Meeting {
             MeetingCommand::Mapped(addresses) => {
                 self.guest.set_candidates(now, endpoint, CandidateKind::Mapped, addresses);
             }
-            MeetingCommand::Number => {
-                let mut state = lock(&self.shared.0);
-                (state.number_wanted, state.number_failure) = (true, None);
-                drop(state);
+            MeetingCommand::Number(releases) => {
+                // The command that gave the one before back may have been replaced by this one in the queue.
+                if self.number.is_some_and(|(_, before)| before != releases) {
+                    self.release_number(now, endpoint);
+                }
                 if self.number.is_none() {
-                    self.number = Some(self.guest.want_number(now, endpoint));
+                    self.number = Some((self.guest.want_number(now, endpoint), releases));
                 }
             }
-            MeetingCommand::ReleaseNumber => {
-                if let Some(ticket) = self.number.take() {
-                    self.guest.cancel(now, endpoint, ticket);
-                }
-                let mut state = lock(&self.shared.0);
-                (state.number_wanted, state.number) = (false, None);
-            }
+            MeetingCommand::ReleaseNumber => self.release_number(now, endpoint),
             MeetingCommand::Find(number, question) => {
                 let ticket = self.guest.find(now, endpoint, number);
                 self.finding.insert(ticket, question);
@@ -244,6 +244,18 @@ impl Meeting {
             }
             MeetingCommand::Join(..) | MeetingCommand::Leave => {}
         }
+    }
+
+    fn release_number(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if let Some((ticket, _)) = self.number.take() {
+            self.guest.cancel(now, endpoint, ticket);
+        }
+    }
+
+    /// What the handles are told of a number, unless it was given back after it was asked for.
+    fn number_state(&self, ticket: Ticket) -> Option<Locked<'_, MeetingState>> {
+        let (_, releases) = self.number.filter(|(own, _)| *own == ticket)?;
+        Some(lock(&self.shared.0)).filter(|state| state.releases == releases)
     }
 
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others concern sessions")]
@@ -260,10 +272,11 @@ impl Meeting {
                 state.seen = Some(address);
                 state.push(MeetingEvent::Seen(address));
             }
-            GuestEvent::Number { ticket, number, before } if self.number == Some(ticket) => {
-                let mut state = lock(&self.shared.0);
-                state.number = Some(number);
-                state.push(MeetingEvent::Number { number, before });
+            GuestEvent::Number { ticket, number, before } => {
+                if let Some(mut state) = self.number_state(ticket) {
+                    state.number = Some(number);
+                    state.push(MeetingEvent::Number { number, before });
+                }
             }
             GuestEvent::TokenRefused(failure) => lock(&self.shared.0).push(MeetingEvent::TokenRefused(failure)),
             GuestEvent::Found { ticket, discriminator } => {
@@ -284,12 +297,11 @@ impl Meeting {
         if let Some(session) = self.connecting.remove(&ticket) {
             session.end(Error::NotMet(failure));
         }
-        if self.number == Some(ticket) {
-            self.number = None;
-            let mut state = lock(&self.shared.0);
+        if let Some(mut state) = self.number_state(ticket) {
             (state.number, state.number_failure) = (None, Some(failure));
             state.wakers.wake();
         }
+        self.number = self.number.filter(|(own, _)| *own != ticket);
     }
 }
 

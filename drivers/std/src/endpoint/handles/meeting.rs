@@ -141,9 +141,10 @@ impl Meeting {
         let mut state = lock(&self.shared.0);
         let wanted = core::mem::replace(&mut state.number_wanted, true) && state.number_failure.is_none();
         state.number_failure = None;
+        let releases = state.releases;
         drop(state);
         if !wanted {
-            self.send(MeetingCommand::Number);
+            self.send(MeetingCommand::Number(releases));
         }
     }
 
@@ -163,8 +164,9 @@ impl Meeting {
         Poll::Pending
     }
 
-    /// Gives the number back.
+    /// Gives the number back. The next one that is [asked for](Self::number) may be another.
     pub fn release_number(&self) {
+        lock(&self.shared.0).release_number();
         self.send(MeetingCommand::ReleaseNumber);
     }
 

@@ -3,7 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+use rtmfp_meet::Failure;
+
 use super::{Command, CoreCommand, MeetingCommand, RecvCommand, SendCommand, SendShared, SessionCommand, Within, lock};
+use crate::endpoint::Error;
 
 /// So many commands wait without a look at whether they have become void.
 const LEAST: usize = 1_024;
@@ -172,7 +175,7 @@ impl Command {
             Self::Meeting(meeting, command) => {
                 let kind = match command {
                     MeetingCommand::Token(_) => 0,
-                    MeetingCommand::Number | MeetingCommand::ReleaseNumber => 1,
+                    MeetingCommand::Number(_) | MeetingCommand::ReleaseNumber => 1,
                     MeetingCommand::Mapped(_) => 2,
                     MeetingCommand::Join(..)
                     | MeetingCommand::Leave
@@ -195,6 +198,17 @@ impl Command {
             | Self::ReleaseAll => return None,
         };
         Some(((object, kind), 1))
+    }
+
+    /// Nobody carries it out: whoever waits for a session is told.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "nobody waits for the others")]
+    pub(super) fn void(self) {
+        match self {
+            Self::Open(session, ..) => session.end(Error::Closed),
+            // As when the meeting is left before the session is open.
+            Self::Meeting(_, command) => command.void(Error::NotMet(Failure::Left)),
+            _ => {}
+        }
     }
 
     /// Whether nobody waits for it any more.

@@ -11,6 +11,7 @@ use rtmfp_meet::{Failure, GuestOptions, PathPolicy};
 
 use super::introduction::WAITING_EVENTS;
 use super::{Awaited, Question, SessionShared};
+use crate::endpoint::Error;
 use crate::endpoint::introduction::MeetingEvent;
 use crate::endpoint::wakers::WakerSet;
 
@@ -28,6 +29,8 @@ pub(crate) struct MeetingState {
     /// There will be no number.
     pub(crate) number_failure: Option<Failure>,
     pub(crate) number_wanted: bool,
+    /// How often a number was given back: one that was asked for before is not this end's any more.
+    pub(crate) releases: u64,
     pub(crate) events: VecDeque<MeetingEvent>,
     pub(crate) stopped: bool,
     pub(crate) wakers: WakerSet,
@@ -40,10 +43,25 @@ pub(crate) enum MeetingCommand {
     Leave,
     Token(Bytes),
     Mapped(Vec<SocketAddr>),
-    Number,
+    /// To ask for a number, after so many were given back.
+    Number(u64),
     ReleaseNumber,
     Find(u64, Question<Result<Fingerprint, Failure>>),
     Connect(Arc<SessionShared>, Bytes, PathPolicy),
+}
+
+impl MeetingCommand {
+    /// Whether it begins a session.
+    pub(crate) const fn begins(&self) -> bool {
+        matches!(self, Self::Connect(..))
+    }
+
+    /// Nobody carries it out: whoever waits for a session is told why. A question is answered as it is dropped.
+    pub(crate) fn void(self, error: Error) {
+        if let Self::Connect(session, ..) = self {
+            session.end(error);
+        }
+    }
 }
 
 impl MeetingState {
@@ -59,6 +77,11 @@ impl MeetingState {
         (self.registered, self.number) = (false, None);
         self.failure = Some(failure);
         self.push(MeetingEvent::ServerLost { failure, retry });
+    }
+
+    pub(crate) const fn release_number(&mut self) {
+        self.releases += 1;
+        (self.number_wanted, self.number, self.number_failure) = (false, None, None);
     }
 
     pub(crate) fn stop(&mut self) {

@@ -33,7 +33,7 @@ pub(crate) use introduction::WAITING_EVENTS;
 pub(crate) use introduction::{
     Introduce, IntroductionState, RegistrationShared, WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE,
 };
-pub(crate) use meeting::{MeetingCommand, MeetingShared};
+pub(crate) use meeting::{MeetingCommand, MeetingShared, MeetingState};
 pub(crate) use outgoing::{Outgoing, OutgoingQueue, Special};
 pub(crate) use receipt::{Limit, ReceiptShared, ReceiptState};
 pub(crate) use recv::{RecvCommand, RecvShared, RecvState};
@@ -43,7 +43,6 @@ pub(crate) use sleep::{Place, SleepShared};
 
 pub(crate) use updates::UpdatesShared;
 
-use super::Error;
 use super::wakers::{Due, WakerSet};
 use crate::places::Places;
 
@@ -226,9 +225,7 @@ impl EndpointShared {
         let first = queue.commands.len() == 1;
         drop(queue);
         for command in void {
-            if let Command::Open(session, ..) = command {
-                session.end(Error::Closed);
-            }
+            command.void();
         }
         if first {
             (self.wake)();
