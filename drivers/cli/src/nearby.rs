@@ -33,45 +33,53 @@ pub struct ForwardedPort {
 }
 
 impl ForwardedPort {
-    /// Asks the gateway for the port of the driver's IPv4 socket, and waits a second for it. What comes later is [shown]
-    /// later. It is to be done before this end says anything: the gateway uses another port for what began before.
-    ///
-    /// [shown]: Self::show
+    /// Asks the gateway for the port of the driver's IPv4 socket, and waits a second for it. What comes later is a
+    /// [change](Self::take_change). It is to be done before this end says anything: the gateway uses another port for what began before.
     ///
     /// # Errors
     /// If the system gives no thread.
     pub fn of(driver: &Driver, report: &mut Report) -> Result<Option<Self>, Failure> {
         let Some(local) = local_addresses(driver).into_iter().find(SocketAddr::is_ipv4) else { return Ok(None) };
-        let mut forwarded = Self::begin(local.port())?;
+        let waker = driver.waker();
+        let mut forwarded = Self::begin(local.port(), move || waker.wake())?;
         if let Ok(change) = forwarded.changes.recv_timeout(PATIENCE) {
             show(&change, report);
-            if let PortChange::Mapped { external, .. } = change {
-                forwarded.external = Some(external);
-            }
+            forwarded.note(&change);
         }
         Ok(Some(forwarded))
     }
 
-    fn begin(port: u16) -> Result<Self, Failure> {
+    fn begin(port: u16, wake: impl Fn() + Send + 'static) -> Result<Self, Failure> {
         let (sender, changes) = channel();
-        let tell = move |change| drop(sender.send(change));
+        let tell = move |change| {
+            // Nobody listens any more if it is not taken.
+            let _ = sender.send(change);
+            wake();
+        };
         let mapping = PortMapping::new(port, tell).map_err(|e| Failure::local("the gateway", e))?;
         Ok(Self { _mapping: mapping, changes, external: None })
     }
 
-    /// The port outside, if there was one in time. It is for the server to tell others.
+    /// The port outside, while there is one. It is for the server to tell others.
     #[must_use]
     pub const fn external(&self) -> Option<SocketAddr> {
         self.external
     }
 
-    /// Shows what has changed.
-    pub fn show(&self, report: &mut Report) {
-        self.changes.try_iter().for_each(|change| show(&change, report));
+    /// What has changed since the last call.
+    pub fn take_change(&mut self) -> Option<PortChange> {
+        let change = self.changes.try_recv().ok()?;
+        self.note(&change);
+        Some(change)
+    }
+
+    const fn note(&mut self, change: &PortChange) {
+        self.external = if let PortChange::Mapped { external, .. } = change { Some(*external) } else { None };
     }
 }
 
-fn show(change: &PortChange, report: &mut Report) {
+/// Shows a change.
+pub fn show(change: &PortChange, report: &mut Report) {
     match change {
         PortChange::Mapped { external, by } => report.either(
             || Line::new("port").text("external", &external.to_string()).text("by", &by.to_string()),
@@ -105,7 +113,7 @@ impl GatewayTest {
     pub fn begin() -> Result<Self, Failure> {
         let gateway = |e| Failure::local("the gateway", e);
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(gateway)?;
-        let forwarded = ForwardedPort::begin(socket.local_addr().map_err(gateway)?.port())?;
+        let forwarded = ForwardedPort::begin(socket.local_addr().map_err(gateway)?.port(), || {})?;
         let clock = Clock::new();
         Ok(Self { forwarded, _socket: socket, begun: clock.now(), clock })
     }

@@ -10,6 +10,7 @@ use rtmfp_core::{
     App, Endpoint, EndpointConfig, Event, ForwardedHelloPolicy, Instant, InterfaceId, Path, Service as _,
     SessionHandle, Target,
 };
+use rtmfp_local::PortChange;
 use rtmfp_meet::{CandidateKind, Failure as Step, Guest, GuestEvent, GuestOptions, PathKind, PathPolicy};
 use rtmfp_std::{Driver, Socket, Uri, peer_id_of, system_rng};
 
@@ -17,6 +18,7 @@ use crate::args::{Common, Connect, Paths, Via};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, destination};
 use crate::json::Line;
+use crate::nearby::{self, ForwardedPort};
 use crate::net;
 use crate::report::Report;
 use crate::trace::TraceFile;
@@ -158,6 +160,8 @@ pub enum Told {
     Guest(GuestEvent),
     /// A session's path.
     Path(SessionHandle, PathKind),
+    /// The port that the gateway forwards.
+    Port(PortChange),
 }
 
 /// An application, and beside it a guest of a server.
@@ -168,6 +172,7 @@ pub struct Meeting<A> {
     /// A session that was open before the application came.
     opened: Option<SessionHandle>,
     paths: Vec<(SessionHandle, PathKind)>,
+    port: Option<ForwardedPort>,
     told: Rc<RefCell<Vec<Told>>>,
     /// The application is done: when the server is left at last.
     until: Option<Instant>,
@@ -183,7 +188,15 @@ impl<A: App> Meeting<A> {
     /// An application whose far ends come through a server.
     #[must_use]
     pub fn new(guest: Guest, app: A) -> Self {
-        Self { guest, app, opened: None, paths: Vec::new(), told: Rc::default(), until: None, left: false }
+        let (paths, told) = (Vec::new(), Rc::default());
+        Self { guest, app, opened: None, paths, port: None, told, until: None, left: false }
+    }
+
+    /// The same, reached from outside at a port that the gateway forwards: the server is told of it, as it changes.
+    #[must_use]
+    pub fn with_port(mut self, port: Option<ForwardedPort>) -> Self {
+        self.port = port;
+        self
     }
 
     /// What there is to [show], while the application runs.
@@ -203,6 +216,13 @@ impl<A: App> Meeting<A> {
         if all.len() < MAX_TOLD {
             all.push(told);
         }
+    }
+
+    fn look_at_port(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let Some(port) = &mut self.port else { return };
+        let changes: Vec<PortChange> = core::iter::from_fn(|| port.take_change()).collect();
+        self.guest.set_candidates(now, endpoint, CandidateKind::Mapped, port.external());
+        changes.into_iter().for_each(|change| self.tell(Told::Port(change)));
     }
 
     /// Takes what the guest tells, and leaves the server when all is done.
@@ -240,6 +260,7 @@ impl<A: App> App for Meeting<A> {
         for (session, kind) in core::mem::take(&mut self.paths) {
             self.tell(Told::Path(session, kind));
         }
+        self.look_at_port(now, endpoint);
         self.guest.on_wake(now, endpoint);
         if let Some(session) = self.opened.take() {
             self.app.on_event(now, endpoint, Event::SessionOpened { session });
@@ -286,6 +307,7 @@ pub fn show(told: &RefCell<Vec<Told>>, driver: &Driver, own: Option<&str>, repor
         match told {
             Told::Path(session, kind) => path(driver, session, kind, report),
             Told::Guest(event) => server(&event, own, report),
+            Told::Port(change) => nearby::show(&change, report),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use core::cell::RefCell;
 
-use rtmfp_meet::CandidateKind;
 use rtmfp_std::Driver;
 
 use super::{announce, conclude, far_fingerprint, is_post_quantum};
@@ -62,15 +61,12 @@ pub(super) fn run(args: &Echo, mut report: Report, trace: &mut TraceFile) -> Res
         Some(server) => {
             let mut guest = args.via.guest(server, &args.common, &identity, &mut driver)?;
             let now = driver.pump().clock().now();
-            let mapped = forwarded.as_ref().and_then(ForwardedPort::external);
-            guest.set_candidates(now, driver.pump_mut().endpoint_mut(), CandidateKind::Mapped, mapped);
             guest.want_number(now, driver.pump_mut().endpoint_mut());
             let own = identity.fingerprint.map(|fingerprint| fingerprint.to_string());
-            let mut meeting = Meeting::new(guest, app);
+            let mut meeting = Meeting::new(guest, app).with_port(forwarded);
             let told = meeting.told();
             net::run(&mut driver, &mut meeting, |driver| {
                 show_opened(driver);
-                forwarded.iter().for_each(|port| port.show(&mut report.borrow_mut()));
                 via::show(&told, driver, own.as_deref(), &mut report.borrow_mut());
             })
         }

@@ -59,6 +59,11 @@ struct Reached {
 }
 
 pub(super) fn run(args: &Ping, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
+    if !matches!(args.whom, Whom::Uri(_)) && (args.connect.pin || args.connect.fingerprint.is_some()) {
+        let message = "--fingerprint and --pin belong to a URI: give the fingerprint in its place (that of the server is \
+                       --via-fingerprint)";
+        return Err(Failure::new(Code::Usage, message));
+    }
     let identity = Identity::new(&args.common, Part::Client)?;
     let reached = match (&args.whom, &args.via.via) {
         (Whom::Uri(uri), None) => directly(args, uri, &identity, trace)?,
@@ -102,11 +107,6 @@ fn through(
     report: &mut Report,
     trace: &mut TraceFile,
 ) -> Result<Reached, Failure> {
-    if args.connect.pin || args.connect.fingerprint.is_some() {
-        let message = "--fingerprint and --pin do not go with --via: give the fingerprint in place of the number (that of the \
-                       server is --via-fingerprint)";
-        return Err(Failure::new(Code::Usage, message));
-    }
     let mut driver = via::driver(&[], &args.via, identity, args.common.timeout, Some(trace))?;
     let forwarded = if args.via.map_port { ForwardedPort::of(&driver, report)? } else { None };
     let guest = args.via.guest(server, &args.common, identity, &mut driver)?;
@@ -120,7 +120,6 @@ fn through(
 
 fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
     let Reached { mut driver, session, finding, forwarded, destination, begun } = reached;
-    let _kept = forwarded;
     let clock = *driver.pump().clock();
     let to = destination.place.clone();
     let report = RefCell::new(report);
@@ -154,7 +153,7 @@ fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
             far = far_fingerprint(driver, session);
         }
     };
-    let (result, failure) = play(&mut driver, app, finding.map(|finding| (finding, session)), &report, look);
+    let (result, failure) = play(&mut driver, app, finding.map(|finding| (finding, session, forwarded)), &report, look);
     let times = times.get();
     if times.replies > 0 {
         summarize(&times, &mut report.borrow_mut());
@@ -169,15 +168,15 @@ fn ping(args: &Ping, reached: Reached, report: Report) -> Result<(), Failure> {
 fn play<O: FnMut(PingEvent)>(
     driver: &mut Driver,
     mut app: App<O>,
-    found: Option<(Finding, SessionHandle)>,
+    found: Option<(Finding, SessionHandle, Option<ForwardedPort>)>,
     report: &RefCell<Report>,
     mut look: impl FnMut(&Driver),
 ) -> (Result<(), Failure>, Option<PingFailure>) {
-    let Some((finding, session)) = found else {
+    let Some((finding, session, forwarded)) = found else {
         let result = net::run(driver, &mut app, look);
         return (result, app.failure());
     };
-    let mut meeting = finding.then(session, app);
+    let mut meeting = finding.then(session, app).with_port(forwarded);
     let told = meeting.told();
     // It has not begun.
     driver.pump_mut().wake();

@@ -53,7 +53,12 @@ fn who_is_not_reached_is_told_the_step_that_failed() {
         assert_eq!(ended.code, Some(code), "{whom} {more:?}: {ended:?}");
         assert!(ended.errors.contains(text), "{whom} {more:?}: {}", ended.errors);
     }
-    for line in [&["ping", "1234"][..], &["ping", "--map-port", &fingerprint], &["ping", "--direct-only", "1234"]] {
+    for line in [
+        &["ping", "1234"][..],
+        &["ping", "--map-port", &fingerprint],
+        &["ping", "--direct-only", "1234"],
+        &["ping", "--pin", &fingerprint],
+    ] {
         let ended = start(line).end();
         assert_eq!(ended.code, Some(2), "{ended:?}");
     }
