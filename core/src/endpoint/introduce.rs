@@ -20,6 +20,7 @@ use crate::error::DropReason;
 use crate::event::{Event, UnmatchedHello};
 use crate::handle::SessionHandle;
 use crate::params::TAG_MIN;
+use crate::profile::CryptoProfile;
 use crate::session::ReceivedForward;
 use crate::time::Instant;
 use crate::transmit::Path;
@@ -27,6 +28,9 @@ use crate::wire::{Address, AddressOrigin, InitiatorHello};
 
 /// The longest discriminator and tag together that the user is told of: events wait in memory.
 const MAX_UNMATCHED_LEN: usize = 2_048;
+
+/// Sessions that one far end has begun, and proved, among which its latest is looked for.
+const MAX_OF_ONE: usize = 64;
 
 /// What is kept of hellos for others.
 #[derive(Debug, Default)]
@@ -54,7 +58,7 @@ impl Introduction {
         hello: &InitiatorHello<'_>,
     ) -> Result<(), DropReason> {
         if env.shared.config.introduce
-            && let Some(slot) = env.table.named(hello.discriminator)
+            && let Some(slot) = env.table.named(env.shared.profile.as_ref(), hello.discriminator)
         {
             return env.introduce(slot, path, hello, Asker::Datagram);
         }
@@ -85,12 +89,22 @@ impl Introduction {
 
 impl SessionTable {
     /// The open session whose far end has this Canonical Endpoint Discriminator: one that has shown its keys, if there is
-    /// one, for anybody can claim a certificate.
-    fn named(&self, canonical_discriminator: &[u8]) -> Option<u32> {
+    /// one, for anybody can claim a certificate. Of those that prove who owns it, the latest: a far end that begins another
+    /// has lost the one before.
+    fn named(&self, profile: &dyn CryptoProfile, canonical_discriminator: &[u8]) -> Option<u32> {
         let identity: Identity = Sha256::digest(canonical_discriminator).into();
         let is_open = |slot: &u32| self.get(*slot).is_some_and(SessionEntry::is_open);
+        let owned = |slot: &u32| {
+            let entry = self.get(*slot).filter(|entry| entry.is_open())?;
+            profile.keys_prove_owner(entry.session.transport().far_certificate()).then(|| (entry.opened(), *slot))
+        };
+        let proved = self.index.with(identity, Standing::Proved).take(MAX_OF_ONE);
+        let latest = proved.filter_map(|slot| owned(&slot)).max().map(|(_, slot)| slot);
         let first = |standing| self.index.with(identity, standing).find(is_open);
-        first(Standing::Proved).or_else(|| first(Standing::Initiated)).or_else(|| first(Standing::Claimed))
+        latest
+            .or_else(|| first(Standing::Proved))
+            .or_else(|| first(Standing::Initiated))
+            .or_else(|| first(Standing::Claimed))
     }
 }
 
@@ -139,17 +153,19 @@ impl Endpoint {
     /// limit is reached.
     pub fn introduce(&mut self, now: Instant, hello: &UnmatchedHello) -> bool {
         self.shared.advance(now);
-        let Some(slot) = self.table.named(&hello.discriminator) else { return false };
+        let Some(slot) = self.table.named(self.shared.profile.as_ref(), &hello.discriminator) else { return false };
         let asker = Asker::Earlier(hello.datagram_len);
         let (path, hello) = (hello.path, InitiatorHello { discriminator: &hello.discriminator, tag: &hello.tag });
         self.env().introduce(slot, path, &hello, asker).is_ok()
     }
 
     /// The open session whose far end has this Canonical Endpoint Discriminator (RFC 7016 §3.2; in the Flash profile,
-    /// RFC 7425 §4.4.4, it names a fingerprint and nothing else).
+    /// RFC 7425 §4.4.4, it names a fingerprint and nothing else). Of several that the far end has begun, and that prove who
+    /// it is, the latest.
     #[must_use]
     pub fn session_named(&self, canonical_discriminator: &[u8]) -> Option<SessionHandle> {
-        let entry = self.table.get(self.table.named(canonical_discriminator)?)?;
+        let named = self.table.named(self.shared.profile.as_ref(), canonical_discriminator)?;
+        let entry = self.table.get(named)?;
         Some(entry.session.handle())
     }
 }

@@ -158,6 +158,39 @@ fn a_session_has_the_name_of_its_far_end_once_it_is_open() {
     assert_eq!(pair.nodes[A].endpoint.session_named(b"bob"), Some(session));
 }
 
+/// A far end that comes back from elsewhere was introduced at its old address, for as long as its old session lived.
+#[test]
+fn of_several_sessions_of_a_proved_far_end_its_latest_has_its_name() {
+    for (authentic, latest) in [(true, true), (false, false)] {
+        let configs = [("alice", EndpointConfig::default()), ("bob", EndpointConfig::default())];
+        let mut pair = if authentic { Pair::named(13, &configs) } else { Pair::not_authentic(13, &configs) };
+        let mut opened = Vec::new();
+        for (port, seed) in [(1_935, 90), (1, 91), (2, 92)] {
+            let elsewhere = SocketAddr::from(([192, 0, 2, 1], port));
+            pair.restart(A, seed);
+            pair.nodes[A].aliases.push(elsewhere);
+            pair.fate = Box::new(move |datagram| {
+                if datagram.from == address(A) {
+                    datagram.from = elsewhere;
+                }
+                vec![Duration::from_millis(25)]
+            });
+            let session = pair.open(A);
+            pair.run_for_millis(200);
+            pair.nodes[A].endpoint.session_mut(pair.now, session).unwrap().ping();
+            pair.run_for_millis(200);
+            opened.extend(
+                pair.nodes[B].events.drain(..).filter_map(|event| {
+                    if let Event::SessionOpened { session } = event { Some(session) } else { None }
+                }),
+            );
+        }
+        let [first, _, last] = opened[..] else { panic!("{opened:?}") };
+        let wanted = if latest { last } else { first };
+        assert_eq!(pair.nodes[B].endpoint.session_named(b"alice"), Some(wanted), "{authentic}");
+    }
+}
+
 #[test]
 fn a_far_end_is_introduced_at_23_further_addresses_at_most() {
     let mut pair = introduced(12, ForwardedHelloPolicy::Answer, introducer());
