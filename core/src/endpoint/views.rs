@@ -228,6 +228,12 @@ impl<'a> SessionMut<'a> {
         self.env.session(self.slot, |session, _| session.carry());
     }
 
+    /// From now on, hellos that the far end forwards (RFC 7016 §3.5.1.5) are ignored, whatever
+    /// [`forwarded_hello`](crate::EndpointConfig::forwarded_hello) says: this end would answer them from its address.
+    pub fn ignore_forwarded_hellos(&mut self) {
+        self.env.session(self.slot, |session, _| session.ignore_forwarded());
+    }
+
     /// Keeps the session off interfaces [of last resort](crate::InterfaceId::last_resort).
     pub fn avoid_last_resort(&mut self) {
         self.env.session(self.slot, |session, _| session.set_path_rule(PathRule::NoLastResort));

@@ -323,6 +323,11 @@ impl Session {
         self.transport.carry();
     }
 
+    /// Hellos that the far end forwards are not answered from now on.
+    pub(crate) const fn ignore_forwarded(&mut self) {
+        self.control.ignores_forwarded = true;
+    }
+
     pub(crate) const fn set_path_rule(&mut self, rule: PathRule) {
         self.transport.set_path_rule(rule);
     }

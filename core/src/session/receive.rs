@@ -159,6 +159,7 @@ impl Receiver<'_> {
             Chunk::EcnReport(report) => incoming.report = Some(report.ce_count),
             Chunk::Ping(ping) => self.on_ping(cx, incoming, ping.message),
             Chunk::PingReply(reply) => return self.on_ping_reply(cx, incoming, reply.message),
+            Chunk::ForwardedHello(_) if self.control.ignores_forwarded => {}
             Chunk::ForwardedHello(hello) => on_forwarded_hello(cx, incoming.path, hello),
             // Startup chunks travel under other keys, and fragments of packets are for startup packets only.
             _ => count(cx, DropReason::Unexpected),

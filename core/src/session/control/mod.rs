@@ -53,6 +53,8 @@ impl Forward {
 /// The queues of control chunks.
 #[derive(Debug, Default)]
 pub(super) struct Control {
+    /// Hellos that the far end forwards to this end are not answered.
+    pub(super) ignores_forwarded: bool,
     replies: VecDeque<Vec<u8>>,
     reply_bytes: usize,
     forwards: VecDeque<Forward>,
