@@ -170,6 +170,12 @@ impl Client {
         Request::CloseCircuit { circuit }.to_bytes()
     }
 
+    /// Whether others are to be introduced to this end, as they are at first.
+    #[must_use]
+    pub fn introduction(&self, wanted: bool) -> Vec<u8> {
+        Request::Introduction { wanted }.to_bytes()
+    }
+
     /// Tells the server at which further addresses this end is reached, in place of those before. The first
     /// [`MAX_ADDRESSES`](crate::message::MAX_ADDRESSES) count.
     #[must_use]

@@ -63,9 +63,9 @@ impl Default for GuestOptions {
 ///
 /// # Who is told what
 /// The server sees the address that the packets of this end come from, and tells it to whoever asks for this end, as an
-/// introducer does (RFC 7016 §3.5.1.6). It knows who asks for whom. With [`PathPolicy::RelayOnly`] this end sends nothing
-/// to peers but through the server, so that they learn no address of it; its endpoint must also
-/// [ignore](rtmfp_core::ForwardedHelloPolicy::Ignore) forwarded hellos, which it would answer from its address.
+/// introducer does (RFC 7016 §3.5.1.6). It knows who asks for whom. With [`PathPolicy::RelayOnly`] in its options, this end
+/// sends nothing to peers but through the server, has the server tell nobody its address, and ignores hellos that the server
+/// hands on. A policy of one [connection](Self::connect) alone does not hide it: whoever finds this end learns its address.
 pub struct Guest {
     options: GuestOptions,
     rng: Box<dyn CryptoRng + Send>,

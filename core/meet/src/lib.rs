@@ -30,6 +30,7 @@
 //! | 06 | client | request, discriminator | open a circuit to this peer |
 //! | 07 | client | circuit | close it |
 //! | 08 | client | up to 8 addresses (RFC 7016 §2.1.5) | this end is also there, in place of what it said before |
+//! | 09 | client | 0 or 1 | introduce others to this end (1), as at first; or do not (0) |
 //! | 11 | server | address (RFC 7016 §2.1.5) | you are seen at this address: at first, and after each change |
 //! | 12 | server | request, number | this number is yours until your session ends |
 //! | 13 | server | request, discriminator | this peer is here, and may be asked for now |
@@ -46,7 +47,13 @@
 //!
 //! The addresses that a client adds (08) are told like this. Those whose origin is its own report are its own on its network:
 //! they are told to those alone whose hellos come from the same address as its packets (IPv4), or the same /64 (IPv6). Others,
-//! such as a port that its gateway forwards, are told to whoever is introduced to it.
+//! such as a port that its gateway forwards, are told to whoever is introduced to it, if they are at the address that its packets
+//! come from (IPv4), or in the same /64 (IPv6): others would send to a stranger. A change of these counts as a request, and
+//! is left undone if there were too many. To a client that does not want it (09) nobody is introduced: the server tells nobody
+//! an address of it, and hands no hello on to it. Circuits lead to it still.
+//!
+//! A client that has proved who it is, and opens another session, has lost the one before: the server ends that, wherever it
+//! was. A number that its client did not give back rests for ten minutes, and is the first that the client is given again.
 //!
 //! | Reason to refuse (15) | |
 //! |---|---|

@@ -66,6 +66,12 @@ pub enum Request<'a> {
         /// At most [`MAX_ADDRESSES`] addresses (RFC 7016 §2.1.5), one after another. See [`addresses`].
         list: &'a [u8],
     },
+    /// Whether others are introduced to this client (RFC 7016 §3.5.1.6), as they are at first. If not, the server tells
+    /// nobody an address of it and hands no hello on to it: it is reached over circuits alone.
+    Introduction {
+        /// Whether they are.
+        wanted: bool,
+    },
 }
 
 /// The most addresses in one message.
@@ -275,6 +281,11 @@ impl Request<'_> {
             }
             0x07 => Request::CloseCircuit { circuit: cursor.vlu()? },
             0x08 => Request::Addresses { list: rest(&mut cursor, MAX_LIST)? },
+            0x09 => match cursor.u8()? {
+                0 => Request::Introduction { wanted: false },
+                1 => Request::Introduction { wanted: true },
+                _ => return Err(Malformed),
+            },
             _ => return Ok(None),
         };
         if cursor.is_empty() { Ok(Some(request)) } else { Err(Malformed) }
@@ -308,6 +319,7 @@ impl Request<'_> {
                 out.push(0x08);
                 out.extend_from_slice(list);
             }
+            Request::Introduction { wanted } => out.extend_from_slice(&[0x09, u8::from(wanted)]),
         }
         out
     }
@@ -397,7 +409,7 @@ mod tests {
 
     const BIG: u64 = 1 << 40;
 
-    fn requests() -> [Request<'static>; 8] {
+    fn requests() -> [Request<'static>; 9] {
         [
             Request::Number { request: 1 },
             Request::Release { number: 7_214 },
@@ -407,6 +419,7 @@ mod tests {
             Request::OpenCircuit { request: 4, discriminator: b"somebody" },
             Request::CloseCircuit { circuit: BIG },
             Request::Addresses { list: &[2, 192, 0, 2, 1, 7, 143] },
+            Request::Introduction { wanted: false },
         ]
     }
 
@@ -462,7 +475,7 @@ mod tests {
         assert_eq!(Request::parse(&[&peer[..], b"x"].concat()), Err(Malformed));
         let longest = alloc::vec![b'x'; MAX_TOKEN + 1];
         assert_eq!(Request::parse(&Request::Token { request: 1, token: &longest }.to_bytes()), Err(Malformed));
-        for kind in [0x00, 0x09, 0x11, 0xff] {
+        for kind in [0x00, 0x0a, 0x11, 0xff] {
             assert_eq!(Request::parse(&[kind, 0xff]), Ok(None));
         }
         for kind in [0x01, 0x10, 0x1a, 0xff] {
@@ -472,7 +485,7 @@ mod tests {
 
     quickcheck::quickcheck! {
         fn what_is_read_is_the_same_when_written(kind: u8, fields: Vec<u8>) -> bool {
-            let request = [&[kind % 8 + 1], &fields[..]].concat();
+            let request = [&[kind % 9 + 1], &fields[..]].concat();
             let reply = [&[kind % 9 + 0x11], &fields[..]].concat();
             let request = match Request::parse(&request) {
                 Ok(Some(parsed)) => Request::parse(&parsed.to_bytes()) == Ok(Some(parsed)),

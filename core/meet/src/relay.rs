@@ -165,6 +165,10 @@ impl Relay {
         self.links.get(&flow.session()).is_some_and(|link| link.inbox == flow)
     }
 
+    pub(crate) fn has_joined(&self, session: SessionHandle) -> bool {
+        self.links.contains_key(&session)
+    }
+
     /// A session opens its flow for datagrams. False if it has one, or there is no room for the return flow.
     pub(crate) fn join(&mut self, now: Instant, endpoint: &mut Endpoint, inbox: RecvFlowHandle) -> bool {
         let session = inbox.session();

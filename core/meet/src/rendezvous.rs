@@ -1,23 +1,23 @@
 //! The server's part.
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::fmt;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 
 use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::wire::{Address, AddressOrigin, Malformed};
 use rtmfp_core::{
     Bytes, Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, Service, SessionHandle,
-    UnmatchedHello,
 };
 
 use self::circuits::is_for_relay;
+use self::introducing::{SentHome, is_here};
 use crate::admit::{Admit, Asker};
 use crate::event::ServerEvent;
-use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request, addresses};
+use crate::message::{MAX_DISCRIMINATOR, METADATA, RELAY_METADATA, Refusal, Reply, Request};
 use crate::numbers::Numbers;
 use crate::permits::Permits;
 use crate::probe::is_probe;
@@ -29,9 +29,6 @@ pub(crate) const ONE_FLOW: u64 = 1;
 /// Exception code for a flow with a message that does not follow the syntax.
 pub(crate) const MALFORMED: u64 = 2;
 
-/// Openings of sessions that are remembered because they were sent to their own network first. One of them that is forgotten
-/// is sent there again.
-const MAX_SENT_HOME: usize = 1_024;
 /// The longest reply: one that names a peer.
 const LONGEST_REPLY: usize = MAX_DISCRIMINATOR + 16;
 /// What a client may have on its way to here: several of the longest requests.
@@ -81,8 +78,14 @@ struct Registration {
     numbers: Vec<u64>,
     /// Who has them.
     owner: Bytes,
+    /// Where it was when it was given the last.
+    source: IpAddr,
     /// Where it is in its own network.
     local: Vec<Address>,
+    /// Where else it says that it is reached. Only what is at the address that it is seen at is told.
+    mapped: Vec<Address>,
+    /// Nobody is introduced to it.
+    is_hidden: bool,
     accepted: bool,
     /// The address that it was told of last.
     told: Option<SocketAddr>,
@@ -103,8 +106,9 @@ pub struct Rendezvous<A, O> {
     rates: Rates,
     permits: Permits,
     relay: Option<Relay>,
-    /// Tags of hellos that were sent to their own network.
-    sent_home: VecDeque<Bytes>,
+    sent_home: SentHome,
+    /// The latest session of each far end that proves who it is, among those that use the service.
+    owners: BTreeMap<Bytes, SessionHandle>,
 }
 
 impl<A, O> fmt::Debug for Rendezvous<A, O> {
@@ -129,7 +133,8 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             rates: Rates::new(limits.requests_per_source, limits.requests, limits.sources),
             permits: Permits::new(limits.permits),
             relay: limits.relay.map(Relay::new),
-            sent_home: VecDeque::new(),
+            sent_home: SentHome::default(),
+            owners: BTreeMap::new(),
             limits,
         }
     }
@@ -165,12 +170,16 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             outbox,
             numbers: Vec::new(),
             owner: Bytes::new(),
+            source: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
             local: Vec::new(),
+            mapped: Vec::new(),
+            is_hidden: false,
             accepted: false,
             told: None,
         };
         self.registrations.insert(session, registration);
         (self.observer)(ServerEvent::Joined { session });
+        self.succeed(now, endpoint, session);
         self.serve(now, endpoint, session);
     }
 
@@ -178,8 +187,12 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
     fn leave(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
         self.leave_relay(now, endpoint, session, 0);
         let Some(registration) = self.registrations.remove(&session) else { return };
-        for number in registration.numbers {
-            self.numbers.release(now, number, session, &registration.owner);
+        if self.owners.get(&registration.owner) == Some(&session) {
+            self.owners.remove(&registration.owner);
+        }
+        // The last one first: the first is given back first then, in the place of the first that is asked for.
+        for number in registration.numbers.into_iter().rev() {
+            self.numbers.release(now, number, session, Some(&registration.owner), registration.source);
             (self.observer)(ServerEvent::NumberReleased { session });
         }
         (self.observer)(ServerEvent::Left { session });
@@ -247,7 +260,11 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             Request::OpenCircuit { request, discriminator } => {
                 self.open_circuit(now, endpoint, &asker, request, discriminator);
             }
-            Request::Addresses { list } => self.set_addresses(now, endpoint, session, list),
+            Request::Addresses { list } => self.set_addresses(now, &asker, list),
+            Request::Introduction { wanted } => {
+                let registration = self.registrations.get_mut(&session);
+                registration.into_iter().for_each(|registration| registration.is_hidden = !wanted);
+            }
             Request::CloseCircuit { circuit } => self.close_circuit(now, endpoint, session, circuit),
             Request::Token { request, token } => {
                 if let Err(refused) = self.take(now, &asker) {
@@ -292,13 +309,14 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         let number = number.ok_or((Refusal::Full, FULL_FOR))?;
         registration.numbers.push(number);
         registration.owner = asker.discriminator.clone();
+        registration.source = asker.address.ip();
         (self.observer)(ServerEvent::NumberGiven { session: asker.session });
         Ok(number)
     }
 
     fn release(&mut self, now: Instant, session: SessionHandle, number: u64) {
         let Some(registration) = self.registrations.get_mut(&session) else { return };
-        if self.numbers.release(now, number, session, &registration.owner) {
+        if self.numbers.release(now, number, session, None, registration.source) {
             registration.numbers.retain(|other| *other != number);
             (self.observer)(ServerEvent::NumberReleased { session });
         }
@@ -340,50 +358,6 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
             say(now, endpoint, registration.outbox, &Reply::Refused { request, reason, seconds });
         }
     }
-
-    /// A client is at further addresses.
-    fn set_addresses(&mut self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle, list: &[u8]) {
-        let Some(registration) = self.registrations.get_mut(&session) else { return };
-        let (local, public): (Vec<Address>, Vec<Address>) =
-            addresses(list).partition(|address| address.origin == AddressOrigin::Local);
-        registration.local = local;
-        endpoint.session_mut(now, session).into_iter().for_each(|mut session| session.introduce_at(&public));
-    }
-
-    /// Introduces whoever has sent a hello. The peer's own addresses come first, and only for who is in its network: the hello
-    /// comes from the same address. An answer to a forged one goes to the peer.
-    fn introduce(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) -> bool {
-        let named = endpoint.session_named(&hello.discriminator);
-        let at = named.and_then(|named| endpoint.session(named)).and_then(|session| session.path());
-        let local = named.and_then(|named| self.registrations.get(&named)).map(|one| &*one.local).unwrap_or_default();
-        let (Some(named), Some(at)) = (named, at) else { return endpoint.introduce(now, hello) };
-        if local.is_empty() || !is_one_network(at.remote.ip(), hello.path.remote.ip()) {
-            return endpoint.introduce(now, hello);
-        }
-        // Their own network first: a NAT that sends back to the inside would win by the way that this server saves.
-        if !self.sent_home.contains(&hello.tag) {
-            if self.sent_home.len() >= MAX_SENT_HOME {
-                self.sent_home.pop_front();
-            }
-            self.sent_home.push_back(hello.tag.clone());
-            return endpoint.redirect(now, hello, local);
-        }
-        let observed = Address { origin: AddressOrigin::Observed, socket: at.remote };
-        let all: Vec<Address> = local.iter().copied().chain([observed]).collect();
-        endpoint.redirect(now, hello, &all) && endpoint.forward(now, hello, named)
-    }
-
-    /// Somebody wants to reach a peer (RFC 7016 §3.5.1.4). There is no answer for a peer that is not here: it would have
-    /// to go to an address that is not proved.
-    fn hello(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) {
-        let from = hello.path.remote;
-        let here = is_here(endpoint, &hello.discriminator);
-        let may = here
-            && (self.permits.has(now, from.ip(), &hello.discriminator)
-                || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
-        let introduced = may && self.introduce(now, endpoint, hello);
-        (self.observer)(ServerEvent::Hello { from, introduced });
-    }
 }
 
 /// Why a request is refused, and for how many seconds; 0 for ever.
@@ -403,24 +377,10 @@ fn asker(endpoint: &Endpoint, session: SessionHandle, accepted: bool) -> Option<
     })
 }
 
-/// Whether a peer has a session here that proves who it is: anybody can show a certificate that is not his.
-fn is_here(endpoint: &Endpoint, discriminator: &[u8]) -> bool {
-    let session = endpoint.session_named(discriminator).and_then(|session| endpoint.session(session));
-    session.is_some_and(|session| session.far_owner_proved())
-}
-
 /// Says something to a client. There was room for it, or the client has ended the flow and nobody waits.
 fn say(now: Instant, endpoint: &mut Endpoint, outbox: SendFlowHandle, reply: &Reply<'_>) {
     if let Some(mut flow) = endpoint.send_flow_mut(now, outbox) {
         let _ = flow.write(reply.to_bytes());
-    }
-}
-
-/// Whether two are in one network, as seen from outside: one address of IPv4, or one /64 of IPv6.
-fn is_one_network(one: IpAddr, other: IpAddr) -> bool {
-    match (one.to_canonical(), other.to_canonical()) {
-        (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() >> 64 == other.to_bits() >> 64,
-        (one, other) => one == other,
     }
 }
 
@@ -478,5 +438,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Service for Rendezvous<A, O> {
 }
 
 mod circuits;
+mod introducing;
+mod succeeding;
 #[cfg(test)]
 mod tests;

@@ -114,7 +114,7 @@ impl Guest {
         self.unsent.push_back(message);
     }
 
-    fn write(&self, now: Instant, endpoint: &mut Endpoint, message: Vec<u8>) -> bool {
+    pub(super) fn write(&self, now: Instant, endpoint: &mut Endpoint, message: Vec<u8>) -> bool {
         let flow = self.server.outbox().and_then(|outbox| endpoint.send_flow_mut(now, outbox));
         flow.is_some_and(|mut flow| flow.write(message).is_ok())
     }

@@ -169,6 +169,12 @@ impl Guest {
         let Some(Ok(outbox)) = opened else { return self.server_lost(now, endpoint, Failure::TooMany) };
         let talk = Talk { session, outbox, inbox: None, is_own, registered: None, deadline: None };
         self.server.phase = Phase::Talking(talk);
+        if !self.options.policy.is_direct() {
+            // First of all: peers are to learn no address, from the server or from this end.
+            let message = self.client.introduction(false);
+            self.write(now, endpoint, message);
+            endpoint.session_mut(now, session).into_iter().for_each(|mut session| session.ignore_forwarded_hellos());
+        }
         if self.options.policy.relays() {
             // Without it the server refuses circuits, and says so.
             let _ = self.relay.join(now, endpoint, session);

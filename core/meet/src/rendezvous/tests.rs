@@ -16,6 +16,8 @@ use crate::testing::{address, endpoint, generator, name, path_to};
 extern crate std;
 
 mod circuits;
+mod introducing;
+mod succeeding;
 
 const DELAY: Duration = Duration::from_millis(10);
 const SERVER: usize = 0;
@@ -73,6 +75,8 @@ struct World {
     sent: u64,
     /// Nothing gets from one client to another.
     apart: bool,
+    /// From where to where each datagram was sent.
+    log: Vec<(SocketAddr, SocketAddr)>,
 }
 
 impl World {
@@ -100,6 +104,7 @@ impl World {
             in_flight: BTreeMap::new(),
             sent: 0,
             apart: false,
+            log: Vec::new(),
         };
         for number in 1..=clients {
             world.add(number, endpoint(number, EndpointConfig::default(), authentic));
@@ -202,6 +207,7 @@ impl World {
         }
         for (from, to, bytes) in leaving {
             self.sent += 1;
+            self.log.push((from, to));
             if !self.apart || [from, to].contains(&address(SERVER)) {
                 self.in_flight.insert((now + DELAY, self.sent), (from, to, bytes));
             }

@@ -10,7 +10,7 @@ mod draining;
 const EVE: usize = 3;
 
 /// Clients that have joined the relay, and reach each other over it only.
-fn apart(relay: RelayLimits, clients: usize) -> World {
+pub(super) fn apart(relay: RelayLimits, clients: usize) -> World {
     apart_by(relay, Everybody, clients)
 }
 
@@ -23,7 +23,7 @@ fn apart_by(relay: RelayLimits, admit: impl Admit + Send + 'static, clients: usi
 }
 
 impl World {
-    fn join_relay(&mut self, client: usize) {
+    pub(super) fn join_relay(&mut self, client: usize) {
         let now = self.now;
         let node = self.node(client);
         let server = node.to_server.unwrap_or_else(|| unreachable!("it has joined"));
