@@ -10,6 +10,7 @@ mod outage;
 mod probes;
 mod refusals;
 mod script;
+mod shared;
 
 use core::fmt::Write as _;
 use core::net::{IpAddr, Ipv4Addr};

@@ -1,11 +1,12 @@
 //! What fails while two exchange messages: the server with its relay, and the NAT of either. No message is lost, and no
 //! application does anything about it.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use datagram_sim::{NodeId, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_core::{Endpoint, Instant};
+use rtmfp_core::{Endpoint, Instant, OpenFailure};
 use rtmfp_meet::{Failure, GuestEvent, PathKind, PathPolicy, RelayOutcome};
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
 
@@ -64,6 +65,11 @@ fn the_server_restarts_and_nobody_notices() {
         assert_eq!(ben.got, (0..MESSAGES).collect::<Vec<_>>(), "seed {seed}");
         assert_eq!([ada.kinds(), ben.kinds()], [[PathKind::Direct], [PathKind::Direct]], "seed {seed}");
         assert_eq!([ada, ben].map(registrations), [2, 2], "seed {seed}: {:#?}", (&ada.told, &ben.told));
+        let failure = Failure::ServerNotReached(OpenFailure::TimedOut);
+        let lost = GuestEvent::ServerLost { failure, retry: Duration::ZERO };
+        for program in [ada, ben] {
+            assert!(program.told.iter().any(|(_, event)| *event == lost), "it is tried at once: {:#?}", program.told);
+        }
     }
 }
 

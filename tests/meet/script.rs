@@ -111,7 +111,7 @@ pub(super) fn world_with(limits: Limits, admit: impl Admit + Send + 'static) -> 
     (world, net, log)
 }
 
-fn attach(world: &mut World, name: &str, node: NodeId, net: NodeId, at: IpAddr) {
+pub(super) fn attach(world: &mut World, name: &str, node: NodeId, net: NodeId, at: IpAddr) {
     let line = LinkSpec::symmetric(vec![StageSpec::Delay(datagram_sim::Duration::millis(10))]);
     world.connect(name, node, net, &line);
     world.add_address(node, 0, at, false);

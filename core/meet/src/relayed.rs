@@ -108,9 +108,16 @@ impl RelayInterface {
         self.lost
     }
 
-    /// Uses no server any more.
-    pub(crate) const fn part(&mut self) {
+    /// Uses no server any more. Ends sessions that wait for an answer which cannot come then.
+    pub(crate) fn part(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        if let Some(mut flow) = self.outbox.and_then(|outbox| endpoint.send_flow_mut(now, outbox)) {
+            flow.close();
+        }
+        let had_one = self.outbox.is_some();
         (self.outbox, self.inbox, self.refresh) = (None, None, None);
+        if had_one {
+            self.give_up_closing(now, endpoint);
+        }
     }
 
     /// Whether a flow is the one over which datagrams come.
@@ -118,6 +125,7 @@ impl RelayInterface {
         self.inbox == Some(flow)
     }
 
+    #[cfg(test)]
     pub(crate) const fn outbox(&self) -> Option<SendFlowHandle> {
         self.outbox
     }

@@ -9,8 +9,9 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
+use super::Endpoint;
 use super::backoff::HelloBackoff;
 use super::entry::SessionEntry;
 use super::env::Env;
@@ -69,6 +70,15 @@ impl Forwards {
     /// Who handed on the hello of the initiator at this address.
     pub(super) fn introducer_of(&self, initiator: SocketAddr) -> Option<Path> {
         self.recent.iter().rev().find(|(known, _)| *known == initiator).map(|(_, via)| *via)
+    }
+}
+
+impl Endpoint {
+    /// Ways to those who have lately handed on the hello of an initiator at this address (RFC 7016 §3.5.1.5). A session that
+    /// it opens then came of that, as a rule. The last 32 hellos are remembered.
+    pub fn forwarders_of(&self, initiator: IpAddr) -> impl Iterator<Item = Path> + '_ {
+        let recent = self.handshake.forwards.recent.iter();
+        recent.filter(move |(known, _)| known.ip() == initiator).map(|(_, via)| *via)
     }
 }
 

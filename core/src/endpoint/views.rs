@@ -57,6 +57,13 @@ impl<'a> SessionRef<'a> {
         self.session.is_struggling()
     }
 
+    /// Whether an interface [of last resort](crate::InterfaceId::last_resort) leads over it:
+    /// [`carries_last_resort`](SessionMut::carries_last_resort) was said of it.
+    #[must_use]
+    pub fn carries(&self) -> bool {
+        self.session.carries()
+    }
+
     /// Which end began it (RFC 7016 §3.5). May change from initiator to responder while it opens, in glare.
     #[must_use]
     pub fn role(&self) -> Role {

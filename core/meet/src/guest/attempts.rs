@@ -213,6 +213,16 @@ impl Guest {
         wanted.map_or(self.options.policy, |attempt| attempt.policy)
     }
 
+    /// Whether a session was begun for somebody who is asked for.
+    pub(super) fn has_attempt(&self, session: SessionHandle) -> bool {
+        self.attempts.values().any(|attempt| attempt.session == Some(session))
+    }
+
+    /// Whether this peer is asked for.
+    pub(super) fn wants_to_reach(&self, discriminator: &[u8]) -> bool {
+        self.attempts.values().any(|attempt| attempt.discriminator == discriminator)
+    }
+
     /// Nobody waits for it any more. Whether there was one.
     pub(super) fn end_attempt(&mut self, now: Instant, endpoint: &mut Endpoint, ticket: Ticket) -> bool {
         let Some(attempt) = self.attempts.remove(&ticket) else { return false };

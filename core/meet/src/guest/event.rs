@@ -40,7 +40,7 @@ pub enum GuestEvent {
     ServerLost {
         /// Why.
         failure: Failure,
-        /// After this time.
+        /// After this time. Zero: at once, as the server was there and only fell silent.
         retry: Duration,
     },
     /// The server sees this end at this address, which is another one than before.

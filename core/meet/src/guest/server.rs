@@ -140,9 +140,8 @@ impl Guest {
                 };
                 // The next attempt is made at once: what is lost is the server's memory of the session, as a rule.
                 let at_once = talk.registered.is_some();
-                self.server_lost(now, endpoint, failure);
+                self.lose_server(now, endpoint, failure, at_once);
                 if at_once {
-                    self.server.phase = Phase::Waiting(now);
                     self.drive_server(now, endpoint);
                 }
             }
@@ -219,16 +218,17 @@ impl Guest {
 
     /// There is no talk with the server any more. It is begun again after a while.
     pub(super) fn server_lost(&mut self, now: Instant, endpoint: &mut Endpoint, failure: Failure) {
+        self.lose_server(now, endpoint, failure, false);
+    }
+
+    fn lose_server(&mut self, now: Instant, endpoint: &mut Endpoint, failure: Failure, at_once: bool) {
         let was = core::mem::replace(&mut self.server.phase, Phase::Left);
         let since = if let Phase::Talking(talk) = &was { talk.registered } else { None };
-        self.end_talk(now, endpoint, was);
+        self.end_talk(now, endpoint, was, CloseMode::Abrupt);
         if since.is_some_and(|since| now.saturating_duration_since(since) >= LASTED) {
             self.server.wait = FIRST_WAIT;
         }
-        // Between half of it and all: those who lose a server at one moment are not to come back at one moment.
-        let part = self.rng.next_u32() % 1_024;
-        let retry = self.server.wait / 2 + self.server.wait / 2 * part / 1_024;
-        self.server.wait = (self.server.wait * 2).min(LONGEST_WAIT);
+        let retry = if at_once { Duration::ZERO } else { self.next_wait() };
         self.server.phase = Phase::Waiting(now + retry);
         self.server.failure = Some(failure);
         self.events.push(GuestEvent::ServerLost { failure, retry });
@@ -239,34 +239,33 @@ impl Guest {
         }
     }
 
-    /// Leaves the server. Sessions with peers stay, those over the relay only until it forgets them.
+    /// The wait before the next attempt. The one after that is twice as long.
+    fn next_wait(&mut self) -> Duration {
+        // Between half of it and all: those who lose a server at one moment are not to come back at one moment.
+        let part = self.rng.next_u32() % 1_024;
+        let half = self.server.wait / 2;
+        self.server.wait = (self.server.wait * 2).min(LONGEST_WAIT);
+        half + half * part / 1_024
+    }
+
+    /// Leaves the server. Sessions with peers stay, but for those over the relay: nothing gets through any more.
     pub fn leave(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let was = core::mem::replace(&mut self.server.phase, Phase::Left);
-        if let Phase::Talking(talk) = &was
-            && let Some(mut flow) = endpoint.send_flow_mut(now, talk.outbox)
-        {
-            flow.close();
-        }
-        if let Phase::Talking(Talk { session, is_own: true, .. }) = was
-            && let Some(mut session) = endpoint.session_mut(now, session)
-        {
-            session.close(CloseMode::Orderly);
-        }
+        self.end_talk(now, endpoint, was, CloseMode::Orderly);
+        self.forget_talk();
         self.fail_all(now, endpoint, Failure::Left);
         self.numbers.clear();
     }
 
-    fn end_talk(&mut self, now: Instant, endpoint: &mut Endpoint, phase: Phase) {
+    /// Ends all that is of the guest's in the session with the server, and the session if that is its own.
+    fn end_talk(&mut self, now: Instant, endpoint: &mut Endpoint, phase: Phase, mode: CloseMode) {
         let Phase::Talking(talk) = phase else { return };
-        if talk.is_own
-            && let Some(mut session) = endpoint.session_mut(now, talk.session)
-        {
-            session.close(CloseMode::Abrupt);
-        } else {
-            for flow in [Some(talk.outbox), self.relay.outbox()].into_iter().flatten() {
-                endpoint.send_flow_mut(now, flow).into_iter().for_each(|mut flow| flow.close());
-            }
+        if let Some(mut flow) = endpoint.send_flow_mut(now, talk.outbox) {
+            flow.close();
         }
-        self.relay.part();
+        self.relay.part(now, endpoint);
+        if let Some(mut session) = endpoint.session_mut(now, talk.session).filter(|_| talk.is_own) {
+            session.close(mode);
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use rtmfp_core::{Bytes, Endpoint, Instant, SessionHandle};
+use rtmfp_core::{Bytes, Endpoint, Instant, Role, SessionHandle};
 
 use super::attempts::rule;
 use super::wishes::Asked;
@@ -23,6 +23,8 @@ pub(super) struct Tracked {
     discriminator: Bytes,
     policy: PathPolicy,
     kind: PathKind,
+    /// It came of this guest's server. Of others only the kind of path is told: the server hears nothing of them.
+    is_own: bool,
     /// The last circuit to the peer.
     circuit: Option<u64>,
     /// It gets no answers: when to do something about it.
@@ -50,10 +52,15 @@ impl Guest {
         let Some(path) = view.path() else { return };
         let kind = PathKind::of(&path, &self.own);
         let policy = self.policy_for(&discriminator);
-        rule(now, endpoint, session, policy);
-        if self.sessions.len() < MAX_SESSIONS {
+        let is_own = self.is_own_session(endpoint, session, &discriminator);
+        if is_own {
+            rule(now, endpoint, session, policy);
+        }
+        let is_of_other = path.interface.is_last_resort() && !self.relay.is_relayed(&path);
+        let is_followed = !is_of_other && !endpoint.session(session).is_some_and(|view| view.carries());
+        if is_followed && self.sessions.len() < MAX_SESSIONS {
             let discriminator = discriminator.clone();
-            let tracked = Tracked { discriminator, policy, kind, circuit: None, due: None, wait: FIRST_WAIT };
+            let tracked = Tracked { discriminator, policy, kind, is_own, circuit: None, due: None, wait: FIRST_WAIT };
             self.sessions.insert(session, tracked);
             self.events.push(GuestEvent::Path { session, kind });
             self.name_server(now, endpoint, session);
@@ -62,9 +69,23 @@ impl Guest {
         self.attempt_opened(now, endpoint, session, &discriminator, kind);
     }
 
+    /// Whether a session came of this guest: it was asked for, or it goes over the server's relay, or the far end began it
+    /// after the server had handed on its hello. Others are those of the application, or of another guest.
+    fn is_own_session(&self, endpoint: &Endpoint, session: SessionHandle, discriminator: &[u8]) -> bool {
+        let Some(view) = endpoint.session(session) else { return false };
+        let Some(path) = view.path().filter(|_| !view.carries()) else { return false };
+        let is_called = view.role() == Role::Responder;
+        let is_asked_for = self.has_attempt(session) || is_called && self.wants_to_reach(discriminator);
+        let server = self.server.path(endpoint).filter(|_| is_called);
+        let mut forwarders = endpoint.forwarders_of(path.remote.ip());
+        is_asked_for
+            || self.relay.is_relayed(&path)
+            || server.is_some_and(|server| forwarders.any(|via| via.with_local(None) == server))
+    }
+
     /// The server can introduce the two again.
     fn name_server(&self, now: Instant, endpoint: &mut Endpoint, session: SessionHandle) {
-        let is_direct = self.sessions.get(&session).is_some_and(|tracked| tracked.policy.is_direct());
+        let is_direct = self.sessions.get(&session).is_some_and(|tracked| tracked.is_own && tracked.policy.is_direct());
         let Some(path) = self.server.path(endpoint).filter(|_| is_direct) else { return };
         endpoint.session_mut(now, session).into_iter().for_each(|mut session| session.add_introducer(path));
     }
@@ -134,7 +155,7 @@ impl Guest {
 
     /// Asks for a circuit to a session's far end.
     fn renew(&mut self, now: Instant, session: SessionHandle) {
-        if self.sessions.get(&session).is_some_and(|tracked| tracked.policy.relays()) {
+        if self.sessions.get(&session).is_some_and(|tracked| tracked.is_own && tracked.policy.relays()) {
             self.wishes.want(Asked::Renewal(session), now);
         }
     }
@@ -176,6 +197,8 @@ impl Guest {
     ) {
         let session = self.sessions.iter().find(|(_, tracked)| tracked.discriminator == discriminator);
         if let Some(session) = session.map(|(session, _)| *session) {
+            // The server knows of the two already.
+            self.sessions.get_mut(&session).into_iter().for_each(|tracked| tracked.is_own = true);
             self.has_circuit(now, endpoint, session, circuit);
         }
     }
