@@ -4,6 +4,7 @@
 
 mod doctor;
 mod guest;
+mod hidden;
 mod kernel;
 mod lan;
 mod outage;
