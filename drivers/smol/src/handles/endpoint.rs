@@ -142,8 +142,12 @@ impl Endpoint {
 
     /// [`join`](Self::join), with options.
     ///
+    /// With [`RelayOnly`](rtmfp_std::PathPolicy::RelayOnly) this end sends nothing to peers but through the server. The
+    /// endpoint must be built with [`forwarded_hello`](rtmfp_core::EndpointConfig::forwarded_hello) set to
+    /// [`Ignore`](rtmfp_core::ForwardedHelloPolicy::Ignore): it would answer from its address otherwise.
+    ///
     /// # Errors
-    /// As [`join`](Self::join).
+    /// As [`join`](Self::join), and [`AnswersForwardedHellos`](Error::AnswersForwardedHellos).
     pub async fn join_with(&self, server: Remote, options: GuestOptions) -> Result<Meeting, Error> {
         self.0.join_resolved(&resolved(server).await?, options).map(Meeting::new)
     }

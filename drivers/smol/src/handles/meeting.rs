@@ -48,8 +48,8 @@ impl Meeting {
     /// Waits until the server knows this end.
     ///
     /// # Errors
-    /// [`NotMet`](Error::NotMet) with the reason if the attempt to reach it fails. It goes on trying. [`Stopped`](Error::Stopped)
-    /// if the endpoint stops.
+    /// [`NotMet`](Error::NotMet) with the reason if the attempt to reach it that runs fails. Between two attempts it is the
+    /// reason of the last one, at once. It goes on trying. [`Stopped`](Error::Stopped) if the endpoint stops.
     pub async fn wait_registered(&self) -> Result<(), Error> {
         wait(&self.0, |context, waiter| self.0.poll_registered(context, waiter)).await
     }
@@ -70,7 +70,8 @@ impl Meeting {
     /// was lost the number may be another: [`MeetingEvent::Number`] tells.
     ///
     /// # Errors
-    /// [`NotMet`](Error::NotMet) with the reason if the server refuses, or is not reached.
+    /// [`NotMet`](Error::NotMet) with the reason if the server refuses, or is not reached, as
+    /// [`wait_registered`](Self::wait_registered) tells.
     pub async fn number(&self) -> Result<u64, Error> {
         self.0.begin_number();
         wait(&self.0, |context, waiter| self.0.poll_number(context, waiter)).await

@@ -3,10 +3,12 @@
 use core::future::Future;
 use core::pin::pin;
 use core::time::Duration;
+use std::net::UdpSocket;
 
 use futures_lite::future::{self, poll_once};
+use rtmfp_core::ForwardedHelloPolicy;
 use rtmfp_meet::{Everybody, Limits, RelayLimits, Rendezvous};
-use rtmfp_smol::{Driver, Endpoint, Error, IntroducePolicy, Remote, system_rng};
+use rtmfp_smol::{Driver, Endpoint, Error, Failure, GuestOptions, IntroducePolicy, PathPolicy, Remote, system_rng};
 
 /// Far longer than anything here takes.
 const LONG: Duration = Duration::from_secs(60);
@@ -84,5 +86,83 @@ fn a_number_that_was_given_back_is_not_told_again_and_another_can_be_asked_for()
         carried_out(&ada).await;
         assert_eq!(poll_once(number.as_mut()).await, None);
         server.run_until(number).await.unwrap();
+    });
+}
+
+#[test]
+fn questions_that_nobody_waits_for_take_no_room() {
+    // It is never reached: the questions wait.
+    let (server, ada) = (Server::new(), peer());
+    future::block_on(async {
+        let meeting = ada.join(server.remote()).await.unwrap();
+        let mut asked: Vec<_> = (0..64).map(|number| Box::pin(meeting.find(number))).collect();
+        for asked in &mut asked {
+            assert_eq!(poll_once(asked).await, None);
+        }
+        carried_out(&ada).await;
+        assert_eq!(meeting.find(64).await, Err(Error::NotMet(Failure::TooMany)), "the limit is met");
+        drop(asked);
+        let mut asked = pin!(meeting.find(65));
+        assert_eq!(poll_once(asked.as_mut()).await, None);
+        carried_out(&ada).await;
+        assert_eq!(poll_once(asked).await, None);
+    });
+}
+
+#[test]
+fn while_an_attempt_runs_the_failure_of_the_one_before_is_not_told() {
+    let (stranger, ada) = (peer(), peer());
+    let address = *stranger.local_addrs().first().unwrap();
+    future::block_on(async {
+        let meeting = ada.join(Remote::peer(stranger.peer_id().unwrap()).at(address)).await.unwrap();
+        let session = stranger.accept().await.unwrap();
+        session.accept_flow().await.unwrap().reject(7);
+        assert_eq!(meeting.wait_registered().await.err(), Some(Error::NotMet(Failure::NoRendezvous)));
+        stranger.shutdown(Duration::ZERO).await.unwrap();
+        // The driver's thread lets the port go a little later.
+        let silent = loop {
+            match UdpSocket::bind(address) {
+                Ok(socket) => break socket,
+                Err(error) => assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse),
+            }
+            future::yield_now().await;
+        };
+        // It never answers: an attempt that has begun runs for 10 s.
+        silent.set_read_timeout(Some(LONG)).unwrap();
+        // The first may be the end of the session before.
+        let mut told = None;
+        for _ in 0..4 {
+            silent.recv_from(&mut [0; 2_048]).unwrap();
+            carried_out(&ada).await;
+            told = poll_once(meeting.wait_registered()).await;
+            if told.is_none() {
+                break;
+            }
+        }
+        assert_eq!(told, None);
+        assert_eq!(meeting.failure(), Some(Failure::NoRendezvous));
+        assert_eq!(poll_once(meeting.number()).await, None);
+    });
+}
+
+/// An endpoint that answers nobody whom an introducer hands on.
+fn hidden() -> Endpoint {
+    let builder = Endpoint::builder().peer().bind("127.0.0.1:0".parse().unwrap());
+    builder.configure(|config| config.forwarded_hello = ForwardedHelloPolicy::Ignore).spawn().unwrap()
+}
+
+fn relay_only() -> GuestOptions {
+    let mut options = GuestOptions::default();
+    options.policy = PathPolicy::RelayOnly;
+    options
+}
+
+#[test]
+fn a_server_is_joined_over_its_relay_only_by_endpoints_that_do_not_show_their_addresses() {
+    let server = Server::new();
+    future::block_on(async {
+        let refused = peer().join_with(server.remote(), relay_only()).await.err();
+        assert_eq!(refused, Some(Error::AnswersForwardedHellos));
+        assert!(hidden().join_with(server.remote(), relay_only()).await.is_ok());
     });
 }

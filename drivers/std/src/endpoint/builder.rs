@@ -11,7 +11,7 @@ use rtmfp_core::profile::CryptoProfile;
 use rtmfp_core::profile::flash::{self, FlashProfile, Group, StaticKeys};
 use rtmfp_core::profile::modern::{self, ModernProfile};
 use rtmfp_core::rand_core::CryptoRng;
-use rtmfp_core::{App, EndpointConfig, Instant, Router, Service};
+use rtmfp_core::{App, EndpointConfig, ForwardedHelloPolicy, Instant, Router, Service};
 
 use super::introduction::IntroducePolicy;
 use super::shared::{WAITING_INTRODUCTIONS, WAITING_INTRODUCTIONS_PER_SOURCE};
@@ -337,6 +337,9 @@ impl Builder {
         let (mut app, handle) = EndpointApp::with_profile(locals, &*profile, wake);
         if let Some(policy) = self.introduce {
             app = app.introduce(policy);
+        }
+        if !config.accept || config.forwarded_hello == ForwardedHelloPolicy::Ignore {
+            app = app.ignore_forwarded_hellos();
         }
         let endpoint = rtmfp_core::Endpoint::new(config, profile, rng, now).map_err(invalid)?;
         Ok((endpoint, routed(app, self.services), handle))

@@ -27,6 +27,10 @@ pub enum Error {
     /// Nobody answered, neither the introducer nor the far end. An introducer is silent if it does not know the peer
     /// (RFC 7016 §3.5.1.6 has no answer for that).
     NotIntroduced,
+    /// The server was not joined with [`PathPolicy::RelayOnly`](rtmfp_meet::PathPolicy::RelayOnly), as the endpoint would
+    /// answer hellos that are handed on to it, and so show its address. It must be built to
+    /// [ignore](rtmfp_core::ForwardedHelloPolicy::Ignore) them.
+    AnswersForwardedHellos,
     /// A meeting did not find or reach a peer. The text of the source says what to do next.
     NotMet(Failure),
     /// The session ended, and its flows with it.
@@ -59,6 +63,7 @@ impl core::error::Error for Error {
             Self::Uri(why) => Some(why),
             Self::NotMet(why) => Some(why),
             Self::AddressFamily
+            | Self::AnswersForwardedHellos
             | Self::NotResolved
             | Self::NotIntroduced
             | Self::Rejected(_)
@@ -81,6 +86,10 @@ impl fmt::Display for Error {
             Self::NotOpened(_) => f.write_str("the session did not open"),
             Self::NotIntroduced => f.write_str(
                 "the session did not open: nobody answered: the introducer may not know this peer, or not be there",
+            ),
+            Self::AnswersForwardedHellos => f.write_str(
+                "over the relay only nothing is to show this end's address, but the endpoint answers forwarded hellos: set \
+                 `forwarded_hello` to `Ignore` in its configuration",
             ),
             Self::NotMet(_) => f.write_str("the two did not meet"),
             Self::Uri(_) => f.write_str("it is no URI of a far end"),

@@ -3,11 +3,13 @@
 use core::net::SocketAddr;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
+use std::net::UdpSocket;
 
-use rtmfp_core::App;
+use rtmfp_core::{App, ForwardedHelloPolicy};
 use rtmfp_meet::{Everybody, Limits, RelayLimits, Rendezvous};
 use rtmfp_std::{
-    Clock, Driver, Endpoint, EndpointHandle, Error, IntroducePolicy, PathPolicy, Remote, Waiter, system_rng,
+    Clock, Driver, Endpoint, EndpointHandle, Error, Failure, GuestOptions, IntroducePolicy, PathPolicy, Remote, Waiter,
+    system_rng,
 };
 
 /// Far longer than anything here takes.
@@ -97,4 +99,67 @@ fn a_number_that_was_given_back_is_not_told_again_and_another_can_be_asked_for()
     server.run_until(|| now(|context, waiter| meeting.poll_number(context, waiter))).unwrap();
     // The server does not hear that this end leaves.
     ada.shutdown(Duration::ZERO).unwrap();
+}
+
+#[test]
+fn questions_that_nobody_waits_for_take_no_room() {
+    // It is never reached: the questions wait.
+    let server = Server::new();
+    let ada = peer();
+    let meeting = ada.join(server.remote()).unwrap();
+    let asked: Vec<_> = (0..64).map(|number| meeting.ask_find(number)).collect();
+    carried_out(&ada);
+    let one_more = meeting.ask_find(64);
+    carried_out(&ada);
+    let refused = now(|context, waiter| one_more.poll(context, waiter));
+    assert_eq!(refused, Poll::Ready(Some(Err(Failure::TooMany))), "the limit is met");
+    drop(asked);
+    let asked = meeting.ask_find(65);
+    carried_out(&ada);
+    assert_eq!(now(|context, waiter| asked.poll(context, waiter)), Poll::Pending);
+}
+
+#[test]
+fn while_an_attempt_runs_the_failure_of_the_one_before_is_not_told() {
+    let stranger = peer();
+    let address = *stranger.local_addrs().first().unwrap();
+    let ada = peer();
+    let meeting = ada.join(Remote::peer(stranger.peer_id().unwrap()).at(address)).unwrap();
+    let session = stranger.accept().unwrap();
+    session.accept_flow().unwrap().reject(7);
+    assert_eq!(meeting.wait_registered().err(), Some(Error::NotMet(Failure::NoRendezvous)));
+    stranger.shutdown(Duration::ZERO).unwrap();
+    // What listens there now never answers: an attempt that has begun runs for 10 s.
+    let silent = UdpSocket::bind(address).unwrap();
+    silent.set_read_timeout(Some(LONG)).unwrap();
+    // The first may be the end of the session before.
+    assert!((0..4).any(|_| {
+        silent.recv_from(&mut [0; 2_048]).unwrap();
+        carried_out(&ada);
+        now(|context, waiter| meeting.poll_registered(context, waiter)).is_pending()
+    }));
+    meeting.begin_number();
+    assert_eq!(meeting.failure(), Some(Failure::NoRendezvous));
+    assert_eq!(now(|context, waiter| meeting.poll_number(context, waiter)), Poll::Pending);
+}
+
+/// An endpoint that answers nobody whom an introducer hands on.
+fn hidden() -> Endpoint {
+    let builder = Endpoint::builder().peer().bind(local());
+    builder.configure(|config| config.forwarded_hello = ForwardedHelloPolicy::Ignore).spawn().unwrap()
+}
+
+fn relay_only() -> GuestOptions {
+    let mut options = GuestOptions::default();
+    options.policy = PathPolicy::RelayOnly;
+    options
+}
+
+#[test]
+fn a_server_is_joined_over_its_relay_only_by_endpoints_that_do_not_show_their_addresses() {
+    let server = Server::new();
+    let join = |endpoint: &Endpoint| endpoint.join_resolved(&server.remote(), relay_only()).err();
+    assert_eq!(join(&peer()), Some(Error::AnswersForwardedHellos));
+    assert_eq!(join(&hidden()), None);
+    assert_eq!(join(&Endpoint::builder().client().bind(local()).spawn().unwrap()), None, "it answers nobody");
 }

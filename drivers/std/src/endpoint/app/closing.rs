@@ -11,7 +11,7 @@ use super::sessions::Entry;
 use crate::endpoint::shared::{LINGER, lock};
 
 /// Between two looks at whether all far ends have acknowledged that their sessions are closed.
-const LOOK: Duration = Duration::from_millis(20);
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// A session that closes once what was sent is delivered.
 #[derive(Debug)]

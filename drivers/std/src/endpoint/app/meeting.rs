@@ -10,6 +10,7 @@ use rtmfp_core::{CloseMode, Endpoint, Event, Instant, InterfaceId, Path, Service
 use rtmfp_meet::{CandidateKind, Failure, Guest, GuestEvent, GuestOptions, PathKind, Ticket};
 
 use super::EndpointApp;
+use super::leaving::Leaving;
 use super::sessions::Entry;
 use crate::endpoint::Error;
 use crate::endpoint::introduction::MeetingEvent;
@@ -21,7 +22,11 @@ use crate::kind::required_peer_id;
 pub(super) struct Meeting {
     shared: Arc<MeetingShared>,
     relay: u16,
-    guest: Guest,
+    pub(super) guest: Guest,
+    /// Nobody holds it any more.
+    pub(super) leaving: Option<Leaving>,
+    /// What the handles were told of [`MeetingState::is_trying`].
+    is_trying: bool,
     /// The number that is asked for, and how many were given back before.
     number: Option<(Ticket, u64)>,
     finding: BTreeMap<Ticket, Question<Result<Fingerprint, Failure>>>,
@@ -45,11 +50,8 @@ impl EndpointApp {
             return command.void(Error::Stopped);
         };
         if matches!(command, MeetingCommand::Leave) {
-            let mut meeting = self.meetings.swap_remove(place);
-            meeting.guest.leave(now, endpoint);
-            self.take_events(now, endpoint, &mut meeting);
-            lock(&meeting.shared.0).stop();
-            return;
+            self.meetings.get_mut(place).into_iter().for_each(|meeting| meeting.leaving = Some(Leaving::new(now)));
+            return self.leave_unused(now, endpoint);
         }
         if let Some(meeting) = self.meetings.get_mut(place) {
             meeting.carry_out(now, endpoint, command);
@@ -75,7 +77,8 @@ impl EndpointApp {
         let relay = (0..=u16::MAX).find(|number| !taken(number)).unwrap_or_default();
         let guest = Guest::new(relay, target, options, Box::new(ChaCha20Rng::from_seed(seed)));
         let (finding, connecting) = (BTreeMap::new(), BTreeMap::new());
-        let mut meeting = Meeting { shared: Arc::clone(shared), relay, guest, number: None, finding, connecting };
+        let (shared, is_trying, number) = (Arc::clone(shared), false, None);
+        let mut meeting = Meeting { shared, relay, guest, leaving: None, is_trying, number, finding, connecting };
         meeting.guest.set_addresses(now, endpoint, self.shared.locals.own());
         meeting.guest.set_candidates(now, endpoint, CandidateKind::Local, self.shared.locals.local_candidates());
         meeting.guest.on_wake(now, endpoint);
@@ -109,10 +112,12 @@ impl EndpointApp {
             meeting.guest.on_wake(now, endpoint);
         }
         self.take_meeting_events(now, endpoint);
+        self.leave_unused(now, endpoint);
     }
 
     pub(super) fn next_of_meetings(&self) -> Option<Instant> {
-        self.meetings.iter().filter_map(|meeting| meeting.guest.next_timeout()).min()
+        let looks = self.meetings.iter().filter_map(|meeting| meeting.leaving.as_ref().map(Leaving::look));
+        self.meetings.iter().filter_map(|meeting| meeting.guest.next_timeout()).chain(looks).min()
     }
 
     pub(super) fn meeting_carries(&self, interface: InterfaceId) -> bool {
@@ -132,11 +137,15 @@ impl EndpointApp {
 
     /// Leaves all servers.
     pub(super) fn leave_meetings(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        for mut meeting in core::mem::take(&mut self.meetings) {
-            meeting.guest.leave(now, endpoint);
-            self.take_events(now, endpoint, &mut meeting);
-            lock(&meeting.shared.0).stop();
+        for meeting in core::mem::take(&mut self.meetings) {
+            self.leave(now, endpoint, meeting);
         }
+    }
+
+    pub(super) fn leave(&mut self, now: Instant, endpoint: &mut Endpoint, mut meeting: Meeting) {
+        meeting.guest.leave(now, endpoint);
+        self.take_events(now, endpoint, &mut meeting);
+        lock(&meeting.shared.0).stop();
     }
 
     /// Nobody waits for this session any more, which a meeting may still be connecting.
@@ -180,6 +189,10 @@ impl EndpointApp {
             } else {
                 meeting.on_event(event);
             }
+        }
+        let is_trying = meeting.guest.server().is_some() && !meeting.guest.is_registered();
+        if core::mem::replace(&mut meeting.is_trying, is_trying) != is_trying {
+            lock(&meeting.shared.0).is_trying = is_trying;
         }
     }
 
@@ -234,9 +247,18 @@ impl Meeting {
                 }
             }
             MeetingCommand::ReleaseNumber => self.release_number(now, endpoint),
-            MeetingCommand::Find(number, question) => {
+            MeetingCommand::Find(number, question) if !question.is_void() => {
                 let ticket = self.guest.find(now, endpoint, number);
                 self.finding.insert(ticket, question);
+            }
+            MeetingCommand::Find(..) => {}
+            MeetingCommand::ForgetWithdrawn => {
+                let void = self.finding.iter().filter(|(_, question)| question.is_void());
+                let void: Vec<Ticket> = void.map(|(ticket, _)| *ticket).collect();
+                for ticket in void {
+                    self.finding.remove(&ticket);
+                    self.guest.cancel(now, endpoint, ticket);
+                }
             }
             MeetingCommand::Connect(session, discriminator, policy) => {
                 let ticket = self.guest.connect(now, endpoint, discriminator, policy);
@@ -266,7 +288,9 @@ impl Meeting {
                 (state.registered, state.failure) = (true, None);
                 state.push(MeetingEvent::Registered);
             }
-            GuestEvent::ServerLost { failure, retry } => lock(&self.shared.0).lost(failure, retry),
+            GuestEvent::ServerLost { failure, retry } => {
+                lock(&self.shared.0).lost(failure, retry, self.guest.server().is_some());
+            }
             GuestEvent::Seen(address) => {
                 let mut state = lock(&self.shared.0);
                 state.seen = Some(address);

@@ -4,6 +4,7 @@ mod accepting;
 mod closing;
 mod expiring;
 mod introducing;
+mod leaving;
 mod meeting;
 mod receiving;
 mod registering;
@@ -81,6 +82,14 @@ impl EndpointApp {
     #[must_use]
     pub const fn share_sessions(mut self) -> Self {
         self.keeps_sessions = true;
+        self
+    }
+
+    /// For an endpoint that [ignores](rtmfp_core::ForwardedHelloPolicy::Ignore) forwarded hellos: handles may
+    /// [join](EndpointHandle::join_resolved) a server over its relay only.
+    #[must_use]
+    pub fn ignore_forwarded_hellos(self) -> Self {
+        self.shared.ignores_forwarded.store(true, Ordering::Relaxed);
         self
     }
 

@@ -1,6 +1,7 @@
 //! Meeting others through a server.
 
 use core::net::SocketAddr;
+use core::sync::atomic::Ordering;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 
@@ -52,9 +53,18 @@ impl EndpointHandle {
 
     /// [`join`](Self::join), with names that are [resolved](Remote::resolve), and with options.
     ///
+    /// With [`RelayOnly`](PathPolicy::RelayOnly) this end sends nothing to peers but through the server. The endpoint must be
+    /// built with [`forwarded_hello`](rtmfp_core::EndpointConfig::forwarded_hello) set to
+    /// [`Ignore`](rtmfp_core::ForwardedHelloPolicy::Ignore): it would answer from its address otherwise.
+    ///
     /// # Errors
-    /// [`AddressFamily`](Error::AddressFamily), or [`Stopped`](Error::Stopped).
+    /// [`AddressFamily`](Error::AddressFamily), [`AnswersForwardedHellos`](Error::AnswersForwardedHellos), or
+    /// [`Stopped`](Error::Stopped).
     pub fn join_resolved(&self, server: &Remote, options: GuestOptions) -> Result<Meeting, Error> {
+        let ignores_forwarded = self.shared().ignores_forwarded.load(Ordering::Relaxed);
+        if options.policy == PathPolicy::RelayOnly && !ignores_forwarded {
+            return Err(Error::AnswersForwardedHellos);
+        }
         let kind = self.shared().kind;
         let candidates = server.paths(&self.shared().locals.list(), kind);
         if candidates.is_empty() {
@@ -92,8 +102,8 @@ impl Meeting {
     /// Waits until the server knows this end.
     ///
     /// # Errors
-    /// [`NotMet`](Error::NotMet) with the reason if the attempt to reach it fails. It goes on trying. [`Stopped`](Error::Stopped)
-    /// if the endpoint stops.
+    /// [`NotMet`](Error::NotMet) with the reason if the attempt to reach it that runs fails. Between two attempts it is the
+    /// reason of the last one, at once. It goes on trying. [`Stopped`](Error::Stopped) if the endpoint stops.
     pub fn wait_registered(&self) -> Result<(), Error> {
         block_on(|context, waiter| self.poll_registered(context, waiter))
     }
@@ -107,7 +117,7 @@ impl Meeting {
         if state.stopped {
             return Poll::Ready(Err(Error::Stopped));
         }
-        if let Some(failure) = state.failure {
+        if let Some(failure) = state.outcome() {
             return Poll::Ready(Err(Error::NotMet(failure)));
         }
         state.wakers.add(context, waiter);
@@ -130,7 +140,8 @@ impl Meeting {
     /// was lost the number may be another: [`MeetingEvent::Number`] tells.
     ///
     /// # Errors
-    /// [`NotMet`](Error::NotMet) with the reason if the server refuses, or is not reached.
+    /// [`NotMet`](Error::NotMet) with the reason if the server refuses, or is not reached, as
+    /// [`wait_registered`](Self::wait_registered) tells.
     pub fn number(&self) -> Result<u64, Error> {
         self.begin_number();
         block_on(|context, waiter| self.poll_number(context, waiter))
@@ -157,7 +168,7 @@ impl Meeting {
         if state.stopped {
             return Poll::Ready(Err(Error::Stopped));
         }
-        if let Some(failure) = state.number_failure.or(state.failure) {
+        if let Some(failure) = state.number_failure.or_else(|| state.outcome()) {
             return Poll::Ready(Err(Error::NotMet(failure)));
         }
         state.wakers.add(context, waiter);
@@ -180,11 +191,12 @@ impl Meeting {
         found.ok_or(Error::Stopped)?.map_err(Error::NotMet)
     }
 
-    /// [`find`](Self::find), polled: asks once.
+    /// [`find`](Self::find), polled: asks once. The question is withdrawn when what this returns is dropped.
     #[must_use]
     pub fn ask_find(&self, number: u64) -> Asked<Result<Fingerprint, Failure>> {
         let command = |question| Command::Meeting(Arc::clone(&self.shared), MeetingCommand::Find(number, question));
-        Asked::new(&self.keeper.0, command)
+        let withdraw = Command::Meeting(Arc::clone(&self.shared), MeetingCommand::ForgetWithdrawn);
+        Asked::new(&self.keeper.0, command).or_else(withdraw)
     }
 
     /// Connects to a peer over the best path there is: on the same network, directly, or through the server's relay. The

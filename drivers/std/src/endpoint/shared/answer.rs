@@ -17,19 +17,21 @@ pub(crate) struct Answer<T>(pub(crate) Mutex<AnswerState<T>>);
 pub(crate) struct AnswerState<T> {
     /// `Some(None)` if what was asked about is gone.
     pub(crate) answer: Option<Option<T>>,
+    /// Whoever has asked wants no answer any more.
+    pub(crate) withdrawn: bool,
     pub(crate) wakers: WakerSet,
 }
 
 impl<T> Question<T> {
     pub(crate) fn new() -> (Self, Arc<Answer<T>>) {
-        let state = AnswerState { answer: None, wakers: WakerSet::default() };
+        let state = AnswerState { answer: None, withdrawn: false, wakers: WakerSet::default() };
         let answer = Arc::new(Answer(Mutex::new(state)));
         (Self(Arc::clone(&answer)), answer)
     }
 
     /// Whether nobody waits for the answer.
     pub(crate) fn is_void(&self) -> bool {
-        Arc::strong_count(&self.0) == 1
+        Arc::strong_count(&self.0) == 1 || lock(&self.0.0).withdrawn
     }
 
     pub(crate) fn answer(self, answer: Option<T>) {

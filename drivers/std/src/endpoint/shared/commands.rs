@@ -177,6 +177,7 @@ impl Command {
                     MeetingCommand::Token(_) => 0,
                     MeetingCommand::Number(_) | MeetingCommand::ReleaseNumber => 1,
                     MeetingCommand::Mapped(_) => 2,
+                    MeetingCommand::ForgetWithdrawn => 3,
                     MeetingCommand::Join(..)
                     | MeetingCommand::Leave
                     | MeetingCommand::Find(..)

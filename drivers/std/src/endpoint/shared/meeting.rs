@@ -23,6 +23,8 @@ pub(crate) struct MeetingState {
     pub(crate) registered: bool,
     /// Why the server is not reached, if the last attempt failed.
     pub(crate) failure: Option<Failure>,
+    /// An attempt to reach it runs: what becomes of that is not known yet.
+    pub(crate) is_trying: bool,
     pub(crate) seen: Option<SocketAddr>,
     /// While the server holds it.
     pub(crate) number: Option<u64>,
@@ -47,6 +49,8 @@ pub(crate) enum MeetingCommand {
     Number(u64),
     ReleaseNumber,
     Find(u64, Question<Result<Fingerprint, Failure>>),
+    /// To find nobody for those who have withdrawn their questions.
+    ForgetWithdrawn,
     Connect(Arc<SessionShared>, Bytes, PathPolicy),
 }
 
@@ -73,8 +77,13 @@ impl MeetingState {
         self.wakers.wake();
     }
 
-    pub(crate) fn lost(&mut self, failure: Failure, retry: Duration) {
-        (self.registered, self.number) = (false, None);
+    /// Why the server is not reached, unless an attempt runs that may reach it.
+    pub(crate) fn outcome(&self) -> Option<Failure> {
+        self.failure.filter(|_| !self.is_trying)
+    }
+
+    pub(crate) fn lost(&mut self, failure: Failure, retry: Duration, is_trying: bool) {
+        (self.registered, self.number, self.is_trying) = (false, None, is_trying);
         self.failure = Some(failure);
         self.push(MeetingEvent::ServerLost { failure, retry });
     }

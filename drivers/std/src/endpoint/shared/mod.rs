@@ -142,6 +142,8 @@ pub(crate) struct EndpointShared {
     pub(crate) kind: ProfileKind,
     /// Of this end, if it has static keys.
     pub(crate) peer_id: Option<Fingerprint>,
+    /// Whoever is handed on to this end by an introducer gets no answer from its address.
+    pub(crate) ignores_forwarded: AtomicBool,
     /// A driver has run the application.
     pub(crate) driven: AtomicBool,
     wake: Box<dyn Fn() + Send + Sync>,
@@ -205,7 +207,8 @@ impl EndpointShared {
         wake: Box<dyn Fn() + Send + Sync>,
     ) -> Self {
         let (introductions, locals) = (Mutex::default(), Arc::new(Locals::new(locals)));
-        Self { queue: Mutex::default(), introductions, locals, kind, peer_id, driven: AtomicBool::new(false), wake }
+        let (ignores_forwarded, driven) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { queue: Mutex::default(), introductions, locals, kind, peer_id, ignores_forwarded, driven, wake }
     }
 
     /// The way to an address: the first socket of its family reaches it.
