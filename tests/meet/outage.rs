@@ -1,17 +1,18 @@
 //! What fails while two exchange messages: the server with its relay, and the NAT of either. No message is lost, and no
 //! application does anything about it.
 
+use core::net::{IpAddr, Ipv4Addr, SocketAddr};
 use core::time::Duration;
 use std::sync::Arc;
 
-use datagram_sim::{NodeId, Time, World};
+use datagram_sim::{LinkSpec, NodeId, StageSpec, Time, World};
 use rtmfp_core::profile::plain::PlainProfile;
-use rtmfp_core::{Endpoint, Instant, OpenFailure};
-use rtmfp_meet::{Failure, GuestEvent, PathKind, PathPolicy, RelayOutcome};
+use rtmfp_core::{Endpoint, EndpointConfig, Instant, OpenFailure};
+use rtmfp_meet::{Failure, GuestEvent, PathKind, PathPolicy, RelayInterface, RelayOutcome};
 use rtmfp_sim::rtmfp::{EndpointNode, SimRandom};
 
 use super::guest::{PORT, Program};
-use super::{NATS, Nat, rendezvous, server_config, world};
+use super::{NATS, Nat, node, rendezvous, server_config, world};
 
 /// Five seconds of messages.
 const MESSAGES: u64 = 50;
@@ -37,13 +38,29 @@ fn program(world: &World, id: NodeId) -> &Program {
     world.node::<EndpointNode<Program>>(id).map(EndpointNode::app).unwrap()
 }
 
+/// The address of a circuit's other end.
+fn place_of_circuit(circuit: u64) -> SocketAddr {
+    RelayInterface::new(0).path(circuit).remote
+}
+
 /// Runs two with something that fails. All messages arrive, in one session.
 fn survive(seed: u64, nats: [&str; 2], fail: impl FnOnce(&mut World)) -> [Vec<PathKind>; 2] {
+    survive_and(seed, nats, fail, |_, _| {})
+}
+
+/// The same, and looks at what became of it.
+fn survive_and(
+    seed: u64,
+    nats: [&str; 2],
+    fail: impl FnOnce(&mut World),
+    look: impl FnOnce(&World, NodeId),
+) -> [Vec<PathKind>; 2] {
     let (mut world, [ada, ben]) = world(seed, nats.map(nat), MESSAGES, PathPolicy::Any);
     world.run_until(FAILS).unwrap();
     assert!(program(&world, ben).got.len() < MESSAGES as usize, "seed {seed}: it is over already");
     fail(&mut world);
     world.run_until(END).unwrap();
+    look(&world, ada);
     let (ada, ben) = (program(&world, ada), program(&world, ben));
     let all: Vec<u64> = (0..MESSAGES).collect();
     assert_eq!(ben.got, all, "seed {seed}, {nats:?}: {:#?}", (&ada.told, &ben.told));
@@ -73,10 +90,49 @@ fn the_server_restarts_and_nobody_notices() {
     }
 }
 
+/// When they ask for it: the others have not noticed yet that the server is another.
+const TAKES: Instant = Instant::from_millis(3_700);
+
+/// Two more, who have the new server's first circuit before others ask for one: numbers begin anew in it.
+fn take_first_circuit(world: &mut World) {
+    let net = world.find("net").unwrap();
+    for (last, name) in [(8, "eve"), (9, "fay")] {
+        let rng = SimRandom::new(world.key(name, "guest"));
+        let whom = (name == "eve").then_some("fay");
+        let mut program = Program::new(whom, rng).with(MESSAGES, PathPolicy::RelayOnly);
+        program.begin = Some(TAKES);
+        let id = node(world, name, EndpointConfig::default(), program);
+        let line = LinkSpec::symmetric(vec![StageSpec::Delay(datagram_sim::Duration::millis(1))]);
+        world.connect(name, id, net, &line);
+        world.add_address(id, 0, IpAddr::V4(Ipv4Addr::new(198, 51, 100, last)), false);
+    }
+}
+
+/// Where the one session with a peer goes.
+fn place(world: &World, id: NodeId, peer: &str) -> SocketAddr {
+    let endpoint = world.node::<EndpointNode<Program>>(id).unwrap().endpoint();
+    let session = endpoint.session_named(peer.as_bytes()).and_then(|session| endpoint.session(session)).unwrap();
+    session.path().unwrap().remote
+}
+
 #[test]
 fn the_relay_restarts_and_the_session_goes_on_over_another_circuit() {
     for seed in 0..20 {
-        let kinds = survive(seed, ["symmetric", "symmetric"], |world| restart_server(world, seed));
+        let mut places = Vec::new();
+        let kinds = survive_and(
+            seed,
+            ["symmetric", "symmetric"],
+            |world| {
+                let ada = world.find("ada").unwrap();
+                places.push(place(world, ada, "ben"));
+                restart_server(world, seed);
+                take_first_circuit(world);
+            },
+            |world, ada| {
+                assert_ne!(place(world, ada, "ben"), place_of_circuit(1), "seed {seed}: that is of the other two");
+            },
+        );
+        assert_eq!(places, [place_of_circuit(1)], "seed {seed}");
         for kinds in kinds {
             assert_eq!((kinds.first(), kinds.last()), (Some(&PathKind::Relayed), Some(&PathKind::Relayed)), "{seed}");
         }
