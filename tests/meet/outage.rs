@@ -139,6 +139,27 @@ fn the_relay_restarts_and_the_session_goes_on_over_another_circuit() {
     }
 }
 
+/// The server cannot be reached for a while, and remembers everything.
+#[test]
+fn the_relay_is_silent_for_a_while_and_the_session_comes_back() {
+    for (seed, silence) in (0..5).flat_map(|seed| [1_500, 6_000, 20_000].map(|silence| (seed, silence))) {
+        for policy in [PathPolicy::Any, PathPolicy::RelayOnly] {
+            let (mut world, [ada, ben]) = world(seed, ["symmetric", "symmetric"].map(nat), MESSAGES, policy);
+            world.run_until(FAILS).unwrap();
+            let line = world.find_link("server").unwrap();
+            world.set_link(line, false, None);
+            world.run_until(Time(FAILS.0 + silence * 1_000_000)).unwrap();
+            world.set_link(line, true, None);
+            world.run_until(Time(120_000_000_000)).unwrap();
+            let (ada, ben) = (program(&world, ada), program(&world, ben));
+            let what = format!("seed {seed}, {silence} ms, {policy:?}: {:#?}", (&ada.told, &ben.told));
+            assert_eq!(ben.got, (0..MESSAGES).collect::<Vec<_>>(), "{what}");
+            let last = [ada.kinds(), ben.kinds()].map(|kinds| kinds.last().copied());
+            assert_eq!(last, [Some(PathKind::Relayed); 2], "{what}");
+        }
+    }
+}
+
 #[test]
 fn either_end_moves_and_the_session_goes_on() {
     for (who, seed) in ["ada", "ben"].into_iter().flat_map(|who| (0..10).map(move |seed| (who, seed))) {
