@@ -1,13 +1,16 @@
 //! What the program keeps about who is who: the near identity, and the peers that the user has pinned.
 
+use core::time::Duration;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread::park_timeout;
 
+use rtmfp_core::Instant;
 use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::profile::flash::Zeroizing;
 use rtmfp_core::profile::modern;
-use rtmfp_std::{MODERN_PORT, system_rng};
+use rtmfp_std::{Clock, MODERN_PORT, system_rng};
 
 use crate::failure::{Code, Failure};
 use crate::text::shown;
@@ -143,9 +146,26 @@ fn open(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
+/// How long a lock may be held by what is about to end: the process before, or a child that has this program's files open
+/// until it begins.
+const LOCK_WAIT: Duration = Duration::from_millis(500);
+/// How often it is tried again.
+const LOCK_TICK: Duration = Duration::from_millis(10);
+
+/// Locks a file, and waits a little for that.
+fn try_lock(file: &File) -> Result<(), TryLockError> {
+    let clock = Clock::new();
+    loop {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) if clock.now() < Instant::ORIGIN + LOCK_WAIT => park_timeout(LOCK_TICK),
+            other => return other,
+        }
+    }
+}
+
 /// Locks an open file. `None` if the path names another one by now: whoever has replaced it has the lock of that one.
 fn lock(path: &Path, file: File) -> Result<Option<File>, Failure> {
-    match file.try_lock() {
+    match try_lock(&file) {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let advice = "another process is reachable under this identity: wait until it has ended, or give --identity another file";

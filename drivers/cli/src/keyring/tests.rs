@@ -50,6 +50,19 @@ fn an_identity_is_locked_while_it_is_used() {
     assert!(Kept::open(&path).is_ok());
 }
 
+/// A child that had not begun yet held the lock of its parent, and the program gave up at once.
+#[test]
+fn a_lock_that_ends_in_a_moment_is_waited_for() {
+    let directory = Directory::new("moment");
+    let path = directory.file("identity");
+    Kept::create(&path).unwrap();
+    let used = Kept::open(&path).unwrap();
+    let other = std::thread::spawn(move || Kept::open(&path).map(drop));
+    // It waits for half a second. Whichever comes first, it has the lock.
+    drop(used);
+    assert!(other.join().unwrap().is_ok());
+}
+
 #[cfg(unix)]
 #[test]
 fn an_identity_that_was_replaced_before_it_was_locked_is_read_anew() {
