@@ -160,8 +160,8 @@ fn flood(registered: &mut Registered, from: impl Fn(u32) -> SocketAddr) -> (usiz
     (came, answers, bytes, forwards)
 }
 
-/// Hellos for registered peers are answered to an address that is not proved, and handed on to the peers: as few as all
-/// others, and no more than three times what came beyond a fixed number of bytes.
+/// Hellos for registered peers are answered to an address that is not proved, and handed on to the peers. One address gets
+/// few answers. All together get hardly more bytes than came: nobody is told the many local addresses of a peer.
 #[test]
 fn a_server_reflects_few_bytes_to_forged_addresses_and_few_hellos_to_its_peers() {
     let one = |number: u32| SocketAddr::from(([203, 0, 113, 5], number as u16 + 1));
@@ -172,16 +172,14 @@ fn a_server_reflects_few_bytes_to_forged_addresses_and_few_hellos_to_its_peers()
         let mut registered = Registered::under(authentic, config, Limits::default());
         (0..5).for_each(|_| drop(registered.register()));
         registered.introduce_all_at_23_more();
-        let hello = registered.hello().len();
         let (came, answers, bytes, forwards) =
             if is_one { flood(&mut registered, one) } else { flood(&mut registered, many) };
         println!("{what}: {answers} answers and {bytes} bytes for {came}, {forwards} handed on");
         assert!(answers > 10, "{what}: hellos are answered");
         assert!(forwards <= answers, "{what}: {forwards} handed on, {answers} answered");
-        let (most, free) = if is_one { (50, 2_000) } else { (1_000, 50_000) };
         let bursts = SECONDS as usize + 1;
-        assert!(answers <= bursts * most, "{what}: {answers} answers");
-        assert!(bytes <= bursts * free + 3 * answers * hello, "{what}: {bytes} bytes, {answers} answers");
+        assert!(!is_one || answers <= bursts * 50, "{what}: {answers} answers");
+        assert!(bytes <= came + came / 10, "{what}: {bytes} bytes, {answers} answers");
         // Nobody is told that a peer is not there.
         let nobody = registered.hello_for(b"nobody");
         assert_eq!(registered.receive(one(1), nobody), []);
