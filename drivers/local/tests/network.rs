@@ -21,6 +21,9 @@ const RULES: &str = r#"table inet filter {
         oifname "outside" jump postrouting_miniupnpd; oifname "outside" masquerade; }
 }"#;
 
+/// How often it is looked whether the daemon is there: each takes some milliseconds.
+const TRIES: usize = 3_000;
+
 fn run(program: &str, arguments: &str, input: &str) -> Result<(), String> {
     let mut command = Command::new(program);
     command.args(arguments.split(' ')).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
@@ -120,10 +123,12 @@ impl Drop for Program {
     }
 }
 
-/// An example of this package, which is built with its tests.
+/// An example of this package, which is built with all its tests, and not with this file alone.
 fn example(name: &str) -> PathBuf {
     let test = std::env::current_exe().unwrap();
-    test.parent().and_then(Path::parent).unwrap().join("examples").join(name)
+    let program = test.parent().and_then(Path::parent).unwrap().join("examples").join(name);
+    assert!(program.exists(), "{}: build it with `cargo build -p rtmfp-local --examples`", program.display());
+    program
 }
 
 /// A home with its gateway, which knows these protocols, and a host outside. `None` if it cannot be made here.
@@ -156,7 +161,8 @@ fn home(by_pcp: bool, by_upnp: bool) -> Option<(World, Program)> {
     let gateway = world.start("g", daemon, &arguments);
     // It answers once its socket is there: that of NAT-PMP and PCP, or that of UPnP's search.
     let port = if by_pcp { ":5351 " } else { ":1900 " };
-    while !sockets(&world.host("g")).contains(port) {}
+    let is_there = (0..TRIES).any(|_| sockets(&world.host("g")).contains(port));
+    assert!(is_there, "the daemon does not listen at{port}");
     Some((world, gateway))
 }
 
@@ -177,10 +183,14 @@ fn port_is_forwarded(world: &World, by: &str) {
     assert!(program.wait_for("bytes").starts_with("5 bytes from 11.22.33.1:"));
     program.finish();
     program.wait_for("given back");
+    // The gateway is told, and nobody waits for what it says.
     let list = ["netns", "exec", &world.host("g"), "nft", "list", "chain", "inet", "filter", "prerouting_miniupnpd"];
-    let rules = Command::new("ip").args(list).output().unwrap();
-    assert!(rules.status.success());
-    assert!(!String::from_utf8_lossy(&rules.stdout).contains("1936"), "it is still forwarded");
+    let is_gone = |_| {
+        let rules = Command::new("ip").args(list).output().unwrap();
+        assert!(rules.status.success());
+        !String::from_utf8_lossy(&rules.stdout).contains("1936")
+    };
+    assert!((0..TRIES).any(is_gone), "it is still forwarded");
 }
 
 #[test]

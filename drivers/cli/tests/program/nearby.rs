@@ -123,8 +123,8 @@ impl Homes {
         self.daemons.push(command.spawn().map_err(|e| e.to_string())?);
         // It answers once its socket is there.
         let is_there = || run("ip", &["netns", "exec", &gateway, "sh", "-c", "ss -lun | grep -q ':5351 '"], "").is_ok();
-        while !is_there() {}
-        Ok(())
+        // Each try takes some milliseconds.
+        if (0..3_000).any(|_| is_there()) { Ok(()) } else { Err(format!("{DAEMON} does not listen")) }
     }
 
     fn start(&self, host: &str, line: &[&str]) -> Running {
