@@ -24,9 +24,13 @@ impl PathKind {
     /// The kind of a path, for an end that has these addresses.
     ///
     /// A path over an interface [of last resort](rtmfp_core::InterfaceId::last_resort) is relayed. One is on one network
-    /// ([`Lan`](Self::Lan)) if the far address is a loopback, link-local, or one of this end's own; or if it is private
-    /// (RFC 1918) and this end has an address in the same /24; or if it is of IPv6 and this end has an address in the same
-    /// /64. Any other is direct. Which bits name a network is not known here, so in larger ones some hosts count as direct.
+    /// ([`Lan`](Self::Lan)) if one of these holds for the far address:
+    ///
+    /// - it is a loopback or link-local address, or one of this end's own;
+    /// - it is private (RFC 1918), and this end has an address in the same /24;
+    /// - it is of IPv6, and this end has an address in the same /64.
+    ///
+    /// Any other is direct. Which bits name a network is not known here, so in larger ones some hosts count as direct.
     #[must_use]
     pub fn of(path: &Path, own: &[IpAddr]) -> Self {
         if path.interface.is_last_resort() {

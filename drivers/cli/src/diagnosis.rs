@@ -1,10 +1,17 @@
 //! What `rtmfp doctor` has found out, as a table and as JSON.
 //!
 //! A report is one line with the event `report`. Its fields begin with `ipv4_` or `ipv6_`, for each family by which a
-//! server was reached: `local` and `seen` (addresses), `mapping` and `filtering` (`endpoint-independent`,
-//! `address-dependent`, `address-and-port-dependent`, or two of these with `..` between), `hairpin`, `port_preserved` and
-//! `ecn` (truth values), `round_trip` (seconds), `datagram` (bytes), `kept_at_least` and `kept_less_than` (seconds). The
-//! field `port_mapping` is about both. A field whose value is not known is left out.
+//! server was reached.
+//!
+//! | Fields | Values |
+//! |---|---|
+//! | `local`, `seen` | addresses |
+//! | `mapping`, `filtering` | `endpoint-independent`, `address-dependent`, `address-and-port-dependent`, or two with `..` between |
+//! | `hairpin`, `port_preserved`, `ecn` | truth values |
+//! | `round_trip`, `kept_at_least`, `kept_less_than` | seconds |
+//! | `datagram` | bytes |
+//!
+//! The field `port_mapping` is about both. A field whose value is not known is left out.
 
 use core::net::SocketAddr;
 use core::time::Duration;

@@ -1,11 +1,22 @@
 //! Meets a far end through a server, and tells of each step: `rtmfp doctor --explain`.
 //!
 //! With `--json` each step is a line with the event `step`: `step` (its name), `passed` (a truth value), `at` (seconds since
-//! the beginning), `seconds` (since the step before), and if it was not passed `error`. The steps are `server` (there is a
-//! session with it), `registered`, `token` (only if it is refused), `far-end` (the server knows it), `circuit` (over the
-//! relay), `introduced` (hellos go to the far end through the server), `answered`, `direct` (whether a direct path was the
-//! first) and `open` (with `kind` and, unless it is relayed, `peer`). Those come as they happen, and the last is the one that
-//! failed, or `open`. A circuit that is refused fails nothing if a direct path is allowed.
+//! the beginning), `seconds` (since the step before), and if it was not passed `error`. They come as they happen. The last
+//! is the one that failed, or `open`.
+//!
+//! | Step | Meaning |
+//! |---|---|
+//! | `server` | there is a session with it |
+//! | `registered` | it knows this end |
+//! | `token` | only if it is refused |
+//! | `far-end` | the server knows it |
+//! | `circuit` | over the relay |
+//! | `introduced` | hellos go to the far end through the server |
+//! | `answered` | the far end has answered |
+//! | `direct` | whether a direct path was the first |
+//! | `open` | with `kind` and, unless it is relayed, `peer` |
+//!
+//! A circuit that is refused fails nothing if a direct path is allowed.
 
 use core::time::Duration;
 

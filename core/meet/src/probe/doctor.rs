@@ -67,7 +67,7 @@ enum Stage {
 ///
 /// The endpoint must tell of [unmatched hellos](rtmfp_core::EndpointConfig::max_unmatched_hellos), and needs no other
 /// session. Its sockets must be fresh: who has sent from them already to the server's other addresses finds filters open.
-/// It sends at most three probes to each of two addresses that the server names.
+/// It sends at most three probes to each address that the server names: its further ones, and where this end is seen.
 #[derive(Debug)]
 pub struct Doctor {
     session: SessionHandle,

@@ -36,8 +36,8 @@ pub struct Doctor {
     /// Also find out for how long the NAT or firewall keeps a mapping that nobody uses: takes about five minutes
     #[arg(long, requires = "via")]
     pub lifetime: bool,
-    /// After that, try to meet this far end through the server, and tell of each step and how long it took; at last, of the
-    /// step that failed and what to do next
+    /// After that, try to meet this far end through the server, and tell of each step and how long it took. If they do not
+    /// meet, the last line names the step that failed and what to do next
     #[arg(long, value_name = "NUMBER or HEX", requires = "via", value_parser = somebody)]
     pub explain: Option<Whom>,
     /// How to meet it.
