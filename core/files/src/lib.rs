@@ -4,6 +4,7 @@
 //!
 //! - [`Code`] is what one person tells the other: a number that a server or the network knows, and words that only the two
 //!   know.
+//! - [`manifest`] is what is offered, and [`storage`] what is needed of a disk to send and to store it.
 //! - [`pake`] proves to each of the two that the other knows the words, over a session that anybody can have opened.
 
 #![no_std]
@@ -13,6 +14,8 @@
 extern crate alloc;
 
 mod code;
+pub mod manifest;
 pub mod pake;
+pub mod storage;
 
 pub use code::{Code, CodeError, DEFAULT_WORDS, MAX_WORDS, Words};
