@@ -5,6 +5,7 @@
 //! - [`Code`] is what one person tells the other: a number that a server or the network knows, and words that only the two
 //!   know.
 //! - [`manifest`] is what is offered, and [`storage`] what is needed of a disk to send and to store it.
+//! - [`name`] says which names of a manifest a receiver takes.
 //! - [`pake`] proves to each of the two that the other knows the words, over a session that anybody can have opened.
 
 #![no_std]
@@ -15,6 +16,7 @@ extern crate alloc;
 
 mod code;
 pub mod manifest;
+pub mod name;
 pub mod pake;
 pub mod storage;
 

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
 
 use crate::manifest::Manifest;
@@ -30,6 +31,20 @@ pub enum StorageFailure {
     /// Anything else.
     Other,
 }
+
+impl fmt::Display for StorageFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unreadable => "it cannot be read",
+            Self::Exists => "there is something of that name already",
+            Self::Full => "the disk is full",
+            Self::BadName => "the name cannot be used here",
+            Self::Other => "the disk failed",
+        })
+    }
+}
+
+impl core::error::Error for StorageFailure {}
 
 impl fmt::Display for StorageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,6 +88,12 @@ pub trait Content: fmt::Debug + Send {
 
 /// Where files arrive.
 pub trait Store: fmt::Debug + Send {
+    /// Which entries are not taken, by their index, and why. Asked before [`prepare`](Self::prepare); writes nothing.
+    fn refused(&mut self, manifest: &Manifest) -> Vec<(usize, StorageError)> {
+        let _ = manifest;
+        Vec::new()
+    }
+
     /// Makes room for what was accepted: directories are created, and free space is compared with what is missing.
     ///
     /// # Errors
@@ -90,7 +111,7 @@ pub trait Store: fmt::Debug + Send {
 
     /// Ends the transfer: all that was accepted is in its place, or has failed. Links and the times of directories come
     /// last. Gives what could not be done, by its index.
-    fn conclude(&mut self) -> alloc::vec::Vec<(usize, StorageError)>;
+    fn conclude(&mut self) -> Vec<(usize, StorageError)>;
 }
 
 /// A file that is arriving. Dropped before [`commit`](Self::commit), it leaves what was written for another attempt.
