@@ -7,6 +7,7 @@
 //! - [`manifest`] is what is offered, and [`storage`] what is needed of a disk to send and to store it.
 //! - [`name`] says which names of a manifest a receiver takes.
 //! - [`pake`] proves to each of the two that the other knows the words, over a session that anybody can have opened.
+//! - [`proof`] is that exchange over the flows of a session: a [`Claimer`](proof::Claimer) and a [`Maker`](proof::Maker).
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,6 +19,8 @@ mod code;
 pub mod manifest;
 pub mod name;
 pub mod pake;
+pub mod proof;
 pub mod storage;
 
 pub use code::{Code, CodeError, DEFAULT_WORDS, MAX_WORDS, Words};
+pub use pake::{Secret, Shared};

@@ -64,6 +64,36 @@ impl fmt::Display for PakeError {
 
 impl core::error::Error for PakeError {}
 
+/// What the two know beforehand and nobody else does, or only by a guess. Wiped from memory when dropped.
+#[derive(Clone, ZeroizeOnDrop)]
+pub struct Secret(Vec<u8>);
+
+impl Secret {
+    /// A password, which the two have told each other in another way.
+    #[must_use]
+    pub fn password(password: &[u8]) -> Self {
+        Self([b"password ", password].concat())
+    }
+
+    /// What was left of an earlier exchange between the two: a [secret](Shared::secret) for going on.
+    #[must_use]
+    pub fn earlier(secret: &[u8; 32]) -> Self {
+        Self([b"earlier ", &secret[..]].concat())
+    }
+}
+
+impl From<&Words> for Secret {
+    fn from(words: &Words) -> Self {
+        Self(words.as_secret())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Secret").finish_non_exhaustive()
+    }
+}
+
 /// What both ends have in common after the exchange, and nobody else.
 #[derive(ZeroizeOnDrop)]
 pub struct Shared([u8; 64]);
@@ -99,13 +129,12 @@ impl fmt::Debug for Claimed {
     }
 }
 
-/// Claims a code over a session.
+/// Claims to know the secret over a session.
 ///
 /// # Errors
 /// [`PakeError::BadShare`] if the exchange cannot begin, which no words are known to cause.
-pub fn claim(words: &Words, binding: &[u8], rng: &mut impl CryptoRng) -> Result<(Share, Claimed), PakeError> {
-    let secret = Zeroizing::new(words.as_secret());
-    let begun = CpaceInitiator::<CpaceRistretto255>::start(&secret, CONTEXT, binding, CLAIMS, rng);
+pub fn claim(secret: &Secret, binding: &[u8], rng: &mut impl CryptoRng) -> Result<(Share, Claimed), PakeError> {
+    let begun = CpaceInitiator::<CpaceRistretto255>::start(&secret.0, CONTEXT, binding, CLAIMS, rng);
     let (share, state) = begun.map_err(|_| PakeError::BadShare)?;
     Ok((share.try_into().map_err(|_| PakeError::BadShare)?, Claimed(state)))
 }
@@ -115,15 +144,14 @@ pub fn claim(words: &Words, binding: &[u8], rng: &mut impl CryptoRng) -> Result<
 /// # Errors
 /// [`PakeError::BadShare`]: that is no guess.
 pub fn answer(
-    words: &Words,
+    secret: &Secret,
     binding: &[u8],
     share: &[u8],
     rng: &mut impl CryptoRng,
 ) -> Result<(Share, Answered), PakeError> {
-    let secret = Zeroizing::new(words.as_secret());
     let mode = CpaceMode::InitiatorResponder;
     let begun =
-        CpaceResponder::<CpaceRistretto255>::respond(share, &secret, CONTEXT, binding, CLAIMS, ANSWERS, mode, rng);
+        CpaceResponder::<CpaceRistretto255>::respond(share, &secret.0, CONTEXT, binding, CLAIMS, ANSWERS, mode, rng);
     let (share, output) = begun.map_err(|_| PakeError::BadShare)?;
     Ok((share.try_into().map_err(|_| PakeError::BadShare)?, Answered(Shared::of(&output)?)))
 }

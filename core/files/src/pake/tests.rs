@@ -11,8 +11,8 @@ fn rng(seed: u8) -> ChaCha20Rng {
     ChaCha20Rng::from_seed([seed; 32])
 }
 
-fn words(seed: u8) -> Words {
-    Words::random(2, &mut rng(seed))
+fn words(seed: u8) -> Secret {
+    Secret::from(&Words::random(2, &mut rng(seed)))
 }
 
 #[test]
@@ -27,8 +27,14 @@ fn who_knows_the_words_shares_a_secret_with_who_made_them() {
     assert_ne!(third, fourth);
 }
 
+#[test]
+fn secrets_of_different_kinds_are_different() {
+    assert_ne!(Secret::password(&[7; 32]).0, Secret::earlier(&[7; 32]).0);
+    assert!(!alloc::format!("{:?}", Secret::password(b"swordfish")).contains("swordfish"));
+}
+
 /// How far an exchange comes: which end finds out that something is wrong.
-fn exchange(claimed_words: &Words, bindings: [&[u8]; 2]) -> (Option<PakeError>, Confirmation) {
+fn exchange(claimed_words: &Secret, bindings: [&[u8]; 2]) -> (Option<PakeError>, Confirmation) {
     let [here, there] = bindings;
     let (first, claimed) = claim(claimed_words, here, &mut rng(2)).unwrap();
     let (second, answered) = answer(&words(1), there, &first, &mut rng(3)).unwrap();
