@@ -349,6 +349,11 @@ pub struct Serve {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
+    /// Serve the Flash profile (RFC 7425) at this local address too, for existing RTMFP software; may be given several times
+    /// [default: nowhere]. Clients of the two profiles cannot meet: each has numbers, registrations and limits of its own. A
+    /// password, --compatible and --mona are for the Flash profile then. Its fingerprint is another at each start
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen_flash: Vec<SocketAddr>,
     /// Read settings from this TOML file. Options given here come before it
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,

@@ -57,6 +57,8 @@ pub enum Part<'a> {
     },
     /// Reaches out, and is nobody in particular.
     Client,
+    /// Reaches out through a server, which relays only for those that prove who they are.
+    Guest,
 }
 
 impl Identity {
@@ -80,6 +82,22 @@ impl Identity {
                 Ok(Self { profile, fingerprint: None, mona: args.mona, kept: None })
             }
         }
+    }
+
+    /// Two identities of a server: under the modern profile, and under the Flash profile. What the command line says of
+    /// passwords and old peers is for the second.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new), and if the command line asks for one profile.
+    pub fn of_both(common: &Common, listen: &Listen) -> Result<[Self; 2], Failure> {
+        let args = &common.profile;
+        if args.profile.is_some() {
+            let message = "--listen-flash serves the Flash profile beside the modern one: leave out --profile";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        let password = password(common.password_file.as_deref())?;
+        let part = Part::Server { lasting: true, listen: Some(listen) };
+        Ok([Self::modern(part, hybrid_of(args))?, Self::flash(args, part, password.as_deref())?])
     }
 
     /// An identity under the modern profile: for a server, that of the user, if there is one.
@@ -127,8 +145,11 @@ impl Identity {
         if args.compatible {
             builder = builder.compatible();
         }
-        if let Part::Server { lasting, .. } = part {
+        let lasting = matches!(part, Part::Server { lasting: true, .. });
+        if let Part::Server { .. } = part {
             builder = builder.accept_ancillary(true);
+        }
+        if !matches!(part, Part::Client) {
             // Only static keys make the far end's check of the fingerprint a proof; they are as old as the process. With
             // a password they are refused by who does not pin them, and `compatible` peers may know fresh keys only.
             if lasting || !(args.compatible || password.is_some()) {
@@ -158,7 +179,7 @@ impl Identity {
         let mut rng = rtmfp_std::system_rng()?;
         let builder = match part {
             Part::Server { .. } => builder.for_mona_clients(),
-            Part::Client => builder.for_mona_server(&mut *rng),
+            Part::Client | Part::Guest => builder.for_mona_server(&mut *rng),
         };
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = profile.has_static_keys().then(|| profile.fingerprint());

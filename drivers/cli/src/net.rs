@@ -83,12 +83,7 @@ pub fn listen_with(
     config: EndpointConfig,
     trace: Option<&mut TraceFile>,
 ) -> Result<Driver, Failure> {
-    let bind_as = |address: SocketAddr, option: &str| {
-        Socket::bind(address).map_err(|e| {
-            Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; {option} chooses another"))
-        })
-    };
-    let bind = |address| bind_as(address, "--listen");
+    let bind = |address| bind(address, "--listen");
     let mut sockets: Vec<Socket> = if addresses.is_empty() {
         let port = identity.kind().default_port();
         let mut sockets = vec![bind((Ipv4Addr::UNSPECIFIED, port).into())?];
@@ -99,9 +94,16 @@ pub fn listen_with(
         addresses.iter().map(|address| bind(*address)).collect::<Result<_, _>>()?
     };
     for address in further {
-        sockets.push(bind_as(*address, "--probe-listen")?);
+        sockets.push(self::bind(*address, "--probe-listen")?);
     }
     driver(sockets, identity, config, trace)
+}
+
+/// A socket at an address that was given with this option.
+pub(crate) fn bind(address: SocketAddr, option: &str) -> Result<Socket, Failure> {
+    Socket::bind(address).map_err(|e| {
+        Failure::local(format_args!("cannot listen on {address}"), format_args!("{e}; {option} chooses another"))
+    })
 }
 
 /// A driver with so many fresh sockets of the remote address's family, from which nothing is opened yet.

@@ -4,7 +4,7 @@
 //!
 //! | `event` | fields |
 //! |---|---|
-//! | `listening` | `address`, `fingerprint` (if static keys prove it) |
+//! | `listening` | `address`, `fingerprint` (if static keys prove it), `profile` (of the second endpoint of a server) |
 //! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
@@ -20,6 +20,7 @@
 //! | `explaining`, `step` | `rtmfp doctor --explain`: `whom`, `via`; and how far it comes: see [`explain`](crate::explain) |
 //! | `route` | `family`, `address`: from which this machine sends; left out if it has no route |
 //! | `waiting` | `seconds`: how long it takes to find out for how long mappings are kept |
+//! | any of a server | `profile`: `flash`, if it is about the endpoint of `--listen-flash` |
 //! | `http` | `address`: where a server shows metrics and health |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
@@ -104,22 +105,19 @@ impl Report {
         }
     }
 
-    /// This end listens.
-    pub fn listening(&mut self, addresses: &[SocketAddr], fingerprint: Option<&str>) {
+    /// This end listens. `profile`: the name of its profile, if there are two.
+    pub fn listening(&mut self, addresses: &[SocketAddr], fingerprint: Option<&str>, profile: Option<&str>) {
+        let before = profile.map_or_else(String::new, |profile| format!("{profile}: "));
         for address in addresses {
-            if self.json {
+            let line = || {
                 let line = Line::new("listening").text("address", &address.to_string());
-                let line = match fingerprint {
-                    Some(fingerprint) => line.text("fingerprint", fingerprint),
-                    None => line,
-                };
-                self.line(&line.end());
-            } else {
-                self.line(&format!("listening on {address}"));
-            }
+                let line = profile.iter().fold(line, |line, profile| line.text("profile", profile));
+                fingerprint.iter().fold(line, |line, fingerprint| line.text("fingerprint", fingerprint))
+            };
+            self.either(line, || format!("{before}listening on {address}"));
         }
         if let (Some(fingerprint), false) = (fingerprint, self.json) {
-            self.line(&format!("fingerprint {fingerprint}"));
+            self.line(&format!("{before}fingerprint {fingerprint}"));
         }
     }
 

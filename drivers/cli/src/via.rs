@@ -176,11 +176,15 @@ pub struct Meeting<A> {
     told: Rc<RefCell<Vec<Told>>>,
     /// The application is done: when the server is left at last.
     until: Option<Instant>,
+    /// When it is looked at next whether sessions have ended: no event tells of an end that this end has begun.
+    look: Option<Instant>,
     left: bool,
 }
 
 /// How long sessions may take to end before the server is left, whose relay they may need for that.
 const CLOSING: Duration = Duration::from_secs(2);
+/// How often it is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
 /// Events that wait to be shown.
 const MAX_TOLD: usize = 1_024;
 
@@ -189,7 +193,7 @@ impl<A: App> Meeting<A> {
     #[must_use]
     pub fn new(guest: Guest, app: A) -> Self {
         let (paths, told) = (Vec::new(), Rc::default());
-        Self { guest, app, opened: None, paths, port: None, told, until: None, left: false }
+        Self { guest, app, opened: None, paths, port: None, told, until: None, look: None, left: false }
     }
 
     /// The same, reached from outside at a port that the gateway forwards: the server is told of it, as it changes.
@@ -242,6 +246,7 @@ impl<A: App> Meeting<A> {
                 self.guest.leave(now, endpoint);
                 self.left = true;
             }
+            self.look = Some(until.min(now + LOOK)).filter(|_| !self.left);
         }
     }
 }
@@ -278,8 +283,7 @@ impl<A: App> App for Meeting<A> {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let until = self.until.filter(|_| !self.left);
-        [self.guest.next_timeout(), self.app.next_timeout(), until].into_iter().flatten().min()
+        [self.guest.next_timeout(), self.app.next_timeout(), self.look].into_iter().flatten().min()
     }
 
     fn is_done(&self) -> bool {

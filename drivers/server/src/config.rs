@@ -41,6 +41,9 @@ const OPENING: usize = 256;
 pub struct Config {
     /// Local addresses. Default: none, which leaves it to the program.
     pub listen: Vec<SocketAddr>,
+    /// Local addresses of a second endpoint with the Flash profile (RFC 7425), for the program that makes it. Default: none,
+    /// and there is no such endpoint.
+    pub listen_flash: Vec<SocketAddr>,
     /// Further local addresses, from which `rtmfp doctor` has probes sent: best another port of an address of
     /// [`listen`](Self::listen), and another address. Default: none.
     pub probe_listen: Vec<ProbeAddress>,
@@ -66,6 +69,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: Vec::new(),
+            listen_flash: Vec::new(),
             probe_listen: Vec::new(),
             identity: None,
             http: None,
@@ -306,12 +310,17 @@ mod tests {
         let all: String = example.lines().map(uncommented).collect();
         let mut read = Config::parse(&all).unwrap();
         assert!(
-            read.listen.len() == 2 && read.probe_listen.len() == 2 && read.http.is_some() && read.identity.is_some(),
+            read.listen.len() == 2
+                && read.listen_flash.len() == 1
+                && read.probe_listen.len() == 2
+                && read.http.is_some()
+                && read.identity.is_some(),
             "{read:?}"
         );
         assert_eq!(read.relay, Some(RelayLimits::default()));
         (read.listen, read.http, read.identity, read.relay) = (Vec::new(), None, None, None);
         read.probe_listen.clear();
+        read.listen_flash.clear();
         assert_eq!(read, Config::default(), "with all settings");
     }
 

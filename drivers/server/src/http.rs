@@ -28,7 +28,8 @@ const BACK_OFF: Duration = Duration::from_millis(100);
 /// Serves `/metrics` and `/health`, until it is dropped.
 ///
 /// `/metrics` has the counts of the last [`Snapshot`](crate::Snapshot) in the text format of Prometheus. `/health` has
-/// [`Health`], with status 200 if the server is well and 503 otherwise. There are at most 32 connections at once, each
+/// [`Health`], with status 200 if the server is well and 503 otherwise. Of several servers in one program, each sample has
+/// the profile as a label, and the health is the worst. There are at most 32 connections at once, each
 /// for one request and five seconds. There is no password.
 #[derive(Debug)]
 pub struct Http {
@@ -38,20 +39,20 @@ pub struct Http {
 }
 
 impl Http {
-    /// Listens on an address, and serves what the status says.
+    /// Listens on an address, and serves what is known of these servers.
     ///
     /// # Errors
     /// As the system tells, if the address cannot be bound or no thread be started.
-    pub fn serve(address: SocketAddr, status: Arc<Status>) -> io::Result<Self> {
-        Self::serve_with(address, status, TIMEOUT)
+    pub fn serve(address: SocketAddr, servers: impl IntoIterator<Item = Arc<Status>>) -> io::Result<Self> {
+        Self::serve_with(address, servers.into_iter().collect(), TIMEOUT)
     }
 
-    fn serve_with(address: SocketAddr, status: Arc<Status>, timeout: Duration) -> io::Result<Self> {
+    fn serve_with(address: SocketAddr, servers: Arc<[Arc<Status>]>, timeout: Duration) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let ends = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ends);
-        let accept = move || accept(&listener, &status, timeout, &seen);
+        let accept = move || accept(&listener, &servers, timeout, &seen);
         let thread = thread::Builder::new().name("rtmfp-http".to_owned()).spawn(accept)?;
         Ok(Self { address, ends, thread: Some(thread) })
     }
@@ -83,7 +84,7 @@ impl Drop for Http {
     }
 }
 
-fn accept(listener: &TcpListener, status: &Arc<Status>, timeout: Duration, ends: &AtomicBool) {
+fn accept(listener: &TcpListener, servers: &Arc<[Arc<Status>]>, timeout: Duration, ends: &AtomicBool) {
     let open = Arc::new(AtomicUsize::new(0));
     let clock = Clock::new();
     loop {
@@ -96,11 +97,11 @@ fn accept(listener: &TcpListener, status: &Arc<Status>, timeout: Duration, ends:
             continue;
         };
         let place = Place::take(&open);
-        let status = Arc::clone(status);
+        let servers = Arc::clone(servers);
         if let Some(place) = place {
             let answer = move || {
                 // Who went away, or was too slow, needs no answer.
-                let _ = answer(&stream, &status, &Limit { clock, deadline: clock.now() + timeout });
+                let _ = answer(&stream, &servers, &Limit { clock, deadline: clock.now() + timeout });
                 drop(place);
             };
             // If there is no thread for it, the connection is closed.
@@ -129,9 +130,9 @@ impl Drop for Place {
 }
 
 /// Reads a request and answers it.
-fn answer(mut stream: &TcpStream, status: &Status, limit: &Limit) -> io::Result<()> {
+fn answer(mut stream: &TcpStream, servers: &[Arc<Status>], limit: &Limit) -> io::Result<()> {
     let response = match read_head(stream, limit)? {
-        Some(head) => respond(&head, status),
+        Some(head) => respond(&head, servers),
         None => Response::plain("431 Request Header Fields Too Large", "too long\n"),
     };
     stream.set_write_timeout(Some(limit.left()?))?;
@@ -175,7 +176,7 @@ fn read_head(mut stream: &TcpStream, limit: &Limit) -> io::Result<Option<Vec<u8>
     }
 }
 
-fn respond(head: &[u8], status: &Status) -> Response {
+fn respond(head: &[u8], servers: &[Arc<Status>]) -> Response {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let (Ok(_), Some(method), Some(target)) = (request.parse(head), request.method, request.path) else {
@@ -186,11 +187,11 @@ fn respond(head: &[u8], status: &Status) -> Response {
         Some("/metrics") => Response {
             status: "200 OK",
             kind: metrics::CONTENT_TYPE,
-            body: metrics::text(&status.snapshot().unwrap_or_default()),
+            body: metrics::text(&servers.iter().map(shown).collect::<Vec<_>>()),
             with_body: true,
         },
         Some("/health") => {
-            let health = status.health();
+            let health = servers.iter().map(|status| status.health()).max().unwrap_or(Health::Stuck);
             let code = if health == Health::Well { "200 OK" } else { "503 Service Unavailable" };
             Response::plain(code, &format!("{health}\n"))
         }
@@ -198,6 +199,10 @@ fn respond(head: &[u8], status: &Status) -> Response {
     };
     response.with_body = method != "HEAD";
     response
+}
+
+fn shown(status: &Arc<Status>) -> metrics::Shown {
+    (status.profile(), status.snapshot().unwrap_or_default())
 }
 
 struct Response {

@@ -1,8 +1,9 @@
 //! Counts in the text format of Prometheus, version 0.0.4.
 
-use core::fmt::Write as _;
+use core::fmt::{Display, Write as _};
 
 use rtmfp_core::error::DropReason;
+use rtmfp_std::ProfileKind;
 
 use crate::status::Snapshot;
 
@@ -16,89 +17,125 @@ enum Kind {
     Gauge,
 }
 
-/// The text so far.
-struct Text(String);
+/// A server at one moment, with the kind of its profile.
+pub(crate) type Shown = (ProfileKind, Snapshot);
 
-impl Text {
-    /// Adds a metric. Each sample has its labels, such as `way="in"`, or none.
-    fn metric<'a>(&mut self, kind: Kind, name: &str, help: &str, samples: impl IntoIterator<Item = (&'a str, u64)>) {
+/// The text so far, about these servers.
+struct Text<'a> {
+    text: String,
+    servers: &'a [Shown],
+}
+
+impl Text<'_> {
+    /// Adds a metric without labels of its own.
+    fn metric(&mut self, kind: Kind, name: &str, help: &str, value: impl Fn(&Snapshot) -> u64) {
+        self.labelled(kind, name, help, |snapshot| [("", value(snapshot))]);
+    }
+
+    /// Adds a metric. Each sample of a server has a label, such as `direction="in"`.
+    fn labelled<L: Display, S: IntoIterator<Item = (L, u64)>>(
+        &mut self,
+        kind: Kind,
+        name: &str,
+        help: &str,
+        samples: impl Fn(&Snapshot) -> S,
+    ) {
         let kind = match kind {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
         // Writing to a string does not fail.
-        let _ = write!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
-        for (labels, value) in samples {
-            let _ = match labels {
-                "" => writeln!(self.0, "{name} {value}"),
-                labels => writeln!(self.0, "{name}{{{labels}}} {value}"),
-            };
+        let _ = write!(self.text, "# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for (profile, snapshot) in self.servers {
+            for (label, value) in samples(snapshot) {
+                let label = label.to_string();
+                let comma = if label.is_empty() { "" } else { "," };
+                let _ = writeln!(self.text, "{name}{{profile=\"{profile}\"{comma}{label}}} {value}");
+            }
         }
     }
 }
 
-/// All that a snapshot says.
-pub(crate) fn text(snapshot: &Snapshot) -> String {
-    let mut text = Text(String::with_capacity(4_096));
-    let version = format!("version=\"{}\"", env!("CARGO_PKG_VERSION"));
-    text.metric(Kind::Gauge, "rtmfp_build_info", "The version of the program.", [(version.as_str(), 1)]);
-    rendezvous(&mut text, snapshot);
-    endpoint(&mut text, snapshot);
-    text.0
+/// All that the snapshots say. Every sample has the profile of its server as a label.
+pub(crate) fn text(servers: &[Shown]) -> String {
+    let mut text = Text { text: String::with_capacity(8_192), servers };
+    let build = concat!("version=\"", env!("CARGO_PKG_VERSION"), "\"");
+    let help = "Always 1; the label tells the version of the program.";
+    text.labelled(Kind::Gauge, "rtmfp_build_info", help, |_| [(build, 1)]);
+    rendezvous(&mut text);
+    relay(&mut text);
+    endpoint(&mut text);
+    text.text
 }
 
-fn rendezvous(text: &mut Text, snapshot: &Snapshot) {
-    let totals = &snapshot.totals;
-    let none = "";
-    let registered = totals.joined.saturating_sub(totals.left);
-    text.metric(Kind::Gauge, "rtmfp_registrations", "Sessions that use the rendezvous service.", [(none, registered)]);
-    let help = "Sessions that have used the rendezvous service.";
-    text.metric(Kind::Counter, "rtmfp_registrations_total", help, [(none, totals.joined)]);
-    let held = totals.numbers_given.saturating_sub(totals.numbers_released);
-    text.metric(Kind::Gauge, "rtmfp_numbers", "Numbers that sessions have.", [(none, held)]);
-    text.metric(Kind::Counter, "rtmfp_numbers_total", "Numbers that were given.", [(none, totals.numbers_given)]);
-    let help = "Requests for a peer, by number or name.";
-    let samples = [("outcome=\"found\"", totals.found), ("outcome=\"not_found\"", totals.not_found)];
-    text.metric(Kind::Counter, "rtmfp_lookups_total", help, samples);
-    let samples = [("outcome=\"accepted\"", totals.tokens_accepted), ("outcome=\"rejected\"", totals.tokens_rejected)];
-    text.metric(Kind::Counter, "rtmfp_tokens_total", "Tokens that were shown.", samples);
-    let help = "Requests that were refused.";
-    text.metric(Kind::Counter, "rtmfp_requests_refused_total", help, [(none, totals.refused)]);
-    let open = totals.circuits_opened.saturating_sub(totals.circuits_closed);
-    text.metric(Kind::Gauge, "rtmfp_circuits", "Pairs of clients between which datagrams are relayed.", [(none, open)]);
-    text.metric(Kind::Counter, "rtmfp_circuits_total", "Circuits that were opened.", [(none, totals.circuits_opened)]);
-    let help = "Bytes of datagrams that were queued for the peer, counted when a circuit ends.";
-    text.metric(Kind::Counter, "rtmfp_relayed_bytes_total", help, [(none, totals.relayed_bytes)]);
-    let help = "Datagrams over a limit, or for which the peer had no room, counted when a circuit ends.";
-    text.metric(Kind::Counter, "rtmfp_relay_dropped_total", help, [(none, totals.relay_dropped)]);
-    let help = "Initiator Hellos for peers of this server.";
-    let samples = [("outcome=\"introduced\"", totals.introduced), ("outcome=\"dropped\"", totals.not_introduced)];
-    text.metric(Kind::Counter, "rtmfp_hellos_total", help, samples);
-    let samples = [
-        ("outcome=\"sent\"", totals.probes_sent),
-        ("outcome=\"arrived\"", totals.probes_arrived),
-        ("outcome=\"refused\"", totals.probes_refused),
-    ];
-    text.metric(Kind::Counter, "rtmfp_probes_total", "Probes for clients that examine their network.", samples);
+fn rendezvous(text: &mut Text<'_>) {
+    let help = "Clients that are registered now.";
+    text.metric(Kind::Gauge, "rtmfp_registrations", help, |s| s.totals.joined.saturating_sub(s.totals.left));
+    let help = "Clients that have registered since the start.";
+    text.metric(Kind::Counter, "rtmfp_registrations_total", help, |s| s.totals.joined);
+    let help = "Numbers that clients have now.";
+    let held = |s: &Snapshot| s.totals.numbers_given.saturating_sub(s.totals.numbers_released);
+    text.metric(Kind::Gauge, "rtmfp_numbers", help, held);
+    let help = "Numbers that were given to clients since the start.";
+    text.metric(Kind::Counter, "rtmfp_numbers_total", help, |s| s.totals.numbers_given);
+    let help = "Lookups of a peer by number or fingerprint, by whether it was registered.";
+    text.labelled(Kind::Counter, "rtmfp_lookups_total", help, |s| {
+        [("outcome=\"found\"", s.totals.found), ("outcome=\"not_found\"", s.totals.not_found)]
+    });
+    let help = "Tokens that clients have shown, by whether they were accepted.";
+    text.labelled(Kind::Counter, "rtmfp_tokens_total", help, |s| {
+        [("outcome=\"accepted\"", s.totals.tokens_accepted), ("outcome=\"rejected\"", s.totals.tokens_rejected)]
+    });
+    let help = "Requests that were refused: over a limit, without a token that is asked for, or not allowed.";
+    text.metric(Kind::Counter, "rtmfp_requests_refused_total", help, |s| s.totals.refused);
+    let help = "Initiator Hellos for a peer: forwarded to it, or dropped because it is not registered or may not be asked for.";
+    text.labelled(Kind::Counter, "rtmfp_hellos_total", help, |s| {
+        [("outcome=\"introduced\"", s.totals.introduced), ("outcome=\"dropped\"", s.totals.not_introduced)]
+    });
+    let help = "Probes for rtmfp doctor: sent to clients, received from them, or refused.";
+    text.labelled(Kind::Counter, "rtmfp_probes_total", help, |s| {
+        [
+            ("outcome=\"sent\"", s.totals.probes_sent),
+            ("outcome=\"arrived\"", s.totals.probes_arrived),
+            ("outcome=\"refused\"", s.totals.probes_refused),
+        ]
+    });
 }
 
-fn endpoint(text: &mut Text, snapshot: &Snapshot) {
-    let stats = &snapshot.endpoint;
+fn relay(text: &mut Text<'_>) {
+    let help = "Circuits that are open now: pairs of clients between which datagrams are relayed.";
+    let open = |s: &Snapshot| s.totals.circuits_opened.saturating_sub(s.totals.circuits_closed);
+    text.metric(Kind::Gauge, "rtmfp_circuits", help, open);
+    let help = "Circuits that were opened since the start.";
+    text.metric(Kind::Counter, "rtmfp_circuits_total", help, |s| s.totals.circuits_opened);
+    let help = "Bytes of relayed datagrams; those of a circuit are added when it ends.";
+    text.metric(Kind::Counter, "rtmfp_relayed_bytes_total", help, |s| s.totals.relayed_bytes);
+    let help = "Datagrams that the relay dropped, over a limit or because the peer did not keep up; added when a circuit ends.";
+    text.metric(Kind::Counter, "rtmfp_relay_dropped_total", help, |s| s.totals.relay_dropped);
+}
+
+fn endpoint(text: &mut Text<'_>) {
     let ways = |received, sent| [("direction=\"received\"", received), ("direction=\"sent\"", sent)];
-    text.metric(Kind::Gauge, "rtmfp_draining", "1 if the server ends.", [("", snapshot.draining.into())]);
-    text.metric(Kind::Gauge, "rtmfp_sessions", "Sessions, whatever their state.", [("", snapshot.sessions as u64)]);
-    let samples = [("outcome=\"opened\"", stats.sessions_opened), ("outcome=\"failed\"", stats.sessions_failed)];
-    text.metric(Kind::Counter, "rtmfp_sessions_total", "Sessions that were to be opened.", samples);
-    let samples = ways(stats.datagrams_received, stats.datagrams_sent);
-    text.metric(Kind::Counter, "rtmfp_datagrams_total", "UDP datagrams.", samples);
-    let samples = ways(stats.bytes_received, stats.bytes_sent);
-    text.metric(Kind::Counter, "rtmfp_bytes_total", "Bytes of UDP datagrams, without IP and UDP headers.", samples);
-    let reasons = DropReason::ALL.map(|reason| (format!("reason=\"{}\"", reason.name()), stats.dropped(reason)));
-    let samples = reasons.iter().map(|(labels, count)| (labels.as_str(), *count));
-    let help = "Datagrams, packets and chunks that were not used.";
-    text.metric(Kind::Counter, "rtmfp_dropped_total", help, samples);
-    let help = "Datagrams that the system dropped before the program could read them.";
-    text.metric(Kind::Counter, "rtmfp_socket_overflows_total", help, [("", snapshot.overflows)]);
+    let help = "1 while the server shuts down and accepts nobody, else 0.";
+    text.metric(Kind::Gauge, "rtmfp_draining", help, |s| s.draining.into());
+    let help = "Sessions now, those that are opening or closing included.";
+    text.metric(Kind::Gauge, "rtmfp_sessions", help, |s| s.sessions as u64);
+    let help = "Sessions since the start, by whether they opened.";
+    text.labelled(Kind::Counter, "rtmfp_sessions_total", help, |s| {
+        [("outcome=\"opened\"", s.endpoint.sessions_opened), ("outcome=\"failed\"", s.endpoint.sessions_failed)]
+    });
+    let help = "UDP datagrams.";
+    text.labelled(Kind::Counter, "rtmfp_datagrams_total", help, |s| {
+        ways(s.endpoint.datagrams_received, s.endpoint.datagrams_sent)
+    });
+    let help = "Bytes in UDP datagrams, without IP and UDP headers.";
+    text.labelled(Kind::Counter, "rtmfp_bytes_total", help, |s| ways(s.endpoint.bytes_received, s.endpoint.bytes_sent));
+    let help = "Datagrams, packets and chunks that were dropped, by reason.";
+    text.labelled(Kind::Counter, "rtmfp_dropped_total", help, |s| {
+        DropReason::ALL.map(|reason| (format!("reason=\"{}\"", reason.name()), s.endpoint.dropped(reason)))
+    });
+    let help = "Datagrams that the system dropped before the program could read them, mostly because a socket buffer was full.";
+    text.metric(Kind::Counter, "rtmfp_socket_overflows_total", help, |s| s.overflows);
 }
 
 #[cfg(test)]
@@ -108,25 +145,26 @@ mod tests {
     use super::*;
     use crate::status::Totals;
 
-    fn snapshot() -> Snapshot {
+    fn shown() -> [Shown; 2] {
         let totals = Totals { joined: 5, left: 2, introduced: 7, not_introduced: 1, ..Totals::default() };
         let mut snapshot = Snapshot { totals, sessions: 9, ..Snapshot::default() };
         snapshot.endpoint.datagrams_sent = 11;
         snapshot.endpoint.dropped_replayed = 13;
-        snapshot
+        [(ProfileKind::Modern, snapshot), (ProfileKind::Flash, Snapshot::default())]
     }
 
     #[test]
     fn counts_are_shown_under_their_names() {
-        let text = text(&snapshot());
+        let text = text(&shown());
         for line in [
-            "rtmfp_registrations 3",
-            "rtmfp_registrations_total 5",
-            "rtmfp_sessions 9",
-            "rtmfp_hellos_total{outcome=\"introduced\"} 7",
-            "rtmfp_datagrams_total{direction=\"sent\"} 11",
-            "rtmfp_dropped_total{reason=\"replayed\"} 13",
-            "rtmfp_draining 0",
+            "rtmfp_registrations{profile=\"modern\"} 3",
+            "rtmfp_registrations{profile=\"flash\"} 0",
+            "rtmfp_registrations_total{profile=\"modern\"} 5",
+            "rtmfp_sessions{profile=\"modern\"} 9",
+            "rtmfp_hellos_total{profile=\"modern\",outcome=\"introduced\"} 7",
+            "rtmfp_datagrams_total{profile=\"modern\",direction=\"sent\"} 11",
+            "rtmfp_dropped_total{profile=\"modern\",reason=\"replayed\"} 13",
+            "rtmfp_draining{profile=\"modern\"} 0",
         ] {
             assert!(text.lines().any(|other| other == line), "{line}\n{text}");
         }
@@ -135,7 +173,7 @@ mod tests {
     /// What the format asks for: help and type before the samples, each name once, each sample once, a last newline.
     #[test]
     fn the_text_follows_the_format() {
-        let text = text(&snapshot());
+        let text = text(&shown());
         assert!(text.ends_with('\n'));
         let (mut names, mut samples, mut current) = (BTreeSet::new(), BTreeSet::new(), String::new());
         for line in text.lines() {

@@ -8,7 +8,7 @@ use std::sync::{Arc, mpsc};
 use rtmfp_core::{Instant, Router};
 use rtmfp_meet::probe::{ProbeEvent, ProbeLimits, ProbePlace, ProbeService};
 use rtmfp_meet::{Admit, Limits, Rendezvous, ServerEvent};
-use rtmfp_std::{Driver, system_rng};
+use rtmfp_std::{Driver, ProfileKind, system_rng};
 
 use crate::status::{Snapshot, Status, Totals};
 
@@ -58,13 +58,14 @@ impl Server {
         };
         let prober = ProbeService::new(ProbeLimits::default(), places, system_rng()?, observer);
         let router = Router::new().with(Box::new(rendezvous)).with(Box::new(prober));
+        let status = Arc::new(Status::new(ProfileKind::of(driver.pump().endpoint().profile())));
         let mut server = Self {
             driver,
             router,
             events,
             probes,
             totals: Totals::default(),
-            status: Arc::default(),
+            status,
             published: Instant::ORIGIN,
             drain_until: None,
         };

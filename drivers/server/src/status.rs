@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rtmfp_core::{EndpointStats, Instant};
 use rtmfp_meet::ServerEvent;
 use rtmfp_meet::probe::ProbeEvent;
-use rtmfp_std::Clock;
+use rtmfp_std::{Clock, ProfileKind};
 
 /// A server that has published nothing for so long does nothing else either.
 const SILENCE: Duration = Duration::from_secs(10);
@@ -110,8 +110,8 @@ pub struct Snapshot {
     pub draining: bool,
 }
 
-/// Whether a server is of use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// Whether a server is of use: the worse, the greater.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[non_exhaustive]
 pub enum Health {
     /// It serves.
@@ -133,13 +133,26 @@ impl fmt::Display for Health {
 }
 
 /// The last snapshot, shared between a server and those who look at it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Status {
+    profile: ProfileKind,
     clock: Clock,
     last: Mutex<Option<(Instant, Snapshot)>>,
 }
 
 impl Status {
+    /// Of a server with this kind of profile, which has published nothing.
+    #[must_use]
+    pub fn new(profile: ProfileKind) -> Self {
+        Self { profile, clock: Clock::new(), last: Mutex::default() }
+    }
+
+    /// The kind of the server's profile.
+    #[must_use]
+    pub const fn profile(&self) -> ProfileKind {
+        self.profile
+    }
+
     /// Replaces the snapshot.
     pub fn publish(&self, snapshot: Snapshot) {
         self.publish_at(self.clock.now(), snapshot);
@@ -177,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_server_that_publishes_nothing_is_stuck() {
-        let (status, now) = (Status::default(), Instant::ORIGIN);
+        let (status, now) = (Status::new(ProfileKind::Modern), Instant::ORIGIN);
         assert_eq!((status.health_at(now), status.snapshot()), (Health::Stuck, None));
         status.publish_at(now, Snapshot::default());
         assert_eq!(status.health_at(now + SILENCE), Health::Well);

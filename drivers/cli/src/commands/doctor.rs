@@ -47,7 +47,7 @@ pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> R
                        rtmfp://HOST:PORT/";
         return Err(Failure::new(Code::Usage, message));
     };
-    let identity = Identity::new(&args.common, Part::Client)?;
+    let identity = Identity::new(&args.common, Part::Guest)?;
     let to = destination(&args.common, &args.connect, uri, &identity)?;
     let addresses = uri.resolve(identity.kind().default_port()).map_err(|e| {
         Failure::local(format_args!("no address of {} could be found", uri.host), format_args!("{e}; check the name"))

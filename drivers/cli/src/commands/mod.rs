@@ -61,7 +61,7 @@ fn announce_at(
     if let Some(file) = &listen.fingerprint_file {
         write_whole(file, &format!("{}\n", fingerprint.as_deref().unwrap_or_default()))?;
     }
-    report.listening(addresses, fingerprint.as_deref());
+    report.listening(addresses, fingerprint.as_deref(), None);
     Ok(())
 }
 

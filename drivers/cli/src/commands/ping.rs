@@ -64,7 +64,8 @@ pub(super) fn run(args: &Ping, mut report: Report, trace: &mut TraceFile) -> Res
                        --via-fingerprint)";
         return Err(Failure::new(Code::Usage, message));
     }
-    let identity = Identity::new(&args.common, Part::Client)?;
+    let part = if args.via.via.is_some() { Part::Guest } else { Part::Client };
+    let identity = Identity::new(&args.common, part)?;
     let reached = match (&args.whom, &args.via.via) {
         (Whom::Uri(uri), None) => directly(args, uri, &identity, trace)?,
         (Whom::Peer(_) | Whom::Number(_), Some(server)) => through(args, server, &identity, &mut report, trace)?,

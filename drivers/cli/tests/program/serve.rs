@@ -140,14 +140,72 @@ fn metrics_and_health_are_served_as_a_file_says() {
     let wish = guest.client.number();
     assert!(matches!(guest.ask(wish), Answer::Refused { .. }), "one number a session, says the file");
     let wanted = [
-        "rtmfp_sessions 1",
-        "rtmfp_registrations 1",
-        "rtmfp_numbers 1",
-        "rtmfp_requests_refused_total 1",
-        "rtmfp_sessions_total{outcome=\"opened\"} 1",
+        "rtmfp_sessions{profile=\"modern\"} 1",
+        "rtmfp_registrations{profile=\"modern\"} 1",
+        "rtmfp_numbers{profile=\"modern\"} 1",
+        "rtmfp_requests_refused_total{profile=\"modern\"} 1",
+        "rtmfp_sessions_total{profile=\"modern\",outcome=\"opened\"} 1",
     ];
+    wait_for_metrics(&http, &wanted);
+}
+
+/// They are published several times a second.
+fn wait_for_metrics(http: &str, wanted: &[&str]) {
     let shown = |text: &str| wanted.iter().all(|wanted| text.lines().any(|line| line == *wanted));
-    assert!((0..10_000).any(|_| shown(&page(&http, "/metrics"))), "{}", page(&http, "/metrics"));
+    assert!((0..10_000).any(|_| shown(&page(http, "/metrics"))), "{}", page(http, "/metrics"));
+}
+
+/// An echo that is registered at a server, its number, and the server's fingerprint.
+fn echo_at(uri: &str, server: &str, profile: &str) -> (Running, String) {
+    let arguments = ["--via", uri, "--via-fingerprint", server, "--profile", profile];
+    let (mut echo, ..) = serve("echo", &arguments, None);
+    let line = echo.wait_for("\"reachable\"");
+    let number = line.split_once("\"number\":").unwrap().1.chars().take_while(char::is_ascii_digit).collect();
+    (echo, number)
+}
+
+#[test]
+fn clients_of_both_profiles_meet_at_one_server_and_both_see_its_end() {
+    let flash = ["--listen-flash", "127.0.0.1:0", "--http", "127.0.0.1:0", "--relay"];
+    let (mut running, modern, server) = serve("serve", &flash, None);
+    let line = running.wait_for("\"profile\":\"flash\"");
+    let flash = format!("rtmfp://{}/", field(&line, "address").unwrap());
+    let flash_server = field(&line, "fingerprint").unwrap();
+    let http = field(&running.wait_for("\"http\""), "address").unwrap();
+    let mut echoes = [echo_at(&modern, &server, "modern"), echo_at(&flash, &flash_server, "flash")];
+    let ends =
+        [(&modern, "modern", "--direct-only"), (&flash, "flash", "--direct-only"), (&flash, "flash", "--relay-only")];
+    for (uri, profile, path) in ends {
+        let (_, number) = &echoes[usize::from(profile == "flash")];
+        let ended = start(&["ping", "-i", "0", "--profile", profile, "--via", uri, path, number]).end();
+        assert_eq!(ended.code, Some(0), "{profile} {path}: {ended:?}");
+    }
+    wait_for_metrics(
+        &http,
+        &[
+            "rtmfp_numbers{profile=\"modern\"} 1",
+            "rtmfp_numbers{profile=\"flash\"} 1",
+            "rtmfp_registrations_total{profile=\"modern\"} 2",
+            "rtmfp_registrations_total{profile=\"flash\"} 3",
+        ],
+    );
+    let kill = Command::new("kill").args(["-TERM", &running.child.id().to_string()]).status();
+    assert!(kill.is_ok_and(|status| status.success()));
+    for (echo, _) in &mut echoes {
+        // At once: a server that was killed is missed only after a while.
+        assert!(echo.wait_for("\"unregistered\"").contains("the server is ending"));
+    }
+    let ended = running.end();
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    for served in ["\"served\",\"sessions\":2", "\"served\",\"profile\":\"flash\",\"sessions\":3"] {
+        assert!(ended.out.contains(served), "{}", ended.out);
+    }
+}
+
+#[test]
+fn a_server_of_both_profiles_takes_no_choice_of_one() {
+    let ended = start(&["serve", "--listen-flash", "127.0.0.1:0", "--profile", "flash"]).end();
+    assert!(ended.code == Some(2) && ended.errors.contains("leave out --profile"), "{ended:?}");
 }
 
 #[test]

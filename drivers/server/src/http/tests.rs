@@ -2,13 +2,17 @@
 
 use core::net::Ipv4Addr;
 
+use rtmfp_std::ProfileKind;
+
 use super::*;
 use crate::status::Snapshot;
 
 fn serve(timeout: Duration) -> (Http, Arc<Status>) {
-    let status = Arc::new(Status::default());
+    let [status, other] = [ProfileKind::Modern, ProfileKind::Flash].map(|profile| Arc::new(Status::new(profile)));
     status.publish(Snapshot::default());
-    (Http::serve_with((Ipv4Addr::LOCALHOST, 0).into(), Arc::clone(&status), timeout).unwrap(), status)
+    other.publish(Snapshot::default());
+    let servers = Arc::new([Arc::clone(&status), other]);
+    (Http::serve_with((Ipv4Addr::LOCALHOST, 0).into(), servers, timeout).unwrap(), status)
 }
 
 fn connect(http: &Http) -> TcpStream {
@@ -38,7 +42,10 @@ fn health_and_metrics_are_served() {
     let metrics = ask(&http, "GET /metrics?x=y HTTP/1.1\r\n\r\n");
     let (head, body) = metrics.split_once("\r\n\r\n").unwrap();
     assert!(head.contains(&format!("Content-Length: {}\r\n", body.len())), "{head}");
-    assert!(head.contains(metrics::CONTENT_TYPE) && body.contains("\nrtmfp_sessions 0\n"), "{metrics}");
+    assert!(
+        head.contains(metrics::CONTENT_TYPE) && body.contains("\nrtmfp_sessions{profile=\"flash\"} 0\n"),
+        "{metrics}"
+    );
     let head = ask(&http, "HEAD /metrics HTTP/1.1\r\n\r\n");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n") && head.ends_with("\r\n\r\n"), "{head}");
 
