@@ -1,6 +1,7 @@
 //! The command line.
 
 mod doctor;
+mod files;
 mod reaching;
 
 use core::net::SocketAddr;
@@ -13,6 +14,7 @@ use rtmfp_server::{Config, ProbeAddress};
 use crate::whom::Whom;
 
 pub use doctor::Doctor;
+pub use files::{Meet, Receive, Send};
 pub use reaching::{Connect, Paths, Via};
 
 /// Told at the end of the help.
@@ -24,9 +26,16 @@ Exit codes:
   3    no session could be opened: nobody answered, or wrong password or fingerprint
   4    the far end went away, or does not do what was asked
   5    one or more files were refused or not verified
+  6    the code is wrong, or was used or burnt before; the sender's is burnt
+  7    somebody has guessed the code of this end, wrongly: it is burnt
+  8    the code of this end has expired before anybody used it
+  9    the receiver has declined what was offered
   130  interrupted; a second interrupt ends it at once, whatever it waits for
 
 Environment:
+  RTMFP_CODE      the code for `rtmfp receive`, which is otherwise asked for, or read from standard input
+  RTMFP_VIA       the server through which `rtmfp send` and `rtmfp receive` meet, unless --via names one. Otherwise
+                  the setting via in config.toml in RTMFP_HOME names it
   RTMFP_PASSWORD  a password that both ends must know (or use --password-file)
   RTMFP_KEYLOG    a file that gets the keys of all sessions, so that Wireshark can read what they carry: for finding
                   faults, and never otherwise
@@ -45,18 +54,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
-
-/// Told at the end of the help for `rtmfp receive`.
-const AFTER_RECEIVE: &str = "\
-Anyone who can reach this end can fill the directory and keep it busy, unless both ends have a password \
-(RTMFP_PASSWORD or --password-file): set one whenever strangers can reach it. Without --keep it ends with the first \
-sender that has begun a file. Sessions without a file end after 10 seconds, and senders that bring less than 16 KiB a \
-minute are sent away. At most 256 sessions and 192 files are taken at once, half of them from one address (IPv4) or \
-network (IPv6, /64); when there is no room, those that brought nothing give way.
-
-A file is written as .NAME.rtmfp-part-XXXXXXXX and gets its name once it is verified. If this program is killed \
-(SIGKILL) or the machine stops, such files remain and can be removed. Files of 1 MiB or more are on the disk when \
-they are reported as verified; smaller ones are left to the system to write.";
 
 /// Told at the end of the help for `rtmfp password`.
 const AFTER_PASSWORD: &str = "\
@@ -89,12 +86,12 @@ name is HOST:PORT (HOST alone for port 1936; an IPv6 address in brackets), and f
 pub enum Command {
     /// Move data between two endpoints in this process, over real sockets, and tell how it goes
     Demo(Demo),
-    /// Receive files into a directory
-    #[command(after_help = AFTER_RECEIVE)]
-    Receive(Receive),
-    /// Send files to a receiver
-    #[command(override_usage = "rtmfp send [OPTIONS] <FILE>... <URI>")]
+    /// Send files and directories to whoever is told the code, or to a receiver at an address
+    #[command(after_help = files::AFTER_SEND, override_usage = files::SEND_USAGE)]
     Send(Send),
+    /// Receive what a code leads to, or what comes to an address
+    #[command(after_help = files::AFTER_RECEIVE)]
+    Receive(Receive),
     /// Answer every flow with its own messages
     Echo(Echo),
     /// Measure round trips to an echo
@@ -235,49 +232,6 @@ pub struct Demo {
     /// is replaced. It ends at 1 GiB
     #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
-}
-
-/// `rtmfp receive`
-#[derive(Clone, Debug, Args)]
-pub struct Receive {
-    /// Where to put files; nothing is ever written elsewhere
-    #[arg(value_name = "DIR")]
-    pub directory: PathBuf,
-    /// Where to listen.
-    #[command(flatten)]
-    pub listen: Listen,
-    /// Replace files that are there already
-    #[arg(long)]
-    pub force: bool,
-    /// Take files whose names begin with a dot, which most listings hide and some programs run
-    #[arg(long)]
-    pub dot_files: bool,
-    /// Go on after the first sender has finished or gone away
-    #[arg(long)]
-    pub keep: bool,
-    /// Common options.
-    #[command(flatten)]
-    pub common: Common,
-}
-
-/// `rtmfp send`
-#[derive(Clone, Debug, Args)]
-pub struct Send {
-    /// Files to send, and last the receiver, as in `rtmfp://HOST:PORT/` (without a port, that of the profile)
-    #[arg(value_name = "FILE... URI", num_args = 2.., required = true)]
-    pub files_and_uri: Vec<PathBuf>,
-    /// Files on their way at once
-    #[arg(long, value_name = "N", default_value_t = 16, value_parser = clap::value_parser!(u8).range(1..=16))]
-    pub parallel: u8,
-    /// Send at most so many KiB a second
-    #[arg(long, value_name = "KIB", value_parser = clap::value_parser!(u64).range(2..=1 << 30))]
-    pub max_rate: Option<u64>,
-    /// Whom to connect to.
-    #[command(flatten)]
-    pub connect: Connect,
-    /// Common options.
-    #[command(flatten)]
-    pub common: Common,
 }
 
 /// `rtmfp identity`
@@ -455,7 +409,7 @@ mod tests {
     fn nonsense_is_refused() {
         for line in [
             &["rtmfp"][..],
-            &["rtmfp", "send", "file"],
+            &["rtmfp", "send", "--words", "0", "file"],
             &["rtmfp", "ping", "http://example.org/"],
             &["rtmfp", "send", "file", "rtmfp://h/", "--max-rate", "1"],
             &["rtmfp", "receive", "dir", "--listen", "nowhere"],

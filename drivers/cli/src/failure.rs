@@ -19,6 +19,14 @@ pub enum Code {
     Lost = 4,
     /// One or more files were refused or not verified.
     Files = 5,
+    /// The code is wrong, or was used or burnt before.
+    WrongCode = 6,
+    /// Somebody has guessed the code of this end, wrongly.
+    Burnt = 7,
+    /// The code of this end has expired.
+    Expired = 8,
+    /// The receiver has declined what was offered.
+    Declined = 9,
     /// Interrupted by the user.
     Interrupted = 130,
 }

@@ -100,6 +100,19 @@ impl Identity {
         Ok([Self::modern(part, hybrid_of(args))?, Self::flash(args, part, password.as_deref())?])
     }
 
+    /// An identity for one transfer by a code.
+    ///
+    /// # Errors
+    /// If the command line asks for what belongs to other profiles, or the system has no randomness.
+    pub fn transfer(common: &Common, part: Part<'_>) -> Result<Self, Failure> {
+        if common.password_file.is_some() || profile_of(&common.profile, false)? != Profile::Modern {
+            let message = "a code needs the modern profile, and no password: leave out --password-file, and what asks \
+                           for another profile; or give an address in the code's place";
+            return Err(Failure::new(Code::Usage, message));
+        }
+        Self::modern(part, hybrid_of(&common.profile))
+    }
+
     /// An identity under the modern profile: for a server, that of the user, if there is one.
     ///
     /// # Errors

@@ -35,7 +35,7 @@ const LONGEST_NAME: usize = 262;
 const BRACKETS: &str = "an IPv6 address stands in brackets, with its port after them, as in [2001:db8::1]:1936";
 
 /// A file in the program's directory: `RTMFP_HOME`, or `rtmfp` in the user's directory for settings.
-fn in_home(name: &str) -> Result<PathBuf, Failure> {
+pub(crate) fn in_home(name: &str) -> Result<PathBuf, Failure> {
     let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let home = variable(HOME_VARIABLE)
         .or_else(|| variable("XDG_CONFIG_HOME").map(|path| path.join("rtmfp")))

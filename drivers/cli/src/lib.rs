@@ -7,6 +7,7 @@
 mod admission;
 pub mod args;
 pub mod buffers;
+pub mod code;
 pub mod commands;
 pub mod diagnosis;
 pub mod echo;
@@ -20,6 +21,7 @@ pub mod net;
 pub mod output;
 pub mod ping;
 pub mod report;
+pub mod settings;
 pub mod text;
 pub mod trace;
 pub mod transfer;

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, channel};
 
 use rtmfp_core::Instant;
 use rtmfp_core::profile::Fingerprint;
-use rtmfp_local::{Announcement, MappedBy, NoMapping, PortChange, PortMapping, Search};
+use rtmfp_local::{Announcement, LanError, MappedBy, NoMapping, PortChange, PortMapping, Search};
 use rtmfp_meet::probe::PortMapping as PortMappingKind;
 use rtmfp_std::{Clock, Driver};
 
@@ -141,9 +141,16 @@ impl GatewayTest {
 /// # Errors
 /// If there is no socket for multicast.
 pub fn announce(own: &Fingerprint, driver: &Driver) -> Result<Vec<Announcement>, Failure> {
+    announce_topic(own.as_bytes(), driver).map_err(|e| Failure::local("--nearby", e))
+}
+
+/// The same of whatever the topic means.
+///
+/// # Errors
+/// If there is no socket for multicast.
+pub fn announce_topic(topic: &[u8], driver: &Driver) -> Result<Vec<Announcement>, LanError> {
     let ports: BTreeSet<u16> = local_addresses(driver).iter().map(SocketAddr::port).collect();
-    let announced = ports.into_iter().map(|port| Announcement::new(own.as_bytes(), port));
-    announced.collect::<Result<_, _>>().map_err(|e| Failure::local("--nearby", e))
+    ports.into_iter().map(|port| Announcement::new(topic, port)).collect()
 }
 
 /// Where somebody with this fingerprint is, in this host's networks.

@@ -5,6 +5,8 @@
 //! | `event` | fields |
 //! |---|---|
 //! | `listening` | `address`, `fingerprint` (if static keys prove it), `profile` (of the second endpoint of a server) |
+//! | `code` | `code`: what `rtmfp send` has the user tell the receiver |
+//! | `proved` | the far end knows the code |
 //! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
@@ -61,6 +63,8 @@ pub const LINES_PER_SECOND: u32 = 5;
 #[derive(Debug)]
 pub struct Report {
     json: bool,
+    /// Whether lines for people go to standard error, as standard output is for what the command brings.
+    aside: bool,
     /// Whether people look on, who like to know of each file.
     verbose: bool,
     bar: Option<ProgressBar>,
@@ -75,7 +79,20 @@ impl Report {
     #[must_use]
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
-        Self { json, verbose, bar: None, bytes: 0, limit: None }
+        Self { json, aside: false, verbose, bar: None, bytes: 0, limit: None }
+    }
+
+    /// The same, with lines for people on standard error: standard output is for what they ask for.
+    #[must_use]
+    pub const fn aside(mut self) -> Self {
+        self.aside = !self.json;
+        self
+    }
+
+    /// What the other end is to be told: alone on a line of standard output.
+    pub fn code(&mut self, code: &str) {
+        let line = if self.json { Line::new("code").text("code", code).end() } else { code.to_owned() };
+        output::line(&line);
     }
 
     /// The same, with the number of lines about far ends limited.
@@ -261,9 +278,10 @@ impl Report {
 
     /// A whole line, at once.
     fn line(&self, line: &str) {
+        let write = || if self.aside { output::status(&format!("{line}\n")) } else { output::line(line) };
         match &self.bar {
-            Some(bar) => bar.suspend(|| output::line(line)),
-            None => output::line(line),
+            Some(bar) => bar.suspend(write),
+            None => write(),
         }
     }
 }

@@ -53,7 +53,7 @@ impl TraceFile {
             }),
             Command::Receive(args) => common(&args.common, "rtmfp receive", server, &[]),
             // The URI among them is no file, or one that is no harm to keep.
-            Command::Send(args) => common(&args.common, "rtmfp send", client, &args.files_and_uri),
+            Command::Send(args) => common(&args.common, "rtmfp send", client, &args.paths),
             Command::Echo(args) => common(&args.common, "rtmfp echo", server, &[]),
             Command::Ping(args) => common(&args.common, "rtmfp ping", client, &[]),
             Command::Serve(args) => common(&args.common, "rtmfp serve", server, &[]),

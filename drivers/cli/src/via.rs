@@ -203,6 +203,13 @@ impl<A: App> Meeting<A> {
         self
     }
 
+    /// The same, with what was told of paths before.
+    #[must_use]
+    pub(crate) fn with_paths(mut self, paths: Vec<(SessionHandle, PathKind)>) -> Self {
+        self.paths = paths;
+        self
+    }
+
     /// What there is to [show], while the application runs.
     #[must_use]
     pub fn told(&self) -> Rc<RefCell<Vec<Told>>> {

@@ -1,9 +1,11 @@
 //! One file for each command.
 
+mod claim;
 mod demo;
 mod doctor;
 mod echo;
 mod identity;
+mod offer;
 mod password;
 mod ping;
 mod receive;

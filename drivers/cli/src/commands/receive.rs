@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, conclude, far_fingerprint, is_post_quantum};
+use super::{announce, claim, conclude, far_fingerprint, is_post_quantum};
 use crate::args::Receive;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
@@ -14,6 +14,9 @@ use crate::transfer::disk::Directory;
 use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
 
 pub(super) fn run(args: &Receive, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
+    if args.listen.listen.is_empty() {
+        return claim::run(args, report, trace);
+    }
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?

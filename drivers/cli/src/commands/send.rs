@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rtmfp_core::{Instant, SessionHandle};
 use rtmfp_std::{Driver, Uri};
 
-use super::{conclude, far_fingerprint, is_post_quantum};
+use super::{conclude, far_fingerprint, is_post_quantum, offer};
 use crate::args::Send;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, destination, pin};
@@ -19,7 +19,12 @@ use crate::transfer::store::Outgoing;
 use crate::transfer::{BUSY, MALFORMED, NOT_FILES, SendFailure, Sender, SenderEvent, disk};
 
 pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
-    let (files, uri) = split(&args.files_and_uri)?;
+    let last = args.paths.last().and_then(|last| last.to_str()).unwrap_or_default();
+    // Whoever mistypes the scheme does not mean a file.
+    if !last.to_ascii_lowercase().starts_with("rtmfp:") && !last.contains("://") {
+        return offer::run(args, report, trace);
+    }
+    let (files, uri) = split(&args.paths)?;
     let (files, bytes) = open_all(&files)?;
     report.expect(bytes);
     let identity = Identity::new(&args.common, Part::Client)?;
@@ -109,7 +114,7 @@ fn split(arguments: &[PathBuf]) -> Result<(Vec<PathBuf>, Uri), Failure> {
 }
 
 /// Checks all files before anything is sent.
-fn open_all(paths: &[PathBuf]) -> Result<(Vec<Outgoing>, u64), Failure> {
+pub(super) fn open_all(paths: &[PathBuf]) -> Result<(Vec<Outgoing>, u64), Failure> {
     let mut names = BTreeSet::new();
     let (mut files, mut bytes) = (Vec::with_capacity(paths.len()), 0_u64);
     for path in paths {
@@ -166,7 +171,7 @@ mod tests {
         let Command::Send(args) = Cli::parse_from(line).command else { unreachable!("it says send") };
         // Made here: neither a password in the environment nor pinned peers of the user have a say.
         let identity = Identity::modern(Part::Client, Hybrid::Off).unwrap();
-        let uri = split(&args.files_and_uri).unwrap().1;
+        let uri = split(&args.paths).unwrap().1;
         let discriminator = identity.kind().discriminator(Some(&uri.text), None);
         let destination = Destination { place: uri.host.clone(), discriminator, pinned: None };
         let (mut driver, session) = net::connect(&uri, &destination, &identity, args.common.timeout, None).unwrap();

@@ -96,10 +96,10 @@ fn what_is_wrong_at_this_end_is_told_before_anything_is_sent() {
         assert_eq!(sent.code, Some(code), "{sent:?}");
         assert!(sent.errors.contains(text), "{}", sent.errors);
     }
-    let ended = start(&["send", file.to_str().unwrap(), "not-a-uri"]).end();
+    let ended = start(&["send", file.to_str().unwrap(), "http://h/"]).end();
     assert_eq!(ended.code, Some(2), "{ended:?}");
     assert!(ended.errors.contains("rtmfp://"), "{}", ended.errors);
-    let ended = start(&["receive", scratch.source("nowhere").to_str().unwrap()]).end();
+    let ended = start(&["receive", "--listen", "127.0.0.1:0", scratch.source("nowhere").to_str().unwrap()]).end();
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.errors.contains("create the directory"), "{}", ended.errors);
 }

@@ -116,7 +116,10 @@ pub(crate) fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&
         }
         None => Command::new(program),
     };
-    command.args(arguments).env_remove("RTMFP_PASSWORD").env_remove("RTMFP_KEYLOG");
+    command.args(arguments);
+    for variable in ["RTMFP_PASSWORD", "RTMFP_KEYLOG", "RTMFP_CODE", "RTMFP_VIA"] {
+        command.env_remove(variable);
+    }
     // Nobody's identity and pinned peers, unless a test has its own.
     command.env("RTMFP_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no home"));
     command.envs(environment.iter().copied());

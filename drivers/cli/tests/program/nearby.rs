@@ -7,7 +7,7 @@ use super::harness::{Running, Scratch, field, start_in};
 use super::namespaces::{World, ip, run};
 
 /// Without a route for groups the system asks nobody.
-fn lead_groups_over_the_wire(world: &World) {
+pub(super) fn lead_groups_over_the_wire(world: &World) {
     for host in [&world.near, &world.far] {
         ip(&format!("-n {host} route add 224.0.0.0/4 dev wire")).unwrap();
     }

@@ -299,7 +299,7 @@ fn a_wrong_command_line_does_not_empty_a_file() {
         (vec![&*other, &*file], uri, &["--trace", trace][..], 2),
         (vec![&*file], uri, &["--trace", linked], 2),
         (vec![&*other], uri, &["--trace", trace, "--password-file", trace], 2),
-        (vec![&*other], "127.0.0.1:9", &["--trace", trace], 2),
+        (vec![&*other], "http://127.0.0.1:9", &["--trace", trace], 2),
         (vec![&*missing], uri, &["--trace", trace], 1),
         (vec![&*other], uri, &["--trace", trace, "--fingerprint", "none"], 2),
     ] {
