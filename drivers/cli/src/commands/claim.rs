@@ -52,7 +52,7 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
                 ReceiverEvent::Finished { name, size, hash, verdict } => {
                     report.file(name, size, hash.as_ref().map(|hash| &hash[..]), verdict);
                 }
-                ReceiverEvent::Opened { .. } | ReceiverEvent::Closed { .. } | _ => {}
+                ReceiverEvent::Opened { .. } | ReceiverEvent::Closed { .. } => {}
             }
         };
         let limits = ReceiverLimits { patience: 2 * args.common.timeout, ..ReceiverLimits::default() };

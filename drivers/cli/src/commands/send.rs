@@ -77,7 +77,7 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
         Some(SendFailure::Lost(reason)) => Err(Failure::lost(reason, &to)),
         Some(SendFailure::Rejected(code)) => Err(Failure::new(Code::Lost, rejected(&to, code))),
         Some(SendFailure::Confused) => {
-            Err(Failure::new(Code::Lost, format!("{to} takes no files: is `rtmfp receive` running there?")))
+            Err(Failure::new(Code::Lost, format!("{to} takes no files: is `rtmfp receive --listen` running there?")))
         }
         None if failed > 0 => {
             Err(Failure::new(Code::Files, format!("{failed} of {} files failed, see above", failed + verified)))
@@ -97,9 +97,11 @@ fn limit(driver: &mut Driver, session: SessionHandle, now: Instant, args: &Send)
 fn rejected(to: &str, code: u64) -> String {
     match code {
         BUSY => format!("{to} is busy with other senders: try again later"),
-        NOT_FILES => format!("{to} takes no files, or not from this version: is `rtmfp receive` running there?"),
+        NOT_FILES => {
+            format!("{to} takes no files, or not from this version: is `rtmfp receive --listen` running there?")
+        }
         MALFORMED => format!("{to} did not understand what was sent: use the same version at both ends"),
-        code => format!("{to} refuses files (code {code}): is `rtmfp receive` running there?"),
+        code => format!("{to} refuses files (code {code}): is `rtmfp receive --listen` running there?"),
     }
 }
 
