@@ -21,9 +21,14 @@ pub mod net;
 pub mod output;
 pub mod ping;
 pub mod report;
+#[cfg(test)]
+mod scratch;
 pub mod settings;
+pub mod store;
 pub mod text;
+mod times;
 pub mod trace;
 pub mod transfer;
+pub mod tree;
 pub mod via;
 pub mod whom;

@@ -1,25 +1,20 @@
 //! Text of far ends, made safe to show.
 
-use unicode_properties::{GeneralCategory, UnicodeGeneralCategory as _};
-
-/// Whether a character is not shown, and changes what is shown around it: controls, format characters (Unicode `Cf`:
-/// directions, joiners, byte order marks, tags), and separators of lines and paragraphs.
-#[must_use]
-pub fn is_invisible(c: char) -> bool {
-    matches!(
-        c.general_category(),
-        GeneralCategory::Control
-            | GeneralCategory::Format
-            | GeneralCategory::LineSeparator
-            | GeneralCategory::ParagraphSeparator
-    )
-}
+pub use rtmfp_files::name::is_invisible;
 
 /// The text with every [invisible](is_invisible) character replaced: it neither drives a terminal nor seems to be
 /// another text.
 #[must_use]
 pub fn shown(text: &str) -> String {
     text.chars().map(|c| if is_invisible(c) { char::REPLACEMENT_CHARACTER } else { c }).collect()
+}
+
+/// As [`shown`], for a text of several lines: these stay, and tabulators too.
+#[must_use]
+pub fn shown_lines(text: &str) -> String {
+    let text = text.replace("\r\n", "\n");
+    let safe = |c: char| if is_invisible(c) && c != '\n' && c != '\t' { char::REPLACEMENT_CHARACTER } else { c };
+    text.chars().map(safe).collect()
 }
 
 #[cfg(test)]
@@ -35,5 +30,10 @@ mod tests {
             assert_eq!(shown(&format!("a{c}b")), "a\u{fffd}b");
         }
         assert_eq!(shown("naïve наука 科学 👍\u{a0}"), "naïve наука 科学 👍\u{a0}");
+    }
+
+    #[test]
+    fn lines_of_a_text_stay_lines() {
+        assert_eq!(shown_lines("a\r\n\tb\nc\r\u{1b}[2J"), "a\n\tb\nc\u{fffd}\u{fffd}[2J");
     }
 }
