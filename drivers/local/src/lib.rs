@@ -7,6 +7,8 @@
 //! Both work with either driver: they have threads of their own, and tell by a callback or a future.
 #![deny(missing_docs)]
 
+#[cfg(feature = "port-mapping")]
+mod gateway;
 #[cfg(feature = "lan")]
 mod lan;
 #[cfg(feature = "port-mapping")]

@@ -15,6 +15,7 @@ use rtmfp_core::Instant;
 use rtmfp_meet::mapping::{GATEWAY_PORT, MappingEvent, PortMapper, Protocol, Refusal};
 use rtmfp_std::Clock;
 
+use crate::gateway::default_gateway;
 use crate::upnp::{LEASE, Lease};
 
 /// UPnP begins so long after the others: it is slower, and need not be asked where they work.
@@ -205,8 +206,7 @@ impl Keeper {
     }
 
     fn begin(&self) -> Result<Asking, NoMapping> {
-        let gateway = netdev::interface::get_default_interface().ok().and_then(|interface| interface.gateway);
-        let gateway = gateway.and_then(|gateway| gateway.ipv4.first().copied()).ok_or(NoMapping::NoGateway)?;
+        let gateway = default_gateway().ok_or(NoMapping::NoGateway)?;
         let system = |error: io::Error| NoMapping::System(error.kind());
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).map_err(system)?;
         // Connected: the system drops what comes from elsewhere, and tells which address the gateway sees.
