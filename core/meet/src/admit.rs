@@ -28,6 +28,12 @@ pub trait Admit {
         false
     }
 
+    /// Whether somebody may use the server: have a number, find others, and be found. Asked before the other methods. It is
+    /// told that a token is missing. Anybody may show one.
+    fn may_use(&mut self, _asker: &Asker) -> bool {
+        true
+    }
+
     /// Whether somebody may have a number, under which others find it.
     fn may_have_number(&mut self, _asker: &Asker) -> bool {
         true
@@ -44,8 +50,8 @@ pub trait Admit {
         true
     }
 
-    /// Whether a hello for this peer may be answered though nobody was found from its address before. `from` is not
-    /// proved.
+    /// Whether a hello for this peer may be answered though nobody at its address has found the peer, or has a circuit to
+    /// it. `from` is not proved.
     fn may_be_introduced_unasked(&mut self, _from: SocketAddr, _discriminator: &[u8]) -> bool {
         true
     }

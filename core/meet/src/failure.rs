@@ -83,6 +83,10 @@ impl fmt::Display for Failure {
             Self::NobodyThere => f.write_str(
                 "nobody is registered with the server under this number or fingerprint: check it, and that the other end runs",
             ),
+            Self::Refused { reason: reason @ Refusal::NoToken, seconds: 0 } => write!(
+                f,
+                "the server refuses ({reason}): ask those who run it for a token, and show that (--token-file)"
+            ),
             Self::Refused { reason, seconds: 0 } => write!(f, "the server refuses ({reason}): ask those who run it"),
             Self::Refused { reason, seconds } => write!(f, "the server refuses ({reason}): try again in {seconds} s"),
             Self::NoAnswer { relay } => {
@@ -123,6 +127,7 @@ mod tests {
             (Failure::NobodyThere, "check"),
             (Failure::Refused { reason: Refusal::TooMany, seconds: 9 }, "in 9 s"),
             (Failure::Refused { reason: Refusal::NotAllowed, seconds: 0 }, "ask those"),
+            (Failure::Refused { reason: Refusal::NoToken, seconds: 0 }, "--token-file"),
             (Failure::NoAnswer { relay: RelayOutcome::Refused(Refusal::NoRelay) }, "--relay"),
             (Failure::NoAnswer { relay: RelayOutcome::NotAllowed }, "allow the relay"),
             (Failure::ServerNotReached(OpenFailure::TimedOut), "address"),

@@ -62,6 +62,7 @@
 //! | 3 | not allowed |
 //! | 4 | the session does not prove who asks |
 //! | 5 | nothing is relayed, or there is no flow for it |
+//! | 6 | the server asks for a token (05), and none of this client holds |
 //!
 //! | Reason why a circuit ends (19) | |
 //! |---|---|

@@ -221,6 +221,12 @@ impl Relay {
         self.budgets.remove(&session);
     }
 
+    /// Sessions that have a circuit to this one.
+    pub(crate) fn connected_to(&self, session: SessionHandle) -> impl Iterator<Item = SessionHandle> {
+        let circuits = self.links.get(&session).into_iter().flat_map(|link| &link.circuits);
+        circuits.filter_map(move |circuit| self.circuits.get(circuit)?.other(session))
+    }
+
     /// Circuits to this session that others have opened.
     fn opened_by_others(&self, session: SessionHandle) -> usize {
         let circuits = self.links.get(&session).into_iter().flat_map(|link| &link.circuits);

@@ -252,9 +252,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
                 self.find(now, endpoint, &asker, request, holder);
             }
             Request::Peer { request, discriminator } => {
-                let named = |_: &Self, endpoint: &Endpoint| {
-                    is_here(endpoint, discriminator).then(|| Bytes::copy_from_slice(discriminator))
-                };
+                let named = |_: &Self, _: &Endpoint| Some(Bytes::copy_from_slice(discriminator));
                 self.find(now, endpoint, &asker, request, named);
             }
             Request::OpenCircuit { request, discriminator } => {
@@ -273,7 +271,7 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
                 let accepted = self.admit.accepts_token(&asker, token);
                 (self.observer)(ServerEvent::TokenShown { session, accepted });
                 if !accepted {
-                    return self.refuse(now, endpoint, session, request, (Refusal::NotAllowed, 0));
+                    return self.refuse(now, endpoint, session, request, (Refusal::NoToken, 0));
                 }
                 if let Some(registration) = self.registrations.get_mut(&session) {
                     registration.accepted = true;
@@ -283,14 +281,28 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         }
     }
 
+    /// Counts a request of somebody who must be allowed to use the server.
+    fn take_of_user(&mut self, now: Instant, asker: &Asker) -> Result<(), Refused> {
+        // First, so that no refusal is free.
+        self.take(now, asker)?;
+        if self.admit.may_use(asker) { Ok(()) } else { Err((Refusal::NoToken, 0)) }
+    }
+
+    /// Whether a peer is here that proves who it is, and may use the server.
+    fn is_there(&mut self, endpoint: &Endpoint, discriminator: &[u8]) -> bool {
+        let named = endpoint.session_named(discriminator).filter(|_| is_here(endpoint, discriminator));
+        let accepted = |session| self.registrations.get(&session).is_some_and(|registration| registration.accepted);
+        let peer = named.and_then(|session| asker(endpoint, session, accepted(session)));
+        peer.is_some_and(|peer| self.admit.may_use(&peer))
+    }
+
     /// Counts a request that costs somebody something.
     fn take(&mut self, now: Instant, asker: &Asker) -> Result<(), Refused> {
         self.rates.take(now, asker.address.ip()).map_err(|wait| (Refusal::TooMany, whole_seconds(wait)))
     }
 
     fn give_number(&mut self, now: Instant, asker: &Asker) -> Result<u64, Refused> {
-        // First, so that no refusal is free.
-        self.take(now, asker)?;
+        self.take_of_user(now, asker)?;
         let Some(registration) = self.registrations.get_mut(&asker.session) else { return Err((Refusal::Full, 0)) };
         if !asker.proved || asker.discriminator.len() > MAX_DISCRIMINATOR {
             return Err((Refusal::Unproved, 0));
@@ -332,10 +344,11 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         whom: impl FnOnce(&Self, &Endpoint) -> Option<Bytes>,
     ) {
         let session = asker.session;
-        if let Err(refused) = self.take(now, asker) {
+        if let Err(refused) = self.take_of_user(now, asker) {
             return self.refuse(now, endpoint, session, request, refused);
         }
-        let found = whom(self, endpoint).filter(|found| self.admit.may_find(asker, found));
+        let found = whom(self, endpoint);
+        let found = found.filter(|found| self.is_there(endpoint, found) && self.admit.may_find(asker, found));
         (self.observer)(ServerEvent::Sought { session, found: found.is_some() });
         let Some(registration) = self.registrations.get(&session) else { return };
         let outbox = registration.outbox;

@@ -60,12 +60,22 @@ const AFTER_PASSWORD: &str = "\
 Give the same file to both ends with --password-file. A password of your own can be guessed offline from the first \
 packets of one session (RFC 7425 section 4.3.5.1.1: they carry an HMAC of it); one with 80 random bits cannot.";
 
+/// Told at the end of the help for `rtmfp token`.
+const AFTER_TOKEN: &str = "\
+What is printed is the line for the file of tokens: the name, and the SHA-256 of the token, from which nobody learns it.
+
+  rtmfp token ada ada.token >> tokens
+  rtmfp serve --tokens tokens
+  rtmfp echo --via rtmfp://server.example.com/ --token-file ada.token
+
+Give the token to its owner by a way that nobody else reads. To take it back, remove its line.";
+
 /// Told at the end of the help for `rtmfp serve`.
 const AFTER_SERVE: &str = "\
 Programs that are registered here can be reached by others through their NATs: by peer ID, or by a number that this \
 server gives them for as long as they stay. What they say to each other does not come here, except that with --relay \
 their encrypted datagrams do, if there is no direct path between them. Everything is kept in \
-memory, and gone when the server ends. Anybody may register and ask. Over sessions, each address (IPv4) or network (IPv6, \
+memory, and gone when the server ends. Anybody may register and ask, unless --tokens says otherwise. Over sessions, each address (IPv4) or network (IPv6, \
 /64) may ask 20 times at once, and once more every 3 seconds.
 
 A number names nobody: it can be guessed, and goes to another program after its holder has left. Programs must prove to \
@@ -105,6 +115,9 @@ pub enum Command {
     /// Make a password that cannot be guessed: 80 random bits
     #[command(after_help = AFTER_PASSWORD)]
     Password(Password),
+    /// Make a token for somebody who is to use a server with --tokens
+    #[command(after_help = AFTER_TOKEN)]
+    Token(Token),
     /// The lasting identity under which this user is reached, and the pinned ones of others
     #[command(after_help = AFTER_IDENTITY)]
     Identity(IdentityArgs),
@@ -280,6 +293,17 @@ pub struct Password {
     pub file: Option<PathBuf>,
 }
 
+/// `rtmfp token`
+#[derive(Clone, Debug, Args)]
+pub struct Token {
+    /// For whom: shown in the file of tokens alone
+    #[arg(value_parser = name)]
+    pub name: String,
+    /// Write the token to this new file, which only its owner can read, for --token-file of the client
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
 /// `rtmfp echo`
 #[derive(Clone, Debug, Args)]
 pub struct Echo {
@@ -315,6 +339,11 @@ pub struct Serve {
     /// of the same address, and another address. If others reach it at another address than here, add that one
     #[arg(long, value_name = "ADDR:PORT[=PUBLIC]")]
     pub probe_listen: Vec<ProbeAddress>,
+    /// Let those alone use this server who show a token of this file (`rtmfp token` makes one, and its line for the file).
+    /// Without one, a client may show one, and run `rtmfp doctor`. The file is read again when it has changed; who was let
+    /// in stays until the session ends [default: everybody may use it]
+    #[arg(long, value_name = "FILE")]
+    pub tokens: Option<PathBuf>,
     /// Serve /metrics (for Prometheus) and /health over HTTP at this address [default: nowhere]. There is no password
     #[arg(long, value_name = "ADDR:PORT")]
     pub http: Option<SocketAddr>,
@@ -384,6 +413,16 @@ fn seconds_or_zero(text: &str) -> Result<Duration, String> {
     }
 }
 
+fn name(text: &str) -> Result<String, String> {
+    let is_name = !text.starts_with('#') && text.len() <= 64 && text.chars().all(|c| c.is_ascii_graphic());
+    if is_name && !text.is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err("a name has 1 to 64 letters, digits and signs of ASCII, without spaces, and does not begin with #"
+            .to_owned())
+    }
+}
+
 fn sessions(text: &str) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| Config::SESSIONS.contains(number));
     number.ok_or_else(|| format!("must be {} to {} sessions", Config::SESSIONS.start(), Config::SESSIONS.end()))
@@ -418,6 +457,9 @@ mod tests {
             &["rtmfp", "ping", "rtmfp://h/", "--interval", "-1"],
             &["rtmfp", "serve", "--max-sessions", "15"],
             &["rtmfp", "serve", "--probe-listen", "1937"],
+            &["rtmfp", "token", "ada of here", "file"],
+            &["rtmfp", "token", "#ada", "file"],
+            &["rtmfp", "token", "", "file"],
             &["rtmfp", "doctor", "--lifetime"],
             &["rtmfp", "doctor", "--explain", "1"],
             &["rtmfp", "doctor", "--via", "rtmfp://h/", "--explain", "1", "--relay-only", "--lan-only"],

@@ -10,7 +10,7 @@ use rtmfp_cli::{commands, output};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let json = match &cli.command {
-        Command::Demo(_) | Command::Password(_) | Command::Identity(_) => false,
+        Command::Demo(_) | Command::Password(_) | Command::Token(_) | Command::Identity(_) => false,
         Command::Receive(args) => args.common.json,
         Command::Send(args) => args.common.json,
         Command::Echo(args) => args.common.json,

@@ -24,6 +24,8 @@
 //! | `waiting` | `seconds`: how long it takes to find out for how long mappings are kept |
 //! | any of a server | `profile`: `flash`, if it is about the endpoint of `--listen-flash` |
 //! | `http` | `address`: where a server shows metrics and health |
+//! | `tokens` | a server asks its clients for a token |
+//! | `token-rejected` | `peer`: who shows a token that is not accepted |
 //! | `joined`, `number`, `found`, `nobody`, `refused`, `circuit` | `peer`: of a rendezvous server, who asks |
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
 //! | `served` | `sessions`, `introduced`, `numbers`, `circuits`, `refused`: at the end of a server |

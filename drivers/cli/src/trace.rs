@@ -58,7 +58,7 @@ impl TraceFile {
             Command::Ping(args) => common(&args.common, "rtmfp ping", client, &[]),
             Command::Serve(args) => common(&args.common, "rtmfp serve", server, &[]),
             Command::Doctor(args) => common(&args.common, "rtmfp doctor", client, &args.with),
-            Command::Password(_) | Command::Identity(_) => None,
+            Command::Password(_) | Command::Token(_) | Command::Identity(_) => None,
         };
         Self { wanted, file: None }
     }

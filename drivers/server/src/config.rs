@@ -49,6 +49,8 @@ pub struct Config {
     pub probe_listen: Vec<ProbeAddress>,
     /// The file with the server's identity, for the program that makes the endpoint. Default: none.
     pub identity: Option<PathBuf>,
+    /// The file with the [tokens](crate::Tokens) of those who may use the server. Default: none, and everybody may.
+    pub tokens: Option<PathBuf>,
     /// Where metrics and health are served over HTTP. Default: nowhere.
     pub http: Option<SocketAddr>,
     /// Sessions at once, of [`SESSIONS`](Self::SESSIONS). Default 20,000.
@@ -72,6 +74,7 @@ impl Default for Config {
             listen_flash: Vec::new(),
             probe_listen: Vec::new(),
             identity: None,
+            tokens: None,
             http: None,
             max_sessions: 20_000,
             idle: Duration::from_secs(86_400),
@@ -321,6 +324,7 @@ mod tests {
         (read.listen, read.http, read.identity, read.relay) = (Vec::new(), None, None, None);
         read.probe_listen.clear();
         read.listen_flash.clear();
+        read.tokens = None;
         assert_eq!(read, Config::default(), "with all settings");
     }
 

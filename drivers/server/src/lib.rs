@@ -1,7 +1,7 @@
 //! A server that introduces programs to each other over RTMFP, as `rtmfp serve` runs it.
 //!
 //! [`Server`] runs [`Rendezvous`](rtmfp_meet::Rendezvous) on a driver and counts what it does. [`Config`] is what a file
-//! of settings can say. [`Http`] shows the counts to Prometheus, and tells whether the server is well.
+//! of settings can say. [`Tokens`] are of those who may use a server that is not for everybody. [`Http`] shows the counts to Prometheus, and tells whether the server is well.
 //!
 //! Data goes one way: the server publishes a [`Snapshot`] to [`Status`], several times a second. Threads that serve HTTP
 //! read it, and nothing that they are asked for waits in the server's loop or holds it up.
@@ -15,9 +15,11 @@ mod metrics;
 mod probes;
 mod server;
 mod status;
+mod tokens;
 
 pub use config::{Config, ConfigError};
 pub use http::Http;
 pub use probes::{NotAProbeAddress, ProbeAddress};
 pub use server::Server;
 pub use status::{Health, Snapshot, Status, Totals};
+pub use tokens::{Tokens, TokensError};

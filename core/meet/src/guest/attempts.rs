@@ -7,6 +7,7 @@ use rtmfp_core::{Bytes, CloseMode, Endpoint, Instant, OpenFailure, SessionHandle
 use super::wishes::Asked;
 use super::{Guest, GuestEvent, Progress, Ticket};
 use crate::failure::{Failure, RelayOutcome};
+use crate::message::Refusal;
 use crate::path::{PathKind, PathPolicy};
 
 /// Connections that are being made at once.
@@ -187,6 +188,8 @@ impl Guest {
             attempt.refusal = Some(failure);
             self.wishes.want(Asked::Circuit(ticket), at);
         } else if !is_direct {
+            // What is missing is a token, and no relay.
+            let reason = reason.filter(|reason| *reason != Refusal::NoToken);
             let failure = reason.map_or(failure, |reason| Failure::RelayRefused { reason });
             return self.attempt_failed(now, endpoint, ticket, failure);
         }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use rtmfp_core::{Endpoint, Instant, RecvFlowHandle, SessionHandle};
 
-use super::{LONGEST_REPLY, MALFORMED, ONE_FLOW, Rendezvous, is_here, say};
+use super::{LONGEST_REPLY, MALFORMED, ONE_FLOW, Rendezvous, say};
 use crate::admit::{Admit, Asker};
 use crate::event::ServerEvent;
 use crate::message::{CircuitEnd, MAX_DISCRIMINATOR, RELAY_METADATA, Refusal, Reply};
@@ -76,24 +76,25 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
         asker: &Asker,
         discriminator: &[u8],
     ) -> Result<Option<u64>, super::Refused> {
-        self.take(now, asker)?;
-        let Some(relay) = &mut self.relay else { return Err((Refusal::NoRelay, 0)) };
+        self.take_of_user(now, asker)?;
+        if self.relay.is_none() {
+            return Err((Refusal::NoRelay, 0));
+        }
         // The peer is told who asks.
         if !asker.proved || asker.discriminator.len() > MAX_DISCRIMINATOR {
             return Err((Refusal::Unproved, 0));
         }
-        let peer = endpoint.session_named(discriminator).filter(|_| is_here(endpoint, discriminator));
-        let Some(peer) =
-            peer.filter(|_| self.admit.may_find(asker, discriminator) && self.admit.may_relay(asker, discriminator))
-        else {
-            return Ok(None);
-        };
+        let may = self.is_there(endpoint, discriminator)
+            && self.admit.may_find(asker, discriminator)
+            && self.admit.may_relay(asker, discriminator);
+        let Some(peer) = endpoint.session_named(discriminator).filter(|_| may) else { return Ok(None) };
         // A peer that does not read what it is told is not told of one more circuit.
         let Some(registration) = self.registrations.get(&peer) else { return Ok(None) };
         let outbox = registration.outbox;
         if !endpoint.send_flow_mut(now, outbox).is_some_and(|mut flow| flow.has_room(LONGEST_REPLY)) {
             return Ok(None);
         }
+        let Some(relay) = &mut self.relay else { return Ok(None) };
         let wait = |refusal| (refusal, if refusal == Refusal::Full { super::FULL_FOR } else { 0 });
         let Some((circuit, new)) = relay.open(now, asker.session, peer).map_err(wait)? else { return Ok(None) };
         if new {

@@ -73,12 +73,22 @@ impl<A: Admit, O: FnMut(ServerEvent)> Rendezvous<A, O> {
     /// to go to an address that is not proved.
     pub(super) fn hello(&mut self, now: Instant, endpoint: &mut Endpoint, hello: &UnmatchedHello) {
         let from = hello.path.remote;
-        let here = is_here(endpoint, &hello.discriminator);
-        let may = here
+        let may = self.is_there(endpoint, &hello.discriminator)
             && (self.permits.has(now, from.ip(), &hello.discriminator)
+                || self.has_circuit(endpoint, from.ip(), &hello.discriminator)
                 || self.admit.may_be_introduced_unasked(from, &hello.discriminator));
         let introduced = may && self.introduce(now, endpoint, hello);
         (self.observer)(ServerEvent::Hello { from, introduced });
+    }
+}
+
+impl<A, O> Rendezvous<A, O> {
+    /// Whether somebody at this address has a circuit to this peer. The two are introduced for as long as that lasts, so that
+    /// they find a direct path.
+    fn has_circuit(&self, endpoint: &Endpoint, from: IpAddr, discriminator: &[u8]) -> bool {
+        let (Some(relay), Some(peer)) = (&self.relay, endpoint.session_named(discriminator)) else { return false };
+        let at = |session| endpoint.session(session)?.path().map(|path| path.remote.ip().to_canonical());
+        relay.connected_to(peer).any(|other| at(other) == Some(from.to_canonical()))
     }
 }
 

@@ -45,6 +45,23 @@ impl Admit for Doorkeeper {
     }
 }
 
+/// A server for those alone who have shown the token "open".
+struct Members;
+
+impl Admit for Members {
+    fn accepts_token(&mut self, _: &Asker, token: &[u8]) -> bool {
+        token == b"open"
+    }
+
+    fn may_use(&mut self, asker: &Asker) -> bool {
+        asker.accepted
+    }
+
+    fn may_be_introduced_unasked(&mut self, _: SocketAddr, _: &[u8]) -> bool {
+        false
+    }
+}
+
 /// One client's end.
 struct Node {
     endpoint: Endpoint,
@@ -449,12 +466,49 @@ fn a_doorkeeper_decides_who_is_introduced_to_whom() {
     assert!(!world.meet(ADA, BEN), "and is not introduced");
 
     let answer = world.ask(ADA, |client| client.token(b"shut"));
-    assert!(is_refused(answer.as_ref(), Refusal::NotAllowed), "{answer:?}");
+    assert!(is_refused(answer.as_ref(), Refusal::NoToken), "{answer:?}");
     let answer = world.ask(ADA, |client| client.token(b"open"));
     assert!(matches!(answer, Some(Answer::Accepted { .. })), "{answer:?}");
     let answer = world.ask(ADA, |client| client.peer(name.as_bytes()));
     assert!(matches!(answer, Some(Answer::Found { .. })), "{answer:?}");
     assert!(world.meet(ADA, BEN));
+}
+
+#[test]
+fn who_has_shown_no_token_does_nothing_and_is_not_found() {
+    let limits = Limits { relay: Some(RelayLimits::default()), ..Limits::default() };
+    let mut world = World::new(limits, Members, 2);
+    [ADA, BEN].into_iter().for_each(|client| world.join_relay(client));
+    let (ada, ben) = (name(ADA), name(BEN));
+    let client = &mut world.node(ADA).client;
+    let wishes =
+        [client.number(), client.look_up(1_234), client.peer(ben.as_bytes()), client.open_circuit(ben.as_bytes())];
+    for wish in wishes {
+        let answer = world.ask(ADA, |_| wish);
+        assert!(is_refused(answer.as_ref(), Refusal::NoToken), "{answer:?}");
+    }
+    assert!(!world.meet(ADA, BEN), "nor is it introduced");
+    let answer = world.ask(BEN, |client| client.token(b"open"));
+    assert!(matches!(answer, Some(Answer::Accepted { .. })), "{answer:?}");
+    let answer = world.ask(BEN, |client| client.peer(ada.as_bytes()));
+    assert!(matches!(answer, Some(Answer::Nobody { .. })), "{answer:?}");
+    let answer = world.ask(BEN, |client| client.open_circuit(ada.as_bytes()));
+    assert!(matches!(answer, Some(Answer::Nobody { .. })), "{answer:?}");
+    world.ask(ADA, |client| client.token(b"open"));
+    let answer = world.ask(BEN, |client| client.peer(ada.as_bytes()));
+    assert!(matches!(answer, Some(Answer::Found { .. })), "{answer:?}");
+    assert!(world.meet(BEN, ADA));
+}
+
+#[test]
+fn tokens_are_tried_as_often_as_anything_is_asked() {
+    let mut world = World::new(Limits::default(), Members, 1);
+    let answers: Vec<_> = (0..30).map(|_| world.ask(ADA, |client| client.token(b"shut"))).collect();
+    let wrong = answers.iter().filter(|answer| is_refused(answer.as_ref(), Refusal::NoToken)).count();
+    let too_many = answers.iter().filter(|answer| is_refused(answer.as_ref(), Refusal::TooMany)).count();
+    assert!((20..26).contains(&wrong) && wrong + too_many == 30, "{wrong} {too_many}");
+    let rejected = |event: &ServerEvent| matches!(event, ServerEvent::TokenShown { accepted: false, .. });
+    assert_eq!(world.count(rejected), wrong);
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod ping;
 mod receive;
 mod send;
 mod serve;
+mod token;
 
 use core::net::SocketAddr;
 use std::fs;
@@ -42,6 +43,7 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Serve(args) => serve::run(args, report, &mut trace),
         Command::Doctor(args) => doctor::run(args, report, &mut trace),
         Command::Password(args) => password::run(args),
+        Command::Token(args) => token::run(args),
         Command::Identity(args) => identity::run(args),
     };
     trace.finish(result)

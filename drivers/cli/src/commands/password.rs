@@ -15,10 +15,15 @@ const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// Digits between two dashes.
 const GROUP: usize = 4;
 
-pub(super) fn run(args: &Password) -> Result<(), Failure> {
+/// Text that nobody can guess.
+pub(super) fn fresh() -> Result<String, Failure> {
     let mut random = [0; BYTES];
     getrandom::fill(&mut random).map_err(|e| Failure::local("the system gave no randomness", e))?;
-    let password = spelled(random);
+    Ok(spelled(random))
+}
+
+pub(super) fn run(args: &Password) -> Result<(), Failure> {
+    let password = fresh()?;
     match &args.file {
         Some(file) => write_secret(file, &format!("{password}\n")).map_err(|e| Failure::local(file.display(), e)),
         None => {
@@ -46,7 +51,7 @@ fn spelled(random: [u8; BYTES]) -> String {
 }
 
 /// Makes a file that its owner alone can read. One that is there already is left as it is.
-fn write_secret(file: &Path, text: &str) -> io::Result<()> {
+pub(super) fn write_secret(file: &Path, text: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

@@ -5,13 +5,13 @@ mod beside;
 use core::net::SocketAddr;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rtmfp_core::{EndpointConfig, InterfaceId};
 use rtmfp_meet::probe::ProbePlace;
 use rtmfp_meet::{Everybody, ServerEvent};
-use rtmfp_server::{Config, Http, ProbeAddress, Server, Status, Totals};
+use rtmfp_server::{Config, Http, ProbeAddress, Server, Status, Tokens, Totals};
 use rtmfp_std::Driver;
 
 use super::{announce_at, conclude};
@@ -20,6 +20,7 @@ use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
 use crate::json::Line;
 use crate::net::{self, Interrupt};
+use crate::output;
 use crate::report::Report;
 use crate::trace::TraceFile;
 
@@ -36,8 +37,9 @@ pub(super) fn run(args: &Serve, mut report: Report, trace: &mut TraceFile) -> Re
         net::listen_with(&listen.listen, &further, &identity, settings(args, &config, &identity), Some(trace))?;
     let places = places(&driver, &config.probe_listen);
     let interrupt = Interrupt::watch(driver.waker())?;
-    let mut server = Server::new(driver, config.rendezvous(), places.clone(), Everybody)?;
-    let flash = flash.map(|identity| Beside::new(args, &config, identity)).transpose()?;
+    let tokens = config.tokens.as_deref().map(tokens).transpose()?;
+    let mut server = new_server(driver, &config, places.clone(), tokens.clone())?;
+    let flash = flash.map(|identity| Beside::new(args, &config, identity, tokens)).transpose()?;
     // Before anything is announced: who waits for that may look at once.
     let http = http(&config, [Some(server.status()), flash.as_ref().map(Beside::status)].into_iter().flatten())?;
     let mut addresses = net::local_addresses(server.driver());
@@ -64,6 +66,26 @@ fn identities(args: &Serve, listen: &Listen, config: &Config) -> Result<(Identit
     Ok((modern, Some(flash)))
 }
 
+/// The tokens of a file. If it changes, and cannot be used then, whoever runs the server is told.
+fn tokens(file: &Path) -> Result<Tokens, Failure> {
+    let name = file.display().to_string();
+    let complain = move |error| {
+        output::complain(
+            "rtmfp",
+            format_args!("{name} has changed and cannot be used, so all stays as it was: {error}"),
+        );
+    };
+    Tokens::open(file, complain).map_err(|e| Failure::new(Code::Local, format!("{}: {e}", file.display())))
+}
+
+/// A server for everybody, or for those who show a token.
+fn new_server(driver: Driver, config: &Config, places: Vec<ProbePlace>, tokens: Option<Tokens>) -> io::Result<Server> {
+    match tokens {
+        Some(tokens) => Server::new(driver, config.rendezvous(), places, tokens),
+        None => Server::new(driver, config.rendezvous(), places, Everybody),
+    }
+}
+
 /// Settings of the server's endpoint.
 fn settings(args: &Serve, config: &Config, identity: &Identity) -> EndpointConfig {
     let mut endpoint = net::config(identity, args.common.timeout, true);
@@ -85,6 +107,9 @@ fn announce_more(config: &Config, places: &[ProbePlace], http: Option<&Http>, re
             || Line::new("http").text("address", &address.to_string()),
             || format!("metrics and health at http://{address}/"),
         );
+    }
+    if config.tokens.is_some() {
+        report.either(|| Line::new("tokens"), || "asks clients for a token".to_owned());
     }
     if config.relay.is_some() {
         report.either(|| Line::new("relays"), || "relays datagrams between clients".to_owned());
@@ -118,6 +143,7 @@ fn config(args: &Serve) -> Result<Config, Failure> {
         config.probe_listen.clone_from(&args.probe_listen);
     }
     config.identity = args.listen.identity.clone().or(config.identity);
+    config.tokens = args.tokens.clone().or(config.tokens);
     config.http = args.http.or(config.http);
     if args.relay {
         config.relay.get_or_insert_default();
@@ -198,6 +224,9 @@ fn report_event(driver: &Driver, event: ServerEvent, profile: Option<&str>, repo
         ServerEvent::NumberGiven { session } => ("number", address(session), "has a number"),
         ServerEvent::Sought { session, found: true } => ("found", address(session), "has found somebody"),
         ServerEvent::Sought { session, found: false } => ("nobody", address(session), "has found nobody"),
+        ServerEvent::TokenShown { session, accepted: false } => {
+            ("token-rejected", address(session), "shows a token that is not accepted")
+        }
         ServerEvent::Refused { session, .. } => ("refused", address(session), "is refused"),
         ServerEvent::CircuitOpened { ends: [asker, _], .. } => ("circuit", address(asker), "has a circuit to a peer"),
         ServerEvent::Hello { from, introduced: true } => ("introduced", from.to_string(), "is introduced"),

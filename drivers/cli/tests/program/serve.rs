@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -219,4 +220,49 @@ fn a_file_of_settings_with_a_mistake_is_refused_with_its_place() {
     let missing = scratch.source("none.toml");
     let ended = start(&["serve", "--config", missing.to_str().unwrap()]).end();
     assert!(ended.code == Some(2) && ended.errors.contains("none.toml: No such file"), "{ended:?}");
+}
+
+#[test]
+fn a_server_with_tokens_is_for_those_who_show_one_of_its_file() {
+    let scratch = Scratch::new();
+    let [tokens, ada, ben] = ["tokens", "ada", "ben"].map(|name| scratch.source(name));
+    let make = |name: &str, file: &Path| {
+        let ended = start(&["token", name, file.to_str().unwrap()]).end();
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        ended.out
+    };
+    fs::write(&tokens, make("ada", &ada)).unwrap();
+    let of_ben = make("ben", &ben);
+    let ended = start(&["token", "ben", ben.to_str().unwrap()]).end();
+    assert!(ended.code == Some(1) && ended.errors.contains("exists"), "{ended:?}");
+    let arguments = ["--tokens", tokens.to_str().unwrap(), "--http", "127.0.0.1:0", "--relay"];
+    let (mut running, uri, _) = serve("serve", &arguments, None);
+    let http = field(&running.wait_for("\"http\""), "address").unwrap();
+    let token = |file: &Path| ["--via", &*uri, "--token-file", file.to_str().unwrap()].map(str::to_owned);
+    let with_ada = token(&ada);
+    let with_ada: Vec<&str> = with_ada.iter().map(String::as_str).collect();
+    let (mut echo, ..) = serve("echo", &with_ada, None);
+    let whom = field(&echo.wait_for("\"reachable\""), "fingerprint").unwrap();
+    let ping = |arguments: &[&str]| start(&[&["ping", "-i", "0"][..], arguments, &[&whom]].concat()).end();
+    assert_eq!(ping(&with_ada).code, Some(0));
+    for path in ["--direct-only", "--relay-only"] {
+        let ended = ping(&["--via", &uri, path]);
+        assert!(ended.code == Some(3) && ended.errors.contains("(--token-file)"), "{path}: {ended:?}");
+    }
+    let with_ben = token(&ben);
+    let with_ben: Vec<&str> = with_ben.iter().map(String::as_str).collect();
+    let ended = ping(&with_ben);
+    assert!(ended.code == Some(3) && ended.errors.contains("no token that the server accepts"), "{ended:?}");
+    running.wait_for("\"token-rejected\"");
+    let rejected = ["accepted\"} 2", "rejected\"} 1"]
+        .map(|end| "rtmfp_tokens_total{profile=\"modern\",outcome=\"".to_owned() + end);
+    wait_for_metrics(&http, &rejected.each_ref().map(String::as_str));
+
+    fs::write(&tokens, of_ben).unwrap();
+    assert_eq!(ping(&with_ben).code, Some(0), "the file was read again");
+    fs::write(&tokens, "ben nothing").unwrap();
+    assert_eq!(ping(&with_ben).code, Some(0), "what it said before holds");
+    running.wait_for_error("cannot be used, so all stays as it was: line 1");
+    let ended = start(&["serve", "--listen", "127.0.0.1:0", "--tokens", tokens.to_str().unwrap()]).end();
+    assert!(ended.code == Some(1) && ended.errors.contains("line 1"), "{ended:?}");
 }

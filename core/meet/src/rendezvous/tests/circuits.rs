@@ -122,6 +122,26 @@ fn there_is_one_circuit_between_two_whoever_asks() {
     assert_eq!(world.count(|event| matches!(event, ServerEvent::CircuitOpened { .. })), 1);
 }
 
+/// They had no permit, and stayed on the relay of a server that introduces nobody unasked.
+#[test]
+fn two_with_a_circuit_are_introduced_as_long_as_it_lasts() {
+    for ends in [false, true] {
+        let mut world = apart_by(RelayLimits::default(), Members, 3);
+        world.apart = false;
+        [ADA, BEN, EVE].into_iter().for_each(|client| {
+            world.ask(client, |client| client.token(b"open"));
+        });
+        let circuit = world.circuit_number(ADA, BEN);
+        if ends {
+            let end = world.node(ADA).client.close_circuit(circuit);
+            world.say(ADA, end);
+            world.run(500);
+        }
+        assert!(!world.meet(EVE, BEN), "it is another's");
+        assert_eq!(world.meet(BEN, ADA), !ends, "either may begin");
+    }
+}
+
 #[test]
 fn a_server_that_does_not_relay_says_so() {
     let mut world = World::new(Limits::default(), Everybody, 2);

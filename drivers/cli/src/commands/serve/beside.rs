@@ -4,8 +4,7 @@ use core::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use rtmfp_meet::Everybody;
-use rtmfp_server::{Config, Server, Status};
+use rtmfp_server::{Config, Server, Status, Tokens};
 
 use super::settings;
 use crate::args::{Common, Serve};
@@ -23,13 +22,18 @@ pub(super) struct Beside {
 }
 
 impl Beside {
-    pub(super) fn new(args: &Serve, config: &Config, identity: Identity) -> Result<Self, Failure> {
+    pub(super) fn new(
+        args: &Serve,
+        config: &Config,
+        identity: Identity,
+        tokens: Option<Tokens>,
+    ) -> Result<Self, Failure> {
         let bind = |address| net::bind(address, "--listen-flash");
         let sockets = config.listen_flash.iter().copied().map(bind).collect::<Result<_, _>>()?;
         // There is one trace, and it is that of the first server.
         let driver = net::driver(sockets, &identity, settings(args, config, &identity), None)?;
         let interrupt = Interrupt::watch(driver.waker())?;
-        let server = Server::new(driver, config.rendezvous(), Vec::new(), Everybody)?;
+        let server = super::new_server(driver, config, Vec::new(), tokens)?;
         Ok(Self { server, interrupt, identity })
     }
 
