@@ -68,6 +68,7 @@ pub struct Directory {
     /// Directories that are of this transfer, and not the user's.
     made: BTreeSet<usize>,
     failed: Failed,
+    unfinished: Unfinished,
 }
 
 impl Directory {
@@ -97,6 +98,7 @@ impl Directory {
             texts: Texts::default(),
             made: BTreeSet::new(),
             failed: Failed::default(),
+            unfinished: Unfinished::default(),
         })
     }
 
@@ -116,12 +118,15 @@ impl Directory {
     /// [`prepare`](Store::prepare).
     pub fn remove_partial_files(&mut self) {
         for index in 0..self.manifest.entries.len() {
-            let Some(entry) = self.manifest.entries.get(index) else { return };
-            if matches!(entry.kind, EntryKind::File { .. })
-                && let Ok(target) = self.target(index)
-            {
-                let _ = target.directory.remove_file(&target.part);
+            if self.manifest.entries.get(index).is_some_and(|entry| matches!(entry.kind, EntryKind::File { .. })) {
+                self.remove_partial_file(index);
             }
+        }
+    }
+
+    fn remove_partial_file(&mut self, index: usize) {
+        if let Ok(target) = self.target(index) {
+            let _ = target.directory.remove_file(&target.part);
         }
     }
 
@@ -269,8 +274,8 @@ impl Store for Directory {
             EntryKind::Directory | EntryKind::Symlink { .. } | _ => return Err(other("it has no content")),
         };
         let target = self.target(index)?;
-        let part = target.open_part(true);
         let is_there = target.directory.symlink_metadata(&target.name).is_ok();
+        let part = if from > 0 { target.open_part(true) } else { None };
         // Without a partial file, what is stored is the whole one.
         let goes_on_with_whole = from > 0 && part.is_none() || from == 0 && is_there && !self.options.force;
         if self.options.resumed
@@ -283,19 +288,32 @@ impl Store for Directory {
             return Err(exists(&target.shown, "a file of this name"));
         }
         let file = match part {
+            _ if from == 0 => target.create_part()?,
             Some((file, metadata)) if from <= metadata.len() => file,
-            Some(_) | None if from > 0 => return Err(other("what was stored is gone")),
-            Some((file, _)) => file,
-            None => target.create_part()?,
+            Some(_) | None => return Err(other("what was stored is gone")),
         };
         let mode = self.mode(entry.mode, 0o666);
-        let last =
-            Last { mode, modified: entry.modified, force: self.options.force, index, failed: self.failed.clone() };
+        let last = Last {
+            mode,
+            modified: entry.modified,
+            force: self.options.force,
+            index,
+            failed: self.failed.clone(),
+            unfinished: self.unfinished.clone(),
+        };
         Ok(Box::new(Partial::new(file, from, target, last)?))
     }
 
     fn conclude(&mut self) -> Vec<(usize, StorageError)> {
         links::make(self);
+        // What has not got its name by now has failed for good.
+        for index in self.unfinished.take() {
+            self.remove_partial_file(index);
+        }
+        if self.options.resumed {
+            // Also what an earlier attempt had begun.
+            self.remove_partial_files();
+        }
         for index in self.made.clone().into_iter().rev() {
             if let Err(e) = self.finish_directory(index) {
                 self.failed.note(index, e);
@@ -345,6 +363,24 @@ impl Failed {
 
     fn take(&self) -> Vec<(usize, StorageError)> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_iter().collect()
+    }
+}
+
+/// The entries that have a partial file.
+#[derive(Clone, Debug, Default)]
+struct Unfinished(Arc<Mutex<BTreeSet<usize>>>);
+
+impl Unfinished {
+    fn begin(&self, index: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(index);
+    }
+
+    fn end(&self, index: usize) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&index);
+    }
+
+    fn take(&self) -> BTreeSet<usize> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 

@@ -8,7 +8,7 @@ use cap_std::fs::OpenOptions;
 use rtmfp_files::manifest::Time;
 use rtmfp_files::storage::{Sink, StorageError};
 
-use super::{Failed, Shared, exists, failure, other, system};
+use super::{Failed, Shared, Unfinished, exists, failure, other, system};
 use crate::times::system_time;
 
 /// Bytes after which a file is written through to the disk, and again after as many: errors that the system tells late
@@ -60,7 +60,7 @@ impl Target {
         Some((file, metadata))
     }
 
-    /// Creates the partial file, in place of anything that has its name and cannot be gone on with.
+    /// Creates the partial file, or takes the one of an earlier attempt. Anything else of its name is removed.
     pub(super) fn create_part(&self) -> Result<File, StorageError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create_new(true).follow(FollowSymlinks::No);
@@ -71,6 +71,9 @@ impl Target {
         }
         let created = match self.directory.open_with(&self.part, &options) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                if let Some((file, _)) = self.open_part(true) {
+                    return Ok(file);
+                }
                 self.directory.remove_file(&self.part).and_then(|()| self.directory.open_with(&self.part, &options))
             }
             created => created,
@@ -89,6 +92,8 @@ pub(super) struct Last {
     pub(super) index: usize,
     /// Where it is noted that a whole file has not the time that was offered.
     pub(super) failed: Failed,
+    /// Where it is noted that the file is whole, or that its partial file is gone.
+    pub(super) unfinished: Unfinished,
 }
 
 /// A file under the name of its partial file.
@@ -108,6 +113,7 @@ impl Partial {
             // Not every file system has locks.
             Ok(()) | Err(std::fs::TryLockError::Error(_)) => {}
         }
+        last.unfinished.begin(last.index);
         let mut partial = Self { file, length: from, target, last };
         let cut = partial.file.set_len(from).and_then(|()| partial.file.seek(SeekFrom::Start(from)));
         cut.map_err(|e| partial.failed(&e))?;
@@ -167,7 +173,10 @@ impl Sink for Partial {
     }
 
     fn commit(mut self: Box<Self>) -> Result<(), StorageError> {
-        let Err(e) = self.finish() else { return Ok(()) };
+        let Err(e) = self.finish() else {
+            self.last.unfinished.end(self.last.index);
+            return Ok(());
+        };
         if e.kind() == io::ErrorKind::AlreadyExists {
             let _ = self.target.directory.remove_file(&self.target.part);
             return Err(exists(&self.target.shown, "a file of this name"));

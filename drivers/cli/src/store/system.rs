@@ -24,7 +24,9 @@ pub(super) fn umask() -> u32 {
         })
     }
     #[cfg(not(unix))]
-    0
+    {
+        0
+    }
 }
 
 /// The bits of a mode, of which some systems have 16.

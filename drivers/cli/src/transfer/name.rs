@@ -2,12 +2,13 @@
 
 use core::fmt;
 
+/// Stands in the names of partial files; see [`disk`](super::disk).
+pub(crate) use rtmfp_files::name::PART_MARK;
+
 use crate::text::is_invisible;
 
 /// The longest name, in bytes: what common file systems allow.
 const NAME_MAX: usize = 255;
-/// Stands in the names of partial files; see [`disk`](super::disk).
-pub(crate) const PART_MARK: &str = ".rtmfp-part-";
 /// Names that Windows gives to devices, with any extension.
 const DEVICES: [&str; 6] = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"];
 

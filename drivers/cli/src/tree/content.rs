@@ -116,12 +116,6 @@ impl FileContent {
     }
 
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
-    #[expect(
-        clippy::unused_self,
-        clippy::needless_pass_by_ref_mut,
-        clippy::unnecessary_wraps,
-        reason = "others need it"
-    )]
     fn find_hole(&mut self) -> io::Result<u64> {
         Ok(0)
     }

@@ -287,7 +287,9 @@ fn may_be_read(path: &Path) -> io::Result<()> {
         Ok(accessat(CWD, path, Access::READ_OK, AtFlags::EACCESS)?)
     }
     #[cfg(not(unix))]
-    open_regular(path).map(drop)
+    {
+        open_regular(path).map(drop)
+    }
 }
 
 /// Whether the length that the system tells may be wrong, as in `/proc` and `/sys`.

@@ -45,6 +45,23 @@ fn an_interrupted_file_can_begin_again_and_be_forgotten() {
 }
 
 #[test]
+fn what_failed_for_good_leaves_nothing_behind() {
+    let scratch = Scratch::new("store-failed");
+    let entries = [dir("d"), file("d/a", 1), file("d/b", 1)];
+    let mut directory = prepared(&scratch, &entries, &StoreOptions::default());
+    put(&mut directory, 1, b"x").unwrap();
+    // Its content is not what was announced, so that nobody commits it.
+    directory.create(2, 0).unwrap().write(b"x").unwrap();
+    assert_eq!(there(&scratch).len(), 3);
+    assert!(directory.conclude().is_empty());
+    assert_eq!(there(&scratch), ["d/", "d/a"]);
+    // Nor what an earlier attempt had begun.
+    directory.create(2, 0).unwrap().write(b"x").unwrap();
+    assert!(prepared(&scratch, &entries, &resumed()).conclude().is_empty());
+    assert_eq!(there(&scratch), ["d/", "d/a"]);
+}
+
+#[test]
 fn partial_files_of_other_transfers_are_left_alone() {
     let scratch = Scratch::new("store-ids");
     let entries = [file("a", 3)];
