@@ -2,17 +2,24 @@
 //! that is not the proof's.
 
 mod claiming;
+mod farewell;
 mod finder;
 mod input;
 mod nearby;
 mod offering;
+mod receiving;
+mod sending;
 
 pub use claiming::Claiming;
-pub use finder::{Finder, Found};
+pub use finder::{Finder, Found, Wanted};
 pub use input::{Answers, refuse_in_arguments};
 pub use offering::{NotUsed, Offering};
+pub use receiving::{Decision, Offer, Receiving};
+pub use sending::Sending;
 
-use rtmfp_core::{Event, SessionHandle};
+use rtmfp_core::profile::Fingerprint;
+use rtmfp_core::{Endpoint, Event, SessionHandle};
+use rtmfp_std::peer_id_of;
 
 /// The session that an event is about, or whose flow it is about.
 pub(crate) const fn session_of(event: &Event) -> Option<SessionHandle> {
@@ -32,6 +39,12 @@ pub(crate) const fn session_of(event: &Event) -> Option<SessionHandle> {
         | Event::MessageDone { flow, .. } => Some(flow.session()),
         Event::UnmatchedHello { .. } | _ => None,
     }
+}
+
+/// Who is at the far end of a session, once that is proved.
+pub(crate) fn far_of(endpoint: &Endpoint, session: SessionHandle) -> Option<Fingerprint> {
+    let session = endpoint.session(session).filter(|session| session.far_owner_proved())?;
+    peer_id_of(session.far_certificate(), &session.far_canonical_discriminator())
 }
 
 /// What is announced in a network for the number of a code.

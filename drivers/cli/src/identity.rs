@@ -104,13 +104,13 @@ impl Identity {
     ///
     /// # Errors
     /// If the command line asks for what belongs to other profiles, or the system has no randomness.
-    pub fn transfer(common: &Common, part: Part<'_>) -> Result<Self, Failure> {
+    pub fn transfer(common: &Common, part: Part<'_>, own: &modern::Identity) -> Result<Self, Failure> {
         if common.password_file.is_some() || profile_of(&common.profile, false)? != Profile::Modern {
             let message = "a code needs the modern profile, and no password: leave out --password-file, and what asks \
                            for another profile; or give an address in the code's place";
             return Err(Failure::new(Code::Usage, message));
         }
-        Self::modern(part, hybrid_of(&common.profile))
+        Self::modern_with(part, hybrid_of(&common.profile), Some(own))
     }
 
     /// An identity under the modern profile: for a server, that of the user, if there is one.
@@ -118,6 +118,10 @@ impl Identity {
     /// # Errors
     /// If the identity cannot be read or is in use, the system has no randomness, or this build has no ML-KEM.
     pub fn modern(part: Part<'_>, hybrid: Hybrid) -> Result<Self, Failure> {
+        Self::modern_with(part, hybrid, None)
+    }
+
+    fn modern_with(part: Part<'_>, hybrid: Hybrid, own: Option<&modern::Identity>) -> Result<Self, Failure> {
         let mut rng = rtmfp_std::system_rng()?;
         let mut builder = with_provider(ModernProfile::builder()).hybrid(hybrid);
         if let Some(log) = key_log()? {
@@ -130,6 +134,9 @@ impl Identity {
         }
         if let Some(kept) = &kept {
             builder = builder.identity(kept.identity.clone());
+        }
+        if let Some(own) = own {
+            builder = builder.identity(own.clone());
         }
         let profile = builder.build(&mut *rng).map_err(|e| Failure::local("identity", e))?;
         let fingerprint = Some(profile.peer_id());

@@ -20,7 +20,9 @@ pub mod nearby;
 pub mod net;
 pub mod output;
 pub mod ping;
+pub mod qr;
 pub mod report;
+pub mod resume;
 #[cfg(test)]
 mod scratch;
 pub mod settings;

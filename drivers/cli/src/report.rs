@@ -6,9 +6,12 @@
 //! |---|---|
 //! | `listening` | `address`, `fingerprint` (if static keys prove it), `profile` (of the second endpoint of a server) |
 //! | `code` | `code`: what `rtmfp send` has the user tell the receiver |
-//! | `proved` | the far end knows the code |
+//! | `proved` | the far end knows the code, or is that of the earlier transfer |
+//! | `offer` | `entries`, `files`, `bytes`: what a sender offers |
+//! | `resuming` | an interrupted transfer goes on |
+//! | `text` | `text`: a text that was received |
 //! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
-//! | `file` | `name`, `bytes`, `verified`, `sha256` if verified, else `error` |
+//! | `file` | `name`, `bytes`, `verified`, `sha256` or, by a code, `blake3` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |
 //! | `closed` | `complete` |
@@ -30,7 +33,7 @@
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
 //! | `served` | `sessions`, `introduced`, `numbers`, `circuits`, `refused`: at the end of a server |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
-//! | `done` | `files`, `failed`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
+//! | `done` | `files`, `failed`, by a code `refused`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |
 //! | `buffers` | with `--verbose`: bytes that the system has granted of the `asked` to `receive` and to `send`, and `overflows` |
 //! | `error` | `code` (the exit code), `message` |
@@ -55,11 +58,16 @@ use crate::json::Line;
 use crate::output;
 use crate::text::shown;
 use crate::transfer::Verdict;
+use rtmfp_files::manifest::{EntryKind, Manifest, Totals};
+use rtmfp_files::transfer;
 
 /// Lines about far ends that are written at once, at an end that anyone can reach.
 pub const LINES_AT_ONCE: u32 = 100;
 /// Lines about far ends that are written a second beyond those.
 pub const LINES_PER_SECOND: u32 = 5;
+
+/// Names of an offer that are shown.
+const SHOWN: usize = 20;
 
 /// Tells the user how it goes.
 #[derive(Debug)]
@@ -111,7 +119,8 @@ impl Report {
             return;
         }
         let bar = self.bar.get_or_insert_with(|| {
-            let style = ProgressStyle::with_template("{bar:32} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left");
+            let style =
+                ProgressStyle::with_template("{msg}{bar:32} {bytes} of {total_bytes}  {bytes_per_sec}  {eta} left");
             ProgressBar::new(0).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
         });
         bar.inc_length(bytes);
@@ -122,6 +131,89 @@ impl Report {
         if let Some(bar) = &self.bar {
             bar.inc(bytes);
         }
+    }
+
+    /// Shows how far the hashing of what is there already has come, if people look on.
+    pub fn hashing(&mut self, bytes: u64) {
+        self.expect(bytes);
+        if let Some(bar) = &self.bar {
+            bar.set_message("hashed ");
+            bar.inc(bytes);
+        }
+    }
+
+    /// Shows the bar for content, rather than for hashing.
+    pub fn transferring(&mut self, bytes: u64) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.expect(bytes);
+    }
+
+    /// An entry of a transfer by a code has its verdict.
+    pub fn entry(&mut self, path: &str, bytes: u64, hash: Option<&[u8; 32]>, verdict: &transfer::Verdict) {
+        if verdict.is_verified() {
+            self.bytes += bytes;
+        }
+        if self.json {
+            let line = Line::new("file").text("name", path).number("bytes", bytes);
+            let line = line.truth("verified", verdict.is_verified());
+            match hash.filter(|_| verdict.is_verified()) {
+                Some(hash) => self.line(&line.text("blake3", &hex(hash)).end()),
+                None => self.line(&line.text("error", &verdict.to_string()).end()),
+            }
+        } else if !verdict.is_verified() {
+            self.line(&format!("not verified: {}: {}", shown(path), shown(&verdict.to_string())));
+        }
+    }
+
+    /// What is offered: names, sizes and counts, those of directories together.
+    pub fn offer(&mut self, manifest: &Manifest) {
+        let totals = manifest.totals();
+        if self.json {
+            let line = Line::new("offer").number("entries", totals.entries).number("files", totals.files);
+            return self.line(&line.number("bytes", totals.bytes).end());
+        }
+        let size = if totals.unknown > 0 { "of unknown size".to_owned() } else { HumanBytes(totals.bytes).to_string() };
+        self.line(&format!("{}, {size}:", count(totals.files)));
+        let tops = tops(manifest);
+        for (name, totals, is_directory) in tops.iter().take(SHOWN) {
+            let size = HumanBytes(totals.bytes);
+            let line = if *is_directory {
+                format!("  {}/  {}, {size}", shown(name), count(totals.files))
+            } else {
+                format!("  {}  {size}", shown(name))
+            };
+            self.line(&line);
+        }
+        if let Some(more) = tops.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            self.line(&format!("  and {more} more"));
+        }
+    }
+
+    /// A text that was received, as it is to be shown.
+    pub fn text(&mut self, text: &str) {
+        if self.json {
+            self.line(&Line::new("text").text("text", text).end());
+        } else {
+            output::line(text.strip_suffix('\n').unwrap_or(text));
+        }
+    }
+
+    /// A transfer by a code is over: how many files, and in which time.
+    pub fn finished(&mut self, summary: &transfer::Summary, took: Duration) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        let transfer::Summary { verified, failed, refused, .. } = *summary;
+        if self.json {
+            let line = Line::new("done").number("files", verified).number("failed", failed).number("refused", refused);
+            return self.line(&line.number("bytes", self.bytes).seconds("seconds", took).end());
+        }
+        let more = |count: u64, what: &str| if count == 0 { String::new() } else { format!(", {count} {what}") };
+        let rest = more(failed, "failed") + &more(refused, "refused");
+        let rate = rate(self.bytes, took);
+        self.line(&format!("{} verified{rest}: {}, {rate}", count(verified), HumanBytes(self.bytes)));
     }
 
     /// This end listens. `profile`: the name of its profile, if there are two.
@@ -327,6 +419,25 @@ impl LineLimit {
         self.level = level;
         true
     }
+}
+
+fn count(files: u64) -> String {
+    format!("{files} {}", if files == 1 { "file" } else { "files" })
+}
+
+/// What is at the top of an offer, with all that is in it, and whether it is a directory.
+fn tops(manifest: &Manifest) -> Vec<(&str, Totals, bool)> {
+    let mut tops: Vec<(&str, Totals, bool)> = Vec::new();
+    for entry in &manifest.entries {
+        let within = entry.path.split_once('/');
+        let top = within.map_or(entry.path.as_str(), |(top, _)| top);
+        let is_directory = within.is_some() || entry.kind == EntryKind::Directory;
+        match tops.last_mut().filter(|(name, ..)| *name == top) {
+            Some((_, totals, is)) => (*totals, *is) = (totals.and(entry), *is || is_directory),
+            None => tops.push((top, Totals::default().and(entry), is_directory)),
+        }
+    }
+    tops
 }
 
 /// Lower-case hexadecimal.

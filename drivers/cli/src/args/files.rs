@@ -38,6 +38,23 @@ With --listen, a file is written as .NAME.rtmfp-part-XXXXXXXX and gets its name 
 killed (SIGKILL) or the machine stops, such files remain and can be removed. Files of 1 MiB or more are on the disk when \
 they are reported as verified; smaller ones are left to the system to write.";
 
+/// Bytes a second.
+fn rate(text: &str) -> Result<u64, String> {
+    let (number, unit) = match text.char_indices().last() {
+        Some((at, 'k' | 'K')) => (text.get(..at), 1_000.0),
+        Some((at, 'M')) => (text.get(..at), 1e6),
+        Some((at, 'G')) => (text.get(..at), 1e9),
+        _ => (Some(text), 1.0),
+    };
+    let number: f64 = number.and_then(|number| number.parse().ok()).ok_or("not a rate, such as 500k or 2.5M")?;
+    let rate = number * unit;
+    if (1_000.0..=1e12).contains(&rate) {
+        Ok(rate as u64)
+    } else {
+        Err("must be 1k to 1000G bytes a second".to_owned())
+    }
+}
+
 /// How two meet by a code.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Meet {
@@ -78,9 +95,13 @@ impl Meet {
 /// `rtmfp receive`
 #[derive(Clone, Debug, Args)]
 pub struct Receive {
-    /// Where to put files; nothing is ever written elsewhere. It is created if it is not there [default: here]
+    /// Where to put files; nothing is ever written elsewhere. It is created if it is not there. `-` writes one file to standard
+    /// output [default: here]
     #[arg(value_name = "DIR", default_value = ".", hide_default_value = true)]
     pub directory: PathBuf,
+    /// Begin anew, rather than go on with what was interrupted
+    #[arg(long)]
+    pub new: bool,
     /// Take what is offered without asking
     #[arg(long, short = 'y')]
     pub yes: bool,
@@ -109,8 +130,26 @@ pub struct Receive {
 pub struct Send {
     /// What to send. If the last is a receiver, as in `rtmfp://HOST:PORT/` (without a port, that of the profile), files go
     /// there; otherwise to whoever is told the code
-    #[arg(value_name = "PATH", num_args = 1.., required = true)]
+    #[arg(value_name = "PATH", num_args = 1.., required_unless_present_any = ["text", "files_from"])]
     pub paths: Vec<PathBuf>,
+    /// A text that the receiver is shown
+    #[arg(long, value_name = "TEXT")]
+    pub text: Option<String>,
+    /// Leave out what this pattern matches, as in .gitignore; may be given several times
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Send the paths that this file lists, one a line; `-` is standard input
+    #[arg(long, value_name = "FILE")]
+    pub files_from: Option<PathBuf>,
+    /// Send at most so many bytes a second; k, M and G stand for thousands, millions and billions
+    #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "max_rate")]
+    pub limit: Option<u64>,
+    /// Show the code as a QR code too, on standard error
+    #[arg(long)]
+    pub qr: bool,
+    /// Begin anew with another code, rather than go on with what was interrupted
+    #[arg(long)]
+    pub new: bool,
     /// Words of the code: each makes a guess 2,048 times less likely to be right
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=MAX_WORDS as i64))]
     pub words: u8,

@@ -35,7 +35,7 @@ impl<A, B> fmt::Debug for Claiming<A, B> {
     }
 }
 
-impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Claiming<A, B> {
+impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> A> Claiming<A, B> {
     /// Claims it over an open session, at the first [`on_wake`](App::on_wake). `begin` makes the application.
     pub const fn new(session: SessionHandle, secret: Secret, rng: Box<dyn CryptoRng + Send>, begin: B) -> Self {
         let (claimer, app) = (None, None);
@@ -56,7 +56,7 @@ impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Claiming<A, B> {
         match self.claimer.as_mut().and_then(Claimer::outcome) {
             Some(Ok(shared)) => {
                 let Some(begin) = self.begin.take() else { return };
-                let app = self.app.insert(begin(self.session, shared));
+                let app = self.app.insert(begin(endpoint, self.session, shared));
                 app.on_wake(now, endpoint);
                 app.on_event(now, endpoint, Event::SessionOpened { session: self.session });
                 for event in core::mem::take(&mut self.held) {
@@ -84,7 +84,7 @@ impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Claiming<A, B> {
     }
 }
 
-impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> App for Claiming<A, B> {
+impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> A> App for Claiming<A, B> {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         let is_own = session_of(&event) == Some(self.session);
         if self.claimer.as_mut().is_some_and(|claimer| claimer.offer(now, endpoint, &event)) {

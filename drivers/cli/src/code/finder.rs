@@ -3,13 +3,14 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{App, CloseMode, Endpoint, Event, Instant, InterfaceId, Path, Service as _, SessionHandle, Target};
 use rtmfp_files::Code as Words;
 use rtmfp_meet::{Failure as Step, Guest, GuestEvent, PathKind, PathPolicy, Progress, Ticket};
 use rtmfp_std::{Driver, ProfileKind, Waker};
 
 use super::nearby::Nearby;
-use super::{Answers, session_of};
+use super::{Answers, session_of, topic};
 use crate::failure::{Code, Failure};
 use crate::net;
 use crate::via::{Meeting, not_met};
@@ -20,14 +21,30 @@ const LAN_WAIT: Duration = Duration::from_secs(1);
 /// Addresses of this network at which somebody is tried.
 const MAX_ADDRESSES: usize = 16;
 
+/// After which time the server is asked again for somebody who is known.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// Who is wanted.
+#[derive(Debug)]
+pub enum Wanted {
+    /// Whoever made the code that the user gives.
+    Code(Answers),
+    /// The far end of an earlier transfer.
+    Peer(Fingerprint),
+}
+
 /// Waits for the code to be known, and reaches whoever made it. A server is reached meanwhile.
 #[derive(Debug)]
 pub struct Finder {
     guest: Option<Guest>,
     policy: PathPolicy,
     kind: ProfileKind,
-    answers: Answers,
+    wanted: Wanted,
     code: Option<Words>,
+    /// The search has begun.
+    begun: bool,
+    /// When the server is asked again.
+    again: Option<Instant>,
     /// Sockets, and whether they are of IPv4.
     sockets: Vec<(InterfaceId, bool)>,
     waker: Waker,
@@ -49,14 +66,16 @@ pub struct Finder {
 impl Finder {
     /// Looks through the server that `guest` is of, if there is one, and in this host's networks.
     #[must_use]
-    pub fn new(guest: Option<Guest>, policy: PathPolicy, answers: Answers, timeout: Duration, driver: &Driver) -> Self {
+    pub fn new(guest: Option<Guest>, policy: PathPolicy, wanted: Wanted, timeout: Duration, driver: &Driver) -> Self {
         let sockets = driver.pump().sockets().map(|(id, socket)| (id, socket.local_addr().is_ipv4())).collect();
         Self {
             guest,
             policy,
             kind: ProfileKind::Modern,
-            answers,
+            wanted,
             code: None,
+            begun: false,
+            again: None,
             sockets,
             waker: driver.waker(),
             timeout,
@@ -72,43 +91,78 @@ impl Finder {
         }
     }
 
-    /// Runs until somebody is reached: the session, the code, and what is needed from then on.
+    /// Runs until somebody is reached.
     ///
     /// # Errors
     /// If nobody is.
-    pub fn run(mut self, driver: &mut Driver) -> Result<Found, Failure> {
-        net::run(driver, &mut self, |_| {})?;
+    pub fn run(&mut self, driver: &mut Driver) -> Result<(), Failure> {
+        net::run(driver, self, |_| {})?;
+        match &self.outcome {
+            Some(Err(failure)) => Err(failure.clone()),
+            Some(Ok(_)) | None => Ok(()),
+        }
+    }
+
+    /// Looks for somebody else, as the other is not there.
+    pub fn instead(&mut self, wanted: Wanted, timeout: Duration, driver: &mut Driver) {
+        self.wanted = wanted;
+        self.timeout = timeout;
+        (self.code, self.not_found, self.opening, self.until, self.again) = (None, None, None, None, None);
+        (self.begun, self.nearby, self.outcome) = (false, None, None);
+        self.addresses.clear();
+        self.local.clear();
+        driver.pump_mut().wake();
+    }
+
+    /// The session, the code, and what is needed from then on.
+    ///
+    /// # Errors
+    /// If nobody was reached.
+    pub fn found(self, driver: &mut Driver) -> Result<Found, Failure> {
         let session = self.outcome.unwrap_or_else(|| Err(Failure::interrupted()))?;
-        let code = self.code.ok_or_else(Failure::interrupted)?;
         let is_local = self.local.contains(&session);
         // The application that follows has not begun.
         driver.pump_mut().wake();
-        Ok(Found { session, code, answers: self.answers, guest: self.guest, paths: self.paths, is_local })
+        Ok(Found { session, code: self.code, wanted: self.wanted, guest: self.guest, paths: self.paths, is_local })
     }
 
     fn begin(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if self.code.is_none() {
-            match self.answers.code() {
-                Ok(Some(code)) => self.code = Some(code),
-                Ok(None) => return,
-                Err(failure) => return self.outcome = Some(Err(failure)),
-            }
-        } else {
+        if self.begun {
             return;
         }
-        let Some(number) = self.code.as_ref().map(|code| code.number) else { return };
-        self.until = Some(now + if self.guest.is_some() { LAN_WAIT } else { self.timeout });
-        if let Some(guest) = &mut self.guest {
-            self.asked = Some(guest.find(now, endpoint, number));
-        }
+        let topic = match &mut self.wanted {
+            Wanted::Code(answers) => match answers.code() {
+                Ok(Some(code)) => topic(self.code.insert(code).number),
+                Ok(None) => return,
+                Err(failure) => return self.outcome = Some(Err(failure)),
+            },
+            Wanted::Peer(peer) => peer.as_bytes().to_vec(),
+        };
+        self.begun = true;
+        let wait = if self.guest.is_some() && self.code.is_some() { LAN_WAIT } else { self.timeout };
+        self.until = Some(now + wait);
+        self.ask(now, endpoint);
         if self.policy.is_direct() {
-            match Nearby::search(number, self.waker.clone()) {
+            match Nearby::search(&topic, self.waker.clone()) {
                 Ok(search) => self.nearby = Some(search),
                 Err(failure) if self.guest.is_none() => self.outcome = Some(Err(failure)),
                 // The server finds them too.
                 Err(_) => {}
             }
         }
+    }
+
+    /// Asks the server.
+    fn ask(&mut self, now: Instant, endpoint: &mut Endpoint) {
+        let Some(guest) = &mut self.guest else { return };
+        self.asked = Some(match (&self.wanted, &self.code) {
+            (Wanted::Peer(peer), _) => {
+                let discriminator = self.kind.discriminator(None, Some(*peer));
+                guest.connect(now, endpoint, discriminator, self.policy)
+            }
+            (Wanted::Code(_), Some(code)) => guest.find(now, endpoint, code.number),
+            (Wanted::Code(_), None) => return,
+        });
     }
 
     fn take_nearby(&mut self, now: Instant, endpoint: &mut Endpoint) {
@@ -139,7 +193,10 @@ impl Finder {
         if candidates.is_empty() {
             return;
         }
-        let discriminator = self.kind.discriminator(Some("rtmfp:"), None);
+        let discriminator = match &self.wanted {
+            Wanted::Code(_) => self.kind.discriminator(Some("rtmfp:"), None),
+            Wanted::Peer(peer) => self.kind.discriminator(None, Some(*peer)),
+        };
         if let Ok(session) = endpoint.open(now, Target { discriminator, candidates }) {
             self.local.push(session);
         }
@@ -158,7 +215,7 @@ impl Finder {
         while let Some(event) = self.guest.as_mut().and_then(Guest::poll_event) {
             match event {
                 GuestEvent::ServerLost { failure, .. } => self.fail(now, endpoint, failure),
-                GuestEvent::Registered if self.code.is_none() => self.not_found = None,
+                GuestEvent::Registered if !self.begun => self.not_found = None,
                 GuestEvent::Found { discriminator, .. } => {
                     let policy = self.policy;
                     let guest = self.guest.as_mut();
@@ -182,6 +239,10 @@ impl Finder {
 
     /// Nobody is found through the server: whoever is in this network may be the one.
     fn fail(&mut self, now: Instant, endpoint: &mut Endpoint, failure: Step) {
+        // Who is known may come back in a moment.
+        if matches!(self.wanted, Wanted::Peer(_)) && self.begun {
+            self.again = Some(now + AGAIN);
+        }
         if self.not_found.is_none() {
             self.not_found = Some(failure);
             self.opening = None;
@@ -207,10 +268,14 @@ impl Finder {
         if self.until.is_none_or(|until| now < until) {
             return;
         }
-        let opening = self.local.iter().any(|session| endpoint.session(*session).is_some());
+        let opening = self.opening.is_some() || self.local.iter().any(|it| endpoint.session(*it).is_some());
         let hopeless = self.guest.is_none() || self.not_found.is_some();
         if self.outcome.is_none() && hopeless && !opening {
-            let number = self.code.as_ref().map_or(0, |code| code.number);
+            let Some(number) = self.code.as_ref().map(|code| code.number) else {
+                let message = "the far end of the earlier transfer is not there: run the same command there too, then \
+                               here again; or give --new, to begin anew with another code";
+                return self.outcome = Some(Err(Failure::new(Code::NotOpened, message)));
+            };
             self.outcome = Some(Err(match self.not_found {
                 Some(Step::NobodyThere) => Failure::new(
                     Code::NotOpened,
@@ -255,6 +320,10 @@ impl App for Finder {
         self.begin(now, endpoint);
         self.take_events(now, endpoint);
         self.take_nearby(now, endpoint);
+        if self.again.is_some_and(|again| now >= again) && self.outcome.is_none() {
+            self.again = None;
+            self.ask(now, endpoint);
+        }
         self.check_time(now, endpoint);
     }
 
@@ -269,7 +338,7 @@ impl App for Finder {
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        [self.until, self.guest.as_ref().and_then(|guest| guest.next_timeout())].into_iter().flatten().min()
+        [self.until, self.again, self.guest.as_ref().and_then(|guest| guest.next_timeout())].into_iter().flatten().min()
     }
 
     fn is_done(&self) -> bool {
@@ -282,10 +351,9 @@ impl App for Finder {
 pub struct Found {
     /// The session with them.
     pub session: SessionHandle,
-    /// The code.
-    pub code: Words,
-    /// For further questions.
-    pub answers: Answers,
+    /// The code, if one was asked for.
+    pub code: Option<Words>,
+    wanted: Wanted,
     guest: Option<Guest>,
     paths: Vec<(SessionHandle, PathKind)>,
     /// Whether they were found in this network.
@@ -296,6 +364,14 @@ impl Found {
     /// The guest that has found them, if one has, with what it has told of paths.
     pub fn take_guest(&mut self) -> Option<(Guest, Vec<(SessionHandle, PathKind)>)> {
         Some((self.guest.take()?, core::mem::take(&mut self.paths)))
+    }
+
+    /// Who can be asked, if a code was.
+    pub fn take_answers(&mut self) -> Option<Answers> {
+        match core::mem::replace(&mut self.wanted, Wanted::Peer(Fingerprint([0; 32]))) {
+            Wanted::Code(answers) => Some(answers),
+            Wanted::Peer(_) => None,
+        }
     }
 
     /// An application beside the guest.

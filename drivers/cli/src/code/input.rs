@@ -59,6 +59,12 @@ impl Answers {
         self.is_terminal
     }
 
+    /// Whether the code is given already.
+    #[must_use]
+    pub const fn is_given(&self) -> bool {
+        self.environment.is_some()
+    }
+
     /// The code, once it is known. It is asked for at the first call.
     ///
     /// # Errors

@@ -10,7 +10,6 @@ use std::thread;
 use rtmfp_local::Search;
 use rtmfp_std::Waker;
 
-use super::topic;
 use crate::failure::Failure;
 
 /// How long the thread may outlive the search.
@@ -24,13 +23,13 @@ pub(super) struct Nearby {
 }
 
 impl Nearby {
-    /// Begins to look for whoever announces the number.
+    /// Begins to look for whoever announces this.
     ///
     /// # Errors
     /// If there is no socket for multicast, or no thread.
-    pub(super) fn search(number: u64, waker: Waker) -> Result<Self, Failure> {
+    pub(super) fn search(topic: &[u8], waker: Waker) -> Result<Self, Failure> {
         let fail = |e: &dyn core::fmt::Display| Failure::local("this network", e);
-        let search = Search::new(&topic(number)).map_err(|e| fail(&e))?;
+        let search = Search::new(topic).map_err(|e| fail(&e))?;
         let (sender, found) = channel();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);

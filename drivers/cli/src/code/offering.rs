@@ -4,11 +4,12 @@ use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
+use rtmfp_core::profile::Fingerprint;
 use rtmfp_core::{App, CloseMode, Endpoint, Event, Instant, InterfaceId, Path, SessionHandle};
 use rtmfp_files::proof::{Made, Maker};
 use rtmfp_files::{Secret, Shared};
 
-use super::session_of;
+use super::{far_of, session_of};
 use crate::transfer::NOT_FILES;
 
 /// Sessions that wait to prove something.
@@ -36,6 +37,8 @@ pub struct Offering<A, B> {
     /// Sessions that have proved nothing, and until when they may stay.
     waiting: BTreeMap<SessionHandle, Instant>,
     expires: Instant,
+    /// Nobody else is listened to.
+    only: Option<Fingerprint>,
     ended: Option<(NotUsed, Instant)>,
     done: bool,
 }
@@ -46,7 +49,7 @@ impl<A, B> fmt::Debug for Offering<A, B> {
     }
 }
 
-impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Offering<A, B> {
+impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> Offering<A, B> {
     /// Waits until `expires` for one who knows the secret. `begin` makes the application.
     pub fn new(
         secret: Secret,
@@ -61,9 +64,23 @@ impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Offering<A, B> {
             proved: None,
             waiting: BTreeMap::new(),
             expires,
+            only: None,
             ended: None,
             done: false,
         }
+    }
+
+    /// The same, of one far end alone.
+    #[must_use]
+    pub const fn only(mut self, far: Option<Fingerprint>) -> Self {
+        self.only = far;
+        self
+    }
+
+    /// Whether somebody may say something: it is proved with the first packet who it is.
+    fn is_welcome(&self, endpoint: &Endpoint, event: &Event) -> bool {
+        let (Some(only), Event::FlowOpened { flow }) = (self.only, event) else { return true };
+        far_of(endpoint, flow.session()) == Some(only)
     }
 
     /// The application, if it has begun.
@@ -91,7 +108,8 @@ impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Offering<A, B> {
                     close(now, endpoint, session, CloseMode::Orderly);
                 }
                 let Some(begin) = self.begin.take() else { return };
-                let app = self.app.insert(begin(session, shared));
+                let Some(app) = begin(endpoint, session, shared) else { return self.done = true };
+                let app = self.app.insert(app);
                 app.on_wake(now, endpoint);
                 app.on_event(now, endpoint, Event::SessionOpened { session });
             }
@@ -137,10 +155,10 @@ impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> Offering<A, B> {
     }
 }
 
-impl<A: App, B: FnOnce(SessionHandle, Shared) -> A> App for Offering<A, B> {
+impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> App for Offering<A, B> {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
         let session = session_of(&event);
-        let taken = self.maker.offer(now, endpoint, &event);
+        let taken = self.is_welcome(endpoint, &event) && self.maker.offer(now, endpoint, &event);
         match &mut self.app {
             Some(app) if session == self.proved && !taken => app.on_event(now, endpoint, event),
             _ if !taken => self.on_stranger(now, endpoint, &event),

@@ -1,68 +1,99 @@
 //! `rtmfp receive` by a code
 
-use core::cell::RefCell;
-use std::fs;
+use core::cell::{Cell, RefCell};
+use core::time::Duration;
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
-use rtmfp_core::SessionHandle;
-use rtmfp_files::Secret;
+use rtmfp_core::profile::Fingerprint;
+use rtmfp_core::profile::flash::Zeroizing;
+use rtmfp_core::profile::modern;
+use rtmfp_core::{Endpoint, SessionHandle};
+use rtmfp_files::manifest::Manifest;
 use rtmfp_files::proof::{ClaimFailure, Refusal};
+use rtmfp_files::storage::Store;
+use rtmfp_files::transfer::TransferEvent;
+use rtmfp_files::{Secret, Shared};
 use rtmfp_meet::PathKind;
-use rtmfp_std::system_rng;
+use rtmfp_std::{Driver, system_rng};
+use sha2::{Digest as _, Sha256};
 
-use super::conclude;
+use super::{conclude, offer};
 use crate::args::Receive;
-use crate::code::{Answers, Claiming, Finder, Found, refuse_in_arguments};
+use crate::code::{Answers, Claiming, Decision, Finder, Found, Offer, Receiving, Wanted, far_of, refuse_in_arguments};
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
 use crate::json::Line;
 use crate::nearby::ForwardedPort;
 use crate::report::Report;
+use crate::resume::{Place, Saved};
+use crate::store::{Directory, StandardOutput, StoreOptions, Texts};
+use crate::text::shown_lines;
 use crate::trace::TraceFile;
-use crate::transfer::disk::Directory;
-use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
-use crate::{net, settings, via};
+use crate::{net, output, settings, via};
+
+/// How long the far end of an earlier transfer is looked for, if a code is given too.
+const EARLIER: Duration = Duration::from_secs(3);
 
 pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     refuse_in_arguments(args.directory.as_os_str())?;
     let mut report = report.aside();
-    let via = settings::meet(&args.meet)?;
-    let identity = Identity::transfer(&args.common, Part::Client)?;
+    let mut via = settings::meet(&args.meet)?;
+    let place = place(args);
+    let mut saved = earlier(args, place.as_ref())?;
+    if let (None, Some(server)) = (&via.via, saved.as_ref().and_then(|saved| saved.server.as_ref())) {
+        via.via = server.parse().ok();
+    }
+    let own = match &saved {
+        Some(saved) => saved.identity.clone(),
+        None => modern::Identity::generate(&mut *system_rng()?),
+    };
+    let identity = Identity::transfer(&args.common, Part::Client, &own)?;
     let mut driver = via::driver(&[], &via, &identity, args.common.timeout, Some(trace))?;
     let forwarded = if via.map_port { ForwardedPort::of(&driver, &mut report)? } else { None };
     let server = via.via.as_ref();
     let guest = server.map(|server| via.guest(server, &args.common, &identity, &mut driver)).transpose()?;
-    let answers = Answers::new(driver.waker());
-    let mut found = Finder::new(guest, via.policy(), answers, args.common.timeout, &driver).run(&mut driver)?;
+    let mut found = find(args, &mut saved, guest, &via, &mut driver, &mut report)?;
 
-    fs::create_dir_all(&args.directory).map_err(|e| Failure::local(args.directory.display(), e))?;
-    let store = Directory::new(&args.directory, args.force)
-        .map_err(|e| Failure::local(args.directory.display(), e))?
-        .with_dot_names(args.dot_files);
     let clock = *driver.pump().clock();
-    let begun = clock.now();
     let report = RefCell::new(report);
-    let begin = |_session: SessionHandle, _shared| {
-        report.borrow_mut().either(|| Line::new("proved"), || "the sender knows the code".to_owned());
-        let report = &report;
-        let observe = move |event: ReceiverEvent<'_>| {
-            let mut report = report.borrow_mut();
-            match event {
-                ReceiverEvent::Begun { size, .. } => report.expect(size),
-                ReceiverEvent::Progress { bytes } => report.progress(bytes),
-                ReceiverEvent::Finished { name, size, hash, verdict } => {
-                    report.file(name, size, hash.as_ref().map(|hash| &hash[..]), verdict);
-                }
-                ReceiverEvent::Opened { .. } | ReceiverEvent::Closed { .. } => {}
-            }
+    let opened = Cell::new(None);
+    let texts = RefCell::new(None);
+    let secret = match (&saved, &found.code) {
+        (Some(saved), _) => Secret::earlier(&saved.secret),
+        (None, Some(code)) => Secret::from(&code.words),
+        (None, None) => return Err(Failure::interrupted()),
+    };
+    let asking = match found.take_answers() {
+        Some(answers) => answers,
+        None => Answers::new(driver.waker()),
+    };
+    let begin = |endpoint: &Endpoint, session: SessionHandle, shared: Shared| {
+        let human = if saved.is_some() { "the sender is back" } else { "the sender knows the code" };
+        report.borrow_mut().either(|| Line::new("proved"), || human.to_owned());
+        opened.set(Some(clock.now()));
+        let kept = Kept {
+            place: place.as_ref(),
+            secret: saved.as_ref().map_or_else(|| shared.secret(b"resume"), |saved| saved.secret.clone()),
+            far: far_of(endpoint, session),
+            own: &own,
+            server: via.via.as_ref().map(|server| server.text.clone()),
         };
-        let limits = ReceiverLimits { patience: 2 * args.common.timeout, ..ReceiverLimits::default() };
-        Receiver::new(Box::new(store), false, observe).with_limits(&limits)
+        let earlier = saved.as_ref().map(|saved| saved.root);
+        let decide = Deciding { args, asking, earlier, kept, shown: false };
+        let (report, texts) = (&report, &texts);
+        let mut decide = decide;
+        Receiving::new(
+            session,
+            move |offer: Offer<'_>| decide.decide(&offer, &mut report.borrow_mut(), &mut texts.borrow_mut()),
+            move |manifest: &Manifest, event| observe(&mut report.borrow_mut(), manifest, event),
+        )
     };
     let session = found.session;
     if found.is_local {
         via::path(&driver, session, PathKind::Lan, &mut report.borrow_mut());
     }
-    let mut app = Claiming::new(session, Secret::from(&found.code.words), system_rng()?, begin);
+    let mut app = Claiming::new(session, secret, system_rng()?, begin);
     let result = match found.take_guest() {
         Some(guest) => {
             let mut meeting = Found::meeting(guest, app).with_port(forwarded);
@@ -75,33 +106,187 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
         }
         None => net::run(&mut driver, &mut app, |_| {}),
     };
-    let (failure, received) = (app.failure(), app.app().map(Receiver::received));
+    let failure = app.failure();
+    let received = app.app().and_then(Receiving::outcome).cloned();
     drop(app);
-    if let Some(received) = received {
-        let took = clock.now().saturating_duration_since(begun);
-        report.borrow_mut().transferred(received.verified, received.failed, took);
+    let mut report = report.into_inner();
+    show_texts(texts.into_inner(), &mut report);
+    if let (Some(at), Some(Ok(summary))) = (opened.get(), &received) {
+        report.finished(summary, clock.now().saturating_duration_since(at));
     }
-    conclude(&driver, &args.common, &mut report.borrow_mut());
-    result?;
-    if let Some(failure) = failure {
-        return Err(not_proved(failure));
+    conclude(&driver, &args.common, &mut report);
+    let result = result.and_then(|()| match (failure, &received) {
+        (Some(failure), _) => Err(not_proved(failure, saved.is_some())),
+        (None, None) => Err(Failure::new(Code::Lost, "the sender is gone: try again")),
+        (None, Some(ended)) => super::ended(ended, "the sender"),
+    });
+    let begun = place.as_ref().filter(|_| opened.get().is_some());
+    super::settle(begun, received.as_ref(), result)
+}
+
+/// Where it is kept what an interruption needs. What goes to standard output goes once.
+fn place(args: &Receive) -> Option<Place> {
+    if args.directory == Path::new("-") {
+        return None;
     }
-    match received {
-        Some(received) if received.failed > 0 => {
-            let all = received.failed + received.verified;
-            Err(Failure::new(Code::Files, format!("{} of {all} files failed, see above", received.failed)))
+    let directory = std::path::absolute(&args.directory).ok()?;
+    Place::of("receive", &[directory.as_os_str().as_encoded_bytes()])
+}
+
+fn earlier(args: &Receive, place: Option<&Place>) -> Result<Option<Saved>, Failure> {
+    let Some(place) = place else { return Ok(None) };
+    if args.new {
+        place.remove();
+    }
+    place.load()
+}
+
+/// Finds the far end of an earlier transfer, or whoever made the code.
+fn find(
+    args: &Receive,
+    saved: &mut Option<Saved>,
+    guest: Option<rtmfp_meet::Guest>,
+    via: &crate::args::Via,
+    driver: &mut Driver,
+    report: &mut Report,
+) -> Result<Found, Failure> {
+    let answers = Answers::new(driver.waker());
+    let timeout = args.common.timeout;
+    let Some(far) = saved.as_ref().map(|saved| saved.far) else {
+        let mut finder = Finder::new(guest, via.policy(), Wanted::Code(answers), timeout, driver);
+        finder.run(driver)?;
+        return finder.found(driver);
+    };
+    let human = "going on with the transfer that was interrupted (--new begins anew, with another code)";
+    report.either(|| Line::new("resuming"), || human.to_owned());
+    let wait = if answers.is_given() { EARLIER.min(timeout) } else { timeout };
+    let mut finder = Finder::new(guest, via.policy(), Wanted::Peer(far), wait, driver);
+    match finder.run(driver) {
+        Err(failure) if failure.code == Code::NotOpened && answers.is_given() => {
+            output::complain("rtmfp", "the earlier sender is not there: the code counts");
+            *saved = None;
+            finder.instead(Wanted::Code(answers), timeout, driver);
+            finder.run(driver)?;
         }
-        Some(received) => match received.lost {
-            Some(reason) if received.complete == 0 => Err(Failure::lost(reason, "the sender")),
-            _ => Ok(()),
-        },
-        None => Err(Failure::interrupted()),
+        other => other?,
+    }
+    finder.found(driver)
+}
+
+/// What is kept once the offer is accepted.
+struct Kept<'a> {
+    place: Option<&'a Place>,
+    secret: Zeroizing<[u8; 32]>,
+    far: Option<Fingerprint>,
+    own: &'a modern::Identity,
+    server: Option<String>,
+}
+
+/// Asks the user.
+struct Deciding<'a> {
+    args: &'a Receive,
+    asking: Answers,
+    /// The root of what was accepted before.
+    earlier: Option<[u8; 32]>,
+    kept: Kept<'a>,
+    shown: bool,
+}
+
+impl Deciding<'_> {
+    fn decide(&mut self, offer: &Offer<'_>, report: &mut Report, texts: &mut Option<Texts>) -> Option<Decision> {
+        if self.earlier == Some(offer.root) {
+            return Some(self.accept(offer, true, texts));
+        }
+        if !self.shown {
+            self.shown = true;
+            report.offer(offer.manifest);
+            show_names(self.args, offer.manifest);
+        }
+        if self.args.yes {
+            return Some(self.accept(offer, false, texts));
+        }
+        if !self.asking.is_terminal() {
+            output::complain("rtmfp", "nobody can be asked, so this is declined: give --yes to take it");
+            return Some(Decision::Decline("nobody is there to accept it".to_owned()));
+        }
+        match self.asking.agrees("Take it? [y/N] ") {
+            Ok(None) => None,
+            Ok(Some(true)) => Some(self.accept(offer, false, texts)),
+            Ok(Some(false)) | Err(_) => Some(Decision::Decline("its user does not want it".to_owned())),
+        }
+    }
+
+    fn accept(&self, offer: &Offer<'_>, resumed: bool, texts: &mut Option<Texts>) -> Decision {
+        if self.args.directory == Path::new("-") {
+            return Decision::Accept(Box::new(StandardOutput::default()));
+        }
+        let options = StoreOptions {
+            force: self.args.force,
+            dot_names: self.args.dot_files,
+            resumed,
+            id: Sha256::new().chain_update("partial files").chain_update(&self.kept.secret[..]).finalize().into(),
+            ..StoreOptions::default()
+        };
+        let store = match Directory::new(&self.args.directory, options) {
+            Ok(store) => store,
+            Err(e) => {
+                output::complain("rtmfp", format_args!("{}: {e}", self.args.directory.display()));
+                return Decision::Decline("it has no place for it".to_owned());
+            }
+        };
+        *texts = Some(store.texts());
+        if let (Some(place), Some(far), false) = (self.kept.place, self.kept.far, resumed) {
+            let Kept { secret, own, server, .. } = &self.kept;
+            let (secret, server) = (secret.clone(), server.clone());
+            offer::keep(place, &Saved { secret, far, identity: (*own).clone(), root: offer.root, server });
+        }
+        let store: Box<dyn Store> = Box::new(store);
+        Decision::Accept(store)
+    }
+}
+
+/// Says which names are refused or changed, before the user decides.
+fn show_names(args: &Receive, manifest: &Manifest) {
+    let options = StoreOptions { dot_names: args.dot_files, ..StoreOptions::default() };
+    let Ok(store) = Directory::new(&args.directory, options) else { return };
+    let names = store.names(manifest);
+    let path = |index: usize| manifest.entries.get(index).map(|entry| crate::text::shown(&entry.path).to_string());
+    for (index, refusal) in names.refused().take(10) {
+        output::complain("rtmfp", format_args!("refused: {}: {refusal}", path(index).unwrap_or_default()));
+    }
+    for (index, name) in names.renamed().take(10) {
+        let name = crate::text::shown(name);
+        output::complain("rtmfp", format_args!("renamed: {} becomes {name}", path(index).unwrap_or_default()));
+    }
+}
+
+fn observe(report: &mut Report, manifest: &Manifest, event: TransferEvent) {
+    match event {
+        TransferEvent::Accepted => report.transferring(manifest.totals().bytes),
+        TransferEvent::Hashing { bytes } => report.hashing(bytes),
+        TransferEvent::Begun { from: bytes, .. } | TransferEvent::Progress { bytes } => report.progress(bytes),
+        TransferEvent::Finished { index, verdict, hash } => {
+            let Some(entry) = manifest.entries.get(index) else { return };
+            report.entry(&entry.path, offer::size(&entry.kind), hash.as_ref(), &verdict);
+        }
+        TransferEvent::Offered { .. } | TransferEvent::Ended(_) | _ => {}
+    }
+}
+
+/// Texts are what the user has asked for, and go to standard output.
+fn show_texts(texts: Option<Texts>, report: &mut Report) {
+    for text in texts.iter().flat_map(Texts::take) {
+        let shown = if io::stdout().is_terminal() { shown_lines(&text) } else { text };
+        report.text(&shown);
     }
 }
 
 /// Why the code was not proved, and what to do.
 #[expect(clippy::wildcard_enum_match_arm, reason = "the others tell enough themselves")]
-fn not_proved(failure: ClaimFailure) -> Failure {
+fn not_proved(failure: ClaimFailure, resumed: bool) -> Failure {
+    if resumed {
+        return Failure::new(Code::Lost, format!("{failure}: try again, or begin anew with --new"));
+    }
     match failure {
         ClaimFailure::Refused { why: Refusal::Wrong, .. } => Failure::new(
             Code::WrongCode,

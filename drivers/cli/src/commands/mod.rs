@@ -18,13 +18,16 @@ use std::fs;
 use std::path::Path;
 
 use rtmfp_core::SessionHandle;
+use rtmfp_files::transfer::{self, Summary};
 use rtmfp_std::{Driver, peer_id_of};
 
 use crate::args::{Command, Common, Listen};
 use crate::buffers::Buffers;
-use crate::failure::Failure;
+use crate::failure::{Code, Failure};
 use crate::identity::Identity;
 use crate::report::Report;
+use crate::resume::Place;
+use crate::text::shown;
 use crate::trace::TraceFile;
 use crate::{net, output};
 
@@ -47,6 +50,44 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
         Command::Identity(args) => identity::run(args),
     };
     trace.finish(result)
+}
+
+/// How a transfer by a code has ended.
+fn ended(ended: &Result<Summary, transfer::Failure>, with: &str) -> Result<(), Failure> {
+    match ended {
+        Ok(Summary { failed: 0, refused: 0, .. }) => Ok(()),
+        Ok(summary) => {
+            let failed = summary.failed + summary.refused;
+            let all = failed + summary.verified;
+            Err(Failure::new(Code::Files, format!("{failed} of {all} were refused or failed, see above")))
+        }
+        Err(transfer::Failure::Lost(reason)) => Err(Failure::lost(*reason, with)),
+        Err(transfer::Failure::Declined(text)) => {
+            let why = if text.is_empty() { String::new() } else { format!(": {}", shown(text)) };
+            Err(Failure::new(Code::Declined, format!("{with} has declined{why}")))
+        }
+        Err(transfer::Failure::Cancelled) => Err(Failure::new(Code::Declined, "declined")),
+        Err(transfer::Failure::Storage(error)) => Err(Failure::new(Code::Local, error.to_string())),
+        Err(failure) => Err(Failure::new(Code::Lost, format!("{with}: {failure}"))),
+    }
+}
+
+/// Forgets a transfer that is over, and says how to go on with one that is not.
+fn settle(
+    place: Option<&Place>,
+    ended: Option<&Result<Summary, transfer::Failure>>,
+    result: Result<(), Failure>,
+) -> Result<(), Failure> {
+    let Some(place) = place else { return result };
+    let is_declined = result.as_ref().is_err_and(|failure| failure.code == Code::Declined);
+    if is_declined || !offer::is_resumable(ended) {
+        place.remove();
+        return result;
+    }
+    result.map_err(|failure| {
+        let advice = "to go on, run the same command again at both ends";
+        Failure::new(failure.code, format!("{failure}; {advice}"))
+    })
 }
 
 /// Tells where this end listens, and who it is.
