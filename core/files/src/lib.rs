@@ -7,6 +7,7 @@
 //! - [`manifest`] is what is offered, and [`storage`] what is needed of a disk to send and to store it.
 //! - [`name`] says which names of a manifest a receiver takes.
 //! - [`pake`] proves to each of the two that the other knows the words, over a session that anybody can have opened.
+//! - [`transfer`] sends and receives what a manifest lists, over the flows of a session.
 //! - [`proof`] is that exchange over the flows of a session: a [`Claimer`](proof::Claimer) and a [`Maker`](proof::Maker).
 
 #![no_std]
@@ -21,6 +22,9 @@ pub mod name;
 pub mod pake;
 pub mod proof;
 pub mod storage;
+pub mod transfer;
+mod tree;
 
 pub use code::{Code, CodeError, DEFAULT_WORDS, MAX_WORDS, Words};
 pub use pake::{Secret, Shared};
+pub use tree::{GROUP, HASH, Hash, hash};
