@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-use rtmfp_core::{Endpoint, Event, FlowOptions, Instant, Priority, RecvFlowHandle, SendFlowHandle, SessionHandle};
+use rtmfp_core::{
+    Endpoint, Event, FlowEnd, FlowOptions, Instant, Priority, RecvFlowHandle, SendFlowHandle, SessionHandle,
+};
 
 use super::message::{FromReceiver, FromSender, Judged, OfContent, Record as _, Records};
 use super::outbox::Outbox;
@@ -231,18 +233,18 @@ impl Receiver {
                 self.turn = TURN;
                 self.read_content(now, endpoint, *flow);
             }
-            Event::FlowFinished { flow, .. } if self.control == Some(*flow) => {
+            Event::FlowFinished { flow, end } if self.control == Some(*flow) => {
                 self.read_control(now, endpoint);
                 self.control = None;
                 let is_early = !matches!(self.state, State::Concluded | State::Done | State::Failed(_));
                 // The end of the session tells more.
-                if is_early && endpoint.session(self.session).is_some() {
+                if is_early && *end != FlowEnd::SessionEnded {
                     self.fault(now, endpoint, Fault::FlowEnded);
                 }
             }
-            Event::FlowFinished { flow, .. } if self.lanes.contains_key(flow) => {
+            Event::FlowFinished { flow, end } if self.lanes.contains_key(flow) => {
                 let slot = self.lanes.remove(flow);
-                if matches!(slot, Some(Slot::Storing(_))) && endpoint.session(self.session).is_some() {
+                if matches!(slot, Some(Slot::Storing(_))) && *end != FlowEnd::SessionEnded {
                     self.fault(now, endpoint, Fault::FlowEnded);
                 }
             }
@@ -294,8 +296,12 @@ impl Receiver {
         if !is_control && seen.metadata().as_ref() != CONTENT_METADATA {
             return false;
         }
+        if self.is_done() {
+            // What came unasked of an offer that was declined: a rejection might overtake what was said of it.
+            return true;
+        }
         let has_room = if is_control { self.control.is_none() } else { self.lanes.len() < MAX_LANES };
-        if self.is_done() || !has_room || is_control && self.answers.is_some() {
+        if !has_room || is_control && self.answers.is_some() {
             if let Some(mut flow) = endpoint.recv_flow_mut(now, flow) {
                 flow.reject(STOPPED + StopCode::Fault as u64);
             }

@@ -9,7 +9,7 @@ use core::time::Duration;
 
 use rtmfp_core::error::WriteRefusal;
 use rtmfp_core::{
-    Bytes, Endpoint, Event, FlowOptions, Instant, Priority, RecvFlowHandle, SendFlowHandle, SessionHandle,
+    Bytes, Endpoint, Event, FlowEnd, FlowOptions, Instant, Priority, RecvFlowHandle, SendFlowHandle, SessionHandle,
 };
 
 use super::limit::Limit;
@@ -244,11 +244,11 @@ impl Sender {
         match event {
             Event::FlowOpened { flow } => return self.take_return_flow(now, endpoint, *flow),
             Event::FlowReadable { flow } if self.answers == Some(*flow) => self.read_answers(now, endpoint),
-            Event::FlowFinished { flow, .. } if self.answers == Some(*flow) => {
+            Event::FlowFinished { flow, end } if self.answers == Some(*flow) => {
                 self.read_answers(now, endpoint);
                 self.answers = None;
                 // The end of the session tells more.
-                if endpoint.session(self.session).is_some() {
+                if *end != FlowEnd::SessionEnded {
                     self.fault(now, endpoint, Fault::FlowEnded);
                 }
             }

@@ -80,7 +80,8 @@ fn settle(
 ) -> Result<(), Failure> {
     let Some(place) = place else { return result };
     let is_declined = result.as_ref().is_err_and(|failure| failure.code == Code::Declined);
-    if is_declined || !offer::is_resumable(ended) {
+    let is_interrupted = result.as_ref().is_err_and(|failure| failure.code == Code::Interrupted);
+    if is_declined || !is_interrupted && !offer::is_resumable(ended) {
         place.remove();
         return result;
     }

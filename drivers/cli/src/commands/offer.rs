@@ -140,7 +140,7 @@ fn tree(args: &Send) -> Result<Tree, Failure> {
         Failure::new(Code::Local, format!("{e}{advice}"))
     })?;
     for skipped in tree.skipped().iter().take(SHOWN) {
-        output::complain("rtmfp", skipped);
+        output::complain("rtmfp", format_args!("left out: {}: {}", skipped.path.display(), skipped.why));
     }
     if let Some(more) = tree.skipped().len().checked_sub(SHOWN).filter(|more| *more > 0) {
         output::complain("rtmfp", format_args!("and {more} more are left out"));

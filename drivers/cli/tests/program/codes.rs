@@ -1,28 +1,66 @@
 //! `rtmfp send` and `rtmfp receive` by a code: through a server, and in one network without one.
 
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::PathBuf;
+use std::process::Command;
 
-use super::harness::{Ended, Running, Scratch, run, serve, start};
+use super::harness::{Ended, Running, Scratch, field, noise, run, serve, start};
 use super::namespaces::World;
 use super::nearby::lead_groups_over_the_wire;
 
 /// A sender that waits at the server, and its code.
 fn offer(scratch: &Scratch, uri: &str, more: &[&str]) -> (Running, String) {
-    let file = scratch.file("notes", 100_000, 7);
-    let mut sender = start(&[&["send", "--via", uri, file.to_str().unwrap()][..], more].concat());
+    let tree = tree(scratch);
+    let home = scratch.source("home");
+    let arguments = [&["send", "--via", uri, tree.to_str().unwrap()][..], more].concat();
+    let mut sender = run(None, &arguments, &[("RTMFP_HOME", home.to_str().unwrap())]);
     let code = sender.wait_for("-");
     (sender, code)
 }
 
-fn receive(scratch: &Scratch, uri: &str, code: &str, more: &[&str]) -> Ended {
-    let directory = scratch.directory().join("new");
-    let arguments = ["receive", "--via", uri, "--yes", directory.to_str().unwrap()];
-    run(None, &[&arguments[..], more].concat(), &[("RTMFP_CODE", code)]).end()
+/// A small tree, with all kinds of entries.
+fn tree(scratch: &Scratch) -> PathBuf {
+    let tree = scratch.source("tree");
+    if !tree.exists() {
+        fs::create_dir_all(tree.join("within/empty")).unwrap();
+        fs::write(tree.join("a-notes"), noise(100_000, 7)).unwrap();
+        fs::write(tree.join("within/nothing"), "").unwrap();
+        fs::write(tree.join("within/run"), "#!/bin/sh\n").unwrap();
+        fs::set_permissions(tree.join("within/run"), fs::Permissions::from_mode(0o700)).unwrap();
+        symlink("within/run", tree.join("link")).unwrap();
+    }
+    tree
 }
 
-fn is_same(scratch: &Scratch, directory: &Path) -> bool {
-    fs::read(directory.join("notes")).unwrap() == fs::read(scratch.source("notes")).unwrap()
+fn start_receive(scratch: &Scratch, uri: &str, code: &str, more: &[&str]) -> Running {
+    let directory = scratch.directory().join("new");
+    let home = scratch.source("home");
+    let arguments = [&["receive", "--via", uri, directory.to_str().unwrap()][..], more].concat();
+    run(None, &arguments, &[("RTMFP_CODE", code), ("RTMFP_HOME", home.to_str().unwrap())])
+}
+
+fn receive(scratch: &Scratch, uri: &str, code: &str, more: &[&str]) -> Ended {
+    start_receive(scratch, uri, code, &[&["--yes"][..], more].concat()).end()
+}
+
+/// Compares what was received with what was sent: content, modes, links, and nothing else.
+fn assert_same(scratch: &Scratch) {
+    let ended =
+        Command::new("diff").arg("-r").arg("--no-dereference").arg(tree(scratch)).arg(arrived(scratch)).output();
+    let ended = ended.unwrap();
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+    let mode = fs::metadata(arrived(scratch).join("within/run")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+}
+
+fn arrived(scratch: &Scratch) -> PathBuf {
+    scratch.directory().join("new/tree")
+}
+
+/// How many interrupted transfers are remembered, of both ends.
+fn remembered(scratch: &Scratch) -> usize {
+    fs::read_dir(scratch.source("home/transfers")).map_or(0, Iterator::count)
 }
 
 #[test]
@@ -36,9 +74,60 @@ fn a_code_is_all_that_the_receiver_needs() {
         assert_eq!(received.code, Some(0), "{received:?}");
         let sent = sender.end();
         assert_eq!((sent.code, sent.out.as_str()), (Some(0), code.as_str()), "nothing but the code: {sent:?}");
-        assert!(sent.errors.contains("1 file verified"), "{}", sent.errors);
-        assert!(is_same(&scratch, &scratch.directory().join("new")));
+        assert!(sent.errors.contains("3 files verified"), "{}", sent.errors);
+        assert!(received.errors.contains("tree/  3 files") && received.out.is_empty(), "{received:?}");
+        assert_same(&scratch);
+        assert_eq!(remembered(&scratch), 0);
     }
+}
+
+#[test]
+fn what_nobody_accepts_is_declined_and_both_are_told() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    let (sender, code) = offer(&scratch, &uri, &["--json"]);
+    let code = field(&code, "code").unwrap();
+    let received = start_receive(&scratch, &uri, &code, &[]).end();
+    assert_eq!(received.code, Some(9), "{received:?}");
+    assert!(received.errors.contains("--yes"), "{}", received.errors);
+    let sent = sender.end();
+    assert_eq!(sent.code, Some(9), "{sent:?}");
+    assert!(sent.out.contains("\"code\":9") && sent.errors.contains("declined"), "{sent:?}");
+    assert!(!scratch.directory().join("new").exists());
+    assert_eq!(remembered(&scratch), 0);
+}
+
+/// Either end is killed in the middle, and the same commands go on with what was sent, without another code.
+#[test]
+fn an_interrupted_transfer_goes_on_by_the_same_commands() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    fs::write(tree(&scratch).join("big"), noise(2_000_000, 8)).unwrap();
+    let (mut sender, code) = offer(&scratch, &uri, &["--limit", "500k"]);
+    let mut receiver = start_receive(&scratch, &uri, &code, &["--yes", "--json"]);
+    receiver.wait_for("\"name\":\"tree/a-notes\"");
+    kill(&receiver);
+    assert_ne!(receiver.end().code, Some(0));
+    assert_eq!(remembered(&scratch), 2);
+    kill(&sender);
+    sender.wait_for_error("the receiver knows the code");
+    drop(sender);
+    let home = scratch.source("home");
+    let arguments = ["send", "--via", &uri, tree(&scratch).to_str().unwrap().to_owned().leak()];
+    let mut sender = run(None, &arguments, &[("RTMFP_HOME", home.to_str().unwrap())]);
+    sender.wait_for_error("going on");
+    let received = receive(&scratch, &uri, "", &["--json"]);
+    assert_eq!(received.code, Some(0), "{received:?}");
+    assert!(received.out.contains("\"resuming\""), "{}", received.out);
+    let sent = sender.end();
+    assert_eq!((sent.code, sent.out.as_str()), (Some(0), ""), "no code: {sent:?}");
+    assert_same(&scratch);
+    assert_eq!(remembered(&scratch), 0);
+}
+
+fn kill(running: &Running) {
+    let ended = Command::new("kill").args(["-INT", &running.child.id().to_string()]).status();
+    assert!(ended.unwrap().success());
 }
 
 #[test]
@@ -54,7 +143,8 @@ fn a_wrong_code_is_told_to_both_at_once_and_burns_the_right_one() {
     let sent = sender.end();
     assert_eq!(sent.code, Some(7), "{sent:?}");
     assert!(sent.errors.contains("burnt"), "{}", sent.errors);
-    assert!(!scratch.directory().join("new/notes").exists());
+    assert!(!scratch.directory().join("new").exists());
+    assert_eq!(remembered(&scratch), 0);
 }
 
 #[test]
@@ -82,8 +172,7 @@ fn two_in_one_network_need_no_server() {
     let Some(world) = World::new() else { return };
     lead_groups_over_the_wire(&world);
     let scratch = Scratch::new();
-    let file = scratch.file("notes", 100_000, 7);
-    let mut sender = run(Some(&world.far), &["send", file.to_str().unwrap()], &[]);
+    let mut sender = run(Some(&world.far), &["send", tree(&scratch).to_str().unwrap()], &[]);
     let code = sender.wait_for("-");
     let directory = scratch.directory().join("new");
     let receive = ["receive", "--yes", directory.to_str().unwrap()];
@@ -91,7 +180,7 @@ fn two_in_one_network_need_no_server() {
     assert_eq!(received.code, Some(0), "{received:?}");
     assert!(received.errors.contains("path: lan, to "), "{}", received.errors);
     assert_eq!(sender.end().code, Some(0));
-    assert!(is_same(&scratch, &directory));
+    assert_same(&scratch);
     let nobody = run(Some(&world.near), &["receive", "--timeout", "1"], &[("RTMFP_CODE", "1-zoo-zoo")]).end();
     assert_eq!(nobody.code, Some(3), "{nobody:?}");
     assert!(nobody.errors.contains("--via"), "{}", nobody.errors);
