@@ -235,6 +235,10 @@ mod unix {
         let path = scratch.write("d/a", "public");
         let mut tree = Tree::new(&options(&[scratch.path("d")])).unwrap();
         let refused = |tree: &mut Tree| tree.open(1).unwrap_err();
+        // A link to the file itself.
+        fs::rename(&path, scratch.path("d/b")).unwrap();
+        symlink("b", &path).unwrap();
+        assert_eq!(refused(&mut tree).kind, StorageFailure::Unreadable);
         // A link to another file.
         fs::remove_file(&path).unwrap();
         symlink(&secret, &path).unwrap();

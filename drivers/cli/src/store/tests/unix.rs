@@ -120,6 +120,26 @@ fn what_lies_under_the_name_of_a_partial_file_is_not_written_into() {
 }
 
 #[test]
+fn links_to_files_beside_them_are_not_followed_either() {
+    let scratch = Scratch::new("store-beside");
+    let entries = [file("a", 3), file("b", 3)];
+    prepared(&scratch, &entries, &StoreOptions::default()).create(0, 0).unwrap();
+    let part = part(&scratch);
+    let victim = scratch.write("to/victim", "old");
+    fs::remove_file(&part).unwrap();
+    symlink("victim", &part).unwrap();
+    symlink("victim", scratch.path("to/b")).unwrap();
+    let mut directory = prepared(&scratch, &entries, &resumed());
+    for index in 0..2 {
+        assert!(directory.stored(index).is_none());
+        assert!(directory.create(index, 3).is_err());
+    }
+    assert_eq!(directory.create(1, 0).unwrap_err().kind, StorageFailure::Exists);
+    put(&mut directory, 0, b"new").unwrap();
+    assert_eq!(fs::read(victim).unwrap(), b"old");
+}
+
+#[test]
 fn links_come_last_and_point_where_they_may() {
     let scratch = Scratch::new("store-links");
     let mut first = link("d/l", "f");
