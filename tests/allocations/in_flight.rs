@@ -1,4 +1,4 @@
-//! What 16 MiB in flight take, compared with 1 MiB: memory for each byte, and acknowledgements for each packet. With
+//! What 8 MiB in flight take, compared with 1 MiB: memory for each byte, and acknowledgements for each packet. With
 //! `RTMFP_LONG=1` there are 64 MiB in flight.
 
 use rtmfp_tests::counting::held;
@@ -24,7 +24,7 @@ fn costs(in_flight: usize, message: usize, line: Line) -> (f64, f64) {
 /// Messages that wait for a loss are held by the receiver: as much as is in flight, once more.
 #[test]
 fn memory_and_acknowledgements_are_in_proportion_to_what_is_in_flight() {
-    let large = if std::env::var_os("RTMFP_LONG").is_some() { 64 * MIB } else { 16 * MIB };
+    let large = if std::env::var_os("RTMFP_LONG").is_some() { 64 * MIB } else { 8 * MIB };
     let one = |line: Line, message: usize| {
         let (_, few) = costs(MIB, message, line);
         let (memory, many) = costs(large, message, line);
