@@ -193,3 +193,6 @@ impl fmt::Display for ManifestError {
 }
 
 impl core::error::Error for ManifestError {}
+
+#[cfg(test)]
+mod tests;

@@ -434,3 +434,6 @@ fn text(bytes: &[u8]) -> Result<String, Malformed> {
 fn clipped(text: &str) -> &[u8] {
     (0..=MAX_TEXT.min(text.len())).rev().find_map(|end| text.get(..end)).unwrap_or_default().as_bytes()
 }
+
+#[cfg(test)]
+mod tests;

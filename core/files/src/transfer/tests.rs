@@ -213,7 +213,6 @@ impl World {
         })
     }
 
-    #[allow(dead_code, reason = "for what follows")]
     fn fault(&self, node: usize) -> Fault {
         match self.ended(node) {
             Some(Err(Failure::Fault(fault))) => *fault,
