@@ -272,6 +272,12 @@ impl Receiver {
         }
     }
 
+    /// Messages that wait for room in the return flow.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.answers.as_ref().map_or(0, Outbox::waiting)
+    }
+
     fn owns(&self, flow: SendFlowHandle) -> bool {
         self.answers.as_ref().is_some_and(|answers| answers.flow() == flow)
     }

@@ -253,7 +253,11 @@ impl Sender {
                 }
             }
             Event::FlowWritable { flow } if self.owns(*flow) => self.run(now, endpoint),
-            Event::FlowRejected { flow, code, .. } if self.owns(*flow) => self.rejected(*code),
+            Event::FlowRejected { flow, code, .. } if self.owns(*flow) => {
+                // What was said about it may be here already.
+                self.read_answers(now, endpoint);
+                self.rejected(*code);
+            }
             Event::FlowCompleted { flow, .. } => return self.owns(*flow),
             Event::SessionClosed { session, reason } if *session == self.session => {
                 self.end(Err(Failure::Lost(*reason)));

@@ -58,10 +58,17 @@ struct World {
 
 impl World {
     fn new() -> Self {
+        Self::with_buffers(EndpointConfig::default().session.send_buffer)
+    }
+
+    /// The same with buffers of so many bytes for each flow from the receiver.
+    fn with_buffers(bytes: usize) -> Self {
         let endpoint = |node: usize| {
+            let mut config = EndpointConfig::default();
+            *(if node == SENDER { &mut config.session.recv_buffer } else { &mut config.session.send_buffer }) = bytes;
             let profile = PlainProfile::new(&[u8::try_from(node).unwrap()]).pretend_authentic(true);
             let rng = ChaCha20Rng::from_seed([u8::try_from(node).unwrap(); 32]);
-            Endpoint::new(EndpointConfig::default(), Arc::new(profile), Box::new(rng), Instant::ORIGIN).unwrap()
+            Endpoint::new(config, Arc::new(profile), Box::new(rng), Instant::ORIGIN).unwrap()
         };
         let mut world = Self {
             now: Instant::ORIGIN,

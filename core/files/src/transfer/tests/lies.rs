@@ -263,6 +263,20 @@ fn an_offer_that_lies_is_none() {
     assert_eq!(liar.fault(), Fault::Malformed);
 }
 
+/// A sender that has made its offer, and the flow in which a receiver answers as it likes.
+fn answering(manifest: Manifest, source: MemorySource, options: SenderOptions) -> (World, SendFlowHandle) {
+    let mut world = World::with(manifest, source, &MemoryStore::default(), options);
+    world.receiver = None;
+    world.start();
+    let control = world.others[RECEIVER].iter().find_map(|event| match event {
+        Event::FlowOpened { flow } => Some(*flow),
+        _ => None,
+    });
+    let mut flow = world.endpoints[RECEIVER].recv_flow_mut(world.now, control.unwrap()).unwrap();
+    let flow = flow.open_return_flow(FlowOptions::new(METADATA)).unwrap();
+    (world, flow)
+}
+
 /// What a sender makes of a receiver that says what it likes, before and after the files have begun.
 fn answers(before: &[Vec<u8>], after: &[Vec<u8>]) -> World {
     let mut source = MemorySource::default();
@@ -270,16 +284,7 @@ fn answers(before: &[Vec<u8>], after: &[Vec<u8>]) -> World {
         source.files.insert(index, File { content: content(length, 1), ..File::default() });
     }
     let options = SenderOptions { unasked: false, ..SenderOptions::default() };
-    let mut world = World::with(offer(), source, &MemoryStore::default(), options);
-    world.receiver = None;
-    world.start();
-    let control = world.others[RECEIVER].iter().find_map(|event| match event {
-        Event::FlowOpened { flow } => Some(*flow),
-        _ => None,
-    });
-    let options = FlowOptions::new(METADATA);
-    let mut flow = world.endpoints[RECEIVER].recv_flow_mut(world.now, control.unwrap()).unwrap();
-    let flow = flow.open_return_flow(options).unwrap();
+    let (mut world, flow) = answering(offer(), source, options);
     for messages in [before, after] {
         for message in messages {
             let message = message.clone();
@@ -342,6 +347,39 @@ fn answers_that_lie_end_the_transfer() {
         let world = answers(core::slice::from_ref(&accept), &messages);
         assert_eq!(world.fault(SENDER), fault, "{what}");
     }
+}
+
+#[test]
+fn files_that_wait_for_a_verdict_are_limited() {
+    let (manifest, source) = files(&vec![vec![7]; 2_000]);
+    let options = SenderOptions { lanes: 2, ..SenderOptions::default() };
+    let (mut world, flow) = answering(manifest, source, options);
+    let accept = FromReceiver::Accept.to_bytes();
+    world.endpoints[RECEIVER].send_flow_mut(world.now, flow).unwrap().write(accept).unwrap();
+    world.settle();
+    assert_eq!(world.progress(SENDER), 2 * MAX_UNANSWERED as u64);
+}
+
+#[test]
+fn a_receiver_whose_verdicts_are_not_read_reads_no_content() {
+    let count = 1_500_u64;
+    let (mut world, store) = (World::with_buffers(1_024), MemoryStore::default());
+    store.0.lock().unwrap().bad = (0..1_500).map(|index| (index, StorageFailure::Exists)).collect();
+    world.store = Some(store.clone());
+    world.receiver.as_mut().unwrap().start(world.now, &mut world.endpoints[RECEIVER]);
+    let control = Liar::open(&mut world, METADATA);
+    let mut liar = Liar { world, control, store };
+    liar.offer(&files(&vec![vec![7]; 1_500]).0);
+    let flow = Liar::open(&mut liar.world, CONTENT_METADATA);
+    for index in 0..count {
+        liar.write(flow, &whole(index, &[7]));
+        liar.world.settle();
+    }
+    liar.settle();
+    let judged = liar.world.verdicts(RECEIVER).len();
+    assert!((65..1_400).contains(&judged), "{judged}");
+    assert_eq!(liar.world.receiver.as_ref().unwrap().waiting(), 65);
+    assert_eq!(liar.world.ended(RECEIVER), None);
 }
 
 #[test]
