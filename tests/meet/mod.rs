@@ -2,6 +2,7 @@
 //! relay elsewhere.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
+mod code;
 mod doctor;
 mod guest;
 mod hidden;

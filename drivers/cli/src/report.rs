@@ -193,6 +193,9 @@ impl Report {
 
     /// A text that was received, as it is to be shown.
     pub fn text(&mut self, text: &str) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
         if self.json {
             self.line(&Line::new("text").text("text", text).end());
         } else {

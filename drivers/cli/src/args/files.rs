@@ -19,13 +19,18 @@ RTMFP_VIA or a configured server the two may be anywhere; without, they must be 
 words of the code, and whoever has guessed wrongly once has burnt it: this end tells so, and ends. A code admits one \
 receiver, and each transfer has an identity of its own.
 
+Directories are sent with all that is in them; `-` is standard input. After an interruption at either end, the same \
+commands go on: RTMFP_HOME keeps for seven days what that needs, and never the words of a code.
+
 With an address in the place of the code, as in `rtmfp send file rtmfp://192.0.2.7/`, files go to `rtmfp receive --listen` \
 there.";
 
 /// Told at the end of the help for `rtmfp receive`.
 pub(super) const AFTER_RECEIVE: &str = "\
 Asks for the code, which is never taken from the command line: it comes from RTMFP_CODE, from the terminal, or from \
-standard input. Shows what is offered and asks before anything is written. Without a terminal, --yes has to be given.
+standard input. Shows what is offered and asks before anything is written. Without a terminal, --yes has to be given. \
+Files that are there already are kept, unless --force is given. After an interruption at either end, the same commands \
+go on without a code; what is there is hashed again.
 
 With --listen, this end is reached by its address instead, and takes files from `rtmfp send FILE... URI`. \
 Anyone who can reach it can fill the directory and keep it busy, unless both ends have a password \
@@ -111,7 +116,7 @@ pub struct Receive {
     /// Where to listen.
     #[command(flatten)]
     pub listen: Listen,
-    /// Replace files that are there already
+    /// Replace files that are there already, rather than keep them
     #[arg(long)]
     pub force: bool,
     /// Take files whose names begin with a dot, which most listings hide and some programs run

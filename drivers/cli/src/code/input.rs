@@ -80,7 +80,6 @@ impl Answers {
                 Ok(code) => return Ok(Some(code)),
                 Err(e) if self.is_terminal => {
                     output::complain("rtmfp", e);
-                    output::status("Code: ");
                 }
                 Err(e) => return Err(Failure::new(Code::Usage, e.to_string())),
             }

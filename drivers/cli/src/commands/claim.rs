@@ -81,12 +81,18 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
         };
         let earlier = saved.as_ref().map(|saved| saved.root);
         let decide = Deciding { args, asking, earlier, kept, shown: false };
-        let (report, texts) = (&report, &texts);
+        let (report, texts, opened) = (&report, &texts, &opened);
         let mut decide = decide;
         Receiving::new(
             session,
             move |offer: Offer<'_>| decide.decide(&offer, &mut report.borrow_mut(), &mut texts.borrow_mut()),
-            move |manifest: &Manifest, event| observe(&mut report.borrow_mut(), manifest, event),
+            move |manifest: &Manifest, event| {
+                if event == TransferEvent::Accepted {
+                    // The user's time does not count.
+                    opened.set(Some(clock.now()));
+                }
+                observe(&mut report.borrow_mut(), manifest, event);
+            },
         )
     };
     let session = found.session;
