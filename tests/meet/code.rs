@@ -93,6 +93,7 @@ impl App for Ben {
 }
 
 impl Ada {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about this")]
     fn look(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while let Some(event) = self.guest.poll_event() {
             match event {
