@@ -40,6 +40,11 @@ fn sealed() {
 }
 
 #[test]
+fn files() {
+    replay("files");
+}
+
+#[test]
 fn reassembly() {
     replay("reassembly");
 }

@@ -3,6 +3,7 @@
 //!
 //! Each target takes any bytes, and panics if the core does something that it never may.
 
+mod files;
 mod handshake;
 mod packets;
 mod reassembly;
@@ -13,12 +14,13 @@ mod startup;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in `tests/fuzz/corpus` too.
-pub const TARGETS: [(&str, Target); 5] = [
+pub const TARGETS: [(&str, Target); 6] = [
     ("packets", packets::run),
     ("startup", startup::run),
     ("handshake", handshake::run),
     ("sealed", sealed::run),
     ("reassembly", reassembly::run),
+    ("files", files::run),
 ];
 
 /// Runs a target on these bytes.

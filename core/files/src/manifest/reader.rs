@@ -33,6 +33,12 @@ impl ManifestReader {
         Ok(Self { announced, so_far: Totals::default(), manifest: Manifest::default(), cut: Vec::new(), cost: 0, hash })
     }
 
+    /// What has been read so far, of entries that are whole.
+    #[must_use]
+    pub const fn so_far(&self) -> Totals {
+        self.so_far
+    }
+
     /// Takes the next piece.
     ///
     /// # Errors
