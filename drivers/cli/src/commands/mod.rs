@@ -52,6 +52,14 @@ pub fn run(command: &Command, report: Report) -> Result<(), Failure> {
     trace.finish(result)
 }
 
+/// Refuses options that have no meaning in a form of a command: passed over, they would be taken for granted.
+fn refuse(options: &[(&str, bool)], why: &str) -> Result<(), Failure> {
+    match options.iter().find(|(_, is_given)| *is_given) {
+        Some((option, _)) => Err(Failure::new(Code::Usage, format!("{option} {why}"))),
+        None => Ok(()),
+    }
+}
+
 /// How a transfer by a code has ended.
 fn ended(ended: &Result<Summary, transfer::Failure>, with: &str) -> Result<(), Failure> {
     match ended {

@@ -2,7 +2,7 @@
 
 use core::cell::RefCell;
 
-use super::{announce, claim, conclude, far_fingerprint, is_post_quantum};
+use super::{announce, claim, conclude, far_fingerprint, is_post_quantum, refuse};
 use crate::args::Receive;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part};
@@ -15,8 +15,14 @@ use crate::transfer::{Receiver, ReceiverEvent, ReceiverLimits};
 
 pub(super) fn run(args: &Receive, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     if args.listen.listen.is_empty() {
+        let of_address = [
+            ("--identity", args.listen.identity.is_some()),
+            ("--fingerprint-file", args.listen.fingerprint_file.is_some()),
+        ];
+        refuse(&of_address, "belongs to a receiver at an address: give --listen too")?;
         return claim::run(args, report, trace);
     }
+    refuse(&[("--via", args.meet.via.is_some())], "belongs to receiving by a code: leave out --listen")?;
     let directory = args.directory.display();
     let store = Directory::new(&args.directory, args.force)
         .map_err(|e| Failure::local(directory, format_args!("{e}; create the directory first")))?

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use rtmfp_core::{Instant, SessionHandle};
 use rtmfp_std::{Driver, Uri};
 
-use super::{conclude, far_fingerprint, is_post_quantum, offer};
+use super::{conclude, far_fingerprint, is_post_quantum, offer, refuse};
 use crate::args::Send;
 use crate::failure::{Code, Failure};
 use crate::identity::{Identity, Part, destination, pin};
@@ -22,8 +22,19 @@ pub(super) fn run(args: &Send, mut report: Report, trace: &mut TraceFile) -> Res
     let last = args.paths.last().and_then(|last| last.to_str()).unwrap_or_default();
     // Whoever mistypes the scheme does not mean a file.
     if !last.to_ascii_lowercase().starts_with("rtmfp:") && !last.contains("://") {
+        let of_address = [("--fingerprint", args.connect.fingerprint.is_some()), ("--pin", args.connect.pin)];
+        refuse(&of_address, "belongs to a receiver at an address: the code proves who it is")?;
         return offer::run(args, report, trace);
     }
+    let of_code = [
+        ("--text", args.text.is_some()),
+        ("--exclude", !args.exclude.is_empty()),
+        ("--files-from", args.files_from.is_some()),
+        ("--limit", args.limit.is_some()),
+        ("--via", args.meet.via.is_some()),
+        ("--qr", args.qr),
+    ];
+    refuse(&of_code, "belongs to sending by a code: leave out the address")?;
     let (files, uri) = split(&args.paths)?;
     let (files, bytes) = open_all(&files)?;
     report.expect(bytes);

@@ -159,6 +159,17 @@ fn codes_that_lead_nowhere_are_told_with_what_to_do() {
     let in_arguments = start(&["receive", "7214-zoo-zoo"]).end();
     assert_eq!(in_arguments.code, Some(2), "{in_arguments:?}");
     assert!(in_arguments.errors.contains("history"), "{}", in_arguments.errors);
+    let receiver = "rtmfp://127.0.0.1:9/";
+    for of_the_other_form in [
+        &["send", "--text", "hello", "file", receiver][..],
+        &["send", "--pin", "file"],
+        &["receive", "--identity", "file"],
+        &["receive", "--via", receiver, "--listen", "127.0.0.1:0"],
+        &["send", "--relay-only", "--text", "hello"],
+    ] {
+        let ended = start(of_the_other_form).end();
+        assert_eq!(ended.code, Some(2), "{of_the_other_form:?}: {ended:?}");
+    }
     let (sender, _) = offer(&scratch, &uri, &["--expire", "1"]);
     let expired = sender.end();
     assert_eq!(expired.code, Some(8), "{expired:?}");
