@@ -16,7 +16,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 
-use rtmfp_meet::probe::{Behaviour, Bounds, Findings, How, KeptFor, PortMapping, Report, Verdict};
+use rtmfp_meet::probe::{Behaviour, Bounds, Findings, How, KeptFor, PortMapping, Reason, Report, Verdict};
 use serde_json::{Map, Value};
 
 use crate::json::Line;
@@ -237,7 +237,32 @@ pub fn verdict(verdict: &Verdict) -> String {
         How::Relay => "these two will not meet directly, and need a relay",
         How::NotAtAll => "these two will not meet",
     };
-    format!("{how}: {}", verdict.reason)
+    let next = next_step(verdict);
+    let next = next.map_or_else(String::new, |next| format!("\nnext: {next}"));
+    format!("{how}: {}{next}", verdict.reason)
+}
+
+/// What can be done about it, if they do not meet directly for sure.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the others meet directly, so nothing is to be done")]
+fn next_step(verdict: &Verdict) -> Option<&'static str> {
+    if verdict.how == How::Directly {
+        return None;
+    }
+    match verdict.reason {
+        Reason::OnePortIsNotFound { .. } | Reason::NeitherIsFound => Some(
+            "to meet directly, forward a port at one end: give --map-port there; otherwise both register with a server that \
+             runs with --relay",
+        ),
+        Reason::SameAddressLeadsNowhere => Some(
+            "in one local network nothing is to be done; otherwise both register with a server that runs with --relay",
+        ),
+        Reason::NotKnown => {
+            Some("run the server with --probe-listen for another port and another address, and make both reports again")
+        }
+        Reason::NoCommonFamily => Some("both register with one server that runs with --relay"),
+        Reason::NoServer { .. } => Some("make that report again from another network"),
+        _ => None,
+    }
 }
 
 #[cfg(test)]

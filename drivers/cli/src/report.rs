@@ -21,7 +21,7 @@
 //! | `relays` | a server relays datagrams between its clients |
 //! | `probes` | `address`: from which a server sends probes for `rtmfp doctor` |
 //! | `report` | what `rtmfp doctor` has found out: see [`diagnosis`](crate::diagnosis) |
-//! | `meeting` | `how` (`directly`, `perhaps`, `relay` or `not-at-all`), `reason`: whether two ends will meet |
+//! | `meeting` | `how` (`directly`, `perhaps`, `relay` or `not-at-all`), `reason`, `first` and `second` (whose reports): whether two ends will meet |
 //! | `explaining`, `step` | `rtmfp doctor --explain`: `whom`, `via`; and how far it comes: see [`explain`](crate::explain) |
 //! | `route` | `family`, `address`: from which this machine sends; left out if it has no route |
 //! | `waiting` | `seconds`: how long it takes to find out for how long mappings are kept |

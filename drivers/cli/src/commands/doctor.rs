@@ -27,14 +27,21 @@ const PAUSES: [u64; 6] = [15, 30, 60, 120, 180, 300];
 const HELLOS: usize = 64;
 
 pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
+    if args.connect.pin {
+        let message = "the doctor pins nobody: leave out --pin, and use `rtmfp identity pin`";
+        return Err(Failure::new(Code::Usage, message));
+    }
     // Before anything else takes its time.
     let others = args.with.iter().map(|file| read(file)).collect::<Result<Vec<_>, _>>()?;
     if let [one, two] = others.as_slice() {
-        if args.explain.is_some() {
-            let message = "with two reports nothing is looked at here: leave out --explain, or one report";
+        if args.explain.is_some() || args.via.is_some() || args.save.is_some() {
+            let message =
+                "with two reports nothing is looked at here: leave out --via, --save and --explain, or one report";
             return Err(Failure::new(Code::Usage, message));
         }
-        tell_of_two(one, two, &mut report);
+        let names: Vec<String> = args.with.iter().map(|file| file.display().to_string()).collect();
+        let [first, second] = [0, 1].map(|place| names.get(place).map_or("", String::as_str));
+        tell_of_two((first, one), (second, two), &mut report);
         return Ok(());
     }
     if args.explain.is_none() && args.paths.is_given() {
@@ -64,8 +71,8 @@ pub(super) fn run(args: &Doctor, mut report: Report, trace: &mut TraceFile) -> R
     if let Some(file) = &args.save {
         write_whole(file, &format!("{}\n", diagnosis::to_line(&found).end()))?;
     }
-    for other in &others {
-        tell_of_two(&found, other, &mut report);
+    for (file, other) in args.with.iter().zip(&others) {
+        tell_of_two(("this end", &found), (&file.display().to_string(), other), &mut report);
     }
     if let Some(whom) = &args.explain {
         let via = Via {
@@ -199,15 +206,18 @@ fn tell(found: &Found, report: &mut Report) {
     );
 }
 
-fn tell_of_two(one: &Found, two: &Found, report: &mut Report) {
+/// Says whether two ends meet. The verdict calls them the first and the second.
+fn tell_of_two((first, one): (&str, &Found), (second, two): (&str, &Found), report: &mut Report) {
     let verdict = will_meet(one, two);
     report.either(
         || {
             Line::new("meeting")
                 .text("how", diagnosis::how_name(verdict.how))
                 .text("reason", &verdict.reason.to_string())
+                .text("first", first)
+                .text("second", second)
         },
-        || diagnosis::verdict(&verdict),
+        || format!("{}\n(the first: {first}; the second: {second})", diagnosis::verdict(&verdict)),
     );
 }
 

@@ -34,10 +34,17 @@ fn the_doctor_finds_an_open_network_and_says_who_meets() {
         "ipv4_mapping":"address-and-port-dependent","ipv4_filtering":"address-and-port-dependent"}"#;
     fs::write(&hard, symmetric.replace('\n', "")).unwrap();
     let hard = hard.to_str().unwrap();
-    let ended = start(&["doctor", "--with", hard, hard]).end();
+    let other = scratch.source("other.json");
+    fs::write(&other, symmetric.replace('\n', "").replace("192.0.2.9", "192.0.2.10")).unwrap();
+    let other = other.to_str().unwrap();
+    let ended = start(&["doctor", "--with", hard, other]).end();
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let ended_open = start(&["doctor", "--with", hard, file]).end();
     assert!(ended_open.out.contains("these two will meet directly"), "{ended_open:?}");
+    assert!(!ended_open.out.contains("--relay"), "nothing is to be done: {ended_open:?}");
+    let names = format!("(the first: {hard}; the second: {other})");
+    assert!(ended.out.contains(&names), "{ended:?}");
+    assert!(ended.out.contains("next: to meet directly, forward a port") && ended.out.contains("--relay"), "{ended:?}");
     let ended = start(&["doctor", "--via", &uri]).end();
     assert!(ended.out.starts_with("open: ") && ended.out.contains("\nIPv4 mapping "), "{ended:?}");
 }
@@ -72,6 +79,22 @@ fn what_cannot_be_looked_at_is_told() {
     assert!(ended.code == Some(2) && ended.errors.contains("is no report"), "{ended:?}");
     let ended = start(&["doctor", "--json"]).end();
     assert!(ended.code == Some(2) && ended.out.contains("\"route\",\"family\":\"IPv4\""), "{ended:?}");
+}
+
+#[test]
+fn what_the_doctor_would_leave_undone_is_refused() {
+    let ended = start(&["doctor", "--via", "rtmfp://127.0.0.1:9/", "--pin"]).end();
+    assert!(ended.code == Some(2) && ended.errors.contains("leave out --pin"), "{ended:?}");
+    let scratch = Scratch::new();
+    let file = scratch.source("report.json");
+    fs::write(&file, "{\"event\":\"report\"}\n").unwrap();
+    let file = file.to_str().unwrap();
+    let saved = scratch.source("saved.json");
+    for more in [["--via", "rtmfp://127.0.0.1:9/"], ["--save", saved.to_str().unwrap()]] {
+        let ended = start(&[&["doctor"][..], &more, &["--with", file, file]].concat()).end();
+        assert!(ended.code == Some(2) && ended.errors.contains("with two reports"), "{ended:?}");
+    }
+    assert!(!saved.exists());
 }
 
 /// An echo that is registered with the server, its peer ID and its number.
