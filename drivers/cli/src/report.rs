@@ -9,6 +9,7 @@
 //! | `proved` | the far end knows the code, or is that of the earlier transfer |
 //! | `offer` | `entries`, `files`, `bytes`: what a sender offers |
 //! | `resuming` | an interrupted transfer goes on |
+//! | `progress` | `bytes`: of content that this end has sent or stored since it began; at most a line each 64 KiB |
 //! | `text` | `text`: a text that was received |
 //! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
 //! | `file` | `name`, `bytes`, `verified`, `sha256` or, by a code, `blake3` if verified, else `error` |
@@ -43,6 +44,8 @@
 //!
 //! Without it, lines for people go to standard output, the bar to standard error if that is a terminal.
 
+mod steps;
+
 use core::fmt::Write as _;
 use core::net::SocketAddr;
 use core::time::Duration;
@@ -60,6 +63,7 @@ use crate::text::shown;
 use crate::transfer::Verdict;
 use rtmfp_files::manifest::{EntryKind, Manifest, Totals};
 use rtmfp_files::transfer;
+use steps::Steps;
 
 /// Lines about far ends that are written at once, at an end that anyone can reach.
 pub const LINES_AT_ONCE: u32 = 100;
@@ -80,6 +84,8 @@ pub struct Report {
     bar: Option<ProgressBar>,
     /// Bytes of content verified.
     bytes: u64,
+    /// Bytes of content moved by a code, for lines of JSON.
+    steps: Steps,
     /// For lines about far ends, if anyone can cause them.
     limit: Option<(Clock, LineLimit)>,
 }
@@ -89,7 +95,7 @@ impl Report {
     #[must_use]
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
-        Self { json, aside: false, verbose, bar: None, bytes: 0, limit: None }
+        Self { json, aside: false, verbose, bar: None, bytes: 0, steps: Steps::default(), limit: None }
     }
 
     /// The same, with lines for people on standard error: standard output is for what they ask for.
@@ -147,7 +153,27 @@ impl Report {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
+        self.steps = Steps::of(bytes);
         self.expect(bytes);
+    }
+
+    /// So many more bytes of content were sent, or stored.
+    pub fn moved(&mut self, bytes: u64) {
+        self.progress(bytes);
+        let told = self.steps.add(bytes);
+        self.moved_in_all(told);
+    }
+
+    /// No more bytes of content come: what was not told yet is.
+    pub fn moved_all(&mut self) {
+        let told = self.steps.rest();
+        self.moved_in_all(told);
+    }
+
+    fn moved_in_all(&self, told: Option<u64>) {
+        if let (Some(bytes), true) = (told, self.json) {
+            self.line(&Line::new("progress").number("bytes", bytes).end());
+        }
     }
 
     /// An entry of a transfer by a code has its verdict.

@@ -189,12 +189,14 @@ fn observe(report: &mut Report, manifest: &Manifest, event: TransferEvent) {
     match event {
         TransferEvent::Accepted => report.transferring(manifest.totals().bytes),
         TransferEvent::Hashing { bytes } => report.hashing(bytes),
-        TransferEvent::Begun { from: bytes, .. } | TransferEvent::Progress { bytes } => report.progress(bytes),
+        TransferEvent::Begun { from: bytes, .. } => report.progress(bytes),
+        TransferEvent::Progress { bytes } => report.moved(bytes),
+        TransferEvent::Ended(_) => report.moved_all(),
         TransferEvent::Finished { index, verdict, hash } => {
             let Some(entry) = manifest.entries.get(index) else { return };
             report.entry(&entry.path, size(&entry.kind), hash.as_ref(), &verdict);
         }
-        TransferEvent::Offered { .. } | TransferEvent::Ended(_) | _ => {}
+        TransferEvent::Offered { .. } | _ => {}
     }
 }
 

@@ -7,6 +7,7 @@ mod doctor;
 mod echo;
 mod gateways;
 mod harness;
+mod interrupted;
 mod kill;
 mod namespaces;
 mod nats;
