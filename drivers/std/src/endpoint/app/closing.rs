@@ -26,6 +26,8 @@ pub(super) struct Drain {
 pub(super) struct Shutdown {
     deadline: Instant,
     look: Instant,
+    /// Since when no far end is waited for but servers.
+    quiet: Option<Instant>,
 }
 
 impl Entry {
@@ -123,7 +125,7 @@ impl EndpointApp {
     /// Drains all sessions, and stops when all far ends know that they are closed, or at the deadline. Of several
     /// deadlines the last counts.
     pub(super) fn shut_down(&mut self, now: Instant, endpoint: &mut Endpoint, deadline: Instant) {
-        self.shutdown = Some(Shutdown { deadline, look: now });
+        self.shutdown = Some(Shutdown { deadline, look: now, quiet: None });
         let sessions: Vec<_> = self.sessions.keys().copied().collect();
         for session in sessions {
             self.drain(now, endpoint, session, deadline);
@@ -142,7 +144,7 @@ impl EndpointApp {
             self.release(now, endpoint, session);
         }
         let deadlines = self.sessions.values().filter_map(|entry| Some(entry.drain.as_ref()?.deadline));
-        self.shutdown = Some(Shutdown { deadline: deadlines.fold(now + LINGER, Instant::max), look: now });
+        self.shutdown = Some(Shutdown { deadline: deadlines.fold(now + LINGER, Instant::max), look: now, quiet: None });
         self.look_whether_done(now, endpoint);
     }
 
@@ -168,10 +170,15 @@ impl EndpointApp {
     fn look_whether_done(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let Some(shutdown) = &mut self.shutdown else { return };
         shutdown.look = now + LOOK;
-        let deadline = shutdown.deadline;
+        let (deadline, quiet) = (shutdown.deadline, shutdown.quiet);
         let awaits = |endpoint: &Endpoint, session| endpoint.session(session).is_some_and(|s| s.awaits_far_end());
         // Sessions over a relay end in order only while there is that with the server.
-        if !endpoint.sessions().any(|session| !self.is_with_server(session) && awaits(endpoint, session)) {
+        let waits = endpoint.sessions().any(|session| !self.is_with_server(session) && awaits(endpoint, session));
+        let acknowledges = !waits && self.is_acknowledging(endpoint);
+        let quiet = quiet.filter(|_| !waits).or((!waits).then_some(now));
+        let leaves = quiet.is_some_and(|quiet| !acknowledges || quiet + LOOK <= now);
+        self.shutdown.iter_mut().for_each(|shutdown| shutdown.quiet = quiet);
+        if leaves {
             self.leave_meetings(now, endpoint);
         }
         let waits = endpoint.sessions().any(|session| awaits(endpoint, session));
