@@ -3,6 +3,7 @@
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU8;
 use core::str::FromStr;
 
 use rand_core::CryptoRng;
@@ -46,10 +47,14 @@ impl fmt::Debug for Words {
 ///
 /// Written as `7214-crossover-clockwork`. When it is read, capitals do not matter, spaces do as well as hyphens, and four
 /// letters of a word are enough.
+///
+/// One that leads to several codes has a slot behind its number: `7214.2-crossover-clockwork` is the second of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Code {
     /// What a server, or the network, knows.
     pub number: u64,
+    /// Which of several codes of this number it is, if there are several. It is as public as the number.
+    pub slot: Option<NonZeroU8>,
     /// What they never see.
     pub words: Words,
 }
@@ -57,6 +62,7 @@ pub struct Code {
 impl fmt::Display for Code {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.number)?;
+        self.slot.iter().try_for_each(|slot| write!(f, ".{slot}"))?;
         let list = bip39::Language::English.word_list();
         self.words.0.iter().try_for_each(|word| write!(f, "-{}", list.get(usize::from(*word)).copied().unwrap_or("?")))
     }
@@ -98,14 +104,24 @@ impl FromStr for Code {
             return Err(CodeError::TooLong);
         }
         let mut parts = text.split(|c: char| c == '-' || c.is_whitespace()).filter(|part| !part.is_empty());
-        let number = parts.next().filter(|number| number.bytes().all(|digit| digit.is_ascii_digit()));
-        let number = number.and_then(|number| number.parse().ok()).ok_or(CodeError::NoNumber)?;
+        let (number, slot) = parts.next().and_then(place).ok_or(CodeError::NoNumber)?;
         let words = Words(parts.map(find).collect::<Result<_, _>>()?);
         match words.0.len() {
             0 => Err(CodeError::NoWords),
-            1..=MAX_WORDS => Ok(Self { number, words }),
+            1..=MAX_WORDS => Ok(Self { number, slot, words }),
             _ => Err(CodeError::TooLong),
         }
+    }
+}
+
+/// A number, and the slot behind it if there is one.
+fn place(text: &str) -> Option<(u64, Option<NonZeroU8>)> {
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return None;
+    }
+    match text.split_once('.') {
+        Some((number, slot)) => Some((number.parse().ok()?, Some(slot.parse().ok()?))),
+        None => Some((text.parse().ok()?, None)),
     }
 }
 
@@ -151,13 +167,26 @@ mod tests {
             assert_eq!(typed.parse(), Ok(code.clone()), "{typed:?}");
         }
         assert_eq!(code.to_string(), "7214-abandon-zebra");
+        assert_eq!("7214.2 aban zebr".parse(), Ok(Code { slot: NonZeroU8::new(2), ..code.clone() }));
         assert!(!format!("{code:?}").contains("zebra"), "secrets are in no log");
     }
 
     #[test]
     fn what_is_no_code_is_refused_with_what_is_wrong() {
         let refused = |text: &str| text.parse::<Code>().unwrap_err();
-        for none in ["", "-", "abandon-zebra", "+1-zebra", "1.5-zebra", "99999999999999999999-zebra"] {
+        for none in [
+            "",
+            "-",
+            "abandon-zebra",
+            "+1-zebra",
+            "1.-zebra",
+            ".1-zebra",
+            "1.0-zebra",
+            "1.+1-zebra",
+            "1.256-zebra",
+            "1.2.3-zebra",
+            "99999999999999999999-zebra",
+        ] {
             assert_eq!(refused(none), CodeError::NoNumber, "{none:?}");
         }
         assert_eq!(refused("7214-"), CodeError::NoWords);
@@ -186,9 +215,10 @@ mod tests {
     }
 
     quickcheck! {
-        fn what_is_written_is_read_again(number: u64, seed: u8, count: usize) -> bool {
+        fn what_is_written_is_read_again(number: u64, seed: u8, count: usize, slot: u8) -> bool {
+            let slot = NonZeroU8::new(slot);
             let words = Words::random(count % MAX_WORDS, &mut ChaCha20Rng::from_seed([seed; 32]));
-            let code = Code { number, words };
+            let code = Code { number, slot, words };
             code.to_string().parse() == Ok(code)
         }
 

@@ -11,6 +11,9 @@
 //! | 3 | claim | confirmation |
 //! | 4 | answer | confirmation |
 //!
+//! A claim of one of several codes names its slot in the metadata: `rtmfp-code/1.2` is a claim of the second. Its answer has
+//! the same metadata. Who made it answers for that slot alone, and each is burnt by itself.
+//!
 //! An end that does not go on rejects the flow. The exception code says why: [`Refusal`].
 //!
 //! The binding is made of both nonces of the session (RFC 7016 §3.5). Only its two ends know them, and each session has
@@ -26,6 +29,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU8;
 use core::time::Duration;
 
 use rtmfp_core::profile::Role;
@@ -39,7 +43,7 @@ mod maker;
 pub use claimer::{ClaimFailure, Claimer};
 pub use maker::{Made, Maker};
 
-/// The metadata of the flows of this protocol.
+/// The metadata of the flows of this protocol, before the slot if there is one.
 pub const METADATA: &[u8] = b"rtmfp-code/1";
 /// How long each end waits for what the other is to say next.
 pub const STEP_LIMIT: Duration = Duration::from_secs(10);
@@ -124,6 +128,15 @@ fn binding(endpoint: &Endpoint, session: SessionHandle) -> Option<Vec<u8>> {
     };
     let length = (initiator.len() as u64).to_be_bytes();
     Some([&length[..], initiator, responder].concat())
+}
+
+/// The metadata of the flows of a slot.
+fn metadata(slot: Option<NonZeroU8>) -> Vec<u8> {
+    let mut metadata = METADATA.to_vec();
+    if let Some(slot) = slot {
+        metadata.extend_from_slice(alloc::format!(".{slot}").as_bytes());
+    }
+    metadata
 }
 
 /// A message of this kind.

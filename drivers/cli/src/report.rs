@@ -6,7 +6,7 @@
 //! |---|---|
 //! | `listening` | `address`, `fingerprint` (if static keys prove it), `profile` (of the second endpoint of a server) |
 //! | `code` | `code`: what `rtmfp send` has the user tell the receiver |
-//! | `proved` | the far end knows the code, or is that of the earlier transfer |
+//! | `proved` | `receiver` (of several): the far end knows the code, or is that of the earlier transfer |
 //! | `offer` | `entries`, `files`, `bytes`: what a sender offers |
 //! | `resuming` | an interrupted transfer goes on |
 //! | `progress` | `bytes`: of content that this end has sent or stored since it began; at most a line each 64 KiB |
@@ -48,7 +48,9 @@ mod steps;
 
 use core::fmt::Write as _;
 use core::net::SocketAddr;
+use core::num::NonZeroU8;
 use core::time::Duration;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
@@ -84,6 +86,8 @@ pub struct Report {
     bar: Option<ProgressBar>,
     /// Bytes of content verified.
     bytes: u64,
+    /// The same, of each of several receivers.
+    bytes_of: BTreeMap<NonZeroU8, u64>,
     /// Bytes of content moved by a code, for lines of JSON.
     steps: Steps,
     /// For lines about far ends, if anyone can cause them.
@@ -95,7 +99,8 @@ impl Report {
     #[must_use]
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
-        Self { json, aside: false, verbose, bar: None, bytes: 0, steps: Steps::default(), limit: None }
+        let (steps, bytes_of) = (Steps::default(), BTreeMap::new());
+        Self { json, aside: false, verbose, bar: None, bytes: 0, bytes_of, steps, limit: None }
     }
 
     /// The same, with lines for people on standard error: standard output is for what they ask for.
@@ -178,18 +183,31 @@ impl Report {
 
     /// An entry of a transfer by a code has its verdict.
     pub fn entry(&mut self, path: &str, bytes: u64, hash: Option<&[u8; 32]>, verdict: &transfer::Verdict) {
+        self.entry_of(None, path, bytes, hash, verdict);
+    }
+
+    /// The same, at one of several receivers.
+    pub fn entry_of(
+        &mut self,
+        receiver: Option<NonZeroU8>,
+        path: &str,
+        bytes: u64,
+        hash: Option<&[u8; 32]>,
+        verdict: &transfer::Verdict,
+    ) {
         if verdict.is_verified() {
-            self.bytes += bytes;
+            *self.bytes_at(receiver) += bytes;
         }
         if self.json {
-            let line = Line::new("file").text("name", path).number("bytes", bytes);
+            let line = numbered(Line::new("file"), receiver).text("name", path).number("bytes", bytes);
             let line = line.truth("verified", verdict.is_verified());
             match hash.filter(|_| verdict.is_verified()) {
                 Some(hash) => self.line(&line.text("blake3", &hex(hash)).end()),
                 None => self.line(&line.text("error", &verdict.to_string()).end()),
             }
         } else if !verdict.is_verified() {
-            self.line(&format!("not verified: {}: {}", shown(path), shown(&verdict.to_string())));
+            let who = prefix(receiver);
+            self.line(&format!("{who}not verified: {}: {}", shown(path), shown(&verdict.to_string())));
         }
     }
 
@@ -231,18 +249,25 @@ impl Report {
 
     /// A transfer by a code is over: how many files, and in which time.
     pub fn finished(&mut self, summary: &transfer::Summary, took: Duration) {
-        if let Some(bar) = self.bar.take() {
+        self.finished_of(None, summary, took);
+    }
+
+    /// The same, at one of several receivers. The others may go on.
+    pub fn finished_of(&mut self, receiver: Option<NonZeroU8>, summary: &transfer::Summary, took: Duration) {
+        if let Some(bar) = self.bar.take_if(|_| receiver.is_none()) {
             bar.finish_and_clear();
         }
+        let bytes = *self.bytes_at(receiver);
         let transfer::Summary { verified, failed, refused, .. } = *summary;
         if self.json {
-            let line = Line::new("done").number("files", verified).number("failed", failed).number("refused", refused);
-            return self.line(&line.number("bytes", self.bytes).seconds("seconds", took).end());
+            let line = numbered(Line::new("done"), receiver).number("files", verified).number("failed", failed);
+            return self.line(&line.number("refused", refused).number("bytes", bytes).seconds("seconds", took).end());
         }
         let more = |count: u64, what: &str| if count == 0 { String::new() } else { format!(", {count} {what}") };
         let rest = more(failed, "failed") + &more(refused, "refused");
-        let rate = rate(self.bytes, took);
-        self.line(&format!("{} verified{rest}: {}, {rate}", count(verified), HumanBytes(self.bytes)));
+        let rate = rate(bytes, took);
+        let who = prefix(receiver);
+        self.line(&format!("{who}{} verified{rest}: {}, {rate}", count(verified), HumanBytes(bytes)));
     }
 
     /// This end listens. `profile`: the name of its profile, if there are two.
@@ -377,6 +402,14 @@ impl Report {
         output::complain("rtmfp", failure);
     }
 
+    /// Bytes verified, those of one of several receivers by themselves.
+    fn bytes_at(&mut self, receiver: Option<NonZeroU8>) -> &mut u64 {
+        match receiver {
+            Some(receiver) => self.bytes_of.entry(receiver).or_default(),
+            None => &mut self.bytes,
+        }
+    }
+
     /// A line that a far end causes.
     fn far_line(&mut self, line: &str) {
         if let Some((clock, limit)) = &mut self.limit {
@@ -410,8 +443,11 @@ impl Report {
 }
 
 impl Drop for Report {
-    /// The last lines that were left out are counted too.
+    /// The last lines that were left out are counted too, and no bar stays.
     fn drop(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
         self.omitted();
     }
 }
@@ -448,6 +484,16 @@ impl LineLimit {
         self.level = level;
         true
     }
+}
+
+/// A line about one of several receivers.
+fn numbered(line: Line, receiver: Option<NonZeroU8>) -> Line {
+    receiver.iter().fold(line, |line, receiver| line.number("receiver", receiver.get().into()))
+}
+
+/// What stands before a line about one of several receivers.
+fn prefix(receiver: Option<NonZeroU8>) -> String {
+    receiver.map_or_else(String::new, |receiver| format!("receiver {receiver}: "))
 }
 
 fn count(files: u64) -> String {

@@ -128,7 +128,7 @@ pub(crate) struct Offered {
 }
 
 /// Where the content of an entry comes from.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum Origin {
     /// It has none.
     None,
@@ -137,8 +137,8 @@ enum Origin {
     Text(String),
 }
 
-/// What is sent.
-#[derive(Debug)]
+/// What is sent. A clone reads it once more.
+#[derive(Clone, Debug)]
 pub struct Tree {
     manifest: Manifest,
     origins: Vec<Origin>,

@@ -2,13 +2,14 @@
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::num::NonZeroU8;
 
 use rand_core::CryptoRng;
 use rtmfp_core::{Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle};
 
 use super::{
-    ANSWER_CONFIRMATION, ANSWER_SHARE, CLAIM_CONFIRMATION, CLAIM_SHARE, METADATA, Refusal, STEP_LIMIT, binding,
-    message, reject, value,
+    ANSWER_CONFIRMATION, ANSWER_SHARE, CLAIM_CONFIRMATION, CLAIM_SHARE, Refusal, STEP_LIMIT, binding, message,
+    metadata, reject, value,
 };
 use crate::pake::{self, Claimed, Confirmed, Secret, Shared};
 
@@ -106,9 +107,22 @@ impl Claimer {
         endpoint: &mut Endpoint,
         session: SessionHandle,
         secret: &Secret,
+        rng: Box<dyn CryptoRng + Send>,
+    ) -> Self {
+        Self::of_slot(now, endpoint, session, None, secret, rng)
+    }
+
+    /// The same, of one of several codes.
+    #[must_use]
+    pub fn of_slot(
+        now: Instant,
+        endpoint: &mut Endpoint,
+        session: SessionHandle,
+        slot: Option<NonZeroU8>,
+        secret: &Secret,
         mut rng: Box<dyn CryptoRng + Send>,
     ) -> Self {
-        let (flow, state) = match Self::begin(now, endpoint, session, secret, &mut rng) {
+        let (flow, state) = match Self::begin(now, endpoint, session, slot, secret, &mut rng) {
             Some((flow, claimed)) => (Some(flow), State::Share(claimed)),
             None => (None, State::Failed(ClaimFailure::NotBegun)),
         };
@@ -119,12 +133,13 @@ impl Claimer {
         now: Instant,
         endpoint: &mut Endpoint,
         session: SessionHandle,
+        slot: Option<NonZeroU8>,
         secret: &Secret,
         rng: &mut impl CryptoRng,
     ) -> Option<(SendFlowHandle, Claimed)> {
         let binding = binding(endpoint, session)?;
         let (share, claimed) = pake::claim(secret, &binding, rng).ok()?;
-        let flow = endpoint.session_mut(now, session)?.open_flow(FlowOptions::new(METADATA)).ok()?;
+        let flow = endpoint.session_mut(now, session)?.open_flow(FlowOptions::new(metadata(slot))).ok()?;
         endpoint.send_flow_mut(now, flow)?.write(message(CLAIM_SHARE, &share)).ok()?;
         Some((flow, claimed))
     }

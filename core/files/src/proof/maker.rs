@@ -1,14 +1,16 @@
 //! The end that made the code.
 
 use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU8;
 
 use rand_core::CryptoRng;
 use rtmfp_core::{Endpoint, Event, FlowOptions, Instant, RecvFlowHandle, SendFlowHandle, SessionHandle};
 
 use super::{
-    ANSWER_CONFIRMATION, ANSWER_SHARE, CLAIM_CONFIRMATION, CLAIM_SHARE, METADATA, Refusal, STEP_LIMIT, binding,
-    message, reject, value,
+    ANSWER_CONFIRMATION, ANSWER_SHARE, CLAIM_CONFIRMATION, CLAIM_SHARE, Refusal, STEP_LIMIT, binding, message,
+    metadata, reject, value,
 };
 use crate::pake::{self, Answered, Secret, Shared};
 
@@ -36,6 +38,8 @@ pub enum Made {
 pub struct Maker {
     /// What is claimed; `None` when no claim is answered any more.
     secret: Option<Secret>,
+    /// Of the flows that are its own.
+    metadata: Vec<u8>,
     rng: Box<dyn CryptoRng + Send>,
     exchange: Option<Exchange>,
     outcome: Option<Made>,
@@ -73,7 +77,15 @@ impl Maker {
     #[must_use]
     pub fn new(secret: Secret, rng: Box<dyn CryptoRng + Send>) -> Self {
         let (exchange, outcome) = (None, None);
-        Self { secret: Some(secret), rng, exchange, outcome, refusal: Refusal::Spent, fruitless: 0 }
+        let (metadata, refusal) = (metadata(None), Refusal::Spent);
+        Self { secret: Some(secret), metadata, rng, exchange, outcome, refusal, fruitless: 0 }
+    }
+
+    /// The same, for claims of this slot alone.
+    #[must_use]
+    pub fn with_slot(mut self, slot: Option<NonZeroU8>) -> Self {
+        self.metadata = metadata(slot);
+        self
     }
 
     /// What came of the secret, once.
@@ -107,14 +119,14 @@ impl Maker {
         self.give_up(now, endpoint, Refusal::Expired);
     }
 
-    /// Takes an event of the endpoint. True if it is of a flow of this protocol, and so is for nobody else.
+    /// Takes an event of the endpoint. True if it is of a flow of this protocol and slot, and so is for nobody else.
     #[expect(clippy::wildcard_enum_match_arm, reason = "the others are not about this protocol")]
     pub fn offer(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) -> bool {
         match event {
             Event::FlowOpened { flow } => {
                 let seen = endpoint.recv_flow(*flow);
                 let ours =
-                    seen.is_some_and(|seen| seen.metadata().as_ref() == METADATA && seen.association().is_none());
+                    seen.is_some_and(|seen| seen.metadata().as_ref() == self.metadata && seen.association().is_none());
                 if ours {
                     self.take(now, endpoint, *flow);
                 }
@@ -180,7 +192,7 @@ impl Maker {
             let read = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read());
             let (Some(read), Some(secret)) = (read, &self.secret) else { return };
             let step = match exchange.answered.take() {
-                None => exchange.on_share(now, endpoint, secret, &read.data, &mut self.rng),
+                None => exchange.on_share(now, endpoint, secret, &read.data, &mut self.rng, &self.metadata),
                 Some(answered) => exchange.on_confirmation(now, endpoint, answered, &read.data),
             };
             match step {
@@ -221,6 +233,7 @@ impl Exchange {
         secret: &Secret,
         read: &[u8],
         rng: &mut impl CryptoRng,
+        metadata: &[u8],
     ) -> Step {
         let Some(share) = value(CLAIM_SHARE, read) else { return Step::Over(Refusal::Malformed) };
         let Some(binding) = binding(endpoint, self.flow.session()) else { return Step::Over(Refusal::Unbound) };
@@ -228,7 +241,7 @@ impl Exchange {
             return Step::Over(Refusal::Malformed);
         };
         let opened = endpoint.recv_flow_mut(now, self.flow);
-        self.answer = opened.and_then(|mut flow| flow.open_return_flow(FlowOptions::new(METADATA)).ok());
+        self.answer = opened.and_then(|mut flow| flow.open_return_flow(FlowOptions::new(metadata.to_vec())).ok());
         if !self.say(now, endpoint, ANSWER_SHARE, &share) {
             return Step::Over(Refusal::Malformed);
         }

@@ -474,3 +474,28 @@ fn each_refusal_has_a_code_of_its_own() {
     assert!(Refusal::ALL.iter().all(|refusal| Refusal::from_code(refusal.code()) == Some(*refusal)));
     assert_eq!(Refusal::from_code(0), None);
 }
+
+/// Of two codes at one maker, a wrong guess at one leaves the other as it was.
+#[test]
+fn each_of_several_codes_is_claimed_and_burnt_by_itself() {
+    let mut world = World::new();
+    let [first, second] = [1, 2].map(NonZeroU8::new);
+    world.nodes[MAKER].maker = Some(Maker::new(secret(1), rng(50)).with_slot(first));
+    let mut beside = Maker::new(secret(2), rng(51)).with_slot(second);
+    let session = world.open(EVE, MAKER);
+    let mut claims = Vec::new();
+    for (slot, seed) in [(None, 1), (second, 1), (first, 9), (first, 1)] {
+        let Node { endpoint, claimers, .. } = &mut world.nodes[EVE];
+        claimers.push(Claimer::of_slot(world.now, endpoint, session, slot, &secret(seed), rng(60)));
+        claims.push(claimers.len() - 1);
+        world.settle();
+    }
+    let Node { endpoint, others, .. } = &mut world.nodes[MAKER];
+    let opened = others.iter().filter(|event| matches!(event, Event::FlowOpened { .. }));
+    let taken = opened.filter(|event| beside.offer(world.now, endpoint, event)).count();
+    assert_eq!(taken, 1, "the first maker leaves alone what is not its own, and so does the second");
+    assert!(beside.is_open());
+    let failures: Vec<_> = claims.into_iter().map(|claim| world.failure(EVE, claim)).collect();
+    let refused = |why, spent| Some(ClaimFailure::Refused { why, spent });
+    assert_eq!(failures, [None, None, refused(Refusal::Wrong, true), refused(Refusal::Spent, false)]);
+}

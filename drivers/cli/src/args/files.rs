@@ -17,7 +17,9 @@ pub(super) const AFTER_SEND: &str = "\
 Prints a code on a line of standard output, and waits for whoever is told it and runs `rtmfp receive`. With --via, \
 RTMFP_VIA or a configured server the two may be anywhere; without, they must be in one network. The server never sees the \
 words of the code, and whoever has guessed wrongly once has burnt it: this end tells so, and ends. A code admits one \
-receiver, and each transfer has an identity of its own.
+receiver, and each transfer has an identity of its own. With --receivers, several codes are printed, as \
+7214.2-crossover-clockwork; each is used or burnt by itself, and this end ends when that is so of all. What came of each is \
+told, and the exit code is that of the first that failed.
 
 Directories are sent with all that is in them; `-` is standard input. After an interruption at either end, the same \
 commands go on: RTMFP_HOME keeps for seven days what that needs, and never the words of a code.
@@ -146,7 +148,8 @@ pub struct Send {
     /// Send the paths that this file lists, one a line; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub files_from: Option<PathBuf>,
-    /// Send at most so many bytes a second; k, M and G stand for thousands, millions and billions
+    /// Send at most so many bytes a second; k, M and G stand for thousands, millions and billions. Several receivers have
+    /// equal parts of it
     #[arg(long, value_name = "RATE", value_parser = rate, conflicts_with = "max_rate")]
     pub limit: Option<u64>,
     /// Show the code as a QR code too, on standard error
@@ -155,6 +158,9 @@ pub struct Send {
     /// Begin anew with another code, rather than go on with what was interrupted
     #[arg(long)]
     pub new: bool,
+    /// Print so many codes, one a line, each for one receiver
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    pub receivers: u8,
     /// Words of the code: each makes a guess 2,048 times less likely to be right
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=MAX_WORDS as i64))]
     pub words: u8,

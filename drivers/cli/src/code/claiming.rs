@@ -1,6 +1,7 @@
 //! The end that was told a code.
 
 use core::fmt;
+use core::num::NonZeroU8;
 
 use rtmfp_core::rand_core::CryptoRng;
 use rtmfp_core::{App, CloseMode, Endpoint, Event, Instant, SessionHandle};
@@ -19,6 +20,7 @@ pub struct Claiming<A, B> {
     session: SessionHandle,
     /// What is claimed, until it is.
     secret: Option<(Secret, Box<dyn CryptoRng + Send>)>,
+    slot: Option<NonZeroU8>,
     claimer: Option<Claimer>,
     begin: Option<B>,
     app: Option<A>,
@@ -39,7 +41,23 @@ impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> A> Claiming<A, B> {
     /// Claims it over an open session, at the first [`on_wake`](App::on_wake). `begin` makes the application.
     pub const fn new(session: SessionHandle, secret: Secret, rng: Box<dyn CryptoRng + Send>, begin: B) -> Self {
         let (claimer, app) = (None, None);
-        Self { session, secret: Some((secret, rng)), claimer, begin: Some(begin), app, held: Vec::new(), failure: None }
+        Self {
+            session,
+            secret: Some((secret, rng)),
+            slot: None,
+            claimer,
+            begin: Some(begin),
+            app,
+            held: Vec::new(),
+            failure: None,
+        }
+    }
+
+    /// The same, of one of several codes.
+    #[must_use]
+    pub const fn with_slot(mut self, slot: Option<NonZeroU8>) -> Self {
+        self.slot = slot;
+        self
     }
 
     /// The application, if it has begun.
@@ -109,7 +127,7 @@ impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> A> App for Claiming<
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
         if let Some((secret, rng)) = self.secret.take() {
-            self.claimer = Some(Claimer::new(now, endpoint, self.session, &secret, rng));
+            self.claimer = Some(Claimer::of_slot(now, endpoint, self.session, self.slot, &secret, rng));
         }
         if let Some(claimer) = &mut self.claimer {
             claimer.on_wake(now, endpoint);

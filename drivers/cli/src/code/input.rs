@@ -24,7 +24,7 @@ pub fn refuse_in_arguments(argument: &OsStr) -> Result<(), Failure> {
     let Some(text) = argument.to_str() else { return Ok(()) };
     let looks_like = text.parse::<Words>().is_ok()
         || text.split_once('-').is_some_and(|(number, words)| {
-            let digits = number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit());
+            let digits = number.len() >= 4 && number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
             digits && !words.is_empty() && words.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-')
         });
     if looks_like {
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_looks_like_a_code_is_no_directory() {
-        for code in ["7214-crossover-clockwork", "7214-abandon-zebra", "7214-zebra", "10000-a-b"] {
+        for code in ["7214-crossover-clockwork", "7214-abandon-zebra", "7214-zebra", "10000-a-b", "7214.2-a-b"] {
             assert!(refuse_in_arguments(code.as_ref()).is_err(), "{code}");
         }
         for directory in ["downloads", ".", "./7214-abandon-zebra", "2026-12-01", "2026", "v1-beta", "7214-"] {

@@ -1,13 +1,13 @@
-//! The end that made a code, and waits for who was told it.
+//! The end that made codes, and waits for those who were told them.
 
 use core::fmt;
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use rtmfp_core::profile::Fingerprint;
-use rtmfp_core::{App, CloseMode, Endpoint, Event, Instant, InterfaceId, Path, SessionHandle};
+use rtmfp_core::{App, CloseMode, Endpoint, Event, Instant, SessionHandle};
+use rtmfp_files::Shared;
 use rtmfp_files::proof::{Made, Maker};
-use rtmfp_files::{Secret, Shared};
 
 use super::{far_of, session_of};
 use crate::transfer::NOT_FILES;
@@ -28,53 +28,32 @@ pub enum NotUsed {
     Expired,
 }
 
-/// Waits for whoever knows a secret, and begins an application with them.
-pub struct Offering<A, B> {
+/// One secret, for one who knows it.
+struct One<A> {
     maker: Maker,
-    begin: Option<B>,
     app: Option<A>,
     proved: Option<SessionHandle>,
-    /// Sessions that have proved nothing, and until when they may stay.
-    waiting: BTreeMap<SessionHandle, Instant>,
-    expires: Instant,
     /// Nobody else is listened to.
     only: Option<Fingerprint>,
-    ended: Option<(NotUsed, Instant)>,
+    ended: Option<End>,
     done: bool,
 }
 
-impl<A, B> fmt::Debug for Offering<A, B> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Offering").field("maker", &self.maker).field("ended", &self.ended).finish_non_exhaustive()
-    }
+/// Why nobody uses a secret any more.
+#[derive(Clone, Copy)]
+struct End {
+    why: NotUsed,
+    /// Whose guess it was.
+    who: Option<SessionHandle>,
+    /// How long they have to hear of it.
+    until: Instant,
 }
 
-impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> Offering<A, B> {
-    /// Waits until `expires` for one who knows the secret. `begin` makes the application.
-    pub fn new(
-        secret: Secret,
-        rng: Box<dyn rtmfp_core::rand_core::CryptoRng + Send>,
-        expires: Instant,
-        begin: B,
-    ) -> Self {
-        Self {
-            maker: Maker::new(secret, rng),
-            begin: Some(begin),
-            app: None,
-            proved: None,
-            waiting: BTreeMap::new(),
-            expires,
-            only: None,
-            ended: None,
-            done: false,
+impl<A: App> One<A> {
+    fn end(&mut self, now: Instant, why: NotUsed, who: Option<SessionHandle>) {
+        if self.ended.is_none() && self.proved.is_none() {
+            self.ended = Some(End { why, who, until: now + FAREWELL });
         }
-    }
-
-    /// The same, of one far end alone.
-    #[must_use]
-    pub const fn only(mut self, far: Option<Fingerprint>) -> Self {
-        self.only = far;
-        self
     }
 
     /// Whether somebody may say something: it is proved with the first packet who it is.
@@ -83,55 +62,95 @@ impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> Offering<
         far_of(endpoint, flow.session()) == Some(only)
     }
 
-    /// The application, if it has begun.
-    pub const fn app(&self) -> Option<&A> {
-        self.app.as_ref()
+    fn check_done(&mut self, now: Instant, waiting: &BTreeMap<SessionHandle, Instant>) {
+        let heard = self.ended.is_some_and(|end| {
+            now >= end.until || end.who.map_or(waiting.is_empty(), |who| !waiting.contains_key(&who))
+        });
+        self.done |= heard || self.app.as_ref().is_some_and(App::is_done);
+    }
+}
+
+/// Waits for those who know secrets, and begins an application with each.
+pub struct Offering<A, B> {
+    all: Vec<One<A>>,
+    begin: B,
+    /// Sessions that have proved nothing, and until when they may stay.
+    waiting: BTreeMap<SessionHandle, Instant>,
+    expires: Instant,
+}
+
+impl<A, B> fmt::Debug for Offering<A, B> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Offering").field("waiting", &self.waiting).finish_non_exhaustive()
+    }
+}
+
+impl<A: App, B: FnMut(usize, &Endpoint, SessionHandle, Shared) -> Option<A>> Offering<A, B> {
+    /// Waits until `expires`. `begin` makes the application for who knows the secret that was added in this place.
+    pub const fn new(expires: Instant, begin: B) -> Self {
+        Self { all: Vec::new(), begin, waiting: BTreeMap::new(), expires }
     }
 
-    /// The session of whoever has proved to know the secret.
-    pub const fn proved(&self) -> Option<SessionHandle> {
-        self.proved
+    /// Adds what is claimed by one, and by this far end alone if one is given.
+    pub fn add(&mut self, maker: Maker, only: Option<Fingerprint>) {
+        self.all.push(One { maker, app: None, proved: None, only, ended: None, done: false });
     }
 
-    /// Why it has not begun, once that is certain.
-    pub fn not_used(&self) -> Option<NotUsed> {
-        self.ended.map(|(why, _)| why)
+    /// Of each secret: the application, if it has begun, and why it has not, once that is certain.
+    pub fn outcomes(&self) -> impl Iterator<Item = (Option<&A>, Option<NotUsed>)> {
+        self.all.iter().map(|one| (one.app.as_ref(), one.ended.map(|end| end.why)))
     }
 
-    /// Acts on what the maker has found out.
+    fn is_all_proved(&self) -> bool {
+        self.all.iter().all(|one| one.proved.is_some())
+    }
+
+    /// Gives an event to those whose it is. False if it is a stranger's.
+    fn pass(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) -> bool {
+        let session = session_of(event);
+        // Who has proved one secret has no part in the others.
+        if let Some(one) = self.all.iter_mut().find(|one| one.proved.is_some() && one.proved == session) {
+            let taken = one.maker.offer(now, endpoint, event);
+            if let (Some(app), false) = (&mut one.app, taken) {
+                app.on_event(now, endpoint, event.clone());
+                return true;
+            }
+            return taken;
+        }
+        self.all.iter_mut().any(|one| one.is_welcome(endpoint, event) && one.maker.offer(now, endpoint, event))
+    }
+
+    /// Acts on what the makers have found out.
     fn look(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        match self.maker.outcome() {
-            Some(Made::Proved { session, shared }) => {
-                self.proved = Some(session);
-                self.waiting.remove(&session);
-                for session in core::mem::take(&mut self.waiting).into_keys() {
-                    close(now, endpoint, session, CloseMode::Orderly);
+        for (place, one) in self.all.iter_mut().enumerate() {
+            match one.maker.outcome() {
+                Some(Made::Proved { session, shared }) => {
+                    one.proved = Some(session);
+                    self.waiting.remove(&session);
+                    one.app = (self.begin)(place, endpoint, session, shared);
+                    one.done = one.app.is_none();
+                    if let Some(app) = &mut one.app {
+                        app.on_wake(now, endpoint);
+                        app.on_event(now, endpoint, Event::SessionOpened { session });
+                    }
                 }
-                let Some(begin) = self.begin.take() else { return };
-                let Some(app) = begin(endpoint, session, shared) else { return self.done = true };
-                let app = self.app.insert(app);
-                app.on_wake(now, endpoint);
-                app.on_event(now, endpoint, Event::SessionOpened { session });
+                Some(Made::Burnt { session }) => one.end(now, NotUsed::Burnt, Some(session)),
+                Some(_) | None => {}
             }
-            Some(Made::Burnt { session }) => {
-                self.waiting.retain(|waiting, _| *waiting == session);
-                self.end(now, NotUsed::Burnt);
+        }
+        if self.is_all_proved() {
+            for session in core::mem::take(&mut self.waiting).into_keys() {
+                close(now, endpoint, session, CloseMode::Orderly);
             }
-            Some(_) | None => {}
         }
-    }
-
-    fn end(&mut self, now: Instant, why: NotUsed) {
-        if self.ended.is_none() && self.proved.is_none() {
-            self.ended = Some((why, now + FAREWELL));
-        }
+        self.all.iter_mut().for_each(|one| one.check_done(now, &self.waiting));
     }
 
     /// An event of a session that has proved nothing.
     #[expect(clippy::wildcard_enum_match_arm, reason = "nothing else matters before the proof")]
     fn on_stranger(&mut self, now: Instant, endpoint: &mut Endpoint, event: &Event) {
         match event {
-            Event::SessionOpened { session } if self.waiting.len() >= WAITING || self.proved.is_some() => {
+            Event::SessionOpened { session } if self.waiting.len() >= WAITING || self.is_all_proved() => {
                 close(now, endpoint, *session, CloseMode::Abrupt);
             }
             Event::SessionOpened { session } => {
@@ -148,63 +167,47 @@ impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> Offering<
             _ => {}
         }
     }
-
-    fn check_done(&mut self, now: Instant) {
-        let heard = self.ended.is_some_and(|(_, until)| now >= until || self.waiting.is_empty());
-        self.done |= heard || self.app.as_ref().is_some_and(App::is_done);
-    }
 }
 
-impl<A: App, B: FnOnce(&Endpoint, SessionHandle, Shared) -> Option<A>> App for Offering<A, B> {
+impl<A: App, B: FnMut(usize, &Endpoint, SessionHandle, Shared) -> Option<A>> App for Offering<A, B> {
     fn on_event(&mut self, now: Instant, endpoint: &mut Endpoint, event: Event) {
-        let session = session_of(&event);
-        let taken = self.is_welcome(endpoint, &event) && self.maker.offer(now, endpoint, &event);
-        match &mut self.app {
-            Some(app) if session == self.proved && !taken => app.on_event(now, endpoint, event),
-            _ if !taken => self.on_stranger(now, endpoint, &event),
-            _ => {}
+        if !self.pass(now, endpoint, &event) {
+            self.on_stranger(now, endpoint, &event);
         }
         self.look(now, endpoint);
-        self.check_done(now);
     }
 
     fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        self.maker.on_wake(now, endpoint);
-        if now >= self.expires && self.proved.is_none() && self.ended.is_none() {
-            self.maker.expire(now, endpoint);
-            self.end(now, NotUsed::Expired);
+        for one in &mut self.all {
+            one.maker.on_wake(now, endpoint);
+            if now >= self.expires && one.maker.is_open() {
+                one.maker.expire(now, endpoint);
+                one.end(now, NotUsed::Expired, None);
+            }
+            if let Some(app) = &mut one.app {
+                app.on_wake(now, endpoint);
+            }
         }
         let late: Vec<_> = self.waiting.iter().filter(|(_, until)| now >= **until).map(|(it, _)| *it).collect();
         for session in late {
             self.waiting.remove(&session);
             close(now, endpoint, session, CloseMode::Abrupt);
         }
-        if let Some(app) = &mut self.app {
-            app.on_wake(now, endpoint);
-        }
-        self.check_done(now);
-    }
-
-    fn carries(&self, interface: InterfaceId) -> bool {
-        self.app.as_ref().is_some_and(|app| app.carries(interface))
-    }
-
-    fn carry(&mut self, now: Instant, endpoint: &mut Endpoint, path: Path, datagram: &[u8]) {
-        if let Some(app) = &mut self.app {
-            app.carry(now, endpoint, path, datagram);
-        }
+        self.look(now, endpoint);
     }
 
     fn next_timeout(&self) -> Option<Instant> {
-        let waits = self.proved.is_none() && self.ended.is_none();
-        let own = [self.maker.next_timeout(), waits.then_some(self.expires), self.ended.map(|(_, until)| until)];
-        let app = self.app.as_ref().and_then(App::next_timeout);
-        let all = own.into_iter().flatten().chain(self.waiting.values().copied()).chain(app);
-        if self.done { None } else { all.min() }
+        let of_one = |one: &One<A>| {
+            let app = one.app.as_ref().and_then(App::next_timeout);
+            let expires = one.maker.is_open().then_some(self.expires);
+            [one.maker.next_timeout(), expires, one.ended.map(|end| end.until), app].into_iter().flatten().min()
+        };
+        let all = self.all.iter().filter(|one| !one.done).filter_map(of_one);
+        if self.is_done() { None } else { all.chain(self.waiting.values().copied()).min() }
     }
 
     fn is_done(&self) -> bool {
-        self.done
+        self.all.iter().all(|one| one.done)
     }
 }
 

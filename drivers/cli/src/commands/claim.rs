@@ -64,6 +64,8 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
         (None, Some(code)) => Secret::from(&code.words),
         (None, None) => return Err(Failure::interrupted()),
     };
+    // An earlier transfer is known by who is at its far end.
+    let slot = found.code.as_ref().filter(|_| saved.is_none()).and_then(|code| code.slot);
     let asking = match found.take_answers() {
         Some(answers) => answers,
         None => Answers::new(driver.waker()),
@@ -99,7 +101,7 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
     if found.is_local {
         via::path(&driver, session, PathKind::Lan, &mut report.borrow_mut());
     }
-    let mut app = Claiming::new(session, secret, system_rng()?, begin);
+    let mut app = Claiming::new(session, secret, system_rng()?, begin).with_slot(slot);
     let result = match found.take_guest() {
         Some(guest) => {
             let mut meeting = Found::meeting(guest, app).with_port(forwarded);

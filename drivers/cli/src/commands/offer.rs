@@ -1,12 +1,14 @@
-//! `rtmfp send` to whoever is told a code
+//! `rtmfp send` to those who are told a code
 
 use core::cell::{Cell, RefCell};
+use core::num::NonZeroU8;
 use std::path::Path;
 
 use rtmfp_core::profile::modern;
 use rtmfp_core::rand_core::Rng as _;
-use rtmfp_core::{Endpoint, SessionHandle};
+use rtmfp_core::{Endpoint, Instant, SessionHandle};
 use rtmfp_files::manifest::{EntryKind, Manifest};
+use rtmfp_files::proof::Maker;
 use rtmfp_files::transfer::{self, Sender, SenderOptions, StopCode, Summary, TransferEvent};
 use rtmfp_files::{Code as Shown, Secret, Shared, Words};
 use rtmfp_local::Announcement;
@@ -37,47 +39,63 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
     let tree = tree(args)?;
     let root = tree.manifest().root().map_err(|e| Failure::local("this cannot be sent", e))?;
     let mut via = settings::meet(&args.meet)?;
-    let place = place(args);
-    let saved = earlier(args, place.as_ref(), &root)?;
-    if let (None, Some(server)) = (&via.via, saved.as_ref().and_then(|saved| saved.server.as_ref())) {
+    let mut slots = slots(args, &root)?;
+    let first = slots.iter().find_map(|slot| slot.saved.clone());
+    if let (None, Some(server)) = (&via.via, first.as_ref().and_then(|saved| saved.server.as_ref())) {
         via.via = server.parse().ok();
     }
-    let own = match &saved {
-        Some(saved) => saved.identity.clone(),
+    let is_resumed = first.is_some();
+    let own = match first {
+        Some(saved) => saved.identity,
         None => modern::Identity::generate(&mut *system_rng()?),
     };
+    if is_resumed {
+        // The others are done, or nobody has come for them.
+        let is_own = |saved: &Saved| saved.identity.peer_id() == own.peer_id();
+        slots.retain(|slot| slot.saved.as_ref().is_some_and(is_own));
+    }
     let identity = Identity::transfer(&args.common, Part::Server { lasting: false, listen: None }, &own)?;
     let mut driver = via::driver(&[], &via, &identity, args.common.timeout, Some(trace))?;
     let forwarded = if via.map_port { ForwardedPort::of(&driver, &mut report)? } else { None };
     report.offer(tree.manifest());
 
-    let words = Words::random(args.words.into(), &mut system_rng()?);
-    let secret = saved.as_ref().map_or_else(|| Secret::from(&words), |saved| Secret::earlier(&saved.secret));
     let clock = *driver.pump().clock();
     let report = RefCell::new(report);
-    let opened = Cell::new(None);
     let manifest = tree.manifest().clone();
-    let is_resumed = saved.is_some();
     let server = via.via.as_ref().map(|server| server.text.clone());
-    let begin = |endpoint: &Endpoint, session: SessionHandle, shared: Shared| {
+    let begin = |place: usize, endpoint: &Endpoint, session: SessionHandle, shared: Shared| {
+        let slot = slots.get(place)?;
         let human = if is_resumed { "the receiver is back" } else { "the receiver knows the code" };
-        report.borrow_mut().either(|| Line::new("proved"), || human.to_owned());
-        opened.set(Some(clock.now()));
-        if let (Some(place), Some(far), false) = (&place, far_of(endpoint, session), is_resumed) {
+        let line =
+            || slot.number.iter().fold(Line::new("proved"), |line, slot| line.number("receiver", slot.get().into()));
+        report.borrow_mut().either(line, || format!("{}{human}", slot.prefix()));
+        slot.opened.set(Some(clock.now()));
+        if let (Some(place), Some(far), false) = (&slot.place, far_of(endpoint, session), is_resumed) {
             let secret = shared.secret(b"resume");
             keep(place, &Saved { secret, far, identity: own.clone(), root, server: server.clone() });
         }
         let mut options = SenderOptions::default();
-        options.rate = args.limit.or(args.max_rate.map(|kibibytes| kibibytes << 10));
+        let rate = args.limit.or(args.max_rate.map(|kibibytes| kibibytes << 10));
+        options.rate = rate.map(|rate| (rate / slots.len().max(1) as u64).max(1));
         options.unasked = !is_resumed;
         // It was encoded before, for its root.
-        let sender = Sender::new(session, manifest.clone(), Box::new(tree), options).ok()?;
+        let sender = Sender::new(session, manifest.clone(), Box::new(tree.clone()), options).ok()?;
         let (report, manifest) = (&report, &manifest);
-        Some(Sending::new(session, sender, move |event| observe(&mut report.borrow_mut(), manifest, event)))
+        Some(Sending::new(session, sender, move |event| {
+            observe(&mut report.borrow_mut(), manifest, slot, clock.now(), event);
+        }))
     };
-    let far = saved.as_ref().map(|saved| saved.far);
-    let app = Offering::new(secret, system_rng()?, clock.now() + args.expire, begin).only(far);
-    let mut code = Announced { args, via: &via, words: saved.is_none().then_some(words), announcements: Vec::new() };
+    let mut app = Offering::new(clock.now() + args.expire, begin);
+    for slot in &slots {
+        let (secret, number) = match &slot.saved {
+            Some(saved) => (Secret::earlier(&saved.secret), None),
+            None => (Secret::from(&slot.words), slot.number),
+        };
+        let far = slot.saved.as_ref().map(|saved| saved.far);
+        app.add(Maker::new(secret, system_rng()?).with_slot(number), far);
+    }
+    let shown = if is_resumed { &[][..] } else { &slots };
+    let mut code = Announced { args, via: &via, slots: shown, announcements: Vec::new() };
     if is_resumed {
         let fingerprint = own.peer_id();
         code.announce(fingerprint.as_bytes(), &driver)?;
@@ -112,17 +130,72 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
         }
     };
     drop(code);
-    let not_used = app.not_used();
-    let sent = app.app().and_then(Sending::outcome).cloned();
+    let outcomes: Vec<_> = app.outcomes().map(|(app, why)| (app.and_then(Sending::outcome).cloned(), why)).collect();
     drop(app);
-    let mut report = report.into_inner();
-    if let (Some(at), Some(Ok(summary))) = (opened.get(), &sent) {
-        report.finished(summary, clock.now().saturating_duration_since(at));
+    conclude(&driver, &args.common, &mut report.borrow_mut());
+    settle_all(&slots, &outcomes, is_resumed, &result)
+}
+
+/// How a transfer has ended, and why it has not begun.
+type Outcome = (Option<Result<Summary, transfer::Failure>>, Option<NotUsed>);
+
+/// One receiver's part.
+struct Slot {
+    /// Which of several.
+    number: Option<NonZeroU8>,
+    words: Words,
+    /// Where it is kept what an interruption needs.
+    place: Option<Place>,
+    /// What was kept of an earlier attempt.
+    saved: Option<Saved>,
+    /// Since when the receiver is there.
+    opened: Cell<Option<Instant>>,
+}
+
+impl Slot {
+    /// What stands before lines about one of several.
+    fn prefix(&self) -> String {
+        self.number.map_or_else(String::new, |number| format!("receiver {number}: "))
     }
-    conclude(&driver, &args.common, &mut report);
-    let result = result.and_then(|()| outcome(not_used, sent.as_ref()));
-    let begun = place.as_ref().filter(|_| opened.get().is_some() || is_resumed);
-    super::settle(begun, sent.as_ref(), result)
+}
+
+/// One for each receiver.
+fn slots(args: &Send, root: &[u8; 32]) -> Result<Vec<Slot>, Failure> {
+    if args.receivers > 1 && args.paths.iter().any(|path| path == Path::new("-")) {
+        return Err(Failure::new(Code::Usage, "standard input can be read once, so there can be one receiver of it"));
+    }
+    let is_one = args.receivers == 1;
+    let numbers = (1..=args.receivers).map(|number| NonZeroU8::new(number).filter(|_| !is_one));
+    let slot = |number| {
+        let place = place(args, number);
+        let saved = earlier(args, place.as_ref(), root)?;
+        let words = Words::random(args.words.into(), &mut system_rng()?);
+        Ok(Slot { number, words, place, saved, opened: Cell::new(None) })
+    };
+    numbers.map(slot).collect()
+}
+
+/// Forgets what is over, and says what has failed. The first failure is that of the command.
+fn settle_all(
+    slots: &[Slot],
+    outcomes: &[Outcome],
+    is_resumed: bool,
+    result: &Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut all = Ok(());
+    for (slot, (sent, not_used)) in slots.iter().zip(outcomes) {
+        let one = result.clone().and_then(|()| outcome(*not_used, sent.as_ref()));
+        let begun = slot.place.as_ref().filter(|_| slot.opened.get().is_some() || is_resumed);
+        let one = super::settle(begun, sent.as_ref(), one);
+        let one = one.map_err(|failure| Failure::new(failure.code, format!("{}{failure}", slot.prefix())));
+        match (&all, one) {
+            (Ok(()), one) => all = one,
+            // An interruption is that of all, and told once.
+            (Err(_), Err(other)) if result.is_ok() => output::complain("rtmfp", other),
+            (Err(_), Ok(()) | Err(_)) => {}
+        }
+    }
+    all
 }
 
 /// What is offered.
@@ -149,7 +222,7 @@ fn tree(args: &Send) -> Result<Tree, Failure> {
 }
 
 /// Where it is kept what an interruption needs. What comes from standard input comes once.
-fn place(args: &Send) -> Option<Place> {
+fn place(args: &Send, slot: Option<NonZeroU8>) -> Option<Place> {
     if args.paths.iter().chain(&args.files_from).any(|path| path == Path::new("-")) {
         return None;
     }
@@ -158,6 +231,8 @@ fn place(args: &Send) -> Option<Place> {
     for path in args.paths.iter().chain(&args.files_from) {
         about.push(std::path::absolute(path).ok()?.into_os_string().into_encoded_bytes());
     }
+    // No path is as short.
+    about.extend(slot.map(|slot| vec![slot.get()]));
     Place::of("send", &about.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }
 
@@ -185,16 +260,24 @@ pub(super) fn keep(place: &Place, saved: &Saved) {
     }
 }
 
-fn observe(report: &mut Report, manifest: &Manifest, event: TransferEvent) {
+fn observe(report: &mut Report, manifest: &Manifest, slot: &Slot, now: Instant, event: TransferEvent) {
     match event {
+        TransferEvent::Accepted if slot.number.is_some() => report.expect(manifest.totals().bytes),
         TransferEvent::Accepted => report.transferring(manifest.totals().bytes),
+        TransferEvent::Hashing { .. } if slot.number.is_some() => {}
         TransferEvent::Hashing { bytes } => report.hashing(bytes),
         TransferEvent::Begun { from: bytes, .. } => report.progress(bytes),
         TransferEvent::Progress { bytes } => report.moved(bytes),
-        TransferEvent::Ended(_) => report.moved_all(),
         TransferEvent::Finished { index, verdict, hash } => {
             let Some(entry) = manifest.entries.get(index) else { return };
-            report.entry(&entry.path, size(&entry.kind), hash.as_ref(), &verdict);
+            report.entry_of(slot.number, &entry.path, size(&entry.kind), hash.as_ref(), &verdict);
+        }
+        TransferEvent::Ended(outcome) => {
+            report.moved_all();
+            if let Ok(summary) = outcome {
+                let took = slot.opened.get().map(|at| now.saturating_duration_since(at)).unwrap_or_default();
+                report.finished_of(slot.number, &summary, took);
+            }
         }
         TransferEvent::Offered { .. } | _ => {}
     }
@@ -208,12 +291,12 @@ pub(super) fn size(kind: &EntryKind) -> u64 {
     }
 }
 
-/// A code, where it is announced.
+/// Codes, where they are announced.
 struct Announced<'a> {
     args: &'a Send,
     via: &'a Via,
-    /// `None` if the receiver needs no code.
-    words: Option<Words>,
+    /// None if the receiver needs no code.
+    slots: &'a [Slot],
     announcements: Vec<Announcement>,
 }
 
@@ -230,15 +313,19 @@ impl Announced<'_> {
         Ok(())
     }
 
-    /// Shows the code with this number, and announces the number in this host's networks.
+    /// Shows the codes with this number, and announces the number in this host's networks.
     fn show(&mut self, number: u64, driver: &Driver, report: &mut Report) -> Result<(), Failure> {
-        let Some(words) = self.words.clone() else { return Ok(()) };
-        self.announce(&topic(number), driver)?;
-        let code = Shown { number, words }.to_string();
-        if self.args.qr {
-            output::status(&qr::half_blocks(&code));
+        if self.slots.is_empty() {
+            return Ok(());
         }
-        report.code(&code);
+        self.announce(&topic(number), driver)?;
+        for slot in self.slots {
+            let code = Shown { number, slot: slot.number, words: slot.words.clone() }.to_string();
+            if self.args.qr {
+                output::status(&qr::half_blocks(&code));
+            }
+            report.code(&code);
+        }
         Ok(())
     }
 

@@ -196,3 +196,46 @@ fn two_in_one_network_need_no_server() {
     assert_eq!(nobody.code, Some(3), "{nobody:?}");
     assert!(nobody.errors.contains("--via"), "{}", nobody.errors);
 }
+
+/// Of two codes one is used and one burnt, each by itself.
+#[test]
+fn each_of_several_receivers_has_a_code_of_its_own() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    let (mut sender, first) = offer(&scratch, &uri, &["--receivers", "2"]);
+    let second = sender.wait_for("-");
+    let (place, _) = first.split_once('-').unwrap();
+    assert!(place.ends_with(".1") && second.contains(".2-"), "{first} {second}");
+    let received = receive(&scratch, &uri, &second, &[]);
+    assert_eq!(received.code, Some(0), "{received:?}");
+    assert_same(&scratch);
+    let again = receive(&scratch, &uri, &second, &[]);
+    assert_eq!(again.code, Some(6), "used: {again:?}");
+    let wrong = if first.ends_with("-zoo-zoo") { "abandon" } else { "zoo" };
+    let received = receive(&scratch, &uri, &format!("{place}-{wrong}-{wrong}"), &[]);
+    assert_eq!(received.code, Some(6), "{received:?}");
+    let sent = sender.end();
+    assert_eq!(sent.code, Some(7), "{sent:?}");
+    assert!(sent.errors.contains("receiver 2: 3 files verified"), "{}", sent.errors);
+    assert!(sent.errors.contains("receiver 1: somebody has tried a wrong code"), "{}", sent.errors);
+    assert_eq!(remembered(&scratch), 0);
+}
+
+#[test]
+fn all_receivers_have_their_files_and_the_sender_ends() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    let (mut sender, first) = offer(&scratch, &uri, &["--receivers", "2"]);
+    let second = sender.wait_for("-");
+    let others = Scratch::new();
+    let both = [start_receive(&scratch, &uri, &first, &["--yes"]), start_receive(&others, &uri, &second, &["--yes"])];
+    for received in both.map(Running::end) {
+        assert_eq!(received.code, Some(0), "{received:?}");
+    }
+    let sent = sender.end();
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    assert_same(&scratch);
+    assert_eq!(fs::read(arrived(&others).join("a-notes")).unwrap(), noise(100_000, 7));
+    let twice = start(&["send", "--receivers", "2", "-"]).end();
+    assert_eq!(twice.code, Some(2), "{twice:?}");
+}
