@@ -12,7 +12,7 @@
 //! | `progress` | `bytes`: of content that this end has sent or stored since it began; at most a line each 64 KiB |
 //! | `text` | `text`: a text that was received |
 //! | `opened` | `peer` (address; of a relayed session one in 100::/64 that stands for the circuit), `fingerprint` (if it has proved to own it by then), `post_quantum` (true, if ML-KEM protects it), and at the end that began it `seconds` |
-//! | `file` | `name`, `bytes`, `verified`, `sha256` or, by a code, `blake3` if verified, else `error` |
+//! | `file` | `receiver` (of several), `name`, `bytes`, `verified`, `sha256` or, by a code, `blake3` if verified, else `error` |
 //! | `echoed` | `metadata`, `messages`, `bytes` |
 //! | `reply` | `flow`, `sequence`, `seconds` |
 //! | `closed` | `complete` |
@@ -34,7 +34,7 @@
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
 //! | `served` | `sessions`, `introduced`, `numbers`, `circuits`, `refused`: at the end of a server |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
-//! | `done` | `files`, `failed`, by a code `refused`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
+//! | `done` | `receiver` (of several), `files`, `failed`, by a code `refused`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |
 //! | `buffers` | with `--verbose`: bytes that the system has granted of the `asked` to `receive` and to `send`, and `overflows` |
 //! | `error` | `code` (the exit code), `message` |
