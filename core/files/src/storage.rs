@@ -71,6 +71,13 @@ pub trait Content: fmt::Debug + Send {
     /// If it cannot be read.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StorageError>;
 
+    /// Whether [`read`](Self::read) gives so many bytes, all that is left, or an error without waiting. Asked before each
+    /// read of what is sent. If not, the transfer goes on when its `on_wake` is called.
+    fn is_ready(&mut self, bytes: usize) -> bool {
+        let _ = bytes;
+        true
+    }
+
     /// Bytes from the current place on that are a hole, which reads as zeros; 0 if there is none, or nobody knows.
     fn hole(&mut self) -> u64 {
         0
@@ -116,6 +123,12 @@ pub trait Store: fmt::Debug + Send {
 
 /// A file that is arriving. Dropped before [`commit`](Self::commit), it leaves what was written for another attempt.
 pub trait Sink: fmt::Debug + Send {
+    /// Whether it takes more content, or can be committed, without waiting, or has failed and says so at the next call. If
+    /// not, the transfer goes on when its `on_wake` is called.
+    fn is_ready(&mut self) -> bool {
+        true
+    }
+
     /// Adds content.
     ///
     /// # Errors

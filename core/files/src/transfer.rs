@@ -31,6 +31,7 @@
 //! | 26 | content | index, text | a file cannot be read, at all or any further |
 //! | 29 | content | index | as 21, from 0, before anything was accepted |
 //! | 2d | content | as 25 | the same, before anything was accepted |
+//! | 2e | content | as 26 | the same, before anything was accepted |
 //!
 //! A text takes the rest of the message, or has its length in front if more records follow; it is of 512 bytes at most. The
 //! bytes of verdicts and stops are those of [`VerdictCode`] and [`StopCode`].

@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) changes: bool,
     /// Reading fails here.
     pub(super) broken_at: Option<usize>,
+    /// How much of it has come, if not all.
+    pub(super) come: Option<Arc<Mutex<usize>>>,
 }
 
 /// Files by their index.
@@ -52,6 +54,11 @@ impl Source for MemorySource {
 }
 
 impl Content for Reading {
+    fn is_ready(&mut self, bytes: usize) -> bool {
+        let come = self.file.come.as_ref().map_or(usize::MAX, |come| *come.lock().unwrap());
+        come >= self.file.content.len().min(self.at + bytes)
+    }
+
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StorageError> {
         let left = self.file.content.get(self.at..).unwrap();
         let length = left.len().min(buffer.len());
@@ -93,6 +100,8 @@ pub(super) struct Held {
     pub(super) late: BTreeSet<usize>,
     /// Room that is left.
     pub(super) room: Option<u64>,
+    /// Bytes of a file beyond which it is not ready for more.
+    pub(super) ready_until: Option<usize>,
     pub(super) holes: u64,
     /// Bytes that were written, in all transfers.
     pub(super) written: u64,
@@ -144,6 +153,12 @@ impl Store for MemoryStore {
 }
 
 impl Sink for Writing {
+    fn is_ready(&mut self) -> bool {
+        let held = self.held.lock().unwrap();
+        let length = held.partial.get(&self.index).map_or(0, Vec::len);
+        held.ready_until.is_none_or(|until| length < until)
+    }
+
     fn write(&mut self, content: &[u8]) -> Result<(), StorageError> {
         let mut held = self.held.lock().unwrap();
         if let Some(room) = &mut held.room {

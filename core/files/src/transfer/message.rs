@@ -34,6 +34,7 @@ const WHOLE: u8 = 0x25;
 const UNREADABLE: u8 = 0x26;
 const UNASKED_FILE: u8 = 0x29;
 const UNASKED_WHOLE: u8 = 0x2d;
+const UNASKED_UNREADABLE: u8 = 0x2e;
 
 const UNCHANGED: u8 = 0;
 const CHANGED: u8 = 1;
@@ -300,6 +301,8 @@ pub enum OfContent<'a> {
         index: u64,
         /// Why not.
         text: String,
+        /// Before the receiver has accepted anything.
+        unasked: bool,
     },
 }
 
@@ -325,7 +328,10 @@ impl<'a> OfContent<'a> {
                 let content = root.map(|root| (root, cursor.rest()));
                 Self::Whole { index, content, unasked: kind == UNASKED_WHOLE }
             }
-            UNREADABLE => Self::Unreadable { index: cursor.vlu()?, text: text(cursor.rest())? },
+            UNREADABLE | UNASKED_UNREADABLE => {
+                let (index, text) = (cursor.vlu()?, text(cursor.rest())?);
+                Self::Unreadable { index, text, unasked: kind == UNASKED_UNREADABLE }
+            }
             _ => return Err(Malformed),
         };
         if cursor.is_empty() { Ok(parsed) } else { Err(Malformed) }
@@ -352,8 +358,8 @@ impl<'a> OfContent<'a> {
                 put_root(content.as_ref().map(|(root, _)| root), &mut out);
                 out.extend_from_slice(content.map_or(&[], |(_, content)| content));
             }
-            Self::Unreadable { index, text } => {
-                number(UNREADABLE, *index, &mut out);
+            Self::Unreadable { index, text, unasked } => {
+                number(if *unasked { UNASKED_UNREADABLE } else { UNREADABLE }, *index, &mut out);
                 out.extend_from_slice(clipped(text));
             }
         }

@@ -60,6 +60,8 @@ pub struct Receiver {
     /// Verdicts that are not in a message yet.
     records: Vec<u8>,
     due: Option<Instant>,
+    /// A file's store was not ready.
+    is_blocked: bool,
     /// What may still be hashed in this turn.
     turn: u64,
     summary: Summary,
@@ -124,6 +126,7 @@ impl Receiver {
             begun: false,
             records: Vec::new(),
             due: None,
+            is_blocked: false,
             turn: 0,
             summary: Summary::default(),
             events: Events::default(),
@@ -244,7 +247,7 @@ impl Receiver {
             }
             Event::FlowFinished { flow, end } if self.lanes.contains_key(flow) => {
                 let slot = self.lanes.remove(flow);
-                if matches!(slot, Some(Slot::Storing(_))) && *end != FlowEnd::SessionEnded {
+                if matches!(slot, Some(Slot::Storing(_) | Slot::Committing { .. })) && *end != FlowEnd::SessionEnded {
                     self.fault(now, endpoint, Fault::FlowEnded);
                 }
             }
@@ -265,9 +268,9 @@ impl Receiver {
         true
     }
 
-    /// What is due is done.
+    /// What is due is done. To be called too when a file's store has become [ready](crate::storage::Sink::is_ready).
     pub fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if self.due.is_some_and(|due| due <= now) {
+        if self.is_blocked || self.due.is_some_and(|due| due <= now) {
             self.run(now, endpoint);
         }
     }
@@ -284,7 +287,7 @@ impl Receiver {
 
     /// Goes on where it stopped for want of room or time.
     fn run(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        (self.due, self.turn) = (None, TURN);
+        (self.due, self.is_blocked, self.turn) = (None, false, TURN);
         if let Some(answers) = &mut self.answers {
             answers.pump(now, endpoint);
         }

@@ -82,6 +82,8 @@ pub struct Sender {
     unasked: Option<usize>,
     /// When there is something to do.
     due: Option<Instant>,
+    /// Content was not ready.
+    is_blocked: bool,
     /// What may still be hashed in this turn.
     turn: u64,
     summary: Summary,
@@ -155,6 +157,7 @@ impl Sender {
             unanswered: BTreeMap::new(),
             unasked: None,
             due: None,
+            is_blocked: false,
             turn: 0,
             summary: Summary::default(),
             events: Events::default(),
@@ -268,11 +271,17 @@ impl Sender {
         true
     }
 
-    /// What is due is done.
+    /// What is due is done. To be called too when content has become [ready](crate::storage::Content::is_ready).
     pub fn on_wake(&mut self, now: Instant, endpoint: &mut Endpoint) {
-        if self.due.is_some_and(|due| due <= now) {
+        if self.is_blocked || self.due.is_some_and(|due| due <= now) {
             self.run(now, endpoint);
         }
+    }
+
+    /// Nothing can be opened any more.
+    #[cfg(test)]
+    pub(super) fn forget_source(&mut self) {
+        self.source = Box::new(super::memory::MemorySource::default());
     }
 
     fn owns(&self, flow: SendFlowHandle) -> bool {
@@ -295,7 +304,7 @@ impl Sender {
         if let Some(control) = &mut self.control {
             control.pump(now, endpoint);
         }
-        (self.due, self.turn) = (None, TURN);
+        (self.due, self.is_blocked, self.turn) = (None, false, TURN);
         for lane in 0..self.lanes.len() {
             self.fill(now, endpoint, lane);
         }
@@ -342,6 +351,10 @@ impl Sender {
                     return None;
                 }
                 Step::Paused => return None,
+                Step::NotReady => {
+                    self.is_blocked = true;
+                    return None;
+                }
                 Step::Hashed(bytes) => self.events.push(TransferEvent::Hashing { bytes }),
                 Step::Begin(from, message) => {
                     self.events.push(TransferEvent::Begun { index: file, from });
@@ -375,6 +388,10 @@ impl Sender {
         let (index, entry) = loop {
             let index = self.next;
             let entry = self.manifest.entries.get(index)?;
+            // What a pipe has given it does not give again, if the receiver does not want it yet.
+            if unasked && entry.has_content() && entry.size().is_none() {
+                return None;
+            }
             self.next += 1;
             if entry.has_content() && !self.answer.is_refused(index) {
                 break (index, entry);

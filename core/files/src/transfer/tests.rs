@@ -20,6 +20,8 @@ use rtmfp_core::{
     TransmitBuf,
 };
 
+extern crate std;
+
 use super::memory::*;
 use super::*;
 use crate::manifest::{EntryKind, Manifest};
@@ -28,6 +30,7 @@ use crate::tree::hash;
 
 mod lies;
 mod resume;
+mod slow;
 mod whole;
 
 const SENDER: usize = 0;

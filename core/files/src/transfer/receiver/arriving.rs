@@ -22,6 +22,23 @@ pub(super) enum Slot {
     /// The rest of this file counts for nothing.
     Skipping(usize),
     Storing(Arriving),
+    /// All of a file is there, with this hash, and its store is not ready.
+    Committing {
+        index: usize,
+        sink: Box<dyn Sink>,
+        root: Hash,
+    },
+}
+
+impl Slot {
+    /// Whether what comes next can be stored without waiting.
+    fn is_ready(&mut self) -> bool {
+        match self {
+            Self::None | Self::Skipping(_) => true,
+            Self::Storing(arriving) => arriving.sink.is_ready(),
+            Self::Committing { sink, .. } => sink.is_ready(),
+        }
+    }
 }
 
 /// A file that is being stored.
@@ -94,14 +111,24 @@ impl Receiver {
                 self.due = Some(now + Duration::from_micros(1));
                 return;
             }
-            let message = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read());
-            let (Some(message), Some(slot)) = (message, self.lanes.get_mut(&flow)) else { return };
-            let slot = core::mem::take(slot);
-            // Nothing is ever abandoned by a sender: a gap is a fault too.
-            let parsed = OfContent::parse(&message.data).ok().filter(|_| !message.gap).ok_or(Fault::Malformed);
-            let taken = match parsed {
-                Ok(message) => self.take_content(slot, message),
-                Err(fault) => Err(Unstored::Fault(fault)),
+            let Some(slot) = self.lanes.get_mut(&flow) else { return };
+            if !slot.is_ready() {
+                self.is_blocked = true;
+                return;
+            }
+            let taken = match core::mem::take(slot) {
+                Slot::Committing { index, sink, root } => self.commit(index, sink, root),
+                slot @ (Slot::None | Slot::Skipping(_) | Slot::Storing(_)) => {
+                    let message = endpoint.recv_flow_mut(now, flow).and_then(|mut flow| flow.read());
+                    let Some(message) = message else {
+                        self.lanes.insert(flow, slot);
+                        return;
+                    };
+                    // Nothing is ever abandoned by a sender: a gap is a fault too.
+                    let parsed = OfContent::parse(&message.data).ok().filter(|_| !message.gap);
+                    let parsed = parsed.ok_or(Unstored::Fault(Fault::Malformed));
+                    parsed.and_then(|message| self.take_content(slot, message))
+                }
             };
             match taken {
                 Ok(slot) => {
@@ -121,7 +148,7 @@ impl Receiver {
             (OfContent::Whole { index, content, unasked }, Slot::None | Slot::Skipping(_)) => {
                 self.whole(index, content, unasked)
             }
-            (OfContent::Unreadable { index, text }, slot) => self.unreadable(index, text, slot),
+            (OfContent::Unreadable { index, text, unasked }, slot) => self.unreadable(index, text, unasked, slot),
             (OfContent::Data { content, values }, Slot::Storing(mut arriving)) => {
                 let added = arriving.add(content, values).map(|()| content.len() as u64);
                 self.added(arriving, added)
@@ -212,12 +239,12 @@ impl Receiver {
             if !content.is_empty() {
                 sink.write(content)?;
             }
-            sink.commit()
+            Ok(sink)
         });
         match stored {
-            Ok(()) => {
+            Ok(sink) => {
                 self.events.push(TransferEvent::Progress { bytes: length });
-                Ok(self.judge(index, Verdict::of(VerdictCode::Verified), Some(root)))
+                self.commit(index, sink, root)
             }
             Err(error) => self.unstored(index, error),
         }
@@ -247,19 +274,31 @@ impl Receiver {
         if tree.root() != root {
             return Ok(self.judge(index, Verdict::of(VerdictCode::Mismatch), None));
         }
+        self.commit(index, sink, root)
+    }
+
+    /// Puts a file in its place, now or when its store is ready.
+    fn commit(&mut self, index: usize, mut sink: Box<dyn Sink>, root: Hash) -> Result<Slot, Unstored> {
+        if !sink.is_ready() {
+            return Ok(Slot::Committing { index, sink, root });
+        }
         match sink.commit() {
             Ok(()) => Ok(self.judge(index, Verdict::of(VerdictCode::Verified), Some(root))),
             Err(error) => self.unstored(index, error),
         }
     }
 
-    fn unreadable(&mut self, index: u64, text: String, slot: Slot) -> Result<Slot, Unstored> {
+    fn unreadable(&mut self, index: u64, text: String, unasked: bool, slot: Slot) -> Result<Slot, Unstored> {
         let file = match slot {
             Slot::Storing(arriving) if arriving.index as u64 == index => arriving.index,
-            Slot::Storing(_) => return Err(Fault::OutOfPlace.into()),
-            Slot::Skipping(skipped) if skipped as u64 == index => return Ok(Slot::None),
-            // The first may be unasked.
-            Slot::None | Slot::Skipping(_) => match self.note(index, !self.begun)? {
+            Slot::Storing(_) | Slot::Committing { .. } => return Err(Fault::OutOfPlace.into()),
+            // What came of it unasked counted for nothing: it is still to come.
+            Slot::Skipping(skipped)
+                if skipped as u64 == index && (unasked || self.marks.get(skipped) != Some(&Mark::Wanted)) =>
+            {
+                return Ok(Slot::None);
+            }
+            Slot::None | Slot::Skipping(_) => match self.note(index, unasked)? {
                 Some(index) => index,
                 None => return Ok(Slot::None),
             },

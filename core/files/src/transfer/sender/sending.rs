@@ -47,6 +47,8 @@ pub(super) enum Step {
     Later,
     /// Nothing before the receiver has accepted.
     Paused,
+    /// Nothing before the content is ready.
+    NotReady,
     /// So many bytes were hashed.
     Hashed(u64),
     /// The file begins after so many bytes.
@@ -76,8 +78,9 @@ impl Sending {
         match self.try_step(source, turn) {
             Ok(step) => step,
             Err(error) => {
-                let message = OfContent::Unreadable { index: self.index as u64, text: error.text }.to_bytes();
-                Step::Last { bytes: 0, hash: None, message: message.into() }
+                let message =
+                    OfContent::Unreadable { index: self.index as u64, text: error.text, unasked: self.unasked };
+                Step::Last { bytes: 0, hash: None, message: message.to_bytes().into() }
             }
         }
     }
@@ -111,6 +114,9 @@ impl Sending {
         };
         let left = have.bytes.saturating_sub(self.tree.bytes());
         let wanted = usize::try_from(left).unwrap_or(PIECE).min(PIECE);
+        if !content.is_ready(wanted) {
+            return Ok(Step::NotReady);
+        }
         let mut buffer = vec![0; wanted];
         let read = content.read(&mut buffer)?;
         for group in buffer.get(..read).unwrap_or_default().chunks(GROUP) {
@@ -146,7 +152,14 @@ impl Sending {
         // One byte more than there should be tells whether the file has grown.
         // A short message is whole at the receiver after few round trips of a new session.
         let piece = if self.unasked { GROUP } else { PIECE };
-        let wanted = usize::try_from(left.saturating_add(1)).unwrap_or(piece).min(piece);
+        let mut wanted = usize::try_from(left.saturating_add(1)).unwrap_or(piece).min(piece);
+        if !content.is_ready(wanted) {
+            // What comes slowly goes out group by group.
+            wanted = wanted.min(GROUP);
+            if !content.is_ready(wanted) {
+                return Ok(Step::NotReady);
+            }
+        }
         let mut buffer = data_buffer(wanted);
         let read = content.read(buffer.get_mut(DATA_START..).unwrap_or_default())?;
         if read < wanted || read as u64 > left {
@@ -177,6 +190,9 @@ impl Sending {
 /// A small file in one message.
 fn whole(index: usize, unasked: bool, size: u64, content: &mut dyn Content) -> Result<Step, StorageError> {
     let wanted = usize::try_from(size).unwrap_or(PIECE) + 1;
+    if !content.is_ready(wanted) {
+        return Ok(Step::NotReady);
+    }
     let mut buffer: Vec<u8> = vec![0; wanted];
     let read = content.read(&mut buffer)?;
     let is_unchanged = read as u64 == size && content.is_unchanged();

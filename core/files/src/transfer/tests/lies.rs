@@ -117,7 +117,7 @@ fn content_that_lies_ends_the_transfer() {
     *wrong.last_mut().unwrap() ^= 1;
     let hole = |groups| OfContent::Hole { groups }.to_bytes();
     let unasked = OfContent::File { index: 1, from: 0, unasked: true }.to_bytes();
-    let unreadable = OfContent::Unreadable { index: 2, text: String::new() }.to_bytes();
+    let unreadable = OfContent::Unreadable { index: 2, text: String::new(), unasked: false }.to_bytes();
     let long = content(100_000, 1);
     for (what, messages, fault) in [
         ("no file", vec![group.clone()], Fault::OutOfPlace),
