@@ -10,6 +10,7 @@ use super::network::{A, B, CLOSE_ACK, Fate, Network, PING, PING_REPLY, START};
 use crate::config::{SendOptions, SessionConfig};
 use crate::event::{CloseReason, Event};
 use crate::session::NetworkChange;
+use crate::transmit::InterfaceId;
 
 fn closed(network: &Network, end: usize) -> Option<CloseReason> {
     network.ends[end]
@@ -362,4 +363,20 @@ fn each_transmission_of_data_restarts_the_timeout() {
     assert_eq!(network.times(A, |sent| sent.has_data()), [0, 2_000]);
     network.run(1);
     assert_eq!(network.times(A, |sent| sent.has_data()).get(2), Some(&5_000));
+}
+
+/// A relay may go before a round trip over it was measured. Elsewhere that is a far end which opens slowly.
+#[test]
+fn a_session_over_a_last_resort_struggles_before_a_round_trip_was_measured() {
+    for (interface, struggles) in [(InterfaceId::last_resort(1), true), (InterfaceId(0), false)] {
+        let mut network = Network::opening(SessionConfig { max_datagram: 0, ..config() });
+        network.filter = Box::new(|_| Fate::Lost);
+        network.establish_over(interface, true);
+        let flow = network.open_flow(A);
+        network.write(A, flow, 100);
+        network.run(6_000);
+        assert!(!network.ends[A].session.is_struggling(), "it may be slow");
+        network.run(6_000);
+        assert_eq!(network.ends[A].session.is_struggling(), struggles, "{interface:?}");
+    }
 }

@@ -295,11 +295,15 @@ impl Network {
     }
 
     pub(super) fn establish(&mut self, authenticates: bool) {
+        self.establish_over(InterfaceId(0), authenticates);
+    }
+
+    pub(super) fn establish_over(&mut self, interface: InterfaceId, authenticates: bool) {
         for end in [A, B] {
             let established = Established {
                 keys: Box::new(GlassKeys { authenticates }),
                 tx_id: 101 - end as u32,
-                path: path_to(1 - end),
+                path: Path::new(interface, address(1 - end, 1_935)),
                 far_certificate: Bytes::from_static(b"certificate"),
             };
             self.with(end, |session, cx| session.establish(cx, established));

@@ -161,9 +161,11 @@ impl Transport {
         self.rule.allows(path)
     }
 
-    /// What was sent is not answered, time and again. A path that a relay was left for may fail before it was measured.
+    /// What was sent is not answered, time and again. A relay may go, and a path that a relay was left for may fail, before
+    /// it was measured.
     pub(super) fn is_struggling(&self) -> bool {
-        self.rtt.is_far_backed_off() || (self.fallback().is_some() && self.rtt.is_unanswered())
+        let is_relayed = || self.path().is_some_and(|path| path.interface.is_last_resort());
+        self.rtt.is_far_backed_off() || self.rtt.is_unanswered() && (self.fallback().is_some() || is_relayed())
     }
 
     /// Where the far end is, from S_OPEN on.
