@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::sync::OnceLock;
 
 use crate::failure::{Code, Failure};
+use crate::text::shown_lines;
 
 /// Why standard output was given up.
 static BROKEN: OnceLock<io::Error> = OnceLock::new();
@@ -24,9 +25,15 @@ pub fn line(text: &str) {
     }
 }
 
-/// Writes a message to standard error, if that is possible. Unlike `eprintln!`, this does not panic.
+/// Writes a message to standard error, if that is possible. Unlike `eprintln!`, this does not panic. What the message
+/// repeats of others, as names of files, neither drives a terminal nor looks like another message.
 pub fn complain(program: &str, message: impl Display) {
-    let _ = writeln!(io::stderr(), "{program}: {message}");
+    let _ = writeln!(io::stderr(), "{}", told(program, message));
+}
+
+/// A message as it is shown. Lines after the first are indented.
+fn told(program: &str, message: impl Display) -> String {
+    shown_lines(&format!("{program}: {message}")).replace('\n', "\n  ")
 }
 
 /// Writes to standard error as it is, if that is possible: for what is overwritten in place.
@@ -43,4 +50,16 @@ pub fn exit_code(program: &str, result: &Result<(), Failure>) -> ExitCode {
         code = code.or(Some(Code::Local));
     }
     code.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code as u8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_in_a_message_drive_no_terminal_and_look_like_no_other_message() {
+        let message = format!("left out: a\u{1b}[2Jb\u{9b}c\u{202e}d: {}", "x\nrtmfp: 1 file verified");
+        let told = told("rtmfp", message);
+        assert_eq!(told, "rtmfp: left out: a\u{fffd}[2Jb\u{fffd}c\u{fffd}d: x\n  rtmfp: 1 file verified");
+    }
 }

@@ -8,6 +8,7 @@
 //! | `code` | `code`: what `rtmfp send` has the user tell the receiver |
 //! | `proved` | `receiver` (of several): the far end knows the code, or is that of the earlier transfer |
 //! | `offer` | `entries`, `files`, `bytes`: what a sender offers |
+//! | `skipped` | `name`, `error`: what a sender finds and does not offer, as it cannot be read or sent |
 //! | `resuming` | an interrupted transfer goes on |
 //! | `progress` | `bytes`: of content that this end has sent or stored since it began; at most a line each 64 KiB |
 //! | `text` | `text`: a text that was received |
@@ -34,7 +35,7 @@
 //! | `introduced`, `unknown` | `peer`: the address, not proved, that asks to be introduced |
 //! | `served` | `sessions`, `introduced`, `numbers`, `circuits`, `refused`: at the end of a server |
 //! | `omitted` | `lines`: so many lines about far ends were left out before this one |
-//! | `done` | `receiver` (of several), `files`, `failed`, by a code `refused`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
+//! | `done` | `receiver` (of several), `files`, `failed`, by a code `refused` and `skipped`, `bytes`, `seconds`; for a ping `replies`, `least`, `mean`, `most` |
 //! | `dropped` | with `--verbose`: a count for each [reason](rtmfp_core::error::DropReason), by its name, if it is not 0 |
 //! | `buffers` | with `--verbose`: bytes that the system has granted of the `asked` to `receive` and to `send`, and `overflows` |
 //! | `error` | `code` (the exit code), `message` |
@@ -61,8 +62,9 @@ use crate::buffers::Buffers;
 use crate::failure::Failure;
 use crate::json::Line;
 use crate::output;
-use crate::text::shown;
+use crate::text::{shown, shown_lines};
 use crate::transfer::Verdict;
+use crate::tree::Skipped;
 use rtmfp_files::manifest::{EntryKind, Manifest, Totals};
 use rtmfp_files::transfer;
 use steps::Steps;
@@ -90,6 +92,8 @@ pub struct Report {
     bytes_of: BTreeMap<NonZeroU8, u64>,
     /// Bytes of content moved by a code, for lines of JSON.
     steps: Steps,
+    /// What was found and is not offered.
+    skipped: u64,
     /// For lines about far ends, if anyone can cause them.
     limit: Option<(Clock, LineLimit)>,
 }
@@ -100,7 +104,7 @@ impl Report {
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
         let (steps, bytes_of) = (Steps::default(), BTreeMap::new());
-        Self { json, aside: false, verbose, bar: None, bytes: 0, bytes_of, steps, limit: None }
+        Self { json, aside: false, verbose, bar: None, bytes: 0, bytes_of, steps, skipped: 0, limit: None }
     }
 
     /// The same, with lines for people on standard error: standard output is for what they ask for.
@@ -235,6 +239,22 @@ impl Report {
         }
     }
 
+    /// What is found and not offered.
+    pub fn skipped(&mut self, skipped: &[Skipped]) {
+        if self.json {
+            for Skipped { path, why } in skipped {
+                self.line(&Line::new("skipped").text("name", &path.display().to_string()).text("error", why).end());
+            }
+        }
+        for Skipped { path, why } in skipped.iter().take(SHOWN) {
+            output::complain("rtmfp", format_args!("left out: {}: {why}", shown(&path.display().to_string())));
+        }
+        if let Some(more) = skipped.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+            output::complain("rtmfp", format_args!("and {more} more are left out"));
+        }
+        self.skipped = skipped.len() as u64;
+    }
+
     /// A text that was received, as it is to be shown.
     pub fn text(&mut self, text: &str) {
         if let Some(bar) = self.bar.take() {
@@ -261,10 +281,11 @@ impl Report {
         let transfer::Summary { verified, failed, refused, .. } = *summary;
         if self.json {
             let line = numbered(Line::new("done"), receiver).number("files", verified).number("failed", failed);
-            return self.line(&line.number("refused", refused).number("bytes", bytes).seconds("seconds", took).end());
+            let line = line.number("refused", refused).number("skipped", self.skipped).number("bytes", bytes);
+            return self.line(&line.seconds("seconds", took).end());
         }
         let more = |count: u64, what: &str| if count == 0 { String::new() } else { format!(", {count} {what}") };
-        let rest = more(failed, "failed") + &more(refused, "refused");
+        let rest = more(failed, "failed") + &more(refused, "refused") + &more(self.skipped, "left out");
         let rate = rate(bytes, took);
         let who = prefix(receiver);
         self.line(&format!("{who}{} verified{rest}: {}, {rate}", count(verified), HumanBytes(bytes)));
@@ -434,7 +455,9 @@ impl Report {
 
     /// A whole line, at once.
     fn line(&self, line: &str) {
-        let write = || if self.aside { output::status(&format!("{line}\n")) } else { output::line(line) };
+        // Lines of JSON have their own escapes.
+        let line = if self.json { line.to_owned() } else { shown_lines(line) };
+        let write = || if self.aside { output::status(&format!("{line}\n")) } else { output::line(&line) };
         match &self.bar {
             Some(bar) => bar.suspend(write),
             None => write(),

@@ -31,12 +31,12 @@ use crate::{net, output, qr, settings};
 
 /// Numbers in one network have as many digits as those that a server gives.
 const NUMBERS: core::ops::Range<u64> = 1_000..10_000;
-/// Paths that cannot be sent and are shown.
-const SHOWN: usize = 20;
 
 pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     let mut report = report.aside();
     let tree = tree(args)?;
+    report.skipped(tree.skipped());
+    let skipped = tree.skipped().len();
     let root = tree.manifest().root().map_err(|e| Failure::local("this cannot be sent", e))?;
     let mut via = settings::meet(&args.meet)?;
     let mut slots = slots(args, &root)?;
@@ -133,7 +133,7 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
     let outcomes: Vec<_> = app.outcomes().map(|(app, why)| (app.and_then(Sending::outcome).cloned(), why)).collect();
     drop(app);
     conclude(&driver, &args.common, &mut report.borrow_mut());
-    settle_all(&slots, &outcomes, is_resumed, &result)
+    settle_all(&slots, &outcomes, is_resumed, &result).and_then(|()| all_offered(skipped))
 }
 
 /// How a transfer has ended, and why it has not begun.
@@ -212,12 +212,6 @@ fn tree(args: &Send) -> Result<Tree, Failure> {
         let advice = if is_missing { " (a receiver at an address begins with rtmfp://)" } else { "" };
         Failure::new(Code::Local, format!("{e}{advice}"))
     })?;
-    for skipped in tree.skipped().iter().take(SHOWN) {
-        output::complain("rtmfp", format_args!("left out: {}: {}", skipped.path.display(), skipped.why));
-    }
-    if let Some(more) = tree.skipped().len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        output::complain("rtmfp", format_args!("and {more} more are left out"));
-    }
     Ok(tree)
 }
 
@@ -357,6 +351,14 @@ fn outcome(not_used: Option<NotUsed>, sent: Option<&Result<Summary, transfer::Fa
     }
 }
 
+/// What was left out was not sent, even if all else was.
+fn all_offered(skipped: usize) -> Result<(), Failure> {
+    if skipped == 0 {
+        return Ok(());
+    }
+    Err(Failure::new(Code::Files, format!("{skipped} could not be read or sent, and were left out, see above")))
+}
+
 /// Whether it can go on another time.
 pub(super) const fn is_resumable(ended: Option<&Result<Summary, transfer::Failure>>) -> bool {
     match ended {
@@ -369,5 +371,18 @@ pub(super) const fn is_resumable(ended: Option<&Result<Summary, transfer::Failur
                 | transfer::Failure::Storage(_)
                 | transfer::Failure::Stopped(StopCode::Full | StopCode::Cancelled | StopCode::Storage, _)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_left_out_is_no_success() {
+        assert_eq!(all_offered(0), Ok(()));
+        let failure = all_offered(2).unwrap_err();
+        assert_eq!(failure.code, Code::Files);
+        assert!(failure.message.starts_with("2 could not"));
     }
 }
