@@ -48,3 +48,13 @@ fn files() {
 fn reassembly() {
     replay("reassembly");
 }
+
+#[test]
+fn proof() {
+    replay("proof");
+}
+
+#[test]
+fn names() {
+    replay("names");
+}

@@ -5,7 +5,9 @@
 
 mod files;
 mod handshake;
+mod names;
 mod packets;
+mod proof;
 mod reassembly;
 mod sealed;
 mod startup;
@@ -14,12 +16,14 @@ mod startup;
 pub type Target = fn(&[u8]);
 
 /// Every target by its name, which is that of its folder in `tests/fuzz/corpus` too.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 8] = [
     ("packets", packets::run),
     ("startup", startup::run),
     ("handshake", handshake::run),
     ("sealed", sealed::run),
     ("reassembly", reassembly::run),
+    ("proof", proof::run),
+    ("names", names::run),
     ("files", files::run),
 ];
 

@@ -1,0 +1,4 @@
+#![no_main]
+//! See `tests/src/fuzz/proof.rs`.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| rtmfp_tests::fuzz::run("proof", data));
