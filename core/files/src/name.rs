@@ -10,7 +10,7 @@
 mod single;
 mod target;
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned as _};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -140,7 +140,48 @@ impl Names {
     pub fn of(manifest: &Manifest, rules: &Rules) -> Self {
         let mut judge = Judge::new(manifest, rules);
         let places = manifest.entries.iter().enumerate().map(|(index, entry)| judge.place(index, entry)).collect();
-        Self { places }
+        let mut names = Self { places };
+        if !rules.any_links {
+            names.refuse_links_that_leave(manifest);
+        }
+        names
+    }
+
+    /// Refuses the links that lead to no entry that is taken: where they point, the receiver may have something of its own.
+    fn refuse_links_that_leave(&mut self, manifest: &Manifest) {
+        // By the name that each has here: links to one that was renamed have another.
+        let is_text = |index: usize| {
+            manifest.entries.get(index).is_some_and(|entry| matches!(entry.kind, EntryKind::Text { .. }))
+        };
+        let tops = (0..self.places.len()).filter(|index| self.parent(*index).is_none() && !is_text(*index));
+        let mut tops: BTreeSet<String> =
+            tops.filter_map(|index| Some(self.name(manifest, index)?.to_owned())).collect();
+        let mut links: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        let mut leave = Vec::new();
+        for (index, entry) in manifest.entries.iter().enumerate() {
+            let EntryKind::Symlink { target } = &entry.kind else { continue };
+            let Some(top) = target::top(target, &entry.path).filter(|_| self.refusal(index).is_none()) else {
+                continue;
+            };
+            links.entry(top).or_default().push(index);
+            if !tops.contains(top) {
+                leave.push(top);
+            }
+        }
+        // A link that is refused is none that others may lead to.
+        while let Some(top) = leave.pop() {
+            for index in links.remove(top).unwrap_or_default() {
+                if self.parent(index).is_none()
+                    && let Some(name) = self.name(manifest, index).filter(|name| tops.remove(*name))
+                    && let Some((top, _)) = links.get_key_value(name)
+                {
+                    leave.push(top);
+                }
+                if let Some(place) = self.places.get_mut(index) {
+                    place.taken = Taken::Refused(Refusal::LinkLeaves);
+                }
+            }
+        }
     }
 
     /// What becomes of an entry; `None` if there is none of this index.
@@ -211,8 +252,6 @@ fn split(path: &str) -> (Option<&str>, &str) {
 struct Judge<'a> {
     manifest: &'a Manifest,
     rules: &'a Rules,
-    /// The names at the top, of all entries.
-    tops: BTreeSet<&'a str>,
     /// Entries by their offered path, the first of each, and whether they are refused.
     by_path: BTreeMap<&'a str, (usize, bool)>,
     /// The names that are taken in each directory, folded, and by which entry.
@@ -223,9 +262,7 @@ struct Judge<'a> {
 
 impl<'a> Judge<'a> {
     fn new(manifest: &'a Manifest, rules: &'a Rules) -> Self {
-        let stored = manifest.entries.iter().filter(|entry| !matches!(entry.kind, EntryKind::Text { .. }));
-        let tops = stored.map(|entry| entry.path.as_str()).filter(|path| !path.contains('/')).collect();
-        Self { manifest, rules, tops, by_path: BTreeMap::new(), names: BTreeMap::new(), last: None }
+        Self { manifest, rules, by_path: BTreeMap::new(), names: BTreeMap::new(), last: None }
     }
 
     fn place(&mut self, index: usize, entry: &'a Entry) -> Place {
@@ -282,7 +319,8 @@ impl<'a> Judge<'a> {
         }
         if let EntryKind::Symlink { target } = &entry.kind {
             let depth = entry.path.bytes().filter(|byte| *byte == b'/').count();
-            target::check(target, depth, |top| self.tops.contains(top), self.rules.any_links)?;
+            // Whether what it leads to is taken is known once all is judged.
+            target::check(target, depth, self.rules.any_links)?;
         }
         let is_file = matches!(entry.kind, EntryKind::File { .. });
         let name = self.free(index, &entry.path, parent, name, is_file)?;

@@ -6,12 +6,12 @@ use super::{MAX_PATH, Refusal};
 /// Checks a link's target.
 ///
 /// `depth` is the number of directories that the link is in, all of which are directories of the manifest. The target may
-/// go up first and down then, and ends within an entry at the top that `is_top` knows. One that goes up again after a
+/// go up first and down then, and ends within an entry at the top, see [`top`]. One that goes up again after a
 /// name is refused: that name may be a link itself, and then only the disk knows what is above.
 ///
 /// # Errors
 /// The rule that it breaks.
-pub(super) fn check(target: &str, depth: usize, is_top: impl Fn(&str) -> bool, any: bool) -> Result<(), Refusal> {
+pub(super) fn check(target: &str, depth: usize, any: bool) -> Result<(), Refusal> {
     if target.is_empty() || target.len() > MAX_PATH || target.contains(is_invisible) {
         return Err(Refusal::LinkTarget);
     }
@@ -29,14 +29,18 @@ pub(super) fn check(target: &str, depth: usize, is_top: impl Fn(&str) -> bool, a
             "" | "." => {}
             ".." if went_down => return Err(Refusal::LinkLeaves),
             ".." => above = above.checked_sub(1).ok_or(Refusal::LinkLeaves)?,
-            name => {
-                if !went_down && above == 0 && !is_top(name) {
-                    return Err(Refusal::LinkLeaves);
-                }
-                went_down = true;
-            }
+            _ => went_down = true,
         }
     }
     // Up to the receiver's directory, which is not the sender's, and not down again.
     if above == 0 && !went_down { Err(Refusal::LinkLeaves) } else { Ok(()) }
+}
+
+/// The name at the top that a link of this path leads into, of a target that was checked. `None` if it goes no further up
+/// than to a directory of the manifest.
+pub(super) fn top<'a>(target: &'a str, path: &str) -> Option<&'a str> {
+    let depth = path.bytes().filter(|byte| *byte == b'/').count();
+    let mut parts = target.split(['/', '\\']).filter(|part| !matches!(*part, "" | "."));
+    let up = parts.clone().take_while(|part| *part == "..").count();
+    if up < depth { None } else { parts.nth(up) }
 }

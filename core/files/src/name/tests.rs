@@ -363,3 +363,27 @@ quickcheck! {
         (0..3).all(|index| names.path(&manifest, index).is_some() != names.refusal(index).is_some())
     }
 }
+
+#[test]
+fn a_link_to_what_is_refused_or_renamed_is_refused_as_the_receiver_may_have_its_own() {
+    let refused = [dir(".ssh"), file(".ssh/k"), link("keys", ".ssh/k"), dir("d"), link("d/up", "../.ssh/k")];
+    assert_eq!(
+        paths(&refused, UNIX),
+        [
+            Err(Refusal::LeadingDot),
+            Err(Refusal::DirectoryRefused),
+            Err(Refusal::LinkLeaves),
+            ok("d"),
+            Err(Refusal::LinkLeaves)
+        ]
+    );
+    let allowed = Rules { dot_names: true, ..UNIX };
+    assert_eq!(paths(&refused[..3], allowed), [ok(".ssh"), ok(".ssh/k"), ok("keys")]);
+    let chain = [link("c", "b"), link("a", ".ssh"), link("b", "a/x"), link("self", "self")];
+    let leaves = Err(Refusal::LinkLeaves);
+    assert_eq!(paths(&chain, UNIX), [leaves.clone(), leaves.clone(), leaves, ok("self")]);
+    let renamed = [file("nul"), link("l", "nul"), link("m", "l")];
+    assert!(
+        matches!(&paths(&renamed, WINDOWS)[..], [Ok(name), Err(Refusal::LinkLeaves), Err(Refusal::LinkLeaves)] if name != "nul")
+    );
+}
