@@ -121,9 +121,21 @@ impl Stamp {
     }
 }
 
+/// Opens a file. Nobody is waited for at the other end of a pipe.
+fn open(file: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, rustix::fs::OFlags::NONBLOCK.bits().cast_signed());
+    options.open(file)
+}
+
 fn read(file: &Path) -> Result<(Stamp, Vec<Hash>), TokensError> {
-    let mut opened = File::open(file).map_err(TokensError::Unreadable)?;
+    let mut opened = open(file).map_err(TokensError::Unreadable)?;
     let metadata = opened.metadata().map_err(TokensError::Unreadable)?;
+    if !metadata.is_file() {
+        return Err(TokensError::NoFile);
+    }
     if is_writable_by_others(&metadata) {
         return Err(TokensError::Exposed);
     }
@@ -137,7 +149,7 @@ fn read(file: &Path) -> Result<(Stamp, Vec<Hash>), TokensError> {
 
 #[cfg(unix)]
 fn is_writable_by_others(metadata: &Metadata) -> bool {
-    std::os::unix::fs::MetadataExt::mode(metadata) & 0o002 != 0
+    std::os::unix::fs::MetadataExt::mode(metadata) & 0o022 != 0
 }
 
 #[cfg(not(unix))]
@@ -174,7 +186,9 @@ fn hash(text: &str) -> Option<Hash> {
 pub enum TokensError {
     /// It cannot be read.
     Unreadable(io::Error),
-    /// Everybody on this machine may write to it, and so let anybody in.
+    /// It is no file, but a pipe or a directory.
+    NoFile,
+    /// Others than its owner may write to it, and so let anybody in.
     Exposed,
     /// It has more tokens, or more bytes, than a file may.
     TooLong,
@@ -188,7 +202,8 @@ impl fmt::Display for TokensError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => error.fmt(f),
-            Self::Exposed => f.write_str("everybody may write to it: take that away (chmod o-w)"),
+            Self::NoFile => f.write_str("it is no file"),
+            Self::Exposed => f.write_str("others than its owner may write to it: take that away (chmod go-w)"),
             Self::TooLong => write!(f, "it may have at most {MAX_TOKENS} tokens, in {MAX_FILE} bytes"),
             // What stands there may be a token, which is not to be shown.
             Self::Line(number) => {

@@ -102,9 +102,20 @@ fn a_file_has_a_limit() {
 
 #[cfg(unix)]
 #[test]
-fn a_file_to_which_everybody_may_write_is_refused() {
+fn a_file_to_which_others_may_write_is_refused() {
     use std::os::unix::fs::PermissionsExt as _;
-    let file = Scratch::new(&Tokens::line("ada", b"one"));
-    fs::set_permissions(&file.0, fs::Permissions::from_mode(0o646)).unwrap();
-    assert!(file.refused().contains("chmod o-w"));
+    for mode in [0o646, 0o664] {
+        let file = Scratch::new(&Tokens::line("ada", b"one"));
+        fs::set_permissions(&file.0, fs::Permissions::from_mode(mode)).unwrap();
+        assert!(file.refused().contains("chmod go-w"), "{mode:o}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_is_refused_and_nobody_is_waited_for() {
+    let file = Scratch::new("");
+    fs::remove_file(&file.0).unwrap();
+    assert!(std::process::Command::new("mkfifo").args(["-m", "600"]).arg(&file.0).status().unwrap().success());
+    assert!(file.refused().contains("no file"));
 }
