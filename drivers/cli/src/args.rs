@@ -25,7 +25,7 @@ Exit codes:
   2    the command line was wrong
   3    no session could be opened: nobody answered, or wrong password or fingerprint
   4    the far end went away, or does not do what was asked
-  5    one or more files were refused or not verified
+  5    one or more files were refused, left out or not verified
   6    the code is wrong, or was used or burnt before; the sender's is burnt
   7    somebody has guessed the code of this end, wrongly: it is burnt
   8    the code of this end has expired before anybody used it

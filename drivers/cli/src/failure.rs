@@ -17,7 +17,7 @@ pub enum Code {
     NotOpened = 3,
     /// The far end went away, or does not do what was asked.
     Lost = 4,
-    /// One or more files were refused or not verified.
+    /// One or more files were refused, left out or not verified.
     Files = 5,
     /// The code is wrong, or was used or burnt before.
     WrongCode = 6,
