@@ -14,15 +14,17 @@ pub(super) struct Limit {
     rate: Option<u64>,
     /// When all that was sent so far is paid for.
     paid: Instant,
+    /// What is owed beyond that, in parts of a microsecond: one for each of `rate`.
+    rest: u64,
 }
 
 impl Limit {
     pub(super) const fn new(rate: Option<u64>) -> Self {
-        Self { rate, paid: Instant::ORIGIN }
+        Self { rate, paid: Instant::ORIGIN, rest: 0 }
     }
 
     pub(super) const fn set(&mut self, rate: Option<u64>) {
-        self.rate = rate;
+        (self.rate, self.rest) = (rate, 0);
     }
 
     /// When the next message may be sent, if that is not now.
@@ -32,8 +34,16 @@ impl Limit {
 
     pub(super) fn spend(&mut self, now: Instant, bytes: usize) {
         let Some(rate) = self.rate else { return };
-        let micros = (bytes as u64).saturating_mul(1_000_000) / rate.max(1);
-        self.paid = self.paid.max(now - BURST) + Duration::from_micros(micros);
+        let rate = rate.max(1);
+        let owed = (bytes as u64).saturating_mul(1_000_000).saturating_add(self.rest);
+        self.rest = owed % rate;
+        self.paid = self.paid.max(now - BURST) + Duration::from_micros(owed / rate);
+    }
+
+    /// The most bytes that go out at once: a message for each burst, as far as there are such messages.
+    pub(super) fn piece(&self, least: usize, most: usize) -> usize {
+        let burst = self.rate.map(|rate| rate / 20);
+        burst.map_or(most, |burst| usize::try_from(burst).unwrap_or(most).clamp(least, most))
     }
 }
 
@@ -56,6 +66,30 @@ mod tests {
             }
         }
         assert!((1_000_000..=1_000_000 + 2 * 65_536).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn messages_that_are_shorter_than_a_microsecond_are_limited_too() {
+        let mut limit = Limit::new(Some(100_000_000));
+        let (mut now, mut sent) = (Instant::from_millis(60_000), 0_u64);
+        let end = now + Duration::from_millis(100);
+        while now < end && sent < 50_000_000 {
+            match limit.wait(now) {
+                Some(until) => now = until,
+                None => {
+                    limit.spend(now, 30);
+                    sent += 30;
+                }
+            }
+        }
+        assert!((10_000_000..=16_000_000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_low_rate_makes_short_messages() {
+        let piece = |rate| Limit::new(rate).piece(16_384, 65_536);
+        assert_eq!([piece(None), piece(Some(1_000)), piece(Some(800_000))], [65_536, 16_384, 40_000]);
+        assert_eq!(piece(Some(u64::MAX)), 65_536);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use super::message::FromSender;
 use super::outbox::Outbox;
 use super::outcome::{Failure, Fault, StopCode, Verdict};
 use super::{
-    CONTENT_METADATA, Events, MAX_LANES, MAX_UNANSWERED, METADATA, STOPPED, Summary, TransferEvent, VerdictCode,
+    CONTENT_METADATA, Events, MAX_LANES, MAX_UNANSWERED, METADATA, PIECE, STOPPED, Summary, TransferEvent, VerdictCode,
 };
 use crate::manifest::{Manifest, ManifestError};
 use crate::storage::Source;
-use crate::tree::Hash;
+use crate::tree::{GROUP, Hash};
 
 use answer::Answer;
 use sending::{Sending, Step};
@@ -337,13 +337,16 @@ impl Sender {
 
     /// What a content flow has to say next; `None` if nothing now.
     fn next_message(&mut self, now: Instant, index: usize) -> Option<Bytes> {
+        let piece = self.limit.piece(GROUP, PIECE);
+        let piece = piece - piece % GROUP;
         loop {
             let lane = self.lanes.get_mut(index)?;
             let Some(sending) = &mut lane.current else {
                 self.begin_next(index)?;
                 continue;
             };
-            let step = if self.turn == 0 { Step::Later } else { sending.step(&mut *self.source, &mut self.turn) };
+            let step =
+                if self.turn == 0 { Step::Later } else { sending.step(&mut *self.source, piece, &mut self.turn) };
             let file = sending.index();
             match step {
                 Step::Later => {

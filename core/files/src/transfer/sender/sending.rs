@@ -74,8 +74,9 @@ impl Sending {
         self.unasked = false;
     }
 
-    pub(super) fn step(&mut self, source: &mut dyn Source, turn: &mut u64) -> Step {
-        match self.try_step(source, turn) {
+    /// What comes next, with at most `piece` bytes of content: whole groups.
+    pub(super) fn step(&mut self, source: &mut dyn Source, piece: usize, turn: &mut u64) -> Step {
+        match self.try_step(source, piece, turn) {
             Ok(step) => step,
             Err(error) => {
                 let message =
@@ -85,14 +86,14 @@ impl Sending {
         }
     }
 
-    fn try_step(&mut self, source: &mut dyn Source, turn: &mut u64) -> Result<Step, StorageError> {
+    fn try_step(&mut self, source: &mut dyn Source, piece: usize, turn: &mut u64) -> Result<Step, StorageError> {
         let content = match &mut self.content {
             Some(content) => content,
             None => self.content.insert(source.open(self.index)?),
         };
         match &mut self.stage {
             Stage::Checking { .. } => self.check(turn),
-            Stage::Begin => match self.size.filter(|size| *size <= SMALL && self.tree.bytes() == 0) {
+            Stage::Begin => match self.size.filter(|size| *size <= SMALL.min(piece as u64) && self.tree.bytes() == 0) {
                 Some(size) => whole(self.index, self.unasked, size, &mut **content),
                 None => {
                     self.stage = Stage::Content;
@@ -102,7 +103,7 @@ impl Sending {
                 }
             },
             Stage::Content if self.unasked && self.tree.bytes() >= PIECE as u64 => Ok(Step::Paused),
-            Stage::Content => self.read(turn),
+            Stage::Content => self.read(piece, turn),
             Stage::End => self.end(),
         }
     }
@@ -135,7 +136,7 @@ impl Sending {
     }
 
     /// The next content, or what comes in its place.
-    fn read(&mut self, turn: &mut u64) -> Result<Step, StorageError> {
+    fn read(&mut self, piece: usize, turn: &mut u64) -> Result<Step, StorageError> {
         let Some(content) = &mut self.content else { return Ok(Step::Later) };
         let left = self.size.map_or(u64::MAX, |size| size.saturating_sub(self.tree.bytes()));
         // Up to the end, or to where somebody else knows what is there.
@@ -151,7 +152,7 @@ impl Sending {
         }
         // One byte more than there should be tells whether the file has grown.
         // A short message is whole at the receiver after few round trips of a new session.
-        let piece = if self.unasked { GROUP } else { PIECE };
+        let piece = if self.unasked { GROUP } else { piece };
         let mut wanted = usize::try_from(left.saturating_add(1)).unwrap_or(piece).min(piece);
         if !content.is_ready(wanted) {
             // What comes slowly goes out group by group.
