@@ -52,6 +52,7 @@
 use alloc::collections::VecDeque;
 
 use crate::manifest::Totals;
+use crate::storage::StorageError;
 use crate::tree::{GROUP, Hash};
 
 use message::BATCH;
@@ -124,6 +125,13 @@ pub enum TransferEvent {
         verdict: Verdict,
         /// Its hash, if all of it was sent, or stored.
         hash: Option<Hash>,
+    },
+    /// At the receiver: something about an entry that has its verdict could not be done, such as setting a file's time.
+    Warned {
+        /// Which.
+        index: usize,
+        /// What.
+        error: StorageError,
     },
     /// All is over. It is the last event.
     Ended(Result<Summary, Failure>),

@@ -374,8 +374,16 @@ impl Receiver {
     /// Everything has arrived.
     fn last_word(&mut self, now: Instant, endpoint: &mut Endpoint) {
         let failures = self.store.as_mut().map(|store| store.conclude()).unwrap_or_default();
-        let entries = self.marks.len();
-        for (index, error) in failures.into_iter().filter(|(index, _)| *index < entries) {
+        for (index, error) in failures {
+            match self.marks.get_mut(index) {
+                Some(mark @ Mark::NoContent) => *mark = Mark::Judged,
+                // Its verdict is given, and all of its content is in its place.
+                Some(Mark::Judged) => {
+                    self.events.push(TransferEvent::Warned { index, error });
+                    continue;
+                }
+                Some(Mark::Wanted | Mark::Refused | Mark::Begun) | None => continue,
+            }
             self.summary.failed += 1;
             self.record(index, Verdict::storage(error), None);
         }

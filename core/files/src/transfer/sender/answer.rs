@@ -1,6 +1,6 @@
 //! What the receiver has answered.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use rtmfp_core::wire::Malformed;
@@ -20,8 +20,8 @@ pub(super) struct Answer {
     /// The last that was listed.
     last: Option<u64>,
     refused: Vec<Refused>,
-    /// What came after everything, of what there can be.
-    late: usize,
+    /// Entries that were judged after everything had arrived.
+    late: BTreeSet<usize>,
 }
 
 impl Answer {
@@ -198,8 +198,8 @@ impl Sender {
         let entry = self.manifest.entries.get(index).ok_or(Fault::NoSuchFile)?;
         if self.state == State::Finishing {
             // What could be put into its place only when all was there, such as a link.
-            self.answer.late += 1;
-            if verdict.is_verified() || self.answer.late > self.manifest.entries.len() {
+            let is_judged = entry.has_content() || self.answer.is_refused(index);
+            if is_judged || verdict.is_verified() || !self.answer.late.insert(index) {
                 return Err(Fault::Twice);
             }
             self.summary.failed += 1;

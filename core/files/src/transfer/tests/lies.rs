@@ -350,6 +350,20 @@ fn answers_that_lie_end_the_transfer() {
 }
 
 #[test]
+fn late_verdicts_are_of_what_has_no_content_and_once_each() {
+    let judged = |index| Judged { index, verdict: Verdict::of(VerdictCode::Storage) };
+    let verdicts = |records: &[Judged]| list(|records| FromReceiver::Verdicts(records).to_bytes(), records);
+    let refused = [Refused { first: 1, count: 4, code: VerdictCode::Exists }];
+    let refuse = list(|records| FromReceiver::Refuse(records).to_bytes(), &refused);
+    let before = [refuse, FromReceiver::Accept.to_bytes()];
+    for late in [[judged(0), judged(0)], [judged(0), judged(1)]] {
+        assert_eq!(answers(&before, &[verdicts(&late)]).fault(SENDER), Fault::Twice);
+    }
+    let world = answers(&before, &[verdicts(&[judged(0)]), FromReceiver::Finished.to_bytes()]);
+    assert_eq!(world.ended(SENDER), Some(&Ok(Summary { verified: 0, failed: 1, refused: 4 })));
+}
+
+#[test]
 fn files_that_wait_for_a_verdict_are_limited() {
     let (manifest, source) = files(&vec![vec![7]; 2_000]);
     let options = SenderOptions { lanes: 2, ..SenderOptions::default() };

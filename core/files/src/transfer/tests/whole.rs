@@ -55,6 +55,27 @@ fn what_has_no_content_counts_when_all_is_there() {
 }
 
 #[test]
+fn a_file_is_not_verified_and_failed_at_once() {
+    let (mut manifest, source) = files(&[content(10, 1), content(10, 2)]);
+    manifest.entries.push(entry("dir", EntryKind::Directory));
+    let store = MemoryStore::default();
+    {
+        let mut held = store.0.lock().unwrap();
+        held.late = [0, 1, 2, 9].into();
+        held.refused.insert(1, StorageFailure::Exists);
+    }
+    let mut world = World::with(manifest, source, &store, SenderOptions::default());
+    world.run();
+    for node in [SENDER, RECEIVER] {
+        let expected = [(0, VerdictCode::Verified), (1, VerdictCode::Exists), (2, VerdictCode::Storage)];
+        assert_eq!(world.verdicts(node), expected);
+        assert_eq!(world.ended(node), Some(&Ok(Summary { verified: 1, failed: 1, refused: 1 })));
+    }
+    let is_warning = |event: &&TransferEvent| matches!(event, TransferEvent::Warned { index: 0, .. });
+    assert_eq!(world.told[RECEIVER].iter().filter(is_warning).count(), 1);
+}
+
+#[test]
 fn nothing_at_all_is_a_transfer_too() {
     let world = sent(&[], &MemoryStore::default(), SenderOptions::default());
     assert_eq!((world.ended(SENDER), world.ended(RECEIVER)), (Some(&verified(0)), Some(&verified(0))));
