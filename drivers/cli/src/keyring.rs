@@ -179,7 +179,7 @@ fn lock(path: &Path, file: File) -> Result<Option<File>, Failure> {
 
 /// Whether a path names an open file.
 #[cfg(unix)]
-fn is_at(path: &Path, file: &File) -> io::Result<bool> {
+pub(crate) fn is_at(path: &Path, file: &File) -> io::Result<bool> {
     use std::os::unix::fs::MetadataExt as _;
     let (named, open) = (fs::metadata(path)?, file.metadata()?);
     Ok((named.dev(), named.ino()) == (open.dev(), open.ino()))
@@ -187,7 +187,7 @@ fn is_at(path: &Path, file: &File) -> io::Result<bool> {
 
 /// Elsewhere, a file that is open is not replaced.
 #[cfg(not(unix))]
-fn is_at(_path: &Path, _file: &File) -> io::Result<bool> {
+pub(crate) fn is_at(_path: &Path, _file: &File) -> io::Result<bool> {
     Ok(true)
 }
 
@@ -227,7 +227,7 @@ fn parse_identity(text: &str) -> Option<modern::Identity> {
 
 /// Refuses a file that others than its owner can read or write.
 #[cfg(unix)]
-fn check_owner(path: &Path, file: &File) -> Result<(), Failure> {
+pub(crate) fn check_owner(path: &Path, file: &File) -> Result<(), Failure> {
     use std::os::unix::fs::MetadataExt as _;
     let found = file.metadata().map_err(|e| Failure::local(path.display(), e))?;
     if found.mode() & 0o077 != 0 {
@@ -235,14 +235,14 @@ fn check_owner(path: &Path, file: &File) -> Result<(), Failure> {
         return Err(Failure::local(path.display(), advice));
     }
     if found.uid() != rustix::process::geteuid().as_raw() {
-        return Err(Failure::local(path.display(), "this file belongs to another user, who knows this identity"));
+        return Err(Failure::local(path.display(), "this file belongs to another user, who knows what is in it"));
     }
     Ok(())
 }
 
 /// Elsewhere, files in a user's directory are that user's.
 #[cfg(not(unix))]
-fn check_owner(_path: &Path, _file: &File) -> Result<(), Failure> {
+pub(crate) fn check_owner(_path: &Path, _file: &File) -> Result<(), Failure> {
     Ok(())
 }
 

@@ -1,11 +1,13 @@
 //! What is kept of a transfer that was interrupted, so that the same command goes on with it: never the words of the code.
 //!
 //! One file for each transfer, in `transfers` beside the identity, which its owner alone can read. It is named after what
-//! the command was about: the directory at the receiver, the paths at the sender.
+//! the command was about: the directory at the receiver, the paths at the sender. A command has it for itself: another one
+//! about the same, while the first runs, gets the next name, and so another transfer.
 
+use core::fmt;
 use core::time::Duration;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -26,11 +28,15 @@ const MAGIC: &str = "rtmfp-transfer-1";
 const LIFETIME: Duration = Duration::from_secs(7 * 86_400);
 /// How many are kept. Beyond them the oldest goes.
 const KEPT: usize = 64;
+/// How many transfers at once can be about the same.
+const SLOTS: usize = 8;
+/// How the name ends of a file that is locked while a command runs.
+const LOCK: &str = "lock";
 /// The most bytes of one.
 const BYTES: u64 = 4_096;
 
 /// What is kept of a transfer.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Saved {
     /// What the two have in common.
     pub secret: Zeroizing<[u8; 32]>,
@@ -44,9 +50,19 @@ pub struct Saved {
     pub server: Option<String>,
 }
 
-/// The file of one transfer.
-#[derive(Clone, Debug)]
-pub struct Place(PathBuf);
+impl fmt::Debug for Saved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Saved").field("far", &self.far).field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+/// The file of one transfer, for this command alone.
+#[derive(Debug)]
+pub struct Place {
+    path: PathBuf,
+    /// `None` where there are no locks.
+    _lock: Option<Lock>,
+}
 
 impl Place {
     /// That of a command about this, if the user has a home directory.
@@ -58,7 +74,32 @@ impl Place {
             hash.update(part);
         }
         let name = hex(hash.finalize().get(..16).unwrap_or_default());
-        Some(Self(keyring::in_home(DIRECTORY).ok()?.join(name)))
+        Self::free(&keyring::in_home(DIRECTORY).ok()?, &name)
+    }
+
+    /// The first that nobody else has and that has something, or else the first that nobody else has.
+    fn free(directory: &Path, name: &str) -> Option<Self> {
+        // If it cannot be made, that is told when there is something to keep.
+        let _ = make_directory(directory);
+        let mut empty = None;
+        for slot in 0..SLOTS {
+            let path = directory.join(if slot == 0 { name.to_owned() } else { format!("{name}-{slot}") });
+            if empty.is_some() && !path.exists() {
+                continue;
+            }
+            let Ok(lock) = Lock::take(&path) else { continue };
+            let place = Self { path, _lock: lock };
+            if place.path.exists() {
+                return Some(place);
+            }
+            empty = empty.or(Some(place));
+        }
+        empty
+    }
+
+    #[cfg(test)]
+    pub(crate) fn at(path: PathBuf) -> Self {
+        Self { path, _lock: None }
     }
 
     /// What was kept, if it is there and not too old.
@@ -66,17 +107,28 @@ impl Place {
     /// # Errors
     /// If it cannot be read, or others can read it.
     pub fn load(&self) -> Result<Option<Saved>, Failure> {
-        let fail = |e: &dyn core::fmt::Display| Failure::local(self.0.display(), e);
-        let metadata = match fs::symlink_metadata(&self.0) {
-            Ok(metadata) => metadata,
+        let fail = |e: &dyn fmt::Display| Failure::local(self.path.display(), e);
+        let mut options = OpenOptions::new();
+        options.read(true);
+        #[cfg(unix)]
+        {
+            use rustix::fs::OFlags;
+            let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+            std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits().cast_signed());
+        }
+        let file = match options.open(&self.path) {
+            Ok(file) => file,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
             Err(e) => return Err(fail(&e)),
         };
+        let metadata = file.metadata().map_err(|e| fail(&e))?;
         if !metadata.is_file() || metadata.len() > BYTES || is_old(&metadata) {
             self.remove();
             return Ok(None);
         }
-        let text = Zeroizing::new(fs::read_to_string(&self.0).map_err(|e| fail(&e))?);
+        keyring::check_owner(&self.path, &file)?;
+        let mut text = Zeroizing::new(String::with_capacity(1_024));
+        file.take(BYTES).read_to_string(&mut text).map_err(|e| fail(&e))?;
         Ok(read(&text))
     }
 
@@ -85,26 +137,75 @@ impl Place {
     /// # Errors
     /// If it cannot be written.
     pub fn save(&self, saved: &Saved) -> io::Result<()> {
-        let directory = self.0.parent().unwrap_or(Path::new("."));
+        let directory = self.path.parent().unwrap_or(Path::new("."));
         make_directory(directory)?;
         prune(directory);
-        let mut part = self.0.as_os_str().to_owned();
-        part.push(format!(".{}", std::process::id()));
-        let part = PathBuf::from(part);
+        let part = with_end(&self.path, "new");
         let _ = fs::remove_file(&part);
         let mut options = OpenOptions::new();
         options.write(true).create_new(true);
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        options.open(&part)?.write_all(write(saved).as_bytes())?;
-        fs::rename(&part, &self.0)
+        let mut file = options.open(&part)?;
+        file.write_all(write(saved).as_bytes())?;
+        file.sync_all()?;
+        fs::rename(&part, &self.path)?;
+        #[cfg(unix)]
+        File::open(directory)?.sync_all()?;
+        Ok(())
     }
 
     /// Forgets it: the transfer is over.
     pub fn remove(&self) {
         // If it stays, the next command finds nobody, and says how to begin anew.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Another command has the place.
+#[derive(Debug)]
+struct Taken;
+
+/// A lock for as long as a command runs, beside the file of a transfer: that one is replaced as a whole.
+#[derive(Debug)]
+struct Lock {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Lock {
+    /// Locks the file of a transfer. `None` if there are no locks where it is.
+    fn take(of: &Path) -> Result<Option<Self>, Taken> {
+        let path = with_end(of, LOCK);
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        // Whoever had it may remove it just now: then the next one counts.
+        for _ in 0..SLOTS {
+            let Ok(file) = options.open(&path) else { return Ok(None) };
+            match file.try_lock() {
+                Ok(()) if keyring::is_at(&path, &file).unwrap_or(false) => return Ok(Some(Self { path, _file: file })),
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Err(Taken),
+                Err(TryLockError::Error(_)) => return Ok(None),
+            }
+        }
+        Err(Taken)
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // It is still locked. If it stays, it is locked again by the next one.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn with_end(path: &Path, end: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(format!(".{end}"));
+    PathBuf::from(path)
 }
 
 fn make_directory(directory: &Path) -> io::Result<()> {
@@ -120,21 +221,30 @@ fn is_old(metadata: &fs::Metadata) -> bool {
     metadata.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LIFETIME))
 }
 
-/// Makes room for one more.
+/// Makes room for one more. What a running command has stays.
 fn prune(directory: &Path) {
     let Ok(entries) = fs::read_dir(directory) else { return };
     let mut kept: Vec<(SystemTime, PathBuf)> = Vec::new();
     for entry in entries.flatten() {
         let Ok(metadata) = entry.metadata() else { continue };
+        // Locks, and what was being written when its command was killed.
+        let is_aside = entry.path().extension().is_some();
         if is_old(&metadata) {
-            let _ = fs::remove_file(entry.path());
-        } else {
+            remove_unused(&entry.path());
+        } else if !is_aside {
             kept.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), entry.path()));
         }
     }
     kept.sort();
     let excess = (kept.len() + 1).saturating_sub(KEPT);
     for (_, path) in kept.into_iter().take(excess) {
+        remove_unused(&path);
+    }
+}
+
+/// Removes a file of a transfer that no command is about now.
+fn remove_unused(path: &Path) {
+    if let Ok(_lock) = Lock::take(&path.with_extension("")) {
         let _ = fs::remove_file(path);
     }
 }
@@ -204,7 +314,7 @@ mod tests {
     #[test]
     fn what_is_kept_is_read_again_by_its_owner_alone() {
         let directory = scratch("kept");
-        let place = Place(directory.join("one"));
+        let place = Place::at(directory.join("one"));
         assert!(place.load().unwrap().is_none());
         place.save(&saved()).unwrap();
         #[cfg(unix)]
@@ -226,16 +336,77 @@ mod tests {
     fn old_ones_and_those_that_are_too_many_go() {
         let directory = scratch("many");
         for number in 0..KEPT + 5 {
-            Place(directory.join(format!("{number:03}"))).save(&saved()).unwrap();
+            Place::at(directory.join(format!("{number:03}"))).save(&saved()).unwrap();
         }
         assert_eq!(fs::read_dir(&directory).unwrap().count(), KEPT);
-        let last = Place(directory.join(format!("{:03}", KEPT + 4)));
+        let last = Place::at(directory.join(format!("{:03}", KEPT + 4)));
         assert!(last.load().unwrap().is_some());
-        let file = fs::File::options().write(true).open(&last.0).unwrap();
+        let file = fs::File::options().write(true).open(&last.path).unwrap();
         file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         assert!(last.load().unwrap().is_none());
-        fs::write(&last.0, "something else\n").unwrap();
+        last.save(&saved()).unwrap();
+        fs::write(&last.path, "something else\n").unwrap();
         assert!(last.load().unwrap().is_none());
         let _ = fs::remove_dir_all(&directory);
+    }
+
+    #[test]
+    fn a_second_command_about_the_same_gets_a_transfer_of_its_own() {
+        let directory = scratch("locked");
+        let first = Place::free(&directory, "one").unwrap();
+        first.save(&saved()).unwrap();
+        let second = Place::free(&directory, "one").unwrap();
+        assert_ne!(first.path, second.path);
+        assert!(second.load().unwrap().is_none(), "what the first has is its own");
+        second.save(&saved()).unwrap();
+        let all: Vec<_> = (2..SLOTS).map(|_| Place::free(&directory, "one").unwrap()).collect();
+        assert!(Place::free(&directory, "one").is_none());
+        drop(all);
+        drop(first);
+        let again = Place::free(&directory, "one").unwrap();
+        assert!(again.path.ends_with("one") && again.load().unwrap().is_some());
+        drop(second);
+        assert!(Place::free(&directory, "one").unwrap().path.ends_with("one-1"));
+        drop(again);
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 2, "no lock stays");
+        let _ = fs::remove_dir_all(&directory);
+    }
+
+    #[test]
+    fn what_a_running_command_has_is_not_removed_for_another() {
+        let directory = scratch("running");
+        let first = Place::free(&directory, "aaa").unwrap();
+        first.save(&saved()).unwrap();
+        let file = File::options().write(true).open(&first.path).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        Place::at(directory.join("other")).save(&saved()).unwrap();
+        assert!(first.path.exists());
+        drop(first);
+        Place::at(directory.join("other")).save(&saved()).unwrap();
+        assert!(!directory.join("aaa").exists());
+        let _ = fs::remove_dir_all(&directory);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_can_read_or_put_there_is_refused() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let directory = scratch("open");
+        let place = Place::at(directory.join("one"));
+        place.save(&saved()).unwrap();
+        fs::set_permissions(&place.path, fs::Permissions::from_mode(0o644)).unwrap();
+        assert!(place.load().is_err());
+        let linked = Place::at(directory.join("linked"));
+        fs::set_permissions(&place.path, fs::Permissions::from_mode(0o600)).unwrap();
+        symlink(&place.path, &linked.path).unwrap();
+        assert!(linked.load().is_err());
+        let _ = fs::remove_dir_all(&directory);
+    }
+
+    #[test]
+    fn no_log_shows_the_secret() {
+        let saved = Saved { secret: Zeroizing::new([0xab; 32]), ..saved() };
+        let shown = format!("{saved:?}");
+        assert!(!shown.contains("171") && !shown.contains("identity"), "{shown}");
     }
 }
