@@ -1,5 +1,6 @@
 //! What the user has configured: `config.toml` in the program's directory.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -24,8 +25,8 @@ const BYTES: u64 = 1 << 20;
 pub fn meet(args: &Meet) -> Result<Via, Failure> {
     let (server, fingerprint, token_file) = match &args.via {
         Some(server) => (Some(server.clone()), None, None),
-        None => match std::env::var(VARIABLE).ok().filter(|text| !text.trim().is_empty()) {
-            Some(text) => (Some(uri(VARIABLE, &text)?), None, None),
+        None => match environment(std::env::var_os(VARIABLE))? {
+            Some(uri) => (Some(uri), None, None),
             None => configured()?,
         },
     };
@@ -45,8 +46,12 @@ pub fn meet(args: &Meet) -> Result<Via, Failure> {
     Ok(via)
 }
 
-fn uri(place: &str, text: &str) -> Result<Uri, Failure> {
-    text.trim().parse().map_err(|e| Failure::new(Code::Usage, format!("{place}: {e}")))
+/// The server that the variable names.
+fn environment(value: Option<OsString>) -> Result<Option<Uri>, Failure> {
+    let Some(value) = value else { return Ok(None) };
+    let wrong = |why: &dyn core::fmt::Display| Failure::new(Code::Usage, format!("{VARIABLE}: {why}"));
+    let text = value.to_str().ok_or_else(|| wrong(&"it is not Unicode"))?.trim();
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(|e| wrong(&e)) }
 }
 
 type Configured = (Option<Uri>, Option<String>, Option<PathBuf>);
@@ -97,6 +102,19 @@ mod tests {
         assert_eq!(read(path, ""), Ok((None, None, None)));
         for wrong in ["via = 1", "via = \"http://h/\"", "vai = \"x\"", "via"] {
             assert!(read(path, wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_in_the_environment_is_taken_or_refused_and_never_passed_over() {
+        assert_eq!(environment(None), Ok(None));
+        assert_eq!(environment(Some(" ".into())), Ok(None));
+        assert!(environment(Some("rtmfp://h:1/".into())).unwrap().is_some());
+        assert!(environment(Some("h".into())).is_err());
+        #[cfg(unix)]
+        {
+            let value = std::os::unix::ffi::OsStringExt::from_vec(b"rtmfp://\xff/".to_vec());
+            assert!(environment(Some(value)).is_err());
         }
     }
 }
