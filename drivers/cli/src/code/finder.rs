@@ -59,6 +59,8 @@ pub struct Finder {
     /// Sessions that open in this network.
     local: Vec<SessionHandle>,
     until: Option<Instant>,
+    /// When it is over, whatever is still tried.
+    deadline: Option<Instant>,
     paths: Vec<(SessionHandle, PathKind)>,
     outcome: Option<Result<SessionHandle, Failure>>,
 }
@@ -86,6 +88,7 @@ impl Finder {
             opening: None,
             local: Vec::new(),
             until: None,
+            deadline: None,
             paths: Vec::new(),
             outcome: None,
         }
@@ -101,17 +104,6 @@ impl Finder {
             Some(Err(failure)) => Err(failure.clone()),
             Some(Ok(_)) | None => Ok(()),
         }
-    }
-
-    /// Looks for somebody else, as the other is not there.
-    pub fn instead(&mut self, wanted: Wanted, timeout: Duration, driver: &mut Driver) {
-        self.wanted = wanted;
-        self.timeout = timeout;
-        (self.code, self.not_found, self.opening, self.until, self.again) = (None, None, None, None, None);
-        (self.begun, self.nearby, self.outcome) = (false, None, None);
-        self.addresses.clear();
-        self.local.clear();
-        driver.pump_mut().wake();
     }
 
     /// The session, the code, and what is needed from then on.
@@ -141,6 +133,7 @@ impl Finder {
         self.begun = true;
         let wait = if self.guest.is_some() && self.code.is_some() { LAN_WAIT } else { self.timeout };
         self.until = Some(now + wait);
+        self.deadline = Some(now + self.timeout.max(wait) + LAN_WAIT);
         self.ask(now, endpoint);
         if self.policy.is_direct() {
             match Nearby::search(&topic, self.waker.clone()) {
@@ -214,7 +207,9 @@ impl Finder {
     fn take_events(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while let Some(event) = self.guest.as_mut().and_then(Guest::poll_event) {
             match event {
-                GuestEvent::ServerLost { failure, .. } => self.fail(now, endpoint, failure),
+                GuestEvent::ServerLost { failure, .. } | GuestEvent::TokenRefused(failure) => {
+                    self.fail(now, endpoint, failure);
+                }
                 GuestEvent::Registered if !self.begun => self.not_found = None,
                 GuestEvent::Found { discriminator, .. } => {
                     let policy = self.policy;
@@ -228,7 +223,8 @@ impl Finder {
                     }
                 }
                 GuestEvent::Connected { session, .. } => self.reached(now, endpoint, session),
-                GuestEvent::TokenRefused(failure) | GuestEvent::Failed { failure, .. } => {
+                GuestEvent::Failed { ticket, failure } if self.asked == Some(ticket) => {
+                    (self.asked, self.opening) = (None, None);
                     self.fail(now, endpoint, failure);
                 }
                 GuestEvent::Path { session, kind } => self.paths.push((session, kind)),
@@ -245,7 +241,6 @@ impl Finder {
         }
         if self.not_found.is_none() {
             self.not_found = Some(failure);
-            self.opening = None;
             self.open_local(now, endpoint, &self.addresses.clone());
         }
     }
@@ -270,7 +265,8 @@ impl Finder {
         }
         let opening = self.opening.is_some() || self.local.iter().any(|it| endpoint.session(*it).is_some());
         let hopeless = self.guest.is_none() || self.not_found.is_some();
-        if self.outcome.is_none() && hopeless && !opening {
+        let late = self.deadline.is_some_and(|deadline| now >= deadline);
+        if self.outcome.is_none() && (hopeless && !opening || late) {
             let Some(number) = self.code.as_ref().map(|code| code.number) else {
                 let message = "the far end of the earlier transfer is not there: run the same command there too, then \
                                here again; or give --new, to begin anew with another code";
@@ -285,6 +281,9 @@ impl Finder {
                     ),
                 ),
                 Some(step) => not_met(step, &Whom::Number(number)),
+                None if self.guest.is_some() => {
+                    Failure::new(Code::NotOpened, format!("nobody has answered under {number} in time: try again"))
+                }
                 None => Failure::new(
                     Code::NotOpened,
                     format!(

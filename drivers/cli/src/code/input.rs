@@ -1,8 +1,10 @@
 //! The code, as the user gives it: never in the command line, which others can read.
 
+use core::time::Duration;
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, IsTerminal as _};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 use rtmfp_files::Code as Words;
@@ -40,17 +42,24 @@ pub fn refuse_in_arguments(argument: &OsStr) -> Result<(), Failure> {
 #[derive(Debug)]
 pub struct Answers {
     lines: Option<Receiver<io::Result<String>>>,
-    environment: Option<String>,
+    /// The code, as text, once it is given without being asked for.
+    given: Option<String>,
     is_terminal: bool,
-    waker: Waker,
+    waker: Arc<OnceLock<Waker>>,
 }
 
 impl Answers {
     /// The code comes from the environment, or else from standard input.
     #[must_use]
-    pub fn new(waker: Waker) -> Self {
-        let environment = std::env::var(VARIABLE).ok().filter(|code| !code.trim().is_empty());
-        Self { lines: None, environment, is_terminal: io::stdin().is_terminal(), waker }
+    pub fn of_user() -> Self {
+        let given = std::env::var(VARIABLE).ok().filter(|code| !code.trim().is_empty());
+        Self { lines: None, given, is_terminal: io::stdin().is_terminal(), waker: Arc::default() }
+    }
+
+    /// Wakes an endpoint whenever there is something new.
+    pub fn wake_with(&self, waker: Waker) {
+        // Only the first counts: there is one endpoint.
+        let _ = self.waker.set(waker);
     }
 
     /// Whether somebody can be asked.
@@ -59,10 +68,25 @@ impl Answers {
         self.is_terminal
     }
 
-    /// Whether the code is given already.
-    #[must_use]
-    pub const fn is_given(&self) -> bool {
-        self.environment.is_some()
+    /// Whether the code is given without being asked for: by the environment, or within `wait` by standard input that is
+    /// no terminal.
+    ///
+    /// # Errors
+    /// If standard input cannot be read.
+    pub fn is_given(&mut self, wait: Duration) -> Result<bool, Failure> {
+        if self.given.is_none() && !self.is_terminal {
+            let lines = match self.lines.take() {
+                Some(lines) => lines,
+                None => read_line(Arc::clone(&self.waker))?,
+            };
+            match lines.recv_timeout(wait) {
+                Ok(Ok(line)) => self.given = Some(line).filter(|line| !line.trim().is_empty()),
+                Ok(Err(e)) => return Err(Failure::local("standard input", e)),
+                Err(RecvTimeoutError::Timeout) => self.lines = Some(lines),
+                Err(RecvTimeoutError::Disconnected) => {}
+            }
+        }
+        Ok(self.given.is_some())
     }
 
     /// The code, once it is known. It is asked for at the first call.
@@ -70,9 +94,9 @@ impl Answers {
     /// # Errors
     /// If it is none, and nobody can be asked again; or if the input ended.
     pub fn code(&mut self) -> Result<Option<Words>, Failure> {
-        if let Some(code) = self.environment.take() {
-            let refused = |e| Failure::new(Code::Usage, format!("{VARIABLE}: {e}"));
-            return code.parse().map(Some).map_err(refused);
+        if let Some(code) = self.given.take() {
+            let refused = |e| Failure::new(Code::Usage, format!("the code of {VARIABLE} or standard input: {e}"));
+            return code.trim().parse().map(Some).map_err(refused);
         }
         loop {
             let Some(line) = self.line("Code: ")? else { return Ok(None) };
@@ -102,7 +126,7 @@ impl Answers {
                 if self.is_terminal {
                     output::status(prompt);
                 }
-                self.lines.insert(read_line(self.waker.clone())?)
+                self.lines.insert(read_line(Arc::clone(&self.waker))?)
             }
         };
         match lines.try_recv() {
@@ -123,14 +147,16 @@ fn ended() -> Failure {
 }
 
 /// Reads one line in a thread, which nobody waits for.
-fn read_line(waker: Waker) -> Result<Receiver<io::Result<String>>, Failure> {
+fn read_line(waker: Arc<OnceLock<Waker>>) -> Result<Receiver<io::Result<String>>, Failure> {
     let (sender, lines) = channel();
     let read = move || {
         let mut line = String::new();
         let read = io::Read::take(io::stdin().lock(), LINE).read_line(&mut line);
         // Nobody listens any more if it is not taken.
         let _ = sender.send(read.map(|_| line));
-        waker.wake();
+        if let Some(waker) = waker.get() {
+            waker.wake();
+        }
     };
     thread::Builder::new().name("rtmfp-input".to_owned()).spawn(read).map_err(|e| Failure::local("no thread", e))?;
     Ok(lines)

@@ -32,15 +32,16 @@ use crate::text::shown_lines;
 use crate::trace::TraceFile;
 use crate::{net, output, settings, via};
 
-/// How long the far end of an earlier transfer is looked for, if a code is given too.
-const EARLIER: Duration = Duration::from_secs(3);
+/// How long a code may take to come from standard input that is no terminal, if there is an earlier transfer too.
+const CODE_WAIT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Result<(), Failure> {
     refuse_in_arguments(args.directory.as_os_str())?;
     let mut report = report.aside();
     let mut via = settings::meet(&args.meet)?;
     let place = place(args);
-    let mut saved = earlier(args, place.as_ref())?;
+    let mut asking = Answers::of_user();
+    let saved = earlier(args, place.as_ref(), &mut asking)?;
     if let (None, Some(server)) = (&via.via, saved.as_ref().and_then(|saved| saved.server.as_ref())) {
         via.via = server.parse().ok();
     }
@@ -53,11 +54,13 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
     let forwarded = if via.map_port { ForwardedPort::of(&driver, &mut report)? } else { None };
     let server = via.via.as_ref();
     let guest = server.map(|server| via.guest(server, &args.common, &identity, &mut driver)).transpose()?;
-    let mut found = find(args, &mut saved, guest, &via, &mut driver, &mut report)?;
+    asking.wake_with(driver.waker());
+    let (mut found, asking) = find(args, saved.as_ref(), asking, guest, &via, &mut driver, &mut report)?;
 
     let clock = *driver.pump().clock();
     let report = RefCell::new(report);
     let opened = Cell::new(None);
+    let kept_now = Cell::new(saved.is_some());
     let texts = RefCell::new(None);
     let secret = match (&saved, &found.code) {
         (Some(saved), _) => Secret::earlier(&saved.secret),
@@ -66,10 +69,6 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
     };
     // An earlier transfer is known by who is at its far end.
     let slot = found.code.as_ref().filter(|_| saved.is_none()).and_then(|code| code.slot);
-    let asking = match found.take_answers() {
-        Some(answers) => answers,
-        None => Answers::new(driver.waker()),
-    };
     let begin = |endpoint: &Endpoint, session: SessionHandle, shared: Shared| {
         let human = if saved.is_some() { "the sender is back" } else { "the sender knows the code" };
         report.borrow_mut().either(|| Line::new("proved"), || human.to_owned());
@@ -80,6 +79,7 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
             far: far_of(endpoint, session),
             own: &own,
             server: via.via.as_ref().map(|server| server.text.clone()),
+            kept: &kept_now,
         };
         let earlier = saved.as_ref().map(|saved| saved.root);
         let decide = Deciding { args, asking, earlier, kept, shown: false };
@@ -128,7 +128,7 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
         (None, None) => Err(Failure::new(Code::Lost, "the sender is gone: try again")),
         (None, Some(ended)) => super::ended(ended, "the sender"),
     });
-    let begun = place.as_ref().filter(|_| opened.get().is_some());
+    let begun = place.as_ref().filter(|_| kept_now.get());
     super::settle(begun, received.as_ref(), result)
 }
 
@@ -141,44 +141,47 @@ fn place(args: &Receive) -> Option<Place> {
     Place::of("receive", &[directory.as_os_str().as_encoded_bytes()])
 }
 
-fn earlier(args: &Receive, place: Option<&Place>) -> Result<Option<Saved>, Failure> {
+/// What was kept of a transfer into the same directory. A code that the user gives now counts more.
+fn earlier(args: &Receive, place: Option<&Place>, asking: &mut Answers) -> Result<Option<Saved>, Failure> {
     let Some(place) = place else { return Ok(None) };
     if args.new {
         place.remove();
     }
-    place.load()
+    let saved = place.load()?;
+    if saved.is_some() && asking.is_given(CODE_WAIT)? {
+        output::complain(
+            "rtmfp",
+            "a code is given: the transfer into this directory that was interrupted is left alone",
+        );
+        return Ok(None);
+    }
+    Ok(saved)
 }
 
 /// Finds the far end of an earlier transfer, or whoever made the code.
 fn find(
     args: &Receive,
-    saved: &mut Option<Saved>,
+    saved: Option<&Saved>,
+    answers: Answers,
     guest: Option<rtmfp_meet::Guest>,
     via: &crate::args::Via,
     driver: &mut Driver,
     report: &mut Report,
-) -> Result<Found, Failure> {
-    let answers = Answers::new(driver.waker());
+) -> Result<(Found, Answers), Failure> {
     let timeout = args.common.timeout;
-    let Some(far) = saved.as_ref().map(|saved| saved.far) else {
-        let mut finder = Finder::new(guest, via.policy(), Wanted::Code(answers), timeout, driver);
-        finder.run(driver)?;
-        return finder.found(driver);
-    };
-    let human = "going on with the transfer that was interrupted (--new begins anew, with another code)";
-    report.either(|| Line::new("resuming"), || human.to_owned());
-    let wait = if answers.is_given() { EARLIER.min(timeout) } else { timeout };
-    let mut finder = Finder::new(guest, via.policy(), Wanted::Peer(far), wait, driver);
-    match finder.run(driver) {
-        Err(failure) if failure.code == Code::NotOpened && answers.is_given() => {
-            output::complain("rtmfp", "the earlier sender is not there: the code counts");
-            *saved = None;
-            finder.instead(Wanted::Code(answers), timeout, driver);
-            finder.run(driver)?;
+    let (wanted, aside) = match saved {
+        Some(saved) => {
+            let human = "going on with the transfer that was interrupted (--new begins anew, with another code)";
+            report.either(|| Line::new("resuming"), || human.to_owned());
+            (Wanted::Peer(saved.far), Some(answers))
         }
-        other => other?,
-    }
-    finder.found(driver)
+        None => (Wanted::Code(answers), None),
+    };
+    let mut finder = Finder::new(guest, via.policy(), wanted, timeout, driver);
+    finder.run(driver)?;
+    let mut found = finder.found(driver)?;
+    let answers = aside.or_else(|| found.take_answers()).ok_or_else(Failure::interrupted)?;
+    Ok((found, answers))
 }
 
 /// What is kept once the offer is accepted.
@@ -188,6 +191,8 @@ struct Kept<'a> {
     far: Option<Fingerprint>,
     own: &'a modern::Identity,
     server: Option<String>,
+    /// Whether it is kept by now.
+    kept: &'a Cell<bool>,
 }
 
 /// Asks the user.
@@ -203,7 +208,7 @@ struct Deciding<'a> {
 impl Deciding<'_> {
     fn decide(&mut self, offer: &Offer<'_>, report: &mut Report, texts: &mut Option<Texts>) -> Option<Decision> {
         if self.earlier == Some(offer.root) {
-            return Some(self.accept(offer, true, texts));
+            return Some(self.accept(offer, texts));
         }
         if !self.shown {
             self.shown = true;
@@ -211,7 +216,7 @@ impl Deciding<'_> {
             show_names(self.args, offer.manifest);
         }
         if self.args.yes {
-            return Some(self.accept(offer, false, texts));
+            return Some(self.accept(offer, texts));
         }
         if !self.asking.is_terminal() {
             output::complain("rtmfp", "nobody can be asked, so this is declined: give --yes to take it");
@@ -219,19 +224,20 @@ impl Deciding<'_> {
         }
         match self.asking.agrees("Take it? [y/N] ") {
             Ok(None) => None,
-            Ok(Some(true)) => Some(self.accept(offer, false, texts)),
+            Ok(Some(true)) => Some(self.accept(offer, texts)),
             Ok(Some(false)) | Err(_) => Some(Decision::Decline("its user does not want it".to_owned())),
         }
     }
 
-    fn accept(&self, offer: &Offer<'_>, resumed: bool, texts: &mut Option<Texts>) -> Decision {
+    fn accept(&self, offer: &Offer<'_>, texts: &mut Option<Texts>) -> Decision {
         if self.args.directory == Path::new("-") {
             return Decision::Accept(Box::new(StandardOutput::default()));
         }
         let options = StoreOptions {
             force: self.args.force,
             dot_names: self.args.dot_files,
-            resumed,
+            // Also if something else is offered now: what is the same of it is not sent again.
+            resumed: self.earlier.is_some(),
             id: Sha256::new().chain_update("partial files").chain_update(&self.kept.secret[..]).finalize().into(),
             ..StoreOptions::default()
         };
@@ -243,10 +249,12 @@ impl Deciding<'_> {
             }
         };
         *texts = Some(store.texts());
-        if let (Some(place), Some(far), false) = (self.kept.place, self.kept.far, resumed) {
+        let is_new = self.earlier != Some(offer.root);
+        if let (Some(place), Some(far), true) = (self.kept.place, self.kept.far, is_new) {
             let Kept { secret, own, server, .. } = &self.kept;
             let (secret, server) = (secret.clone(), server.clone());
             offer::keep(place, &Saved { secret, far, identity: (*own).clone(), root: offer.root, server });
+            self.kept.kept.set(true);
         }
         let store: Box<dyn Store> = Box::new(store);
         Decision::Accept(store)
@@ -298,7 +306,7 @@ fn not_proved(failure: ClaimFailure, resumed: bool) -> Failure {
         return Failure::new(Code::Lost, format!("{failure}: try again, or begin anew with --new"));
     }
     match failure {
-        ClaimFailure::Refused { why: Refusal::Wrong, .. } => Failure::new(
+        ClaimFailure::Refused { why: Refusal::Wrong, spent: true } => Failure::new(
             Code::WrongCode,
             "the code is wrong, and is burnt now: ask the sender for a new one, and mind the words",
         ),
@@ -319,5 +327,17 @@ fn not_proved(failure: ClaimFailure, resumed: bool) -> Failure {
             format!("{other}: whoever is there may have had a guess at the code, so ask the sender for a new one"),
         ),
         other => Failure::new(Code::Lost, format!("{other}: try again")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_burnt_only_by_a_guess_that_was_sent() {
+        let refused = |spent| not_proved(ClaimFailure::Refused { why: Refusal::Wrong, spent }, false);
+        assert_eq!(refused(true).code, Code::WrongCode);
+        assert_eq!(refused(false).code, Code::Lost);
     }
 }

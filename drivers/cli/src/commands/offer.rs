@@ -9,7 +9,7 @@ use rtmfp_core::rand_core::Rng as _;
 use rtmfp_core::{Endpoint, Instant, SessionHandle};
 use rtmfp_files::manifest::{EntryKind, Manifest};
 use rtmfp_files::proof::Maker;
-use rtmfp_files::transfer::{self, Sender, SenderOptions, StopCode, Summary, TransferEvent};
+use rtmfp_files::transfer::{self, Sender, SenderOptions, Summary, TransferEvent};
 use rtmfp_files::{Code as Shown, Secret, Shared, Words};
 use rtmfp_local::Announcement;
 use rtmfp_meet::GuestEvent;
@@ -70,10 +70,13 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
             || slot.number.iter().fold(Line::new("proved"), |line, slot| line.number("receiver", slot.get().into()));
         report.borrow_mut().either(line, || format!("{}{human}", slot.prefix()));
         slot.opened.set(Some(clock.now()));
-        if let (Some(place), Some(far), false) = (&slot.place, far_of(endpoint, session), is_resumed) {
-            let secret = shared.secret(b"resume");
-            keep(place, &Saved { secret, far, identity: own.clone(), root, server: server.clone() });
-        }
+        let earlier = slot.saved.as_ref();
+        let secret = earlier.map_or_else(|| shared.secret(b"resume"), |saved| saved.secret.clone());
+        let pending = far_of(endpoint, session).map(|far| {
+            let saved = Saved { secret, far, identity: own.clone(), root, server: server.clone() };
+            Keeping { place: slot.place.as_ref(), saved, kept: &slot.kept }
+        });
+        let mut pending = pending.filter(|_| earlier.is_none_or(|saved| saved.root != root));
         let mut options = SenderOptions::default();
         let rate = args.limit.or(args.max_rate.map(|kibibytes| kibibytes << 10));
         options.rate = rate.map(|rate| (rate / slots.len().max(1) as u64).max(1));
@@ -82,6 +85,7 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
         let sender = Sender::new(session, manifest.clone(), Box::new(tree.clone()), options).ok()?;
         let (report, manifest) = (&report, &manifest);
         Some(Sending::new(session, sender, move |event| {
+            pending = pending.take().and_then(|keeping| keeping.on(&event));
             observe(&mut report.borrow_mut(), manifest, slot, clock.now(), event);
         }))
     };
@@ -133,7 +137,7 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
     let outcomes: Vec<_> = app.outcomes().map(|(app, why)| (app.and_then(Sending::outcome).cloned(), why)).collect();
     drop(app);
     conclude(&driver, &args.common, &mut report.borrow_mut());
-    settle_all(&slots, &outcomes, is_resumed, &result).and_then(|()| all_offered(skipped))
+    settle_all(&slots, &outcomes, &result).and_then(|()| all_offered(skipped))
 }
 
 /// How a transfer has ended, and why it has not begun.
@@ -150,6 +154,8 @@ struct Slot {
     saved: Option<Saved>,
     /// Since when the receiver is there.
     opened: Cell<Option<Instant>>,
+    /// Whether anything is kept by now.
+    kept: Cell<bool>,
 }
 
 impl Slot {
@@ -170,22 +176,18 @@ fn slots(args: &Send, root: &[u8; 32]) -> Result<Vec<Slot>, Failure> {
         let place = place(args, number);
         let saved = earlier(args, place.as_ref(), root)?;
         let words = Words::random(args.words.into(), &mut system_rng()?);
-        Ok(Slot { number, words, place, saved, opened: Cell::new(None) })
+        let kept = Cell::new(saved.is_some());
+        Ok(Slot { number, words, place, saved, opened: Cell::new(None), kept })
     };
     numbers.map(slot).collect()
 }
 
 /// Forgets what is over, and says what has failed. The first failure is that of the command.
-fn settle_all(
-    slots: &[Slot],
-    outcomes: &[Outcome],
-    is_resumed: bool,
-    result: &Result<(), Failure>,
-) -> Result<(), Failure> {
+fn settle_all(slots: &[Slot], outcomes: &[Outcome], result: &Result<(), Failure>) -> Result<(), Failure> {
     let mut all = Ok(());
     for (slot, (sent, not_used)) in slots.iter().zip(outcomes) {
         let one = result.clone().and_then(|()| outcome(*not_used, sent.as_ref()));
-        let begun = slot.place.as_ref().filter(|_| slot.opened.get().is_some() || is_resumed);
+        let begun = slot.place.as_ref().filter(|_| slot.kept.get());
         let one = super::settle(begun, sent.as_ref(), one);
         let one = one.map_err(|failure| Failure::new(failure.code, format!("{}{failure}", slot.prefix())));
         match (&all, one) {
@@ -240,12 +242,30 @@ fn earlier(args: &Send, place: Option<&Place>, root: &[u8; 32]) -> Result<Option
     if saved.as_ref().is_some_and(|saved| saved.root != *root) {
         output::complain(
             "rtmfp",
-            "what is there has changed since the transfer that was interrupted: this is a new one",
+            "what is there has changed since the transfer that was interrupted: the receiver is asked again",
         );
-        place.remove();
-        return Ok(None);
     }
     Ok(saved)
+}
+
+/// What is kept as soon as the receiver has accepted, which keeps it too then: not before, or one end alone would go on.
+struct Keeping<'a> {
+    place: Option<&'a Place>,
+    saved: Saved,
+    kept: &'a Cell<bool>,
+}
+
+impl Keeping<'_> {
+    fn on(self, event: &TransferEvent) -> Option<Self> {
+        if *event != TransferEvent::Accepted {
+            return Some(self);
+        }
+        if let Some(place) = self.place {
+            keep(place, &self.saved);
+            self.kept.set(true);
+        }
+        None
+    }
 }
 
 pub(super) fn keep(place: &Place, saved: &Saved) {
@@ -359,24 +379,41 @@ fn all_offered(skipped: usize) -> Result<(), Failure> {
     Err(Failure::new(Code::Files, format!("{skipped} could not be read or sent, and were left out, see above")))
 }
 
-/// Whether it can go on another time.
+/// Whether it can go on another time. What the receiver has of it is found again only by what is kept.
 pub(super) const fn is_resumable(ended: Option<&Result<Summary, transfer::Failure>>) -> bool {
-    match ended {
-        None => true,
-        Some(Ok(_)) => false,
-        Some(Err(failure)) => matches!(
-            failure,
-            transfer::Failure::Lost(_)
-                | transfer::Failure::Cancelled
-                | transfer::Failure::Storage(_)
-                | transfer::Failure::Stopped(StopCode::Full | StopCode::Cancelled | StopCode::Storage, _)
-        ),
-    }
+    !matches!(ended, Some(Ok(_) | Err(transfer::Failure::Declined(_))))
 }
 
 #[cfg(test)]
 mod tests {
+    use rtmfp_core::profile::Fingerprint;
+    use rtmfp_core::profile::flash::Zeroizing;
+
     use super::*;
+
+    #[test]
+    fn nothing_is_kept_before_the_receiver_has_accepted() {
+        let scratch = crate::scratch::Scratch::new("keeping");
+        let place = Place::at(scratch.path("transfers/one"));
+        let identity = modern::Identity::from_bytes(&[3; 32]).unwrap();
+        let (secret, far) = (Zeroizing::new([1; 32]), Fingerprint([2; 32]));
+        let kept = Cell::new(false);
+        let saved = Saved { secret, far, identity, root: [4; 32], server: None };
+        let keeping = Keeping { place: Some(&place), saved, kept: &kept };
+        let keeping = keeping.on(&TransferEvent::Hashing { bytes: 1 });
+        assert!(!kept.get() && place.load().unwrap().is_none());
+        assert!(keeping.unwrap().on(&TransferEvent::Accepted).is_none());
+        assert!(kept.get() && place.load().unwrap().is_some());
+    }
+
+    #[test]
+    fn a_fault_leaves_what_was_received_to_be_found_again() {
+        use transfer::{Failure, StopCode};
+        for failure in [Failure::NoFlow, Failure::Rejected(1), Failure::Stopped(StopCode::Fault, String::new())] {
+            assert!(is_resumable(Some(&Err(failure))));
+        }
+        assert!(!is_resumable(Some(&Err(Failure::Declined(String::new())))));
+    }
 
     #[test]
     fn what_was_left_out_is_no_success() {

@@ -5,6 +5,8 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::PathBuf;
 use std::process::Command;
 
+use sha2::{Digest as _, Sha256};
+
 use super::harness::{Ended, Running, Scratch, field, noise, run, serve, start};
 use super::namespaces::World;
 use super::nearby::lead_groups_over_the_wire;
@@ -60,7 +62,8 @@ fn arrived(scratch: &Scratch) -> PathBuf {
 
 /// How many interrupted transfers are remembered, of both ends.
 fn remembered(scratch: &Scratch) -> usize {
-    fs::read_dir(scratch.source("home/transfers")).map_or(0, Iterator::count)
+    let Ok(all) = fs::read_dir(scratch.source("home/transfers")) else { return 0 };
+    all.flatten().filter(|entry| entry.path().extension().is_none()).count()
 }
 
 #[test]
@@ -123,6 +126,44 @@ fn an_interrupted_transfer_goes_on_by_the_same_commands() {
     assert_eq!((sent.code, sent.out.as_str()), (Some(0), ""), "no code: {sent:?}");
     assert_same(&scratch);
     assert_eq!(remembered(&scratch), 0);
+}
+
+/// Leaves behind what an interrupted transfer into the directory of `start_receive` does, from somebody who is gone.
+fn leave_interrupted(scratch: &Scratch, uri: &str) {
+    let directory = scratch.directory().join("new").into_os_string().into_encoded_bytes();
+    let hash = Sha256::new().chain_update("receive").chain_update((directory.len() as u64).to_be_bytes());
+    let name: String = hash.chain_update(directory).finalize().iter().take(16).map(|it| format!("{it:02x}")).collect();
+    let [secret, far, identity, root] = ["01", "02", "03", "04"].map(|digits| digits.repeat(32));
+    let transfers = scratch.source("home/transfers");
+    fs::create_dir_all(&transfers).unwrap();
+    let text =
+        format!("rtmfp-transfer-1\nsecret {secret}\nfar {far}\nidentity {identity}\nroot {root}\nserver {uri}\n");
+    fs::write(transfers.join(&name), text).unwrap();
+    fs::set_permissions(transfers.join(&name), fs::Permissions::from_mode(0o600)).unwrap();
+}
+
+#[test]
+fn a_far_end_that_stays_away_is_waited_for_no_longer_than_asked() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    leave_interrupted(&scratch, &uri);
+    let received = receive(&scratch, &uri, "", &["--timeout", "1"]);
+    assert_eq!(received.code, Some(3), "{received:?}");
+    assert!(received.errors.contains("--new"), "{}", received.errors);
+    assert_eq!(remembered(&scratch), 1);
+}
+
+#[test]
+fn a_code_that_is_given_counts_more_than_an_interrupted_transfer() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    leave_interrupted(&scratch, &uri);
+    let (sender, code) = offer(&scratch, &uri, &[]);
+    let received = receive(&scratch, &uri, &code, &["--json"]);
+    assert_eq!(received.code, Some(0), "{received:?}");
+    assert!(!received.out.contains("\"resuming\""), "{}", received.out);
+    assert_eq!(sender.end().code, Some(0));
+    assert_same(&scratch);
 }
 
 fn kill(running: &Running) {
