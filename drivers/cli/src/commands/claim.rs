@@ -287,6 +287,13 @@ fn observe(report: &mut Report, manifest: &Manifest, event: TransferEvent) {
             let Some(entry) = manifest.entries.get(index) else { return };
             report.entry(&entry.path, offer::size(&entry.kind), hash.as_ref(), &verdict);
         }
+        TransferEvent::Warned { index, error } => {
+            let path = manifest.entries.get(index).map_or("", |entry| entry.path.as_str());
+            report.either_of_far(
+                || Line::new("warning").text("name", path).text("text", &error.text),
+                || format!("{path}: arrived, but: {}", error.text),
+            );
+        }
         TransferEvent::Offered { .. } | _ => {}
     }
 }
