@@ -45,10 +45,10 @@ impl fmt::Debug for Words {
 
 /// A number under which somebody can be met, and words that prove it is the right one.
 ///
-/// Written as `7214-crossover-clockwork`. When it is read, capitals do not matter, spaces do as well as hyphens, and four
+/// Written as `7214-castle-river`. When it is read, capitals do not matter, spaces do as well as hyphens, and four
 /// letters of a word are enough.
 ///
-/// One that leads to several codes has a slot behind its number: `7214.2-crossover-clockwork` is the second of them.
+/// One that leads to several codes has a slot behind its number: `7214.2-castle-river` is the second of them.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Code {
     /// What a server, or the network, knows.
@@ -85,7 +85,7 @@ pub enum CodeError {
 impl fmt::Display for CodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoNumber => f.write_str("a code begins with a number, as in 7214-crossover-clockwork"),
+            Self::NoNumber => f.write_str("a code begins with a number, as in 7214-castle-river"),
             Self::NoWords => f.write_str("the words after the number are missing"),
             Self::TooLong => write!(f, "a code has {MAX_WORDS} words at most"),
             Self::UnknownWord(word, None) => write!(f, "{word:?} is no word of a code"),

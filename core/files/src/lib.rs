@@ -1,4 +1,4 @@
-//! Files from one person to another by a code, such as `7214-crossover-clockwork`.
+//! Files from one person to another by a code, such as `7214-castle-river`.
 //!
 //! Everything here is a pure state machine or a format, as the transport is: disk and terminal are the caller's.
 //!

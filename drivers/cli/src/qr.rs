@@ -15,9 +15,9 @@ mod tests {
 
     #[test]
     fn a_code_fits_on_any_terminal() {
-        let shown = half_blocks("7214-crossover-clockwork");
+        let shown = half_blocks("7214-castle-river");
         assert!(shown.lines().count() >= 11 && shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
-        assert_ne!(shown, half_blocks("7215-crossover-clockwork"));
+        assert_ne!(shown, half_blocks("7215-castle-river"));
         assert_eq!(half_blocks(&"x".repeat(10_000)), "");
     }
 }

@@ -92,6 +92,8 @@ pub struct Report {
     bytes_of: BTreeMap<NonZeroU8, u64>,
     /// Bytes of content moved by a code, for lines of JSON.
     steps: Steps,
+    /// Whether the size of something is known only at its end.
+    unsized_content: bool,
     /// What was found and is not offered.
     skipped: u64,
     /// For lines about far ends, if anyone can cause them.
@@ -104,7 +106,18 @@ impl Report {
     pub fn new(json: bool) -> Self {
         let verbose = !json && io::stderr().is_terminal();
         let (steps, bytes_of) = (Steps::default(), BTreeMap::new());
-        Self { json, aside: false, verbose, bar: None, bytes: 0, bytes_of, steps, skipped: 0, limit: None }
+        Self {
+            json,
+            aside: false,
+            verbose,
+            bar: None,
+            bytes: 0,
+            bytes_of,
+            steps,
+            unsized_content: false,
+            skipped: 0,
+            limit: None,
+        }
     }
 
     /// The same, with lines for people on standard error: standard output is for what they ask for.
@@ -218,6 +231,7 @@ impl Report {
     /// What is offered: names, sizes and counts, those of directories together.
     pub fn offer(&mut self, manifest: &Manifest) {
         let totals = manifest.totals();
+        self.unsized_content = totals.unknown > 0;
         if self.json {
             let line = Line::new("offer").number("entries", totals.entries).number("files", totals.files);
             return self.line(&line.number("bytes", totals.bytes).end());
@@ -226,7 +240,8 @@ impl Report {
         self.line(&format!("{}, {size}:", count(totals.files)));
         let tops = tops(manifest);
         for (name, totals, is_directory) in tops.iter().take(SHOWN) {
-            let size = HumanBytes(totals.bytes);
+            let size =
+                if totals.unknown > 0 { "of unknown size".to_owned() } else { HumanBytes(totals.bytes).to_string() };
             let line = if *is_directory {
                 format!("  {}/  {}, {size}", shown(name), count(totals.files))
             } else {
@@ -277,7 +292,9 @@ impl Report {
         if let Some(bar) = self.bar.take_if(|_| receiver.is_none()) {
             bar.finish_and_clear();
         }
-        let bytes = *self.bytes_at(receiver);
+        let known = *self.bytes_at(receiver);
+        // There is one receiver of what can be read once.
+        let bytes = if self.unsized_content && receiver.is_none() { self.steps.moved() } else { known };
         let transfer::Summary { verified, failed, refused, .. } = *summary;
         if self.json {
             let line = numbered(Line::new("done"), receiver).number("files", verified).number("failed", failed);

@@ -179,6 +179,10 @@ pub struct Meeting<A> {
     /// When it is looked at next whether sessions have ended: no event tells of an end that this end has begun.
     look: Option<Instant>,
     left: bool,
+    /// Nothing can come of it before the server knows this end.
+    needs_server: bool,
+    /// Why the server that is needed does not know it.
+    unknown: Option<Step>,
 }
 
 /// How long sessions may take to end before the server is left, whose relay they may need for that.
@@ -193,7 +197,32 @@ impl<A: App> Meeting<A> {
     #[must_use]
     pub fn new(guest: Guest, app: A) -> Self {
         let (paths, told) = (Vec::new(), Rc::default());
-        Self { guest, app, opened: None, paths, port: None, told, until: None, look: None, left: false }
+        Self {
+            guest,
+            app,
+            opened: None,
+            paths,
+            port: None,
+            told,
+            until: None,
+            look: None,
+            left: false,
+            needs_server: false,
+            unknown: None,
+        }
+    }
+
+    /// The same, ended at once if the server cannot be reached at first. Later it is waited for.
+    #[must_use]
+    pub fn that_needs_server(mut self) -> Self {
+        self.needs_server = true;
+        self
+    }
+
+    /// Why it has ended at once.
+    #[must_use]
+    pub const fn server_failure(&self) -> Option<Step> {
+        self.unknown
     }
 
     /// The same, reached from outside at a port that the gateway forwards: the server is told of it, as it changes.
@@ -237,8 +266,18 @@ impl<A: App> Meeting<A> {
     }
 
     /// Takes what the guest tells, and leaves the server when all is done.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "the others say nothing of whether the server is there")]
     fn conclude(&mut self, now: Instant, endpoint: &mut Endpoint) {
         while let Some(event) = self.guest.poll_event() {
+            match &event {
+                GuestEvent::Registered => self.needs_server = false,
+                GuestEvent::ServerLost { failure, .. } | GuestEvent::TokenRefused(failure) if self.needs_server => {
+                    self.unknown = Some(*failure);
+                    self.left = true;
+                    return;
+                }
+                _ => {}
+            }
             self.tell(if let GuestEvent::Path { session, kind } = event {
                 Told::Path(session, kind)
             } else {

@@ -18,7 +18,7 @@ Prints a code on a line of standard output, and waits for whoever is told it and
 RTMFP_VIA or a configured server the two may be anywhere; without, they must be in one network. The server never sees the \
 words of the code, and whoever has guessed wrongly once has burnt it: this end tells so, and ends. A code admits one \
 receiver, and each transfer has an identity of its own. With --receivers, several codes are printed, as \
-7214.2-crossover-clockwork; each is used or burnt by itself, and this end ends when that is so of all. What came of each is \
+7214.2-castle-river; each is used or burnt by itself, and this end ends when that is so of all. What came of each is \
 told, and the exit code is that of the first that failed.
 
 Directories are sent with all that is in them; `-` is standard input. After an interruption at either end, the same \

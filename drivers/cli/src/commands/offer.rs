@@ -115,13 +115,20 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
                 guest.want_number(now, driver.pump_mut().endpoint_mut());
             }
             let mut meeting = Meeting::new(guest, app).with_port(forwarded);
+            if !is_resumed {
+                // The number of the code is the server's.
+                meeting = meeting.that_needs_server();
+            }
             let told = meeting.told();
             let mut failed = None;
             let result = net::run(&mut driver, &mut meeting, |driver| {
                 failed = failed.take().or_else(|| code.take_number(&told, driver, &mut report.borrow_mut()));
                 via::show(&told, driver, None, &mut report.borrow_mut());
             });
-            (result.and(failed.map_or(Ok(()), Err)), meeting.into_app())
+            let unreached = meeting.server_failure().map(|step| {
+                Failure::new(Code::NotOpened, format!("no code without the server {}: {step}", server.text))
+            });
+            (result.and(failed.or(unreached).map_or(Ok(()), Err)), meeting.into_app())
         }
         None => {
             if !is_resumed {
@@ -340,6 +347,17 @@ impl Announced<'_> {
             }
             report.code(&code);
         }
+        let server = self.via.via.as_ref().map_or_else(String::new, |server| format!(" --via {}", server.text));
+        let place = if server.is_empty() { ", in this network" } else { "" };
+        let until = self.args.expire;
+        report.either(
+            || Line::new("waiting").seconds("seconds", until),
+            || {
+                format!(
+                    "at the other end{place}: rtmfp receive{server}, and then the code; {until:?} from now it expires"
+                )
+            },
+        );
         Ok(())
     }
 

@@ -26,6 +26,11 @@ impl Steps {
         if self.moved - self.told < self.step { None } else { self.rest() }
     }
 
+    /// How many in all, told or not.
+    pub(super) const fn moved(&self) -> u64 {
+        self.moved
+    }
+
     /// How many in all, unless that was told.
     pub(super) fn rest(&mut self) -> Option<u64> {
         if self.moved == self.told {

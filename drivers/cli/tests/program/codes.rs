@@ -280,3 +280,18 @@ fn all_receivers_have_their_files_and_the_sender_ends() {
     let twice = start(&["send", "--receivers", "2", "-"]).end();
     assert_eq!(twice.code, Some(2), "{twice:?}");
 }
+
+/// The number of a code is the server's: without it there is nothing to wait for.
+#[test]
+fn without_its_server_a_sender_gives_up_after_the_timeout() {
+    let scratch = Scratch::new();
+    // Nobody answers at a socket that nobody reads.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let uri = format!("rtmfp://{}/", silent.local_addr().unwrap());
+    let tree = tree(&scratch);
+    let home = scratch.source("home");
+    let arguments = ["send", "--via", &uri, "--timeout", "1", tree.to_str().unwrap()];
+    let ended = run(None, &arguments, &[("RTMFP_HOME", home.to_str().unwrap())]).end();
+    assert_eq!((ended.code, ended.out.as_str()), (Some(3), ""), "{ended:?}");
+    assert!(ended.errors.contains(&uri) && !ended.errors.contains("sessions go on"), "{ended:?}");
+}
