@@ -6,6 +6,7 @@
 
 mod content;
 mod listed;
+mod piped;
 mod walk;
 
 use core::fmt;
@@ -15,9 +16,11 @@ use std::path::{Path, PathBuf};
 
 use rtmfp_files::manifest::{Entry, EntryKind, Manifest, Time};
 use rtmfp_files::storage::{Content, Source, StorageError, StorageFailure};
+use rtmfp_std::Waker;
 
-use content::{Bytes, Piped};
+use content::Bytes;
 pub(crate) use content::{FileContent, error};
+use piped::Piped;
 
 /// The most entries that are offered.
 const ENTRIES_MAX: usize = 1_000_000;
@@ -144,6 +147,7 @@ pub struct Tree {
     origins: Vec<Origin>,
     skipped: Vec<Skipped>,
     excluded: usize,
+    waker: Option<Waker>,
 }
 
 impl Tree {
@@ -187,6 +191,13 @@ impl Tree {
         found.into_tree()
     }
 
+    /// Has standard input wake this driver whenever more of it has come. Without, who reads it waits.
+    #[must_use]
+    pub fn waking(mut self, waker: Waker) -> Self {
+        self.waker = Some(waker);
+        self
+    }
+
     /// What is offered: a directory before what is in it, and names sorted by their bytes.
     #[must_use]
     pub const fn manifest(&self) -> &Manifest {
@@ -213,7 +224,7 @@ impl Source for Tree {
             Some(origin @ Origin::Stdin) => {
                 // It can be read once.
                 *origin = Origin::None;
-                Ok(Box::new(Piped::new(Box::new(io::stdin()), STDIN_NAME)))
+                Ok(Box::new(Piped::new(Box::new(io::stdin()), STDIN_NAME, self.waker.clone())?))
             }
             Some(Origin::Text(text)) => Ok(Box::new(Bytes::new(text.as_bytes()))),
             Some(Origin::None) | None => Err(StorageError {

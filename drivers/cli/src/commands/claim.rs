@@ -15,7 +15,7 @@ use rtmfp_files::storage::Store;
 use rtmfp_files::transfer::TransferEvent;
 use rtmfp_files::{Secret, Shared};
 use rtmfp_meet::PathKind;
-use rtmfp_std::{Driver, system_rng};
+use rtmfp_std::{Driver, Waker, system_rng};
 use sha2::{Digest as _, Sha256};
 
 use super::{conclude, offer};
@@ -57,7 +57,7 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
     asking.wake_with(driver.waker());
     let (mut found, asking) = find(args, saved.as_ref(), asking, guest, &via, &mut driver, &mut report)?;
 
-    let clock = *driver.pump().clock();
+    let (clock, waker) = (*driver.pump().clock(), driver.waker());
     let report = RefCell::new(report);
     let opened = Cell::new(None);
     let kept_now = Cell::new(saved.is_some());
@@ -82,9 +82,8 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
             kept: &kept_now,
         };
         let earlier = saved.as_ref().map(|saved| saved.root);
-        let decide = Deciding { args, asking, earlier, kept, shown: false };
+        let mut decide = Deciding { args, asking, earlier, kept, waker, shown: false };
         let (report, texts, opened) = (&report, &texts, &opened);
-        let mut decide = decide;
         Receiving::new(
             session,
             move |offer: Offer<'_>| decide.decide(&offer, &mut report.borrow_mut(), &mut texts.borrow_mut()),
@@ -202,6 +201,7 @@ struct Deciding<'a> {
     /// The root of what was accepted before.
     earlier: Option<[u8; 32]>,
     kept: Kept<'a>,
+    waker: Waker,
     shown: bool,
 }
 
@@ -231,7 +231,7 @@ impl Deciding<'_> {
 
     fn accept(&self, offer: &Offer<'_>, texts: &mut Option<Texts>) -> Decision {
         if self.args.directory == Path::new("-") {
-            return Decision::Accept(Box::new(StandardOutput::default()));
+            return Decision::Accept(Box::new(StandardOutput::default().waking(self.waker.clone())));
         }
         let options = StoreOptions {
             force: self.args.force,

@@ -59,6 +59,7 @@ pub(super) fn run(args: &Send, report: Report, trace: &mut TraceFile) -> Result<
     let forwarded = if via.map_port { ForwardedPort::of(&driver, &mut report)? } else { None };
     report.offer(tree.manifest());
 
+    let tree = tree.waking(driver.waker());
     let clock = *driver.pump().clock();
     let report = RefCell::new(report);
     let manifest = tree.manifest().clone();

@@ -1,4 +1,4 @@
-//! Content of files, standard input and texts.
+//! Content of files and texts.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Cursor, Read, Seek as _, SeekFrom};
@@ -156,39 +156,6 @@ impl Content for FileContent {
         self.file
             .metadata()
             .is_ok_and(|now| now.len() == offered.size && now.modified().ok().and_then(time_of) == offered.modified)
-    }
-}
-
-/// Content that comes once and has no known end, as of a pipe.
-pub(super) struct Piped {
-    from: Box<dyn Read + Send>,
-    name: &'static str,
-}
-
-impl Piped {
-    pub(super) fn new(from: Box<dyn Read + Send>, name: &'static str) -> Self {
-        Self { from, name }
-    }
-}
-
-impl std::fmt::Debug for Piped {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Piped").field("name", &self.name).finish_non_exhaustive()
-    }
-}
-
-impl Content for Piped {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StorageError> {
-        fill(&mut self.from, buffer).map_err(|e| error(StorageFailure::Unreadable, self.name, &e))
-    }
-
-    fn skip(&mut self, bytes: u64) -> Result<(), StorageError> {
-        let skipped = io::copy(&mut (&mut self.from).take(bytes), &mut io::sink());
-        skipped.map(drop).map_err(|e| error(StorageFailure::Unreadable, self.name, &e))
-    }
-
-    fn is_unchanged(&mut self) -> bool {
-        true
     }
 }
 

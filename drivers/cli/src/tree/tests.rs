@@ -149,9 +149,9 @@ fn a_text_and_standard_input_are_offered_beside_files() {
 
 #[test]
 fn a_pipe_is_read_once_and_to_its_end() {
-    let mut piped = Piped::new(Box::new(io::Cursor::new(vec![7; 2500])), "stdin");
+    let mut piped = Piped::new(Box::new(io::Cursor::new(vec![7; 2500])), "stdin", None).unwrap();
     assert_eq!(read(&mut piped).len(), 2500);
-    let mut piped = Piped::new(Box::new(io::Cursor::new(vec![7; 2500])), "stdin");
+    let mut piped = Piped::new(Box::new(io::Cursor::new(vec![7; 2500])), "stdin", None).unwrap();
     piped.skip(2400).unwrap();
     assert_eq!(read(&mut piped).len(), 100);
 }

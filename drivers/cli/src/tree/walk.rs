@@ -227,7 +227,13 @@ impl Found {
         self.entries.sort_by(|(a, _), (b, _)| a.path.split('/').cmp(b.path.split('/')));
         self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
         let (entries, origins) = self.entries.into_iter().unzip();
-        Ok(Tree { manifest: Manifest { entries }, origins, skipped: self.skipped, excluded: self.excluded })
+        Ok(Tree {
+            manifest: Manifest { entries },
+            origins,
+            skipped: self.skipped,
+            excluded: self.excluded,
+            waker: None,
+        })
     }
 }
 

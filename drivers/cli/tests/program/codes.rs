@@ -109,10 +109,10 @@ fn an_interrupted_transfer_goes_on_by_the_same_commands() {
     let (mut sender, code) = offer(&scratch, &uri, &["--limit", "500k"]);
     let mut receiver = start_receive(&scratch, &uri, &code, &["--yes", "--json"]);
     receiver.wait_for("\"name\":\"tree/a-notes\"");
-    kill(&receiver);
+    receiver.interrupt();
     assert_ne!(receiver.end().code, Some(0));
     assert_eq!(remembered(&scratch), 2);
-    kill(&sender);
+    sender.interrupt();
     sender.wait_for_error("the receiver knows the code");
     drop(sender);
     let home = scratch.source("home");
@@ -164,11 +164,6 @@ fn a_code_that_is_given_counts_more_than_an_interrupted_transfer() {
     assert!(!received.out.contains("\"resuming\""), "{}", received.out);
     assert_eq!(sender.end().code, Some(0));
     assert_same(&scratch);
-}
-
-fn kill(running: &Running) {
-    let ended = Command::new("kill").args(["-INT", &running.child.id().to_string()]).status();
-    assert!(ended.unwrap().success());
 }
 
 #[test]

@@ -107,6 +107,11 @@ pub(crate) fn start_logging(arguments: &[&str], key_log: &Path) -> Running {
 }
 
 pub(crate) fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+    Running::new(command(namespace, arguments, environment).spawn().unwrap())
+}
+
+/// How the program is started: with nothing to read, and all that it says to be read here.
+pub(crate) fn command(namespace: Option<&str>, arguments: &[&str], environment: &[(&str, &str)]) -> Command {
     let program = env!("CARGO_BIN_EXE_rtmfp");
     let mut command = match namespace {
         Some(namespace) => {
@@ -124,10 +129,7 @@ pub(crate) fn run(namespace: Option<&str>, arguments: &[&str], environment: &[(&
     command.env("RTMFP_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("no home"));
     command.envs(environment.iter().copied());
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let lines = lines_of(child.stdout.take().unwrap());
-    let errors = lines_of(child.stderr.take().unwrap());
-    Running { child, lines, errors, seen: Vec::new() }
+    command
 }
 
 fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
@@ -143,6 +145,19 @@ fn lines_of(pipe: impl std::io::Read + Send + 'static) -> Receiver<String> {
 }
 
 impl Running {
+    /// Reads what a program says, but for an output that somebody has taken already.
+    pub(crate) fn new(mut child: Child) -> Self {
+        let lines = child.stdout.take().map_or_else(|| channel().1, lines_of);
+        let errors = lines_of(child.stderr.take().unwrap());
+        Self { child, lines, errors, seen: Vec::new() }
+    }
+
+    /// As Ctrl-C does.
+    pub(crate) fn interrupt(&self) {
+        let ended = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status();
+        assert!(ended.unwrap().success());
+    }
+
     /// The next line of its output that contains `text`.
     pub(crate) fn wait_for(&mut self, text: &str) -> String {
         loop {

@@ -13,6 +13,7 @@ mod namespaces;
 mod nats;
 mod nearby;
 mod output;
+mod pipes;
 mod serve;
 mod trace;
 mod transfer;

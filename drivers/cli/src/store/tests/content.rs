@@ -226,6 +226,35 @@ fn standard_output_takes_one_file() {
     assert!(output.conclude().is_empty());
 }
 
+/// Nobody reads it any more.
+struct Broken;
+
+impl Write for Broken {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::BrokenPipe.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn what_cannot_be_written_is_told_by_the_next_call_and_all_after_it() {
+    let mut arriving = StandardOutput::new(Box::new(Broken)).create(0, 0).unwrap();
+    // Whether it fails at once is the thread's pace.
+    let _ = arriving.write(b"abc");
+    let error = loop {
+        assert!(arriving.is_ready());
+        if let Err(error) = arriving.write(b"d") {
+            break error;
+        }
+    };
+    assert!(error.text.contains("standard output"), "{error}");
+    assert_eq!(arriving.hole(1).unwrap_err(), error);
+    assert_eq!(arriving.commit().unwrap_err(), error);
+}
+
 #[test]
 fn a_strange_time_does_not_cost_the_file() {
     let scratch = Scratch::new("store-time");
