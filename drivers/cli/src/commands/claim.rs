@@ -42,6 +42,13 @@ pub(super) fn run(args: &Receive, report: Report, trace: &mut TraceFile) -> Resu
     let place = place(args);
     let mut asking = Answers::of_user();
     let saved = earlier(args, place.as_ref(), &mut asking)?;
+    if saved.is_none() && !args.yes && !asking.is_terminal() {
+        // Later, the code would be spent for nothing.
+        return Err(Failure::new(
+            Code::Usage,
+            "nobody can be asked whether to take what is offered: give --yes to take it",
+        ));
+    }
     if let (None, Some(server)) = (&via.via, saved.as_ref().and_then(|saved| saved.server.as_ref())) {
         via.via = server.parse().ok();
     }
@@ -219,6 +226,7 @@ impl Deciding<'_> {
             return Some(self.accept(offer, texts));
         }
         if !self.asking.is_terminal() {
+            // Only if what was accepted before has changed.
             output::complain("rtmfp", "nobody can be asked, so this is declined: give --yes to take it");
             return Some(Decision::Decline("nobody is there to accept it".to_owned()));
         }

@@ -84,19 +84,32 @@ fn a_code_is_all_that_the_receiver_needs() {
     }
 }
 
+/// The code was burnt, and then all was declined.
 #[test]
-fn what_nobody_accepts_is_declined_and_both_are_told() {
+fn without_anybody_to_ask_nothing_is_claimed() {
+    let scratch = Scratch::new();
+    let (_server, uri, _) = serve("serve", &[], None);
+    let (sender, code) = offer(&scratch, &uri, &[]);
+    let refused = start_receive(&scratch, &uri, &code, &[]).end();
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    assert!(refused.errors.contains("--yes"), "{}", refused.errors);
+    let received = receive(&scratch, &uri, &code, &[]);
+    assert_eq!(received.code, Some(0), "{received:?}");
+    assert_eq!(sender.end().code, Some(0));
+}
+
+#[test]
+fn what_has_no_place_is_declined_and_both_are_told() {
     let scratch = Scratch::new();
     let (_server, uri, _) = serve("serve", &[], None);
     let (sender, code) = offer(&scratch, &uri, &["--json"]);
     let code = field(&code, "code").unwrap();
-    let received = start_receive(&scratch, &uri, &code, &[]).end();
+    fs::write(scratch.directory().join("new"), "no directory").unwrap();
+    let received = receive(&scratch, &uri, &code, &[]);
     assert_eq!(received.code, Some(9), "{received:?}");
-    assert!(received.errors.contains("--yes"), "{}", received.errors);
     let sent = sender.end();
     assert_eq!(sent.code, Some(9), "{sent:?}");
     assert!(sent.out.contains("\"code\":9") && sent.errors.contains("declined"), "{sent:?}");
-    assert!(!scratch.directory().join("new").exists());
     assert_eq!(remembered(&scratch), 0);
 }
 
@@ -209,7 +222,7 @@ fn codes_that_lead_nowhere_are_told_with_what_to_do() {
     let (sender, _) = offer(&scratch, &uri, &["--expire", "1"]);
     let expired = sender.end();
     assert_eq!(expired.code, Some(8), "{expired:?}");
-    let ended = start(&["receive", "--via", &uri]).end();
+    let ended = start(&["receive", "--yes", "--via", &uri]).end();
     assert_eq!(ended.code, Some(2), "standard input is empty: {ended:?}");
 }
 
@@ -228,7 +241,7 @@ fn two_in_one_network_need_no_server() {
     assert!(received.errors.contains("path: lan, to "), "{}", received.errors);
     assert_eq!(sender.end().code, Some(0));
     assert_same(&scratch);
-    let nobody = run(Some(&world.near), &["receive", "--timeout", "1"], &[("RTMFP_CODE", "1-zoo-zoo")]).end();
+    let nobody = run(Some(&world.near), &["receive", "--yes", "--timeout", "1"], &[("RTMFP_CODE", "1-zoo-zoo")]).end();
     assert_eq!(nobody.code, Some(3), "{nobody:?}");
     assert!(nobody.errors.contains("--via"), "{}", nobody.errors);
 }
