@@ -6,11 +6,14 @@ use rtmfp_core::{Endpoint, Instant, SessionHandle};
 
 /// How long a last word may take to arrive.
 const LIMIT: Duration = Duration::from_secs(2);
+/// How often it is looked at meanwhile: no event tells of the end of a session that this end closes.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Lets the last word arrive, and no longer.
 #[derive(Debug, Default)]
 pub(super) struct Farewell {
     until: Option<Instant>,
+    look: Option<Instant>,
     over: bool,
 }
 
@@ -27,10 +30,11 @@ impl Farewell {
             now + LIMIT
         });
         self.over |= now >= until || !endpoint.session(session).is_some_and(|session| session.awaits_far_end());
+        self.look = Some(until.min(now + LOOK)).filter(|_| !self.over);
     }
 
-    pub(super) fn next_timeout(&self) -> Option<Instant> {
-        self.until.filter(|_| !self.over)
+    pub(super) const fn next_timeout(&self) -> Option<Instant> {
+        self.look
     }
 
     pub(super) const fn is_over(&self) -> bool {

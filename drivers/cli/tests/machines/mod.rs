@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test that cannot go on has failed")]
 
 mod crowds;
+mod farewell;
 mod memory;
 mod strangers;
 mod world;
