@@ -355,7 +355,8 @@ impl Announced<'_> {
             || Line::new("waiting").seconds("seconds", until),
             || {
                 format!(
-                    "at the other end{place}: rtmfp receive{server}, and then the code; {until:?} from now it expires"
+                    "at the other end{place}: rtmfp receive{server}, and then the code; in {} s it expires",
+                    until.as_secs()
                 )
             },
         );
