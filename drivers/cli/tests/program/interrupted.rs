@@ -100,7 +100,7 @@ impl Transfer {
         }
         let directory = disk.as_ref().map_or_else(|| scratch.directory(), |disk| disk.1.clone()).join("new");
         tree(&scratch.source("tree"), &size);
-        let (server, uri) = start_server(&scratch, "127.0.0.1:0");
+        let (server, uri) = start_server(&scratch, &own_port());
         let random = size.seed;
         Self { scratch, disk, directory, size, server, uri, code: String::new(), sent: 0, stored: 0, random }
     }
@@ -161,6 +161,15 @@ impl Transfer {
         self.sent += sent;
         self.stored += stored;
     }
+}
+
+/// An address for a server that is started again there. Its port is none that a system gives to whoever asks for any:
+/// another test would have it meanwhile.
+fn own_port() -> String {
+    let first = 20_000 + std::process::id() % 10_000;
+    let free = |port: &u32| std::net::UdpSocket::bind(format!("127.0.0.1:{port}")).is_ok();
+    let port = (first..30_000).chain(20_000..first).find(free).unwrap();
+    format!("127.0.0.1:{port}")
 }
 
 fn start_server(scratch: &Scratch, listen: &str) -> (Running, String) {
