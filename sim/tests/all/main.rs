@@ -13,7 +13,7 @@ mod tables;
 #[cfg(feature = "tasks")]
 mod tasks;
 
-/// Whether the long part is asked for: `RTMFP_LONG=1`, as `.ci/run` does.
+/// Whether the long part is asked for: `RTMFP_LONG=1`, as `.ci/long` does.
 fn is_long() -> bool {
     std::env::var_os("RTMFP_LONG").is_some()
 }
