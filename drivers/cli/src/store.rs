@@ -47,7 +47,7 @@ pub struct StoreOptions {
     /// Whether modes are kept as they are offered, and not reduced by the umask. Setuid, setgid and sticky never are.
     pub keep_modes: bool,
     /// Whether this goes on with an earlier transfer. Then a file of the same name and length counts as stored, and is
-    /// hashed, and directories get the times that are offered even if they were there.
+    /// hashed. Directories get the times that are offered even if they were there.
     pub resumed: bool,
     /// Tells the partial files of this transfer from those of others. The same for every attempt at one transfer.
     pub id: [u8; 32],

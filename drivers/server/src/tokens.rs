@@ -22,8 +22,8 @@ type Hash = [u8; 32];
 
 /// Lets those alone use the server who show a token of a file. Without one, a client may show one, and have probes sent.
 ///
-/// Each line has a name, for people, and the SHA-256 of a token in hexadecimal; what follows is ignored, as are empty lines
-/// and those that begin with `#`. So nobody who reads the file learns a token, if tokens are random: a short one could be
+/// Each line has a name, for people, and the SHA-256 of a token in hexadecimal. What follows is ignored. So are empty lines
+/// and those that begin with `#`. Nobody who reads the file learns a token, if tokens are random: a short one could be
 /// guessed. There may be 4,096 tokens in 1 MiB.
 ///
 /// A file that has changed is read again when the next token is shown. If it cannot be used then, what it said before holds.

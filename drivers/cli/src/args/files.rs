@@ -135,8 +135,8 @@ pub struct Receive {
 /// `rtmfp send`
 #[derive(Clone, Debug, Args)]
 pub struct Send {
-    /// What to send. If the last is a receiver, as in `rtmfp://HOST:PORT/` (without a port, that of the profile), files go
-    /// there; otherwise to whoever is told the code
+    /// What to send. If the last is a receiver, as in `rtmfp://HOST:PORT/`, files go there; otherwise to whoever is told the
+    /// code. Without a port it is that of the profile
     #[arg(value_name = "PATH", num_args = 1.., required_unless_present_any = ["text", "files_from"])]
     pub paths: Vec<PathBuf>,
     /// A text that the receiver is shown
